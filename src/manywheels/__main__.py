@@ -1,0 +1,7 @@
+"""`python -m manywheels`."""
+
+import sys
+
+from manywheels.cli import main
+
+sys.exit(main())
