@@ -1,0 +1,141 @@
+"""The types of options: how a value of pyproject.toml becomes the text that stands for it elsewhere, and how two join.
+
+Every option has one text, whichever way it came: an input of a workflow is text from the start, a list or table of
+pyproject.toml is written out as its type has it (data/options.toml). The rules are cibuildwheel's.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from manywheels.data import table
+from manywheels.errors import InputError
+
+Table = Mapping[str, Any]
+# `manylinux-x86_64-image` and the like: the image for one architecture, understood in pyproject.toml.
+_ARCHS: Final = "x86_64|i686|aarch64|ppc64le|s390x|armv7l|riscv64"
+IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-(pypy_)?({_ARCHS})-image")
+
+
+class Inherit(StrEnum):
+    """What an override does with the value that it finds: replace it, or put its own after or before it."""
+
+    NONE = "none"
+    APPEND = "append"
+    PREPEND = "prepend"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How values of one type are written: what joins the items of a list (None: no lists), and how tables look.
+
+    `allowed` is for messages: the TOML values that the type takes.
+    """
+
+    allowed: str
+    joint: str | None = None
+    quoted: bool = False
+    table: Callable[[Table], str] | None = None
+    merge: Callable[[str, str], str] | None = None
+
+
+def write_assignments(values: Table) -> str:
+    """Write a table of variables as `NAME="value"` words; `$NAME` in values keeps its meaning."""
+    return " ".join(
+        '{}="{}"'.format(name, scalar(value).replace("\\", "\\\\").replace('"', '\\"'))
+        for name, value in values.items()
+    )
+
+
+def _write_pairs(values: Table) -> str:
+    """Write a table as `key=value` words; a list of values repeats its key."""
+    pairs = [(key, item) for key, value in values.items() for item in (value if isinstance(value, list) else [value])]
+    return " ".join(shlex.quote(f"{key}={scalar(item)}") for key, item in pairs)
+
+
+def _merge_pairs(before: str, after: str) -> str:
+    """Join two rows of `key=value` words; keys that the second has are taken from it."""
+    replaced = {word.partition("=")[0] for word in shlex.split(after)}
+    kept = [word for word in shlex.split(before) if word.partition("=")[0] not in replaced]
+    return shlex.join(kept + shlex.split(after))
+
+
+def _write_fields(values: Table) -> str:
+    """Write a table as `name: pip; args: --no-cache-dir`."""
+    fields = []
+    for name, value in values.items():
+        words = [scalar(item) for item in (value if isinstance(value, list) else [value])]
+        fields.append(f"{name}: {shlex.join(words)}")
+    return "; ".join(fields)
+
+
+_SCALAR: Final = Format(allowed="a string, a number, true or false")
+_WORDS: Final = Format(allowed="a string or a list of strings", joint=" ")
+_ARGUMENTS: Final = Format(allowed="a string or a list of strings", joint=" ", quoted=True)
+_FIELDS: Final = Format(allowed="a string or a table of strings and lists of strings", table=_write_fields)
+FORMATS: Final[Mapping[str, Format]] = {
+    **dict.fromkeys(("text", "path", "choice", "flag", "number", "jobs", "duration"), _SCALAR),
+    "patterns": _WORDS,
+    "words": _WORDS,
+    "arguments": _ARGUMENTS,
+    "extras": Format(allowed="a string or a list of strings", joint=","),
+    "commands": Format(allowed="a string or a list of strings", joint=" && "),
+    "assignments": Format(
+        allowed="a string, a list of strings or a table of strings", joint=" ", table=write_assignments
+    ),
+    "settings": Format(
+        allowed="a string, a list of strings or a table of strings", joint=" ", table=_write_pairs, merge=_merge_pairs
+    ),
+    "front-end": _FIELDS,
+    "constraints": _FIELDS,
+}
+
+
+def format_of(name: str) -> Format:
+    """Return the format of an option's type; one that data/options.toml does not know is a plain text."""
+    return FORMATS[table("options").get(name, {}).get("type", "text")]
+
+
+def write(name: str, value: object, origin: str) -> str:
+    """Return the text of a TOML value. Raises InputError for a value that is not of the option's type."""
+    form = format_of(name)
+    match value:
+        case bool() | str() | int() | float():
+            return scalar(value)
+        case list() if form.joint is not None and all(isinstance(item, str) for item in value):
+            return form.joint.join(map(shlex.quote, value) if form.quoted else value)
+        case dict() if form.table and all(_is_leaf(item) for item in value.values()):
+            return form.table(value)
+    raise InputError(f"{origin}: a value of this kind cannot be used.", remedy=f"Give {form.allowed}.")
+
+
+def join(name: str, before: str, after: str, rule: Inherit, origin: str) -> str:
+    """Return the text of two values in a row by an override's rule. Raises InputError for types that do not join."""
+    if rule is Inherit.NONE:
+        return after
+    first, second = (before, after) if rule is Inherit.APPEND else (after, before)
+    form = format_of(name)
+    if form.merge is None and form.joint is None:
+        raise InputError(
+            f"{origin}: `{name}` has one value, to which nothing can be joined by `inherit`.",
+            remedy=f"Leave `{name}` out of `inherit`: the override's value then replaces the other.",
+        )
+    if not first or not second:
+        return first or second
+    return form.merge(first, second) if form.merge else f"{first}{form.joint}{second}"
+
+
+def scalar(value: object) -> str:
+    """Return the text of a single value, as YAML and TOML write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_leaf(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, str | int) for item in value)
+    return isinstance(value, str | int | float)

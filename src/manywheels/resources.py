@@ -1,0 +1,18 @@
+"""The files at the project's top level that the program needs at run time: action.yml and the image's build context.
+
+In a checkout they lie beside `src/`; a wheel carries them in `manywheels/_image/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+PACKAGE: Final = Path(__file__).resolve().parent
+IMAGE_FILES: Final = ("action.yml", "Dockerfile", "entrypoint.py", "requirements/image.txt")
+
+
+def resource(name: str) -> Path:
+    """Return the path of a top-level file such as `action.yml`."""
+    installed = PACKAGE / "_image" / name
+    return installed if installed.exists() else PACKAGE.parent.parent / name
