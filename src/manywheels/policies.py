@@ -1,0 +1,71 @@
+"""Platform policies: which libc, and up to which version, a wheel may need (PEP 600, PEP 656)."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cache
+
+from manywheels.data import table
+from manywheels.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """A platform policy. `version` is the newest version of `libc` whose symbols may be used.
+
+    `image` is a container image with {arch} in its name; `image_tag` is the dated tag that this release was tried with.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    libc: str
+    version: tuple[int, int]
+    image: str
+    image_tag: str
+
+    @property
+    def family(self) -> str:
+        """The part of the name that selects targets: `manylinux` or `musllinux`."""
+        return "musllinux" if self.libc == "musl" else "manylinux"
+
+    def platform_tag(self, arch: str) -> str:
+        """Return the wheel's platform tag for an architecture, as `manylinux_2_28_x86_64`."""
+        return f"{self.name}_{arch}"
+
+    def image_name(self, arch: str) -> str:
+        """Return the image that builds for this policy, with its tag, as `…/manylinux_2_28_x86_64:2026.08.15-1`."""
+        return f"{self.image.format(arch=arch)}:{self.image_tag}"
+
+    def __str__(self) -> str:
+        return f"{self.libc} {self.version[0]}.{self.version[1]}"
+
+
+@cache
+def policies() -> tuple[Policy, ...]:
+    """Return every policy of the table, oldest first."""
+    facts = table("policies")
+    return tuple(
+        Policy(
+            name=row["name"],
+            aliases=tuple(row["aliases"]),
+            libc=row["libc"],
+            version=(row["version"][0], row["version"][1]),
+            image=row["image"],
+            image_tag=facts["image_tag"],
+        )
+        for row in facts["policy"]
+    )
+
+
+def policy_named(name: str) -> Policy:
+    """Return the policy with this name or alias. Raises InputError, naming the allowed values and the nearest."""
+    by_name = {known: policy for policy in policies() for known in (policy.name, *policy.aliases)}
+    if name in by_name:
+        return by_name[name]
+    nearest = difflib.get_close_matches(name, by_name, n=1)
+    hint = f"Did you mean {nearest[0]}? " if nearest else ""
+    raise InputError(
+        f"platform: there is no policy {name!r}.",
+        remedy=f"{hint}Use one of {', '.join(by_name)}, without an architecture.",
+    )
