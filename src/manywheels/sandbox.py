@@ -1,0 +1,354 @@
+"""The one door to project code: build back ends, hooks and tests are started here and nowhere else.
+
+Project code is code that nobody vouches for. It gets a scrubbed environment (the names in `data/environment.toml` and
+what the user passes), a private copy of the source, a time limit, its output in a file, a user of its own where
+`isolation` has one for it, and a process tree that is empty when `run` returns: `sandbox_init` reaps whatever the
+command left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from manywheels import sandbox_init
+from manywheels.data import table
+
+GRACE: Final = 2.0  # seconds between asking a process tree to end and killing it
+_MOMENT: Final = 0.002  # seconds between looks at processes that were killed
+_LOOKS: Final = 20  # how often signs of life are looked for in the time that a command may be silent
+_IDLE: Final = 0.01  # processor seconds per second up to which a tree of processes is idle
+_inits: set[int] = set()  # the first processes of the sandboxes that run now
+_starting = threading.Lock()  # held while there may be one that is not in there yet
+_USER_NAME: Final = "manywheels"
+_INIT: Final = Path(__file__).with_name("sandbox_init.py")
+_CREDENTIALS: Final = re.compile(r"://[^/@\s]+@|(?:^|\s|=)[^/@\s]+:[^/@\s]*@")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A program to run in a sandbox; stdout and stderr are appended to `log`.
+
+    `timeout` is in seconds, and so is `silence`: how long the command may neither say anything nor use a processor.
+    `user` is the user id to run as, which only root can choose; None is the program's own user.
+    """
+
+    argv: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str]
+    log: Path
+    timeout: float
+    silence: float | None = None
+    user: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a command ended. `status` is its exit status, 128 + n for death by signal n; `seconds` is wall-clock time."""
+
+    status: int
+    seconds: float
+    timed_out: bool = False
+    fell_silent: bool = False
+    cancelled: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the command ended by itself, with status 0."""
+        return self.status == 0 and not (self.timed_out or self.fell_silent or self.cancelled)
+
+
+class Cancellation:
+    """A switch that stops running sandboxes at once, from any thread or signal handler. It cannot be turned back."""
+
+    def __init__(self) -> None:
+        self._requested = threading.Event()
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._children: list[Cancellation] = []
+
+    def child(self) -> Cancellation:
+        """Return a switch of its own that is thrown together with this one."""
+        child = Cancellation()
+        self._children.append(child)
+        if self.requested:
+            child.request()
+        return child
+
+    def request(self) -> None:
+        """Stop whatever runs under this switch, and let nothing more start."""
+        self._requested.set()
+        os.eventfd_write(self._descriptor, 1)
+        for child in self._children:
+            child.request()
+
+    @property
+    def requested(self) -> bool:
+        """Whether `request` was called."""
+        return self._requested.is_set()
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when the switch is thrown."""
+        return self._descriptor
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+
+def run(command: Command, cancellation: Cancellation) -> Outcome:
+    """Run a command and wait until no process of it is left.
+
+    On its limits, and when `cancellation` is requested, the tree gets SIGTERM and after GRACE seconds SIGKILL.
+    """
+    with _turn_of(command.user):
+        return _run(command, cancellation)
+
+
+def _run(command: Command, cancellation: Cancellation) -> Outcome:
+    started = time.monotonic()
+    if cancellation.requested:
+        return Outcome(status=128 + signal.SIGTERM, seconds=0.0, cancelled=True)
+    _adopt_orphans()
+    user = "-" if command.user is None else str(command.user)
+    argv = [sys.executable, "-I", "-S", str(_INIT), str(GRACE), user, str(command.folder), *command.argv]
+    with command.log.open("ab") as log, _starting:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(command.environment),
+            start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which ends the tree in order
+        )  # fmt: skip
+        _inits.add(process.pid)
+    ended = _wait(process, cancellation, command)
+    if ended is not _End.BY_ITSELF:
+        process.terminate()
+    status = process.wait()
+    _inits.discard(process.pid)
+    if status < 0:
+        _end_orphans()
+    if command.user is not None:
+        _end_processes_of(command.user)
+    return Outcome(
+        status=status if status >= 0 else 128 - status,
+        seconds=time.monotonic() - started,
+        timed_out=ended is _End.TIMEOUT,
+        fell_silent=ended is _End.SILENCE,
+        cancelled=ended is _End.CANCELLED,
+    )
+
+
+_turns: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+
+
+def _turn_of(user: int | None) -> AbstractContextManager[object]:
+    """Run one command at a time as a user: at the end of each, everything of that user is ended."""
+    return nullcontext() if user is None else _turns[user]
+
+
+@cache
+def _adopt_orphans() -> None:
+    """Have the kernel hand to this process whatever a sandbox's first process, if it is killed, leaves behind."""
+    sandbox_init.become_reaper()
+
+
+def _end_orphans() -> None:
+    """End the processes of sandboxes whose first process was killed by what it should have kept."""
+    while orphans := _orphans():
+        for pid in orphans:
+            for below in (pid, *sandbox_init.descendants(pid)):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(below, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _orphans() -> list[int]:
+    with _starting:
+        return [pid for pid in _children() if pid not in _inits and _session(pid) not in {None, os.getsid(0)}]
+
+
+def _children() -> list[int]:
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            found += [int(pid) for pid in (task / "children").read_text("ascii").split()]
+    return found
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _end_processes_of(user: int) -> None:
+    """End what runs as a user that one target has for itself; nothing is left of it when this returns.
+
+    Its sandbox's first process has seen to that, unless it was killed. What is proved here does not rest on it.
+    """
+    while alive := processes_of(user):
+        for pid in alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in alive:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(_MOMENT)
+
+
+def processes_of(user: int) -> list[int]:
+    """Return the ids of the living processes that run as a user."""
+    return [pid for pid in sandbox_init.process_ids() if _is_of(pid, user)]
+
+
+def _is_of(pid: int, user: int) -> bool:
+    try:
+        # A process that is not dumpable has files in /proc that belong to root, so the folder's owner says too little.
+        lines = Path("/proc", str(pid), "status").read_bytes().splitlines()
+    except OSError:
+        return False
+    state = next(line.split()[1] for line in lines if line.startswith(b"State:"))
+    users = next(line.split()[1:] for line in lines if line.startswith(b"Uid:"))
+    return state != b"Z" and b"%d" % user in users and not _is_in_another_container(pid)
+
+
+def _is_in_another_container(pid: int) -> bool:
+    """Whether a process has a namespace of process ids of its own that only root could have given it.
+
+    A host sees what runs in its containers, and there the same numbers mean other users. An ordinary user can have a
+    new namespace only within a new namespace of users.
+    """
+    try:
+        return _namespace(pid, "pid") != _namespace("self", "pid") and _namespace(pid, "user") == _namespace(
+            "self", "user"
+        )
+    except OSError:
+        return False
+
+
+def _namespace(pid: int | str, kind: str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115 - no path, but a name
+
+
+# --- waiting --------------------------------------------------------------------------------------------------------
+
+
+class _End(Enum):
+    BY_ITSELF = auto()
+    TIMEOUT = auto()
+    SILENCE = auto()
+    CANCELLED = auto()
+
+
+def _wait(process: subprocess.Popen[bytes], cancellation: Cancellation, command: Command) -> _End:
+    """Wait until the process ends, the switch is thrown, or one of the command's limits is reached."""
+    deadline = time.monotonic() + command.timeout
+    life = _Life(process.pid, command)
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.register(cancellation, select.POLLIN)
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            ready = [file for file, _ in poll.poll(min(left, life.next_look) * 1000)]
+            if descriptor in ready:
+                return _End.BY_ITSELF
+            if ready:
+                return _End.CANCELLED
+            if time.monotonic() >= deadline:
+                return _End.TIMEOUT
+            if life.has_gone_silent():
+                return _End.SILENCE
+    finally:
+        os.close(descriptor)
+
+
+class _Life:
+    """The signs of life of a process tree: output, and use of a processor that is worth the name."""
+
+    def __init__(self, pid: int, command: Command) -> None:
+        self._pid, self._log, self._limit = pid, command.log, command.silence
+        self._last, self._said, self._worked = time.monotonic(), -1, 0.0
+
+    @property
+    def next_look(self) -> float:
+        """In how many seconds to look again."""
+        return self._limit / _LOOKS if self._limit else float("inf")
+
+    def has_gone_silent(self) -> bool:
+        """Whether the last sign of life is longer ago than the limit."""
+        if self._limit is None:
+            return False
+        now, said, worked = time.monotonic(), self._log.stat().st_size, _processor_seconds(self._pid)
+        # A script that waits in a loop uses some, too: a hundredth of one processor is not work.
+        if said != self._said or worked - self._worked > _IDLE * (now - self._last):
+            self._last, self._said, self._worked = now, said, worked
+        return now - self._last >= self._limit
+
+
+def _processor_seconds(root: int) -> float:
+    """Return what a process and everything below it, living or reaped, has used of the processors, in seconds."""
+    ticks = 0
+    for pid in (root, *sandbox_init.descendants(root)):
+        if fields := sandbox_init.status_fields(pid):
+            ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+# --- the environment --------------------------------------------------------------------------------------------------
+
+
+def build_environment(
+    caller: Mapping[str, str],
+    *,
+    path: tuple[Path, ...],
+    private: Path,
+    passed: tuple[str, ...] = (),
+    user: int | None = None,
+) -> dict[str, str]:
+    """Return the scrubbed environment: allowed names of the caller's, and `path` before the caller's PATH.
+
+    HOME and TMPDIR lie below `private`, which must exist. `passed` are names that the user lets through. The program's
+    own virtual environment is taken out of PATH: project code must not find it. An index address with credentials in
+    it is kept from project code unless it is in `passed`. For a `user` other than the program's own, the folders are
+    that user's, and the caller's caches are left out: project code shall not write what others trust.
+    """
+    for folder in (private / "home", private / "tmp"):
+        folder.mkdir(exist_ok=True)
+        if user is not None:
+            os.chown(folder, user, user, follow_symlinks=False)  # project code may have been here before
+    facts = table("environment")
+    allowed = {name: caller[name] for name in facts["pass"] if name in caller and not _CREDENTIALS.search(caller[name])}
+    allowed |= _home_toolchains(caller) | allowed  # what the caller names comes before what its home holds
+    if user is not None:
+        allowed = {name: value for name, value in allowed.items() if name not in facts["written"]}
+        allowed |= {"USER": _USER_NAME, "LOGNAME": _USER_NAME}  # the user has no entry in /etc/passwd
+    own = Path(sys.prefix) / "bin" if sys.prefix != sys.base_prefix else None
+    folders = [folder for folder in caller.get("PATH", os.defpath).split(os.pathsep) if folder and Path(folder) != own]
+    return allowed | {
+        **{name: caller[name] for name in passed if name in caller},
+        "PATH": os.pathsep.join([*map(str, path), *folders]),
+        "HOME": str(private / "home"),
+        "TMPDIR": str(private / "tmp"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _home_toolchains(caller: Mapping[str, str]) -> dict[str, str]:
+    """Rust's tools are looked up below HOME, which is private here: say where the caller's are."""
+    home = Path(caller.get("HOME", "/nonexistent"))
+    folders = {"CARGO_HOME": home / ".cargo", "RUSTUP_HOME": home / ".rustup"}
+    return {name: str(folder) for name, folder in folders.items() if folder.is_dir()}

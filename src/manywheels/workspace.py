@@ -1,0 +1,278 @@
+"""Private copies of the source: one snapshot for the run, one copy of it for each target.
+
+Files are cloned where the file system can (`FICLONE`: Btrfs, XFS), else copied; never hard-linked, for a build could
+write through the link. A git checkout stays one, so that setuptools-scm and its like find the version; git accepts it
+whoever owns the original, because the copy belongs to the user who builds. The objects of the repository are copied
+once, into the snapshot, and shared with the targets' copies through git's alternates. Where targets are built by users
+of their own, each copy belongs to the target's.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels.paths import cache_dir
+from manywheels.project import Project, digest_file, digest_source, extract_sdist
+
+_LOCK: Final = ".lock"
+_ELSEWHERE: Final = Path("/var/lib/manywheels/work")
+_FICLONE: Final = 0x40049409
+_GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
+_SET_FLAGS: Final = 0x40086602
+_TOP_OF_A_TREE: Final = 0x00020000  # FS_TOPDIR_FL
+_JUNK: Final = frozenset({"__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+_CANNOT_CLONE: Final = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The source as it was when the run began: `root` is the whole tree, `package` the project's place in it."""
+
+    root: Path
+    package: Path
+    digest: str
+
+
+@contextmanager
+def work_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Make a folder for one run, beside uv's cache so that files can be hard-linked from it; remove it afterwards.
+
+    `parent` is another place for it. Folders that killed runs left behind are known by their lock, which nobody holds,
+    and are removed too.
+    """
+    parent = parent or cache_dir() / "work"
+    parent.mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / "work.lock").open("wb") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        for abandoned in parent.glob("run-*"):
+            with suppress(OSError), (abandoned / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(abandoned)
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+        _spread(folder)
+        held = (folder / _LOCK).open("wb")
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
+        held.close()
+
+
+def _spread(folder: Path) -> None:
+    """Let ext4 give each subfolder a part of the disk of its own, as it does at the top of a file system (chattr +T).
+
+    Where many inodes were freed within the last minutes, as by the end of a build environment, ext4 looks at each of
+    them again for every file that is made there: 1,000 files can take a second then.
+    """
+    with suppress(OSError):  # another file system, which has no such trouble
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            flags = array("i", [0, 0])  # the kernel writes an int; its own declaration says a long
+            fcntl.ioctl(descriptor, _GET_FLAGS, flags)
+            flags[0] |= _TOP_OF_A_TREE
+            fcntl.ioctl(descriptor, _SET_FLAGS, flags)
+        finally:
+            os.close(descriptor)
+
+
+def public_work_parent(closed: Iterable[Path]) -> Path:
+    """Return where a work folder can be that other users reach: the usual place if they can get there.
+
+    `closed` are folders that they cannot enter during the run. The other place belongs to root, like all of its kind.
+    """
+    usual = cache_dir() / "work"
+    usual.mkdir(parents=True, exist_ok=True)
+    ways = (usual, *usual.parents)
+    if all(way.stat().st_mode & stat.S_IXOTH for way in ways) and not any(map(ways.__contains__, closed)):
+        return usual
+    _ELSEWHERE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return _ELSEWHERE
+
+
+def store_beside(work: Path) -> Path:
+    """Return where what was fetched for builds is kept between runs, on the same disk as the run's work folder."""
+    return work.parent.parent / "fetched"
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and everything in it, also where a build took away its own rights to it."""
+
+    def make_writable(function: Callable[[str], object], path: str, _error: object) -> None:
+        with suppress(OSError):
+            Path(path).parent.chmod(0o700)
+            if not Path(path).is_symlink():  # what it leads to is not ours
+                Path(path).chmod(0o700)
+            function(path)
+
+    shutil.rmtree(folder, onerror=make_writable)
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def take_snapshot(project: Project, folder: Path, *, leave_out: Iterable[Path] = ()) -> Snapshot:
+    """Copy or extract the project into `folder`, which must not exist.
+
+    For a project inside a git repository the whole repository is taken: the project's own folder with everything in
+    it, the rest as git sees it (tracked files, and untracked ones that are not ignored). Virtual environments, tools'
+    caches and the folders in `leave_out` stay behind.
+    """
+    if project.is_sdist:
+        root = extract_sdist(project.path, folder)
+        return Snapshot(root=root, package=Path(), digest=f"sha256:{digest_file(project.path)}")
+    package = project.path.resolve()
+    top = git_top(package)
+    left_out = frozenset(path.resolve() for path in (*leave_out, folder, cache_dir()))
+
+    def is_left_out(path: Path) -> bool:
+        return _is_junk(path) or path in left_out
+
+    if top is None or top == package:
+        copy_tree(package, folder, is_left_out)
+        _forget_credentials(folder / ".git" / "config")
+        return Snapshot(root=folder, package=Path(), digest=digest_source(folder))
+    relative = package.relative_to(top)
+    folder.mkdir(parents=True)
+    for name in _git_files(top, relative):
+        if any(is_left_out(top / part) for part in (Path(name), *Path(name).parents[:-1])):
+            continue
+        if (top / name).is_dir() and not (top / name).is_symlink():
+            copy_tree(top / name, folder / name, is_left_out)  # a submodule
+        else:
+            _copy_entry(top / name, folder / name)
+    if (top / ".git").is_dir():
+        copy_tree(top / ".git", folder / ".git", lambda _: False)
+        _forget_credentials(folder / ".git" / "config")
+    elif (top / ".git").is_file():
+        _copy_entry(top / ".git", folder / ".git")
+    copy_tree(package, folder / relative, is_left_out)
+    return Snapshot(root=folder, package=relative, digest=digest_source(folder / relative))
+
+
+def copy_source(snapshot: Snapshot, folder: Path, *, user: int | None = None) -> Path:
+    """Make a target's private copy in `folder`, which must not exist; return the project's own folder in it.
+
+    The copy belongs to `user`, None for the program's own; git accepts no repository of somebody else.
+    """
+    objects = snapshot.root / ".git" / "objects"
+    copy_tree(snapshot.root, folder, lambda path: path == objects)
+    if objects.is_dir():
+        info = folder / ".git" / "objects" / "info"
+        info.mkdir(parents=True)
+        inherited = objects / "info" / "alternates"
+        alternates = [str(objects), *(inherited.read_text("utf-8").splitlines() if inherited.exists() else [])]
+        (info / "alternates").write_text("\n".join(alternates) + "\n", encoding="utf-8")
+    if user is not None:
+        give_tree(folder, user)
+    return folder / snapshot.package
+
+
+def give_tree(folder: Path, user: int) -> None:
+    """Give a folder, and everything in it, to a user. No process of that user may run meanwhile."""
+    for parent, _, names in os.walk(folder):
+        os.chown(parent, user, user, follow_symlinks=False)
+        for name in names:
+            os.chown(Path(parent, name), user, user, follow_symlinks=False)
+    # symbolic links to folders, which are no folders to walk into, keep their owner: it means nothing for them
+
+
+def share_objects(snapshot: Snapshot) -> None:
+    """Let other users read the repository's objects, which the targets' copies refer to."""
+    objects = snapshot.root / ".git" / "objects"
+    if not objects.is_dir():
+        return
+    for folder in (snapshot.root, snapshot.root / ".git"):
+        folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    for parent, _, names in os.walk(objects):
+        Path(parent).chmod(Path(parent).stat().st_mode | stat.S_IROTH | stat.S_IXOTH)
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | stat.S_IROTH)
+
+
+def _forget_credentials(config: Path) -> None:
+    """Take out of a copied git configuration what CI systems put in to fetch with; project code can read the copy."""
+    if not config.is_file():
+        return
+    kept, dropping = [], False
+    for line in config.read_text("utf-8", "surrogateescape").splitlines():
+        if line.lstrip().startswith("["):
+            dropping = re.match(r"\s*\[(credential|include|includeif)\b", line, re.IGNORECASE) is not None
+        if not dropping and not re.match(r"\s*extraheader\s*=", line, re.IGNORECASE):
+            kept.append(re.sub(r"(://)[^/@\s]+@", r"\1", line))
+    config.write_text("\n".join(kept) + "\n", "utf-8", "surrogateescape")
+
+
+def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool]) -> None:
+    """Copy a folder with its modes, times and symbolic links; sockets, devices and FIFOs stay behind."""
+    target.mkdir(parents=True, exist_ok=True)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            path = source / entry.name
+            if is_left_out(path):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                copy_tree(path, target / entry.name, is_left_out)
+            else:
+                _copy_entry(path, target / entry.name)
+    shutil.copystat(source, target)
+    target.chmod(target.stat().st_mode | stat.S_IRWXU)  # a read-only folder could not be filled or removed
+
+
+def clone_file(source: Path, target: Path) -> None:
+    """Copy a regular file's content and mode, sharing its blocks where the file system can."""
+    with source.open("rb") as read, target.open("wb") as write:
+        try:
+            fcntl.ioctl(write, _FICLONE, read.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_CLONE:
+                raise
+            shutil.copyfileobj(read, write, 1 << 20)
+    shutil.copystat(source, target)
+
+
+def _copy_entry(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mode = source.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        target.symlink_to(source.readlink())
+    elif stat.S_ISREG(mode):
+        clone_file(source, target)
+
+
+def _is_junk(path: Path) -> bool:
+    return path.name in _JUNK or (path / "pyvenv.cfg").exists()
+
+
+def git_top(folder: Path) -> Path | None:
+    """Return the folder of the git checkout that `folder` is in, or None."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / ".git").exists():
+            return candidate
+    return None
+
+
+def _git_files(top: Path, package: Path) -> list[str]:
+    """Return the files outside the package that git tracks or would add; none where git is not installed."""
+    argv = ["git", "-c", f"safe.directory={top}", "-C", str(top), "ls-files", "-z", "--cached", "--others",
+            "--exclude-standard", "--", ".", f":(exclude,literal){package}"]  # fmt: skip
+    try:
+        listed = subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
+    return [name for name in names if os.path.lexists(top / name)]
