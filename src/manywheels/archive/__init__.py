@@ -1,0 +1,29 @@
+"""A strict, bounded reader of zip archives: the structure is read here, and nothing that a header says is believed.
+
+After APPNOTE.TXT 6.3.10, sections 4.3 to 4.5. Whatever a reader that follows the central directory could see otherwise
+than one that follows the local headers is an oddity; so is whatever no build tool writes. Reading goes on after an
+oddity as far as it can, so that all of them can be told together. Memory does not depend on what the headers say: the
+directory, the number of members and each piece of data are bounded (data/index.toml), and what would inflate beyond
+the limits is not inflated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from manywheels.archive.data import Archive
+from manywheels.archive.model import DEFLATED, STORED, BadData, Entry, Kind, Oddities, Oddity, Source, printable
+from manywheels.archive.structure import Reader
+
+__all__ = [
+    "DEFLATED", "STORED", "Archive", "BadData", "Entry", "Kind", "Oddities", "Oddity", "open_archive", "printable",
+]  # fmt: skip
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open an archive and read its structure. Raises OSError; WheelFileError where it has no list of members."""
+    with path.open("rb", buffering=0) as file:
+        yield Reader(path, Source(file.fileno())).read()
