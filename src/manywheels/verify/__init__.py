@@ -1,0 +1,32 @@
+"""Verification: each wheel is checked from its bytes, by small independent checks.
+
+A check is a function over a `Wheel` with a code, a title and a reason; `check.CHECKS` is the one table of them,
+`sets.CHECKS` that of the checks over several wheels. To add one, write the function in the module of its concern and
+enter it in that module's `CHECKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from manywheels.errors import WheelFileError
+from manywheels.verify.check import CHECKS, Report, check_wheel
+from manywheels.verify.model import Check, Finding, Severity, Wheel
+
+__all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_wheel", "collect_wheels"]
+
+
+def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the wheels that the paths name: wheels themselves, and those in folders.
+
+    Raises WheelFileError for a path that does not exist or a folder that holds no wheel.
+    """
+    found: list[Path] = []
+    for path in paths:
+        wheels = sorted(path.glob("*.whl")) if path.is_dir() else [path]
+        if not wheels or not wheels[0].is_file():
+            problem = f"The folder `{path}` holds no wheel." if path.is_dir() else f"There is no wheel `{path}`."
+            raise WheelFileError(problem, remedy="Give wheels (*.whl), or folders that hold them.")
+        found += wheels
+    return tuple(dict.fromkeys(found))

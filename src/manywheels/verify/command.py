@@ -1,0 +1,92 @@
+"""The command `verify`: what is looked at, with which checks, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
+from manywheels.gather import require_digest
+from manywheels.manifest import FILE_NAME, Manifest, read_manifest
+from manywheels.report.findings import render
+from manywheels.sandbox import Cancellation
+from manywheels.verify import collect_wheels
+from manywheels.verify.installs import chosen_by_installers, imports, imports_in, interpreter_for, requires_python
+from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.rules import Rules
+from manywheels.verify.run import Extra, verify_wheels
+
+if TYPE_CHECKING:
+    from manywheels.commands import Verification
+    from manywheels.verify.attested import Attested
+
+
+def run(
+    paths: Sequence[Path],
+    wanted: Verification,
+    rules: Rules,
+    cancellation: Cancellation,
+    *,
+    digests: Collection[str] = (),
+) -> int:
+    """Verify wheels, print what was found, and return the exit status.
+
+    With `digests`, the first path is a folder whose manifest must have one of them. Raises ManywheelsError.
+    """
+    wheels = collect_wheels(paths)
+    if digests:
+        require_digest(paths[0], digests)
+    attestations = _attested(wanted.publisher) if wanted.attested else None
+    extra = _extra_checks(wanted, cancellation)
+    if attestations:
+        extra.append(attestations)
+    verdict = verify_wheels(wheels, rules, manifest=_manifest_of(paths), extra=extra)
+    print(render(verdict, wanted.form))
+    if attestations and wanted.form == "text":
+        print("\n".join(f"{name} was signed by {signer}" for name, signer in sorted(attestations.signers.items())))
+    return EXIT_OK if verdict.passed else EXIT_VERIFICATION
+
+
+def _manifest_of(paths: Sequence[Path]) -> Manifest | None:
+    """Return the manifest of the folder that was named, where it is the only path and has one."""
+    folder = paths[0]
+    return read_manifest(folder) if len(paths) == 1 and (folder / FILE_NAME).is_file() else None
+
+
+def _extra_checks(wanted: Verification, cancellation: Cancellation) -> list[Extra]:
+    here = [_importing_here(cancellation)] if wanted.imports else []
+    return [chosen_by_installers, *here, *(_importing_in(image, cancellation) for image in wanted.images)]
+
+
+def _attested(publisher: str) -> Attested:
+    from manywheels.signatures import parse_publisher
+    from manywheels.verify.attested import attested
+
+    return attested(parse_publisher(publisher) if publisher else None)
+
+
+def _importing_in(image: str, cancellation: Cancellation) -> Extra:
+    def check(path: Path) -> tuple[Finding, ...]:
+        return imports_in(path, image, cancellation)
+
+    return check
+
+
+def _importing_here(cancellation: Cancellation) -> Extra:
+    from manywheels.interpreters import discover
+    from manywheels.wheelfile import parse_name
+
+    interpreters = discover().interpreters
+
+    def check(path: Path) -> tuple[Finding, ...]:
+        interpreter = interpreter_for(parse_name(path.name), interpreters, requires_python(path))
+        if interpreter:
+            return imports(path, interpreter, cancellation)
+        problem = Problem(
+            message="was not imported: no interpreter on this machine is one that it is for",
+            remedy="Install one (`manywheels doctor` lists those found), or name an image with `--import-in`.",
+        )
+        return (Finding(code="MW273", severity=Severity.WARNING, wheel=path.name, problem=problem),)
+
+    return check

@@ -1,0 +1,208 @@
+"""Contents: the wheel holds what its tag promises, and nothing that was left lying in the source tree."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from packaging.utils import canonicalize_name
+
+from manywheels import elf
+from manywheels.verify.model import Check, Problem, Severity, Wheel, limited
+
+_SHOWN: Final = 4  # names in one message
+_RELOCATABLE: Final = 1  # ET_REL: an object file, which is the compiler's business and no loader's
+
+# What lies at the top of a source tree, and of site-packages only by accident: several projects would share it.
+_FOREIGN_FOLDERS: Final = frozenset(
+    ["bench", "benches", "benchmark", "benchmarks", "build", "ci", "cmake", "dist", "doc", "docs", "example",
+     "examples", "node_modules", "samples", "script", "scripts", "src", "subprojects", "target", "test", "tests",
+     "third_party", "tools", "vendor"]
+)  # fmt: skip
+_FOREIGN_FILES: Final = re.compile(
+    r"(conftest|setup|noxfile|tasks|build|_build|test|tests|run_?tests|example|docs)\.py|"
+    r"(pyproject|Cargo|tox|setup|pytest|requirements)\.(toml|lock|ini|cfg|txt)|"
+    r"(readme|licen[cs]e|changelog|changes|history|news|authors|contributing|copying|manifest)(\.(md|rst|txt|in))?|"
+    r"makefile|cmakelists\.txt|meson\.build|dockerfile|[.]gitignore|[.]gitattributes",
+    re.IGNORECASE,
+)
+
+# What was left over: one, many, the path, what to do. The first that matches has the file.
+_EXCLUDE: Final = "Exclude them in the back end's configuration"
+_DESKTOP: Final = r"(^|/)(\.DS_Store|Thumbs\.db|desktop\.ini)$|\.(orig|rej|bak|swp|swo)$|~$"
+_BUILD_RECORDS: Final = (
+    r"(^|/)(build\.log|config\.log|CMakeCache\.txt|compile_commands\.json|\.ninja_(log|deps))$|"
+    r"(^|/)(CMakeFiles|meson-logs)/"
+)
+_LEFTOVERS: Final = tuple(
+    (one, many, re.compile(pattern), remedy)
+    for one, many, pattern, remedy in (
+        ("a file of a version control system", "files of a version control system", r"(^|/)\.(git|hg|svn)(/|$)",
+         f"{_EXCLUDE}."),
+        ("a compiled Python file", "compiled Python files", r"(^|/)__pycache__/|\.py[co]$",
+         f"{_EXCLUDE}: installers compile for themselves."),
+        ("what an editor, a patch or a desktop left", "files that an editor, a patch or a desktop left", _DESKTOP,
+         f"{_EXCLUDE}."),
+        ("metadata of an earlier build", "files of an earlier build's metadata", r"(^|/)[^/]+\.egg-info(/|$)",
+         f"{_EXCLUDE}, and clean the source tree."),
+        ("a record of the build", "records of the build", _BUILD_RECORDS,
+         f"{_EXCLUDE}, and clean the source tree."),
+        ("an object file or static library", "object files or static libraries", r"\.(o|obj|a|lib|lo|la)$",
+         f"{_EXCLUDE}, unless users are to link against them."),
+        ("a C, C++, Cython or Rust source", "C, C++, Cython or Rust sources", r"\.(c|cc|cpp|cxx|pyx|rs)$",
+         f"{_EXCLUDE}, unless users are to compile against them: the sdist has them."),
+    )
+)  # fmt: skip
+_OFFERED: Final = re.compile(r"(^|/)includes?/")  # header-only libraries ship sources there on purpose
+
+
+def platform_wheel_has_elf_files(wheel: Wheel) -> Iterator[Problem]:
+    """A wheel with a platform tag holds at least one extension module, shared library or executable."""
+    if not wheel.name.is_pure and not wheel.elves and not wheel.broken_elves and not unlinked_elves(wheel):
+        yield Problem(
+            message=f"holds no ELF file, but the tag says `{'.'.join(wheel.name.platforms)}`",
+            remedy="See in the log why the extension modules were not built; a wheel without any is `py3-none-any`.",
+        )
+
+
+def pure_wheel_has_no_elf_files(wheel: Wheel) -> Iterator[Problem]:
+    """A wheel for any platform holds no extension module, shared library or executable."""
+    if not wheel.name.is_pure:
+        return
+    found = sorted({*(file.member for file in wheel.elves), *wheel.broken_elves, *unlinked_elves(wheel)})
+    if found:
+        yield Problem(
+            member=shared_place(found),
+            message="is machine code, in a wheel for any platform"
+            if len(found) == 1
+            else f"holds {len(found)} files of machine code, in a wheel for any platform: {some(found)}",
+            remedy="Tell the back end that the project has extension modules, or leave the files out.",
+        )
+
+
+def top_level_is_own(wheel: Wheel) -> Iterator[Problem]:
+    """Nothing at the top of site-packages looks like a part of the source tree, as `tests` or `setup.py`."""
+    found = {}
+    for member, path in _installed(wheel):
+        top, below, _ = path.partition("/")
+        if canonicalize_name(top.removesuffix(".py")) == wheel.name.name:
+            continue
+        if (top.lower() in _FOREIGN_FOLDERS) if below else _FOREIGN_FILES.fullmatch(top):
+            found[member.removesuffix(path) + top + below] = top + below
+    for member, name in found.items():
+        yield Problem(
+            member=member,
+            message=f"goes to the top of site-packages, where any project may have a `{name}`",
+            remedy="List the project's packages for the back end, instead of having all folders taken.",
+        )
+
+
+def no_code_at_start(wheel: Wheel) -> Iterator[Problem]:
+    """No .pth file is installed: it would be read, and its import lines run, whenever any Python starts."""
+    yield from limited(
+        Problem(
+            member=member,
+            message="runs code whenever Python starts"
+            if any(line.startswith(("import ", "import\t")) for line in lines)
+            else "is read whenever Python starts, and adds to sys.path",
+            remedy="Leave it out, unless that is what the package is for.",
+        )
+        for member, lines in _path_files(wheel)
+    )
+
+
+def path_files_stay_inside(wheel: Wheel) -> Iterator[Problem]:
+    """No .pth file names a folder of the machine that built the wheel, as those of editable installations do."""
+    yield from limited(
+        Problem(
+            member=member,
+            message=f"puts {some(folders)} of the machine that built it on sys.path"
+            if folders
+            else "belongs to an editable installation",
+            remedy="Build the wheel with the back end's `build_wheel`, not with `build_editable`.",
+        )
+        for member, lines in _path_files(wheel)
+        if (folders := [line for line in lines if line.startswith("/")])
+        or member.rpartition("/")[2].startswith("__editable__")
+    )
+
+
+def nothing_left_over(wheel: Wheel) -> Iterator[Problem]:
+    """There are no caches, sources, object files, logs or other leftovers of builds and tools."""
+    found: dict[int, list[str]] = {}
+    for member, path in _installed(wheel):
+        for number, (_, _, pattern, _) in enumerate(_LEFTOVERS):
+            if pattern.search(path) and not _OFFERED.search(path):
+                found.setdefault(number, []).append(member)
+                break
+    for number, members in sorted(found.items()):
+        one, many, _, remedy = _LEFTOVERS[number]
+        message = f"is {one}" if len(members) == 1 else f"holds {len(members)} {many}: {some(members)}"
+        yield Problem(member=shared_place(members), message=message, remedy=remedy)
+
+
+def unlinked_elves(wheel: Wheel) -> tuple[str, ...]:
+    """Return the ELF files that the dynamic loader has no part in and that are no object files: static executables."""
+    known = {*(file.member for file in wheel.elves), *wheel.broken_elves}
+    return tuple(
+        member.name
+        for member in wheel.members.values()
+        if member.head.startswith(elf.MAGIC) and member.name not in known and not _is_object_file(member.head)
+    )
+
+
+def _is_object_file(head: bytes) -> bool:
+    """Whether e_type, after the 16 bytes of e_ident, says so, in the byte order that e_ident's sixth byte names."""
+    return int.from_bytes(head[16:18], "big" if head[5:6] == b"\2" else "little") == _RELOCATABLE
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names for a message, and how many more there are."""
+    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def shared_place(members: Sequence[str]) -> str | None:
+    """Return the one member, or the folder (with `/`) that holds all; None where that is the wheel itself."""
+    if len(members) == 1:
+        return members[0]
+    folder = os.path.commonpath([member.lstrip("/").rpartition("/")[0] for member in members])
+    return f"{folder}/" if folder else None
+
+
+def _installed(wheel: Wheel) -> Iterator[tuple[str, str]]:
+    """Yield every member that goes to site-packages, *.dist-info aside, with its path there."""
+    for member in wheel.members:
+        top, _, rest = member.partition("/")
+        if top.endswith(".dist-info") and rest:
+            continue
+        if top.endswith(".data") and rest:
+            scheme, _, path = rest.partition("/")
+            if scheme in {"purelib", "platlib"} and path:
+                yield member, path
+        else:
+            yield member, member
+
+
+def _path_files(wheel: Wheel) -> Iterator[tuple[str, list[str]]]:
+    for member, path in _installed(wheel):
+        if path.endswith(".pth") and "/" not in path:
+            yield member, (wheel.read(member) or b"").decode("utf-8", "replace").splitlines()
+
+
+CHECKS: Final = (
+    Check(code="MW250", title="machine code is there", run=platform_wheel_has_elf_files,
+          reason="A build that fell back to pure Python gives a slow wheel, or one that cannot be imported."),
+    Check(code="MW251", title="no machine code", run=pure_wheel_has_no_elf_files,
+          reason="On every other platform, what needs the file fails at run time."),
+    Check(code="MW252", title="top level", run=top_level_is_own, severity=Severity.WARNING,
+          reason="Projects overwrite each other's files there, and `import tests` finds the wrong ones."),
+    Check(code="MW253", title="no .pth files", run=no_code_at_start, severity=Severity.WARNING,
+          reason="Such a file slows every start of Python and can change any program; malware hides there."),
+    Check(code="MW256", title=".pth files stay inside", run=path_files_stay_inside,
+          reason="Where such a folder exists on a user's machine, whatever lies in it is imported."),
+    Check(code="MW254", title="leftovers", run=nothing_left_over, severity=Severity.WARNING,
+          reason="Leftovers make every installation larger and tell of the machine that built the wheel."),
+)  # fmt: skip

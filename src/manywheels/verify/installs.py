@@ -1,0 +1,267 @@
+"""Installs: pip and uv choose the wheel on the platform of its tags, and what it holds can be imported.
+
+That installers choose it is asked without running anything of the wheel. Importing runs it, so it is done only where
+somebody asks for it: in a sandbox (`imports`), or in a container of another distribution (`imports_in`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from manywheels.data import table
+from manywheels.verify.importable import importable, interpreter_for, requires_python
+from manywheels.verify.importing import imports
+from manywheels.verify.importing_in import imports_in
+from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least, why_uv_refused
+from manywheels.wheelfile import WheelName, parse_name
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+__all__ = [
+    "INSTALL_CHECKS",
+    "InstallCheck",
+    "chosen_by_installers",
+    "importable",
+    "imports",
+    "imports_in",
+    "interpreter_for",
+    "requires_python",
+]
+
+_TIMEOUT: Final = 120.0  # seconds for one question to an installer; the usual answer takes half a second
+_PYTHON_TAG: Final = re.compile(r"([a-z]+?)(\d)_?(\d*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallCheck:
+    """A check that starts processes, as the table of checks shows it: code, title, what must hold, why."""
+
+    code: str
+    title: str
+    summary: str
+    reason: str
+    severity: Severity = Severity.ERROR
+
+
+INSTALL_CHECKS: Final = (
+    InstallCheck(code="MW270", title="pip chooses the wheel",
+                 summary="pip, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
+                 reason="A wheel that pip does not choose is passed over, and users get the source or nothing."),
+    InstallCheck(code="MW271", title="uv chooses the wheel",
+                 summary="uv, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
+                 reason="uv reads tags and metadata with code of its own, and is stricter than pip in places."),
+    InstallCheck(code="MW272", title="imports",
+                 summary="With `--import`: every top-level module and every extension module can be imported, with "
+                 "nothing there but the wheel and its dependencies.",
+                 reason="What a loader or an interpreter really does with the wheel is proved by letting them do it."),
+    InstallCheck(code="MW273", title="import was tried",
+                 summary="With `--import` or `--import-in`: there is an interpreter that the wheel is for.",
+                 reason="What was not tried is not proved.", severity=Severity.WARNING),
+)  # fmt: skip
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A Python on a platform that must install the wheel; `tag` is the platform tag, `place` what it stands for."""
+
+    python: Python
+    tag: str
+    place: Place
+
+
+def questions(name: WheelName, requires: SpecifierSet | None) -> tuple[Question, ...]:
+    """Return what to ask the installers: each Python of the tags, on the least and the most demanding platform.
+
+    The Python is asked as it is, not as the tag says: a 3.12 has the ABI cp312, whatever the tag pairs it with.
+    """
+    places: dict[tuple[str, str], list[tuple[Place, str]]] = {}
+    for tag in name.platforms:
+        if place := place_of(tag):
+            places.setdefault((place.libc, place.arch), []).append((place, tag))
+    ends = [
+        end
+        for of_one_kind in places.values()
+        for end in dict.fromkeys([min(of_one_kind, key=_version), max(of_one_kind, key=_version)])
+    ]
+    return tuple(
+        Question(python=python, tag=tag, place=place) for python, (place, tag) in product(pythons(name, requires), ends)
+    )
+
+
+def _version(place: tuple[Place, str]) -> tuple[int, int]:
+    return place[0].version
+
+
+def pythons(name: WheelName, requires: SpecifierSet | None) -> tuple[Python, ...]:
+    """Return the Pythons that a wheel's tags speak of; of a range, the oldest that the project's metadata allows."""
+    found: list[Python] = []
+    for tag in sorted({tag.interpreter for tag in name.tags}):
+        abis = {other.abi for other in name.tags if other.interpreter == tag}
+        if parsed := _PYTHON_TAG.fullmatch(tag):
+            found += _pythons_of(parsed[1], int(parsed[2]), int(parsed[3] or 0), abis, requires)
+    return tuple(dict.fromkeys(found))
+
+
+def _pythons_of(kind: str, major: int, minor: int, abis: set[str], requires: SpecifierSet | None) -> Iterable[Python]:
+    if kind not in {"cp", "py"}:
+        yield from (Python(implementation=kind, version=(major, minor), abi=abi) for abi in sorted(abis))
+        return
+    if major != 3:  # noqa: PLR2004 - no installer of today runs on Python 2
+        return
+    own = sorted(abi for abi in abis if re.fullmatch(rf"cp3{minor}[tm]?", abi) and kind == "cp")
+    yield from (Python(implementation="cp", version=(3, minor), abi=abi) for abi in own)
+    if abis & {"abi3", "none"}:
+        oldest = _oldest(minor, requires)
+        yield Python(implementation="cp", version=(3, oldest), abi=f"cp3{oldest}")
+    elif "abi3t" in abis:
+        oldest = _oldest(minor, requires)
+        yield Python(implementation="cp", version=(3, oldest), abi=f"cp3{oldest}t")
+    elif not own:
+        yield Python(implementation="cp", version=(3, minor), abi=f"cp3{minor}")
+
+
+def _oldest(minor: int, requires: SpecifierSet | None) -> int:
+    known = sorted({int(row["version"].split(".")[1]) for row in table("interpreters")["interpreter"]})
+    fitting = [number for number in known if number >= minor]
+    allowed = [number for number in fitting if requires is None or requires.contains(f"3.{number}.99")]
+    return next(iter(allowed or fitting or [minor]))
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+def chosen_by_installers(wheel: Path) -> tuple[Finding, ...]:
+    """Ask pip and uv, which see nothing but this wheel, to install it for what its tags name.
+
+    Nothing of the wheel is run, nothing is fetched, and no configuration of the caller's is read. uv is not asked about
+    platforms and Pythons that it cannot be asked about. Raises WheelFileError where the file's name is none of a wheel.
+    """
+    name = parse_name(wheel.name)
+    findings = [_finding(wheel, "MW270", _unknown_platform(tag)) for tag in name.platforms if place_of(tag) is None]
+    asked = questions(name, requires_python(wheel))
+    with tempfile.TemporaryDirectory(prefix="manywheels-") as folder:
+        installers = _Installers(wheel, name, Path(folder))
+        for code, title, ask in (("MW270", "pip", installers.ask_pip), ("MW271", "uv", installers.ask_uv)):
+            findings += [_finding(wheel, code, refusal) for refusal in _refusals(title, asked, ask)]
+    return tuple(findings)
+
+
+def _finding(wheel: Path, code: str, problem: Problem) -> Finding:
+    return Finding(code=code, severity=Severity.ERROR, wheel=wheel.name, problem=problem)
+
+
+def _unknown_platform(tag: str) -> Problem:
+    return Problem(
+        message=f"no Linux machine has the platform tag `{tag}`, so no installer chooses the wheel there",
+        remedy="Repair the wheel to a manylinux or musllinux policy; `manywheels build` does.",
+    )
+
+
+def _refusals(title: str, asked: Iterable[Question], ask: Callable[[Question], str | None]) -> Iterable[Problem]:
+    """Yield a problem for each reason that the installer gives, with everything that it was asked for."""
+    asked = tuple(asked)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        answers = list(pool.map(ask, asked))
+    reasons: dict[str, list[Question]] = {}
+    for question, reason in zip(asked, answers, strict=True):
+        if reason is not None:
+            reasons.setdefault(reason, []).append(question)
+    for reason, refused in reasons.items():
+        wanted = ", ".join(dict.fromkeys(f"{question.python} on `{question.tag}`" for question in refused))
+        yield Problem(
+            message=f"{title} does not choose it for {wanted}: {reason}",
+            remedy="Look at the tags and at Requires-Python: build the wheel again for the Python that it is tagged "
+            "for, and do not rename wheels by hand.",
+        )
+
+
+class _Installers:
+    """pip and uv with one wheel in a folder and nothing else in the world."""
+
+    def __init__(self, wheel: Path, name: WheelName, folder: Path) -> None:
+        from manywheels.paths import uv_program
+
+        self.uv = uv_program()  # once, here: sysconfig, which it asks, is not safe in threads
+        self.requirement = f"{name.name}=={name.version}"
+        self.folder, self.link = folder, folder / "links" / wheel.name
+        self.link.parent.mkdir()
+        self.link.symlink_to(wheel.resolve())
+
+    def ask_pip(self, question: Question) -> str | None:
+        """Return why pip does not choose the wheel; None if it does."""
+        python = question.python
+        done = self._run(
+            sys.executable, "-I", "-m", "pip", "--isolated", "install", "--dry-run", "-vv", "--no-cache-dir",
+            "--no-input", "--disable-pip-version-check", "--implementation", python.implementation,
+            "--python-version", python.newest_patch, "--abi", python.abi, "--platform", question.tag,
+            "--no-deps", "--no-index", "--find-links", str(self.link.parent), "--only-binary=:all:",
+            "--target", str(self.folder / "site"), self.requirement,
+        )  # fmt: skip
+        return None if done.returncode == 0 else self._shorten(_pip_reason(f"{done.stdout}\n{done.stderr}"))
+
+    def ask_uv(self, question: Question) -> str | None:
+        """Return why uv does not choose the wheel; None if it does, or cannot be asked.
+
+        Of the wheels that it finds, uv reads no metadata before it installs them; of one that is named it does.
+        """
+        platform = uv_at_least(question.place)
+        if platform is None:
+            return None
+        python = this_python(question.python)
+        for wanted in (self.requirement, str(self.link)):
+            done = self._run(
+                self.uv, "pip", "install", "--dry-run", "--no-config", "--no-cache", "--offline", "--no-progress",
+                "--no-python-downloads", "--python", python, "--python-version", question.python.newest_patch,
+                "--python-platform", platform.name, "--no-deps", "--no-index", "--find-links", str(self.link.parent),
+                "--only-binary", ":all:", "--target", str(self.folder / "site"), wanted,
+            )  # fmt: skip
+            if done.returncode != 0:
+                asked = python == sys.executable or "No solution found" in done.stderr
+                return self._shorten(why_uv_refused(done.stderr)) if asked else None
+        return None
+
+    def _shorten(self, reason: str) -> str:
+        reason = re.sub(r"<[\w.]+ object at 0x\w+>", "the wheel", reason)
+        return reason.replace(f"file://{self.link}", "it").replace(f"{self.link.parent}/", "").rstrip(".")
+
+    def _run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        environment: Mapping[str, str] = {
+            "PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), "TMPDIR": str(self.folder),
+            "LC_ALL": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull,
+        }  # fmt: skip
+        try:
+            return subprocess.run(
+                argv, env=environment, cwd=self.folder, timeout=_TIMEOUT, check=False, capture_output=True, text=True,
+                errors="replace", stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(argv, 1, "", f"it gave no answer within {_TIMEOUT:.0f} s")
+
+
+def _pip_reason(output: str) -> str:
+    """Return the line in which pip says why, without its advice to look elsewhere."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for pattern in (
+        r"Skipping link: (.*?)(?: \(run pip debug.*)?(?:: file://.*)?",
+        r"Discarding .*? has (inconsistent .*)",
+        r"ERROR: (?!Exception:)(.*)",
+        r"[\w.]+: (.*)",
+    ):
+        if found := [match[1] for line in lines if (match := re.fullmatch(pattern, line))]:
+            return found[-1] if pattern.startswith("[") else found[0]
+    return (lines or ["pip gave no reason"])[-1]

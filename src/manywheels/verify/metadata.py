@@ -1,0 +1,342 @@
+"""Metadata: what *.dist-info says of the project is valid, whole, and what the file name says (core metadata, PEP 639).
+
+License-File came with metadata 2.4. Back ends wrote it into older metadata before, each with a place of its own for the
+files; that is let pass, as twine does.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import re
+from collections.abc import Iterable, Iterator
+from email.message import Message
+from pathlib import PurePosixPath
+from typing import Final, NamedTuple
+
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.metadata import InvalidMetadata, Metadata, RawMetadata, parse_email
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from manywheels.verify.model import Check, Problem, Severity, Wheel, limited
+
+_KNOWN_FIELDS: Final = frozenset(
+    ["author", "author-email", "classifier", "description", "description-content-type", "download-url", "dynamic",
+     "home-page", "import-name", "import-namespace", "keywords", "license", "license-expression", "license-file",
+     "maintainer", "maintainer-email", "metadata-version", "name", "obsoletes", "obsoletes-dist", "platform",
+     "project-url", "provides", "provides-dist", "provides-extra", "requires", "requires-dist", "requires-external",
+     "requires-python", "summary", "supported-platform", "version"]
+)  # fmt: skip
+_LICENCE_FILE: Final = re.compile(r"(licen[cs]es?|copying|unlicense)\b", re.IGNORECASE)
+_MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})
+_LONGEST: Final = 200  # characters of a fault in other words than ours
+_LATER_MINORS, _PATCHES = 30, 60  # how far ahead a Python is looked for that Requires-Python lets in
+
+# The entry points specification, "Data model" and "File format".
+_GROUP: Final = re.compile(r"\w+(\.\w+)*")
+_REFERENCE: Final = re.compile(r"(?P<module>[\w.]+)\s*(:\s*(?P<object>[\w.]+))?\s*(\[.*\])?")
+_SCRIPTS: Final = frozenset({"console_scripts", "gui_scripts"})
+
+
+def metadata_is_valid(wheel: Wheel) -> Iterator[Problem]:
+    """There is one METADATA file, of a known version, and each of its fields is valid."""
+    content = _content(wheel)
+    if content is None:
+        yield Problem(message="there is not exactly one *.dist-info/METADATA", remedy="Build the wheel again.")
+        return
+    yield from limited(
+        Problem(
+            member=f"{wheel.dist_info}/METADATA",
+            message=f"has a wrong `{field}`: {fault}",
+            remedy="Correct the field in pyproject.toml; where it does not stand there, update the build back end.",
+        )
+        for field, fault in sorted(set(_faults(content)))
+        if field != "license-expression"  # MW243
+    )
+
+
+def identity_agrees(wheel: Wheel) -> Iterator[Problem]:
+    """METADATA and the *.dist-info folder name the project and the version that the file name has, once normalised."""
+    said: list[tuple[str, str | None, str | None]] = []
+    content = _content(wheel)
+    if content is not None:
+        raw, _ = parse_email(content)
+        said.append((f"{wheel.dist_info}/METADATA", raw.get("name"), raw.get("version")))
+    if wheel.dist_info is not None:
+        stem, _, number = wheel.dist_info.removesuffix(".dist-info").rpartition("-")
+        said.append((f"{wheel.dist_info}/", stem, number))
+    for member, project, version in said:
+        faults = []
+        if project is not None and canonicalize_name(project) != wheel.name.name:
+            faults.append(f"says project `{project}`, the file name says `{wheel.name.name}`")
+        if version is not None and not _is_version(version, wheel.name.version):
+            faults.append(f"says version `{version}`, the file name says `{wheel.name.version}`")
+        for fault in faults:
+            yield Problem(member=member, message=fault, remedy="Do not rename wheels by hand; build the wheel again.")
+
+
+def description_renders(wheel: Wheel) -> Iterator[Problem]:
+    """The long description can be rendered, as the index renders it before it takes a file."""
+    raw = _raw(wheel)
+    description = _description(raw)
+    if not description:
+        return
+    kind, fault = rendering_fault(description, raw.get("description_content_type"))
+    if fault is not None:
+        yield Problem(
+            member=f"{wheel.dist_info}/METADATA",
+            message=f"has a description that cannot be rendered as {kind}: {fault}",
+            remedy="Correct the readme, or the content type that pyproject.toml declares for it.",
+        )
+
+
+def description_is_there(wheel: Wheel) -> Iterator[Problem]:
+    """There is a long description, and its content type is declared."""
+    if _content(wheel) is None:
+        return
+    raw = _raw(wheel)
+    if not _description(raw):
+        yield Problem(
+            member=f"{wheel.dist_info}/METADATA",
+            message="has no description: the project's page would be empty",
+            remedy='Name it in pyproject.toml: `readme = "README.md"`.',
+        )
+    elif not raw.get("description_content_type"):
+        yield Problem(
+            member=f"{wheel.dist_info}/METADATA",
+            message="declares no Description-Content-Type: the description counts as reStructuredText",
+            remedy='Name the file in pyproject.toml, `readme = "README.md"`: its suffix tells the type.',
+        )
+
+
+def licence_is_valid(wheel: Wheel) -> Iterator[Problem]:
+    """License-Expression is an SPDX expression, and every License-File lies where its metadata version wants it."""
+    raw = _raw(wheel)
+    member = f"{wheel.dist_info}/METADATA"
+    expression = raw.get("license_expression")
+    if expression is not None:
+        fault = _expression_fault(raw, expression)
+        if fault:
+            yield Problem(
+                member=member,
+                message=f"has the License-Expression `{_short(expression)}`: {fault}",
+                remedy="Write an SPDX expression, as `MIT OR Apache-2.0`; for what SPDX does not list, `LicenseRef-…`.",
+            )
+    yield from limited(
+        Problem(
+            member=member,
+            message=f"names the licence file `{name}`, and there is no `{wheel.dist_info}/licenses/{name}`",
+            remedy="Have the file in the source tree that is built, and in the sdist; else update the build back end.",
+        )
+        for name in raw.get("license_files", [])
+        if not any(place in wheel.members for place in _licence_places(wheel, raw, name))
+    )
+
+
+def licence_is_there(wheel: Wheel) -> Iterator[Problem]:
+    """The wheel carries the text of its licence."""
+    if _content(wheel) is None:
+        return
+    names = [name for name in wheel.members if name.startswith(f"{wheel.dist_info}/")]
+    if _raw(wheel).get("license_files") or any(
+        "/licenses/" in name or _LICENCE_FILE.match(PurePosixPath(name).name) for name in names
+    ):
+        return
+    yield Problem(
+        member=f"{wheel.dist_info}/",
+        message="holds no licence file",
+        remedy='Name it in pyproject.toml: `license-files = ["LICENSE"]`.',
+    )
+
+
+def requires_python_fits(wheel: Wheel) -> Iterator[Problem]:
+    """Requires-Python lets in each interpreter of the tag; for abi3 and py3 tags, one from that version on."""
+    requires = _raw(wheel).get("requires_python")
+    try:
+        allowed = SpecifierSet(requires or "")
+    except InvalidSpecifier:
+        return  # MW240
+    wanted = sorted({found for tag in wheel.name.tags if (found := _interpreter(tag))})
+    for interpreter in wanted:
+        if not interpreter.is_allowed(allowed):
+            yield Problem(
+                member=f"{wheel.dist_info}/METADATA",
+                message=f"has Requires-Python `{requires}`, but the tag is for Python 3.{interpreter.minor}"
+                f"{' or later' if interpreter.or_later else ''}",
+                remedy="Build no wheel for this Python, or let Requires-Python include it: no installer takes both.",
+            )
+
+
+def entry_points_are_valid(wheel: Wheel) -> Iterator[Problem]:
+    """Every group, name and object reference in entry_points.txt is well formed."""
+    member = f"{wheel.dist_info}/entry_points.txt"
+    content = wheel.read(member)
+    if content is None:
+        return
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, default_section="")
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
+    try:
+        parser.read_string(content.decode("utf-8"))
+    except (configparser.Error, UnicodeDecodeError) as error:
+        faults: Iterable[str] = [f"cannot be parsed: {_short(str(error))}"]
+    else:
+        faults = _entry_point_faults(parser)
+    remedy = "Correct `[project.scripts]` or `[project.entry-points]`: `name = package.module:object`."
+    yield from limited(Problem(member=member, message=fault, remedy=remedy) for fault in faults)
+
+
+class _Interpreter(NamedTuple):
+    """CPython or PyPy 3.`minor`, or any from there on."""
+
+    minor: int
+    or_later: bool
+
+    def is_allowed(self, specifiers: SpecifierSet) -> bool:
+        """Whether some release of it meets the specifiers."""
+        minors = range(self.minor, self.minor + (_LATER_MINORS if self.or_later else 1))
+        return any(f"3.{minor}.{patch}" in specifiers for minor in minors for patch in range(_PATCHES))
+
+
+def _interpreter(tag: Tag) -> _Interpreter | None:
+    found = re.fullmatch(r"(cp|pp|py)3(\d+)", tag.interpreter)
+    if found is None:
+        return None
+    # An abi3 wheel for 3.8 of a project that wants 3.9 harms nobody: installers ask both.
+    return _Interpreter(int(found[2]), or_later=found[1] == "py" or tag.abi in {"abi3", "abi3t"})
+
+
+def _content(wheel: Wheel) -> bytes | None:
+    return wheel.read(f"{wheel.dist_info}/METADATA")
+
+
+def _raw(wheel: Wheel) -> RawMetadata:
+    return parse_email(_content(wheel) or b"")[0]
+
+
+def _is_older(raw: RawMetadata, version: str) -> bool:
+    try:
+        return Version(raw.get("metadata_version", "0")) < Version(version)
+    except InvalidVersion:
+        return False
+
+
+def _is_version(text: str, wanted: str) -> bool:
+    try:
+        return Version(text) == Version(wanted)
+    except InvalidVersion:
+        return False
+
+
+def _description(raw: RawMetadata) -> str:
+    description = raw.get("description", "").strip()
+    return "" if description == "UNKNOWN" else description  # what old setuptools wrote for None
+
+
+def _faults(content: bytes) -> Iterator[tuple[str, str]]:
+    """Yield every field that is wrong, with what is wrong about it."""
+    raw, unparsed = parse_email(content)
+    for field in unparsed:
+        yield field, "it stands there twice, or is not UTF-8" if field in _KNOWN_FIELDS else "there is no such field"
+    if _is_older(raw, "2.4"):
+        raw.pop("license_files", None)
+    try:
+        Metadata.from_raw(raw)
+    except ExceptionGroup as group:
+        for error in group.exceptions:
+            if isinstance(error, InvalidMetadata) and error.field not in unparsed:
+                yield error.field, _short(str(error))
+    except RecursionError:
+        yield "requires-dist", "a marker is nested too deeply to be parsed"
+
+
+def _licence_places(wheel: Wheel, raw: RawMetadata, name: str) -> tuple[str, ...]:
+    place = f"{wheel.dist_info}/licenses/{name}"
+    if not _is_older(raw, "2.4"):
+        return (place,)
+    base = PurePosixPath(name).name
+    return place, f"{wheel.dist_info}/{name}", f"{wheel.dist_info}/{base}", f"{wheel.dist_info}/licenses/{base}"
+
+
+def _expression_fault(raw: RawMetadata, expression: str) -> str | None:
+    if _is_older(raw, "2.4"):
+        return f"metadata {raw.get('metadata_version')} knows no such field, 2.4 does"
+    try:
+        canonicalize_license_expression(expression)
+    except (InvalidLicenseExpression, RecursionError, MemoryError) as error:  # the last two: parentheses without end
+        return _short(str(error))
+    return None
+
+
+def rendering_fault(description: str, content_type: str | None) -> tuple[str, str | None]:
+    """Return what the description is, and why it cannot be rendered; None where it can, or nobody renders it."""
+    header = Message()
+    header["Content-Type"] = content_type or "text/x-rst"
+    variant = header.get_param("variant", "GFM")
+    warnings = io.StringIO()
+    try:
+        match header.get_content_type():
+            case "text/x-rst":
+                from readme_renderer import rst
+
+                kind, rendered = "reStructuredText", rst.render(description, stream=warnings)
+            case "text/markdown" if isinstance(variant, str) and variant in _MARKDOWN_VARIANTS:
+                from readme_renderer import markdown
+
+                kind, rendered = "Markdown", markdown.render(description, variant=variant)
+            case kind:
+                return kind, None  # plain text, or a type that MW240 has refused
+    except Exception as error:  # noqa: BLE001 - docutils meets some texts with an exception of its own
+        return "the declared type", _short(repr(error))
+    if rendered is not None:
+        return kind, None
+    return kind, _short(warnings.getvalue()).removeprefix("<string>:") or "nothing is left of it"
+
+
+def _entry_point_faults(parser: configparser.ConfigParser) -> Iterator[str]:
+    for group in parser.sections():
+        if not _GROUP.fullmatch(group):
+            yield f"has a group `{group}`: letters, digits and `_`, in parts that dots divide, are allowed"
+        for name, value in parser.items(group):
+            if name.startswith("[") or (group in _SCRIPTS and ("/" in name or "\\" in name)):
+                yield f"has an entry point `{name}` in `{group}`, which no file can be named after"
+            fault = _reference_fault(value, is_script=group in _SCRIPTS)
+            if fault:
+                yield f"has `{name} = {value}` in `{group}`: {fault}"
+
+
+def _reference_fault(value: str, *, is_script: bool) -> str | None:
+    found = _REFERENCE.fullmatch(value.strip())
+    parts = [*found["module"].split("."), *(found["object"] or "x").split(".")] if found else [""]
+    if found is None or not all(part.isidentifier() for part in parts):
+        return "this is no object reference"
+    if is_script and not found["object"]:
+        return "a script needs a function to call, after a colon"
+    return None
+
+
+def _short(text: str) -> str:
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+CHECKS: Final = (
+    Check(code="MW240", title="metadata", run=metadata_is_valid,
+          reason="The index refuses files with invalid metadata, and installers guess what it should have said."),
+    Check(code="MW241", title="one identity", run=identity_agrees,
+          reason="Installers refuse a wheel whose metadata is another project's or version's."),
+    Check(code="MW242", title="description renders", run=description_renders,
+          reason="The index refuses files whose description it cannot render."),
+    Check(code="MW246", title="description is there", run=description_is_there, severity=Severity.WARNING,
+          reason="The description is the project's page on the index."),
+    Check(code="MW243", title="licence", run=licence_is_valid,
+          reason="The index refuses other expressions, and files that are promised must be there (PEP 639)."),
+    Check(code="MW247", title="licence text", run=licence_is_there, severity=Severity.WARNING,
+          reason="Most licences ask that their text goes with every copy."),
+    Check(code="MW244", title="Requires-Python", run=requires_python_fits,
+          reason="A wheel for an interpreter that its own metadata leaves out is never installed."),
+    Check(code="MW245", title="entry points", run=entry_points_are_valid,
+          reason="An entry point that cannot be parsed breaks the installation, or every look-up of its group."),
+)  # fmt: skip

@@ -1,0 +1,252 @@
+"""What the checks work on, and what they return."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Final
+
+from manywheels import archive, elf, record, wheelfile
+from manywheels.archive import Archive, BadData, Entry, Kind, Oddities, Oddity
+from manywheels.data import table
+from manywheels.elf import BrokenElf, Elf
+from manywheels.record import Record
+from manywheels.wheelfile import WheelFile, WheelName
+
+_SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
+_HEAD: Final = 20  # an ELF file's e_ident, e_type and e_machine
+_MOST_TOLD: Final = 50  # problems of one check
+_EXTENSION_MODULE: Final = re.compile(r"\.(cpython-\w+|abi3t?|pypy\w+)(-[\w-]+)?\.so$")
+
+
+class Severity(StrEnum):
+    """How bad a finding is: an error keeps the wheel out of the output folder."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What a check found: where in the wheel (None: the wheel as a whole), what is wrong, what to do."""
+
+    message: str
+    remedy: str
+    member: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A problem with the code and severity of the check that found it."""
+
+    code: str
+    severity: Severity
+    wheel: str
+    problem: Problem
+
+    def __str__(self) -> str:
+        place = f"{self.problem.member} " if self.problem.member else ""
+        return f"{self.code} {place}{self.problem.message}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A file in the wheel, as its bytes are: `size` and `compressed` in bytes, `digest` as RECORD writes it.
+
+    `mode` holds the Unix permission and type bits (0 where the archive has none), `head` the first 20 bytes.
+    """
+
+    name: str
+    size: int
+    compressed: int
+    digest: str
+    mode: int
+    head: bytes
+
+
+class Wheel:
+    """An open wheel. Its bytes are read once, in one pass, when the first check asks for any of them.
+
+    A member whose data cannot be read, or is too much to be read, is in `entries` and not in `members`; `oddities` say
+    why. `elsewhere` are patterns of libraries that users are known to have from another source.
+    """
+
+    def __init__(self, path: Path, archive: Archive, elsewhere: tuple[str, ...] = ()) -> None:
+        self.path = path
+        self.archive = archive
+        self.elsewhere = elsewhere
+        self.name: WheelName = wheelfile.parse_name(path.name)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Everything that the archive lists, folders and what cannot be read too, in its order."""
+        return self.archive.entries
+
+    @property
+    def oddities(self) -> tuple[Oddity, ...]:
+        """What is wrong with the archive, and with the data in it."""
+        return (*self.archive.oddities, *self._contents.oddities)
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Every file by its name, in the archive's order; folders are left out. Of two of one name, the last counts."""
+        return self._contents.members
+
+    @property
+    def elves(self) -> tuple[Elf, ...]:
+        """Every ELF file that the loader has a part in."""
+        return self._contents.elves
+
+    @property
+    def broken_elves(self) -> Mapping[str, str]:
+        """The files that should be ELF files and cannot be read, each with the reason."""
+        return self._contents.broken
+
+    def read(self, name: str) -> bytes | None:
+        """Return a text of the wheel's own: a file in *.dist-info, or one that ends in .pth; None for other names.
+
+        None also for texts beyond the limits in data/index.toml.
+        """
+        return self._contents.texts.get(name)
+
+    def digest(self, name: str, algorithm: str) -> str:
+        """Return a member's digest in RECORD's form, by any algorithm of hashlib that has a fixed length."""
+        if algorithm == "sha256":
+            return self.members[name].digest
+        hasher = hashlib.new(algorithm, usedforsecurity=False)
+        for piece in self.archive.read(self._contents.read_from[name]):
+            hasher.update(piece)
+        return record.written(algorithm, hasher.digest())
+
+    @cached_property
+    def dist_info(self) -> str | None:
+        """The name of the *.dist-info folder; None where there is not exactly one at the top."""
+        folders = {entry.name.partition("/")[0] for entry in self.entries if "/" in entry.name}
+        found = [folder for folder in folders if folder.endswith(".dist-info")]
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def wheel_file(self) -> WheelFile | None:
+        """The WHEEL file; None where there is none."""
+        content = self.read(f"{self.dist_info}/WHEEL")
+        return wheelfile.parse_wheel_file(content) if content is not None else None
+
+    @cached_property
+    def record(self) -> Record | None:
+        """The RECORD file; None where there is none that can be read."""
+        content = self.read(f"{self.dist_info}/RECORD")
+        return record.parse_record(content) if content is not None else None
+
+    @cached_property
+    def _contents(self) -> _Contents:
+        return _Contents(self.archive)
+
+
+class _Contents:
+    """What one pass over the archive's data finds."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.members: dict[str, Member] = {}
+        self.read_from: dict[str, Entry] = {}
+        self.texts: dict[str, bytes] = {}
+        self.broken: dict[str, str] = {}
+        self._elves: list[Elf] = []
+        self._oddities = Oddities()
+        self._limits: dict[str, int] = table("index")["archive"]
+        self._room = self._limits["texts"]
+        for entry in archive.entries:
+            if entry.is_readable and not entry.is_folder:
+                try:
+                    self._add(entry, archive.read(entry))
+                except BadData as error:
+                    self._oddities.add(Kind.DATA, str(error), entry.name)
+
+    @property
+    def oddities(self) -> tuple[Oddity, ...]:
+        return self._oddities.all()
+
+    @property
+    def elves(self) -> tuple[Elf, ...]:
+        return tuple(self._elves)
+
+    def _add(self, entry: Entry, pieces: Iterator[bytes]) -> None:
+        """Take in one file. Raises BadData where it is not what the archive says of it."""
+        hasher = hashlib.sha256()
+        first = next(pieces, b"")
+        text: list[bytes] | None = [] if self._is_kept_text(entry) else None
+        is_elf = first.startswith(elf.MAGIC)
+        with SpooledTemporaryFile(max_size=_SPOOL) as spool:
+            for piece in chain([first], pieces):
+                hasher.update(piece)
+                if text is not None:
+                    text.append(piece)
+                if is_elf:
+                    spool.write(piece)
+            self.members[entry.name] = Member(
+                name=entry.name, size=entry.size, compressed=entry.compressed, mode=entry.mode, head=first[:_HEAD],
+                digest=record.written("sha256", hasher.digest()),
+            )  # fmt: skip
+            self.read_from[entry.name] = entry
+            if text is not None:
+                self.texts[entry.name] = b"".join(text)
+            if is_elf:
+                self._read_elf(entry.name, spool)
+            elif _EXTENSION_MODULE.search(entry.name):
+                self.broken[entry.name] = "it does not begin like one"
+
+    def _is_kept_text(self, entry: Entry) -> bool:
+        if ".dist-info/" not in entry.name and not entry.name.endswith(".pth"):
+            return False
+        limit = self._limits["record" if entry.name.endswith(".dist-info/RECORD") else "text"]
+        if entry.size <= min(limit, self._room):
+            self._room -= entry.size
+            return True
+        if (
+            entry.name.endswith(".pth") or entry.name.count("/") == 1
+        ):  # licences and the like may be as long as they are
+            self._oddities.add(Kind.SIZE, f"has {entry.size} bytes, too many for a file of its kind", entry.name)
+        return False
+
+    def _read_elf(self, name: str, stream: SpooledTemporaryFile[bytes]) -> None:
+        stream.seek(0)
+        try:
+            found = elf.read_elf(name, stream)
+        except BrokenElf as error:
+            self.broken[name] = str(error)
+        else:
+            self._elves += [found] if found else []
+
+
+@contextmanager
+def open_wheel(path: Path, elsewhere: tuple[str, ...] = ()) -> Iterator[Wheel]:
+    """Open a wheel for checking. Raises OSError, WheelFileError."""
+    with archive.open_archive(path) as opened:
+        yield Wheel(path, opened, elsewhere)
+
+
+def limited(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield the first problems, and how many more there are: a wheel may be made to have a hundred thousand."""
+    rest = iter(problems)
+    yield from islice(rest, _MOST_TOLD)
+    more = sum(1 for _ in rest)
+    if more:
+        yield Problem(message=f"there are {more} more problems like these", remedy="Mend those above first.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A check: its stable code, what it is called, why it is made, and the function that makes it."""
+
+    code: str
+    title: str
+    reason: str
+    run: Callable[[Wheel], Iterable[Problem]]
+    severity: Severity = Severity.ERROR

@@ -1,0 +1,120 @@
+"""Places that wheels are installed in: a libc and an architecture, a Python; and what uv calls them (PEP 600, 656)."""
+
+from __future__ import annotations
+
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from manywheels.data import table
+
+_PLATFORM: Final = re.compile(r"(?P<libc>many|musl)linux_(?P<major>\d+)_(?P<minor>\d+)_(?P<arch>\w+)")
+_LEGACY: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+_ANY: Final = "any"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A libc, its version, and an architecture; empty and (0, 0) where a platform tag asks for none."""
+
+    libc: str
+    version: tuple[int, int]
+    arch: str
+
+    def serves(self, other: Place) -> bool:
+        """Whether what asks for `other` runs here."""
+        return other.arch in {"", self.arch} and other.libc in {"", self.libc} and other.version <= self.version
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.libc, ".".join(map(str, self.version)) if self.libc else "", self.arch]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Python:
+    """An interpreter as installers are asked for it: `cp`, (3, 13), `cp313t`."""
+
+    implementation: str
+    version: tuple[int, int]
+    abi: str
+
+    @property
+    def free_threaded(self) -> bool:
+        """Whether this is a CPython without the GIL (PEP 703)."""
+        return self.implementation == "cp" and self.abi.endswith("t")
+
+    @property
+    def spec(self) -> str:
+        """The interpreter as uv is asked for it: `3.12`, `3.14t`, `pypy3.11`."""
+        kind = {"cp": "", "pp": "pypy"}.get(self.implementation, self.implementation)
+        return f"{kind}{self.version[0]}.{self.version[1]}{'t' * self.free_threaded}"
+
+    @property
+    def newest_patch(self) -> str:
+        """A version that any Requires-Python of this minor version allows."""
+        return f"{self.version[0]}.{self.version[1]}.99"
+
+    def __str__(self) -> str:
+        return f"Python {self.spec}"
+
+
+def place_of(tag: str) -> Place | None:
+    """Return what a platform tag asks for; None where it is none of Linux."""
+    if tag == _ANY:
+        return Place(libc="", version=(0, 0), arch="")
+    if found := _PLATFORM.fullmatch(tag):
+        libc = "glibc" if found["libc"] == "many" else "musl"
+        return Place(libc=libc, version=(int(found["major"]), int(found["minor"])), arch=found["arch"])
+    start, _, arch = tag.partition("_")
+    if start in _LEGACY and arch:
+        return Place(libc="glibc", version=_LEGACY[start], arch=arch)
+    return Place(libc="", version=(0, 0), arch=arch) if start == "linux" and arch else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UvPlatform:
+    """A platform that uv can be asked for, and the place that it stands for."""
+
+    name: str
+    place: Place
+
+
+def uv_at_least(place: Place) -> UvPlatform | None:
+    """Return uv's nearest platform that must take a wheel for `place`; None where uv knows none."""
+    return min((offered for offered in _uv_platforms() if offered.place.serves(place)), key=_rank, default=None)
+
+
+def uv_at_most(place: Place) -> UvPlatform | None:
+    """Return uv's nearest platform whose wheels all run on `place`; None where uv knows none."""
+    return max((offered for offered in _uv_platforms() if place.serves(offered.place)), key=_rank, default=None)
+
+
+def _rank(platform: UvPlatform) -> tuple[str, tuple[int, int]]:
+    return platform.place.libc, platform.place.version
+
+
+def _uv_platforms() -> Iterator[UvPlatform]:
+    for row in table("installers")["uv"]:
+        for arch in row["archs"]:
+            for major, minor in row["versions"]:
+                place = Place(libc=row["libc"], version=(major, minor), arch=arch)
+                yield UvPlatform(name=row["name"].format(arch=arch, major=major, minor=minor), place=place)
+
+
+def this_python(python: Python) -> str:
+    """Return which interpreter uv shall take as the pattern for another: only its kind matters, not its version."""
+    alike = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+    return sys.executable if alike and python.implementation == "cp" and not python.free_threaded else python.spec
+
+
+def why_uv_refused(output: str) -> str:
+    """Return uv's reason in one line; of a resolution that failed, only the fact that it began with."""
+    text = " ".join(output.split())
+    if because := re.search(r"cause: Because (.+?)(?: and only | and you require |, we can conclude)", text):
+        below = re.findall(r"Caused by: (.+?)(?= Caused by: |$)", text)
+        return "; ".join([because[1], *below])
+    start = text.find("error: ")
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return text[start:].removeprefix("error: ") if start >= 0 else (lines or ["uv gave no reason"])[-1]

@@ -1,0 +1,88 @@
+"""Which findings count: `[tool.manywheels.verify]` with `ignore` and `strict`.
+
+    [tool.manywheels.verify]
+    strict = true                                   # warnings count as errors
+    ignore = [
+        { code = "MW253", reason = "the .pth file is this package's purpose" },
+        { code = "MW254", files = "spam/_vendor/*", reason = "its licence asks for the sources" },
+    ]
+
+A code alone, as `ignore = ["MW253"]`, is taken too; a reason is for those who read it later.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from manywheels.errors import InputError
+from manywheels.verify.model import Finding, Severity
+
+_KEYS: Final = frozenset({"code", "files", "reason"})
+_TABLE: Final = "[tool.manywheels.verify]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ignored:
+    """A check that shall not count, for all files of a wheel or for those that match a glob."""
+
+    code: str
+    files: str = "*"
+    reason: str = ""
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether this entry is about that finding."""
+        return finding.code == self.code and fnmatch.fnmatchcase(finding.problem.member or "", self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What counts. `strict` makes errors of warnings."""
+
+    ignored: tuple[Ignored, ...] = ()
+    strict: bool = False
+
+    def judge(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        """Return the findings that count, each with the severity that it has under these rules."""
+        counted = (finding for finding in findings if not any(entry.covers(finding) for entry in self.ignored))
+        return tuple(replace(finding, severity=Severity.ERROR) if self.strict else finding for finding in counted)
+
+
+def parse_rules(table: Mapping[str, Any], known: Iterable[str], *, strict: bool = False) -> Rules:
+    """Return the rules of a `[tool.manywheels.verify]` table; `known` are the codes of all checks.
+
+    Raises InputError for unknown keys and codes, and for values of other kinds.
+    """
+    unknown = sorted(set(table) - {"ignore", "strict"})
+    if unknown:
+        raise InputError(f"{_TABLE}: no such key: {', '.join(unknown)}.", remedy="Its keys are `ignore` and `strict`.")
+    declared = table.get("strict", False)
+    if not isinstance(declared, bool):
+        raise InputError(f"{_TABLE} strict: `{declared}` is no truth value.", remedy="Write `true` or `false`.")
+    entries = table.get("ignore", [])
+    if not isinstance(entries, list):
+        raise InputError(f"{_TABLE} ignore is no list.", remedy='Write it as `ignore = ["MW253"]`.')
+    codes = frozenset(known)
+    return Rules(ignored=tuple(_parse_entry(entry, codes) for entry in entries), strict=declared or strict)
+
+
+def _parse_entry(entry: Any, known: frozenset[str]) -> Ignored:  # noqa: ANN401 - whatever TOML holds
+    match entry:
+        case str():
+            ignored = Ignored(code=entry)
+        case {"code": str(code)} if set(entry) <= _KEYS and all(isinstance(text, str) for text in entry.values()):
+            ignored = Ignored(code=code, files=str(entry.get("files", "*")), reason=str(entry.get("reason", "")))
+        case _:
+            raise InputError(
+                f"{_TABLE} ignore: `{entry}` is no entry.",
+                remedy='Write a code, or `{ code = "MW253", files = "glob", reason = "why" }`.',
+            )
+    if ignored.code not in known or not re.fullmatch(r"MW2\d\d", ignored.code):
+        raise InputError(
+            f"{_TABLE} ignore: there is no check `{ignored.code}`.",
+            remedy="`manywheels explain` lists the checks.",
+        )
+    return ignored

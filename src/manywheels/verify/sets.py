@@ -1,0 +1,245 @@
+"""Sets: what can only be seen with a project's wheels side by side, and next to the manifest that sealed them.
+
+The checks work on `WheelFacts`, which hold digests and no contents: a set of any size fits into memory, and the facts
+of one wheel can come from another process.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+from typing import Final
+
+from packaging.tags import Tag
+from packaging.utils import parse_wheel_filename
+
+from manywheels.data import table
+from manywheels.manifest import Manifest, State
+from manywheels.project import digest_file
+from manywheels.verify.contents import some, unlinked_elves
+from manywheels.verify.model import Problem, Severity, Wheel
+
+_MIB: Final = 1 << 20
+_SIZE_FACTOR: Final = 3
+_MACHINE_CODE: Final = re.compile(r"\.(o|obj|a|lib|py[co])$")  # differs between Pythons as ELF files do
+
+Found = Iterator[tuple[str | None, Problem]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelFacts:
+    """What the checks of a set need of one wheel: `file` is its name, `size` in bytes, `sha256` in hex.
+
+    `pure_files` maps every member that is not machine code, *.dist-info aside, to its digest. `build` is the build
+    tag, empty where the name has none.
+    """
+
+    file: str
+    project: str
+    version: str
+    build: tuple[int, str] | tuple[()]
+    tags: frozenset[Tag]
+    size: int
+    sha256: str
+    pure_files: Mapping[str, str]
+
+    @property
+    def platform(self) -> tuple[str, ...]:
+        """The kinds of platform that it is for, as `manylinux x86_64`: siblings may meet different policies."""
+        return tuple(sorted({_platform_kind(tag.platform) for tag in self.tags}))
+
+
+def facts_of(wheel: Wheel) -> WheelFacts:
+    """Return the facts of an open wheel; its file is read once more, for the digest. Raises OSError."""
+    machine_code = {*(file.member for file in wheel.elves), *wheel.broken_elves, *unlinked_elves(wheel)}
+    return WheelFacts(
+        file=wheel.path.name,
+        project=wheel.name.name,
+        version=wheel.name.version,
+        build=parse_wheel_filename(wheel.path.name)[2],
+        tags=wheel.name.tags,
+        size=wheel.path.stat().st_size,
+        sha256=digest_file(wheel.path),
+        pure_files={
+            member.name: member.digest
+            for member in wheel.members.values()
+            if member.name not in machine_code
+            and not _MACHINE_CODE.search(member.name)
+            and not member.name.partition("/")[0].endswith(".dist-info")
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetCheck:
+    """A check over several wheels: `run` yields problems, each with the file name of its wheel, or None for the set."""
+
+    code: str
+    title: str
+    reason: str
+    run: Callable[[Sequence[WheelFacts], Manifest | None], Iterable[tuple[str | None, Problem]]]
+    severity: Severity = Severity.ERROR
+
+
+def manifest_agrees(wheels: Sequence[WheelFacts], manifest: Manifest | None) -> Found:
+    """The wheels are exactly those of the manifest, byte for byte, and no target of it failed."""
+    if manifest is not None:
+        yield from disagreements({wheel.file: wheel.sha256 for wheel in wheels}, manifest)
+
+
+def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
+    """Yield what is missing, changed, or too much in a set of wheels, given by name and sha256."""
+    sealed = {record.name: record for record in manifest.wheels}
+    for name, record in sealed.items():
+        if name not in digests:
+            yield None, Problem(message=f"`{name}` of the manifest is not there", remedy=_TAKE_THE_WHOLE_SET)
+        elif digests[name] != record.sha256:
+            yield (
+                name,
+                Problem(
+                    message=f"has the sha256 {digests[name]}, the manifest says {record.sha256}",
+                    remedy="Something changed it after it was verified; build the set again.",
+                ),
+            )
+    for name in digests:
+        if name not in sealed:
+            yield name, Problem(message="does not stand in the manifest", remedy=_TAKE_THE_WHOLE_SET)
+    for target in manifest.targets:
+        if target.wheel is None and target.state in {State.FAILED, State.CANCELLED}:
+            yield (
+                None,
+                Problem(
+                    message=f"the wheel of `{target.identifier}` is missing: the target {_ENDED[target.state]}",
+                    remedy="Mend the build, or `skip` the target: who has this Python would build from source.",
+                ),
+            )
+
+
+def one_release(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
+    """All wheels are of one project and one version."""
+    projects = sorted({wheel.project for wheel in wheels})
+    if len(projects) > 1:
+        yield None, Problem(message=f"wheels of several projects: {some(projects)}", remedy=_ONE_FOLDER)
+    for project in projects:
+        versions = sorted({wheel.version for wheel in wheels if wheel.project == project})
+        if len(versions) > 1:
+            yield (
+                None,
+                Problem(message=f"wheels of several versions of {project}: {some(versions)}", remedy=_ONE_FOLDER),
+            )
+
+
+def sizes_are_alike(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
+    """Of the wheels of one version for one platform, the largest has at most three times the size of the smallest."""
+    for siblings in _siblings(wheels):
+        ordered = sorted(siblings, key=lambda wheel: wheel.size)
+        smallest, largest = ordered[0], ordered[-1]
+        if largest.size > _SIZE_FACTOR * smallest.size:
+            usual = math.log(max(median(wheel.size for wheel in siblings), 1))
+            odd = max(smallest, largest, key=lambda wheel: abs(math.log(max(wheel.size, 1)) - usual))
+            other = largest if odd is smallest else smallest
+            yield (
+                odd.file,
+                Problem(
+                    message=f"has {odd.size:,} bytes, its sibling `{other.file}` has {other.size:,}",
+                    remedy="Look for a missing extension module, an unstripped library, or files of an earlier build.",
+                ),
+            )
+
+
+def index_accepts_size(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
+    """No wheel is larger than the index allows."""
+    limit = table("index")["max_file_size"]
+    for wheel in wheels:
+        if wheel.size > limit:
+            yield (
+                wheel.file,
+                Problem(
+                    message=f"has {wheel.size / _MIB:.1f} MiB, the index takes {limit / _MIB:.0f} MiB",
+                    remedy="Strip the libraries and leave out what users do not need, or ask the index for more.",
+                ),
+            )
+
+
+def pure_files_are_alike(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
+    """The wheels of one version for one platform hold the same files, byte for byte, apart from machine code."""
+    for siblings in _siblings(wheels):
+        odd = _odd_files(siblings)
+        for wheel in siblings:
+            names = odd.get(wheel.file, [])
+            if names:
+                yield (
+                    wheel.file,
+                    Problem(
+                        message=f"is not like most of its siblings in {_count(names, 'pure file')}: {some(names)}",
+                        remedy="Known reasons: version files with a time or a path, wrappers generated for each "
+                        "Python, leftovers of an earlier build. Set SOURCE_DATE_EPOCH, clean the source tree.",
+                    ),
+                )
+
+
+def tags_do_not_overlap(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
+    """No two wheels of one version have a tag in common, unless build tags rank them."""
+    for first, second in combinations(wheels, 2):
+        shared = first.tags & second.tags
+        if shared and (first.project, first.version, first.build) == (second.project, second.version, second.build):
+            yield (
+                second.file,
+                Problem(
+                    message=f"has the tag {some(sorted(map(str, shared)))}, and so has `{first.file}`",
+                    remedy="Keep one of them, or give the better one a build tag.",
+                ),
+            )
+
+
+def _siblings(wheels: Sequence[WheelFacts]) -> list[list[WheelFacts]]:
+    """Group the wheels by project, version and kind of platform; groups of one are left out."""
+    groups: dict[object, list[WheelFacts]] = {}
+    for wheel in wheels:
+        groups.setdefault((wheel.project, wheel.version, wheel.platform), []).append(wheel)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _odd_files(siblings: Sequence[WheelFacts]) -> dict[str, list[str]]:
+    """Map each wheel to the pure files in which it is not as most are; a tie is decided for the first wheel."""
+    odd: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for wheel in siblings for name in wheel.pure_files):
+        digests = [wheel.pure_files.get(name) for wheel in siblings]
+        usual = max(dict.fromkeys(digests), key=digests.count)
+        for wheel, digest in zip(siblings, digests, strict=True):
+            if digest != usual:
+                odd.setdefault(wheel.file, []).append(name)
+    return odd
+
+
+def _count(names: Sequence[str], noun: str) -> str:
+    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
+
+
+def _platform_kind(platform: str) -> str:
+    arch = next((name for name in table("machines") if platform.endswith(f"_{name}")), "")
+    return f"{re.split('[0-9_]', platform)[0]} {arch}".strip()
+
+
+_ENDED: Final = {State.FAILED: "failed", State.CANCELLED: "was cancelled"}
+_TAKE_THE_WHOLE_SET: Final = "Take the whole output folder of one run, and nothing else."
+_ONE_FOLDER: Final = "Use an empty output folder for each release; the wheels of one release belong together."
+
+CHECKS: Final = (
+    SetCheck(code="MW260", title="sealed set", run=manifest_agrees,
+             reason="What was verified is what is delivered: incomplete or changed sets get published otherwise."),
+    SetCheck(code="MW261", title="one release", run=one_release,
+             reason="Wheels of another release in the folder would be published with this one."),
+    SetCheck(code="MW262", title="sizes", run=sizes_are_alike, severity=Severity.WARNING,
+             reason="A wheel of another size than its siblings lacks something, or has something too much."),
+    SetCheck(code="MW263", title="size limit", run=index_accepts_size,
+             reason="The index refuses larger files, after the others have been published."),
+    SetCheck(code="MW264", title="pure files", run=pure_files_are_alike, severity=Severity.WARNING,
+             reason="A release that differs from Python to Python in its sources is hard to debug and to reproduce."),
+    SetCheck(code="MW265", title="tags once", run=tags_do_not_overlap,
+             reason="Which of two wheels with one tag gets installed is left to chance."),
+)  # fmt: skip
