@@ -1,0 +1,87 @@
+"""`before-all`: prepares the machine, or the image, once, before the first target begins.
+
+It is configuration that its author stands for, not the work of a build back end: in a container it runs as root, as it
+does with cibuildwheel, so that it can install libraries. Its folder is the snapshot that all targets' copies are made
+from, and its HOME outlives it: what it puts there (`$HOME/.cargo/bin`) the targets' `environment` can name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels import assignments, sandbox
+from manywheels.assignments import Assignment
+from manywheels.recipes import Recipe, fill
+from manywheels.sandbox import Cancellation
+from manywheels.stages.hooks import Hook, run_before_all
+
+OPTION: Final = "before-all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What `before-all` needs: `environment` are the variables that builds start from, `path` comes first on PATH.
+
+    `folder` is for its HOME, `project` and `package` are folders of the snapshot; `timeout` is in seconds.
+    """
+
+    recipes: tuple[Recipe, ...]
+    caller: Mapping[str, str]
+    path: tuple[Path, ...]
+    environment: Mapping[str, str]
+    folder: Path
+    project: Path
+    package: Path
+    timeout: float
+    log: Path
+
+    @property
+    def commands(self) -> dict[str, Recipe]:
+        """Each command once, in the order of the targets, with the first target's recipe that has it."""
+        commands: dict[str, Recipe] = {}
+        for recipe in self.recipes:
+            commands.setdefault(recipe.before_all, recipe)
+        commands.pop("", None)
+        return commands
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A machine as `before-all` left it: `home` is where its HOME was, None where there was none to run."""
+
+    home: Path | None = None
+
+    def expand(self, made: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment with a target's assignments made; `$HOME` in them is where `before-all` worked."""
+        if self.home is None:
+            return assignments.expand(made, environment)
+        seen = {**environment, **self._rust(), "HOME": str(self.home)}
+        expanded = assignments.expand(made, seen)
+        own = expanded["HOME"] if any(assignment.name == "HOME" for assignment in made) else environment["HOME"]
+        return {**expanded, "HOME": own}
+
+    def _rust(self) -> dict[str, str]:
+        """Rust's compilers are looked up below HOME, which each target has for itself."""
+        assert self.home is not None  # noqa: S101 - asked only where there is one
+        toolchains = self.home / ".rustup"
+        return {"RUSTUP_HOME": str(toolchains)} if toolchains.is_dir() else {}
+
+
+def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
+    """Run each target's `before-all`, those that are alike once. Raises BeforeAllFailed and Cancelled."""
+    if not request.commands:
+        return Prepared()
+    request.folder.mkdir()
+    scrubbed = sandbox.build_environment(request.caller, path=request.path, private=request.folder)
+    for command, recipe in request.commands.items():
+        passed = {name: request.caller[name] for name in recipe.environment_pass if name in request.caller}
+        hook = Hook(
+            option=OPTION, command=fill(command, project=request.project, package=request.package),
+            folder=request.project, timeout=request.timeout, log=request.log,
+            environment=assignments.expand(recipe.environment, {**scrubbed, **request.environment, **passed}),
+        )  # fmt: skip
+        run_before_all(hook, cancellation)
+    return Prepared(home=request.folder / "home")

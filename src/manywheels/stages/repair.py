@@ -1,0 +1,103 @@
+"""Repair: auditwheel grafts the libraries that the policy does not promise, and writes the platform tag (PEP 600).
+
+What it reads was made by the build, and may be made to break its readers: so it runs in the sandbox, as the user that
+the build ran as, and what comes of it is taken over like a built wheel. It uses nothing that a build could have written
+but the wheel and the libraries to be grafted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels import handover, sandbox
+from manywheels.errors import Cancelled, RepairFailed
+from manywheels.policies import Policy
+from manywheels.sandbox import Cancellation, Command
+
+_TIMEOUT: Final = 600.0  # seconds; a wheel of 100 MB takes some ten
+_ANSWER: Final = "answer.json"
+_LONGEST_ANSWER: Final = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairRequest:
+    """A built wheel and the policy that it shall meet; libraries to graft are looked for in `library_path` first.
+
+    Libraries whose names match a pattern in `exclude` are not grafted; `strip` takes the symbols out of all of them.
+    auditwheel works in `folder`, which must not exist, as the user of id `user` (None: the program's own); the wheel is
+    put into `finished`.
+    """
+
+    wheel: Path
+    policy: Policy
+    arch: str
+    folder: Path
+    finished: Path
+    library_path: str | None
+    exclude: tuple[str, ...]
+    strip: bool
+    user: int | None
+    log: Path
+
+
+def repair(request: RepairRequest, cancellation: Cancellation) -> Path:
+    """Repair a wheel and return the new file, which lies in `request.finished`.
+
+    Raises RepairFailed where the policy cannot be met, with the symbols or libraries that stand against it.
+    """
+    request.folder.mkdir(parents=True)
+    if request.user is not None:
+        os.chown(request.folder, request.user, request.user)
+    outcome = sandbox.run(_command(request), cancellation)
+    if outcome.cancelled:
+        raise Cancelled("The repair was stopped.", remedy="")
+    if not outcome.succeeded:
+        raise RepairFailed(f"auditwheel failed (exit status {outcome.status}).", remedy="The log says more.")
+    try:
+        return take_over(request)
+    except (handover.Suspicious, ValueError) as finding:
+        raise RepairFailed(
+            f"What auditwheel left cannot be used: {finding}.", remedy="Look into the wheel: it misleads its readers."
+        ) from None
+
+
+def _command(request: RepairRequest) -> Command:
+    asked = {
+        "wheel": str(request.wheel),
+        "folder": str(request.folder),
+        "answer": str(request.folder / _ANSWER),
+        "policy": request.policy.name,
+        "arch": request.arch,
+        "library_path": request.library_path,
+        "exclude": request.exclude,
+        "strip": request.strip,
+    }
+    return Command(
+        argv=(sys.executable, "-I", "-m", "manywheels.stages.auditwheel_worker", json.dumps(asked)),
+        folder=request.folder,
+        environment={
+            "PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8",
+            "HOME": str(request.folder), "TMPDIR": str(request.folder),
+        },
+        log=request.log,
+        timeout=_TIMEOUT,
+        user=request.user,
+    )  # fmt: skip
+
+
+def take_over(request: RepairRequest) -> Path:
+    """Return the wheel that auditwheel answered with, taken over. Raises RepairFailed, Suspicious, ValueError."""
+    with handover.open_file(request.folder, _ANSWER, owner=request.user) as file:
+        answer = json.loads(file.read(_LONGEST_ANSWER))
+    match answer:
+        case {"problem": str(problem), "remedy": str(remedy)}:
+            raise RepairFailed(problem, remedy=remedy)
+        case {"wheel": str(wheel)}:
+            request.finished.mkdir(parents=True)
+            return handover.take_over(request.folder, Path(wheel).name, request.finished, owner=request.user)
+    raise handover.Suspicious(f"`{_ANSWER}` is no answer")

@@ -1,0 +1,79 @@
+"""Repair by a command of the project's own: in the sandbox, as the target's user, with one wheel as its result."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels import handover, wheelfile
+from manywheels.errors import HookFailed, RepairFailed, WheelFileError
+from manywheels.recipes import fill
+from manywheels.sandbox import Cancellation
+from manywheels.stages.environments import Quarters
+from manywheels.stages.hooks import Hook, run_hook
+from manywheels.targets import Target
+
+OPTION: Final = "repair-wheel-command"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandRequest:
+    """A built wheel and the command that shall repair it.
+
+    `made` must not exist and lies where the target's user may write; `finished`, the program's own, gets the result.
+    """
+
+    command: str
+    target: Target
+    wheel: Path
+    project: Path
+    package: Path
+    made: Path
+    finished: Path
+    quarters: Quarters
+    timeout: float
+
+
+def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Path:
+    """Run the command and return the wheel that it made, which lies in `request.finished`.
+
+    Raises RepairFailed where it fails or makes another number of wheels than one, and Cancelled.
+    """
+    user = request.quarters.user
+    request.made.mkdir()
+    if user is not None:
+        os.chown(request.made, user, user)
+    command = fill(
+        request.command, wheel=request.wheel, dest_dir=request.made, project=request.project, package=request.package,
+        python=request.quarters.python,
+    )  # fmt: skip
+    hook = Hook(
+        option=OPTION, command=command, folder=request.project, environment=request.quarters.environment,
+        timeout=request.timeout, log=request.quarters.log, user=user,
+    )  # fmt: skip
+    try:
+        run_hook(hook, cancellation)
+        return _the_wheel(request)
+    except HookFailed as failed:
+        raise RepairFailed(failed.message, remedy=failed.remedy, excerpt=failed.excerpt) from None
+    except (handover.Suspicious, WheelFileError) as finding:
+        raise RepairFailed(
+            f"The wheel cannot be taken over from `{OPTION}`: {finding}.", remedy="It must leave one regular wheel."
+        ) from None
+
+
+def _the_wheel(request: CommandRequest) -> Path:
+    wheels = handover.names_in(request.made, ".whl")
+    if len(wheels) != 1:
+        made = f"{len(wheels)} wheels ({', '.join(wheels)})" if wheels else "no wheel"
+        raise RepairFailed(f"`{OPTION}` made {made}.", remedy="It must leave exactly one in `{dest_dir}`.")
+    name = wheelfile.parse_name(wheels[0])
+    if name.is_pure or not any(request.target.accepts(tag.interpreter, tag.abi) for tag in name.tags):
+        raise RepairFailed(
+            f"`{OPTION}` made a wheel for something else: {wheels[0]} is not for {request.target.tag}.",
+            remedy="It may change the platform of the wheel's name, and nothing else of it.",
+        )
+    request.finished.mkdir(parents=True)
+    return handover.take_over(request.made, wheels[0], request.finished, owner=request.quarters.user)

@@ -1,0 +1,248 @@
+"""Tests in a container of another image: `test-in`, for a distribution that users have and the builder is not.
+
+The same as in `test`, by the image's own means: its Python, venv and pip. The wheel and the target's copy of the
+project are copied in, not mounted, so that it works where manywheels is in a container itself; nobody's user runs them.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from manywheels import assignments
+from manywheels.errors import Cancelled, EngineError, TargetError, TestsFailed
+from manywheels.stages.hooks import announce
+from manywheels.stages.junit import Results, asking_for, read_results
+from manywheels.stages.trials import (
+    NO_TESTS_HERE,
+    TrialRequest,
+    Tried,
+    ended,
+    explain,
+    explain_limit,
+    no_tests_here,
+    told,
+)
+from manywheels.targets import Target
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+    from manywheels.sandbox import Cancellation
+
+OTHERWISE: Final = "or leave `test-in` out"
+_NOBODY: Final = 65534
+_INSIDE: Final = Path("/manywheels")  # where everything lies in the container
+_LARGEST_RESULTS: Final = 40 << 20  # bytes
+# The script's own exit statuses, for what is not the tests' doing.
+_PREPARING: Final = {
+    90: "the image has no such Python",
+    91: "its Python cannot make a virtual environment",
+    92: "`before-test` failed",
+    93: "the wheel, or what the tests need, cannot be installed",
+    94: "`test-sources` cannot be copied",
+}
+# Its arguments: the Python's version as `3.12`, its folder in /opt/python, and what pip installs.
+_SCRIPT: Final = """
+version=$1; folder=$2; shift 2
+for name in "/opt/python/$folder/bin/python" "python$version" python3 python; do
+    found=$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+    if [ "$found" = "${version%t}" ]; then python=$name; break; fi
+done
+[ -n "$python" ] || exit 90
+"$python" -m venv /manywheels/venv || exit 91
+export VIRTUAL_ENV=/manywheels/venv PATH="/manywheels/venv/bin:$PATH"
+cd /manywheels/project
+sh -c "$BEFORE_TEST" || exit 92
+if [ -n "$NEW_PIP" ]; then python -m pip install --quiet --upgrade pip || exit 93; fi
+python -m pip install --quiet "$@" || exit 93
+for path in $TEST_SOURCES; do
+    mkdir -p "../elsewhere/$(dirname "$path")" && cp -R "$path" "../elsewhere/$path" || exit 94
+done
+cd ../elsewhere && exec sh -c "$TEST_COMMAND"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Another place for tests: an image, the target whose Python they want, and the variables that it gets."""
+
+    image: str
+    target: Target
+    variables: Mapping[str, str]
+
+    @property
+    def python(self) -> tuple[str, str]:
+        """The version that is looked for, and the name of its folder in images that have all of them."""
+        version = f"{self.target.python}{'t' * self.target.free_threaded}"
+        return version, f"{self.target.abi.removesuffix('t')}-{self.target.abi}"
+
+
+def require_image(image: str, cancellation: Cancellation) -> None:
+    """Pull an image where it is not there, before anything is built. Raises EngineError and Cancelled."""
+    from manywheels.engine import connect, explained, obtain
+
+    with closing(connect(OTHERWISE)) as client, explained(f"pull `{image}`", OTHERWISE):
+        obtain(client, image, OTHERWISE, cancellation)
+
+
+def try_wheel_in(request: TrialRequest, place: Elsewhere, cancellation: Cancellation) -> Tried:
+    """Test a wheel in a container of an image. What fails is in the answer; raises Cancelled only."""
+    started = time.monotonic()
+    inside = replace(
+        request,
+        wheel=_INSIDE / request.wheel.name,
+        project=_INSIDE / "project",
+        package=_INSIDE / "project" / request.package.relative_to(request.project),
+        folder=_INSIDE,
+    )
+    results: Results | None = None
+    failure: TargetError | None
+    try:
+        status, results = _run(request, inside, place, cancellation)
+        failure = _judge(inside, place, status, results)
+    except EngineError as error:
+        failure = TestsFailed(error.message, remedy=error.remedy)
+    return ended(request, started, results, failure)
+
+
+def _judge(inside: TrialRequest, place: Elsewhere, status: int | None, results: Results | None) -> TargetError | None:
+    if status is None:
+        return explain_limit(inside)
+    if status in _PREPARING and results is None:
+        return TestsFailed(
+            f"The tests cannot be run in `{place.image}` with Python {place.python[0]}: {_PREPARING[status]}.",
+            remedy="See the log, and name another image if need be: `python:3.12-slim` and its like have all it takes.",
+            excerpt=told(inside),
+        )
+    return explain(inside, status, results) if status else None
+
+
+def _run(
+    request: TrialRequest, inside: TrialRequest, place: Elsewhere, cancellation: Cancellation
+) -> tuple[int | None, Results | None]:
+    """Run the script; return its exit status, None where it took too long, and what pytest found."""
+    from manywheels.engine import begin, connect, explained, wait
+
+    log = request.quarters.log
+    announce(log, f"{inside.tests.command} (in {place.image})")
+    with (
+        closing(connect(OTHERWISE)) as client,
+        explained(f"test in `{place.image}`", OTHERWISE),
+        _container(client, inside, place) as container,
+        tempfile.TemporaryDirectory(prefix="manywheels-") as folder,
+    ):
+        _bring_in(container, request, Path(folder))
+        frames = client.api.attach(str(container.id), stream=True)
+
+        def follow() -> int:
+            with log.open("ab") as written:
+                for frame in frames:
+                    written.write(frame)
+            return int(container.wait()["StatusCode"])
+
+        container.start()
+        status = wait(begin(follow), cancellation, request.timeout)
+        if cancellation.requested:
+            raise Cancelled("The tests were stopped.", remedy="")
+        return status, _fetch_results(container, inside.results, Path(folder))
+
+
+@contextmanager
+def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> Iterator[Container]:
+    from docker.types import LogConfig
+
+    from manywheels.engine import LABEL
+
+    tests = inside.tests
+    extras = f"[{','.join(tests.extras)}]" if tests.extras else ""
+    groups = [f"--group={inside.package / 'pyproject.toml'}:{group}" for group in tests.groups]
+    run_id = secrets.token_hex(8)
+    container = client.containers.create(
+        place.image,
+        ["-c", _SCRIPT, "sh", *place.python, f"{inside.wheel}{extras}", *tests.requires, *groups],
+        entrypoint=["/bin/sh"],
+        name=f"manywheels-{run_id}",
+        labels={LABEL: run_id},
+        user=f"{_NOBODY}:{_NOBODY}",
+        environment=_variables(client, inside, place),
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        log_config=LogConfig(type="none"),
+        use_config_proxy=True,
+    )
+    try:
+        yield container
+    finally:
+        with suppress(Exception):  # it may be gone already, and what went wrong before matters more
+            container.remove(force=True, v=True)
+
+
+def _variables(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> dict[str, str]:
+    tests = inside.tests
+    of_image = client.images.get(place.image).attrs["Config"]["Env"] or ()
+    base = dict(entry.split("=", 1) for entry in of_image) | dict(place.variables)
+    base |= {"HOME": str(_INSIDE / "home"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return asking_for(inside.results, assignments.expand(tests.environment, base)) | {
+        "BEFORE_TEST": inside.fill(tests.before),
+        "TEST_COMMAND": inside.fill(tests.command),
+        "TEST_SOURCES": " ".join(tests.sources),
+        "NEW_PIP": " ".join(tests.groups),  # PEP 735 is known to pip 25.1 and newer
+    }
+
+
+def _bring_in(container: Container, request: TrialRequest, folder: Path) -> None:
+    """Copy the wheel and the project in, as nobody's; no process of the target is there to change them meanwhile."""
+
+    def nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = _NOBODY
+        member.mode |= 0o400 | (0o300 if member.isdir() else 0)
+        return member
+
+    archive = folder / "in.tar"
+    inside = _INSIDE.name
+    with tarfile.open(archive, "w") as tar:
+        for name in (inside, f"{inside}/elsewhere", f"{inside}/results", f"{inside}/home"):
+            made = tarfile.TarInfo(name)
+            made.type, made.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(nobodys(made))
+        if not request.tests.sources:
+            content = no_tests_here()
+            unnamed = tarfile.TarInfo(f"{inside}/elsewhere/{NO_TESTS_HERE}")
+            unnamed.size = len(content)
+            tar.addfile(nobodys(unnamed), io.BytesIO(content))
+        tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=nobodys)
+        tar.add(request.project, f"{inside}/project", filter=nobodys)
+    with archive.open("rb") as packed:
+        container.put_archive("/", packed)
+
+
+def _fetch_results(container: Container, place: Path, folder: Path) -> Results | None:
+    from docker.errors import NotFound
+
+    archive, size = folder / "out.tar", 0
+    try:
+        chunks, _ = container.get_archive(str(place))
+    except NotFound:
+        return None
+    with archive.open("wb") as written:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > _LARGEST_RESULTS:
+                return None
+            written.write(chunk)
+    with tarfile.open(archive) as tar, suppress(KeyError, tarfile.TarError):
+        member = tar.extractfile(place.name)
+        if member is not None:
+            (folder / place.name).write_bytes(member.read())
+            return read_results(folder / place.name)
+    return None
