@@ -1,0 +1,283 @@
+"""Gathering: sets of wheels that several jobs built become one, if they belong together and nothing is amiss.
+
+Each set is a folder with a manifest. What its manifest says must be there to the byte, and no wheel besides; all sets
+must be of one project, version and source; together they must have every target of the plan, and none twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import InvalidSdistFilename, NormalizedName, parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
+
+from manywheels.errors import SetMismatch, WheelFileError
+from manywheels.manifest import FILE_NAME, Manifest, State, TargetRecord, read_manifest
+from manywheels.output import OutputFolder
+from manywheels.project import digest_file
+from manywheels.publish.ledger import FILE_NAME as LEDGER
+from manywheels.report.html import FILE_NAME as REPORT
+from manywheels.report.text import harmless
+from manywheels.targets import Shard
+
+_WITHOUT_WHEEL: Final = frozenset({State.FAILED, State.CANCELLED})
+_SDIST: Final = ".tar.gz"
+_LEFT: Final = frozenset({"logs", REPORT, LEDGER})  # of one set only: need no telling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A folder with a set in it, and what to call it: the folder's name as it was given, or an artifact's."""
+
+    folder: Path
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Set:
+    """A source as it was found. `manifest` is None where there is none; `digest` is its file's sha256 in hex."""
+
+    source: Source
+    manifest: Manifest | None
+    digest: str
+    wheels: tuple[Path, ...]
+    sdists: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"`{self.source.name}`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """A set that was put together, and what else lay in the sources and was left there."""
+
+    manifest: Manifest
+    left: tuple[str, ...]
+
+    def told(self, folder: Path) -> str:
+        """Return what was gathered, and what was left behind, in lines."""
+        manifest = self.manifest
+        wheels = len(manifest.wheels)
+        count = f"{wheels} wheel{'s' * (wheels != 1)}"
+        lines = [
+            f"{manifest.project} {manifest.version}: {count} in {folder}",
+            f"  manifest sha256 {manifest.digest}",
+            *(f"  left behind: {name}" for name in self.left),
+        ]
+        return "\n".join(map(harmless, lines))
+
+
+def gather(sources: Sequence[Source], output: OutputFolder, *, digests: Collection[str] = ()) -> Gathered:
+    """Check sets, and put their wheels and sdists into the output folder with one manifest.
+
+    `digests` are what the manifests' sha256 (hex) must be, one for each set; nothing is asked where there are none.
+    Raises SetMismatch, with all problems at once and before anything is copied; WheelFileError for a manifest that
+    cannot be read.
+    """
+    sets = [_open(source) for source in sources]
+    problems = list(_problems(sets, output.path, digests))
+    if problems:
+        raise SetMismatch(
+            "\n".join(("The gathered wheels are not what was built, or not all of it:", *problems)),
+            remedy="Take all that the building jobs made, as they made it; where one failed, run it again.",
+        )
+    manifests = [found.manifest for found in sets if found.manifest]
+    merged = merge(manifests)
+    for found in sets:
+        for file in (*found.wheels, *found.sdists):
+            if file.parent.resolve() != output.path:
+                output.deliver(file)
+    output.give(merged.write(output.path))
+    return Gathered(manifest=merged, left=tuple(f"{name} of {found}" for found in sets for name in _others(found)))
+
+
+def require_digest(folder: Path, digests: Collection[str]) -> None:
+    """Raise SetMismatch unless the folder's manifest has the sha256 (hex) that is asked for, and no other is."""
+    found = _open(Source(folder=folder, name=str(folder)))
+    problems = list(_not_asked_for([found], digests)) if found.manifest else [f"{found} has no manifest ({FILE_NAME})"]
+    if problems:
+        raise SetMismatch(
+            problems[0][0].upper() + problems[0][1:] + ".", remedy="Take the set that the building job made."
+        )
+
+
+def has_distributions(path: Path) -> bool:
+    """Whether there is something to verify or publish: the file itself, or wheels or sdists in the folder."""
+    return path.is_file() or any(path.glob("*.whl")) or any(path.glob("*.tar.gz"))
+
+
+def merge(manifests: Sequence[Manifest]) -> Manifest:
+    """Return the manifest of several parts together, of which none contradicts another."""
+    if len(manifests) == 1:
+        return manifests[0]
+    first = manifests[0]
+    records = (record for manifest in manifests for record in manifest.targets)
+    return replace(
+        first,
+        version=next((manifest.version for manifest in manifests if manifest.version), None),
+        platform=_joined(manifest.platform for manifest in manifests),
+        toolchain=_joined(manifest.toolchain for manifest in manifests),
+        seconds=max(manifest.seconds for manifest in manifests),  # they ran side by side
+        targets=tuple(sorted(records, key=lambda record: _natural(record.identifier))),
+        warnings=tuple(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
+        planned=tuple(sorted({name for manifest in manifests for name in manifest.planned}, key=_natural)),
+        shard=None,
+    )
+
+
+def _joined(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
+
+
+def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
+    """Return a key that puts cp39 before cp310."""
+    return tuple((int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", identifier))
+
+
+def _open(source: Source) -> _Set:
+    if not source.folder.is_dir():
+        raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Give folders that `build` wrote into.")
+    path = source.folder / FILE_NAME
+    has_manifest = path.is_file()
+    return _Set(
+        source=source,
+        manifest=read_manifest(source.folder) if has_manifest else None,
+        digest=digest_file(path) if has_manifest else "",
+        wheels=tuple(sorted(source.folder.glob("*.whl"))),
+        sdists=tuple(sorted(source.folder.glob(f"*{_SDIST}"))),
+    )
+
+
+def _others(found: _Set) -> list[str]:
+    taken = {FILE_NAME, *(file.name for file in (*found.wheels, *found.sdists))}
+    return sorted(
+        path.name
+        for path in found.source.folder.iterdir()
+        if path.name not in taken and path.name not in _LEFT and not path.name.startswith(".")
+    )
+
+
+# --- what can be amiss ------------------------------------------------------------------------------------------------
+
+
+def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str]) -> Iterator[str]:
+    for found in sets:
+        yield from _of_one(found)
+    manifests = [found for found in sets if found.manifest]
+    if not manifests:
+        yield f"none of {', '.join(map(str, sets))} has a manifest ({FILE_NAME})"
+        return
+    yield from _not_asked_for(manifests, digests)
+    yield from _not_of_one_release(manifests)
+    yield from _targets_amiss([found.manifest for found in manifests if found.manifest])
+    yield from _names_amiss(sets)
+    yield from _in_the_way(sets, output)
+
+
+def _of_one(found: _Set) -> Iterator[str]:
+    """A set's wheels are exactly those of its manifest, byte for byte."""
+    if not found.manifest:
+        for wheel in found.wheels:
+            yield f"{found}: `{wheel.name}` has no manifest beside it"
+        if not found.wheels and not found.sdists:
+            yield f"{found}: there is neither a manifest nor an sdist in it"
+        return
+    sealed = {record.name: record.sha256 for record in found.manifest.wheels}
+    here = {wheel.name: wheel for wheel in found.wheels}
+    for name in sorted(sealed.keys() - here.keys()):
+        yield f"{found}: `{name}` of the manifest is not there"
+    for name in sorted(here.keys() - sealed.keys()):
+        yield f"{found}: `{name}` does not stand in the manifest"
+    for name in sorted(here.keys() & sealed.keys()):
+        if here[name].is_symlink() or not here[name].is_file():
+            yield f"{found}: `{name}` is no file"
+        elif (sha256 := digest_file(here[name])) != sealed[name]:
+            yield f"{found}: `{name}` has the sha256 {sha256}; the manifest says {sealed[name]}"
+
+
+def _not_asked_for(sets: Sequence[_Set], digests: Collection[str]) -> Iterator[str]:
+    """The manifests are those whose digests were given."""
+    if not digests:
+        return
+    for found in sets:
+        if found.digest not in digests:
+            yield f"{found}: its manifest has the sha256 {found.digest}, which is none of `manifest-digest`"
+    for digest in sorted(set(digests) - {found.digest for found in sets}):
+        yield f"no manifest has the sha256 {digest} of `manifest-digest`"
+
+
+def _not_of_one_release(sets: Sequence[_Set]) -> Iterator[str]:
+    """All sets are of one project, version and source, made by one version of manywheels."""
+    for what in ("project", "version", "source", "manywheels"):
+        values = {str(value): found for found in sets if (value := getattr(found.manifest, what)) is not None}
+        if len(values) > 1:
+            yield f"they differ in `{what}`: " + ", ".join(f"{found} has {value}" for value, found in values.items())
+
+
+def _targets_amiss(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Every shard is there, and every target of the plan has its wheel, once."""
+    ordered = sorted(manifests, key=lambda manifest: manifest.platform)
+    for platform, group in groupby(ordered, key=lambda manifest: manifest.platform):
+        yield from _shards_amiss(platform, [manifest.shard for manifest in group if manifest.shard])
+    records = [record for manifest in manifests for record in manifest.targets]
+    counts = Counter(record.identifier for record in records)
+    for identifier in sorted((name for name, count in counts.items() if count > 1), key=_natural):
+        yield f"the target `{identifier}` is in {counts[identifier]} sets"
+    planned = {name for manifest in manifests for name in manifest.planned}
+    for identifier in sorted(planned - counts.keys(), key=_natural):
+        yield f"the target `{identifier}` of the plan is missing"
+    for record in records:
+        if record.wheel is None and record.state in _WITHOUT_WHEEL:
+            yield f"the target `{record.identifier}` has no wheel: {_why(record)}"
+
+
+def _shards_amiss(platform: str, shards: Sequence[Shard]) -> Iterator[str]:
+    for count in sorted({shard.count for shard in shards}):
+        there = {shard.index for shard in shards if shard.count == count}
+        for index in range(1, count + 1):
+            if index not in there:
+                yield f"the shard {index}/{count} of the plan for {platform} is missing"
+
+
+def _why(record: TargetRecord) -> str:
+    return f"{record.failure.problem} ({record.failure.code})" if record.failure else record.state.value
+
+
+def _names_amiss(sets: Sequence[_Set]) -> Iterator[str]:
+    """A file that several sets have is the same in all of them; an sdist is of the wheels' release."""
+    holders: dict[str, list[tuple[_Set, Path]]] = {}
+    for found in sets:
+        for file in (*found.wheels, *found.sdists):
+            if file.is_file():
+                holders.setdefault(file.name, []).append((found, file))
+    for name, held in holders.items():
+        if len(held) > 1 and len({digest_file(file) for _, file in held}) > 1:
+            yield f"`{name}` is not the same in {', '.join(str(found) for found, _ in held)}"
+    releases = {
+        parse_wheel_filename(wheel.name)[:2] for found in sets if found.manifest for wheel in found.manifest.wheels
+    }
+    for found in sets:
+        for sdist in found.sdists:
+            if _release_of(sdist.name) not in releases:
+                yield f"{found}: `{sdist.name}` is no sdist of the wheels' project and version"
+
+
+def _release_of(sdist: str) -> tuple[NormalizedName, Version] | None:
+    try:
+        return parse_sdist_filename(sdist)
+    except InvalidSdistFilename:
+        return None
+
+
+def _in_the_way(sets: Sequence[_Set], output: Path) -> Iterator[str]:
+    """The output folder holds no wheels but those that are gathered: they would be delivered, too."""
+    gathered = {wheel.name for found in sets for wheel in found.wheels}
+    for wheel in sorted(output.glob("*.whl")):
+        if wheel.name not in gathered:
+            yield f"the output folder `{output}` has `{wheel.name}`, which is in none of the sets"

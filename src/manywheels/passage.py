@@ -1,0 +1,368 @@
+"""One target's passage along the production line: from the source to the delivered wheel, stage by stage."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manywheels import sandbox, verify, wheelfile
+from manywheels.errors import TargetError, VerificationFailed
+from manywheels.forwarding import forwarded
+from manywheels.manifest import Failure, State, TargetRecord, WheelRecord, describe_wheel
+from manywheels.paths import cache_dir
+from manywheels.recipes import Audit, Repairer, fill
+from manywheels.stages import environments
+from manywheels.stages.build import BuildRequest, build
+from manywheels.stages.environments import Quarters
+from manywheels.stages.hooks import Hook, run_hook
+from manywheels.stages.provision import Provision, provide, requirements_of
+from manywheels.stages.repair import RepairRequest, repair
+from manywheels.stages.repair_command import CommandRequest, repair_by_command
+from manywheels.stages.test import try_wheel
+from manywheels.stages.test_in import Elsewhere, try_wheel_in
+from manywheels.stages.trials import TrialRequest, Tried
+from manywheels.targets import PlannedTarget
+from manywheels.verify import Severity
+from manywheels.workspace import copy_source, store_beside
+
+if TYPE_CHECKING:
+    from manywheels.line import Line
+
+# Where pip, also for what it builds, and uv look for constraints.
+_CONSTRAINTS = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT")
+
+
+@dataclass
+class Passage:
+    """One target's way along the line: where it is, when each stage began and how long it took (seconds).
+
+    `folder` is the target's user's, `sealed` the program's own: what is in there, no project code can write. `part` is
+    added to their names, and to the log's, where the passage is not the target's first.
+    """
+
+    line: Line
+    planned: PlannedTarget
+    part: str = ""
+    stage: str = "prepare"
+    began: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert self.planned.interpreter is not None  # noqa: S101 - others are not led here
+        self.interpreter = self.planned.interpreter
+        self.target = self.planned.target
+        self.recipe = self.line.run.options.for_target(self.target)
+        self.user = self.line.users[self.target]
+        name = f"{self.target.identifier}{self.part}"
+        self.folder = self.line.work / name
+        self.project = self.folder / "source"
+        self.sealed = self.line.work / "sealed" / name
+        self.log = self.line.run.output.log(name)
+        self.fetched: Future[None] = Future()
+        self.cancellation = self.line.board.cancellation(self.target)
+
+    def walk(self) -> TargetRecord:
+        """Build, repair, verify, deliver."""
+        line = self.line
+        self.fetched.result()  # no place is held while the network is waited for
+        with line.place(self.cancellation):
+            with self._stage("prepare"):
+                source = copy_source(line.snapshot, self.project, user=self.user)
+            if self.recipe.before_build:
+                with self._stage("before-build"):
+                    self._before_build(source)
+            with self._stage("build"):
+                built = build(self._build_request(source), self.cancellation)
+        with self._stage("waiting"):
+            line.board.announce(self.target, wheelfile.parse_name(built.name))
+        with line.place(self.cancellation):
+            with self._stage("repair"):
+                repaired = self._repair(built)
+            with self._stage("verify"):
+                report = self._verify(repaired)
+            if self.recipe.audit:
+                with self._stage("audit"):
+                    self._audit(self.recipe.audit, repaired)
+        if tested := self._tested():
+            with self._stage("test"):
+                self._test(repaired, tested)
+        with self._stage("deliver"):
+            delivered = line.deliver(repaired)
+            assert report.facts is not None  # noqa: S101 - what could not be read was an error
+            line.facts.append(report.facts)
+            wheel = describe_wheel(
+                delivered, glibc=report.glibc, libraries=report.libraries, sha256=report.facts.sha256,
+                left_out=self.recipe.repair.exclude,
+            )  # fmt: skip
+        return self.record(State.BUILT, wheel=wheel)
+
+    @contextmanager
+    def _stage(self, stage: str) -> Iterator[None]:
+        self.stage = stage
+        self.line.reporter.entered(self.target, stage)
+        started = time.monotonic()
+        self.began[stage] = round(started - self.line.started, 3)
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(time.monotonic() - started, 3)
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=0o700)
+        if self.user is not None:
+            os.chown(self.folder, self.user, self.user)
+
+    def _quarters(self) -> Quarters:
+        return Quarters(
+            uv=self.line.front_end,
+            python=self.interpreter.path,
+            environment=self._environment(),
+            log=self.log,
+            user=self.user,
+        )
+
+    @property
+    def _provided(self) -> tuple[int, int] | None:
+        """The user of this target and the one who fetches for it; None where the build's front end fetches itself."""
+        if self.user is None or self.line.fetcher is None or self.part:
+            return None
+        return self.user, self.line.fetcher
+
+    def fetch(self) -> None:
+        """Make the target's quarters, with what the build requires in them if the target has a uv cache of its own."""
+        self._make_folder()
+        self.quarters = self._quarters()
+        if self._provided is None:
+            return
+        user, fetcher = self._provided
+        provision = Provision(
+            uv=self.line.front_end,
+            python=self.interpreter.path,
+            abi=self.target.abi,
+            requirements=requirements_of(self._package),
+            environment=self.quarters.environment,
+            store=store_beside(self.line.work),
+            fetcher=fetcher,
+            cache=self.folder / "uv",
+            user=user,
+            scratch=self.line.work / "scratch" / self.target.identifier,
+        )
+        provide(provision, self.cancellation)
+
+    def _before_build(self, source: Path) -> None:
+        """Run the hook in an environment with the target's Python, which the build then sees as well."""
+        front_end = self.recipe.front_end.name
+        packages = (front_end,) if front_end.startswith("build") else ()
+        self.quarters = environments.create(self.quarters, self.folder / "venv", source, self.cancellation, packages)
+        hook = Hook(
+            option="before-build",
+            command=fill(self.recipe.before_build, project=self.project, package=source, python=self.quarters.python),
+            folder=self.project,
+            environment=self.quarters.environment,
+            timeout=self.line.run.options.timeout,
+            log=self.log,
+            user=self.user,
+        )
+        run_hook(hook, self.cancellation)
+
+    def _environment(self) -> dict[str, str]:
+        tools = self.line.tools
+        scrubbed = sandbox.build_environment(
+            self.line.run.caller,
+            path=(tools.bin_dir,),
+            private=self.folder,
+            passed=self.recipe.environment_pass,
+            user=self.user,
+        )
+        own = {
+            **tools.environment,
+            **self.line.jobserver.environment,
+            # A cache that a build can write is no other target's, and no later run's.
+            "UV_CACHE_DIR": str((cache_dir() if self.user is None else self.folder) / "uv"),
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_NO_PROGRESS": "1",
+            "MANYWHEELS": "1",
+            "MANYWHEELS_BUILD_IDENTIFIER": self.target.identifier,
+            # What projects that know cibuildwheel look for.
+            "CIBUILDWHEEL": "1",
+            "CIBUILDWHEEL_BUILD_IDENTIFIER": self.target.identifier,
+        }
+        if self.user is not None:
+            # Where the image's compiler is zig: what it keeps of one user's standard input, another's may not replace.
+            own["ZIG_LOCAL_CACHE_DIR"] = str(self.folder / "zig")
+        if self._provided:  # what is lent is another user's, and the kernel lets nobody make hard links to that
+            own["UV_LINK_MODE"] = scrubbed.get("UV_LINK_MODE", "symlink")
+        return self.line.prepared.expand(self.recipe.environment, scrubbed | own | self._constraints())
+
+    @property
+    def _package(self) -> Path:
+        """The project's folder in the snapshot, which no project code can write."""
+        return self.line.snapshot.root / self.line.snapshot.package
+
+    def _constraints(self) -> dict[str, str]:
+        """Return the variables that hold every front end to `dependency-versions`."""
+        constraints = self.recipe.constraints
+        if not constraints.file and not constraints.packages:
+            return {}
+        file = self.sealed / "constraints.txt"  # written by us, so not where project code could have put a link
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(constraints.text(self._package, self.target.python), encoding="utf-8")
+        return dict.fromkeys(_CONSTRAINTS, str(file))
+
+    def _build_request(self, source: Path) -> BuildRequest:
+        return BuildRequest(
+            front_end=self.line.front_end,
+            planned=self.planned,
+            venv=self.quarters.venv,
+            source=source,
+            output=self.folder / "built",
+            finished=self.sealed / "built",
+            environment=dict(self.quarters.environment),
+            recipe=self.recipe,
+            timeout=self.line.run.options.timeout,
+            silence=self.line.run.options.silence_limit,
+            user=self.user,
+            log=self.log,
+        )
+
+    def _repair_request(self, built: Path) -> RepairRequest:
+        options = self.line.run.options
+        return RepairRequest(
+            wheel=built,
+            policy=options.platform,
+            arch=options.arch,
+            folder=self.line.work / "repairs" / self.target.identifier,
+            finished=self.sealed / "repaired",
+            user=self.user,
+            library_path=self.quarters.environment.get("LD_LIBRARY_PATH"),
+            exclude=self.recipe.repair.exclude,
+            strip=self.recipe.repair.strip,
+            log=self.log,
+        )
+
+    def _repair(self, built: Path) -> Path:
+        match self.recipe.repair.by:
+            case Repairer.AUDITWHEEL:
+                return repair(self._repair_request(built), self.cancellation)
+            case Repairer.NOBODY:
+                return built
+        request = CommandRequest(
+            command=self.recipe.repair.command,
+            target=self.target,
+            wheel=built,
+            project=self.project,
+            package=self.project / self.line.snapshot.package,
+            made=self.folder / "repaired",
+            finished=self.sealed / "repaired",
+            quarters=self.quarters,
+            timeout=self.line.run.options.timeout,
+        )
+        return repair_by_command(request, self.cancellation)
+
+    def _audit(self, audit: Audit, wheel: Path) -> None:
+        """Let the project's own command look at the wheel, which it cannot change. Raises HookFailed."""
+        command = audit.command_for(wheel.name)
+        if not command:
+            return
+        package = self.project / self.line.snapshot.package
+        quarters = environments.create(self.quarters, self.folder / "audit", package, self.cancellation, audit.requires)
+        hook = Hook(
+            option="audit-command",
+            command=fill(command, wheel=wheel, abi3_wheel=wheel, project=self.project, package=package),
+            folder=self.project,
+            environment=quarters.environment,
+            timeout=self.line.run.options.timeout,
+            log=self.log,
+            user=self.user,
+        )
+        run_hook(hook, self.cancellation)
+
+    def _tested(self) -> list[PlannedTarget]:
+        """Return the targets with which this one's wheel is tested: itself, and those that it serves."""
+        options = self.line.run.options
+        serving = [self.planned, *self.line.served_by(self.target)]
+        return [planned for planned in serving if options.for_target(planned.target).tests]
+
+    def _test(self, wheel: Path, tested: list[PlannedTarget]) -> None:
+        """Test the wheel under every interpreter that it serves; one that fails fails all. Raises TargetError."""
+        with ThreadPoolExecutor(max_workers=len(tested), thread_name_prefix="tests") as pool:
+            ended = list(pool.map(lambda planned: self._try(planned, wheel), tested))
+        for planned, tried in zip(tested, ended, strict=True):
+            self.line.tried[planned.target] = tried
+        failures = [(planned, tried.failure) for planned, tried in zip(tested, ended, strict=True) if tried.failure]
+        for planned, failure in failures[:1]:
+            if planned is not self.planned:
+                failure.message = f"With Python {planned.target.spec}, which this wheel serves: {failure.message}"
+            raise failure
+
+    def _try(self, planned: PlannedTarget, wheel: Path) -> Tried:
+        if planned is not self.planned:  # its user's processes must be gone: folders are made for it
+            self.line.board.wait_for_end(planned.target)
+        trial = Passage(self.line, planned, part="-test")
+        tests, image = trial.recipe.tests, self.line.run.options.test_in
+        assert tests is not None  # noqa: S101 - others are not asked for
+        with self.line.place(self.cancellation):
+            trial._make_folder()
+            if planned is self.planned:
+                trial.project = self.project  # with what `before-build` and the build left there
+            else:
+                copy_source(self.line.snapshot, trial.project, user=trial.user)
+            package = trial.project / self.line.snapshot.package
+            request = TrialRequest(
+                tests=tests, wheel=wheel, project=trial.project, package=package, folder=trial.folder / "trial",
+                quarters=trial._quarters(), timeout=self.line.run.options.test_timeout,
+            )  # fmt: skip
+            if not image:
+                return try_wheel(request, self.cancellation)
+            place = Elsewhere(image=image, target=planned.target, variables=forwarded(self.line.run.caller))
+            return try_wheel_in(request, place, self.cancellation)
+
+    def _verify(self, wheel: Path) -> verify.Report:
+        report = verify.check_wheel(wheel, self.recipe.repair.exclude)
+        findings = self.line.run.rules.judge(report.findings)
+        errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+        self.warnings += [str(finding) for finding in findings if finding.severity is Severity.WARNING]
+        if errors:
+            raise VerificationFailed(
+                "; ".join(map(str, errors)), remedy=" ".join(dict.fromkeys(error.problem.remedy for error in errors))
+            )
+        return report
+
+    def record(self, state: State, *, wheel: WheelRecord | None = None, failure: Failure | None = None) -> TargetRecord:
+        """Return the target's record as it stands."""
+        return TargetRecord(
+            identifier=self.target.identifier,
+            state=state,
+            python=self.interpreter.version,
+            wheel=wheel,
+            began=dict(self.began),
+            seconds=dict(self.seconds),
+            log=str(self.log.relative_to(self.line.run.output.path)),
+            tests=self.line.tried[self.target].trial if self.target in self.line.tried else None,
+            failure=failure,
+            warnings=tuple(self.warnings),
+        )
+
+    def fail(self, error: TargetError, state: State) -> TargetRecord:
+        """Return the record of a target that ended with an error."""
+        return self.record(state, failure=describe(error, self.stage))
+
+
+def describe(error: TargetError, stage: str) -> Failure:
+    """Return what the manifest says of an error."""
+    return Failure(
+        code=error.code,
+        stage=stage,
+        problem=error.message,
+        remedy=error.remedy,
+        excerpt=error.excerpt,
+        file=error.file,
+        line=error.line,
+    )

@@ -1,0 +1,150 @@
+"""The plan, executed: a place to work is made ready, every target led through its stages, and the set sealed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from manywheels import __version__, isolation, room, toolchain
+from manywheels.errors import NoInterpreter
+from manywheels.isolation import Isolation
+from manywheels.jobserver import Jobserver, available_cores
+from manywheels.line import Line, Run
+from manywheels.manifest import Failure, Manifest, State, TargetRecord
+from manywheels.options import Options
+from manywheels.paths import cache_dir, uv_program
+from manywheels.report import Reporter
+from manywheels.report.text import harmless
+from manywheels.sandbox import Cancellation
+from manywheels.sharing import Board
+from manywheels.stages import before_all
+from manywheels.stages.before_all import Preparation, Prepared
+from manywheels.targets import PlannedTarget
+from manywheels.toolchain import Toolchain
+from manywheels.workspace import (
+    Snapshot,
+    git_top,
+    public_work_parent,
+    share_objects,
+    store_beside,
+    take_snapshot,
+    work_folder,
+)
+
+
+def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifest:
+    """Build every target of the plan; return the manifest, which is written into the output folder as well.
+
+    Failures of targets are in the manifest, not raised. Raises ToolchainError and ProjectError before it builds.
+    """
+    started = time.monotonic()
+    buildable = [planned for planned in run.plan.targets if planned.interpreter]
+    cores = max(available_cores(), run.options.jobs or 1)
+    with _place_to_work(run, buildable) as (work, isolated):
+        plain_jobs = max(1, cores // max(1, len(buildable)))
+        tools = _prepare_toolchain(run.options, work, _private_paths(work, buildable), plain_jobs)
+        snapshot = take_snapshot(run.project, work / "source", leave_out=[run.output.path])
+        room.require_for(snapshot.root, work, copies=len(buildable), output=run.output.path)
+        if isolated.users:
+            share_objects(snapshot)
+        prepared = _prepare_machine(run, snapshot, tools, work, cancellation)
+        reporter.started(run.plan, f"{run.project.title} for {run.options.platform.name}, {tools.description}")
+        jobserver = Jobserver(work / "jobserver", cores)
+        try:
+            line = Line(
+                run=run, snapshot=snapshot, prepared=prepared, tools=tools, jobserver=jobserver, work=work,
+                reporter=reporter, board=Board(buildable, cancellation), started=started,
+                users={planned.target: isolated.user(number) for number, planned in enumerate(buildable)},
+                fetcher=isolated.fetcher,
+            )  # fmt: skip
+            records = line.process(buildable)
+        finally:
+            jobserver.close()
+    targets = tuple(records.get(planned.target) or _missing(planned) for planned in run.plan.targets)
+    manifest = Manifest(
+        project=run.project.title,
+        version=line.version,
+        source=snapshot.digest,
+        platform=run.options.platform.platform_tag(run.options.arch),
+        toolchain=tools.description,
+        manywheels=__version__,
+        seconds=round(time.monotonic() - started, 3),
+        targets=targets,
+        warnings=line.set_warnings(),
+        planned=run.plan.identifiers,
+        shard=run.plan.shard,
+    )
+    run.output.give(manifest.write(run.output.path))
+    reporter.closed(manifest)
+    return manifest
+
+
+@contextmanager
+def _place_to_work(run: Run, buildable: list[PlannedTarget]) -> Iterator[tuple[Path, Isolation]]:
+    """Isolate project code if that is possible here, and make a folder that it can reach. Raises IsolationError."""
+    kind = toolchain.resolve(run.options.toolchain, run.options.platform)
+    against = "the zig toolchain keeps what it has compiled where all targets share it" if kind == "zig" else ""
+    against = against or isolation.reason_against()
+    parent = None if against else public_work_parent(isolation.closed_folders(run.caller))
+    needed = [planned.interpreter.path for planned in buildable if planned.interpreter]
+    needed += [Path(uv_program()), *([parent] if parent else [])]
+    source = git_top(run.project.path.resolve()) or run.project.path
+    with (
+        isolation.isolate(len(buildable), needed, run.caller, source=source, against=against) as isolated,
+        work_folder(parent if isolated.users else None) as work,
+    ):
+        if isolated.users:
+            work.chmod(0o711)  # each user reaches its target's folder, and sees no other's
+        elif kind == "system" and os.geteuid() == 0:
+            print(f"note: project code is not isolated: {harmless(isolated.against)}", file=sys.stderr, flush=True)
+        yield work, isolated
+
+
+def _prepare_machine(
+    run: Run, snapshot: Snapshot, tools: Toolchain, work: Path, cancellation: Cancellation
+) -> Prepared:
+    """Run `before-all`, where targets that are built now have one. Raises BeforeAllFailed and Cancelled."""
+    buildable = [planned for planned in run.plan.targets if planned.interpreter]
+    recipes = tuple(run.options.for_target(planned.target) for planned in buildable)
+    if not any(recipe.before_all for recipe in recipes):
+        return Prepared()
+    log = run.output.log(before_all.OPTION)
+    print(f"running {before_all.OPTION}; it writes to {log}", file=sys.stderr, flush=True)
+    pythons = [planned.interpreter.path.parent for planned in buildable if planned.interpreter]
+    request = Preparation(
+        recipes=recipes, caller=run.caller, path=(tools.bin_dir, pythons[0]), environment=tools.environment,
+        folder=work / before_all.OPTION, project=snapshot.root, package=snapshot.root / snapshot.package,
+        timeout=run.options.timeout, log=log,
+    )  # fmt: skip
+    return before_all.prepare(request, cancellation)
+
+
+def require_toolchain(options: Options) -> None:
+    """Raise ToolchainError where this machine cannot build for the policy: said before interpreters are looked for."""
+    toolchain.resolve(options.toolchain, options.platform)
+
+
+def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, str]:
+    """Return the folders of this machine that no wheel shall name, each with what stands for it."""
+    interpreters = (planned.interpreter.path.parent.parent for planned in buildable if planned.interpreter)
+    # What a distribution or an image installs is the same on every machine that has it.
+    own = {str(prefix): "python" for prefix in interpreters if not prefix.is_relative_to("/usr")}
+    return {str(work): ".", str(cache_dir() / "uv"): ".", str(store_beside(work)): ".", **own}
+
+
+def _prepare_toolchain(options: Options, work: Path, prefix_map: dict[str, str], plain_jobs: int) -> Toolchain:
+    kind = toolchain.resolve(options.toolchain, options.platform)
+    return toolchain.prepare(kind, options.platform, work / "tools", prefix_map=prefix_map, plain_jobs=plain_jobs)
+
+
+def _missing(planned: PlannedTarget) -> TargetRecord:
+    error = NoInterpreter(
+        f"There is no Python {planned.target.spec} on this machine.",
+        remedy=f"`uv python install {planned.target.spec}`, or build with `--engine container`.",
+    )
+    failure = Failure(code=error.code, stage="plan", problem=error.message, remedy=error.remedy)
+    return TargetRecord(identifier=planned.target.identifier, state=State.NO_INTERPRETER, failure=failure)
