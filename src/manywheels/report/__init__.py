@@ -1,0 +1,24 @@
+"""Reporters: they only read events and the manifest, and say them where the user looks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from manywheels.manifest import Manifest, TargetRecord
+from manywheels.targets import Plan, Target
+
+
+class Reporter(Protocol):
+    """What the pipeline tells of itself. Events come from several threads at once."""
+
+    def started(self, plan: Plan, title: str) -> None:
+        """The plan is about to be executed; `title` says what, for which policy, with which compilers."""
+
+    def entered(self, target: Target, stage: str) -> None:
+        """A target entered a stage: `build`, `repair`, `verify`; `waiting` is between them."""
+
+    def finished(self, record: TargetRecord) -> None:
+        """A target ended, one way or the other."""
+
+    def closed(self, manifest: Manifest) -> None:
+        """All targets have ended."""

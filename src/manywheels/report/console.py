@@ -1,0 +1,244 @@
+"""The console: a live table on a terminal, plain grouped lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from manywheels.manifest import Manifest, State, TargetRecord
+from manywheels.report import Reporter, gitlab, text
+from manywheels.targets import Plan, Refusal, Target
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_MARKS = {
+    State.BUILT: ("✓", "green"),
+    State.REUSED: ("✓", "green"),
+    State.FAILED: ("✗", "red"),
+    State.NO_INTERPRETER: ("-", "yellow"),
+    State.CANCELLED: ("-", "yellow"),
+}
+
+
+def console_reporter(output: Path, *, verbose: bool, stream: TextIO | None = None) -> Reporter:
+    """Return the reporter for where the program runs: live on a terminal, in groups on GitHub, else plain."""
+    stream = stream or sys.stdout
+    if stream.isatty() and not os.environ.get("CI"):
+        return LiveReporter(output, verbose=verbose)
+    return PlainReporter(output, stream, verbose=verbose, fold=_fold_here())
+
+
+Fold = Callable[[str, TargetRecord], tuple[str, list[str]]]  # a block's head becomes the lines before and after it
+
+
+def unfolded(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
+    """Leave a block as it is."""
+    return head, []
+
+
+def github_group(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
+    """Make a block a group of GitHub's log."""
+    return f"::group::{head}", ["::endgroup::"]
+
+
+def gitlab_section(head: str, record: TargetRecord) -> tuple[str, list[str]]:
+    """Make a block a section of GitLab's log."""
+    before, after = gitlab.section(record.identifier, head, text.total(record))
+    return before, [after]
+
+
+def _fold_here() -> Fold:
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        return github_group
+    return gitlab_section if os.environ.get("GITLAB_CI") == "true" else unfolded
+
+
+class PlainReporter:
+    """One line when a target enters its build, and one block when it has ended; nothing is mixed."""
+
+    def __init__(self, output: Path, stream: TextIO, *, verbose: bool, fold: Fold = unfolded) -> None:
+        self._output, self._stream = output, stream
+        self._verbose, self._fold = verbose, fold
+        self._failed: list[TargetRecord] = []
+        self._lock = threading.Lock()
+
+    def started(self, plan: Plan, title: str) -> None:
+        """Say what will be done."""
+        names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
+        self._say(text.harmless(f"{title}: {names}"), *plan_remarks(plan))
+
+    def entered(self, target: Target, stage: str) -> None:
+        """Say that a target's build began."""
+        if stage == "build":
+            self._say(f"{target.identifier}: building")
+
+    def finished(self, record: TargetRecord) -> None:
+        """Say how a target ended, in one block."""
+        with self._lock:
+            twin = text.like(record, self._failed)
+            if record.failure:
+                self._failed.append(record)
+        told = text.explain(record, self._output)
+        if twin:
+            told = [f"  as {twin.identifier}; log: {self._output / text.log_of(record)}"]
+        wheel = [f"  {text.harmless(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
+        head = f"{_MARKS[record.state][0]} {text.headline(record)}"
+        if self._verbose and record.log:
+            with (self._output / record.log).open(encoding="utf-8", errors="replace") as log:
+                lines = chain((text.quote(line.rstrip("\n")) for line in log), wheel)
+                self._block(self._fold(head, record), lines, told)
+        else:
+            self._block(self._fold(head, record) if wheel else (head, []), wheel, told)
+
+    def closed(self, manifest: Manifest) -> None:
+        """Print the table and the sum."""
+        rows = [tuple(map(text.harmless, _row(record))) for record in manifest.targets]
+        widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                 for row in [_HEADINGS, *rows]]  # fmt: skip
+        self._say("", *lines, "", *warnings(manifest), f"{text.summary(manifest)}; {self._output}")
+
+    def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], told: list[str]) -> None:
+        """Print a block; what went wrong follows the fold, so that nobody has to open it to see why."""
+        before, after = marks
+        self._write(chain([before], folded, after, told))
+
+    def _say(self, *lines: str) -> None:
+        self._write(lines)
+
+    def _write(self, lines: Iterable[str]) -> None:
+        with self._lock:
+            try:
+                self._stream.writelines(f"{line}\n" for line in lines)
+                self._stream.flush()
+            except BrokenPipeError:
+                # Whoever read has gone (`| head`). The run goes on; what else is printed goes nowhere.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+@dataclass
+class _Row:
+    stage: str = "queued"
+    since: float = field(default_factory=time.monotonic)
+    record: TargetRecord | None = None
+
+
+class LiveReporter:
+    """A table on the terminal that shows every target's stage, and stays as the result."""
+
+    def __init__(self, output: Path, *, verbose: bool) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False)
+        self._output, self._verbose = output, verbose
+        self._rows: dict[str, _Row] = {}
+        self._title = ""
+        self._lock = threading.Lock()
+
+    def started(self, plan: Plan, title: str) -> None:
+        """Begin to draw."""
+        from rich.live import Live
+
+        for remark in plan_remarks(plan):
+            self._console.print(remark, style="yellow", markup=False)
+        self._title = text.harmless(title)
+        self._rows = {planned.target.identifier: _Row() for planned in plan.targets if planned.interpreter}
+        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=8)
+        self._live.start()
+
+    def entered(self, target: Target, stage: str) -> None:
+        """Note the stage that a target is in."""
+        with self._lock:
+            self._rows[target.identifier] = _Row(stage=stage)
+
+    def finished(self, record: TargetRecord) -> None:
+        """Note how a target ended."""
+        with self._lock:
+            self._rows[record.identifier] = _Row(stage="", record=record)
+
+    def closed(self, manifest: Manifest) -> None:
+        """Draw for the last time, and explain what failed below the table."""
+        with self._lock:
+            self._rows = {record.identifier: _Row(record=record) for record in manifest.targets}
+        self._live.stop()
+        for record, twin in text.alike(manifest.failures):
+            self._console.print(f"\n{text.headline(record)}", style="red", markup=False)
+            for line in [f"  as {twin.identifier}"] if twin else text.explain(record, self._output):
+                self._console.print(line, markup=False, style="dim" if line.startswith("  │") else None)
+        for warning in warnings(manifest):
+            self._console.print(warning, style="yellow", markup=False)
+        self._console.print(f"{text.summary(manifest)}; {self._output}", markup=False)
+
+    def _draw(self) -> RenderableType:
+        from rich import box
+        from rich.text import Text
+
+        table: Table = _table(self._title, box.SIMPLE_HEAD)
+        with self._lock:
+            rows = dict(self._rows)
+        for identifier, row in rows.items():
+            if row.record:
+                mark, colour = _MARKS[row.record.state]
+                cells = [f"{mark} {identifier}", *_row(row.record)[1:]]
+                table.add_row(Text(cells[0], style=colour), *map(Text, cells[1:]))
+            else:
+                elapsed = text.duration(time.monotonic() - row.since) if row.stage not in {"queued"} else ""
+                style = "cyan" if elapsed else "dim"
+                table.add_row(Text(f"· {identifier}", style=style), Text(row.stage, style=style), elapsed, "", "", "")
+        return table
+
+
+_HEADINGS = ("target", "result", "time", "glibc", "size", "platform")
+
+
+def _table(title: str, box: object) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box, pad_edge=False)  # type: ignore[arg-type]
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right" if heading in {"time", "size"} else "left", overflow="fold")
+    return table
+
+
+def _row(record: TargetRecord) -> tuple[str, ...]:
+    wheel = record.wheel
+    return (
+        record.identifier,
+        text.outcome(record),
+        text.duration(text.total(record)) if record.seconds else "",
+        (wheel.glibc or "any") if wheel else "",
+        text.size(wheel.size) if wheel else "",
+        text.platforms(record),
+    )
+
+
+def plan_remarks(plan: Plan) -> list[str]:
+    """Return what the user should know of the plan before it is executed."""
+    remarks = []
+    if plan.missing:
+        names = " ".join(planned.target.tag for planned in plan.missing)
+        remarks.append(f"warning: no interpreter on this machine for {names}: these wheels will be missing")
+    excluded = [target.tag for target, refusal in plan.excluded if refusal is Refusal.REQUIRES_PYTHON]
+    if excluded:
+        remarks.append(f"left out by the project's requires-python: {' '.join(excluded)}")
+    return remarks
+
+
+def warnings(manifest: Manifest) -> list[str]:
+    """Return the warnings that the table does not show, each once, with the targets that it is about."""
+    about = text.about(manifest).items()
+    found = [text.harmless(f"warning: {warning} ({text.tags(records)})") for warning, records in about]
+    found += [text.harmless(f"warning: {warning}") for warning in manifest.warnings]
+    missing = [record.identifier for record in manifest.targets if record.state is State.NO_INTERPRETER]
+    if missing:
+        found.append(f"warning: not built, for want of an interpreter: {' '.join(missing)} (see `manywheels doctor`)")
+    return found

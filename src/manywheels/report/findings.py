@@ -1,0 +1,133 @@
+"""What verification found, as text for people, JSON for programs, SARIF for code scanning, annotations for GitHub."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from manywheels import __version__
+from manywheels.report.github import Annotation, at_most
+from manywheels.report.text import harmless, quote, size
+from manywheels.verify.catalogue import catalogue
+from manywheels.verify.model import Finding, Severity
+from manywheels.verify.run import Verdict
+
+
+def render(verdict: Verdict, form: str) -> str:
+    """Return a verdict in one of the formats of `commands.FORMATS`."""
+    match form:
+        case "json":
+            return json.dumps(_as_json(verdict), indent=2)
+        case "sarif":
+            return json.dumps(_as_sarif(verdict), indent=2)
+        case "github":
+            return "\n".join([*_annotations(verdict.findings), _sum(verdict)])
+    return "\n".join(_as_text(verdict))
+
+
+def _as_text(verdict: Verdict) -> Iterable[str]:
+    for report in verdict.reports:
+        mark = "✗" if any(finding.severity is Severity.ERROR for finding in report.findings) else "✓"
+        facts = [size(report.size)]
+        facts += [f"glibc {report.glibc}"] if report.glibc else []
+        facts += [f"carries {', '.join(report.libraries)}"] if report.libraries else []
+        yield harmless(f"{mark} {report.path.name} ({', '.join(facts)})")
+        yield from _explained(report.findings)
+    if verdict.set_findings:
+        yield "✗ the set of wheels"
+        yield from _explained(verdict.set_findings)
+    yield _sum(verdict)
+
+
+def _explained(findings: Sequence[Finding]) -> Iterable[str]:
+    for finding in findings:
+        yield quote(f"{finding.severity}: {finding}")
+        yield quote(f"    {finding.problem.remedy}")
+
+
+def _sum(verdict: Verdict) -> str:
+    counts = Counter(finding.severity for finding in verdict.findings)
+    parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in sorted(counts.items())]
+    wheels = len(verdict.reports)
+    return f"{wheels} wheel{'s' * (wheels != 1)}: {', '.join(parts) or 'nothing to complain of'}"
+
+
+def _as_json(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "manywheels": __version__,
+        "wheels": [
+            {
+                "wheel": report.path.name,
+                "size": report.size,
+                "glibc": report.glibc,
+                "libraries": report.libraries,
+                "findings": [_finding(finding) for finding in report.findings],
+            }
+            for report in verdict.reports
+        ],
+        "set": [_finding(finding) for finding in verdict.set_findings],
+        "passed": verdict.passed,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "wheel": finding.wheel,
+        "member": finding.problem.member,
+        "message": finding.problem.message,
+        "remedy": finding.problem.remedy,
+    }
+
+
+def _as_sarif(verdict: Verdict) -> dict[str, Any]:
+    """Follow SARIF 2.1.0; a wheel is the artifact, the file inside it the logical location."""
+    rules = [
+        {
+            "id": entry.code,
+            "name": entry.title,
+            "shortDescription": {"text": entry.must_hold},
+            "fullDescription": {"text": entry.why},
+            "defaultConfiguration": {"level": str(entry.severity)},
+        }
+        for entry in catalogue()
+    ]
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": {"name": "manywheels", "version": __version__, "rules": rules}},
+                "results": [_result(finding) for finding in verdict.findings],
+            }
+        ],
+    }
+
+
+def _result(finding: Finding) -> dict[str, Any]:
+    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": finding.wheel or "dist"}}}
+    if finding.problem.member:
+        location["logicalLocations"] = [{"fullyQualifiedName": finding.problem.member, "kind": "resource"}]
+    return {
+        "ruleId": finding.code,
+        "level": str(finding.severity),
+        "message": {"text": f"{finding.problem.message}. {finding.problem.remedy}"},
+        "locations": [location],
+    }
+
+
+def _annotations(findings: Iterable[Finding]) -> Iterable[str]:
+    """Return what GitHub shows beside the job, errors before warnings, as many of each as it takes."""
+    found = [_annotation(finding) for finding in findings]
+    for severity in (Severity.ERROR, Severity.WARNING):
+        yield from map(str, at_most([annotation for annotation in found if annotation.kind == severity]))
+
+
+def _annotation(finding: Finding) -> Annotation:
+    place = f"{finding.wheel}: {finding.problem.member}" if finding.problem.member else finding.wheel
+    message = f"{finding.problem.message}. {finding.problem.remedy}"
+    return Annotation(kind=str(finding.severity), title=f"{finding.code} {place}", message=message)

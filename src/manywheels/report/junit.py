@@ -1,0 +1,101 @@
+"""JUnit XML, which GitLab shows in merge requests: a suite for each target, a case for each thing proved of it.
+
+The cases of a target are its stages, its warnings (passed, with the warning as output), and the project's tests that
+failed, by name. The format is the one of the Ant task, as GitLab reads it (`artifacts:reports:junit`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from manywheels.manifest import Failure, Manifest, State, TargetRecord, Trial
+from manywheels.report import text
+from manywheels.report.files import whole_file
+
+_NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
+
+
+def write_junit(manifest: Manifest, path: Path) -> None:
+    """Write a run as JUnit XML, whole or not at all. Raises OutputFolderError where it cannot be written."""
+    root = ET.Element("testsuites", name=_xml(manifest.project), time=f"{manifest.seconds:.3f}")
+    for record in manifest.targets:
+        _add_suite(root, _xml(record.identifier), _cases(record))
+    if manifest.warnings:
+        _add_suite(root, "the set of wheels", [_warned("the set of wheels", told) for told in manifest.warnings])
+    with whole_file(path, "junit") as partial:
+        ET.ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
+
+
+def _add_suite(root: ET.Element, name: str, cases: Iterator[ET.Element] | list[ET.Element]) -> None:
+    suite = ET.SubElement(root, "testsuite", name=name)
+    suite.extend(cases)
+    for attribute, tag in (("failures", "failure"), ("skipped", "skipped")):
+        suite.set(attribute, str(sum(case.find(tag) is not None for case in suite)))
+    suite.set("errors", "0")
+    suite.set("tests", str(len(suite)))
+    suite.set("time", f"{sum(float(case.get('time', '0')) for case in suite):.3f}")
+
+
+def _cases(record: TargetRecord) -> Iterator[ET.Element]:
+    failed_in = record.failure.stage if record.failure else None
+    for stage, seconds in record.seconds.items():
+        if stage not in {"waiting", failed_in}:
+            yield _case(record.identifier, stage, seconds)
+    match record.state:
+        case State.NO_INTERPRETER | State.CANCELLED:
+            case = _case(record.identifier, failed_in or "build")
+            ET.SubElement(case, "skipped", message=_xml(record.failure.problem if record.failure else record.state))
+            yield case
+        case State.REUSED:
+            yield _case(record.identifier, text.outcome(record))
+        case State.FAILED if record.failure:
+            yield _failed(record, record.failure)
+    for warning in record.warnings:
+        yield _warned(record.identifier, warning)
+    if record.tests:
+        yield from _tests(record.identifier, record.tests)
+
+
+def _failed(record: TargetRecord, failure: Failure) -> ET.Element:
+    case = _case(record.identifier, failure.stage, record.seconds.get(failure.stage, 0.0))
+    if failure.file:
+        case.set("file", _xml(failure.file))
+        case.set("line", str(failure.line or 1))
+    told = ET.SubElement(case, "failure", type=_xml(failure.code), message=_xml(failure.problem))
+    log = f"Log: {text.log_of(record)}" if record.log else ""
+    told.text = "\n".join(_xml(line) for line in [*failure.excerpt, failure.remedy, log] if line)
+    return case
+
+
+def _tests(identifier: str, trial: Trial) -> Iterator[ET.Element]:
+    """Return the tests that failed, each a case; with none of them known by name, one case for all."""
+    for name in trial.failed:
+        case = _case(identifier, f"test {name}")
+        ET.SubElement(case, "failure", type="test", message=_xml(f"{name} failed")).text = _xml(f"Log: {trial.log}")
+        yield case
+    if trial.passed or not trial.failed:
+        case = _case(identifier, "the project's tests", trial.seconds)
+        if trial.passed:
+            ET.SubElement(case, "system-out").text = text.tests(trial)
+        else:
+            ET.SubElement(case, "failure", type="test", message="The tests failed").text = _xml(f"Log: {trial.log}")
+        yield case
+
+
+def _warned(identifier: str, warning: str) -> ET.Element:
+    case = _case(identifier, warning.partition(" ")[0])
+    ET.SubElement(case, "system-out").text = _xml(warning)
+    return case
+
+
+def _case(identifier: str, name: str, seconds: float = 0.0) -> ET.Element:
+    return ET.Element("testcase", classname=_xml(identifier), name=_xml(name), time=f"{seconds:.3f}")
+
+
+def _xml(words: str) -> str:
+    """Return text with what XML cannot hold, not even escaped, replaced."""
+    return _NOT_XML.sub("\ufffd", words)

@@ -1,0 +1,143 @@
+"""The plan as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from manywheels import inputs, toolchain
+from manywheels.errors import ToolchainError
+from manywheels.inputs import Given
+from manywheels.options import Options
+from manywheels.project import Project
+from manywheels.report.text import clean
+from manywheels.targets import Plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> dict[str, Any]:
+    """Return the plan as JSON values; keys are stable. With `explain`, every option's value and origin as well."""
+    planned = {
+        "project": project.title,
+        "version": project.version,
+        "build-backend": project.build_backend,
+        "platform": options.platform.platform_tag(options.arch),
+        "toolchain": _toolchain(options),
+        "output-dir": str(options.output_dir),
+        "targets": [
+            {
+                "identifier": planned.target.identifier,
+                "python": planned.interpreter.version if planned.interpreter else None,
+                "path": str(planned.interpreter.path) if planned.interpreter else None,
+                "source": planned.interpreter.source if planned.interpreter else None,
+            }
+            for planned in plan.targets
+        ],
+        "excluded": [{"identifier": target.identifier, "reason": str(refusal)} for target, refusal in plan.excluded],
+        "left-out": [{"identifier": identifier, "reason": reason} for identifier, reason in options.left_out],
+        "notes": list(options.notes),
+    }
+    return planned | {"options": _options_json(plan, options)} if explain else planned
+
+
+def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> None:
+    """Print the plan as a table; with `explain`, every option's value and origin as well."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    platform = options.platform.platform_tag(options.arch)
+    title = f"{project.title} for {platform}, toolchain {_toolchain(options)}"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("target", "python", "interpreter"):
+        table.add_column(heading, overflow="fold")
+    for planned in plan.targets:
+        if planned.interpreter:
+            found = planned.interpreter
+            table.add_row(planned.target.identifier, found.version, f"{found.path} ({found.source})")
+        else:
+            table.add_row(planned.target.identifier, "absent", "uv is asked for it when building", style="yellow")
+    for target, refusal in plan.excluded:
+        table.add_row(target.identifier, "", str(refusal), style="dim")
+    for identifier, reason in options.left_out:
+        table.add_row(identifier, "", reason, style="dim")
+    console = Console(highlight=False)
+    console.print(table)
+    for note in options.notes:
+        console.print(f"note: {clean(note)}", markup=False, soft_wrap=True)
+    if explain:
+        _print_options(plan, options, console)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Explained:
+    """An option's value with its origin, and what overrides make of it for some of the planned targets."""
+
+    name: str
+    given: Given
+    overridden: tuple[tuple[tuple[str, ...], Given], ...]
+
+
+def _explained(plan: Plan, options: Options) -> Iterator[_Explained]:
+    settings = options.settings
+    building = [entry.name for entry in inputs.inputs_of("plan")]
+    images = [name for name in settings.names() if name not in inputs.declared_inputs()]
+    for name in (*building, *images):
+        given = settings.value(name)
+        groups: dict[Given, tuple[str, ...]] = {}
+        for planned in plan.targets:
+            own = settings.value(name, planned.target)
+            if own != given:
+                groups[own] = (*groups.get(own, ()), planned.target.identifier)
+        overridden = tuple((identifiers, own) for own, identifiers in groups.items())
+        yield _Explained(name=name, given=given, overridden=overridden)
+
+
+def _options_json(plan: Plan, options: Options) -> dict[str, Any]:
+    return {
+        entry.name: {
+            "value": entry.given.value,
+            "origin": entry.given.origin,
+            "overridden": [
+                {"targets": list(identifiers), "value": own.value, "origin": own.origin}
+                for identifiers, own in entry.overridden
+            ],
+        }
+        for entry in _explained(plan, options)
+    }
+
+
+def _print_options(plan: Plan, options: Options, console: Console) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("option", "value", "origin"):
+        table.add_column(heading, overflow="fold")
+    for entry in _explained(plan, options):
+        style = "dim" if entry.given.origin == "default" else None
+        table.add_row(entry.name, _shown(entry.given), _plain(entry.given.origin), style=style)
+        for identifiers, own in entry.overridden:
+            names = ", ".join(identifier.partition("-")[0] for identifier in identifiers)
+            table.add_row(f"  {names}", _shown(own), _plain(own.origin))
+    console.print(table)
+
+
+def _shown(given: Given) -> str:
+    return _plain(given.value.replace("\n", "; ")) if given.value else "[dim]empty[/dim]"
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(clean(text))
+
+
+def _toolchain(options: Options) -> str:
+    try:
+        return toolchain.resolve(options.toolchain, options.platform)
+    except ToolchainError as error:
+        return f"unavailable ({error.message})"

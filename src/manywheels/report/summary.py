@@ -1,0 +1,208 @@
+"""GitHub's step summary: the run as Markdown, for any number of wheels below what GitHub takes.
+
+Nothing that a project chose can become markup: names stand in `<code>` with all punctuation as character references,
+which are never syntax (CommonMark 6.2) nor mentions or addresses (GitHub's filters pass over code), and lines of logs
+stand in fences longer than any that they hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from manywheels.manifest import Manifest, State, TargetRecord, Trial
+from manywheels.report import text
+from manywheels.report.timeline import WAITING, Lane, lay_out
+
+LIMIT: Final = 1_000_000  # bytes; the runner refuses a file beyond 1024 KiB, and others may write into it as well
+_FAILURES: Final = LIMIT // 4  # bytes that failures may have of it
+_WARNINGS: Final = LIMIT // 10
+_LONGEST: Final = 1_000  # characters of a name
+_GANTT: Final = 40_000  # characters; Mermaid draws nothing beyond 50,000
+_LANES: Final = 60  # more of them nobody reads
+_CHARACTER: Final = 1 / 100  # of the drawing's width, what a letter of a bar's name takes
+# Compact puts a target's stages side by side; a drawing of one width is made smaller where there is less room, so that
+# names stay within their bars; seconds since the epoch are the same in every time zone.
+_GANTT_HEAD: Final = (
+    "---", "displayMode: compact", "config:", "  gantt:", "    useWidth: 960", "    fontSize: 12",
+    "    sectionFontSize: 13", "    leftPadding: 70", "    rightPadding: 20", "---", "gantt",
+    "    dateFormat x", "    axisFormat %s s",
+)  # fmt: skip
+_NAMELESS: Final = "\u200b"  # a task must have a name; beside a narrow bar it would lie on the next one
+_KINDS: Final = {WAITING: "done, ", "build": "active, "}
+_MARKS: Final = {
+    State.BUILT: "✅", State.REUSED: "✅", State.FAILED: "❌", State.NO_INTERPRETER: "⚠️", State.CANCELLED: "⚪"
+}  # fmt: skip
+_HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled libraries", "tests", "time")
+
+
+def step_summary(manifest: Manifest) -> str:
+    """Return the summary of a run: at most LIMIT bytes of UTF-8, and it says how much it leaves out."""
+    failed = bool(manifest.failures)
+    mark = "❌" if failed or not manifest.wheels else "✅"
+    head = f"## {mark} {code(manifest.project)}: {text.summary(manifest)}\n"
+    parts = [
+        head,
+        _within(_FAILURES, _failures(manifest), "failures"),
+        "",  # the table has what the others leave
+        _timeline(manifest),
+        _within(_WARNINGS, _warnings(manifest), "warnings"),
+        f"\n{code(manifest.platform)} · {code(manifest.toolchain)} · manywheels {code(manifest.manywheels)}\n",
+    ]
+    parts[2] = _table(manifest, LIMIT - sum(map(_bytes, parts)) - len(parts))
+    return "\n".join(part for part in parts if part)
+
+
+def code(words: str) -> str:
+    """Return one line as code that holds no markup, whatever is in it, cut where no name ends."""
+    inert = _inert(text.clean(words).strip()[:_LONGEST])
+    return f"<code>{inert}</code>" if inert else ""
+
+
+def _inert(words: str) -> str:
+    shown = re.sub(r"(?<!\S)[+=-]|[^\w ,/+=-]|_", lambda found: f"&#{ord(found[0])};", words)
+    # Addresses of mail are looked for in what has been rendered; the comment parts the text there.
+    return shown.replace("&#64;", "&#64;<!-- -->")
+
+
+def prose(words: str) -> str:
+    """Return one line of text without markup, but for what stands between two backticks."""
+    return "".join(code(part) if quoted else _inert(part) for part, quoted in text.parts(words.strip())).strip()
+
+
+def fenced(lines: Iterable[str]) -> str:
+    """Return lines as a block of code whose fence none of them can close."""
+    shown = [text.clean(line) for line in lines]
+    longest = max((len(run) for line in shown for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}text", *shown, fence])
+
+
+def _bytes(part: str) -> int:
+    return len(part.encode())
+
+
+def _within(budget: int, pieces: Iterable[str], what: str) -> str:
+    """Join as many pieces as fit into a number of bytes; a last line says how many were left out."""
+    taken, left_out = [], 0
+    room = budget - 100  # for that last line
+    for piece in pieces:
+        room -= _bytes(piece) + 1
+        if room < 0:
+            left_out += 1
+        else:
+            taken.append(piece)
+    if left_out:
+        taken.append(f"\n*{left_out} more {what}: see the manifest and the logs.*\n")
+    return "\n".join(taken)
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def _table(manifest: Manifest, budget: int) -> str:
+    heading = [f"| {' | '.join(_HEADINGS)} |", f"|{' --- |' * len(_HEADINGS)}"]
+    # Where all are for one platform, the Python alone tells them apart.
+    one_platform = len({record.identifier.partition("-")[2] for record in manifest.targets}) == 1
+    rows = (f"| {' | '.join(_row(record, short=one_platform))} |" for record in manifest.targets)
+    return _within(budget, [*heading, *rows], "targets") + "\n"
+
+
+def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
+    wheel = record.wheel
+    name = record.identifier.partition("-")[0] if short else record.identifier
+    identifier = f"{_MARKS[record.state]}&nbsp;{code(name)}"
+    seconds = _unbroken(text.duration(text.total(record))) if record.seconds else ""
+    if wheel is None:
+        return (identifier, prose(text.outcome(record)), "", "", "", "", "", seconds)
+    file = prose(text.outcome(record)) if record.state is State.REUSED else _breakable(code(wheel.name))
+    return (
+        identifier,
+        file,
+        _unbroken(text.size(wheel.size)),
+        " ".join(map(code, text.short_tags(wheel.tags))),
+        code(wheel.glibc or "any"),
+        " ".join(_breakable(code(library)) for library in wheel.libraries),
+        _tests(record.tests),
+        seconds,
+    )
+
+
+def _tests(trial: Trial | None) -> str:
+    return _unbroken(f"{'✅' if trial.passed else '❌'} {text.tests(trial)}") if trial else ""
+
+
+def _unbroken(words: str) -> str:
+    return words.replace(" ", "&nbsp;")
+
+
+def _breakable(inert: str) -> str:
+    """Let a narrow column break a file's name before a further tag or a library's ending."""
+    return re.sub(r"&#46;(?=many|musl|so\b)", "&#46;<wbr>", inert)
+
+
+# --- the time line ----------------------------------------------------------------------------------------------------
+
+
+def _timeline(manifest: Manifest) -> str:
+    timeline = lay_out(manifest)
+    if not timeline.lanes:
+        return ""
+    lines = list(_GANTT_HEAD)
+    room = _GANTT - sum(map(len, lines))
+    for lane in timeline.lanes[:_LANES]:
+        drawn = _drawn(lane, timeline.end)
+        room -= sum(len(line) + 1 for line in drawn)
+        if room < 0:
+            break
+        lines += drawn
+    shown = sum(line.startswith("    section ") for line in lines)
+    note = f" (the first {shown} of {len(timeline.lanes)} targets)" if shown < len(timeline.lanes) else ""
+    drawing = "\n".join(["```mermaid", *lines, "```"])
+    legend = "Light grey is waiting; around the build stand preparation, repair and verification; red is what failed."
+    return f"<details open><summary>What ran when{note}</summary>\n\n{drawing}\n\n{legend}\n\n</details>\n"
+
+
+def _drawn(lane: Lane, end: float) -> list[str]:
+    """Return a lane as a section; a stage is a task from and to a time in milliseconds."""
+    section = re.sub(r"[^\w.]", "", lane.record.identifier.partition("-")[0])
+    failed_in = lane.record.failure.stage if lane.record.failure else ""
+    lines = [f"    section {section or 'target'}"]
+    for bar in lane.bars:
+        if bar.seconds < end / 500 and bar.stage != failed_in:
+            continue  # it would be a line at most
+        name = f"{re.sub(r'[^a-z -]', '', bar.stage)} {text.duration(bar.seconds)}"
+        shown = name if len(name) * _CHARACTER * end < bar.seconds else _NAMELESS
+        kind = "crit, " if bar.stage == failed_in else _KINDS.get(bar.stage, "")
+        lines.append(f"    {shown} :{kind}{bar.begin * 1000:.0f}, {bar.end * 1000:.0f}")
+    return lines
+
+
+# --- what went wrong --------------------------------------------------------------------------------------------------
+
+
+def _failures(manifest: Manifest) -> Iterator[str]:
+    for record, twin in text.alike(manifest.failures):
+        failure = record.failure
+        if failure is None:
+            continue
+        ended = prose(f"{text.outcome(record)} ({failure.code})")
+        title = f"### ❌ {code(record.identifier)} {ended}"
+        if twin:
+            yield f"{title}\n\nAs {code(twin.identifier)}.\n"
+            continue
+        excerpt = failure.excerpt if failure.problem in failure.excerpt else (failure.problem, "", *failure.excerpt)
+        remedy = f"\n\n{prose(failure.remedy)}" if failure.remedy else ""
+        log = f"\n\nLog: {code(text.log_of(record))}" if record.log else ""
+        yield f"{title}\n\n{fenced(excerpt)}{remedy}{log}\n"
+
+
+def _warnings(manifest: Manifest) -> Iterator[str]:
+    about = text.about(manifest)
+    if about or manifest.warnings:
+        yield "### ⚠️ Warnings\n"
+    for warning, records in about.items():
+        yield f"- {code(text.tags(records))} {prose(warning)}"
+    for warning in manifest.warnings:
+        yield f"- {prose(warning)}"

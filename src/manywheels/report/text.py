@@ -1,0 +1,173 @@
+"""Words and numbers as users read them, and quoted output made harmless."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from manywheels.manifest import Manifest, State, TargetRecord, Trial
+
+# What moves a cursor, ends a line, turns the direction of writing, or cannot be written as UTF-8.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_COMMAND: Final = re.compile(r"##(?=\[)|section(?=_(?:start|end):)")
+
+
+def quote(line: str) -> str:
+    """Return a line of somebody else's output behind a bar, so that no CI reads a command in it.
+
+    GitHub's runner reads `::name::` at a line's beginning and `##[name]` anywhere; GitLab's reads `section_start:`.
+    """
+    return f"  │ {harmless(line)}"
+
+
+def harmless(line: str) -> str:
+    """Return one line without control characters and without what a CI would read as a command of its own.
+
+    A backslash goes between the characters of such a command: the runner compares as a language does, and passes over
+    characters of no width.
+    """
+    shown = _COMMAND.sub(lambda found: found[0] + "\\", clean(line))
+    return f"\\{shown}" if shown.lstrip().startswith("::") else shown
+
+
+def clean(line: str) -> str:
+    """Return one line without control characters: each becomes a blank."""
+    return _CONTROL.sub(" ", line)
+
+
+def parts(words: str) -> list[tuple[str, bool]]:
+    """Return a line in parts, each with whether it stood between two backticks."""
+    pieces = re.split(r"`([^`]*)`", clean(words))
+    return [(piece, bool(number % 2)) for number, piece in enumerate(pieces) if piece]
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as `417 kB` or `3.2 MB` (decimal units)."""
+    if count < 999_500:  # noqa: PLR2004 - what rounds to 1000 kB is 1.0 MB
+        return f"{max(1, round(count / 1000))} kB"
+    return f"{count / 1_000_000:.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `8.3 s` or `2 min 05 s`."""
+    if seconds < 99.95:  # noqa: PLR2004 - beyond it, minutes read better
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def platforms(record: TargetRecord) -> str:
+    """Return the least demanding platform that a wheel is tagged for, without the architecture, as `manylinux_2_17`."""
+    if record.wheel is None:
+        return ""
+    tags = record.wheel.name.removesuffix(".whl").rpartition("-")[2]
+    versions = re.findall(r"(m(?:any|usl)linux)_(\d+)_(\d+)_", tags)
+    return "{}_{}_{}".format(*min(versions, key=lambda found: (int(found[1]), int(found[2])))) if versions else tags
+
+
+def outcome(record: TargetRecord) -> str:
+    """Return how a target ended, in a few words."""
+    match record.state:
+        case State.BUILT:
+            return "built"
+        case State.REUSED:
+            return f"served by {str(record.built_for).partition('-')[0]}"
+        case State.FAILED:
+            return f"failed in {record.failure.stage}" if record.failure else "failed"
+    return record.state.value
+
+
+def short_tags(wheel_tags: Iterable[str]) -> list[str]:
+    """Return a wheel's tags in their parts, platforms without the architecture: `cp312-cp312`, `manylinux_2_17`."""
+    parts = [tag.split("-", 2) for tag in sorted(wheel_tags)]
+    pythons = ("-".join(part[:2]) for part in parts)
+    platforms = (re.sub(r"^((?:many|musl)linux(?:_\d+_\d+|\d+))_\w+$", r"\1", part[-1]) for part in parts)
+    return list(dict.fromkeys([*pythons, *platforms]))
+
+
+def tests(trial: Trial) -> str:
+    """Return how the project's own tests of a wheel ended, as `12 passed` or `3 failed`."""
+    if not trial.passed:
+        return f"{len(trial.failed)} failed" if trial.failed else "failed"
+    return "passed" if trial.count is None else f"{trial.count} passed"
+
+
+def about(manifest: Manifest) -> dict[str, list[TargetRecord]]:
+    """Return each warning about targets once, with the targets that it is about."""
+    found: dict[str, list[TargetRecord]] = {}
+    for record in manifest.targets:
+        for warning in record.warnings:
+            found.setdefault(warning, []).append(record)
+    return found
+
+
+def tags(records: Iterable[TargetRecord]) -> str:
+    """Return targets by their Pythons alone, as `cp311 cp312`."""
+    return " ".join(record.identifier.partition("-")[0] for record in records)
+
+
+def total(record: TargetRecord) -> float:
+    """Return the seconds that a target was worked on, without those that it waited."""
+    return sum(seconds for stage, seconds in record.seconds.items() if stage != "waiting")
+
+
+def summary(manifest: Manifest) -> str:
+    """Return the run in one sentence."""
+    wheels, failures = len(manifest.wheels), len(manifest.failures)
+    missing = sum(record.state is State.NO_INTERPRETER for record in manifest.targets)
+    cancelled = sum(record.state is State.CANCELLED for record in manifest.targets)
+    parts = [f"{wheels} wheel{'s' * (wheels != 1)} in {duration(manifest.seconds)}"]
+    parts += [f"{failures} failed"] if failures else []
+    parts += [f"{missing} without an interpreter"] if missing else []
+    parts += [f"{cancelled} cancelled"] if cancelled else []
+    return ", ".join(parts)
+
+
+def explain(record: TargetRecord, output: Path) -> list[str]:
+    """Return what to tell of a target that has no wheel: the lines that matter, the cure, where the log is."""
+    if record.failure is None:
+        return []
+    lines = [quote(line) for line in record.failure.excerpt]
+    lines += [f"  {harmless(record.failure.remedy)}"] if record.failure.remedy else []
+    lines += [f"  Log: {output / log_of(record)}"] if record.log else []
+    return lines
+
+
+def log_of(record: TargetRecord) -> str:
+    """Return the log to look into, relative to the output folder: that of the tests where these failed."""
+    if record.tests and not record.tests.passed:
+        return record.tests.log
+    return str(record.log)
+
+
+def headline(record: TargetRecord) -> str:
+    """Return how a target ended, in one line."""
+    seconds = f" in {duration(total(record))}" if record.seconds else ""
+    problem = f" ({record.failure.code}): {record.failure.problem}" if record.failure else ""
+    return harmless(f"{record.identifier}: {outcome(record)}{seconds}{problem}")
+
+
+def like(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetRecord | None:
+    """Return the first of `others` that failed for the very same reason, so that it need not be told twice."""
+    if record.failure is None:
+        return None
+    for other in others:
+        if other.failure is None or other.failure.problem != record.failure.problem:
+            continue
+        # "exit status 1" may stand for anything: there the quoted lines decide.
+        if "(exit status" not in record.failure.problem or other.failure.excerpt == record.failure.excerpt:
+            return other
+    return None
+
+
+def alike(failures: Iterable[TargetRecord]) -> list[tuple[TargetRecord, TargetRecord | None]]:
+    """Return failed targets, each with the one before it that failed for the very same reason; None for the first."""
+    told: list[TargetRecord] = []
+    pairs: list[tuple[TargetRecord, TargetRecord | None]] = []
+    for record in failures:
+        twin = like(record, told)
+        pairs.append((record, twin))
+        told += [] if twin else [record]
+    return pairs

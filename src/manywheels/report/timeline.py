@@ -1,0 +1,88 @@
+"""What ran when: the stages of every target as bars on one time line, from the manifest alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from manywheels.manifest import Manifest, TargetRecord
+
+WAITING: Final = "waiting"
+_SHORTEST: Final = 0.05  # seconds; a shorter gap between two stages is no waiting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One stage of one target; `begin` and `end` are in seconds since the run began."""
+
+    stage: str
+    begin: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.end - self.begin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """One target and its bars, in order and without overlap; what lies between stages is a bar of waiting."""
+
+    record: TargetRecord
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """A lane for each target that has run, and the `end` of the whole in seconds."""
+
+    lanes: tuple[Lane, ...]
+    end: float
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that occur, in the order in which targets go through them; waiting comes last."""
+        found = dict.fromkeys(bar.stage for lane in self.lanes for bar in lane.bars if bar.stage != WAITING)
+        waited = any(bar.stage == WAITING for lane in self.lanes for bar in lane.bars)
+        return (*found, *([WAITING] if waited else []))
+
+    def ticks(self, count: int = 4) -> tuple[float, ...]:
+        """Return about `count` round seconds from zero on, of which the last is not beyond the end."""
+        if self.end <= 0:
+            return (0.0,)
+        rough = self.end / count
+        magnitude = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough)
+        return tuple(round(number * step, 6) for number in range(math.floor(self.end / step) + 1))
+
+
+def lay_out(manifest: Manifest) -> Timeline:
+    """Return the time line of a run. Targets of which nothing is known have no lane."""
+    lanes = tuple(Lane(record=record, bars=bars) for record in manifest.targets if (bars := _bars(record)))
+    return Timeline(lanes=lanes, end=max((lane.bars[-1].end for lane in lanes), default=0.0))
+
+
+def _bars(record: TargetRecord) -> tuple[Bar, ...]:
+    """Return a record's stages as bars; a manifest is read from a file, so its numbers are put right first."""
+    known = sorted((max(0.0, record.began[stage]), stage) for stage in record.began if stage in record.seconds)
+    bars: list[Bar] = []
+    at = 0.0
+    for noted, stage in known:
+        begin = max(noted, at)
+        end = begin + max(0.0, record.seconds[stage])
+        waited = begin - at > _SHORTEST
+        if waited or (stage == WAITING and record.seconds[stage] > _SHORTEST):
+            bars = _wait(bars, end if stage == WAITING else begin, at)
+        if stage != WAITING:
+            bars.append(Bar(stage=stage, begin=begin, end=end))
+        at = end
+    return tuple(bars)
+
+
+def _wait(bars: list[Bar], until: float, since: float) -> list[Bar]:
+    """Return the bars with a waiting one at their end, which the one before it becomes part of if it is one as well."""
+    if bars and bars[-1].stage == WAITING:
+        bars, since = bars[:-1], bars[-1].begin
+    return [*bars, Bar(stage=WAITING, begin=since, end=until)]
