@@ -1,0 +1,13 @@
+"""What the container starts: with arguments the command line, without them the GitHub action (inputs in `INPUT_*`)."""
+
+import sys
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        from manywheels import cli
+
+        sys.exit(cli.main(sys.argv[1:]))
+
+    from manywheels.ci import github
+
+    sys.exit(github.main())

@@ -1,0 +1,374 @@
+"""The same program in a container, through the Docker SDK: `--engine container`.
+
+The image is the action's own, made from the same Dockerfile and the package's own source, so what runs inside is what
+was called outside. It is named by the hash of what it is made from, and built when there is none of that name.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import secrets
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from manywheels import emulation
+from manywheels.errors import Cancelled, EngineError
+from manywheels.forwarding import forwarded, local_only
+from manywheels.hostpaths import find_host_paths
+from manywheels.image import HOST_ENGINE, ensure_image, refused, require_image, say
+from manywheels.options import resolve
+from manywheels.output import open_output
+from manywheels.policies import Policy
+from manywheels.project import read_project
+from manywheels.sandbox import Cancellation
+from manywheels.settings import setting_variables
+from manywheels.workspace import git_top
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+    from docker.types import Mount
+
+    from manywheels.commands import Request
+
+_OLDEST_API: Final = (1, 41)  # Docker 20.10, Podman 3.0
+_SOCKET: Final = "/var/run/docker.sock"
+_PROJECT: Final = PurePosixPath("/project/source")  # not in "/": what is around it is closed while it is built
+_OUTPUT: Final = PurePosixPath("/output")
+_CACHE: Final = ("manywheels-cache", "/var/cache/manywheels")  # the volume, and MANYWHEELS_CACHE in the Dockerfile
+# What the image is made of: nothing may be mounted over it, or into it.
+_IMAGE_PARTS: Final = ("/bin", "/etc", "/lib", "/lib64", "/opt/_internal", "/opt/manywheels", "/opt/python", "/opt/rh",
+                       "/proc", "/dev", "/sys", "/usr", "/var/cache/manywheels")  # fmt: skip
+LABEL: Final = "org.manywheels.run"
+_GRACE: Final = 4  # seconds that a container has to end by itself; inside, a build has two (sandbox.GRACE)
+_STOPPED: Final = 143
+
+_TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerBuild:
+    """A build that a container shall do. `arguments` are the command line's options without project and output folder.
+
+    `environment_pass` names the caller's variables that are handed in besides the usual ones; `terminal` is whether the
+    output is shown on one; `image` is the base that the user named, empty for the policy's own; `needs_engine` is
+    whether the program inside starts containers, too, which project code there cannot.
+    """
+
+    package: Path
+    output_dir: Path
+    policy: Policy
+    arch: str
+    arguments: tuple[str, ...] = ()
+    environment_pass: tuple[str, ...] = ()
+    terminal: bool = False
+    image: str = ""
+    needs_engine: bool = False
+
+
+def build_in_container(request: Request, cancellation: Cancellation) -> int:
+    """Do what the command line asks for in a container, and return the exit status of the program inside."""
+    return run(plan_build(request), cancellation)
+
+
+def plan_build(request: Request) -> ContainerBuild:
+    """Turn the command line's request into a container's. Raises InputError and ProjectError as a host build does."""
+    project = read_project(request.paths[0])
+    options = resolve(request.given, project, toolchain=request.toolchain)
+    handled_here = {"output-dir", "report", "verbose", "image"}
+    arguments = [f"--{name}={given.value}" for name, given in request.given.items() if name not in handled_here]
+    arguments += ["--report=", f"--toolchain={request.toolchain}", *(["--verbose"] if options.verbose else [])]
+    return ContainerBuild(
+        package=project.path,
+        output_dir=options.output_dir,
+        policy=options.platform,
+        arch=options.arch,
+        arguments=tuple(arguments),
+        environment_pass=options.environment_pass,
+        terminal=sys.stdout.isatty() and sys.stderr.isatty(),
+        image=options.image,
+        needs_engine=bool(options.test_in),
+    )
+
+
+def run(build: ContainerBuild, cancellation: Cancellation) -> int:
+    """Build in a container with the output passed on live; return the exit status, 143 if cancelled.
+
+    Raises EngineError where there is no engine, or the image cannot be had, and OutputFolderError.
+    """
+    output = open_output(build.output_dir).path
+    client = connect()
+    try:
+        emulation.require(build.arch)
+        with explained("prepare the image"), emulation.named(build.arch):
+            variables = forwarded(os.environ)
+            making = begin(lambda: ensure_image(client, build.policy, build.arch, variables, build.image))
+            image = wait(making, cancellation)
+        if image is None:
+            return _STOPPED
+        with explained("run the container"):
+            return _run_container(client, image, build, output, cancellation)
+    finally:
+        client.close()
+
+
+def describe_engine() -> str:
+    """Return which engine answers, with its version. Raises EngineError if none does."""
+    client = connect()
+    try:
+        with explained("say its version"):
+            facts = client.version()
+    finally:
+        client.close()
+    names = [f"{part['Name']} {part['Version']}" for part in facts.get("Components", ())[:1]]
+    return f"{' '.join(names) or facts.get('Version', 'unknown')}, API {facts['ApiVersion']}"
+
+
+# --- the engine -----------------------------------------------------------------------------------------------------
+
+
+def connect(otherwise: str = HOST_ENGINE) -> DockerClient:
+    """Return a client of the engine that DOCKER_HOST, the docker context or the usual socket leads to.
+
+    Raises EngineError; `otherwise` ends its remedy: what to do where there is no engine to be had.
+    """
+    try:
+        import docker
+    except ImportError:
+        raise EngineError(
+            "The Python package `docker` is not installed.", remedy=f"Install it beside manywheels, {otherwise}."
+        ) from None
+    host = os.environ.get("DOCKER_HOST", "")
+    if host.startswith("ssh://"):
+        raise EngineError(
+            f"The container engine `{host}` (DOCKER_HOST) is on another machine, which does not have this one's files.",
+            remedy=f"Unset DOCKER_HOST to use this machine's engine, {otherwise}.",
+        )
+    try:
+        client = docker.from_env()
+    except docker.errors.InvalidVersion as error:
+        raise _too_old(str(error), otherwise) from None
+    except (docker.errors.DockerException, OSError, ValueError) as error:
+        address = f"`{host}` (DOCKER_HOST)" if host else "its usual socket"
+        raise _unreachable(error, address, otherwise) from None
+    version = client.api.api_version
+    if tuple(map(int, version.split("."))) < _OLDEST_API:
+        client.close()
+        raise _too_old(f"it speaks API {version}", otherwise)
+    return client
+
+
+def _too_old(found: str, otherwise: str) -> EngineError:
+    needed = ".".join(map(str, _OLDEST_API))
+    return EngineError(
+        f"The container engine is too old: {found}, and API {needed} is needed.",
+        remedy=f"Update it (Docker 20.10, Podman 3.0 or newer), {otherwise}.",
+    )
+
+
+def _unreachable(error: Exception, address: str, otherwise: str) -> EngineError:
+    match _error_number(error):
+        case errno.ENOENT:
+            return EngineError(
+                f"There is no container engine: {address} does not exist.",
+                remedy=f"Install Docker, or Podman with its docker socket; set DOCKER_HOST if it listens elsewhere; "
+                f"{otherwise}.",
+            )
+        case errno.ECONNREFUSED | errno.ECONNRESET:
+            return EngineError(
+                f"The container engine does not answer: {address} is there, but nobody listens.",
+                remedy=f"Start it (`sudo systemctl start docker`), {otherwise}.",
+            )
+        case errno.EACCES | errno.EPERM:
+            return EngineError(
+                f"This user may not talk to the container engine: permission denied on {address}.",
+                remedy=f"Join its group (`sudo usermod -aG docker $USER`, then log in again), {otherwise}.",
+            )
+    return EngineError(
+        f"The container engine at {address} gives no usable answer: {error}",
+        remedy=f"Look whether `docker version` works, {otherwise}.",
+    )
+
+
+def _error_number(error: BaseException) -> int | None:
+    """Return the system's error number from wherever the layers of HTTP clients have put it."""
+    pending: list[object] = [error]
+    for item in pending:  # grows as it goes
+        if isinstance(item, OSError) and item.errno:
+            return item.errno
+        if isinstance(item, BaseException):
+            below = (*item.args, item.__cause__, item.__context__)
+            pending += [new for new in below if not any(new is known for known in pending)]
+    return None
+
+
+@contextmanager
+def explained(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
+    """Turn what the SDK raises into EngineError; `otherwise` ends its remedy."""
+    import docker.errors
+    import requests
+    import urllib3
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        what = f"The container engine could not {task}"
+        raise refused(what, str(error.explanation or error), otherwise=otherwise) from error
+    except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise EngineError(
+            f"The container engine stopped answering when it should {task}: {error}",
+            remedy=f"Look whether it still runs (`docker version`), {otherwise}.",
+        ) from error
+
+
+def obtain(client: DockerClient, image: str, otherwise: str, cancellation: Cancellation) -> None:
+    """Pull an image where it is not there; `otherwise` ends an error's remedy. Raises EngineError and Cancelled."""
+    wait(begin(lambda: require_image(client, image, otherwise)), cancellation)
+    if cancellation.requested:
+        raise Cancelled("The run was stopped.", remedy="")
+
+
+# --- the container --------------------------------------------------------------------------------------------------
+
+
+def _run_container(
+    client: DockerClient, image: str, build: ContainerBuild, output: Path, cancellation: Cancellation
+) -> int:
+    from docker.types import LogConfig, Mount
+
+    mounts, arguments = place(build.package, output)
+    host = find_host_paths(client)
+    for mount in mounts:
+        if mount["Type"] == "bind":
+            mount["Source"] = host.of(Path(mount["Source"]))
+    if build.needs_engine:
+        mounts.append(Mount(_SOCKET, _SOCKET, type="bind"))
+    run_id = secrets.token_hex(8)
+    container = client.containers.create(
+        image, ["build", *arguments, "--engine=host", *build.arguments],
+        name=f"manywheels-{run_id}", labels={LABEL: run_id}, mounts=mounts, environment=_environment(build),
+        tty=build.terminal, log_config=LogConfig(type="none"),  # the output is passed on, and kept nowhere
+        use_config_proxy=True,
+    )  # fmt: skip
+    try:
+        return _follow(client, container, cancellation, terminal=build.terminal)
+    finally:
+        with suppress(Exception):  # it may be gone already, and what went wrong before matters more
+            container.remove(force=True, v=True)
+
+
+def _follow(client: DockerClient, container: Container, cancellation: Cancellation, *, terminal: bool) -> int:
+    """Start the container, pass its output on, and return its exit status. On cancellation it is stopped."""
+    name = str(container.id)
+    frames: Iterable[tuple[bytes | None, bytes | None]]
+    if terminal:
+        frames = ((chunk, None) for chunk in client.api.attach(name, stream=True))
+    else:
+        frames = client.api.attach(name, stream=True, demux=True)
+
+    def pass_on() -> int:
+        for out, err in frames:
+            _write(sys.stdout, out)
+            _write(sys.stderr, err)
+        return int(container.wait()["StatusCode"])
+
+    container.start()
+    following = begin(pass_on)
+    status = wait(following, cancellation)
+    if status is None:
+        container.stop(timeout=_GRACE)
+        futures.wait([following], timeout=1)  # for its last words
+    return _STOPPED if status is None else status
+
+
+def _write(stream: Any, chunk: bytes | None) -> None:  # noqa: ANN401 - TextIO does not promise its buffer
+    if chunk:
+        stream.buffer.write(chunk)
+        stream.buffer.flush()
+
+
+def place(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
+    """Return the container's mounts, and the arguments that name the project and the output folder in there.
+
+    Both have the paths that they have outside, so that messages name what the caller knows. The whole git repository
+    is mounted, read-only: versions come from its history.
+    """
+    from docker.types import Mount
+
+    package, output = package.resolve(), output.resolve()
+    top = package if package.is_file() else git_top(package) or package
+    inside = _inside(top, _PROJECT)
+    mounts = [Mount(str(inside), str(top), type="bind", read_only=True)]
+    if repository := _worktree_repository(top):
+        mounts.append(Mount(str(repository), str(repository), type="bind", read_only=True))
+    target = (
+        inside / output.relative_to(top) if output != top and output.is_relative_to(top) else _inside(output, _OUTPUT)
+    )
+    mounts.append(Mount(str(target), str(output), type="bind"))
+    mounts.append(Mount(_CACHE[1], _CACHE[0], type="volume"))
+    return mounts, [str(inside / package.relative_to(top)), f"--output-dir={target}"]
+
+
+def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
+    """Return where a path of this machine is mounted: in its own place, unless that would hide a part of the image."""
+    hidden = any(PurePosixPath(part).is_relative_to(path) or path.is_relative_to(part) for part in _IMAGE_PARTS)
+    return otherwise if hidden else PurePosixPath(path)
+
+
+def _worktree_repository(top: Path) -> Path | None:
+    """Return the repository that a git worktree belongs to; `.git` is a file there that names a folder of it."""
+    marker = top / ".git"
+    if not marker.is_file():
+        return None
+    folder = Path(marker.read_text("utf-8").removeprefix("gitdir:").strip())
+    return folder.parent.parent if folder.is_absolute() and folder.parent.name == "worktrees" else None
+
+
+def _environment(build: ContainerBuild) -> dict[str, str]:
+    environment = forwarded(os.environ) | {name: os.environ[name] for name in setting_variables(os.environ)}
+    environment |= {name: os.environ[name] for name in build.environment_pass if name in os.environ}
+    if build.terminal:
+        size = shutil.get_terminal_size()
+        environment |= {name: os.environ[name] for name in _TERMINAL if name in os.environ}
+        environment |= {"COLUMNS": str(size.columns), "LINES": str(size.lines)}
+    if left_out := local_only(os.environ):
+        say(f"not known in the container, as they name files of this machine: {', '.join(left_out)}")
+    return environment
+
+
+# --- waiting --------------------------------------------------------------------------------------------------------
+
+
+def begin(work: Callable[[], T]) -> futures.Future[T]:
+    """Start `work` in a thread that the program's end does not wait for: the engine gives up with its caller."""
+    future: futures.Future[T] = futures.Future()
+
+    def do() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=do, name="container engine", daemon=True).start()
+    return future
+
+
+def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float = math.inf) -> T | None:
+    """Return the result of what was begun; None once the switch is thrown, or `timeout` seconds have passed."""
+    deadline = time.monotonic() + timeout
+    while not cancellation.requested and time.monotonic() < deadline:
+        if futures.wait([future], timeout=0.1).done:
+            return future.result()
+    return None

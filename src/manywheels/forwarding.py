@@ -1,0 +1,44 @@
+"""What a container is told of the caller's environment, and what of it means nothing in there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from manywheels.data import table
+
+# Of the names that project code may see: what the image says of itself, and what only means something outside.
+_IMAGE_OWN: Final = re.compile(r"LANG|LC_\w+|AUDITWHEEL_\w+|DEVTOOLSET_\w+|PKG_CONFIG_PATH")
+_CERTIFICATES_AND_TOOLS: Final = re.compile(r"\w*CERT\w*|\w*CA_BUNDLE|CARGO_HOME|RUSTUP_\w+|S?CCACHE_DIR")
+
+
+def forwarded(caller: Mapping[str, str]) -> dict[str, str]:
+    """Return what the container is told of the caller's environment: proxies, indexes, and settings of builds.
+
+    Names of files mean nothing in there; certificates are the image's own.
+    """
+    return {
+        name: caller[name]
+        for name in table("environment")["pass"]
+        if name in caller and not _IMAGE_OWN.fullmatch(name) and not _names_files(name, caller[name])
+    }
+
+
+def local_only(caller: Mapping[str, str]) -> list[str]:
+    """Return the names that a user would miss inside: indexes and constraints that are files of this machine."""
+    return [
+        name
+        for name in table("environment")["pass"]
+        if _names_files(name, caller.get(name, ""))
+        and not _IMAGE_OWN.fullmatch(name)
+        and not _CERTIFICATES_AND_TOOLS.fullmatch(name)
+    ]
+
+
+def _names_files(name: str, value: str) -> bool:
+    """Tell whether one of the words of a value is a path or a `file:` address, also as in `name=path`."""
+    words = [re.sub(r"^[\w.-]+=", "", word) for word in value.split()]
+    if name.endswith("CONSTRAINT"):
+        return any("://" not in word or word.startswith("file:") for word in words)
+    return any(word.startswith(("/", "./", "../", "~", "file:")) for word in words)
