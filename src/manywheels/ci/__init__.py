@@ -1,0 +1,1 @@
+"""The doors that CI systems come through."""

@@ -1,0 +1,182 @@
+"""The GitHub door: inputs from `INPUT_*`, outputs through the file that the runner names.
+
+The runner starts the image as a container action: inputs are variables called `INPUT_` and the name in upper case,
+hyphens kept; the workspace is the working folder and belongs to somebody else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from manywheels import cli, commands, inputs
+from manywheels.ci.results import find_service, has_service
+from manywheels.ci.variables import read_inputs
+from manywheels.commands import Request, Verification
+from manywheels.delivery import Delivery, resolve_delivery
+from manywheels.errors import EXIT_OK, Cancelled, InputError, ManywheelsError
+from manywheels.gather import has_distributions
+from manywheels.inputs import Given
+from manywheels.manifest import FILE_NAME, Manifest
+from manywheels.report.html import FILE_NAME as REPORT
+from manywheels.report.text import summary as in_one_sentence
+from manywheels.sandbox import Cancellation
+
+_PREFIX: Final = "INPUT_"
+_OF_ARTIFACTS: Final = frozenset({"artifact-name", "artifact-pattern"})
+_RUNNERS_OWN: Final = frozenset({"args", "entrypoint"})  # `with: args` and `entrypoint` are meant for the runner
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Run the action; return its exit status."""
+    with cli.cancellable() as cancellation:
+        return cli.run_guarded(lambda: _run(environment, cancellation), cancellation, _tell_error)
+
+
+def _tell_error(error: ManywheelsError) -> None:
+    """Print what ended the step, and show it on the run's page, where readers look before they open its log."""
+    from manywheels.report.github import Annotation
+    from manywheels.report.text import harmless
+
+    cli.print_error(error)
+    if isinstance(error, Cancelled):  # the page says that itself
+        return
+    said = [error.message.partition("\n")[0], error.remedy]
+    message = "\n".join(harmless(line) for line in said if line)
+    print(Annotation(kind="error", title=f"manywheels {error.code}", message=message), flush=True)
+
+
+def read_request(environment: Mapping[str, str]) -> Request:
+    """Return the request that the inputs make. Raises InputError for unknown inputs and for commands that are none."""
+    given = read_inputs(environment, _PREFIX, "with", foreign=_RUNNERS_OWN)
+    command = given.pop("command", Given(value="build", origin="default"))
+    package = given.pop("package-dir", Given(value=".", origin="default"))
+    return Request(
+        command=inputs.parse_choice(command, "command", inputs.COMMANDS),
+        paths=(Path(inputs.parse_path(package, "package-dir")),),
+        given=given,
+        verification=Verification(form="github"),
+    )
+
+
+def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
+    from manywheels.report.github import known_secrets, masks
+
+    for line in masks(known_secrets(environment)):
+        print(line, flush=True)
+    request = read_request(environment)
+    match request.command:
+        case "build":
+            return _build(request, environment, cancellation)
+        case "verify" | "publish":
+            return commands.execute(_with_set(request, environment, cancellation), cancellation)
+    return commands.execute(request, cancellation)
+
+
+# --- build, and what is done with what was built ----------------------------------------------------------------------
+
+
+def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
+    """Build, deliver, and tell: outputs and summary are written whatever becomes of the delivery."""
+    layers = commands.layers(request)
+    delivery = resolve_delivery(layers)
+    if delivery.publish == "artifact":
+        find_service(environment)  # said before anything is built
+    folder = Path(inputs.parse_path(layers["output-dir"], "output-dir"))
+    report = Given(value=str(delivery.report or folder / REPORT), origin=layers["report"].origin)
+    manifest, folder = commands.build(replace(request, given={**request.given, "report": report}), cancellation)
+    status = commands.exit_status(manifest)
+    outputs = _outputs(manifest, folder)
+    try:
+        if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
+            outputs |= _upload(delivery, manifest, folder, environment, cancellation)
+    finally:
+        _tell(manifest, outputs, environment)
+    if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
+        given = {**request.given, **commands.sealed(manifest, folder)}
+        return commands.execute(replace(request, command="publish", given=given), cancellation)
+    return status
+
+
+def _goes_into_artifact(delivery: Delivery, manifest: Manifest, environment: Mapping[str, str]) -> bool:
+    """Finished wheels go into the artifact even if other targets failed."""
+    wanted = delivery.publish == "artifact" or (delivery.publish == "auto" and has_service(environment))
+    return wanted and bool(manifest.wheels)
+
+
+def _upload(
+    delivery: Delivery, manifest: Manifest, folder: Path, environment: Mapping[str, str], cancellation: Cancellation
+) -> dict[str, str]:
+    from manywheels.ci.relay import open_artifacts, upload_set
+
+    uploaded = upload_set(open_artifacts(environment, cancellation), delivery, manifest, folder)
+    return {"artifact-id": uploaded.number, "artifact-url": uploaded.url, "artifact-digest": uploaded.sha256}
+
+
+def _tell(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    """Write the step's outputs and its summary."""
+    from manywheels.report.summary import step_summary
+
+    if file := environment.get("GITHUB_OUTPUT"):
+        write_outputs(Path(file), outputs)
+    if file := environment.get("GITHUB_STEP_SUMMARY"):
+        with Path(file).open("a", encoding="utf-8") as summary:
+            summary.write(step_summary(manifest))
+
+
+# --- verify and publish, in later jobs --------------------------------------------------------------------------------
+
+
+def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> Request:
+    """Return the request with the folder that holds the wheels: theirs is taken from the run's artifacts if need be.
+
+    That is so where an artifact is named that is not the default, and where the folder has nothing to look at.
+    """
+    layers = commands.layers(request)
+    name = "output-dir" if request.command == "verify" or not layers["packages-dir"].value else "packages-dir"
+    folder = Path(inputs.parse_path(layers[name], name))
+    looked_at = request.paths[0] if request.command == "verify" else folder
+    is_named = bool(_OF_ARTIFACTS & request.given.keys())
+    if not is_named and (has_distributions(looked_at) or not has_service(environment)):
+        return request
+    manifest = _take(resolve_delivery(layers), folder, environment, cancellation)
+    if file := environment.get("GITHUB_OUTPUT"):
+        write_outputs(Path(file), _outputs(manifest, folder))
+    paths = (folder,) if request.command == "verify" else request.paths
+    return replace(request, paths=paths, given={**request.given, **commands.sealed(manifest, folder)})
+
+
+def _take(delivery: Delivery, folder: Path, environment: Mapping[str, str], cancellation: Cancellation) -> Manifest:
+    from manywheels.ci.relay import open_artifacts, take_sets
+    from manywheels.output import open_output
+
+    gathered = take_sets(open_artifacts(environment, cancellation), delivery, open_output(folder))
+    print(gathered.told(folder), flush=True)
+    return gathered.manifest
+
+
+def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:
+    return {
+        "wheels": json.dumps([str(folder / wheel.name) for wheel in manifest.wheels]),
+        "manifest": str(folder / FILE_NAME),
+        "manifest-digest": manifest.digest,
+        "summary": in_one_sentence(manifest),
+    }
+
+
+def write_outputs(file: Path, values: Mapping[str, str]) -> None:
+    """Append outputs to the runner's file; the delimiter is random, so that no value can end its own.
+
+    Raises InputError for a value that holds the delimiter nevertheless.
+    """
+    with file.open("a", encoding="utf-8") as outputs:
+        for name, value in values.items():
+            delimiter = f"manywheels_{secrets.token_hex(16)}"
+            if delimiter in value:
+                raise InputError(f"The output `{name}` holds its own delimiter.", remedy="Run the job again.")
+            outputs.write(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
