@@ -1,0 +1,270 @@
+"""The command: look at everything, tell what was found, send what is missing, say where each file stands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from manywheels.data import table
+from manywheels.delivery import resolve_delivery
+from manywheels.errors import (
+    EXIT_OK,
+    ContentConflict,
+    DeliveryError,
+    InputError,
+    PreflightFailed,
+    TooLittleTime,
+    UploadIncomplete,
+)
+from manywheels.inputs import Given
+from manywheels.publish import attestations, preflight
+from manywheels.publish.confirm import confirm
+from manywheels.publish.distributions import Distribution
+from manywheels.publish.index import Addresses, Index, Presence, addresses
+from manywheels.publish.ledger import Entry, Ledger, State, as_markdown
+from manywheels.publish.options import PublishOptions, resolve_publishing
+from manywheels.publish.pauses import Pauses
+from manywheels.publish.preflight import Preflight, Wanted
+from manywheels.publish.progress import progress
+from manywheels.publish.secrets import Secrets
+from manywheels.publish.sending import Extra, Line, Sender
+from manywheels.publish.transport import Requests
+from manywheels.publish.trusted import USER, ApiToken, Credentials, TrustedPublisher
+from manywheels.report import text
+from manywheels.retries import RealClock
+from manywheels.sandbox import Cancellation
+from manywheels.verify.model import Problem
+from manywheels.verify.rules import Rules
+
+_PASSWORDS: Final = ("MANYWHEELS_PASSWORD", "PYPI_TOKEN", "TWINE_PASSWORD")
+_INTENTS: Final = {
+    Presence.SAME: "is there already, identical",
+    Presence.OTHER: "is there with other content",
+    Presence.ABSENT: "will be uploaded",
+    Presence.UNTOLD: "is there, the index does not say with which content",
+    Presence.SILENT: "will be uploaded; the index does not say whether it is there",
+}
+
+
+def run(
+    layers: Mapping[str, Given],
+    cancellation: Cancellation,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    rules: Rules | None = None,
+) -> int:
+    """Publish a folder as the inputs say; return 0 when the index has every file, or when `dry-run` found no problem.
+
+    The ledger is in the folder whatever happens after the preflight. Raises ManywheelsError.
+    """
+    options = resolve_publishing(layers)
+    where = addresses(options.repository)
+    secrets = Secrets(environment=environment)
+    api_token = _api_token(options, layers["user"], environment)
+    wanted = Wanted(
+        folder=options.packages_dir,
+        digests=resolve_delivery(layers).manifest_digests,
+        verify=options.verify_metadata,
+        rules=rules or Rules(),
+        skip_existing=options.skip_existing,
+    )
+    with Requests() as transport:
+        pauses = Pauses(RealClock(cancellation), cancellation)
+        publisher = TrustedPublisher(where.upload, transport, pauses, secrets, environment)
+        # Private indexes want credentials for reading, too; the known ones do not.
+        reading = api_token.current() if api_token and where.web is None else None
+        line = Line(
+            transport=transport,
+            index=Index(where, transport, pauses, reading),
+            credentials=api_token or publisher,
+            pauses=pauses,
+            secrets=secrets,
+            cancellation=cancellation,
+        )
+        if api_token:
+            _warn_of(api_token, secrets)
+        found = preflight.look(wanted, line.index)
+        _tell(found, options, where)
+        _publish(line, found, options, environment)
+    return EXIT_OK
+
+
+def _publish(line: Line, found: Preflight, options: PublishOptions, environment: Mapping[str, str]) -> None:
+    """Send what is missing of what was found, or say that it would be sent."""
+    where = line.index.addresses
+    refusal = _authority(found, line.credentials)
+    signs = attestations.wanted(
+        choice=options.attestations,
+        trusted=isinstance(line.credentials, TrustedPublisher),
+        known=where.web is not None,
+        environment=environment,
+    )
+    if options.dry_run:
+        _require_none(found.problems)
+        if signs:
+            attestations.require_none([file.path for file in found.to_send])
+        _say(*([f"warning: {refusal.message}"] if refusal else []), "Nothing was sent (dry run).")
+        return
+    ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
+    try:
+        _refuse(found, refusal)
+        extra = _attest(found.to_send, options, environment) if signs else {}
+        with progress(found.to_send, verbose=options.verbose) as shown:
+            Sender(line, ledger, shown, extra).send(found.to_send)
+    finally:
+        _tell_states(ledger, environment)
+    _require_all(ledger)
+    _tell_pages(found, where)
+    if options.confirm is not None:
+        seen = confirm(found.files, line.index, line.transport, line.pauses, options.confirm)
+        _say(f"Confirmed: {seen}.")
+
+
+def _warn_of(token: ApiToken, secrets: Secrets) -> None:
+    secrets.keep(token.password)
+    if token.user == USER:
+        _say("warning: an API token is used; trusted publishing needs none that could be stolen (docs/publish.md)")
+
+
+def _api_token(options: PublishOptions, user: Given, environment: Mapping[str, str]) -> ApiToken | None:
+    """Return the user and password that were given, as an input or in the environment; None for trusted publishing."""
+    source = next((name for name in _PASSWORDS if environment.get(name, "").strip()), "")
+    password = (options.password or environment.get(source, "")).strip()
+    if not password:
+        return None
+    if not password.isprintable():
+        raise InputError(
+            f"The password from {'the input' if options.password else source} holds control characters.",
+            remedy="Copy the token again, alone and on one line.",
+        )
+    if source == "TWINE_PASSWORD" and not options.password and user.origin == "default":
+        return ApiToken(user=environment.get("TWINE_USERNAME") or USER, password=password)
+    return ApiToken(user=options.user or USER, password=password)
+
+
+def _authority(found: Preflight, credentials: Credentials) -> DeliveryError | None:
+    """Return what would keep the credentials from working, as far as it can be seen without spending them."""
+    if not isinstance(credentials, TrustedPublisher) or not found.to_send:
+        return None
+    try:
+        credentials.identify()
+        if not credentials.renewable:
+            _require_time(found.to_send)
+    except DeliveryError as error:
+        return error
+    return None
+
+
+def _require_time(files: Iterable[Distribution]) -> None:
+    """Raise TooLittleTime where the one token that there will be ends before the files can be sent."""
+    facts = table("publish")
+    token, sizes = facts["token"], [file.size for file in files]
+    needed = sum(sizes) / token["rate"] + len(sizes) * token["per-file"] / facts["parallel"]
+    limit = token["lifetime"] - token["spare"]
+    if needed > limit:
+        raise TooLittleTime(
+            f"{len(sizes)} files with {text.size(sum(sizes))} need about {text.duration(needed)}; this CI's identity "
+            f"gives one upload token, for {text.duration(token['lifetime'])}.",
+            remedy="Publish them from several jobs, each with a part of the files in a folder of its own: each job has "
+            "its own token. Or give an API token in the variable MANYWHEELS_PASSWORD.",
+        )
+
+
+def _attest(files: Iterable[Distribution], options: PublishOptions, environment: Mapping[str, str]) -> Extra:
+    """Sign the files that will be sent; return what that adds to each one's form. Raises DeliveryError."""
+    digests = {file.path: file.sha256 for file in files}
+    signed = attestations.attest(digests, demanded=options.attestations is True, environment=environment)
+    if signed.warning:
+        _say(f"warning: {signed.warning}")
+    if options.keep_attestations:
+        attestations.keep(signed)
+    return {
+        path.name: (("attestations", attestations.form_field(attestation)),)
+        for path, attestation in signed.attestations.items()
+    }
+
+
+_AT_FIRST: Final[Mapping[Presence, tuple[State, str]]] = {
+    Presence.SAME: (State.IDENTICAL, ""),
+    Presence.OTHER: (State.CONFLICT, "the index has other content under this name"),
+    Presence.ABSENT: (State.NOT_SENT, ""),
+    Presence.UNTOLD: (State.UNKNOWN, "the index has a file of this name, and does not say which"),
+    Presence.SILENT: (State.UNKNOWN, "the index does not say whether it has it"),
+}
+
+
+def first_entries(files: Iterable[Distribution], presence: Mapping[str, Presence]) -> Iterable[Entry]:
+    """Yield where each file stands before anything is sent."""
+    for file in files:
+        state, reason = _AT_FIRST[presence[file.name]]
+        yield Entry(name=file.name, size=file.size, sha256=file.sha256, state=state, reason=reason)
+
+
+def _require_none(problems: Iterable[Problem]) -> None:
+    """Raise one error for all problems: ContentConflict if they are nothing else, or PreflightFailed."""
+    problems = tuple(problems)
+    if not problems:
+        return
+    count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+    lines = [f"{count} found before the first byte was sent; nothing was uploaded:"]
+    for problem in problems:
+        lines += [" ".join(filter(None, (problem.member, problem.message))), f"    {problem.remedy}"]
+    message = "\n".join(lines)
+    if all(problem.message == preflight.CONFLICT for problem in problems):
+        raise ContentConflict(message, remedy="Raise the version: what is on the index cannot be replaced.")
+    raise PreflightFailed(message, remedy="Mend all of them, then publish again.")
+
+
+def _refuse(found: Preflight, refusal: DeliveryError | None) -> None:
+    """Raise what was found; all of it together where there is more than one thing."""
+    if refusal and not found.problems:
+        raise refusal
+    also = [Problem(message=refusal.message, remedy=refusal.remedy)] if refusal else []
+    _require_none([*found.problems, *also])
+
+
+def _require_all(ledger: Ledger) -> None:
+    missing = [entry for entry in ledger.entries if not entry.state.is_there]
+    if not missing:
+        return
+    count, total = len(missing), len(ledger.entries)
+    lines = [f"Not all files are known to be on the index: {count} of {total}."]
+    lines += [f"{entry.name}: {entry.state}" + (f" ({entry.reason})" if entry.reason else "") for entry in missing]
+    if any(entry.state is State.CONFLICT for entry in missing):
+        raise ContentConflict("\n".join(lines), remedy="Raise the version: what is on the index cannot be replaced.")
+    raise UploadIncomplete(
+        "\n".join(lines), remedy="Publish the same files again: what is there already is passed over, the rest is sent."
+    )
+
+
+def _tell_states(ledger: Ledger, environment: Mapping[str, str]) -> None:
+    """Say where everything stands, in GitHub's summary of the job too."""
+    states = [entry.state for entry in ledger.entries]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
+    _say(f"{counts}; {ledger.path}")
+    if file := environment.get("GITHUB_STEP_SUMMARY"):
+        with Path(file).open("a", encoding="utf-8") as summary:
+            summary.write(f"### Published: {counts}\n\n{as_markdown(ledger.entries)}\n")
+
+
+def _tell_pages(found: Preflight, where: Addresses) -> None:
+    for project, version in dict.fromkeys((file.project, file.version) for file in found.files):
+        if page := where.release_page(project, version):
+            _say(f"{project} {version}: {page}")
+
+
+def _tell(found: Preflight, options: PublishOptions, where: Addresses) -> None:
+    """Print what will be done with each file, and the warnings."""
+    _say(f"{len(found.files)} files of `{options.packages_dir}` for {where.upload}:")
+    for file in found.files:
+        _say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")
+        if options.print_hash:
+            _say(*(f"    {name} {value}" for name, value in file.fields if name.endswith("_digest")))
+    _say(*(f"warning: {warning}" for warning in found.warnings))
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(text.harmless(line), flush=True)

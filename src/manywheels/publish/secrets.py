@@ -1,0 +1,34 @@
+"""Tokens: known here so that no log, no message and no child process ever holds one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from manywheels.report.github import masks
+
+
+@dataclass(kw_only=True)
+class Secrets:
+    """The tokens of this run. GitHub's runner is told of each, and masks it in everything that is logged after."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    stream: TextIO = field(default_factory=lambda: sys.stdout)
+    _known: list[str] = field(default_factory=list, repr=False)
+
+    def keep(self, token: str) -> str:
+        """Remember a token, have it masked, and return it."""
+        if token and token not in self._known:
+            self._known.append(token)
+            if self.environment.get("GITHUB_ACTIONS") == "true":
+                print(*masks([token]), sep="\n", file=self.stream, flush=True)
+        return token
+
+    def cleaned(self, text: str) -> str:
+        """Return a text, as of a server, without the tokens in it."""
+        for token in self._known:
+            text = text.replace(token, "***")
+        return text
