@@ -1,0 +1,359 @@
+"""What each command does, whichever door the request came through."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from manywheels import inputs
+from manywheels.errors import (
+    EXIT_OK,
+    EXIT_TARGET_FAILED,
+    EXIT_VERIFICATION,
+    ContainerFailed,
+    InputError,
+    InterpreterError,
+    VerificationFailed,
+)
+from manywheels.inputs import Given
+from manywheels.options import Options, resolve
+from manywheels.project import Project, read_project, settings_of
+from manywheels.sandbox import Cancellation
+from manywheels.sharding import parse_shard, take_part
+from manywheels.targets import Plan, Shard, select
+from manywheels.whereabouts import needs_container
+
+if TYPE_CHECKING:
+    from manywheels.interpreters import Discovery
+    from manywheels.manifest import Manifest
+    from manywheels.report.files import Reports
+    from manywheels.verify.rules import Rules
+
+
+FORMATS: Final = ("text", "json", "sarif", "github")
+MATRICES: Final = ("github", "gitlab")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """How `verify` shall be done: `imports` runs code of the wheels, `images` are containers to do that in.
+
+    `attested` looks at attestations, which `publisher` should have signed; empty for whoever.
+    """
+
+    form: str = "text"
+    strict: bool = False
+    imports: bool = False
+    images: tuple[str, ...] = ()
+    attested: bool = False
+    publisher: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A command with what was given for it: `paths` is the project, or the wheels of `verify`.
+
+    `matrix` is the CI for whose jobs `plan` is printed, with `per_job` targets at most in each; empty for people.
+    """
+
+    command: str
+    paths: tuple[Path, ...] = (Path(),)
+    given: Mapping[str, Given] = field(default_factory=dict)
+    engine: str = "auto"
+    toolchain: str = "auto"
+    as_json: bool = False
+    explain: bool = False
+    matrix: str = ""
+    per_job: int = 1
+    junit: Path | None = None
+    verification: Verification = Verification()
+    codes: tuple[str, ...] = ()
+
+
+def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR0911 - one for each command
+    """Carry out a request and return the exit status. Raises ManywheelsError for what stops it before it begins."""
+    match request.command:
+        case "build":
+            return _build(request, cancellation)
+        case "plan":
+            return _plan(request)
+        case "verify":
+            return _verify(request, cancellation)
+        case "gather":
+            return _gather(request)
+        case "publish":
+            return _publish(request, cancellation)
+        case "explain":
+            return _explain(request)
+        case "schema":
+            from manywheels.schema import schema
+
+            print(json.dumps(schema(), indent=2))
+            return EXIT_OK
+        case "doctor":
+            from manywheels.doctor import examine
+
+            return examine()
+    raise inputs.refuse(Given(value=request.command, origin="command"), "command", ", ".join(inputs.COMMANDS))
+
+
+def layers(request: Request) -> dict[str, Given]:
+    """Return a value for every input: `[tool.manywheels]` is that of the project, which later commands stand in."""
+    project = read_project(request.paths[0]).settings if request.command == "build" else settings_of(Path())
+    return inputs.layered(request.given, project)
+
+
+def build(request: Request, cancellation: Cancellation) -> tuple[Manifest, Path]:
+    """Build, here or in a container; return the manifest, and the output folder as it was named."""
+    _, manifest, folder = _build_anywhere(request, cancellation)
+    if manifest is None:
+        raise ContainerFailed("The build in the container ended before it began.", remedy="See its message above.")
+    return manifest, folder
+
+
+def _build_anywhere(request: Request, cancellation: Cancellation) -> tuple[int, Manifest | None, Path]:
+    """Build, here or in a container; return the exit status, the manifest if there is one, and the output folder."""
+    project = read_project(request.paths[0])
+    options = resolve(request.given, project, toolchain=request.toolchain)
+    if needs_container(request.engine, options):
+        return *_build_in_container(request, project, options, cancellation), options.output_dir
+    manifest = _build_here(request, project, options, cancellation)
+    return exit_status(manifest), manifest, options.output_dir
+
+
+def _build_here(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Manifest:
+    from manywheels import pipeline
+    from manywheels.line import Run
+    from manywheels.output import open_output
+    from manywheels.report.console import console_reporter
+
+    for note in options.notes:
+        print(f"note: {note}", file=sys.stderr)
+    rules = verification_rules(project.settings)
+    output = open_output(options.output_dir)
+    reports = _reports(request, project)
+    reports.require()
+    pipeline.require_toolchain(options)
+    if options.test_in:
+        from manywheels.stages.test_in import require_image
+
+        require_image(options.test_in, cancellation)
+    shard = _shard(request, project)
+    plan = _complete(*_make_plan(project, options, shard), project, options, shard)
+    reporter = console_reporter(output.path, verbose=options.verbose)
+    caller = dict(os.environ)
+    run = Run(project=project, plan=plan, options=options, rules=rules, output=output, caller=caller)
+    manifest = pipeline.execute(run, reporter, cancellation)
+    reports.write(manifest, output)
+    _annotate(manifest, project)
+    return manifest
+
+
+def _reports(request: Request, project: Project) -> Reports:
+    from manywheels.delivery import resolve_delivery
+    from manywheels.report.files import Reports
+
+    delivery = resolve_delivery(inputs.layered(request.given, project.settings))
+    return Reports(html=delivery.report, junit=request.junit)
+
+
+def _annotate(manifest: Manifest, project: Project) -> None:
+    """Have GitHub show failures and warnings beside the job, and at the lines that the compiler named."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from manywheels.report.github import annotate
+
+        for line in annotate(manifest, project.path, Path(os.environ.get("GITHUB_WORKSPACE", "."))):
+            print(line)
+
+
+def exit_status(manifest: Manifest) -> int:
+    """Return 0 if no target failed, 3 if all that failed did so in verification, else 1."""
+    codes = {record.failure.code for record in manifest.failures if record.failure}
+    if not codes:
+        return EXIT_OK
+    return EXIT_VERIFICATION if codes == {VerificationFailed.code} else EXIT_TARGET_FAILED
+
+
+def _build(request: Request, cancellation: Cancellation) -> int:
+    """Build, and publish where `--publish pypi` says so.
+
+    What pyproject.toml says of `publish` is for workflows: nothing leaves a machine that was not asked to send it.
+    """
+    wanted = request.given.get("publish")
+    if wanted and wanted.value == "artifact":
+        raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; artifacts are of a GitHub workflow's runs")
+    status, manifest, folder = _build_anywhere(request, cancellation)
+    asked = wanted is not None and wanted.value == "pypi"
+    if not asked or manifest is None or status != EXIT_OK or cancellation.requested:
+        return status
+    return _publish(replace(request, given={**request.given, **sealed(manifest, folder)}), cancellation)
+
+
+def sealed(manifest: Manifest, folder: Path) -> dict[str, Given]:
+    """Return the inputs that lead `verify` and `publish` to a set, and hold them to it."""
+    return {
+        "packages-dir": Given(value=str(folder), origin="the set of this run"),
+        "manifest-digest": Given(value=manifest.digest, origin="the set of this run"),
+    }
+
+
+def _build_in_container(
+    request: Request, project: Project, options: Options, cancellation: Cancellation
+) -> tuple[int, Manifest | None]:
+    """Build in a container, and write the reports here: their paths mean this machine's.
+
+    Return the exit status, and the manifest, None where there is none of this build.
+    """
+    from manywheels.engine import build_in_container
+    from manywheels.manifest import FILE_NAME, read_manifest
+    from manywheels.output import open_output
+
+    folder = options.output_dir
+    output = open_output(folder)
+    reports = _reports(request, project)
+    reports.require()
+    before = _written(folder / FILE_NAME)
+    status = build_in_container(_for_container(request, project), cancellation)
+    if _written(folder / FILE_NAME) in {before, None}:
+        return status, None
+    manifest = read_manifest(folder)
+    reports.write(manifest, output)
+    _annotate(manifest, project)
+    return status, manifest
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    """Return what tells one writing of a file from the next; None where there is no file."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
+
+
+def _shard(request: Request, project: Project) -> Shard | None:
+    return parse_shard(inputs.layered(request.given, project.settings)["shard"], "shard")
+
+
+def _for_container(request: Request, project: Project) -> Request:
+    """Return what is asked of the program in a container: to build, and not to publish.
+
+    The job's part is written out: the CI's variables that say it are not in there.
+    """
+    given = {name: entry for name, entry in request.given.items() if name != "publish"}
+    if shard := _shard(request, project):
+        given["shard"] = Given(value=str(shard), origin="shard")
+    return replace(request, given=given)
+
+
+def _make_plan(project: Project, options: Options, shard: Shard | None) -> tuple[Plan, Discovery]:
+    from manywheels.interpreters import discover
+
+    discovery = discover()
+    plan = select(options.selection, options.known_targets, discovery.interpreters, project.requires_python)
+    return take_part(plan, shard), discovery
+
+
+def _complete(plan: Plan, discovery: Discovery, project: Project, options: Options, shard: Shard | None) -> Plan:
+    """Have uv install the interpreters that the plan lacks, where it can; inside an image there are no others.
+
+    Raises InterpreterError where one that was asked for by name is still missing, or all are.
+    """
+    from manywheels.interpreters import in_manylinux_image, install
+
+    reason = "the image has no others"
+    if plan.missing and not in_manylinux_image():
+        names = " ".join(planned.target.spec for planned in plan.missing)
+        print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
+        installation = install([planned.target for planned in plan.missing])
+        plan, discovery = _make_plan(project, options, shard)
+        reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
+    missing = [planned for planned in plan.missing if planned.asked_by_name]
+    if len(plan.missing) == len(plan.targets):
+        missing = list(plan.missing)
+    if missing:
+        names = " ".join(planned.target.tag for planned in missing)
+        cures = [f"{found.path}: {found.reason}." for found in discovery.unusable]
+        cures.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
+        raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(cures))
+    return plan
+
+
+def _plan(request: Request) -> int:
+    from manywheels.report.plan import as_json, as_table
+
+    project = read_project(request.paths[0])
+    options = resolve(request.given, project, toolchain=request.toolchain)
+    plan, _ = _make_plan(project, options, _shard(request, project))
+    if request.matrix:
+        from manywheels.report import matrix
+
+        written = matrix.github if request.matrix == "github" else matrix.gitlab
+        print(written(plan, request.per_job))
+    elif request.as_json:
+        print(json.dumps(as_json(plan, project, options, explain=request.explain), indent=2))
+    else:
+        as_table(plan, project, options, explain=request.explain)
+    return EXIT_OK
+
+
+def _gather(request: Request) -> int:
+    from manywheels.delivery import resolve_delivery
+    from manywheels.gather import Source, gather
+    from manywheels.output import open_output
+
+    given = layers(request)
+    folder = Path(inputs.parse_path(given["output-dir"], "output-dir"))
+    sources = [Source(folder=path, name=str(path)) for path in request.paths]
+    gathered = gather(sources, open_output(folder), digests=resolve_delivery(given).manifest_digests)
+    print(gathered.told(folder))
+    return EXIT_OK
+
+
+def _verify(request: Request, cancellation: Cancellation) -> int:
+    from manywheels.delivery import resolve_delivery
+    from manywheels.verify.command import run
+
+    wanted = request.verification
+    rules = verification_rules(settings_of(Path()), strict=wanted.strict)
+    digests = resolve_delivery(layers(request)).manifest_digests
+    return run(request.paths, wanted, rules, cancellation, digests=digests)
+
+
+def _publish(request: Request, cancellation: Cancellation) -> int:
+    from manywheels.publish.command import run
+
+    folder = request.paths[0]  # a job that only publishes may have no checkout
+    settings = settings_of(folder)
+    return run(inputs.layered(request.given, settings), cancellation, rules=verification_rules(settings))
+
+
+def verification_rules(settings: Mapping[str, Any], *, strict: bool = False) -> Rules:
+    """Return the rules of `[tool.manywheels.verify]` in a project's settings. Raises InputError."""
+    from manywheels.verify.catalogue import catalogue
+    from manywheels.verify.rules import Rules, parse_rules
+
+    table = settings.get("verify")
+    if table is None:
+        return Rules(strict=strict)
+    if not isinstance(table, dict):
+        raise InputError("[tool.manywheels] verify is no table.", remedy="Write it as `[tool.manywheels.verify]`.")
+    return parse_rules(table, (entry.code for entry in catalogue()), strict=strict)
+
+
+def _explain(request: Request) -> int:
+    from manywheels.verify.catalogue import catalogue
+
+    entries = {entry.code: entry for entry in catalogue()}
+    for code in request.codes:
+        if code.upper() not in entries:
+            raise InputError(f"There is no check `{code}`.", remedy="`manywheels explain` lists the checks.")
+    for code in [code.upper() for code in request.codes] or sorted(entries):
+        entry = entries[code]
+        print(f"{code} {entry.title} ({entry.severity})\n  {entry.must_hold}\n  {entry.why}")
+    return EXIT_OK
