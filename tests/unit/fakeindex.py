@@ -1,0 +1,107 @@
+"""An index in memory, with faults by chance: where the way to it is a Transport, thousands of uploads take seconds.
+
+That it behaves as an index does is checked against the local index, in e2e/test_publish_faults.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from manywheels.publish.transport import Answer, Auth, Form, NoAnswer, SealedFile
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+class FastClock:
+    """A clock that nobody waits for."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float, /) -> None:
+        self._now += seconds
+        self.slept.append(seconds)
+
+
+@dataclass
+class FakeIndex:
+    """What an index has, by name its sha256; `faults` is the share of requests that fail, `lag` that of its page."""
+
+    chance: random.Random = field(default_factory=lambda: random.Random(0))
+    faults: float = 0.0
+    lag: int = 0
+    stored: dict[str, str] = field(default_factory=dict)
+    uploads: list[str] = field(default_factory=list)
+    answers: list[Answer | NoAnswer] = field(default_factory=list)  # given to the next uploads, in this order
+    _hidden: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
+        with self._lock:
+            if self.chance.random() < self.faults:
+                if self.chance.random() < 0.5:
+                    raise NoAnswer("the connection was lost", arrived=True)
+                return Answer(status=503)
+            if not with_body:
+                return Answer(status=200)
+            files = [
+                {"filename": name, "hashes": {"sha256": sha}} for name, sha in self.stored.items() if self._shown(name)
+            ]
+            if not files:
+                return Answer(status=404)
+            return Answer(status=200, headers={"content-type": JSON}, body=json.dumps({"files": files}).encode())
+
+    def _shown(self, name: str) -> bool:
+        left = self._hidden.get(name, 0)
+        self._hidden[name] = max(left - 1, 0)
+        return left == 0
+
+    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Answer:
+        raise NotImplementedError
+
+    def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Answer:
+        digest = hashlib.sha256()
+        with form.path.open("rb") as stream:
+            sealed = SealedFile(stream, form, watch)
+            while not sealed.finished:
+                digest.update(sealed.read(4096))
+        with self._lock:
+            self.uploads.append(form.path.name)
+            if self.answers:
+                scripted = self.answers.pop(0)
+                if isinstance(scripted, NoAnswer):
+                    raise scripted
+                return scripted
+            return self._fault(form, digest.hexdigest()) or self._store(form.path.name, digest.hexdigest())
+
+    def _fault(self, form: Form, sha256: str) -> Answer | None:
+        """Go wrong by chance: before the file was stored, or after."""
+        if self.chance.random() >= self.faults:
+            return None
+        if self.chance.random() < 0.5:
+            self._store(form.path.name, sha256)
+        elif self.chance.random() < 0.3:
+            raise NoAnswer("nobody answers at this address", arrived=False)
+        elif self.chance.random() < 0.3:
+            return Answer(status=429, headers={"retry-after": str(self.chance.randrange(5))})
+        if self.chance.random() < 0.5:
+            raise NoAnswer("the connection was lost", arrived=True)
+        return Answer(status=self.chance.choice([500, 502, 503, 504]))
+
+    def _store(self, name: str, sha256: str) -> Answer:
+        if name not in self.stored:
+            self.stored[name] = sha256
+            self._hidden[name] = self.chance.randrange(self.lag + 1)
+        if self.stored[name] == sha256:
+            return Answer(status=200)
+        return Answer(status=400, reason=f"File already exists ({name!r}).")

@@ -1,0 +1,259 @@
+"""Gathering: sets of several jobs become one, or it is said what is missing, changed, added or foreign."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manywheels import cli
+from manywheels.errors import SetMismatch, WheelFileError
+from manywheels.gather import Gathered, Source, gather, merge, require_digest
+from manywheels.manifest import Manifest, TargetRecord, read_manifest
+from manywheels.output import open_output
+from manywheels.targets import Shard
+from unit.helpers import built, failed, manifest, seal, wheel_record
+
+WHOLE = tuple(f"{tag}-manylinux_x86_64" for tag in ("cp39", "cp310", "cp311", "cp312"))
+
+
+def write_set(folder: Path, *records: TargetRecord, **changes: Any) -> Manifest:
+    """Write a set of wheels whose content is their name, with its manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sealed = [seal(folder, record) if record.wheel else record for record in records]
+    written = replace(manifest(*sealed), **{"planned": tuple(record.identifier for record in records), **changes})
+    written.write(folder)
+    return written
+
+
+def gathered(tmp_path: Path, *names: str, digests: tuple[str, ...] = ()) -> Gathered:
+    sources = [Source(folder=tmp_path / name, name=name) for name in names]
+    return gather(sources, open_output(tmp_path / "dist"), digests=digests)
+
+
+def problems(tmp_path: Path, *names: str, **options: Any) -> list[str]:
+    """Return the problems of gathering, of which there must be some; nothing is in the output folder then."""
+    before = sorted(tmp_path.glob("dist/*.whl"))
+    with pytest.raises(SetMismatch) as caught:
+        gathered(tmp_path, *names, **options)
+    assert sorted(tmp_path.glob("dist/*.whl")) == before
+    assert not (tmp_path / "dist" / "manywheels.json").exists()
+    assert caught.value.remedy
+    return caught.value.message.split("\n")[1:]
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Two shards of a plan of four."""
+    write_set(tmp_path / "a", built("cp39"), built("cp311"), shard=Shard(index=1, count=2), planned=WHOLE)
+    write_set(tmp_path / "b", built("cp310"), built("cp312"), shard=Shard(index=2, count=2), planned=WHOLE)
+    return tmp_path
+
+
+def test_shards_become_the_whole(shards: Path) -> None:
+    found = gathered(shards, "b", "a").manifest
+    assert tuple(record.identifier for record in found.targets) == WHOLE == found.planned
+    assert found.shard is None
+    assert found == read_manifest(shards / "dist")
+    for wheel in found.wheels:
+        assert hashlib.sha256((shards / "dist" / wheel.name).read_bytes()).hexdigest() == wheel.sha256
+
+
+def test_the_order_of_the_sets_does_not_matter(shards: Path) -> None:
+    assert gathered(shards, "a", "b").manifest.digest == gathered(shards, "b", "a").manifest.digest
+
+
+def test_one_set_stays_as_it_is(tmp_path: Path) -> None:
+    written = write_set(tmp_path / "dist", built("cp312"))
+    assert gathered(tmp_path, "dist").manifest == written
+
+
+def test_sets_of_other_machines_are_put_together(tmp_path: Path) -> None:
+    other = replace(
+        built("cp312"), identifier="cp312-manylinux_aarch64", wheel=wheel_record(platform="manylinux_2_17_aarch64")
+    )
+    write_set(tmp_path / "a", built("cp312"))
+    write_set(tmp_path / "b", other, platform="manylinux_2_28_aarch64")
+    found = gathered(tmp_path, "a", "b").manifest
+    assert found.platform == "manylinux_2_28_aarch64, manylinux_2_28_x86_64"
+    assert len(found.wheels) == 2
+
+
+def test_a_wheel_that_two_sets_share_is_there_once(tmp_path: Path) -> None:
+    shared = wheel_record("cp39")
+    write_set(tmp_path / "a", replace(built("cp39"), wheel=shared))
+    write_set(tmp_path / "b", replace(built("cp310"), wheel=shared))
+    assert len(gathered(tmp_path, "a", "b").manifest.wheels) == 1
+
+
+# --- what is amiss ----------------------------------------------------------------------------------------------------
+
+
+def name_of(tag: str) -> str:
+    return wheel_record(tag).name
+
+
+def content(at: Path, name: str, data: bytes) -> int:
+    (at / name).parent.mkdir(exist_ok=True)
+    return (at / name).write_bytes(data)
+
+
+def make_link(at: Path) -> None:
+    wheel = at / "a" / name_of("cp39")
+    wheel.replace(at / "elsewhere")
+    wheel.symlink_to(at / "elsewhere")
+
+
+def second(at: Path, *records: TargetRecord, **changes: Any) -> None:
+    """Write the second shard anew."""
+    for wheel in (at / "b").glob("*.whl"):
+        wheel.unlink()
+    whole = records or (built("cp310"), built("cp312"))
+    write_set(at / "b", *whole, **{"shard": Shard(index=2, count=2), "planned": WHOLE, **changes})
+
+
+CP39, CP314, CP38 = name_of("cp39"), name_of("cp314"), name_of("cp38")
+SDIST = "demo-1.0.tar.gz"
+AMISS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a swapped wheel": (lambda at: content(at, f"a/{CP39}", b"evil"), f"`a`: `{CP39}` has the sha256"),
+    "a removed wheel": (lambda at: (at / "a" / CP39).unlink(), f"`a`: `{CP39}` of the manifest is not there"),
+    "an added wheel": (lambda at: content(at, f"a/{CP314}", b""), f"`a`: `{CP314}` does not stand in the manifest"),
+    "a link": (make_link, f"`a`: `{CP39}` is no file"),
+    "no manifest": (lambda at: (at / "a/manywheels.json").unlink(), f"`a`: `{CP39}` has no manifest beside it"),
+    "less than planned": (
+        lambda at: second(at, built("cp310")),
+        "target `cp312-manylinux_x86_64` of the plan is missing",
+    ),
+    "a failed target": (
+        lambda at: second(at, built("cp310"), failed("cp312")),
+        "the target `cp312-manylinux_x86_64` has no wheel: spam.c:9:5: error: unknown type name (MW101)",
+    ),
+    "another source": (lambda at: second(at, source="sha256:1"), "they differ in `source`: `a` has sha256:0"),
+    "another version": (lambda at: second(at, version="2"), "they differ in `version`: `a` has 1.0, `b` has 2"),
+    "another project": (lambda at: second(at, project="x"), "they differ in `project`: `a` has demo, `b` has x"),
+    "another program": (lambda at: second(at, manywheels="9"), "they differ in `manywheels`"),
+    "a foreign sdist": (lambda at: content(at, "b/other-1.0.tar.gz", b""), "`b`: `other-1.0.tar.gz` is no sdist of"),
+    "another sdist": (lambda at: content(at, "b/demo-1.1.tar.gz", b""), "`demo-1.1.tar.gz` is no sdist of"),
+    "two sdists": (
+        lambda at: (content(at, f"a/{SDIST}", b"1"), content(at, f"b/{SDIST}", b"2")),
+        f"`{SDIST}` is not the same in `a`, `b`",
+    ),
+    "a wheel in the way": (lambda at: content(at, f"dist/{CP38}", b""), f"has `{CP38}`, which is in none of the sets"),
+}
+
+
+@pytest.mark.parametrize("amiss", AMISS)
+def test_what_is_amiss_is_named(shards: Path, amiss: str) -> None:
+    spoil, told = AMISS[amiss]
+    spoil(shards)
+    found = problems(shards, "a", "b")
+    assert any(told in problem for problem in found), found
+
+
+def test_a_missing_shard_is_named(shards: Path) -> None:
+    found = problems(shards, "a")
+    assert "the shard 2/2 of the plan for manylinux_2_28_x86_64 is missing" in found
+    assert "the target `cp310-manylinux_x86_64` of the plan is missing" in found
+
+
+def test_the_same_set_twice_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    write_set(tmp_path / "b", built("cp312"))
+    assert problems(tmp_path, "a", "b") == ["the target `cp312-manylinux_x86_64` is in 2 sets"]
+
+
+def test_all_problems_are_told_at_once(shards: Path) -> None:
+    for tag, folder in (("cp39", "a"), ("cp310", "b")):
+        (shards / folder / name_of(tag)).write_bytes(b"evil")
+    assert len(problems(shards, "a", "b")) == 2
+
+
+def test_without_any_manifest_nothing_is_gathered(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert "none of `a` has a manifest (manywheels.json)" in problems(tmp_path, "a")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WheelFileError, match="`nowhere`"):
+        gathered(tmp_path, "nowhere")
+
+
+# --- digests ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_right_digests_are_taken(shards: Path) -> None:
+    digests = tuple(read_manifest(shards / name).digest for name in ("a", "b"))
+    assert gathered(shards, "a", "b", digests=digests).manifest.planned == WHOLE
+
+
+def test_another_manifest_is_refused_by_its_digest(shards: Path) -> None:
+    right = read_manifest(shards / "a").digest
+    found = problems(shards, "a", "b", digests=(right, "1" * 64))
+    assert any(problem.startswith("`b`: its manifest has the sha256") for problem in found)
+    assert f"no manifest has the sha256 {'1' * 64} of `manifest-digest`" in found
+
+
+def test_one_set_is_held_to_its_digest(shards: Path) -> None:
+    require_digest(shards / "a", (read_manifest(shards / "a").digest,))
+    with pytest.raises(SetMismatch, match=r"a`: its manifest has the sha256 .* which is none of `manifest-digest`"):
+        require_digest(shards / "a", ("1" * 64,))
+    (shards / "a" / "manywheels.json").unlink()
+    with pytest.raises(SetMismatch, match="a` has no manifest"):
+        require_digest(shards / "a", ("1" * 64,))
+
+
+# --- sdists and what else lies there ----------------------------------------------------------------------------------
+
+
+def test_sdists_come_along_also_from_a_folder_of_their_own(shards: Path) -> None:
+    (shards / "sdist").mkdir()
+    (shards / "sdist" / "demo-1.0.tar.gz").write_bytes(b"sdist")
+    gathered(shards, "a", "sdist", "b")
+    assert (shards / "dist" / "demo-1.0.tar.gz").read_bytes() == b"sdist"
+
+
+def test_other_files_are_left_behind_by_name(shards: Path) -> None:
+    (shards / "a" / "notes.txt").write_text("x")
+    (shards / "a" / "logs").mkdir()
+    found = gathered(shards, "a", "b")
+    assert found.left == ("notes.txt of `a`",)
+    assert "left behind: notes.txt of `a`" in found.told(shards / "dist")
+    assert not (shards / "dist" / "notes.txt").exists()
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_on_the_command_line(shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(shards)
+    assert cli.main(["gather", "a", "b", "--output-dir", "all"]) == 0
+    told = capsys.readouterr().out
+    assert "demo 1.0: 4 wheels in all" in told
+    assert read_manifest(shards / "all").digest in told
+    (shards / "a" / name_of("cp39")).write_bytes(b"evil")
+    assert cli.main(["gather", "a", "b", "--output-dir", "again"]) == 3
+    assert "error MW310" in capsys.readouterr().err
+
+
+def test_a_manifest_keeps_plan_and_shard(tmp_path: Path) -> None:
+    written = replace(manifest(built()), planned=WHOLE, shard=Shard(index=2, count=3))
+    written.write(tmp_path)
+    assert read_manifest(tmp_path) == written
+
+
+@pytest.mark.parametrize(
+    "shard", ['{"index": 0, "count": 2}', '{"index": 3, "count": 2}', '{"index": 1}', "[]", '"1/2"']
+)
+def test_a_shard_that_cannot_be_is_refused(tmp_path: Path, shard: str) -> None:
+    text = manifest(built()).serialized().decode().replace('"shard": null', f'"shard": {shard}')
+    (tmp_path / "manywheels.json").write_text(text)
+    with pytest.raises(WheelFileError):
+        read_manifest(tmp_path)
+
+
+def test_merging_one_changes_nothing() -> None:
+    assert merge([manifest(built())]) == manifest(built())

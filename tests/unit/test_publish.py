@@ -1,0 +1,439 @@
+"""Publishing's parts that need nobody else: addresses, pages, answers, claims, pauses, tokens, limits."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
+
+from manywheels import inputs
+from manywheels.data import table
+from manywheels.errors import (
+    FileChanged,
+    InputError,
+    LedgerError,
+    NotConfirmed,
+    PreflightFailed,
+    TooLittleTime,
+    UnsafeAddress,
+    WheelFileError,
+)
+from manywheels.inputs import Given
+from manywheels.publish import claims, preflight
+from manywheels.publish.command import _api_token, _require_none, _require_time, run
+from manywheels.publish.confirm import confirm
+from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
+from manywheels.publish.index import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
+from manywheels.publish.ledger import Entry, Ledger, State, as_markdown
+from manywheels.publish.options import resolve_publishing
+from manywheels.publish.pauses import Pauses
+from manywheels.publish.preflight import Wanted
+from manywheels.publish.says import says_exists, words
+from manywheels.publish.secrets import Secrets
+from manywheels.publish.transport import Answer, Auth, Requests, require_safe
+from manywheels.publish.trusted import ApiToken, redirected
+from manywheels.retries import RealClock, passing_status, retry_after
+from manywheels.sandbox import Cancellation
+from manywheels.verify.model import Problem
+from manywheels.verify.rules import Ignored, Rules
+from unit.fakeindex import FakeIndex, FastClock
+from unit.helpers import write_wheel
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "simple"),
+    [
+        ("https://index.example/legacy/", ["https://index.example/simple/"]),
+        ("https://upload.index.example/legacy/", ["https://index.example/simple/"]),
+        ("https://index.example/team/legacy/", ["https://index.example/team/simple/"]),
+        ("https://index.example", ["https://index.example/+simple/", "https://index.example/simple/"]),
+        ("https://h:8/a/b/", ["https://h:8/a/b/+simple/", "https://h:8/a/b/simple/"]),
+        ("http://127.0.0.1:8/legacy/", ["http://127.0.0.1:8/simple/"]),
+    ],
+)
+def test_where_an_index_can_be_asked(given: str, simple: list[str]) -> None:
+    found = addresses(given)
+    assert (found.upload, list(found.simple)) == (given, simple)
+    assert found.release_page("demo", "1.0") is None
+
+
+@pytest.mark.parametrize(("name", "upload"), [("pypi", DEFAULT_REPOSITORY), ("testpypi", TEST_REPOSITORY)])
+def test_the_known_indexes_come_from_twines_table(name: str, upload: str) -> None:
+    found = addresses(name)
+    assert found.upload == upload
+    assert found == addresses(upload)
+    assert found.web == "https://" + upload.split("/")[2].removeprefix("upload.")
+    assert found.release_page("demo", "1.0") == f"{found.web}/project/demo/1.0/"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://[::1]:80/", "http://localhost:8080/", "https://a.b/"])
+def test_addresses_that_are_safe(url: str) -> None:
+    require_safe(url)
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://a.b/", "http://127.0.0.1.a.b/", "http://localhost.a/"])
+def test_addresses_that_are_not(url: str) -> None:
+    with pytest.raises(UnsafeAddress):
+        require_safe(url)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["https://[h/legacy/", "https:///legacy/", "https://h/?x", "index", "https://ada:secret@[h/", "ada:secret@h",
+     "https://ada:secret@h/?x", "https://ada:secret@h/legacy/"],
+)  # fmt: skip
+def test_what_is_no_address(given: str) -> None:
+    with pytest.raises(InputError, match="repository-url") as caught:
+        addresses(given)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://other.example/a?token=1", "`https://other.example`"), ("/a?token=1", "another path"),
+        ("https://[h/", "an address that is none"),
+    ],
+)  # fmt: skip
+def test_where_a_redirect_leads_is_told_by_its_host(location: str, told: str) -> None:
+    refusal = redirected(Answer(status=307, headers={"location": location})).message
+    assert f"(`307`, to {told});" in refusal
+
+
+# --- what the index has -----------------------------------------------------------------------------------------------
+
+
+class Pages(FakeIndex):
+    """An index that has these pages, by address."""
+
+    def __init__(self, pages: Mapping[str, Answer]) -> None:
+        super().__init__()
+        self.pages, self.auths = pages, []  # type: ignore[var-annotated]
+
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
+        self.auths.append(auth)
+        return self.pages.get(url, Answer(status=404))
+
+
+def ask(pages: Mapping[str, Answer], url: str = "https://h/legacy/", auth: Auth | None = None) -> Listing | None:
+    return Index(addresses(url), Pages(pages), Pauses(FastClock(), Cancellation()), auth).listing("demo")
+
+
+def page(text: str, kind: str) -> Answer:
+    return Answer(status=200, headers={"content-type": kind}, body=text.encode())
+
+
+def test_a_page_in_json() -> None:
+    file = {"filename": "a.whl", "hashes": {"sha256": "AB"}, "size": 7, "upload-time": "2026-01-01T00:00:00.5Z"}
+    text = json.dumps({"files": [file]})
+    found = ask({"https://h/simple/demo/": page(text, f"{JSON}; charset=utf-8")})
+    uploaded = datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)
+    assert found == {"a.whl": Listed(sha256="ab", size=7, uploaded=uploaded)}
+
+
+def test_a_page_in_html() -> None:
+    text = '<a href="../../f/a%2B1.whl#sha256=AB&x=1">a</a><a href="b.whl">b</a><a>none</a>'
+    found = ask({"https://h/simple/demo/": page(text, "text/html; charset=utf-8")})
+    assert found == {"a+1.whl": Listed(sha256="ab"), "b.whl": Listed(sha256=None)}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"files": [{}]}', '{"files": 3}', '{"files": [{"filename": 1}]}'])
+def test_a_page_that_is_none_is_no_listing(text: str) -> None:
+    assert ask({"https://h/simple/demo/": page(text, JSON)}) is None
+
+
+def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None:
+    """Only at a simple API does 404 say anything."""
+    assert ask({"https://h/simple/": Answer(status=200)}) == {}
+    assert ask({}) is None
+    elsewhere = Answer(status=302, headers={"location": "https://other/simple/demo/"})
+    assert ask({"https://h/simple/demo/": elsewhere, "https://h/simple/": Answer(status=200)}) == {}
+    assert ask({"https://h/a/simple/": Answer(status=200)}, "https://h/a/") == {}
+
+
+def test_credentials_are_for_the_host_of_the_upload_only() -> None:
+    for url, expected in (("https://h/legacy/", ("ada", "secret")), ("https://upload.h/legacy/", None)):
+        pages = Pages({"https://h/simple/demo/": page('{"files": []}', JSON)})
+        Index(addresses(url), pages, Pauses(FastClock(), Cancellation()), ("ada", "secret")).listing("demo")
+        assert pages.auths == [expected]
+
+
+@pytest.mark.parametrize(
+    ("listing", "presence"),
+    [
+        (None, Presence.SILENT),
+        ({}, Presence.ABSENT),
+        ({"a": Listed(sha256="ab")}, Presence.SAME),
+        ({"a": Listed(sha256="cd")}, Presence.OTHER),
+        ({"a": Listed(sha256=None)}, Presence.UNTOLD),
+    ],
+)
+def test_what_a_listing_says_of_a_file(listing: Listing | None, presence: Presence) -> None:
+    assert compare(listing, "a", "AB") is presence
+
+
+def test_the_oldest_file_of_a_release() -> None:
+    early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    listing = {
+        "demo-1.0.tar.gz": Listed(sha256=None, uploaded=late),
+        "demo-1.0-py3-none-any.whl": Listed(sha256=None, uploaded=early),
+        "demo-0.9.tar.gz": Listed(sha256=None, uploaded=early - timedelta(days=100)),
+        "demo-1.0.exe": Listed(sha256=None, uploaded=early - timedelta(days=200)),
+    }
+    assert oldest_upload(listing, "1.0") == early
+    assert oldest_upload(listing, "2.0") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "exists"),
+    [
+        (Answer(status=400, reason="File already exists ('a')"), "400 File already exists ('a')", True),
+        (Answer(status=400, reason="400 File already exists"), "400 File already exists", True),
+        (Answer(status=400, reason="Bad Request", body=b"<title>x</title><p>Was&nbsp;<b>previously used</b>"),
+         "400 Was previously used", True),
+        (Answer(status=403, body=b"exists already? It Already Exists"), "403 exists already? It Already Exists", True),
+        (Answer(status=409, reason="Conflict"), "409", True),
+        (Answer(status=503, body=b"it already exists"), "503 it already exists", False),
+        (Answer(status=400, body=b"x" * 1000), f"400 {'x' * 300}", False),
+        (Answer(status=400, body=b"\xff\xfe"), "400 \ufffd\ufffd", False),
+    ],
+)  # fmt: skip
+def test_what_an_index_says(answer: Answer, text: str, exists: bool) -> None:  # noqa: FBT001 - a case
+    assert (words(answer), says_exists(answer)) == (text, exists)
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0.0),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "soon"}, 0.0),
+        ({"retry-after": "-7"}, 0.0),
+        ({"retry-after": "²"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:30 GMT", "date": "Thu, 01 Jan 2026 00:00:00 GMT"}, 30.0),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:00 GMT", "date": "Thu, 01 Jan 2026 00:00:30 GMT"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 99999999999999999999 00:00:00 GMT"}, 0.0),
+    ],
+)
+def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], seconds: float) -> None:
+    assert retry_after(headers) == seconds
+    passing = passing_status(429, headers)
+    assert passing
+    assert passing.pause == seconds
+
+
+def test_a_cancellation_ends_a_pause() -> None:
+    cancellation = Cancellation()
+    clock = RealClock(cancellation)
+    pauses = Pauses(clock, cancellation)
+    cancellation.request()
+    began = clock.monotonic()
+    clock.sleep(60)
+    assert clock.monotonic() - began < 30
+    assert not pauses.take(0.0)
+
+
+def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
+    """The clock has hours left, and the index is not asked again and again meanwhile."""
+    cancellation, index = Cancellation(), Counted()
+    pauses = Pauses(RealClock(cancellation), cancellation)
+    cancellation.request()
+    with pytest.raises(NotConfirmed, match=r"does not list `a\.whl` so far, and the run was cancelled"):
+        confirm(
+            [distribution(tmp_path / "a.whl")],
+            Index(addresses("https://h/legacy/"), index, pauses),
+            index,
+            pauses,
+            7200.0,
+        )
+    assert index.asked <= 2
+
+
+class Counted(FakeIndex):
+    """An index without files, and how often its list was asked for."""
+
+    asked = 0
+
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
+        self.asked += 1
+        return super().get(url, accept=accept, auth=auth, timeout=timeout, with_body=with_body)
+
+
+# --- claims and tokens ------------------------------------------------------------------------------------------------
+
+
+def test_claims_of_other_ciss_make_no_table() -> None:
+    assert claims.rows({"sub": "x"}) == ()
+    assert list(claims.as_table({"sub": "x", "iss": "https://ci.example"})) == [
+        "also sent: sub `x`, iss `https://ci.example`"
+    ]
+
+
+@pytest.mark.parametrize("token", ["", "a.b.c", "a.bnVsbA.c", "no token"])
+def test_a_token_that_cannot_be_read_claims_nothing(token: str) -> None:
+    assert claims.read_claims(token) == {}
+
+
+def test_every_code_of_the_mint_has_an_explanation() -> None:
+    known = {"invalid-payload", "not-enabled", "invalid-token", "invalid-pending-publisher", "invalid-publisher",
+             "invalid-reuse-token"}  # fmt: skip
+    assert set(table("publish")["mint"]) == known
+    for entry in table("publish")["mint"].values():
+        assert entry["cure"].endswith(".")
+
+
+def test_tokens_are_masked_on_github_and_nowhere_else_and_cleaned_everywhere() -> None:
+    for environment, masks in (({"GITHUB_ACTIONS": "true"}, "::add-mask::pypi-1%25\n"), ({}, "")):
+        stream = io.StringIO()
+        secrets = Secrets(environment=environment, stream=stream)
+        assert secrets.keep("pypi-1%") == secrets.keep("pypi-1%") == "pypi-1%"
+        secrets.keep("")
+        assert stream.getvalue() == masks
+        assert secrets.cleaned("it is pypi-1%!") == "it is ***!"
+
+
+def layers(**values: str) -> dict[str, Given]:
+    given = {name.replace("_", "-"): Given(value=value, origin="--x") for name, value in values.items()}
+    return inputs.layered(given, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        ({}, {}, None),
+        ({}, {"PYPI_TOKEN": "  "}, None),
+        ({"password": "a"}, {"PYPI_TOKEN": "b"}, ("__token__", "a")),
+        ({}, {"MANYWHEELS_PASSWORD": "a\n", "PYPI_TOKEN": "b"}, ("__token__", "a")),
+        ({"user": "ada"}, {"PYPI_TOKEN": "b"}, ("ada", "b")),
+        ({}, {"TWINE_PASSWORD": "c", "TWINE_USERNAME": "ada"}, ("ada", "c")),
+        ({}, {"TWINE_PASSWORD": "c"}, ("__token__", "c")),
+        ({"user": "bob"}, {"TWINE_PASSWORD": "c", "TWINE_USERNAME": "ada"}, ("bob", "c")),
+    ],
+)
+def test_where_a_password_comes_from(given: dict[str, str], environment: dict[str, str], expected: Auth | None) -> None:
+    found = _api_token(resolve_publishing(layers(**given)), layers(**given)["user"], environment)
+    assert (found.current() if found else None) == expected
+
+
+def test_a_password_is_not_in_what_is_printed_of_its_value() -> None:
+    assert "secret" not in repr(ApiToken(user="ada", password="secret"))
+    assert "secret" not in repr(resolve_publishing(layers(password="secret")))
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def distribution(path: Path, size: int = 1000, **changes: Any) -> Distribution:
+    usual = Distribution(path=path, project="demo", version="1.0", size=size, sha256="0" * 64, fields=())
+    return replace(usual, **changes)
+
+
+def test_what_one_upload_token_cannot_carry_is_refused_before() -> None:
+    few = [distribution(Path(f"demo-1.0-{n}-py3-none-any.whl"), 50_000_000) for n in range(10)]
+    _require_time(few)
+    with pytest.raises(TooLittleTime) as caught:
+        _require_time(few * 2)
+    assert "20 files with 1000.0 MB need about 16 min 55 s" in caught.value.message
+    assert "several jobs" in caught.value.remedy
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setitem(table("index"), "max_file_size", 500)
+    return 500
+
+
+def look(
+    folder: Path, pages: Mapping[str, Answer], rules: Rules | None = None, url: str = "https://h/legacy/"
+) -> list[str]:
+    index = Index(addresses(url), Pages(pages), Pauses(FastClock(), Cancellation()))
+    wanted = Wanted(folder=folder, verify=False, rules=rules or Rules())
+    return [problem.message for problem in preflight.look(wanted, index).problems]
+
+
+def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
+    """A project that has a larger file was given a higher limit; indexes of other kinds have rules of their own."""
+    size = write_wheel(tmp_path, tags="py3-none-any").stat().st_size
+    root = {"https://h/simple/": Answer(status=200)}
+    assert look(tmp_path, root) == [f"has {size:,} bytes, the index takes 500"]
+    assert look(tmp_path, root, Rules(ignored=(Ignored(code="MW263"),))) == []
+    larger = page('{"files": [{"filename": "demo-0.9.tar.gz", "hashes": {}, "size": 5000}]}', JSON)
+    assert look(tmp_path, {"https://h/simple/demo/": larger}) == []
+    assert look(tmp_path, {"https://h/a/simple/": Answer(status=200)}, url="https://h/a/") == []
+
+
+def test_problems_are_told_together_and_conflicts_have_a_code_of_their_own() -> None:
+    with pytest.raises(PreflightFailed, match="2 problems found before the first byte was sent") as caught:
+        _require_none(
+            [Problem(member="a", message=preflight.CONFLICT, remedy="A."), Problem(message="is bad", remedy="B.")]
+        )
+    assert caught.value.message.endswith(f"\na {preflight.CONFLICT}\n    A.\nis bad\n    B.")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_found_sdists_first(tmp_path: Path) -> None:
+    for name in ("b.whl", "a.whl", "z.tar.gz", ".hidden.whl", "manywheels.json", "a.whl.publish.attestation"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_files(tmp_path)] == ["z.tar.gz", "a.whl", "b.whl"]
+
+
+def test_nothing_to_publish(tmp_path: Path) -> None:
+    with pytest.raises(WheelFileError, match="holds nothing to publish"):
+        find_files(tmp_path)
+    with pytest.raises(WheelFileError, match="There is no folder"):
+        find_files(tmp_path / "dist")
+
+
+@pytest.mark.parametrize("name", ["a.whl", "a-1-py3-none-any.whl", "a-1.tar.gz", "a-1.zip", "a.zip"])
+def test_what_is_no_distribution_is_said_not_raised(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x1f\x8b nonsense")
+    with pytest.raises(Unreadable) as caught:
+        read_distribution(tmp_path / name)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_metadata_of_another_project(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, tags="py3-none-any", metadata="Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    with pytest.raises(Unreadable, match=r"its name is that of demo 1\.0, its metadata that of other 1\.0"):
+        read_distribution(wheel)
+
+
+def test_the_ledger_says_what_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "manywheels-ledger.json").mkdir()
+    with pytest.raises(LedgerError, match="cannot be written"):
+        Ledger(tmp_path, "https://h/legacy/", [])
+
+
+def test_a_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
+    gone = distribution(tmp_path / "gone.whl")
+    with Requests() as way, pytest.raises(FileChanged, match=r"gone\.whl` cannot be read any more: No such file"):
+        way.post_form("https://h/", gone.form(), auth=("a", "b"), timeout=1.0, watch=lambda _count: None)
+
+
+def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="repository-url"):
+        run(layers(repository_url="nowhere", packages_dir=str(tmp_path)), Cancellation(), environment={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ledger_in_a_summary() -> None:
+    entry = Entry(name="a|b.whl", size=1, sha256="0", state=State.UNKNOWN, reason="a | <b>\nc")
+    assert as_markdown([entry]).splitlines()[-1] == "| `a\\|b.whl` | unknown | a \\| &lt;b> c |"

@@ -1,0 +1,135 @@
+"""What project code sees of the caller's environment. (That processes end is tested with real ones.)"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from manywheels.sandbox import Cancellation, Outcome, build_environment
+
+
+def environment(
+    private: Path, caller: dict[str, str], *, path: tuple[Path, ...] = (), passed: tuple[str, ...] = ()
+) -> dict[str, str]:
+    return build_environment(caller, path=path, private=private, passed=passed)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["GITHUB_TOKEN", "CI_JOB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN", "TWINE_PASSWORD",
+     "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK", "INPUT_PASSWORD", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CC",
+     "CFLAGS", "LD_PRELOAD", "LD_LIBRARY_PATH", "XDG_CONFIG_HOME", "UV_INDEX_PRIVATE_PASSWORD", "PIP_CONFIG_FILE"],
+)  # fmt: skip
+def test_the_callers_secrets_and_habits_stay_outside(tmp_path: Path, name: str) -> None:
+    assert name not in environment(tmp_path, {name: "value", "PATH": "/bin"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["LANG", "TZ", "SOURCE_DATE_EPOCH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "https_proxy", "NO_PROXY",
+     "AUDITWHEEL_PLAT", "RUSTUP_TOOLCHAIN", "PKG_CONFIG_PATH"],
+)  # fmt: skip
+def test_what_builds_need_comes_in(tmp_path: Path, name: str) -> None:
+    assert environment(tmp_path, {name: "value"})[name] == "value"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "withheld"),
+    [
+        ("PIP_INDEX_URL", "https://index.example/simple", False),
+        ("UV_DEFAULT_INDEX", "https://index.example/simple/@scope", False),
+        ("PIP_INDEX_URL", "https://user:secret@index.example/simple", True),
+        ("PIP_INDEX_URL", "https://token@index.example/simple", True),
+        ("PIP_INDEX_URL", "https://user:p@ss@index.example/simple", True),
+        ("UV_INDEX", "inner=https://user:secret@index.example/simple", True),
+        ("PIP_EXTRA_INDEX_URL", "https://a.example/simple https://user:secret@b.example/simple", True),
+        ("UV_EXTRA_INDEX_URL", "https://user:secret@b.example https://a.example", True),
+        ("PIP_FIND_LINKS", "https://user:secret@files.example/", True),
+        ("https_proxy", "http://proxy.example:3128", False),
+        ("https_proxy", "http://user:secret@proxy.example:3128", True),
+        ("HTTPS_PROXY", "user:secret@proxy.example:3128", True),  # curl and requests take it without a scheme
+    ],
+)
+def test_credentials_in_addresses_are_withheld(
+    tmp_path: Path,
+    name: str,
+    value: str,
+    withheld: bool,  # noqa: FBT001
+) -> None:
+    assert (name not in environment(tmp_path, {name: value})) is withheld
+
+
+def test_what_is_passed_comes_in_even_with_credentials(tmp_path: Path) -> None:
+    caller = {"PIP_INDEX_URL": "https://user:secret@index.example/simple", "MY_FLAG": "1", "OTHER": "2"}
+    made = environment(tmp_path, caller, passed=("PIP_INDEX_URL", "MY_FLAG", "ABSENT"))
+    assert made["PIP_INDEX_URL"] == caller["PIP_INDEX_URL"]
+    assert made["MY_FLAG"] == "1"
+    assert "OTHER" not in made
+    assert "ABSENT" not in made
+
+
+def test_home_and_temporary_folder_are_private(tmp_path: Path) -> None:
+    caller = {"HOME": "/root", "TMPDIR": "/tmp", "PATH": "/bin"}
+    made = environment(tmp_path, caller, passed=("HOME", "TMPDIR"))
+    assert (made["HOME"], made["TMPDIR"]) == (str(tmp_path / "home"), str(tmp_path / "tmp"))
+    assert (tmp_path / "home").is_dir()
+    assert (tmp_path / "tmp").is_dir()
+    assert environment(tmp_path, caller) | {} == environment(tmp_path, caller)  # a second time, too
+
+
+def test_the_programs_own_environment_is_not_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", "/opt/manywheels/venv")
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    path = "/opt/manywheels/venv/bin:/usr/bin::/opt/manywheels/venv/bin/:/bin"
+    made = environment(tmp_path, {"PATH": path}, path=(Path("/work/tools"),))
+    assert made["PATH"] == "/work/tools:/usr/bin:/bin"
+
+
+def test_without_an_environment_of_its_own_the_path_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Installed with the system's Python, the program's folder is the one that holds the compilers."""
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    assert environment(tmp_path, {"PATH": "/usr/bin:/bin"})["PATH"] == "/usr/bin:/bin"
+
+
+def test_a_caller_without_path(tmp_path: Path) -> None:
+    assert environment(tmp_path, {})["PATH"]
+
+
+def test_rusts_tools_are_found_in_the_callers_home(tmp_path: Path) -> None:
+    home, private = tmp_path / "caller", tmp_path / "private"
+    (home / ".cargo").mkdir(parents=True)
+    (home / ".rustup").mkdir()
+    private.mkdir()
+    made = environment(private, {"HOME": str(home), "RUSTUP_HOME": "/opt/rustup"})
+    assert made["CARGO_HOME"] == str(home / ".cargo")
+    assert made["RUSTUP_HOME"] == "/opt/rustup"
+    assert "CARGO_HOME" not in environment(private, {"HOME": str(private)})
+
+
+def test_a_switch_is_thrown_for_its_children_too() -> None:
+    parent = Cancellation()
+    before = parent.child()
+    before.request()
+    assert not parent.requested
+    parent.request()
+    parent.request()
+    assert parent.requested
+    assert parent.child().requested
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Outcome(status=0, seconds=1.0), True),
+        (Outcome(status=1, seconds=1.0), False),
+        (Outcome(status=0, seconds=1.0, timed_out=True), False),
+        (Outcome(status=0, seconds=1.0, cancelled=True), False),
+    ],
+)
+def test_success(outcome: Outcome, expected: bool) -> None:  # noqa: FBT001
+    assert outcome.succeeded is expected

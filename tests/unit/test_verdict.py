@@ -1,0 +1,183 @@
+"""Verdicts over several wheels: what counts, how it is said, and the commands that users call for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from manywheels import cli
+from manywheels.commands import FORMATS, verification_rules
+from manywheels.errors import InputError
+from manywheels.manifest import FILE_NAME
+from manywheels.report.findings import render
+from manywheels.verify.catalogue import catalogue
+from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.rules import Ignored, Rules, parse_rules
+from manywheels.verify.run import verify_wheels
+from unit.elfmaker import SharedObject
+from unit.helpers import PLATFORM, write_wheel
+
+CODES = [entry.code for entry in catalogue()]
+
+
+def finding(code: str, severity: Severity = Severity.WARNING, member: str | None = None) -> Finding:
+    return Finding(
+        code=code, severity=severity, wheel="x.whl", problem=Problem(message="odd", remedy="Mend it.", member=member)
+    )
+
+
+def good_wheel(folder: Path, tag: str = "cp312") -> Path:
+    suffix = f"cpython-{tag.removeprefix('cp')}-x86_64-linux-gnu"
+    return write_wheel(
+        folder, tags=f"{tag}-{tag}-{PLATFORM}", members={f"demo/_core.{suffix}.so": SharedObject().to_bytes()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "left"),
+    [
+        (Rules(), ["MW253", "MW254"]),
+        (Rules(ignored=(Ignored(code="MW253"),)), ["MW254"]),
+        (Rules(ignored=(Ignored(code="MW254", files="demo/*"),)), ["MW253"]),
+        (Rules(ignored=(Ignored(code="MW254", files="other/*"),)), ["MW253", "MW254"]),
+    ],
+)
+def test_what_is_ignored_does_not_count(rules: Rules, left: list[str]) -> None:
+    found = rules.judge([finding("MW253"), finding("MW254", member="demo/x.c")])
+    assert [entry.code for entry in found] == left
+
+
+def test_strict_makes_errors_of_warnings() -> None:
+    assert [entry.severity for entry in Rules(strict=True).judge([finding("MW253")])] == [Severity.ERROR]
+    assert [entry.severity for entry in Rules().judge([finding("MW253")])] == [Severity.WARNING]
+
+
+def test_the_table_in_pyproject() -> None:
+    table = {"strict": True, "ignore": ["MW253", {"code": "MW254", "files": "demo/*", "reason": "its licence"}]}
+    assert parse_rules(table, CODES) == Rules(
+        strict=True,
+        ignored=(Ignored(code="MW253"), Ignored(code="MW254", files="demo/*", reason="its licence")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "word"),
+    [
+        ({"ignored": []}, "`ignored`"),
+        ({"ignore": "MW253"}, "no list"),
+        ({"ignore": ["MW999"]}, "`MW999`"),
+        ({"ignore": [{"files": "*"}]}, "no entry"),
+        ({"ignore": [{"code": "MW253", "why": "x"}]}, "no entry"),
+        ({"ignore": [7]}, "no entry"),
+        ({"strict": "yes"}, "`yes`"),
+    ],
+)
+def test_wrong_tables_are_refused(table: dict[str, object], word: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_rules(table, CODES)
+    assert word in caught.value.message.replace("no such key: ignored", "`ignored`")
+    assert caught.value.remedy
+
+
+def test_a_verify_key_that_is_no_table() -> None:
+    with pytest.raises(InputError):
+        verification_rules({"verify": True})
+
+
+def test_every_wheel_is_checked_though_one_is_none(tmp_path: Path) -> None:
+    (tmp_path / "broken-1.0-cp312-cp312-linux_x86_64.whl").write_bytes(b"no archive")
+    good_wheel(tmp_path)
+    verdict = verify_wheels(sorted(tmp_path.glob("*.whl")), Rules())
+    assert [[entry.code for entry in report.findings] for report in verdict.reports] == [["MW200"], []]
+    assert not verdict.passed
+
+
+def test_wheels_of_several_projects_are_sets_of_their_own(tmp_path: Path) -> None:
+    for project in ("demo", "other"):
+        write_wheel(
+            tmp_path, start=f"{project}-1.0", tags=f"cp312-cp312-{PLATFORM}",
+            members={f"{project}/_core.abi3.so": SharedObject().to_bytes()},
+        )  # fmt: skip
+    verdict = verify_wheels(sorted(tmp_path.glob("*.whl")), Rules())
+    assert verdict.set_findings == ()
+    assert verdict.passed
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_names_the_code_the_place_and_the_cure(tmp_path: Path, form: str) -> None:
+    wheel = good_wheel(tmp_path)
+    wheel = wheel.rename(tmp_path / wheel.name.replace("cp312-cp312", "cp313-cp313"))
+    verdict = verify_wheels([wheel], Rules())
+    said = render(verdict, form)
+    for word in ("MW202", "MW205", "demo/_core.cpython-312-x86_64-linux-gnu.so", "build again"):
+        assert word in said
+
+
+def test_the_machine_readable_formats_parse(tmp_path: Path) -> None:
+    verdict = verify_wheels([good_wheel(tmp_path)], Rules())
+    as_json = json.loads(render(verdict, "json"))
+    assert as_json["passed"] is True
+    assert as_json["wheels"][0]["findings"] == []
+    sarif = json.loads(render(verdict, "sarif"))
+    assert sarif["version"] == "2.1.0"
+    assert [rule["id"] for rule in sarif["runs"][0]["tool"]["driver"]["rules"]] == CODES
+
+
+def test_no_wheel_speaks_to_the_ci(tmp_path: Path) -> None:
+    """A wheel's member may be called like a workflow command; annotations hold it, and begin none of its own."""
+    hostile = "demo/\n::error::x.cpython-311-x86_64-linux-gnu.so"
+    wheel = write_wheel(tmp_path, tags=f"cp312-cp312-{PLATFORM}", members={hostile: SharedObject().to_bytes()})
+    verdict = verify_wheels([wheel], Rules())
+    for form in ("github", "text"):
+        for line in render(verdict, form).splitlines():
+            ours = form == "github" and line.startswith(("::error title=MW2", "::warning title=MW2"))
+            assert ours or not line.lstrip().startswith("::")
+
+
+def test_the_command_finds_the_manifest_and_the_projects_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("manywheels.verify.command.chosen_by_installers", lambda _: ())
+    good_wheel(tmp_path)
+    manifest = {
+        "schema": 1, "project": "demo", "version": "1.0", "source": "sha256:0", "platform": PLATFORM, "seconds": 1.0,
+        "toolchain": "t", "manywheels": "0", "targets": [{"identifier": f"cp313-{PLATFORM}", "state": "failed"}],
+    }  # fmt: skip
+    (tmp_path / FILE_NAME).write_text(json.dumps(manifest))
+    assert cli.main(["verify", "."]) == 3
+    assert "MW260" in capsys.readouterr().out
+    rules = '[tool.manywheels.verify]\nignore = [{ code = "MW260", reason = "only a test" }]\n'
+    (tmp_path / "pyproject.toml").write_text(rules)
+    assert cli.main(["verify", "."]) == 0
+    assert "MW260" not in capsys.readouterr().out
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "mw208"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("MW208 symbols (error)\n")
+    assert "newer symbols" in told
+    assert cli.main(["explain"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("MW")] == CODES
+    assert cli.main(["explain", "MW999"]) == 2
+    assert "`MW999`" in capsys.readouterr().err
+
+
+def test_a_fault_of_our_own_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise KeyError("oops")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(cli, "execute", fail)
+    assert cli.main(["doctor"]) == 1
+    told = capsys.readouterr().err
+    assert "A fault in manywheels" in told
+    assert "Traceback" not in told
+    (kept,) = tmp_path.glob("manywheels-fault-*.txt")
+    assert "KeyError: 'oops'" in kept.read_text()
