@@ -1,0 +1,3 @@
+from abi3._core import answer
+
+__all__ = ["answer"]

@@ -1,0 +1,3 @@
+from abi3_undeclared._core import answer
+
+__all__ = ["answer"]

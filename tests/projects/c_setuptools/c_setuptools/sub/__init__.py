@@ -1,0 +1,3 @@
+from c_setuptools.sub._deep import half
+
+__all__ = ["half"]

@@ -1,0 +1,3 @@
+from cython_ext._core import fib
+
+__all__ = ["fib"]

@@ -1,0 +1,3 @@
+from fails_on_311._core import answer
+
+__all__ = ["answer"]

@@ -1,0 +1,3 @@
+from graft._core import shout
+
+__all__ = ["shout"]

@@ -1,0 +1,3 @@
+from lying_tag._core import answer
+
+__all__ = ["answer"]

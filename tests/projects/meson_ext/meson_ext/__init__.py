@@ -1,0 +1,3 @@
+from meson_ext._core import answer
+
+__all__ = ["answer"]

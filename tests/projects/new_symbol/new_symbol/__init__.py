@@ -1,0 +1,3 @@
+from new_symbol._core import close_from
+
+__all__ = ["close_from"]

@@ -1,0 +1,3 @@
+from scm._core import answer
+
+__all__ = ["answer"]

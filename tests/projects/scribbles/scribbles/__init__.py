@@ -1,0 +1,3 @@
+from scribbles._core import answer
+
+__all__ = ["answer"]

@@ -1,0 +1,3 @@
+from two_wheels._core import answer
+
+__all__ = ["answer"]

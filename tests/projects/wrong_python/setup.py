@@ -1,0 +1,3 @@
+from setuptools import Extension, setup
+
+setup(ext_modules=[Extension("wrong_python._core", ["wrong_python/_core.c"])])

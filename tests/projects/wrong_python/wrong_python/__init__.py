@@ -1,0 +1,3 @@
+from wrong_python._core import answer
+
+__all__ = ["answer"]

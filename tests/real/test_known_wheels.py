@@ -1,0 +1,247 @@
+"""Well-known wheels from the index, for every Linux that they are published for: what verification says of them.
+
+They are what millions install, so an error here is an error of the checks. Each warning is true and was looked at:
+docs/verify.md explains it, and one that is not in the table below fails the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.utils import parse_wheel_filename
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "quay.io/pypa/manylinux_2_28_x86_64:2026.08.15-1"
+NOTHING_FITS = "No matching distribution found"
+NEWEST_GLIBC, NEWEST_MUSL = 45, 6  # minor versions that are asked for; above those of today
+LEGACY = {"manylinux2014": "manylinux_2_17", "manylinux2010": "manylinux_2_12", "manylinux1": "manylinux_2_5"}
+
+COMMON = ("manylinux x86_64", "manylinux aarch64", "musllinux x86_64", "musllinux aarch64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A project of the index, where its wheels are for, and the warnings that are true of them.
+
+    A place is a libc and an architecture. Those that a later release leaves out are passed over, but for the first.
+    """
+
+    name: str
+    places: tuple[str, ...] = COMMON
+    warnings: frozenset[str] = frozenset()
+
+
+KNOWN = (
+    Known(name="numpy", warnings=frozenset({"MW254"})),
+    Known(name="cryptography", places=(*COMMON, "manylinux armv7l", "manylinux ppc64le")),
+    Known(name="lxml", warnings=frozenset({"MW246", "MW254"}),
+          places=(*COMMON, "manylinux i686", "manylinux ppc64le", "manylinux armv7l", "manylinux riscv64",
+                  "musllinux ppc64le", "musllinux armv7l", "musllinux riscv64")),
+    Known(name="psycopg2-binary", warnings=frozenset({"MW246"}),
+          places=(*COMMON, "manylinux ppc64le", "manylinux riscv64", "musllinux ppc64le", "musllinux riscv64")),
+    Known(name="pillow"),
+    Known(name="grpcio", places=(*COMMON, "manylinux i686", "musllinux i686"), warnings=frozenset({"MW254"})),
+    Known(name="orjson", places=(*COMMON, "manylinux i686", "manylinux armv7l")),
+    Known(name="pyovf", places=("manylinux x86_64",)),
+    Known(name="markupsafe", warnings=frozenset({"MW254"}),
+          places=(*COMMON, "manylinux ppc64le", "manylinux armv7l", "manylinux riscv64",
+                  "musllinux ppc64le", "musllinux armv7l", "musllinux riscv64")),
+)  # fmt: skip
+# Releases that have been succeeded, for architectures that the newest ones are not published for.
+OLDER = (
+    pytest.param(
+        Known(name="lxml==5.4.0", places=("manylinux s390x", "musllinux s390x"),
+              warnings=frozenset({"MW246", "MW254"})),
+        id="lxml",
+    ),
+    pytest.param(
+        Known(name="markupsafe==3.0.2", places=("manylinux i686", "musllinux i686", "manylinux s390x"),
+              warnings=frozenset({"MW254"})),
+        id="markupsafe",
+    ),
+    pytest.param(
+        Known(name="orjson==3.11.9",
+              places=("manylinux s390x", "manylinux ppc64le", "musllinux i686", "musllinux armv7l")),
+        id="orjson",
+    ),
+)  # fmt: skip
+
+
+def platform_tags(place: str) -> list[str]:
+    """Return every platform tag of a place, the most demanding first."""
+    libc, arch = place.split()
+    if libc == "musllinux":
+        return [f"musllinux_1_{minor}_{arch}" for minor in range(NEWEST_MUSL, 0, -1)]
+    return [f"manylinux_2_{minor}_{arch}" for minor in range(NEWEST_GLIBC, 4, -1)] + [f"{old}_{arch}" for old in LEGACY]
+
+
+def download(requirement: str, place: str, folder: Path) -> bool:
+    """Download the wheel for CPython 3.12 on a place; return whether there is one."""
+    platforms = [word for tag in platform_tags(place) for word in ("--platform", tag)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+         "--only-binary", ":all:", "--python-version", "3.12", "--implementation", "cp", "--abi", "cp312",
+         "--abi", "abi3", *platforms, "--dest", folder, requirement],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 or NOTHING_FITS in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def download_all(project: Known, folder: Path) -> None:
+    """Download the newest release's wheels: the first place tells which release that is."""
+    first, *others = project.places
+    assert download(project.name, first, folder), f"there is no wheel of {project.name} for {first}"
+    (wheel,) = folder.iterdir()
+    requirement = f"{project.name.partition('==')[0]}=={parse_wheel_filename(wheel.name)[1]}"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda place: download(requirement, place, folder), others))
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """The wheels, each project's in a folder of its own; a quarter of a gigabyte, so nothing of it is kept."""
+    root = tmp_path_factory.mktemp("known-wheels")
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(download_all, project, new_folder(root / project.name)) for project in KNOWN]:
+            future.result()
+    yield sorted(root.glob("*/*.whl"))
+    shutil.rmtree(root)
+
+
+def new_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def verify(paths: Sequence[Path], folder: Path) -> tuple[int, dict[str, Any]]:
+    """Run the program over wheels; return its exit status and its verdict."""
+    done = subprocess.run(
+        [sys.executable, "-m", "manywheels", "verify", "--format", "json", *paths],
+        capture_output=True, text=True, check=False, cwd=folder, timeout=600,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    verdict: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, verdict
+
+
+def errors_in(verdict: dict[str, Any]) -> list[str]:
+    found = [finding for report in verdict["wheels"] for finding in report["findings"]] + verdict["set"]
+    return [
+        f"{finding['wheel']}: {finding['code']} {finding['member'] or ''} {finding['message']}"
+        for finding in found
+        if finding["severity"] == "error"
+    ]
+
+
+def warnings_in(verdict: dict[str, Any]) -> dict[str, set[str]]:
+    """Return the codes of the warnings by the wheels' projects."""
+    codes: defaultdict[str, set[str]] = defaultdict(set)
+    for report in verdict["wheels"]:
+        project = str(parse_wheel_filename(report["wheel"])[0])
+        codes[project] |= {finding["code"] for finding in report["findings"] if finding["severity"] == "warning"}
+    return dict(codes)
+
+
+@pytest.mark.network
+def test_the_newest_wheels_have_no_error_and_no_warning_that_is_not_known(wheels: list[Path], tmp_path: Path) -> None:
+    status, verdict = verify(wheels, tmp_path)
+
+    assert errors_in(verdict) == []
+    assert status == 0
+    assert verdict["passed"] is True
+    assert [report["wheel"] for report in verdict["wheels"]] == [wheel.name for wheel in wheels]
+    codes = warnings_in(verdict)
+    new = {project.name: sorted(codes[project.name] - project.warnings) for project in KNOWN}
+    assert not any(new.values()), f"look at these warnings, and enter what is true: {new}"
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("project", OLDER)
+def test_older_wheels_of_rare_architectures_have_no_error(project: Known, tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "wheels")
+    download_all(project, folder)
+    _, verdict = verify(sorted(folder.glob("*.whl")), tmp_path)
+
+    assert errors_in(verdict) == []
+    assert set().union(*warnings_in(verdict).values()) <= project.warnings
+
+
+@pytest.mark.network
+def test_the_wheels_are_of_every_architecture(wheels: list[Path]) -> None:
+    """Nobody notices otherwise that the platform tags that are asked for have grown old."""
+    platforms = {tag.platform for wheel in wheels for tag in parse_wheel_filename(wheel.name)[3]}
+    for arch in ("x86_64", "aarch64", "i686", "ppc64le", "armv7l", "riscv64"):
+        for libc in ("manylinux", "musllinux"):
+            assert any(name.startswith(libc) and name.endswith(f"_{arch}") for name in platforms), f"{libc} {arch}"
+
+
+@pytest.mark.parametrize("project", [project for project in KNOWN if project.warnings], ids=lambda known: known.name)
+def test_the_documentation_explains_each_warning(project: Known) -> None:
+    """Each has a row in the table between the marks."""
+    text = (ROOT / "docs/verify.md").read_text("utf-8") if (ROOT / "docs/verify.md").is_file() else ""
+    _, begin, section = text.partition("<!-- wheels: begin -->")
+    if not begin:
+        pytest.skip("docs/verify.md has no section about known wheels")
+    rows = [line for line in section.splitlines() if line.startswith(f"| {project.name} ")]
+    assert not [code for code in project.warnings if not any(f"| {code}:" in row for row in rows)]
+
+
+@pytest.fixture(scope="module")
+def of_the_newer_gcc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of `new_symbol`, tagged linux, as the gcc of the image's distribution makes it.
+
+    The image's own `gcc` links against the policy's glibc, and the distribution's may be newer.
+    """
+    if os.uname().machine != "x86_64":
+        pytest.skip("the image is for x86_64")
+    source, output = ROOT / "tests/projects/new_symbol", tmp_path_factory.mktemp("newer-gcc")
+    steps = (
+        "cp -r /source /tmp/source\n"
+        "CC=/usr/bin/gcc UV_CACHE_DIR=/tmp/cache uv build --quiet --wheel --no-create-gitignore --out-dir /dist"
+        " --python /opt/python/cp312-cp312/bin/python /tmp/source"
+    )
+    subprocess.run(
+        ["docker", "run", "--rm", "--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp",
+         "--volume", f"{source}:/source:ro", "--volume", f"{output}:/dist", IMAGE, "sh", "-euc", steps],
+        check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    (wheel,) = output.glob("*.whl")
+    return wheel
+
+
+@pytest.mark.docker
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "platform",
+    [
+        "manylinux_2_28_x86_64",
+        "manylinux_2_30_x86_64",  # PEP 600 has a policy for each glibc, auditwheel's table only for some
+    ],
+)
+def test_a_newer_symbol_is_refused_under_an_older_tag(of_the_newer_gcc: Path, tmp_path: Path, platform: str) -> None:
+    copied = Path(shutil.copy(of_the_newer_gcc, tmp_path))
+    command = [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", platform, str(copied)]
+    retagged = tmp_path / subprocess.check_output(command, text=True).strip()
+
+    status, verdict = verify([retagged], tmp_path)
+    (report,) = verdict["wheels"]
+    if tuple(map(int, report["glibc"].split("."))) <= (2, 28):
+        pytest.skip("this image has no compiler for a newer glibc")
+    assert status == 3
+    (finding,) = [finding for finding in report["findings"] if finding["code"] == "MW208"]
+    assert finding["severity"] == "error"
+    assert finding["member"].startswith("new_symbol/_core.")
+    assert "`close_range@GLIBC_2.34`" in finding["message"]
+    assert "`manylinux_2_34_x86_64`" in finding["remedy"]
