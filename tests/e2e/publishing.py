@@ -1,0 +1,144 @@
+"""What the tests of publishing share: folders of finished wheels with their manifest, sdists, the command."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from manywheels.manifest import State, TargetRecord, describe_wheel
+from unit.helpers import METADATA, PLATFORM, manifest, write_wheel
+
+PROJECT = "demo"
+RICH_METADATA = """\
+Metadata-Version: 2.4
+Name: {name}
+Version: {version}
+Summary: Schöne Wörter, and "quotes"
+Author-email: Ada Lovelace <ada@example.org>
+Keywords: one,two words,drei
+Project-URL: Homepage, https://example.org/?a=1&b=2
+Project-URL: Source, https://example.org/source
+Classifier: Programming Language :: Python :: 3
+Classifier: Topic :: Software Development :: Build Tools
+License-Expression: MIT
+License-File: LICENSE
+Requires-Python: >=3.9
+Requires-Dist: requests>=2
+Requires-Dist: rich; extra == "show"
+Provides-Extra: show
+Description-Content-Type: text/markdown
+
+# A demonstration
+
+With ünïcödé.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How the command ended: its status, what it said, and the ledger's states by file name."""
+
+    status: int
+    out: str
+    err: str
+    states: Mapping[str, str]
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+def write_set(folder: Path, *tags: str, version: str = "1.0", metadata: str = METADATA) -> list[Path]:
+    """Write wheels for these Pythons (`cp312`), and the manifest that seals them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wheels = [
+        write_wheel(folder, tags=f"{tag}-{tag}-{PLATFORM}", start=f"{PROJECT}-{version}", metadata=metadata)
+        for tag in tags
+    ]
+    seal(folder, wheels, version=version)
+    return wheels
+
+
+def write_many(folder: Path, count: int) -> list[Path]:
+    """Write that many small wheels of one release, told apart by their build tags, and the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wheels = [
+        write_wheel(
+            folder,
+            tags=f"{number}-cp312-cp312-{PLATFORM}",
+            start=f"{PROJECT}-1.0",
+            members={"demo/number.py": b"number = %d\n" % number},  # the index takes no content twice
+        )
+        for number in range(1, count + 1)
+    ]
+    seal(folder, wheels)
+    return wheels
+
+
+def seal(folder: Path, wheels: list[Path], *, version: str = "1.0") -> None:
+    """Write the manifest of these wheels."""
+    targets = tuple(
+        TargetRecord(
+            identifier=f"target-{number}",
+            state=State.BUILT,
+            wheel=describe_wheel(wheel, glibc="2.17", libraries=()),
+        )
+        for number, wheel in enumerate(wheels)
+    )
+    replace(manifest(*targets), version=version).write(folder)
+
+
+def write_sdist(folder: Path, *, version: str = "1.0", metadata: str = METADATA) -> Path:
+    """Write an sdist."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{PROJECT}-{version}.tar.gz"
+    members = {
+        "PKG-INFO": metadata.replace("{name}", PROJECT).replace("{version}", version),
+        "LICENSE": "Do as you like.\n",
+        "pyproject.toml": f'[project]\nname = "{PROJECT}"\nversion = "{version}"\n',
+    }
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"{PROJECT}-{version}/{name}")
+            entry.size = len(content.encode())
+            archive.addfile(entry, io.BytesIO(content.encode()))
+    return path
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Return an environment without what a CI or a user's tokens would add to it."""
+    keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+    return {name: os.environ[name] for name in keep if name in os.environ} | variables
+
+
+def publish(
+    folder: Path, url: str, *options: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Run:
+    """Run `manywheels publish` on a folder in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "manywheels", "publish", f"--packages-dir={folder}", "--repository-url", url, *options],
+        env={**clean_environment(), **(environment or {})}, cwd=cwd or folder.parent, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    return Run(status=done.returncode, out=done.stdout, err=done.stderr, states=states(folder))
+
+
+def read_ledger(folder: Path) -> dict[str, Any]:
+    """Return the ledger of a folder."""
+    content: dict[str, Any] = json.loads((folder / "manywheels-ledger.json").read_text("utf-8"))
+    return content
+
+
+def states(folder: Path) -> dict[str, str]:
+    """Return where each file stands, by the ledger; nothing where there is none."""
+    if not (folder / "manywheels-ledger.json").is_file():
+        return {}
+    return {entry["name"]: entry["state"] for entry in read_ledger(folder)["files"]}

@@ -1,0 +1,294 @@
+"""Attestations: signed by sigstore's own client at the stand-ins of the local index, and checked by others' code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pypi_attestations
+import pytest
+import requests
+
+from e2e.indexing import simple
+from e2e.publishing import publish, write_sdist, write_set
+from index import Answer, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex
+from index.clients import twine
+from index.rekor import Log
+from index.signing import sign
+from manywheels import signatures
+from manywheels.errors import (
+    AttestationExists,
+    AttestationNotKept,
+    AttestationsUnavailable,
+    NoSigningIdentity,
+    SigningFailed,
+)
+from manywheels.publish import attestations
+from manywheels.publish.attestations import Signed, attest, form_field, keep
+from unit.helpers import write_wheel
+
+PYTHONS = ("cp310", "cp311", "cp312", "cp313", "cp314")
+CERTIFICATE, ENTRY = "/api/v2/signingCert", "/api/v1/log/entries"
+
+
+@pytest.fixture
+def index() -> Iterator[LocalIndex]:
+    with LocalIndex() as running:
+        running.verify_attestations()
+        yield running
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> dict[Path, str]:
+    """Wheels for several Pythons, with their sha256."""
+    paths = [write_wheel(tmp_path, tags=f"{tag}-{tag}-manylinux_2_28_x86_64") for tag in PYTHONS]
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def job(index: LocalIndex, monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Be in a job whose Sigstore is the index; return the job's environment."""
+    for name in ("GITHUB_ACTIONS", "GITLAB_CI", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SIGSTORE_ID_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return {**environment, signatures.TRUST_CONFIG: str(index.trust_config)}
+
+
+def fresh(index: LocalIndex, ci: str) -> dict[str, str]:
+    """Return the environment of another job, whose Sigstore is the index."""
+    of_job = index.github_environment() if ci == "github" else index.gitlab_environment(sigstore=True)
+    return {**of_job, signatures.TRUST_CONFIG: str(index.trust_config)}
+
+
+def calls(index: LocalIndex, path: str) -> list[int]:
+    """Return the answers that were given at a path."""
+    return [entry.status for entry in index.requests if entry.path == path]
+
+
+# --- signing ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_every_file_is_signed_under_one_certificate(
+    index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, ci: str
+) -> None:
+    of_job = index.github_environment() if ci == "github" else index.gitlab_environment(sigstore=True)
+    environment = job(index, monkeypatch, of_job)
+
+    signed = attest(wheels, environment=environment)
+
+    assert set(signed.attestations) == set(wheels)
+    assert calls(index, CERTIFICATE) == [201]
+    assert calls(index, ENTRY) == [201] * len(wheels)
+    # Looked at by the library that the index uses, as the publisher that the index knows.
+    publisher = (
+        pypi_attestations.GitHubPublisher(repository="octo/demo", workflow="release.yml")
+        if ci == "github"
+        else pypi_attestations.GitLabPublisher(repository="octo/demo", workflow_filepath=".gitlab-ci.yml")
+    )
+    verifier = index.settings.verifier
+    assert verifier
+    for path, text in signed.attestations.items():
+        attestation = pypi_attestations.Attestation.model_validate_json(text)
+        verifier.verify_dsse(attestation.to_bundle(), publisher._as_policy())
+        assert attestation.statement["subject"] == [{"name": path.name, "digest": {"sha256": wheels[path]}}]
+        assert attestation.statement["predicateType"] == pypi_attestations.AttestationType.PYPI_PUBLISH_V1
+
+
+def test_an_index_takes_them_with_the_upload(
+    index: LocalIndex, wheels: dict[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.trust(GitHubPublisher(project="demo"), GitLabPublisher(project="demo"))
+    environment = job(index, monkeypatch, index.github_environment())
+    kept = keep(attest(wheels, environment=environment))
+
+    # twine sends what lies beside the files.
+    ran = twine(tmp_path, "--attestations", *wheels, *kept, environment={**environment, **index.proxy_environment()})
+
+    assert ran.status == 0, ran.text
+    assert {file.sha256 for file in index.files().values()} == set(wheels.values())
+    for entry in simple(index):
+        provenance = requests.get(f"{index.simple_url}demo/{entry['provenance']}", timeout=20).json()
+        assert provenance["attestation_bundles"][0]["publisher"]["workflow"] == "release.yml"
+
+
+def test_the_field_of_an_upload_is_a_list(index: LocalIndex, wheels: dict[Path, str]) -> None:
+    path = next(iter(wheels))
+    attestation = sign(index, path.name, wheels[path])
+    assert json.loads(form_field(attestation)) == [json.loads(attestation)]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(Answer(status=503), path=CERTIFICATE, times=2)],
+        [Fault(Answer(status=429, headers={"Retry-After": "1"}), path=ENTRY), Fault(Drop(), path=ENTRY)],
+        [Fault(Drop(after=True), path=ENTRY)],  # the log has the entry, and says so when it comes again
+    ],
+    ids=["authority is busy", "log is busy", "answer is lost"],
+)
+def test_what_passes_is_tried_again(
+    index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, faults: list[Fault]
+) -> None:
+    environment = job(index, monkeypatch, index.github_environment())
+    index.fail(*faults)
+
+    assert set(attest(wheels, environment=environment).attestations) == set(wheels)
+
+
+def test_a_sigstore_that_refuses_is_told_with_its_words(
+    index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = job(index, monkeypatch, index.github_environment())
+    index.fail(Fault(Answer(status=401, body=b'{"message": "no"}'), path=CERTIFICATE, times=None))
+
+    with pytest.raises(SigningFailed, match=r"401 Client Error: Unauthorized") as failed:
+        attest(wheels, environment=environment)
+
+    assert "attestations: false" in failed.value.remedy
+    assert environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] not in str(failed.value)
+
+
+def test_a_log_that_lies_is_found_out(
+    index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = job(index, monkeypatch, index.github_environment())
+    index.log_of_signatures = Log()  # with another key than the one to trust
+
+    with pytest.raises(SigningFailed, match="signature proves nothing"):
+        attest(wheels, environment=environment)
+
+
+@pytest.mark.parametrize("demanded", [True, False], ids=["demanded", "automatic"])
+def test_a_reusable_workflow_is_not_attested(
+    index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, *, demanded: bool
+) -> None:
+    called = "octo/shared/.github/workflows/publish.yml"
+    environment = job(index, monkeypatch, index.github_environment(called_workflow=called))
+
+    if demanded:
+        with pytest.raises(AttestationsUnavailable, match="reusable workflow octo/shared"):
+            attest(wheels, demanded=True, environment=environment)
+    else:
+        signed = attest(wheels, environment=environment)
+        assert not signed.attestations
+        assert "reusable workflow octo/shared" in signed.warning
+    assert not calls(index, CERTIFICATE)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "no CI here"),
+        ({"GITHUB_ACTIONS": "true"}, "ACTIONS_ID_TOKEN_REQUEST_TOKEN environment variable was unset"),
+        ({"GITLAB_CI": "true"}, "SIGSTORE_ID_TOKEN not found"),
+    ],
+)
+def test_without_an_identity_it_is_said_how_to_get_one(
+    index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
+) -> None:
+    with pytest.raises(NoSigningIdentity, match=said) as failed:
+        attest(wheels, environment=job(index, monkeypatch, environment))
+    assert "id-token: write" in failed.value.remedy
+    assert "SIGSTORE_ID_TOKEN" in failed.value.remedy
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_publishing_signs_and_an_index_that_looks_closely_is_content(
+    index: LocalIndex, tmp_path: Path, ci: str
+) -> None:
+    index.trust(GitHubPublisher(project="demo"), GitLabPublisher(project="demo"))
+    folder = tmp_path / "dist"
+    files = [*write_set(folder, "cp312", "cp313"), write_sdist(folder)]
+    options = ("--attestations=true", "--keep-attestations")
+
+    ran = publish(folder, index.upload_url, *options, environment=fresh(index, ci))
+
+    assert ran.status == 0, ran.said
+    stored = index.files()
+    for file in files:
+        [sent] = stored[file.name].attestations
+        assert json.loads(file.with_name(file.name + ".publish.attestation").read_text()) == sent
+    assert calls(index, CERTIFICATE) == [201]
+    # The next one finds nothing to do, and does not ask for signatures again.
+    again = publish(folder, index.upload_url, "--attestations=true", environment=fresh(index, ci))
+    assert again.status == 0, again.said
+    assert calls(index, CERTIFICATE) == [201]
+
+
+def test_nothing_is_sent_where_sigstore_does_not_sign(index: LocalIndex, tmp_path: Path) -> None:
+    index.trust(GitHubPublisher(project="demo"))
+    index.fail(Fault(Answer(status=401), path=CERTIFICATE, times=None))
+    folder = tmp_path / "dist"
+    write_set(folder, "cp312")
+
+    ran = publish(folder, index.upload_url, "--attestations=true", environment=fresh(index, "github"))
+
+    assert ran.status == 4
+    assert "MW333" in ran.said
+    assert not index.files()
+    assert not calls(index, "/_/oidc/mint-token")
+
+
+# --- files beside -------------------------------------------------------------------------------------------------
+
+
+def test_an_attestation_that_is_there_is_an_error_and_stays(
+    index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = job(index, monkeypatch, index.github_environment())
+    path = next(iter(wheels))
+    beside = path.with_name(path.name + ".publish.attestation")
+    beside.write_text("of somebody else")
+
+    with pytest.raises(AttestationExists, match=path.name):
+        attest(wheels, environment=environment)
+    with pytest.raises(AttestationExists, match=path.name):
+        keep(Signed(attestations=dict.fromkeys(wheels, "{}")))
+
+    assert beside.read_text() == "of somebody else"
+    assert not index.requests
+
+
+def test_an_attestation_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AttestationNotKept, match="No such file or directory"):
+        keep(Signed(attestations={tmp_path / "gone" / "demo-1.0.tar.gz": "{}"}))
+
+
+# --- whether to sign ----------------------------------------------------------------------------------------------
+
+ON_GITHUB = {"GITHUB_ACTIONS": "true"}
+ON_GITLAB = {"GITLAB_CI": "true", "CI_SERVER_HOST": "gitlab.com", "SIGSTORE_ID_TOKEN": "x"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "changed", "answer"),
+    [
+        (ON_GITHUB, {}, True),
+        (ON_GITHUB, {"trusted": False}, False),
+        (ON_GITHUB, {"known": False}, False),
+        (ON_GITHUB, {"known": False, "choice": True}, True),
+        (ON_GITHUB, {"choice": False}, False),
+        (ON_GITLAB, {}, True),
+        (ON_GITLAB | {"SIGSTORE_ID_TOKEN": ""}, {}, False),
+        (ON_GITLAB | {"CI_SERVER_HOST": "gitlab.example.org"}, {}, False),
+        (ON_GITLAB | {"CI_SERVER_HOST": "gitlab.example.org"}, {"choice": True}, True),
+        ({}, {}, False),
+    ],
+)
+def test_who_signs_by_itself(environment: dict[str, str], changed: dict[str, bool], *, answer: bool) -> None:
+    usual: dict[str, bool | None] = {"choice": None, "trusted": True, "known": True}
+    given = usual | changed
+
+    wanted = attestations.wanted(
+        choice=given["choice"], trusted=bool(given["trusted"]), known=bool(given["known"]), environment=environment
+    )
+
+    assert wanted is answer
+
+
+def test_attestations_that_an_api_token_cannot_bring_are_refused_at_once() -> None:
+    with pytest.raises(AttestationsUnavailable, match="API token"):
+        attestations.wanted(choice=True, trusted=False, known=True, environment=ON_GITHUB)

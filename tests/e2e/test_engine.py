@@ -1,0 +1,200 @@
+"""`--engine container` as users run it: the real engine, the real image, examples/spam."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+
+from runner import copied_program, removed_afterwards
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+ROOT = Path(__file__).parents[2]
+SPAM = ROOT / "examples/spam"
+HANGS = ROOT / "tests/projects/hangs"
+ARCH = os.uname().machine
+TAG_OF = """
+import os
+from manywheels import image, policies
+print(image.image_tag(policies.policy_named("manylinux_2_28"), os.uname().machine, image.image_context()))
+"""
+
+pytestmark = pytest.mark.docker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """A copy of the project with a file of its own, so that the image that it makes is nobody else's."""
+
+    path: Path
+    tag: str
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.path / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def command(self, project: Path, output: Path, *options: str) -> list[str]:
+        return [sys.executable, "-P", "-m", "manywheels", "build", str(project), "--output-dir", str(output),
+                "--build", "cp312", "--engine", "container", *options]  # fmt: skip
+
+    def build(self, project: Path, output: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = self.command(project, output, *options)
+        return subprocess.run(
+            command, env={**self.environment, **environment}, capture_output=True, text=True, check=False, timeout=600
+        )
+
+    def start(self, project: Path, output: Path, stdout: int | IO[Any]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.command(project, output), env=self.environment, stdout=stdout, start_new_session=True
+        )
+
+
+@pytest.fixture(scope="module")
+def checkout(client: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    path = copied_program(tmp_path_factory.mktemp("checkout"), besides=("pyproject.toml", "README.md", "LICENSE"))
+    tag = output_of(sys.executable, "-P", "-c", TAG_OF, PYTHONPATH=str(path / "src"))
+    with removed_afterwards(client, [tag]):
+        yield Checkout(path=path, tag=tag)
+
+
+def output_of(*command: str, **environment: str) -> str:
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True, timeout=600
+    )
+    return done.stdout.strip()
+
+
+def containers(client: DockerClient, checkout: Checkout) -> list[Any]:
+    """Return the containers of this test's own image, running or not."""
+    return list(client.containers.list(all=True, filters={"ancestor": checkout.tag}))
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+
+
+def test_the_wheel_and_the_manifest_belong_to_the_owner_of_the_folder(
+    client: DockerClient, checkout: Checkout, tmp_path: Path
+) -> None:
+    output = tmp_path / "dist"
+    output.mkdir()
+    owner = (1234, 1234) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(output, *owner)
+    done = checkout.build(SPAM, output)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"^building the image {checkout.tag} .*\(once\)$", done.stderr, re.MULTILINE)
+    (wheel,) = output.glob("spam-*-cp312-cp312-*.whl")
+    assert wheel.name in done.stdout
+    manifest = json.loads((output / "manywheels.json").read_text())
+    assert wheel.name in json.dumps(manifest)
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in output.rglob("*")} == {owner}
+    assert not containers(client, checkout)
+
+    started = time.monotonic()
+    again = checkout.build(SPAM, output)
+    assert again.returncode == 0, again.stderr
+    assert "building the image" not in again.stderr
+    assert time.monotonic() - started < 60
+
+
+def test_a_failure_inside_is_the_exit_status_outside(client: DockerClient, checkout: Checkout, tmp_path: Path) -> None:
+    report, junit = tmp_path / "reports/report.html", tmp_path / "reports/junit.xml"
+    options = (f"--report={report}", f"--junit={junit}")
+    done = checkout.build(ROOT / "tests/projects/fails_backend", tmp_path / "dist", *options)
+    assert done.returncode == 1, done.stderr
+    assert "MW101" in done.stdout + done.stderr
+    assert "MW101" in report.read_text("utf-8")
+    assert "MW101" in junit.read_text("utf-8")
+    assert not containers(client, checkout)
+
+
+def test_project_code_is_isolated_in_there(checkout: Checkout, tmp_path: Path) -> None:
+    """The canary tries to get hold of the credentials in the checkout, which is mounted beside its copy."""
+    project = tmp_path / "around" / "canary"
+    shutil.copytree(ROOT / "tests/projects/canary", project, ignore=shutil.ignore_patterns("__pycache__"))
+    output_of("git", "init", "--quiet", str(project))
+    (project / ".git/config").write_text("[http]\n\textraheader = canary-secret\n")
+    (project / "original.txt").write_text(str(project))
+    done = checkout.build(project, tmp_path / "dist")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (log,) = (tmp_path / "dist/logs").iterdir()
+    (said,) = (
+        json.loads(line.partition(" ")[2]) for line in log.read_text().splitlines() if line.startswith("canary {")
+    )
+    assert {name: got for name, got in said["got"].items() if got} == {}
+    assert said["uid"] not in {0, os.getuid()}
+
+
+def test_an_sdist_is_built(checkout: Checkout, tmp_path: Path) -> None:
+    sdist = shutil.make_archive(str(tmp_path / "spam-1.0.0"), "gztar", SPAM.parent, SPAM.name)
+    done = checkout.build(Path(sdist), tmp_path / "dist")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "dist").glob("spam-*.whl"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_stops_and_removes_the_container(
+    client: DockerClient, checkout: Checkout, tmp_path: Path, number: signal.Signals
+) -> None:
+    with (tmp_path / "screen").open("wb") as screen:
+        process = checkout.start(HANGS, tmp_path / "dist", screen)
+    log = tmp_path / "dist/logs" / f"cp312-manylinux_{ARCH}.log"
+    wait_for(lambda: log.exists() and b"hanging" in log.read_bytes(), 120)
+    assert [container.status for container in containers(client, checkout)] == ["running"]
+    started = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(30) == 128 + number
+    assert time.monotonic() - started < 6
+    assert not containers(client, checkout)
+    assert b"cancelled" in (tmp_path / "screen").read_bytes()
+
+
+def test_a_reader_that_goes_away_ends_the_container(client: DockerClient, checkout: Checkout, tmp_path: Path) -> None:
+    with checkout.start(HANGS, tmp_path / "dist", subprocess.PIPE) as process:
+        wait_for(lambda: containers(client, checkout), 120)
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(60) != 0
+    assert not containers(client, checkout)
+
+
+def test_a_terminal_is_a_terminal_inside(checkout: Checkout, tmp_path: Path) -> None:
+    script = shutil.which("script")
+    if script is None:
+        pytest.skip("`script` (util-linux) is not installed")
+    line = " ".join(["stty cols 111 rows 33;", *checkout.command(SPAM, tmp_path / "dist")])
+    environment = {**checkout.environment, "TERM": "xterm-256color"}
+    done = subprocess.run([script, "-qec", line, os.devnull], env=environment, capture_output=True, check=True)
+    assert b"\x1b[" in done.stdout
+
+
+@pytest.mark.network
+def test_an_installed_wheel_makes_the_same_image(client: DockerClient, checkout: Checkout, tmp_path: Path) -> None:
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    output_of(uv, "build", "--wheel", "--out-dir", str(tmp_path), str(checkout.path))
+    (wheel,) = tmp_path.glob("manywheels-*.whl")
+    python = tmp_path / "venv/bin/python"
+    output_of(uv, "venv", "--python", sys.executable, str(tmp_path / "venv"))
+    output_of(uv, "pip", "install", "--python", str(python), str(wheel))
+
+    assert output_of(str(python), "-I", "-c", TAG_OF) == checkout.tag
+    command = [str(python.with_name("manywheels")), *checkout.command(SPAM, tmp_path / "dist")[4:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "dist").glob("spam-*.whl"))

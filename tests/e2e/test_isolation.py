@@ -1,0 +1,170 @@
+"""Project code in the container action: what it tries to reach, it does not reach. The canary is in tests/projects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import ROOT
+from runner import Finished, Runner
+from runner.mini import OIDC, OWNER, SECRET, DockerSocket
+
+pytestmark = [pytest.mark.docker, pytest.mark.network]
+CANARY = ROOT / "tests/projects/canary"
+GIT_CREDENTIALS = f'[http "https://github.example/"]\n\textraheader = AUTHORIZATION: basic {SECRET}\n'
+
+
+def prepared(folder: Path, image: str) -> tuple[Runner, DockerSocket]:
+    """Return a runner whose job has checked the canary out, and holds all that a job can hold."""
+    runner = Runner.prepare(folder, image)
+    shutil.copytree(CANARY, runner.workspace, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["git", "init", "--quiet", runner.workspace], check=True)
+    with (runner.workspace / ".git/config").open("a") as config:
+        config.write(GIT_CREDENTIALS)
+    runner.give()
+    return runner, DockerSocket(folder / "docker.sock")
+
+
+def attempts(text: str) -> list[dict[str, Any]]:
+    """Return what the canary says, in order."""
+    return [json.loads(line) for line in re.findall(r"^canary (\{.*\})$", text, re.MULTILINE)]
+
+
+@pytest.fixture(scope="module")
+def built(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Finished, DockerSocket]]:
+    """Two targets of the canary, one after the other, in a job that may even have identity tokens."""
+    runner, docker = prepared(tmp_path_factory.mktemp("runner"), image)
+    try:
+        finished = runner.run(
+            {
+                "build": "cp312 cp313",
+                "jobs": "1",
+                "publish": "none",
+                "before-build": "python {project}/attempts.py before-build",
+                "test-command": "python {project}/attempts.py test-command",
+            },
+            environment=OIDC,
+        )
+        yield finished, docker
+    finally:
+        docker.close()
+
+
+def test_the_build_succeeds_although_the_job_can_have_identity_tokens(built: tuple[Finished, DockerSocket]) -> None:
+    finished, _ = built
+    assert finished.status == 0, finished.output + finished.logs
+    assert [target["state"] for target in finished.manifest["targets"]] == ["built", "built"]
+
+
+def test_no_attempt_succeeds_in_the_back_end_in_hooks_or_in_tests(built: tuple[Finished, DockerSocket]) -> None:
+    finished, docker = built
+    said = attempts(finished.logs)
+    assert {entry["where"] for entry in said} == {"back end", "before-build", "test-command"}, finished.logs
+    for entry in said:
+        assert {name: got for name, got in entry["got"].items() if got} == {}, entry["where"]
+    assert docker.visitors == 0
+
+
+def test_each_target_has_a_user_of_its_own(built: tuple[Finished, DockerSocket]) -> None:
+    users = {entry["uid"] for entry in attempts(built[0].logs)}
+    assert len(users) == 2
+    assert users.isdisjoint({0, OWNER})
+
+
+def test_only_the_supervisor_writes_the_file_commands(built: tuple[Finished, DockerSocket]) -> None:
+    runner = built[0].runner
+    assert runner.file_command("GITHUB_ENV") == ""
+    assert runner.file_command("GITHUB_PATH") == ""
+    assert runner.file_command("GITHUB_STATE") == ""
+    assert "canary-was-here" not in runner.file_command("GITHUB_OUTPUT")
+    assert runner.file_command("GITHUB_OUTPUT").startswith("wheels<<")
+
+
+def test_nothing_that_the_build_prints_is_a_command(built: tuple[Finished, DockerSocket]) -> None:
+    for line in re.split(r"\r|\n", built[0].output):
+        assert not (line.strip().startswith("::") and "canary-command" in line), line
+        assert "##[error]canary-command" not in line, line
+
+
+def test_what_was_verified_is_what_is_there(built: tuple[Finished, DockerSocket]) -> None:
+    """The daemon that each build leaves behind tries to write into every wheel that it finds."""
+    finished, _ = built
+    for target in finished.manifest["targets"]:
+        wheel = finished.runner.workspace / "dist" / target["wheel"]["name"]
+        assert hashlib.sha256(wheel.read_bytes()).hexdigest() == target["wheel"]["sha256"]
+
+
+def test_the_workspace_is_as_it_was_and_all_of_it_its_owners(built: tuple[Finished, DockerSocket]) -> None:
+    runner = built[0].runner
+    owners = {path.lstat().st_uid for path in (runner.workspace, *runner.workspace.rglob("*"))}
+    assert owners == {OWNER}
+    assert {path.name for path in runner.workspace.iterdir()} == {
+        ".git",
+        "dist",
+        *(path.name for path in CANARY.iterdir()),
+    } - {"__pycache__"}
+    for path in (runner.workspace, runner.temp, runner.workspace / ".git", runner.temp / "_runner_file_commands"):
+        assert path.stat().st_mode & 0o777 == 0o755, path
+    cleaned = runner.as_owner("git", "clean", "-fdxq")
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert not (runner.workspace / "dist").exists()
+
+
+def test_the_same_attempts_succeed_without_isolation(image: str, tmp_path: Path) -> None:
+    """So that the tests above can fail: root's child in the same container reaches everything."""
+    runner, docker = prepared(tmp_path, image)
+    (runner.workspace / "dist/logs").mkdir(parents=True)
+    try:
+        python = "/opt/python/cp312-cp312/bin/python"
+        done = runner.aside(python, "attempts.py", "direct", "--with-daemon", environment=OIDC)
+    finally:
+        docker.close()
+    (said,) = attempts(done.stdout)
+    assert [name for name, got in said["got"].items() if not got] == [], done.stderr
+    assert docker.visitors == 1
+    assert "CANARY=canary-was-here" in runner.file_command("GITHUB_ENV")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--user", str(OWNER)), "does not run as root"),
+        (("--cap-drop", "SETUID"), "CAP_SETUID"),
+    ],
+    ids=["no root", "no capability"],
+)
+def test_identity_tokens_without_isolation_are_refused(
+    image: str, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    runner, docker = prepared(tmp_path, image)
+    try:
+        inputs = {"build": "cp312", "publish": "none"}
+        finished = runner.run(inputs, environment={**OIDC, "MANYWHEELS_CACHE": "/tmp/cache"}, options=options)
+    finally:
+        docker.close()
+    assert finished.status == 2
+    assert "error MW009" in finished.output
+    assert reason in finished.output
+    assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" in finished.output
+    assert "Publish in a job of its own" in finished.output
+    assert SECRET not in re.sub("^::add-mask::.*", "", finished.output, flags=re.MULTILINE)
+    assert attempts(finished.logs) == []
+
+
+def test_an_engine_that_everybody_may_talk_to_is_no_isolation(image: str, tmp_path: Path) -> None:
+    runner, docker = prepared(tmp_path, image)
+    (tmp_path / "docker.sock").chmod(0o666)
+    try:
+        finished = runner.run({"build": "cp312", "publish": "none"}, environment=OIDC)
+    finally:
+        docker.close()
+    assert finished.status == 2
+    assert "another user can talk to `/var/run/docker.sock`" in finished.output

@@ -1,0 +1,124 @@
+"""What goes wrong in a container action, and what its user sees: cancelled, silent, out of memory, out of disk."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+from runner import Runner
+from runner.mini import OWNER
+
+pytestmark = [pytest.mark.docker, pytest.mark.network]
+PROJECTS = ROOT / "tests/projects"
+ONE = {"build": "cp312", "publish": "none"}
+# What is left in a folder that goes with its container.
+MARK = "--- what is there:"
+ACTION = "/opt/manywheels/venv/bin/python -I /opt/manywheels/entrypoint.py"
+ACT_AND_LIST = f"{ACTION}; status=$?; echo {MARK}; ls -A dist; exit $status"
+
+
+@pytest.fixture
+def runner_with(image: str, tmp_path: Path) -> Callable[[str], Runner]:
+    """Return a runner whose workspace is a project of the corpus."""
+
+    def prepare(project: str) -> Runner:
+        runner = Runner.prepare(tmp_path, image)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECTS / project, runner.workspace, dirs_exist_ok=True, ignore=ignored)
+        runner.give()
+        return runner
+
+    return prepare
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+
+
+def log_holds(runner: Runner, text: str) -> bool:
+    return any(text in path.read_text("utf-8") for path in runner.workspace.glob("dist/logs/*.log"))
+
+
+def test_cancelled_all_is_gone_within_six_seconds(runner_with: Callable[[str], Runner]) -> None:
+    runner = runner_with("hangs")
+    with runner.start(ONE) as step:
+        wait_for(lambda: log_holds(runner, "hanging"))
+        wait_for(lambda: "manywheels-hang-child" in step.processes())
+        assert step.cancel() < 6
+        assert step.processes() == ""
+        finished = step.wait()
+    assert finished.status == 130
+    assert "cancelled" in finished.output
+    assert [target["state"] for target in finished.manifest["targets"]] == ["cancelled"]
+    assert {path.lstat().st_uid for path in runner.workspace.rglob("*")} == {OWNER}
+    assert not list(runner.workspace.glob("dist/*.partial"))
+    assert runner.workspace.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_silent_build_is_ended_with_its_last_lines(runner_with: Callable[[str], Runner]) -> None:
+    finished = runner_with("hangs").run(ONE | {"silence-limit": "4s"})
+    assert finished.status == 1
+    assert finished.failure["code"] == "MW108"
+    assert "neither said anything nor used a processor" in finished.output
+    assert "silence-limit" in finished.failure["remedy"]
+    assert "hanging" in finished.failure["excerpt"]
+
+
+def test_a_compiler_killed_for_memory_is_named_as_such(runner_with: Callable[[str], Runner]) -> None:
+    finished = runner_with("needs_memory").run(ONE, options=("--memory=320m", "--memory-swap=320m"))
+    assert finished.status == 1, finished.output
+    assert finished.failure["code"] == "MW109", finished.output + finished.logs
+    assert "The build was killed for memory" in finished.output
+    assert "`jobs: 1`" in finished.failure["remedy"]
+
+
+@pytest.mark.parametrize("full", ["/var/cache/manywheels", "/github/workspace/dist"])
+def test_too_small_a_disk_is_said_before_building(full: str, runner_with: Callable[[str], Runner]) -> None:
+    finished = runner_with("c_setuptools").run(ONE, options=(f"--tmpfs={full}:size=2m",))
+    assert finished.status == 2
+    assert "error MW010" in finished.output
+    assert full in finished.output
+    assert "2 MB left" in finished.output
+
+
+def test_a_disk_that_becomes_full_truncates_no_wheel(runner_with: Callable[[str], Runner]) -> None:
+    runner = runner_with("large_wheel")
+    done = runner.aside("sh", "-c", ACT_AND_LIST, inputs=ONE, options=("--tmpfs=/github/workspace/dist:size=6m",))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "cannot be written into `/github/workspace/dist`: No space left on device" in done.stdout
+    listed = done.stdout.rpartition(MARK)[2].split()
+    assert "manywheels.json" in listed
+    assert [name for name in listed if ".whl" in name] == []
+
+
+def test_a_read_only_output_folder_is_said_at_once(runner_with: Callable[[str], Runner]) -> None:
+    runner = runner_with("c_setuptools")
+    (runner.workspace / "dist").mkdir()
+    finished = runner.run(ONE, options=(f"--volume={runner.workspace}/dist:/github/workspace/dist:ro",))
+    assert finished.status == 2
+    assert "error MW005" in finished.output
+    assert "building" not in finished.output
+
+
+def test_the_version_comes_from_a_repository_of_somebody_else(runner_with: Callable[[str], Runner]) -> None:
+    runner = runner_with("scm")
+    identity = ("-c", "safe.directory=*", "-c", "user.name=t", "-c", "user.email=t@example.invalid")
+    for argv in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"], ["tag", "v4.5.6"], ["gc", "-q"]):
+        subprocess.run(["git", *identity, *argv], cwd=runner.workspace, check=True, capture_output=True)
+    runner.give()
+    config = (runner.workspace / ".git/config").read_text()
+    finished = runner.run(ONE)
+    assert finished.status == 0, finished.output + finished.logs
+    assert finished.manifest["version"] == "4.5.6"
+    assert (runner.workspace / ".git/config").read_text() == config
+    assert list((runner.temp / "_github_home").iterdir()) == []
+    assert runner.as_owner("git", "status", "--porcelain").stdout.strip() == "?? dist/"
