@@ -1,0 +1,241 @@
+"""What other verifiers find in the corpus of broken wheels, tests/corpus, next to manywheels.
+
+    python benchmarks/compare_verifiers.py                          print the table
+    python benchmarks/compare_verifiers.py --write docs/verify.md   put it between that file's marks
+
+The peers are the newest on the index, in an environment of their own. Each is run on the broken wheel and on its near
+miss, and finds what is wrong where it complains of the broken wheel as it does not of the near miss: by its exit
+status, or by a problem that it names. What it says of both alike, it does not tell apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from uv import find_uv_bin
+
+from manywheels import __version__
+from manywheels.report.markdown import fill
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ("auditwheel", "check-wheel-contents", "abi3audit", "twine", "pip")
+IMPORTING = ("MW272", "MW273")  # these have wheels' code run
+TIMEOUT = 300.0  # seconds for one run of one tool
+
+Complaints = frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a tool did: its exit status, and its output and error output together."""
+
+    status: int
+    output: str
+    errors: str
+
+    def lines(self, pattern: str) -> Iterator[str]:
+        """Yield what its lines say after a pattern, without the names and numbers that tell one wheel from another."""
+        for line in f"{self.output}\n{self.errors}".splitlines():
+            if found := re.search(pattern, line):
+                yield re.sub(r"\S*[\d/]\S*", "…", line[found.start() :])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A verifier as a column of the table: `complaints` says what it has against the wheels of a folder."""
+
+    name: str
+    complaints: Callable[[Path], Complaints]
+
+
+# --- the peers -------------------------------------------------------------------------------------------------------
+
+
+class Peers:
+    """An environment with the newest release of each peer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        uv = find_uv_bin()
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder / "venv")], check=True)
+        self.bin = folder / "venv" / "bin"
+        target = ["--python", str(self.bin / "python")]
+        subprocess.run([uv, "pip", "install", "--quiet", "--upgrade", *target, *PEERS], check=True)
+        listed = subprocess.run([uv, "pip", "list", "--format", "json", *target], check=True, capture_output=True)
+        self.versions: Mapping[str, str] = {one["name"]: one["version"] for one in json.loads(listed.stdout)}
+
+    def tools(self) -> tuple[Tool, ...]:
+        """Return them as columns."""
+        return (
+            Tool(name="auditwheel", complaints=_of_each(self._auditwheel)),
+            Tool(name="check-wheel-contents", complaints=_of_each(self._check_wheel_contents)),
+            Tool(name="abi3audit", complaints=_of_each(self._abi3audit)),
+            Tool(name="twine", complaints=_of_each(self._twine)),
+            Tool(name="pip", complaints=_of_each(self._pip)),
+        )
+
+    def _run(self, program: str, *arguments: str) -> Answer:
+        environment = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", "NO_COLOR": "1", "COLUMNS": "500"}
+        return run(str(self.bin / program), *arguments, environment=environment)
+
+    def _auditwheel(self, wheel: Path) -> Complaints:
+        """`show`, which says what tag the wheel could have: a complaint where that is more than it claims."""
+        answer = self._run("auditwheel", "show", "--json", "--allow-pure-python-wheel", str(wheel))
+        if answer.status != 0:
+            return frozenset({f"exit status {answer.status}"})
+        told = json.loads(answer.output)
+        found = {name for name in ("error", "pyfpe", "ucs2", "unsupported_isa") if told.get(name)}
+        if told.get("pure"):
+            return frozenset(found)  # it warns of each pure wheel that it has no architecture
+        if not _is_within(told.get("overall_tag", ""), _tags(wheel)):
+            found.add("does not meet the tag")
+        return frozenset({*found, *answer.lines(r"^(WARNING|ERROR):")})
+
+    def _check_wheel_contents(self, wheel: Path) -> Complaints:
+        answer = self._run("check-wheel-contents", "--no-config", str(wheel))
+        named = frozenset(re.findall(r": (W\d+): ", answer.output))
+        return named or _by_status(answer)
+
+    def _abi3audit(self, wheel: Path) -> Complaints:
+        """Whether its report speaks of violations: it ends with 1 where a wheel holds nothing for abi3, too."""
+        answer = self._run("abi3audit", "--report", str(wheel))
+        if not answer.output.startswith("{"):
+            return frozenset(answer.lines("Traceback|BadZipFile"))
+        results = re.findall(r'"result": (\{.*?"future_abi3_objects": \{.*?\}\})', answer.output, re.DOTALL)
+        told = [json.loads(result) for result in results]
+        right = all(one["is_abi3"] and one["is_abi3_baseline_compatible"] for one in told)
+        return frozenset() if right else frozenset({"violations of the stable ABI"})
+
+    def _twine(self, wheel: Path) -> Complaints:
+        answer = self._run("twine", "--no-color", "check", "--strict", str(wheel))
+        return frozenset(answer.lines(r"\b(ERROR|WARNING)\b")) | _by_status(answer)
+
+    def _pip(self, wheel: Path) -> Complaints:
+        """A real installation into a folder, for the Python and the platform of the wheel's tags; none of it is run."""
+        asked: list[str] = []
+        for tag in sorted(_tags(wheel), key=str)[:1]:
+            if found := re.fullmatch(r"(cp|py)3(\d*)", tag.interpreter):
+                minor = found[2] or "12"
+                gil = "t" if tag.abi.endswith("t") and tag.abi.startswith("cp") else ""
+                asked += ["--implementation", "cp", "--python-version", f"3.{minor}.99", "--abi", f"cp3{minor}{gil}"]
+                asked += ["--platform", tag.platform] if tag.platform != "any" else []
+        with tempfile.TemporaryDirectory(dir=self.folder) as target:
+            answer = self._run(
+                "python", "-I", "-m", "pip", "--isolated", "install", "--no-compile", "--no-deps", "--no-index",
+                "--no-input", "--disable-pip-version-check", "--only-binary=:all:", *asked, "--target", target,
+                str(wheel),
+            )  # fmt: skip
+        return frozenset(answer.lines(r"^(ERROR|WARNING):")) | _by_status(answer)
+
+
+def run(*argv: str, environment: Mapping[str, str] | None = None) -> Answer:
+    """Run a tool and return what it did."""
+    done = subprocess.run(
+        argv, env=environment, check=False, capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return Answer(status=done.returncode, output=done.stdout, errors=done.stderr)
+
+
+def _of_each(complaints: Callable[[Path], Complaints]) -> Callable[[Path], Complaints]:
+    """Return the complaints of a tool that looks at one wheel at a time, of all in a folder."""
+    return lambda folder: frozenset().union(*(complaints(wheel) for wheel in sorted(folder.glob("*.whl"))))
+
+
+def _by_status(answer: Answer) -> Complaints:
+    return frozenset({"exit status"} if answer.status != 0 else ())
+
+
+def _tags(wheel: Path) -> frozenset[Tag]:
+    try:
+        return parse_wheel_filename(wheel.name)[3]
+    except InvalidWheelFilename:
+        return frozenset()
+
+
+def _is_within(met: str, claimed: frozenset[Tag]) -> bool:
+    """Whether a policy asks for no newer libc than each of the tags, as manylinux_2_17 does of manylinux_2_28."""
+    asked = [_policy(tag.platform) for tag in claimed]
+    found = _policy(met)
+    return all(
+        wanted is None or (found is not None and found[0] == wanted[0] and found[1] <= wanted[1]) for wanted in asked
+    )
+
+
+def _policy(tag: str) -> tuple[str, tuple[int, int]] | None:
+    found = re.match(r"(many|musl)linux_(\d+)_(\d+)_", tag)
+    return (found[1], (int(found[2]), int(found[3]))) if found else None
+
+
+# --- manywheels ------------------------------------------------------------------------------------------------------
+
+
+def manywheels(folder: Path) -> Complaints:
+    """Return the codes that `manywheels verify` finds in a folder; where the case asks for it, with `--import`."""
+    extra = ["--import"] if folder.parent.name in IMPORTING else []
+    answer = run(sys.executable, "-m", "manywheels", "verify", "--format", "json", *extra, str(folder))
+    told = json.loads(answer.output)
+    findings = [*told["set"], *(finding for wheel in told["wheels"] for finding in wheel["findings"])]
+    return frozenset(finding["code"] for finding in findings)
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def mark(tool: Tool, case: Path) -> str:
+    """Return a tool's mark for a case: ✓ finds it, ≈ says the same of the near miss, and a dash if it says nothing."""
+    broken, near = tool.complaints(case / "broken"), tool.complaints(case / "near-miss")
+    if broken - near:
+        return "✓"
+    return "≈" if broken else "\N{EN DASH}"
+
+
+def table(corpus: Path, tools: tuple[Tool, ...], versions: Mapping[str, str]) -> str:
+    """Return the comparison as Markdown: a row for each case, and the totals."""
+    told = json.loads((corpus / "corpus.json").read_text("utf-8"))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        marks = {code: [pool.submit(mark, tool, corpus / code) for tool in tools] for code in told}
+        rows = {code: [one.result() for one in row] for code, row in marks.items()}
+    heads = " | ".join(tool.name for tool in tools)
+    lines = [f"| code | what is wrong in the wheel | {heads} |", f"| --- | --- |{' :-: |' * len(tools)}"]
+    lines += [f"| {code} | {told[code]['breaks']} | {' | '.join(row)} |" for code, row in rows.items()]
+    totals = [sum(row[column] == "✓" for row in rows.values()) for column in range(len(tools))]
+    lines.append(f"| | **found, of {len(rows)}** | {' | '.join(f'**{total}**' for total in totals)} |")
+    used = ", ".join(f"{name} {versions[name]}" for name in PEERS)
+    lines += ["", f"{datetime.now(UTC).date()}: {used}, manywheels {__version__}."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the comparison and print it, or write it into a document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the marks of this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="manywheels-compare-") as name:
+        folder = Path(name)
+        corpus = folder / "corpus"
+        subprocess.run([sys.executable, "-m", "tests.corpus", str(corpus)], cwd=ROOT, check=True, capture_output=True)
+        peers = Peers(folder)
+        tools = (*peers.tools(), Tool(name="manywheels", complaints=manywheels))
+        made = table(corpus, tools, peers.versions)
+    if options.write:
+        options.write.write_text(fill(options.write.read_text("utf-8"), "comparison", made), encoding="utf-8")
+    else:
+        print(made)
+
+
+if __name__ == "__main__":
+    main()
