@@ -1,0 +1,71 @@
+"""The sections of docs/verify.md, one for each check: from the catalogue, with the findings in the corpus of wheels.
+
+python docs/checks.py     writes them anew
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from manywheels.report.markdown import fill
+from manywheels.verify.catalogue import Entry, catalogue
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "verify.md"
+OPTIONS = {"MW272": ["--import"], "MW273": ["--import"], "MW280": ["--attestations"]}
+
+
+def verify_pages() -> str:
+    """Return a section for each check, ordered by code."""
+    with tempfile.TemporaryDirectory(prefix="manywheels-docs-") as name:
+        corpus = Path(name) / "corpus"
+        subprocess.run([sys.executable, "-m", "tests.corpus", str(corpus)], cwd=ROOT, check=True, capture_output=True)
+        told = json.loads((corpus / "corpus.json").read_text("utf-8"))
+        sections = [
+            _section(entry, told[entry.code]["breaks"], _finding(entry.code, corpus / entry.code / "broken"))
+            for entry in catalogue()
+        ]
+    return "\n\n".join(sections)
+
+
+def _finding(code: str, folder: Path) -> dict[str, Any]:
+    """Return what `manywheels verify` says of a broken wheel, under the code that it breaks."""
+    options = OPTIONS.get(code, [])
+    done = subprocess.run(
+        [sys.executable, "-m", "manywheels", "verify", "--format", "json", *options, str(folder)],
+        cwd=folder, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    found = [*told["set"], *(finding for wheel in told["wheels"] for finding in wheel["findings"])]
+    finding: dict[str, Any] = next(finding for finding in found if finding["code"] == code)
+    # what is another each time: MW200 names the file by its path, others name digests
+    message = finding["message"].replace(f"{folder}/", "")
+    for number, digest in enumerate(dict.fromkeys(re.findall(r"\b[0-9a-f]{64}\b", message)), 1):
+        message = message.replace(digest, f"{str(number) * 8}…")
+    finding["message"] = message
+    return finding
+
+
+def _section(entry: Entry, breaks: str, finding: dict[str, Any]) -> str:
+    place = f"{finding['member']} " if finding["member"] else ""
+    return "\n".join([
+        f"### {entry.code} {entry.title}",
+        "",
+        f"{entry.must_hold} {entry.why} *({entry.severity})*",
+        "",
+        f"For example: {breaks}",
+        "",
+        f"    {entry.code} {place}{finding['message']}",
+        "",
+        f"What to do: {finding['remedy']}",
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    PAGE.write_text(fill(PAGE.read_text("utf-8"), "checks", verify_pages()), encoding="utf-8")
