@@ -241,14 +241,10 @@ def _shard(request: Request, project: Project) -> Shard | None:
 
 
 def _for_container(request: Request, project: Project) -> Request:
-    """Return what is asked of the program in a container: to build, and not to publish.
-
-    The job's part is written out: the CI's variables that say it are not in there.
-    """
-    given = {name: entry for name, entry in request.given.items() if name != "publish"}
-    if shard := _shard(request, project):
-        given["shard"] = Given(value=str(shard), origin="shard")
-    return replace(request, given=given)
+    """Return the request with the job's part written out: the CI's variables that say it are not in a container."""
+    shard = _shard(request, project)
+    part = {"shard": Given(value=str(shard), origin="shard")} if shard else {}
+    return replace(request, given={**request.given, **part})
 
 
 def _make_plan(project: Project, options: Options, shard: Shard | None) -> tuple[Plan, Discovery]:

@@ -14,18 +14,19 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from manywheels import emulation
+from manywheels import emulation, inputs
 from manywheels.errors import Cancelled, EngineError
 from manywheels.forwarding import forwarded, local_only
 from manywheels.hostpaths import find_host_paths
 from manywheels.image import HOST_ENGINE, ensure_image, refused, require_image, say
+from manywheels.inputs import Given
 from manywheels.options import resolve
 from manywheels.output import open_output
 from manywheels.policies import Policy
@@ -53,6 +54,8 @@ LABEL: Final = "org.manywheels.run"
 _GRACE: Final = 4  # seconds that a container has to end by itself; inside, a build has two (sandbox.GRACE)
 _STOPPED: Final = 143
 
+# The inputs of a build that are not handed in: places of this machine's, the image, and how much is told.
+_HANDLED_HERE: Final = {"output-dir", "image", "verbose"}
 _TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
 
 T = TypeVar("T")
@@ -87,9 +90,8 @@ def plan_build(request: Request) -> ContainerBuild:
     """Turn the command line's request into a container's. Raises InputError and ProjectError as a host build does."""
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
-    handled_here = {"output-dir", "report", "verbose", "image"}
-    arguments = [f"--{name}={given.value}" for name, given in request.given.items() if name not in handled_here]
-    arguments += ["--report=", f"--toolchain={request.toolchain}", *(["--verbose"] if options.verbose else [])]
+    arguments = [*_arguments(request.given), "--report=", f"--toolchain={request.toolchain}"]
+    arguments += ["--verbose"] if options.verbose else []
     return ContainerBuild(
         package=project.path,
         output_dir=options.output_dir,
@@ -101,6 +103,20 @@ def plan_build(request: Request) -> ContainerBuild:
         image=options.image,
         needs_engine=bool(options.test_in),
     )
+
+
+def _arguments(given: Mapping[str, Given]) -> Iterator[str]:
+    """Write what was given for building, which is what `plan` takes, as the command line's options.
+
+    The rest is done out here: what is delivered and told, and secrets, which arguments of processes show to everybody.
+    """
+    for name in (entry.name for entry in inputs.inputs_of("plan") if entry.name not in _HANDLED_HERE):
+        if name not in given:
+            continue
+        if name not in inputs.flags():
+            yield f"--{name}={given[name].value}"
+        elif inputs.parse_flag(given[name], name):
+            yield f"--{name}"
 
 
 def run(build: ContainerBuild, cancellation: Cancellation) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from runner import copied_program, removed_afterwards
 
@@ -111,6 +114,16 @@ def test_the_wheel_and_the_manifest_belong_to_the_owner_of_the_folder(
     assert again.returncode == 0, again.stderr
     assert "building the image" not in again.stderr
     assert time.monotonic() - started < 60
+
+
+def test_switches_are_handed_in(checkout: Checkout, tmp_path: Path) -> None:
+    done = checkout.build(SPAM, tmp_path / "dist", "--repair-strip", "--print-hash", "--skip-existing", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / "dist").glob("spam-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (extension,) = (name for name in archive.namelist() if name.endswith(".so"))
+        sections = ELFFile(io.BytesIO(archive.read(extension)))
+    assert sections.get_section_by_name(".symtab") is None
 
 
 def test_a_failure_inside_is_the_exit_status_outside(client: DockerClient, checkout: Checkout, tmp_path: Path) -> None:

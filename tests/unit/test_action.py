@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
+from conftest import ROOT
 from manywheels import cli, inputs, recipes
 from manywheels.assignments import Assignment
 from manywheels.ci import github
 from manywheels.ci.github import read_request
+from manywheels.commands import Request
 from manywheels.delivery import Delivery, resolve_delivery
+from manywheels.engine import plan_build
 from manywheels.errors import InputError
 from manywheels.inputs import Given, declared_inputs
 from manywheels.options import Options, resolve
@@ -199,6 +202,33 @@ def test_every_option_of_the_command_line_is_given(command: str, name: str) -> N
     assert {known: (entry.value, entry.origin) for known, entry in request.given.items()} == {
         name: (value, f"--{name}")
     }
+
+
+def handed_in(**values: str) -> tuple[str, ...]:
+    """Return the arguments of the program in a container, for inputs with these values."""
+    entries = {name.replace("_", "-"): given(value) for name, value in values.items()}
+    return plan_build(Request(command="build", paths=(ROOT / "tests/projects/pure",), given=entries)).arguments
+
+
+def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> None:
+    """Arguments are seen by everybody who may ask the engine, and printed where they are refused."""
+    arguments = handed_in(**{name: value for name, (value, *_) in OPTIONS.items()})
+    asked = cli._request(cli._parser().parse_args(["build", *arguments]))
+    building = {entry.name for entry in inputs.inputs_of("plan")} - {"output-dir", "image"}
+    assert {name: entry.value for name, entry in asked.given.items()} == {
+        **{name: OPTIONS[name][0] for name in building}, "report": "",
+    }  # fmt: skip
+    assert "secret" not in " ".join(arguments)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_container_understands_every_input(name: str) -> None:
+    cli._parser().parse_args(["build", *handed_in(**{name: OPTIONS[name][0]})])
+
+
+def test_a_container_is_handed_a_switch_only_where_it_is_on() -> None:
+    handed = {value: "--repair-strip" in handed_in(repair_strip=value) for value in ("true", "yes", "false", "no")}
+    assert handed == {"true": True, "yes": True, "false": False, "no": False}
 
 
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

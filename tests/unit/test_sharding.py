@@ -99,9 +99,9 @@ def test_one_job_is_enough_for_few_targets() -> None:
     assert [job["shard"] for job in json.loads(matrix.github(PLAN, 100))["include"]] == ["1/1"]
 
 
-def test_a_container_is_told_the_part_and_nothing_of_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_is_told_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GITLAB.items():
         monkeypatch.setenv(name, value)
-    asked = Request(command="build", given={"publish": given("pypi"), "jobs": given("2")})
+    asked = Request(command="build", given={"jobs": given("2")})
     told = _for_container(asked, project()).given
     assert {name: entry.value for name, entry in told.items()} == {"jobs": "2", "shard": "2/3"}
