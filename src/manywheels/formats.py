@@ -118,6 +118,8 @@ def join(name: str, before: str, after: str, rule: Inherit, origin: str) -> str:
     """Return the text of two values in a row by an override's rule. Raises InputError for types that do not join."""
     if rule is Inherit.NONE:
         return after
+    words = table("options").get(name, {}).get("stands_for", {})
+    before, after = words.get(before, before), words.get(after, after)
     first, second = (before, after) if rule is Inherit.APPEND else (after, before)
     form = format_of(name)
     if form.merge is None and form.joint is None:

@@ -173,6 +173,9 @@ def test_overrides_are_for_the_targets_that_they_select() -> None:
     assert [expand(recipe.environment, {}) for recipe in (twelve, thirteen, nine)] == [{"A": "1"}, {}, {}]
 
 
+AUDITWHEEL = "auditwheel repair -w {dest_dir} {wheel}"
+
+
 @pytest.mark.parametrize(
     ("name", "below", "above", "append", "prepend"),
     [
@@ -184,6 +187,10 @@ def test_overrides_are_for_the_targets_that_they_select() -> None:
         ("environment", {"A": "1"}, {"B": "$A"}, 'A="1" B="$A"', 'B="$A" A="1"'),
         ("config-settings", {"a": "1", "b": "2"}, {"a": "3", "c": "4"}, "b=2 a=3 c=4", "c=4 a=1 b=2"),
         ("before-build", "", "b", "b", "b"),
+        ("repair-wheel-command", "auditwheel", "b", f"{AUDITWHEEL} && b", f"b && {AUDITWHEEL}"),
+        ("repair-wheel-command", "a", "auditwheel", f"a && {AUDITWHEEL}", f"{AUDITWHEEL} && a"),
+        ("repair-wheel-command", "none", "b", "b", "b"),
+        ("repair-wheel-command", "a", "none", "a", "a"),
     ],
 )
 def test_overrides_inherit(name: str, below: object, above: object, append: str, prepend: str) -> None:
