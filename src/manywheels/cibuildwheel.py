@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 _TABLE: Final = "[tool.cibuildwheel]"
 _LINUX: Final = "[tool.cibuildwheel.linux]"
 _ARCHS: Final = ("x86_64", "i686", "aarch64", "ppc64le", "s390x", "armv7l", "riscv64")
+# The project's copy in its containers, where a path begins with it; here every target has one of its own.
+_PROJECT: Final = re.compile(r"""(^|[\s=:,;&|(<>`]|(?<![\w}])["']|-[IL]|file://)/project(?![\w.-])""")
+_WITH_PLACES: Final = {"commands", "assignments", "settings"}  # the types of options that places are put into
 _LIKE_OURS: Final = {
-    "build-frontend": {"default": "uv"},
+    "build-frontend": {"default": "uv", "": "uv"},
+    "build-verbosity": {"": "0"},
     "dependency-versions": {"pinned": "latest", "": "latest"},
     "repair-wheel-command": {"": "none"},
 }
@@ -119,7 +123,12 @@ def _setting(
 ) -> Setting:
     from manywheels.settings import Setting
 
-    given = Given(value=_LIKE_OURS.get(name, {}).get(text, text), origin=origin)
+    text = _LIKE_OURS.get(name, {}).get(text, text)
+    if name == "build-verbosity" and re.fullmatch(r"[+-]?\d+", text):
+        text = str(min(3, max(-3, int(text))))  # what goes beyond is the most that there is
+    if table("options").get(name, {}).get("type") in _WITH_PLACES:
+        text = _PROJECT.sub(r"\1{project}", text)
+    given = Given(value=text, origin=origin)
     return Setting(name=name, given=given, select=select, rule=rule, foreign=True)
 
 

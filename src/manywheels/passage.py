@@ -16,11 +16,11 @@ from manywheels.errors import TargetError, VerificationFailed
 from manywheels.forwarding import forwarded
 from manywheels.manifest import Failure, State, TargetRecord, WheelRecord, describe_wheel
 from manywheels.paths import cache_dir
-from manywheels.recipes import Audit, Repairer, fill
+from manywheels.recipes import Audit, Repairer, fill, fill_values
 from manywheels.stages import environments
 from manywheels.stages.build import BuildRequest, build
 from manywheels.stages.environments import Quarters
-from manywheels.stages.hooks import Hook, run_hook
+from manywheels.stages.hooks import Hook, marks, run_hook
 from manywheels.stages.provision import Provision, provide, requirements_of
 from manywheels.stages.repair import RepairRequest, repair
 from manywheels.stages.repair_command import CommandRequest, repair_by_command
@@ -163,7 +163,7 @@ class Passage:
         self.quarters = environments.create(self.quarters, self.folder / "venv", source, self.cancellation, packages)
         hook = Hook(
             option="before-build",
-            command=fill(self.recipe.before_build, project=self.project, package=source, python=self.quarters.python),
+            command=fill(self.recipe.before_build, **self._places, python=self.quarters.python),
             folder=self.project,
             environment=self.quarters.environment,
             timeout=self.line.run.options.timeout,
@@ -188,18 +188,20 @@ class Passage:
             "UV_CACHE_DIR": str((cache_dir() if self.user is None else self.folder) / "uv"),
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_NO_PROGRESS": "1",
-            "MANYWHEELS": "1",
-            "MANYWHEELS_BUILD_IDENTIFIER": self.target.identifier,
-            # What projects that know cibuildwheel look for.
-            "CIBUILDWHEEL": "1",
-            "CIBUILDWHEEL_BUILD_IDENTIFIER": self.target.identifier,
+            **marks(self.target),
         }
         if self.user is not None:
             # Where the image's compiler is zig: what it keeps of one user's standard input, another's may not replace.
             own["ZIG_LOCAL_CACHE_DIR"] = str(self.folder / "zig")
         if self._provided:  # what is lent is another user's, and the kernel lets nobody make hard links to that
             own["UV_LINK_MODE"] = scrubbed.get("UV_LINK_MODE", "symlink")
-        return self.line.prepared.expand(self.recipe.environment, scrubbed | own | self._constraints())
+        made = fill_values(self.recipe.environment, **self._places)
+        return self.line.prepared.expand(made, scrubbed | own | self._constraints())
+
+    @property
+    def _places(self) -> dict[str, Path]:
+        """What commands and variables call `{project}` and `{package}`: folders of the target's own copy."""
+        return {"project": self.project, "package": self.project / self.line.snapshot.package}
 
     @property
     def _package(self) -> Path:
@@ -222,6 +224,7 @@ class Passage:
             planned=self.planned,
             venv=self.quarters.venv,
             source=source,
+            project=self.project,
             output=self.folder / "built",
             finished=self.sealed / "built",
             environment=dict(self.quarters.environment),
@@ -257,8 +260,7 @@ class Passage:
             command=self.recipe.repair.command,
             target=self.target,
             wheel=built,
-            project=self.project,
-            package=self.project / self.line.snapshot.package,
+            **self._places,
             made=self.folder / "repaired",
             finished=self.sealed / "repaired",
             quarters=self.quarters,
@@ -271,11 +273,12 @@ class Passage:
         command = audit.command_for(wheel.name)
         if not command:
             return
-        package = self.project / self.line.snapshot.package
-        quarters = environments.create(self.quarters, self.folder / "audit", package, self.cancellation, audit.requires)
+        quarters = environments.create(
+            self.quarters, self.folder / "audit", self._places["package"], self.cancellation, audit.requires
+        )
         hook = Hook(
             option="audit-command",
-            command=fill(command, wheel=wheel, abi3_wheel=wheel, project=self.project, package=package),
+            command=fill(command, wheel=wheel, abi3_wheel=wheel, python=quarters.python, **self._places),
             folder=self.project,
             environment=quarters.environment,
             timeout=self.line.run.options.timeout,
@@ -314,9 +317,8 @@ class Passage:
                 trial.project = self.project  # with what `before-build` and the build left there
             else:
                 copy_source(self.line.snapshot, trial.project, user=trial.user)
-            package = trial.project / self.line.snapshot.package
             request = TrialRequest(
-                tests=tests, wheel=wheel, project=trial.project, package=package, folder=trial.folder / "trial",
+                tests=tests, wheel=wheel, **trial._places, folder=trial.folder / "trial",
                 quarters=trial._quarters(), timeout=self.line.run.options.test_timeout,
             )  # fmt: skip
             if not image:

@@ -114,11 +114,11 @@ def _prepare_machine(
         return Prepared()
     log = run.output.log(before_all.OPTION)
     print(f"running {before_all.OPTION}; it writes to {log}", file=sys.stderr, flush=True)
-    pythons = [planned.interpreter.path.parent for planned in buildable if planned.interpreter]
+    python = next(planned.interpreter.path for planned in buildable if planned.interpreter)
     request = Preparation(
-        recipes=recipes, caller=run.caller, path=(tools.bin_dir, pythons[0]), environment=tools.environment,
-        folder=work / before_all.OPTION, project=snapshot.root, package=snapshot.root / snapshot.package,
-        timeout=run.options.timeout, log=log,
+        recipes=recipes, caller=run.caller, path=(tools.bin_dir, python.parent), python=python,
+        environment=tools.environment, folder=work / before_all.OPTION, project=snapshot.root,
+        package=snapshot.root / snapshot.package, timeout=run.options.timeout, log=log,
     )  # fmt: skip
     return before_all.prepare(request, cancellation)
 

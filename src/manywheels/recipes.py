@@ -10,7 +10,7 @@ import errno
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -135,6 +135,14 @@ def fill(command: str, **places: Path | str) -> str:
         command = re.sub(rf"(?<!#){re.escape(braced)}", lambda _, place=place: str(place), command)  # type: ignore[misc]
         command = command.replace(f"#{braced}", braced)
     return command
+
+
+def fill_values(made: tuple[Assignment, ...], **places: Path | str) -> tuple[Assignment, ...]:
+    """Put places into the values of variables."""
+    return tuple(
+        replace(one, value=tuple(fill(part, **places) if isinstance(part, str) else part for part in one.value))
+        for one in made
+    )
 
 
 # --- texts into values ------------------------------------------------------------------------------------------------

@@ -135,6 +135,25 @@ def test_variables_and_cibuildwheels_table_reach_the_build(program: Program, con
     assert seen["config_settings"] == {"k": "v"}
 
 
+PLACES = """
+[tool.cibuildwheel]
+environment = { PKG_CONFIG_PATH = "/project/.libs/pkgconfig" }
+before-build = "test $PWD = /project && touch /project/made"
+test-command = "test -e /project/made && test $PKG_CONFIG_PATH = {project}/.libs/pkgconfig"
+config-settings = { cross-file = "{package}/cross.txt", build-dir = "{project}/out" }
+"""
+
+
+def test_places_are_the_targets_own_copy_of_the_project(program: Program, contents: WheelContents) -> None:
+    project = program.copy("env_probe")
+    with (project / "pyproject.toml").open("a") as file:
+        file.write(PLACES)
+    seen = probe(program.build(project), contents)
+    copy = seen["cwd"]
+    assert seen["environ"]["PKG_CONFIG_PATH"] == f"{copy}/.libs/pkgconfig"
+    assert seen["config_settings"] == {"cross-file": f"{copy}/cross.txt", "build-dir": f"{copy}/out"}
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -17,13 +17,14 @@ from cibuildwheel.architecture import Architecture
 from cibuildwheel.options import CommandLineArguments, ListFormat, Options
 from cibuildwheel.platforms.linux import all_python_configurations, get_python_configurations
 from cibuildwheel.selector import EnableGroup
+from cibuildwheel.util.resources import CONSTRAINTS
 
 from conftest import ROOT
 from manywheels import assignments, cibuildwheel, cli, interpreters
 from manywheels.data import table
 from manywheels.options import resolve
 from manywheels.project import read_project
-from manywheels.recipes import Recipe
+from manywheels.recipes import Recipe, fill, fill_values
 
 TABLES = sorted((ROOT / "tests" / "data" / "cibuildwheel").glob("*.toml"))
 MACHINE = os.uname().machine
@@ -32,6 +33,9 @@ FORMER_GROUP = "cpython-freethreading"
 FORMER_OPTION = "free-threaded-support"
 SAME = {"uv": "build"}  # the front ends where none is named
 BEFORE = {"PATH": "/bin", "HOME": "/root"}
+CONTAINER = {"project": "/project"}  # where the project is there
+AUDITWHEEL = "auditwheel repair -w {dest_dir} {wheel}"  # its default, and what `auditwheel` stands for
+AUDIT = "abi3audit --strict --report {abi3_wheel}"  # its default; manywheels has none
 
 
 @pytest.fixture(autouse=True)
@@ -104,13 +108,17 @@ def test_every_target_has_the_same_recipe(source: Path, tmp_path: Path) -> None:
     for identifier in cibuildwheel_selects(source, tmp_path / "again"):
         target = next((known for known in ours.known_targets if known.identifier == identifier), None)
         if target is not None:
-            assert _of_ours(ours.for_target(target)) == _of_theirs(theirs, identifier), identifier
+            made = _of_ours(ours.for_target(target), ours.settings.value("repair-wheel-command", target).value)
+            assert made == _of_theirs(theirs, identifier), identifier
 
 
-def _of_ours(recipe: Recipe) -> dict[str, object]:
+def _of_ours(recipe: Recipe, repair: str) -> dict[str, object]:
     tests = recipe.tests
     return {
-        "environment": assignments.expand(recipe.environment, BEFORE),
+        "repair": fill({"auditwheel": AUDITWHEEL, "none": ""}.get(repair, repair), **CONTAINER),
+        "audit": (recipe.audit.command, recipe.audit.requires) if recipe.audit else None,
+        "dependency-versions": (recipe.constraints.file, recipe.constraints.packages),
+        "environment": assignments.expand(fill_values(recipe.environment, **CONTAINER), BEFORE),
         "environment-pass": recipe.environment_pass,
         "config-settings": recipe.config_settings,
         "build-verbosity": recipe.front_end.verbosity,
@@ -129,7 +137,13 @@ def _of_theirs(options: Options, identifier: str) -> dict[str, object]:
         groups = tuple(options.reader.get("test-groups", option_format=ListFormat(sep=" ")).split())
     built = options.build_options(identifier)
     tested = built.test_command and options.globals.test_selector(identifier)
+    pins = built.dependency_constraints
+    file = pins.base_file_path.name if pins.base_file_path not in {None, CONSTRAINTS} else ""
+    audited = " && ".join(built.audit_command)
     return {
+        "repair": fill(built.repair_command.strip(), **CONTAINER),
+        "audit": (audited, tuple(built.audit_requires)) if audited not in {"", AUDIT} else None,
+        "dependency-versions": (file, tuple(pins.packages)),
         "environment": built.environment.as_dictionary(BEFORE),
         "environment-pass": passed,
         "config-settings": tuple(shlex.split(built.config_settings)),

@@ -40,6 +40,15 @@ def test_before_all_runs_once_and_what_it_leaves_all_targets_have(program: Progr
     assert not (project / "made").exists(), "the project itself is not touched"
 
 
+def test_before_all_knows_what_runs_it_and_the_first_targets_python(program: Program) -> None:
+    told = 'echo "by $MANYWHEELS and $CIBUILDWHEEL in $PLACE"; {python} -V; test $(pwd) = $PLACE'
+    finished = program.build("tested", "--before-all", told, "--environment", "PLACE={project}", tags="cp311 cp312")
+
+    assert finished.status == 0, finished.text
+    assert "by 1 and 1 in /" in before_all_log(finished)
+    assert "Python 3.11." in before_all_log(finished)
+
+
 def test_targets_with_a_before_all_of_their_own_have_it_run_as_well(program: Program) -> None:
     project = program.copy("tested")
     with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
@@ -159,7 +168,7 @@ def test_what_is_not_repaired_is_verified_all_the_same(program: Program, command
 
 
 def test_an_audit_looks_at_the_finished_wheel_with_what_it_requires(program: Program) -> None:
-    command = "python -c 'import sys, iniconfig; print(\"audited\", sys.argv[1])' {wheel} && false {abi3_wheel}"
+    command = "{python} -c 'import sys, iniconfig; print(\"audited\", sys.argv[1])' {wheel} && false {abi3_wheel}"
     finished = program.build("c_setuptools", "--audit-command", command, "--audit-requires", "iniconfig")
     assert finished.status == 0, finished.text
     (line,) = [line for line in finished.log().read_text("utf-8").splitlines() if line.startswith("audited ")]

@@ -11,7 +11,7 @@ import pytest
 from manywheels.assignments import expand
 from manywheels.errors import InputError, SelectionError
 from manywheels.options import Options, resolve
-from manywheels.recipes import Recipe
+from manywheels.recipes import Recipe, fill, fill_values
 from unit.helpers import given, project, target
 
 MACHINE = os.uname().machine
@@ -222,6 +222,65 @@ def test_the_image_decides_the_platform(
 def test_wrong_values_are_refused_with_their_place(configuration: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         options(configuration)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment", "expected"),
+    [
+        ({}, {"CIBW_BUILD_FRONTEND": ""}, ("uv", 0)),
+        ({"build-frontend": "pip"}, {"CIBW_BUILD_FRONTEND": ""}, ("uv", 0)),
+        ({}, {"CIBW_BUILD_VERBOSITY": ""}, ("uv", 0)),
+        ({"build-verbosity": 5}, {}, ("uv", 3)),
+        ({}, {"CIBW_BUILD_VERBOSITY": "-12"}, ("uv", -3)),
+        ({"overrides": [{"select": "cp312-*", "build-verbosity": 4}]}, {}, ("uv", 3)),
+    ],
+)
+def test_what_is_empty_or_too_much_means_what_it_means_there(
+    configuration: dict[str, Any], environment: dict[str, str], expected: tuple[str, int]
+) -> None:
+    made = recipe(configuration, **environment).front_end
+    assert (made.name, made.verbosity) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("make -C /project", "make -C /copy"),
+        ("cd /project; ls", "cd /copy; ls"),
+        ("/project/tools/x.sh '/project/a' \"/project\"", "/copy/tools/x.sh '/copy/a' \"/copy\""),
+        ("cc -I/project/include -L/project/lib", "cc -I/copy/include -L/copy/lib"),
+        ("X=/project Y=/usr:/project/b", "X=/copy Y=/usr:/copy/b"),
+        ("pip install file:///project/dep", "pip install file:///copy/dep"),
+        ("ls /projects /project.d /project-x", "ls /projects /project.d /project-x"),
+        (
+            'ls /opt/project $HOME/project "$HOME"/project ./project',
+            'ls /opt/project $HOME/project "$HOME"/project ./project',
+        ),
+        ("curl https://x.example/project {package}/project", "curl https://x.example/project {package}/project"),
+    ],
+)
+def test_its_containers_folder_of_the_project_is_the_targets_copy(text: str, meant: str) -> None:
+    assert fill(recipe({"before-build": text}).before_build, project="/copy") == meant
+
+
+def test_that_folder_is_meant_wherever_places_are_put_in() -> None:
+    made = recipe({
+        "environment": {"PKG_CONFIG_PATH": "/project/.openblas"}, "test-environment": "DATA=/project/data",
+        "config-settings": {"cross-file": "/project/cross.txt"}, "test-command": "pytest /project/tests",
+        "test-sources": "/project/x",
+    }, CIBW_BEFORE_ALL_LINUX="ls /project")  # fmt: skip
+    assert expand(fill_values(made.environment, project="/copy"), {}) == {"PKG_CONFIG_PATH": "/copy/.openblas"}
+    assert made.config_settings == ("cross-file={project}/cross.txt",)
+    assert made.before_all == "ls {project}"
+    assert made.tests is not None
+    assert (made.tests.command, made.tests.sources) == ("pytest {project}/tests", ("/project/x",))
+    assert expand(fill_values(made.tests.environment, project="/copy"), {}) == {"DATA": "/copy/data"}
+
+
+def test_our_own_settings_mean_the_folder_that_they_name() -> None:
+    made = resolve({}, project(before_build="ls /project", environment="A=/project"), environment={})
+    assert made.for_target(target("cp312")).before_build == "ls /project"
+    assert expand(made.for_target(target("cp312")).environment, {}) == {"A": "/project"}
 
 
 def test_tests_are_skipped_by_its_patterns() -> None:

@@ -102,7 +102,11 @@ def test_who_repairs(command: str, expected: Repair) -> None:
 
 
 def test_what_an_override_appends_comes_after_the_repair_that_is_the_default() -> None:
-    override = {"select": "cp312", "repair-wheel-command": "look {wheel}", "inherit": {"repair-wheel-command": "append"}}
+    override = {
+        "select": "cp312",
+        "repair-wheel-command": "look {wheel}",
+        "inherit": {"repair-wheel-command": "append"},
+    }
     made = resolve({}, project(overrides=[override]), environment={}).for_target(target("cp312")).repair
     command = "auditwheel repair -w {dest_dir} {wheel} && look {wheel}"
     assert made == Repair(by=Repairer.COMMAND, command=command)

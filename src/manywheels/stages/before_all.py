@@ -14,9 +14,9 @@ from typing import Final
 
 from manywheels import assignments, sandbox
 from manywheels.assignments import Assignment
-from manywheels.recipes import Recipe, fill
+from manywheels.recipes import Recipe, fill, fill_values
 from manywheels.sandbox import Cancellation
-from manywheels.stages.hooks import Hook, run_before_all
+from manywheels.stages.hooks import Hook, marks, run_before_all
 
 OPTION: Final = "before-all"
 
@@ -25,12 +25,14 @@ OPTION: Final = "before-all"
 class Preparation:
     """What `before-all` needs: `environment` are the variables that builds start from, `path` comes first on PATH.
 
-    `folder` is for its HOME, `project` and `package` are folders of the snapshot; `timeout` is in seconds.
+    `python` is the first target's; `folder` is for its HOME, `project` and `package` are folders of the snapshot;
+    `timeout` is in seconds.
     """
 
     recipes: tuple[Recipe, ...]
     caller: Mapping[str, str]
     path: tuple[Path, ...]
+    python: Path
     environment: Mapping[str, str]
     folder: Path
     project: Path
@@ -76,12 +78,14 @@ def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
         return Prepared()
     request.folder.mkdir()
     scrubbed = sandbox.build_environment(request.caller, path=request.path, private=request.folder)
+    places = {"project": request.project, "package": request.package}
     for command, recipe in request.commands.items():
         passed = {name: request.caller[name] for name in recipe.environment_pass if name in request.caller}
+        seen = {**scrubbed, **request.environment, **marks(), **passed}
         hook = Hook(
-            option=OPTION, command=fill(command, project=request.project, package=request.package),
+            option=OPTION, command=fill(command, python=request.python, **places),
             folder=request.project, timeout=request.timeout, log=request.log,
-            environment=assignments.expand(recipe.environment, {**scrubbed, **request.environment, **passed}),
+            environment=assignments.expand(fill_values(recipe.environment, **places), seen),
         )  # fmt: skip
         run_before_all(hook, cancellation)
     return Prepared(home=request.folder / "home")

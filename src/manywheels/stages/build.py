@@ -25,24 +25,25 @@ from manywheels.errors import (
     WheelFileError,
     WrongWheel,
 )
-from manywheels.recipes import FrontEnd, Recipe
+from manywheels.recipes import FrontEnd, Recipe, fill
 from manywheels.sandbox import Cancellation, Command, Outcome
 from manywheels.targets import PlannedTarget, Target
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
-    """Everything that one build needs. `front_end` is uv; `source` its private copy; the limits are in seconds.
+    """Everything that one build needs. `front_end` is uv; `source` is what it builds, a folder of its private copy.
 
-    The build writes its wheel into `output`, which must not exist; the finished one is put into `finished`. `user` is
-    the user id that the build runs as, None for the program's own; `venv` the environment that `before-build` prepared,
-    None where there is no such hook.
+    `project` is that copy; the limits are in seconds. The build writes its wheel into `output`, which must not exist;
+    the finished one is put into `finished`. `user` is the user id that the build runs as, None for the program's own;
+    `venv` the environment that `before-build` prepared, None where there is no such hook.
     """
 
     front_end: str
     planned: PlannedTarget
     venv: Path | None
     source: Path
+    project: Path
     output: Path
     finished: Path
     environment: dict[str, str]
@@ -127,7 +128,7 @@ def _front_end(request: BuildRequest) -> tuple[str, ...]:
 
 def _settings(request: BuildRequest) -> Iterator[str]:
     for setting in request.recipe.config_settings:
-        yield f"-C{setting}"
+        yield f"-C{fill(setting, project=request.project, package=request.source)}"
 
 
 def _verbosity(front_end: FrontEnd) -> tuple[str, ...]:

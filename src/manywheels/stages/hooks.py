@@ -16,6 +16,7 @@ from manywheels import sandbox
 from manywheels.errors import BeforeAllFailed, Cancelled, HookFailed
 from manywheels.logs import telling_excerpt
 from manywheels.sandbox import Cancellation, Command
+from manywheels.targets import Target
 
 _LINES: Final = 12  # of a failed command's log
 
@@ -34,6 +35,14 @@ class Hook:
     timeout: float
     log: Path
     user: int | None = None
+
+
+def marks(target: Target | None = None) -> dict[str, str]:
+    """Return the variables, ours and cibuildwheel's, by which project code knows what runs it, and for which target."""
+    told = {"MANYWHEELS": "1", "CIBUILDWHEEL": "1"}
+    if target is None:
+        return told
+    return told | dict.fromkeys((f"{name}_BUILD_IDENTIFIER" for name in told), target.identifier)
 
 
 def run_hook(hook: Hook, cancellation: Cancellation) -> None:

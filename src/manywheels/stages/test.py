@@ -51,7 +51,7 @@ def _furnish(request: TrialRequest, cancellation: Cancellation) -> Quarters:
         if user is not None:
             os.chown(folder, user, user)
     bare = environments.create(request.quarters, request.folder / "venv", request.project, cancellation)
-    variables = assignments.expand(request.tests.environment, bare.environment)
+    variables = assignments.expand(request.environment, bare.environment)
     quarters = replace(bare, environment=variables)
     if request.tests.before:
         hook = Hook(

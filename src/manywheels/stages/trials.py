@@ -9,10 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from manywheels.assignments import Assignment
 from manywheels.errors import TargetError, TestsFailed
 from manywheels.logs import telling_excerpt
 from manywheels.manifest import Trial
-from manywheels.recipes import Tests, fill
+from manywheels.recipes import Tests, fill, fill_values
 from manywheels.stages.environments import Quarters
 from manywheels.stages.hooks import describe_end
 from manywheels.stages.junit import Results
@@ -47,6 +48,11 @@ class TrialRequest:
     def elsewhere(self) -> Path:
         """The folder that the tests are run in."""
         return self.folder / "elsewhere"
+
+    @property
+    def environment(self) -> tuple[Assignment, ...]:
+        """The variables of `test-environment`, with the places of this trial in them."""
+        return fill_values(self.tests.environment, project=self.project, package=self.package)
 
     def fill(self, command: str) -> str:
         """Put the places of this trial into a command."""
