@@ -323,8 +323,18 @@ class Passage:
             )  # fmt: skip
             if not image:
                 return try_wheel(request, self.cancellation)
-            place = Elsewhere(image=image, target=planned.target, variables=forwarded(self.line.run.caller))
-            return try_wheel_in(request, place, self.cancellation)
+            return try_wheel_in(request, trial._elsewhere(image), self.cancellation)
+
+    def _elsewhere(self, image: str) -> Elsewhere:
+        """Return the place in which the wheel is tested in an image, with the variables that it would see here."""
+        caller = self.line.run.caller
+        passed = {name: caller[name] for name in self.recipe.environment_pass if name in caller}
+        return Elsewhere(
+            image=image,
+            target=self.target,
+            variables=forwarded(caller) | marks(self.target) | passed,
+            environment=self.recipe.environment,
+        )
 
     def _verify(self, wheel: Path) -> verify.Report:
         report = verify.check_wheel(wheel, self.recipe.repair.exclude)

@@ -193,6 +193,32 @@ def test_tests_in_another_image(client: DockerClient, tmp_path: Path, engine: st
     assert "2 passed" in log
 
 
+def test_tests_in_another_image_see_what_they_would_see_here(
+    client: DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_image(client, ELSEWHERE)
+    monkeypatch.setenv("PASSED", "from the caller")
+    sources = tmp_path / "tested/more data"
+    sources.mkdir(parents=True)
+    (sources / "*").write_text("no pattern")
+    command = (
+        'echo "seen: $FLAVOUR, $PASSED, $DATA, $MANYWHEELS $MANYWHEELS_BUILD_IDENTIFIER, '
+        '$CIBUILDWHEEL $CIBUILDWHEEL_BUILD_IDENTIFIER"; cat "more data/*"; test -d tests'
+    )
+    done = build(
+        tmp_path, "--engine", "host", "--test-in", ELSEWHERE.image_name(MACHINE), "--environment-pass", "PASSED",
+        "--environment", "FLAVOUR=sweet DATA={project}/data", "--test-environment", "FLAVOUR=$FLAVOUR-sour",
+        "--test-sources", "tests 'more data/*'", "--test-command", command,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (target,) = json.loads((tmp_path / "dist/manywheels.json").read_text("utf-8"))["targets"]
+    log = (tmp_path / "dist" / target["tests"]["log"]).read_text("utf-8")
+    known = f"1 cp312-manylinux_{MACHINE}"
+    assert f"seen: sweet-sour, from the caller, /manywheels/project/data, {known}, {known}" in log
+    assert "no pattern" in log
+
+
 def test_tests_that_fail_in_another_image_keep_the_wheel_out(client: DockerClient, tmp_path: Path) -> None:
     require_image(client, ELSEWHERE)
     there = ("--test-in", ELSEWHERE.image_name(MACHINE), "--test-environment", "ANSWER=41", "--engine", "host")

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels import assignments
+from manywheels.assignments import Assignment
 from manywheels.errors import Cancelled, EngineError, TargetError, TestsFailed
+from manywheels.recipes import fill_values
 from manywheels.stages.hooks import announce
 from manywheels.stages.junit import Results, asking_for, read_results
 from manywheels.stages.trials import (
@@ -51,9 +53,11 @@ _PREPARING: Final = {
     93: "the wheel, or what the tests need, cannot be installed",
     94: "`test-sources` cannot be copied",
 }
-# Its arguments: the Python's version as `3.12`, its folder in /opt/python, and what pip installs.
+# Its arguments: the Python's version as `3.12`, its folder in /opt/python, how many `test-sources` follow, these, and
+# what pip installs.
 _SCRIPT: Final = """
-version=$1; folder=$2; shift 2
+version=$1; folder=$2; sources=$3; shift 3
+install() { shift "$sources"; python -m pip install --quiet "$@"; }
 for name in "/opt/python/$folder/bin/python" "python$version" python3 python; do
     found=$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
     if [ "$found" = "${version%t}" ]; then python=$name; break; fi
@@ -64,9 +68,10 @@ export VIRTUAL_ENV=/manywheels/venv PATH="/manywheels/venv/bin:$PATH"
 cd /manywheels/project
 sh -c "$BEFORE_TEST" || exit 92
 if [ -n "$NEW_PIP" ]; then python -m pip install --quiet --upgrade pip || exit 93; fi
-python -m pip install --quiet "$@" || exit 93
-for path in $TEST_SOURCES; do
-    mkdir -p "../elsewhere/$(dirname "$path")" && cp -R "$path" "../elsewhere/$path" || exit 94
+install "$@" || exit 93
+while [ "$sources" -gt 0 ]; do
+    mkdir -p "../elsewhere/$(dirname "$1")" && cp -R "$1" "../elsewhere/$1" || exit 94
+    sources=$((sources - 1)); shift
 done
 cd ../elsewhere && exec sh -c "$TEST_COMMAND"
 """
@@ -74,11 +79,15 @@ cd ../elsewhere && exec sh -c "$TEST_COMMAND"
 
 @dataclass(frozen=True, kw_only=True)
 class Elsewhere:
-    """Another place for tests: an image, the target whose Python they want, and the variables that it gets."""
+    """Another place for tests: an image, the target whose Python they want, and the variables that it gets.
+
+    `environment` are the assignments that are made over `variables` and the image's own.
+    """
 
     image: str
     target: Target
     variables: Mapping[str, str]
+    environment: tuple[Assignment, ...]
 
     @property
     def python(self) -> tuple[str, str]:
@@ -166,10 +175,11 @@ def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
     tests = inside.tests
     extras = f"[{','.join(tests.extras)}]" if tests.extras else ""
     groups = [f"--group={inside.package / 'pyproject.toml'}:{group}" for group in tests.groups]
+    packages = [f"{inside.wheel}{extras}", *tests.requires, *groups]
     run_id = secrets.token_hex(8)
     container = client.containers.create(
         place.image,
-        ["-c", _SCRIPT, "sh", *place.python, f"{inside.wheel}{extras}", *tests.requires, *groups],
+        ["-c", _SCRIPT, "sh", *place.python, str(len(tests.sources)), *tests.sources, *packages],
         entrypoint=["/bin/sh"],
         name=f"manywheels-{run_id}",
         labels={LABEL: run_id},
@@ -192,10 +202,11 @@ def _variables(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
     of_image = client.images.get(place.image).attrs["Config"]["Env"] or ()
     base = dict(entry.split("=", 1) for entry in of_image) | dict(place.variables)
     base |= {"HOME": str(_INSIDE / "home"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    return asking_for(inside.results, assignments.expand(tests.environment, base)) | {
+    places = {"project": inside.project, "package": inside.package}
+    made = (*fill_values(place.environment, **places), *inside.environment)
+    return asking_for(inside.results, assignments.expand(made, base)) | {
         "BEFORE_TEST": inside.fill(tests.before),
         "TEST_COMMAND": inside.fill(tests.command),
-        "TEST_SOURCES": " ".join(tests.sources),
         "NEW_PIP": " ".join(tests.groups),  # PEP 735 is known to pip 25.1 and newer
     }
 
