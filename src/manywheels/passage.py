@@ -256,6 +256,9 @@ class Passage:
                 return repair(self._repair_request(built), self.cancellation)
             case Repairer.NOBODY:
                 return built
+        quarters = self.quarters
+        if quarters.venv is None:  # as other commands, it has the target's Python first on PATH
+            quarters = environments.create(quarters, self.folder / "venv", self._places["package"], self.cancellation)
         request = CommandRequest(
             command=self.recipe.repair.command,
             target=self.target,
@@ -263,7 +266,7 @@ class Passage:
             **self._places,
             made=self.folder / "repaired",
             finished=self.sealed / "repaired",
-            quarters=self.quarters,
+            quarters=quarters,
             timeout=self.line.run.options.timeout,
         )
         return repair_by_command(request, self.cancellation)

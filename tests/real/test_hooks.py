@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,6 +134,18 @@ def test_a_repair_command_makes_the_wheel(program: Program) -> None:
     assert finished.status == 0, finished.text
     assert "repaired in" in finished.log().read_text("utf-8")
     assert "manylinux_2_" in finished.wheel.name
+
+
+@pytest.mark.parametrize("before_build", [(), ("--before-build", "pip install -q iniconfig")])
+def test_a_repair_command_has_the_targets_python(program: Program, before_build: tuple[str, ...]) -> None:
+    look = "python -V; python -m pip --version; echo in $(python -c 'import sys; print(sys.prefix)')"
+    finished = program.build("tested", *before_build, "--repair-wheel-command", f"{look}; {AUDITWHEEL}", tags="cp311")
+
+    assert finished.status == 0, finished.text
+    log = finished.log("cp311").read_text("utf-8")
+    assert "Python 3.11." in log
+    assert "(python 3.11)" in log
+    assert re.search(r"^in .*/cp311-manylinux_\w+/venv$", log, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
