@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
@@ -329,6 +329,20 @@ def layers(**values: str) -> dict[str, Given]:
 def test_where_a_password_comes_from(given: dict[str, str], environment: dict[str, str], expected: Auth | None) -> None:
     found = _api_token(resolve_publishing(layers(**given)), layers(**given)["user"], environment)
     assert (found.current() if found else None) == expected
+
+
+def test_metadata_is_verified_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def look(wanted: Wanted, _: Index) -> NoReturn:
+        asked.append(wanted.verify)
+        raise WheelFileError("That is all.", remedy="")
+
+    monkeypatch.setattr(preflight, "look", look)
+    for given in ({}, {"verify_metadata": "false"}):
+        with pytest.raises(WheelFileError, match="That is all"):
+            run(layers(packages_dir=str(tmp_path), **given), Cancellation(), {"MANYWHEELS_PASSWORD": "secret"})
+    assert asked == [True, False]
 
 
 def test_a_password_is_not_in_what_is_printed_of_its_value() -> None:
