@@ -164,16 +164,16 @@ class Action:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.result = manifest(built("cp312"))
-        self.built = False
+        self.planned: tuple[str, ...] = ()
         self.job: dict[str, str] = {}  # what the runner sets, besides inputs and files
-        found = Discovery(interpreters=(interpreter("cp312"),), unusable=())
+        found = Discovery(interpreters=(interpreter("cp311"), interpreter("cp312")), unusable=())
         monkeypatch.setattr(interpreters, "discover", lambda *_: found)
         monkeypatch.setattr(pipeline, "require_toolchain", lambda _: None)
         monkeypatch.setattr(pipeline, "execute", self._execute)
         monkeypatch.chdir(folder)
 
     def _execute(self, run: Run, *_: object) -> Manifest:
-        self.built = True
+        self.planned = tuple(planned.target.tag for planned in run.plan.targets)
         records = [seal(run.output.path, record) if record.wheel else record for record in self.result.targets]
         self.result = replace(self.result, targets=tuple(records))
         self.result.write(run.output.path)
@@ -273,6 +273,21 @@ def test_finished_wheels_become_the_artifact(action: Action, service: FakeServic
     assert "demo" in (action.folder / "github-summary").read_text()
 
 
+def test_the_artifact_is_called_kept_and_replaced_as_the_inputs_say(action: Action, service: FakeService) -> None:
+    assert action.run(artifact_name="mine", retention_days="5") == 0
+    assert action.run(artifact_name="mine") == 4, "the name is taken"
+    assert action.run(artifact_name="mine", overwrite="true") == 0
+    made = service.calls("CreateArtifact")
+    assert {request["name"] for request in made} == {"mine"}
+    assert ["expires_at" in request for request in (made[0], made[-1])] == [True, False]
+
+
+def test_a_job_builds_its_part_of_the_targets(action: Action) -> None:
+    write_project(action.folder)
+    assert action.run(build="cp312 cp311", shard="1/2") == 0
+    assert action.planned == ("cp311",)
+
+
 def test_good_wheels_are_delivered_though_a_target_failed(action: Action, service: FakeService) -> None:
     action.result = manifest(built("cp312"), failed("cp311"))
     assert action.run() == 1
@@ -309,12 +324,12 @@ def test_an_artifact_without_a_service_is_refused_before_building(
     write_project(action.folder)
     assert action.run(publish="artifact") == 4
     assert "error MW301" in capsys.readouterr().err
-    assert not action.built
+    assert action.planned == ()
 
 
 def test_a_malformed_delivery_is_refused_before_building(action: Action, service: FakeService) -> None:
     assert action.run(artifact_name="a/b") == 2
-    assert not action.built
+    assert action.planned == ()
 
 
 def test_verify_takes_the_artifact_where_there_are_no_wheels(action: Action, service: FakeService) -> None:
