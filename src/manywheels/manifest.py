@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from manywheels.errors import WheelFileError
+from manywheels.output import create
 from manywheels.project import digest_file
 from manywheels.targets import Shard
 
@@ -141,7 +142,8 @@ class Manifest:
         path = folder / FILE_NAME
         partial = folder / f".{FILE_NAME}.partial"
         try:
-            partial.write_bytes(self.serialized())
+            with create(partial) as file:
+                file.write(self.serialized())
             return partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)

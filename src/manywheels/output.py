@@ -1,16 +1,19 @@
 """The output folder: checked before anything is built, filled by atomic renames, owned as its surroundings are.
 
 In a CI container the program runs as root in a workspace of somebody else; what it leaves there belongs to the owner of
-the folder that was there before.
+the folder that was there before. A repository can bring symbolic links along, and root can write wherever they lead:
+none is followed.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from manywheels.errors import OutputFolderError, TargetError
 
@@ -28,7 +31,8 @@ class OutputFolder:
         """Move a finished file in by an atomic rename; nobody ever sees half of it. Raises TargetError."""
         partial = self.path / f".{file.name}.partial"
         try:
-            shutil.copyfile(file, partial)
+            with file.open("rb") as read, create(partial) as write:
+                shutil.copyfileobj(read, write, 1 << 20)
             self.give(partial)
             return partial.replace(self.path / file.name)
         except OSError as error:
@@ -44,14 +48,25 @@ class OutputFolder:
     def log(self, identifier: str) -> Path:
         """Return the path of a target's log, empty."""
         path = self.path / _LOGS / f"{identifier}.log"
-        path.write_bytes(b"")
+        create(path).close()
         self.give(path)
         return path
 
     def give(self, path: Path) -> None:
         """Hand a file or folder to the owner of the surroundings."""
-        if os.geteuid() == 0:
-            os.chown(path, *self.owner)
+        give(path, self.owner)
+
+
+def create(path: Path) -> BinaryIO:
+    """Open a new file for writing, in the place of the file or link that is there."""
+    path.unlink(missing_ok=True)
+    return path.open("xb")  # O_EXCL: no link is followed, neither one that has just been put there
+
+
+def give(path: Path, owner: tuple[int, int]) -> None:
+    """Hand a file or folder to a user and group, as only root can; the files of others are nobody else's anyway."""
+    if os.geteuid() == 0:
+        os.chown(path, *owner, follow_symlinks=False)
 
 
 def open_output(path: Path) -> OutputFolder:
@@ -61,14 +76,14 @@ def open_output(path: Path) -> OutputFolder:
     """
     path = path.absolute()
     try:
-        existing = next(folder for folder in (path, *path.parents) if folder.exists())
-        status = existing.stat()
-        output = OutputFolder(path=path, owner=(status.st_uid, status.st_gid))
-        for folder in [*reversed([path, *path.parents]), path / _LOGS]:
-            if not folder.is_dir():
-                folder.mkdir()
-                output.give(folder)
-        for folder in (path, path / _LOGS):
+        output = OutputFolder(path=path, owner=make_folder(path))
+        logs = path / _LOGS
+        if logs.is_symlink():
+            raise _is_link(logs)
+        if not logs.is_dir():
+            logs.mkdir()
+            output.give(logs)
+        for folder in (path, logs):
             with tempfile.TemporaryFile(dir=folder):
                 pass
     except OSError as error:
@@ -77,3 +92,26 @@ def open_output(path: Path) -> OutputFolder:
             remedy="Give another with `output-dir`, or make it writable for this user.",
         ) from None
     return output
+
+
+def make_folder(path: Path) -> tuple[int, int]:
+    """Make a folder where there is none; return who owns the nearest one that was there: the new ones are theirs, too.
+
+    Raises OSError, also where root would go through a symbolic link below the working folder: a repository can have
+    such links, to places that only root can write. Where an ordinary user's lead, builds get by themselves.
+    """
+    path = path.absolute()
+    ways = (path, *path.parents)
+    if os.geteuid() == 0 and (links := [way for way in ways if way.is_relative_to(Path.cwd()) and way.is_symlink()]):
+        raise _is_link(links[-1])
+    status = next(folder for folder in ways if folder.exists()).stat()
+    owner = (status.st_uid, status.st_gid)
+    for folder in reversed(ways):
+        if not folder.is_dir():
+            folder.mkdir()
+            give(folder, owner)
+    return owner
+
+
+def _is_link(path: Path) -> OSError:
+    return OSError(errno.ELOOP, f"`{path}` is a symbolic link, which is not followed there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -149,6 +150,17 @@ def test_a_wheel_that_is_gone_is_named(fake: FakeService, files: list[Member]) -
     files[0].path.unlink()
     with pytest.raises(FileChanged, match=r"b\.whl"):
         Client(fake).upload(files)
+
+
+def test_only_regular_files_are_packed(fake: FakeService, files: list[Member], tmp_path: Path) -> None:
+    content = files[0].path.read_bytes()
+    (tmp_path / "secret").write_bytes(content)
+    for make in (lambda path: path.symlink_to(tmp_path / "secret"), os.mkfifo, Path.mkdir):
+        files[0].path.rmdir() if files[0].path.is_dir() else files[0].path.unlink()
+        make(files[0].path)
+        with pytest.raises(FileChanged, match=r"b\.whl"):
+            Client(fake).upload(files)
+    assert fake.asked == []
 
 
 def test_large_artifacts_go_in_blocks_and_tell_how_far_they_are(fake: FakeService, tmp_path: Path) -> None:

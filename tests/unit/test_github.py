@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import secrets
 import shutil
 import zipfile
@@ -20,7 +21,7 @@ from manywheels.errors import Cancelled, InputError
 from manywheels.inputs import declared_inputs
 from manywheels.interpreters import Discovery
 from manywheels.line import Run
-from manywheels.manifest import Manifest, read_manifest
+from manywheels.manifest import Manifest, Trial, read_manifest
 from unit.artifactservice import FakeService, always, answer, serving
 from unit.ci_logs import github_commands
 from unit.helpers import built, failed, interpreter, manifest, seal, write_project
@@ -286,6 +287,34 @@ def test_a_job_builds_its_part_of_the_targets(action: Action) -> None:
     write_project(action.folder)
     assert action.run(build="cp312 cp311", shard="1/2") == 0
     assert action.planned == ("cp311",)
+
+
+def test_every_link_of_the_report_leads_into_the_artifact(action: Action, service: FakeService) -> None:
+    trial = Trial(passed=False, seconds=1.0, log="logs/cp313-manylinux_x86_64-test.log")
+    action.result = manifest(built("cp312"), failed("cp311"), replace(failed("cp313"), tests=trial))
+    (action.folder / "dist/logs").mkdir(parents=True)
+    logs = [*(str(record.log) for record in action.result.targets), trial.log, "logs/before-all.log"]
+    for log in logs:
+        (action.folder / "dist" / log).write_text("a log")
+    assert action.run() == 1
+    with zipfile.ZipFile(io.BytesIO(service.finished["wheels"][0])) as archive:
+        page = archive.read("manywheels-report.html").decode()
+        links = [link for link in re.findall('(?:href|src)="([^"]*)"', page) if not link.startswith("#")]
+        assert set(links) >= {trial.log, "logs/cp311-manylinux_x86_64.log"}
+        assert set(links) | set(logs) <= set(archive.namelist())
+
+
+def test_no_link_of_the_repository_goes_into_the_artifact(action: Action, service: FakeService) -> None:
+    (action.folder / "secret").write_text("secret")
+    (action.folder / "dist/logs").mkdir(parents=True)
+    for name in ("environment.tar.gz", str(action.result.targets[0].log)):
+        (action.folder / "dist" / name).symlink_to(action.folder / "secret")
+    assert action.run() == 0
+    with zipfile.ZipFile(io.BytesIO(service.finished["wheels"][0])) as archive:
+        assert sorted(set(archive.namelist()) - {action.result.wheels[0].name}) == [
+            "manywheels-report.html",
+            "manywheels.json",
+        ]
 
 
 def test_good_wheels_are_delivered_though_a_target_failed(action: Action, service: FakeService) -> None:

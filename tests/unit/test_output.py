@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from manywheels.errors import OutputFolderError, TargetError
 from manywheels.manifest import FILE_NAME, State, TargetRecord, describe_wheel
 from manywheels.output import open_output
+from manywheels.report.files import Reports
 from unit.helpers import built, failed, manifest, wheel_record, write_wheel
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -130,6 +132,73 @@ def test_a_log_begins_empty(tmp_path: Path) -> None:
     log.write_text("from an earlier run")
     assert output.log("cp312-manylinux_x86_64").read_text() == ""
     assert log == output.path / "logs" / "cp312-manylinux_x86_64.log"
+
+
+# --- links that the repository brought along --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file that the links of a repository lead to."""
+    (tmp_path / "elsewhere").mkdir()
+    victim = tmp_path / "elsewhere" / "victim"
+    victim.write_text("as it was")
+    return victim
+
+
+def test_what_is_written_replaces_links_and_does_not_follow_them(tmp_path: Path, victim: Path) -> None:
+    (tmp_path / "dist/logs").mkdir(parents=True)
+    for name in ("logs/cp312.log", ".demo.whl.partial", "demo.whl", f".{FILE_NAME}.partial", FILE_NAME):
+        (tmp_path / "dist" / name).symlink_to(victim)
+    (tmp_path / "demo.whl").write_bytes(b"wheel")
+    output = open_output(tmp_path / "dist")
+    output.log("cp312").write_text("what a build says")
+    output.deliver(tmp_path / "demo.whl")
+    output.give(manifest(built()).write(output.path))
+    assert victim.read_text() == "as it was"
+    assert not any(path.is_symlink() for path in output.path.rglob("*"))
+
+
+@as_root
+def test_a_link_is_given_and_not_what_it_leads_to(tmp_path: Path, victim: Path) -> None:
+    output = replace(open_output(tmp_path / "dist"), owner=(SOMEBODY, SOMEBODY))
+    (output.path / "link").symlink_to(victim)
+    output.give(output.path / "link")
+    assert victim.stat().st_uid == 0
+
+
+def test_the_folder_of_the_logs_is_no_link(tmp_path: Path, victim: Path) -> None:
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/logs").symlink_to(victim.parent)
+    with pytest.raises(OutputFolderError, match=r"`.*/dist/logs` is a symbolic link"):
+        open_output(tmp_path / "dist")
+
+
+@pytest.mark.parametrize("place", ["link", "link/below", "folder/link"])
+def test_root_goes_through_no_link_of_the_repository(
+    tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "workspace/folder").mkdir(parents=True)
+    for name in ("link", "folder/link"):
+        (tmp_path / "workspace" / name).symlink_to(victim.parent)
+    (tmp_path / "way").symlink_to("workspace")
+    monkeypatch.chdir(tmp_path / "way")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(OutputFolderError, match="link` is a symbolic link"):
+        open_output(Path(place))
+    with pytest.raises(OutputFolderError, match="link` is a symbolic link"):
+        Reports(html=Path(place, "report.html")).require()
+    assert list(victim.parent.iterdir()) == [victim]
+
+
+def test_links_of_the_machine_are_followed(tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "link").symlink_to(victim.parent)
+    monkeypatch.chdir(tmp_path / "workspace")
+    open_output(tmp_path / "link")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # whose builds can go everywhere by themselves
+    (tmp_path / "workspace/link").symlink_to(victim.parent)
+    assert (open_output(Path("link")).path / "logs").is_dir()
 
 
 # --- the manifest -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -157,6 +158,23 @@ def test_a_folder_is_no_place_for_a_report(tmp_path: Path) -> None:
 def test_the_folder_of_a_report_is_made(tmp_path: Path) -> None:
     Reports(html=tmp_path / "a/b/report.html").require()
     assert list((tmp_path / "a/b").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_folder_of_a_report_belongs_to_the_owner_of_the_surroundings(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1234, 1234)
+    Reports(html=tmp_path / "a/b/report.html", junit=tmp_path / "c/junit.xml").require()
+    assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {1234}
+
+
+def test_a_link_is_not_followed_to_write_a_report(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("as it was")
+    for name in (".report.html.partial", "report.html", ".junit.xml.partial"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+    write_report(manifest(built()), tmp_path, tmp_path / "report.html")
+    write_junit(manifest(built()), tmp_path / "junit.xml")
+    assert (tmp_path / "victim").read_text() == "as it was"
+    assert not (tmp_path / "report.html").is_symlink()
 
 
 def test_the_log_of_failed_tests_is_the_one_to_look_into(tmp_path: Path) -> None:

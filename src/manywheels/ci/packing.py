@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, BinaryIO, Final
 
 from manywheels.archive import Archive, BadData, Entry, Kind, open_archive
 from manywheels.errors import ArtifactDamaged, FileChanged, WheelFileError
 
 LOGS: Final = "logs/"  # the one folder that artifacts have; later jobs do not take it
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
 _PIECE: Final = 1 << 20  # bytes
 _MOST_TOLD: Final = 10
 _NOT_FLAT: Final = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{0,2}$")
@@ -42,9 +45,10 @@ def pack(members: Iterable[Member], file: IO[bytes]) -> None:
             packed = member.name.endswith((".whl", ".gz"))
             info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             try:
-                info.file_size = member.path.stat().st_size
-                with member.path.open("rb") as source, archive.open(info, "w") as target:
-                    digest = _copy(source, target)
+                with _opened(member.path) as source:
+                    info.file_size = os.fstat(source.fileno()).st_size
+                    with archive.open(info, "w") as target:
+                        digest = _copy(source, target)
             except OSError as error:
                 raise FileChanged(
                     f"`{member.path}` cannot be packed: {error.strerror}.", remedy="Look at what else uses the folder."
@@ -54,6 +58,15 @@ def pack(members: Iterable[Member], file: IO[bytes]) -> None:
                     f"`{member.path}` has the sha256 {digest}; verified was {member.sha256}.",
                     remedy="Something changed it after it was verified: find out what, and build again.",
                 )
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a regular file for reading; what a link leads to, or a device gives, is nothing that was delivered there."""
+    file = open(os.open(path, _FILE), "rb")  # noqa: PTH123, SIM115 - a descriptor; who called this closes it
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:

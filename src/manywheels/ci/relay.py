@@ -17,6 +17,7 @@ from manywheels.report.html import FILE_NAME as REPORT
 from manywheels.report.text import harmless
 from manywheels.retries import Patience, RealClock
 from manywheels.sandbox import Cancellation
+from manywheels.stages import before_all
 
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
@@ -39,12 +40,24 @@ def _members(manifest: Manifest, folder: Path) -> Iterator[Member]:
     yield Member(name=FILE_NAME, path=folder / FILE_NAME, sha256=manifest.digest)
     for wheel in manifest.wheels:
         yield Member(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
-    for record in manifest.targets:
-        if record.log and (folder / record.log).is_file():
-            yield Member(name=LOGS + Path(record.log).name, path=folder / record.log)
+    for log in dict.fromkeys(_logs(manifest)):
+        if _is_regular(folder / log):
+            yield Member(name=LOGS + Path(log).name, path=folder / log)
     for beside in (folder / REPORT, *folder.glob("*.tar.gz")):
-        if beside.is_file():
+        if _is_regular(beside):
             yield Member(name=beside.name, path=beside)
+
+
+def _logs(manifest: Manifest) -> Iterator[str]:
+    """Yield what the run wrote, relative to the output folder: the report has links to them."""
+    yield f"{LOGS}{before_all.OPTION}.log"
+    for record in manifest.targets:
+        yield from filter(None, (record.log, record.tests.log if record.tests else None))
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether there is a file, and no link that the repository brought along: that may lead to anything."""
+    return path.is_file() and not path.is_symlink()
 
 
 def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder) -> Gathered:

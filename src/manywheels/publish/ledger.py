@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Final
 
 from manywheels import __version__
 from manywheels.errors import LedgerError
+from manywheels.output import create, give
 
 FILE_NAME: Final = "manywheels-ledger.json"
 SCHEMA: Final = 1
@@ -82,9 +82,9 @@ class Ledger:
         files = ",\n".join(f"  {json.dumps(vars(entry))}" for entry in self._entries.values())
         partial = self._path.with_name(f".{FILE_NAME}.partial")
         try:
-            partial.write_text(f'{head[:-1]}, "files": [\n{files}\n]}}\n', encoding="utf-8")
-            if os.geteuid() == 0:  # in a container of CI: the workspace is somebody else's
-                os.chown(partial, *self._owner)
+            with create(partial) as file:
+                file.write(f'{head[:-1]}, "files": [\n{files}\n]}}\n'.encode())
+            give(partial, self._owner)
             partial.replace(self._path)
         except OSError as error:
             raise LedgerError(

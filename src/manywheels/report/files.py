@@ -10,7 +10,7 @@ from pathlib import Path
 
 from manywheels.errors import OutputFolderError
 from manywheels.manifest import Manifest
-from manywheels.output import OutputFolder
+from manywheels.output import OutputFolder, make_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def require_place(path: Path, option: str) -> None:
     Raises OutputFolderError where it cannot, or where the path is a folder; `option` is what gave the path.
     """
     with _explained(path, option):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
         with tempfile.TemporaryFile(dir=path.parent):
@@ -58,6 +58,7 @@ def whole_file(path: Path, option: str) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     with _explained(path, option):
         try:
+            partial.unlink(missing_ok=True)  # a link, which whoever opens it would follow
             yield partial
             partial.replace(path)
         finally:
