@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,8 @@ from manywheels.errors import (
     WheelFileError,
 )
 from manywheels.inputs import Given
-from manywheels.publish import claims, preflight
+from manywheels.publish import attestations, claims, preflight
+from manywheels.publish.attestations import Signed
 from manywheels.publish.command import _api_token, _require_none, _require_time, run
 from manywheels.publish.confirm import confirm
 from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
@@ -451,3 +453,11 @@ def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
 def test_the_ledger_in_a_summary() -> None:
     entry = Entry(name="a|b.whl", size=1, sha256="0", state=State.UNKNOWN, reason="a | <b>\nc")
     assert as_markdown([entry]).splitlines()[-1] == "| `a\\|b.whl` | unknown | a \\| &lt;b> c |"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_attestations_that_are_kept_belong_to_the_owner_of_the_wheels(tmp_path: Path) -> None:
+    (tmp_path / "demo.whl").touch()
+    os.chown(tmp_path / "demo.whl", 1234, 1234)
+    (kept,) = attestations.keep(Signed(attestations={tmp_path / "demo.whl": "{}"}))
+    assert kept.stat().st_uid == 1234

@@ -23,6 +23,7 @@ from manywheels.errors import (
     NoSigningIdentity,
     SigningFailed,
 )
+from manywheels.output import give
 from manywheels.publish.claims import read_claims, reusable_workflow
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def require_none(files: Sequence[Path]) -> None:
 
 
 def keep(signed: Signed) -> tuple[Path, ...]:
-    """Write each attestation beside its file, and return their paths; none is ever overwritten.
+    """Write each attestation beside its file, whose owner has it, and return their paths; none is ever overwritten.
 
     Raises AttestationExists and AttestationNotKept.
     """
@@ -131,6 +132,8 @@ def keep(signed: Signed) -> tuple[Path, ...]:
         try:
             with path.open("x", encoding="utf-8") as target:
                 target.write(attestation)
+            status = file.stat()
+            give(path, (status.st_uid, status.st_gid))
         except FileExistsError:
             require_none([file])
         except OSError as fault:
