@@ -219,9 +219,10 @@ def _is_of(pid: int, user: int) -> bool:
         lines = Path("/proc", str(pid), "status").read_bytes().splitlines()
     except OSError:
         return False
-    state = next(line.split()[1] for line in lines if line.startswith(b"State:"))
-    users = next(line.split()[1:] for line in lines if line.startswith(b"Uid:"))
-    return state != b"Z" and b"%d" % user in users and not _is_in_another_container(pid)
+    facts = {name: value.split() for name, _, value in (line.partition(b":") for line in lines)}
+    # One whose first thread has ended is shown as a zombie; it lives as long as another thread does.
+    lives = facts[b"State"][0] != b"Z" or int(facts[b"Threads"][0]) > 1
+    return lives and b"%d" % user in facts[b"Uid"] and not _is_in_another_container(pid)
 
 
 def _is_in_another_container(pid: int) -> bool:

@@ -146,7 +146,7 @@ def _reap_all() -> None:
 
 
 def _signal_all(number: int) -> None:
-    """Signal every living descendant."""
+    """Signal every descendant."""
     for pid in descendants(os.getpid()):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
@@ -167,11 +167,13 @@ def status_fields(pid: int) -> list[bytes]:
 
 
 def descendants(root: int) -> list[int]:
-    """Return the process ids of everything below a process, zombies left out."""
+    """Return the process ids of everything below a process, zombies as well.
+
+    A process whose first thread has ended is shown as a zombie, although its other threads run; true ones hear nothing.
+    """
     children: dict[int, list[int]] = {}
     for pid in process_ids():
-        fields = status_fields(pid)
-        if fields and fields[0] != b"Z":
+        if fields := status_fields(pid):
             children.setdefault(int(fields[1]), []).append(pid)
     found: list[int] = []
     waiting = [root]

@@ -55,6 +55,14 @@ if not os.fork():
             os._exit(0)
         os.setsid()
 """
+# A process that lives in its second thread only: the kernel shows it as a zombie.
+HEADLESS = """
+import ctypes, signal, threading, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=time.sleep, args=(600,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
 
 
 class Sandbox:
@@ -289,6 +297,23 @@ def test_time_limit_with_a_daemon(sandbox: Sandbox, processes: Processes) -> Non
     assert outcome.seconds < 1 + GRACE + SLACK
 
 
+@pytest.mark.timeout(60)
+def test_time_limit_of_one_whose_first_thread_has_ended(sandbox: Sandbox, processes: Processes) -> None:
+    outcome = sandbox.python(HEADLESS, timeout=1)
+
+    assert processes.alive() == []
+    assert outcome.timed_out
+    assert outcome.seconds < 1 + GRACE + SLACK
+
+
+@pytest.mark.timeout(60)
+def test_daemon_whose_first_thread_has_ended_is_gone(sandbox: Sandbox, processes: Processes) -> None:
+    outcome = sandbox.python(DAEMON.replace('os.execvp("sleep", ["sleep", "600"])', HEADLESS.replace("\n", "\n    ")))
+
+    assert outcome.succeeded
+    assert processes.alive() == []
+
+
 # --- silence ----------------------------------------------------------------------------------------------------------
 
 
@@ -354,6 +379,24 @@ def test_another_user_cannot_end_its_keeper(sandbox: Sandbox, processes: Process
     assert sandbox.said.splitlines()[-1] == "on"
     assert "killed" not in sandbox.said
     assert processes.alive() == []
+    assert processes_of(user) == []
+
+
+@pytest.mark.timeout(60)
+def test_another_user_lives_while_one_of_its_threads_does(sandbox: Sandbox, user: int) -> None:
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if python is None:
+        pytest.skip("there is no Python that other users reach")
+    later = Later(lambda: sandbox.run(python, "-I", "-S", "-c", HEADLESS, user=user, folder=Path("/")))
+    wait_for("ready", sandbox)
+    time.sleep(0.2)
+    assert processes_of(user) != []
+    sandbox.cancellation.request()
+    later.join()
+
+    assert later.outcome is not None
+    assert later.outcome.cancelled
+    assert later.outcome.seconds < GRACE + 2 * SLACK
     assert processes_of(user) == []
 
 
