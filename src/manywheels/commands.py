@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from manywheels import inputs
+from manywheels import inputs, isolation
 from manywheels.errors import (
     EXIT_OK,
     EXIT_TARGET_FAILED,
@@ -121,6 +121,7 @@ def _build_anywhere(request: Request, cancellation: Cancellation) -> tuple[int, 
     """Build, here or in a container; return the exit status, the manifest if there is one, and the output folder."""
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
+    isolation.require_trusted(options, os.environ)
     if needs_container(request.engine, options):
         return *_build_in_container(request, project, options, cancellation), options.output_dir
     manifest = _build_here(request, project, options, cancellation)

@@ -82,7 +82,7 @@ class WheelFileError(ManywheelsError):
 
 
 class IsolationError(ManywheelsError):
-    """Project code cannot be kept from what the job can do: it would share the job's grant for identity tokens."""
+    """Project code cannot be kept from what authorises the job, or the project's own files ask for it."""
 
     code = "MW009"
 

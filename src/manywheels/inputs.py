@@ -44,6 +44,11 @@ class Given:
     value: str
     origin: str
 
+    @property
+    def is_projects(self) -> bool:
+        """Whether a table of the project's own files says so, alone or together with others."""
+        return any(part.startswith("[") for part in self.origin.split(" + "))
+
 
 @cache
 def declared_inputs() -> Mapping[str, Input]:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from manywheels import __version__, isolation, room, toolchain
@@ -45,6 +46,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     buildable = [planned for planned in run.plan.targets if planned.interpreter]
     cores = max(available_cores(), run.options.jobs or 1)
     with _place_to_work(run, buildable) as (work, isolated):
+        run = _without_credentials(run) if isolated.users else run
         plain_jobs = max(1, cores // max(1, len(buildable)))
         tools = _prepare_toolchain(run.options, work, _private_paths(work, buildable), plain_jobs)
         snapshot = take_snapshot(run.project, work / "source", leave_out=[run.output.path])
@@ -102,6 +104,14 @@ def _place_to_work(run: Run, buildable: list[PlannedTarget]) -> Iterator[tuple[P
         elif kind == "system" and os.geteuid() == 0:
             print(f"note: project code is not isolated: {harmless(isolated.against)}", file=sys.stderr, flush=True)
         yield work, isolated
+
+
+def _without_credentials(run: Run) -> Run:
+    """Return the run without what authorises the CI's job in the caller's environment: nobody can pass it on then."""
+    withheld = isolation.credentials_in(run.caller, run.caller)
+    if asked := set(withheld) & set(run.options.environment_pass):
+        print(f"note: not passed to project code: {', '.join(sorted(asked))}", file=sys.stderr, flush=True)
+    return replace(run, caller={name: value for name, value in run.caller.items() if name not in withheld})
 
 
 def _prepare_machine(

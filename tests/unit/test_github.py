@@ -223,6 +223,17 @@ def test_a_failed_target_fails_the_step_and_the_outputs_name_the_rest(action: Ac
     assert len(json.loads(action.outputs["wheels"])) == 1
 
 
+def test_beside_a_grant_the_project_has_no_commands_of_roots(
+    action: Action, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "eyJ")
+    write_project(action.folder, settings='before-all = "make it"')
+    assert action.run() == 2
+    assert "error MW009: [tool.manywheels] before-all: " in capsys.readouterr().err
+    assert not action.built
+    assert action.run(before_all="make it") == 0
+
+
 def test_errors_are_told_with_code_and_cure(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
     assert action.run() == 2  # there is no project
     told = capsys.readouterr()

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from manywheels import isolation
 from manywheels.errors import EXIT_CONFIGURATION, IsolationError
-from manywheels.isolation import closed_folders, grants_in, isolate
+from manywheels.isolation import closed_folders, credentials_in, grants_in, isolate, require_trusted
+from manywheels.line import Run
+from manywheels.options import resolve
+from manywheels.output import OutputFolder
+from manywheels.pipeline import _without_credentials
+from manywheels.targets import Plan
+from manywheels.verify.rules import Rules
+from unit.helpers import given, project
 
 
 @pytest.fixture
@@ -101,3 +109,79 @@ def test_closed_folders_have_their_modes_again_afterwards(job: dict[str, str], t
         closed = [stat.S_IMODE(folder.stat().st_mode) & 0o077 for folder in folders]
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == before
     assert isolated.against or closed == [0] * len(folders)
+
+
+# --- what the project's own files may ask for -------------------------------------------------------------------------
+
+GRANT = {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "eyJ"}
+IMAGE_KEY = f"manylinux-{os.uname().machine}-image"
+OVERRIDE = {"overrides": [{"select": "cp313-*", "before-all": "make it"}]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"before-all": "make it"}, "before-all"),
+        (OVERRIDE, "before-all"),
+        ({"image": "evil/x"}, "image"),
+        ({IMAGE_KEY: "evil/x"}, "image"),
+        ({"test-in": "evil/x"}, "test-in"),
+    ],
+)
+@pytest.mark.parametrize("table", ["manywheels", "cibuildwheel"])
+def test_beside_a_grant_the_project_cannot_reach_beyond_isolation(
+    settings: dict[str, object], name: str, table: str
+) -> None:
+    if table == "cibuildwheel" and name in {"test-in", "image"} & set(settings):
+        pytest.skip("cibuildwheel has no such option")
+    own, theirs = (settings, None) if table == "manywheels" else ({}, settings)
+    options = resolve({}, replace(project(), settings=own, cibuildwheel=theirs), environment={})
+    require_trusted(options, {})
+    with pytest.raises(IsolationError) as raised:
+        require_trusted(options, GRANT)
+    assert raised.value.code == "MW009"
+    assert f"[tool.{table}" in raised.value.message
+    assert f"`{name}`" in raised.value.message
+    assert f"`{name}` as the workflow's input" in raised.value.remedy
+
+
+def test_the_workflow_may_ask_for_all_of_it() -> None:
+    asked = {name: given("evil/x", f"input `{name}`") for name in ("before-all", "image", "test-in")}
+    settings: dict[str, object] = {"before-all": "make it", "image": "mine", IMAGE_KEY: "mine", "test-in": "mine"}
+    require_trusted(resolve(asked, replace(project(), settings=settings), environment={}), GRANT)
+    variables = {"MANYWHEELS_BEFORE_ALL": "make it", "MANYWHEELS_TEST_IN": "x"}
+    require_trusted(resolve({}, project(jobs=2), environment=variables), GRANT)
+
+
+def test_a_policys_name_is_no_image() -> None:
+    require_trusted(resolve({}, replace(project(), cibuildwheel={IMAGE_KEY: "manylinux2014"}), environment={}), GRANT)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "INPUT_PASSWORD", "PYPI_ID_TOKEN", "CI_JOB_TOKEN",
+     "CI_REPOSITORY_URL", "MANYWHEELS_PASSWORD", "TWINE_PASSWORD"],
+)  # fmt: skip
+def test_the_project_cannot_ask_for_what_authorises_the_job(name: str) -> None:
+    environment = {name: "secret", "FLAVOUR": "sweet"}
+    for passed in (f"FLAVOUR {name}", f"FLAVOUR '{name}'"):
+        options = resolve({}, project(environment_pass=passed), environment={})
+        with pytest.raises(IsolationError) as raised:
+            require_trusted(options, environment)
+        assert f"[tool.manywheels] environment-pass: {name} authorises the job" in raised.value.message
+        assert "secret" not in str(raised.value)
+        require_trusted(options, {"FLAVOUR": "sweet"})  # on a machine of one's own there is nothing to pass
+    asked = {"environment-pass": given(name, "input `environment-pass`")}
+    require_trusted(resolve(asked, project(), environment={}), environment)  # it is withheld when it is isolated
+    assert credentials_in(environment, environment) == [name]
+
+
+def test_what_authorises_the_job_is_withheld_whoever_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    options = resolve({"environment-pass": given("FLAVOUR CI_JOB_TOKEN")}, project(), environment={})
+    caller = {"CI_JOB_TOKEN": "secret", "ACTIONS_RUNTIME_TOKEN": "secret", "FLAVOUR": "sweet"}
+    run = Run(
+        project=project(), plan=Plan(targets=(), excluded=()), options=options, rules=Rules(), caller=caller,
+        output=OutputFolder(path=Path("dist"), owner=(0, 0)),
+    )  # fmt: skip
+    assert _without_credentials(run).caller == {"FLAVOUR": "sweet"}
+    assert capsys.readouterr().err == "note: not passed to project code: CI_JOB_TOKEN\n"
