@@ -133,9 +133,10 @@ def _build_here(request: Request, project: Project, options: Options, cancellati
     from manywheels.line import Run
     from manywheels.output import open_output
     from manywheels.report.console import console_reporter
+    from manywheels.report.text import harmless
 
     for note in options.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(harmless(f"note: {note}"), file=sys.stderr)
     rules = verification_rules(project.settings)
     output = open_output(options.output_dir)
     reports = _reports(request, project)

@@ -123,7 +123,7 @@ def _prepare_machine(
     if not any(recipe.before_all for recipe in recipes):
         return Prepared()
     log = run.output.log(before_all.OPTION)
-    print(f"running {before_all.OPTION}; it writes to {log}", file=sys.stderr, flush=True)
+    print(harmless(f"running {before_all.OPTION}; it writes to {log}"), file=sys.stderr, flush=True)
     python = next(planned.interpreter.path for planned in buildable if planned.interpreter)
     request = Preparation(
         recipes=recipes, caller=run.caller, path=(tools.bin_dir, python.parent), python=python,

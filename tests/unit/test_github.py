@@ -253,6 +253,16 @@ def test_an_error_cannot_end_its_annotation(capsys: pytest.CaptureFixture[str]) 
     assert [command.name for command in github_commands(out)] == ["error"]
 
 
+def test_notes_and_folders_of_the_project_are_no_commands(action: Action, capfd: pytest.CaptureFixture[str]) -> None:
+    write_project(action.folder)
+    with (action.folder / "pyproject.toml").open("a") as file:
+        file.write('[tool.cibuildwheel]\n"##[stop-commands]x" = 1\n')
+    assert action.run(output_dir="##[stop-commands]x") == 0
+    told = capfd.readouterr()
+    assert "no option that cibuildwheel knows" in told.err
+    assert [found.name for found in github_commands(told.out + told.err) if found.name != "add-mask"] == []
+
+
 def test_a_cancelled_step_is_not_annotated(capsys: pytest.CaptureFixture[str]) -> None:
     github._tell_error(Cancelled("The build was stopped.", remedy=""))
     assert capsys.readouterr().out == ""

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from manywheels.cli import print_error
 from manywheels.errors import BuildFailed
+from manywheels.inputs import Given
 from manywheels.manifest import Failure, State, TargetRecord
+from manywheels.options import resolve
 from manywheels.report import text
-from manywheels.report.console import Fold, PlainReporter, github_group, gitlab_section, unfolded
+from manywheels.report.console import Fold, LiveReporter, PlainReporter, github_group, gitlab_section, unfolded
+from manywheels.report.plan import as_table
+from manywheels.settings import Setting, Settings
 from manywheels.targets import Plan
 from unit.ci_logs import Command, github_commands, gitlab_sections, parse
-from unit.helpers import built, failed, manifest, planned, wheel_record
+from unit.helpers import built, failed, manifest, planned, project, wheel_record
 
 # What builds print to be taken for the CI's own: each is a command where it stands alone.
 COMMANDS = [
@@ -73,10 +77,10 @@ PLACES: dict[str, Told] = {
 }
 
 
-def said(record: TargetRecord, fold: Fold, title: str = "demo") -> str:
+def said(record: TargetRecord, fold: Fold, title: str = "demo", output: str = "/out/dist") -> str:
     """Return all that the reporter prints of a run with this record."""
     stream = io.StringIO()
-    reporter = PlainReporter(Path("/out/dist"), stream, verbose=False, fold=fold)
+    reporter = PlainReporter(Path(output), stream, verbose=False, fold=fold)
     reporter.started(Plan(targets=tuple(planned("cp312")), excluded=()), title)
     reporter.finished(record)
     reporter.finished(replace(record, identifier="cp313-manylinux_x86_64"))
@@ -134,6 +138,40 @@ def test_no_run_speaks_to_the_ci(place: str, hostile: str, title: str) -> None:
     assert only_groups(github_commands(said(record, github_group, title)))
     assert github_commands(said(record, unfolded, title)) == []
     assert gitlab_sections(said(record, unfolded, title)) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(place=st.sampled_from(sorted(PLACES)), hostile=HOSTILE)
+def test_no_output_folder_speaks_to_the_ci(place: str, hostile: str) -> None:
+    record = PLACES[place](hostile)
+    assert only_groups(github_commands(said(record, github_group, output=hostile)))
+    assert github_commands(said(record, unfolded, output=hostile)) == []
+    assert gitlab_sections(said(record, unfolded, output=hostile)) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(HOSTILE)
+@example(" x ".join(["::error::x"] * 40))  # which goes on in lines of its own
+@example("[/x]")
+def test_no_plan_speaks_to_the_ci(hostile: str) -> None:
+    options = resolve({}, project(), environment={})
+    hook = Setting(name="before-all", given=Given(value=hostile, origin=hostile))
+    settings = Settings(rows=(*options.settings.rows, hook))
+    options = replace(options, notes=(hostile,), left_out=(("cp312", "x"),), settings=settings)
+    stream = io.StringIO()
+    with redirect_stdout(stream):
+        as_table(Plan(targets=tuple(planned("cp312")), excluded=()), replace(project(), name=hostile), options,
+                 explain=True)  # fmt: skip
+    assert github_commands(stream.getvalue()) == []
+    assert gitlab_sections(stream.getvalue()) == []
+    stream.getvalue().encode()
+
+
+def test_a_title_is_no_markup() -> None:
+    reporter = LiveReporter(Path("/out/dist"), verbose=False)
+    with redirect_stdout(io.StringIO()):
+        reporter.started(Plan(targets=tuple(planned("cp312")), excluded=()), "[/x] [bold]y")
+        reporter.closed(manifest(built()))
 
 
 @settings(max_examples=100, deadline=None)

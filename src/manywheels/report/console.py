@@ -89,7 +89,7 @@ class PlainReporter:
                 self._failed.append(record)
         told = text.explain(record, self._output)
         if twin:
-            told = [f"  as {twin.identifier}; log: {self._output / text.log_of(record)}"]
+            told = [text.harmless(f"  as {twin.identifier}; log: {self._output / text.log_of(record)}")]
         wheel = [f"  {text.harmless(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
         head = f"{_MARKS[record.state][0]} {text.headline(record)}"
         if self._verbose and record.log:
@@ -105,7 +105,7 @@ class PlainReporter:
         widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [_HEADINGS, *rows]]  # fmt: skip
-        self._say("", *lines, "", *warnings(manifest), f"{text.summary(manifest)}; {self._output}")
+        self._say("", *lines, "", *warnings(manifest), _sum(manifest, self._output))
 
     def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], told: list[str]) -> None:
         """Print a block; what went wrong follows the fold, so that nobody has to open it to see why."""
@@ -176,7 +176,7 @@ class LiveReporter:
                 self._console.print(line, markup=False, style="dim" if line.startswith("  │") else None)
         for warning in warnings(manifest):
             self._console.print(warning, style="yellow", markup=False)
-        self._console.print(f"{text.summary(manifest)}; {self._output}", markup=False)
+        self._console.print(_sum(manifest, self._output), markup=False)
 
     def _draw(self) -> RenderableType:
         from rich import box
@@ -202,8 +202,9 @@ _HEADINGS = ("target", "result", "time", "glibc", "size", "platform")
 
 def _table(title: str, box: object) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box, pad_edge=False)  # type: ignore[arg-type]
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=box, pad_edge=False)  # type: ignore[arg-type]
     for heading in _HEADINGS:
         table.add_column(heading, justify="right" if heading in {"time", "size"} else "left", overflow="fold")
     return table
@@ -219,6 +220,10 @@ def _row(record: TargetRecord) -> tuple[str, ...]:
         text.size(wheel.size) if wheel else "",
         text.platforms(record),
     )
+
+
+def _sum(manifest: Manifest, output: Path) -> str:
+    return text.harmless(f"{text.summary(manifest)}; {output}")
 
 
 def plan_remarks(plan: Plan) -> list[str]:

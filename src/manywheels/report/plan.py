@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ from manywheels.errors import ToolchainError
 from manywheels.inputs import Given
 from manywheels.options import Options
 from manywheels.project import Project
-from manywheels.report.text import clean
+from manywheels.report.text import clean, harmless
 from manywheels.targets import Plan
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.table import Table
 
 
 def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> dict[str, Any]:
@@ -46,30 +47,43 @@ def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = F
 def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> None:
     """Print the plan as a table; with `explain`, every option's value and origin as well."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     platform = options.platform.platform_tag(options.arch)
-    title = f"{project.title} for {platform}, toolchain {_toolchain(options)}"
+    title = Text(clean(f"{project.title} for {platform}, toolchain {_toolchain(options)}"))
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("target", "python", "interpreter"):
         table.add_column(heading, overflow="fold")
     for planned in plan.targets:
         if planned.interpreter:
             found = planned.interpreter
-            table.add_row(planned.target.identifier, found.version, f"{found.path} ({found.source})")
+            table.add_row(planned.target.identifier, found.version, Text(f"{found.path} ({found.source})"))
         else:
             table.add_row(planned.target.identifier, "absent", "uv is asked for it when building", style="yellow")
     for target, refusal in plan.excluded:
         table.add_row(target.identifier, "", str(refusal), style="dim")
     for identifier, reason in options.left_out:
         table.add_row(identifier, "", reason, style="dim")
-    console = Console(highlight=False)
-    console.print(table)
+    _show(table)
     for note in options.notes:
-        console.print(f"note: {clean(note)}", markup=False, soft_wrap=True)
+        print(harmless(f"note: {note}"))
     if explain:
-        _print_options(plan, options, console)
+        _show(_table_of_options(plan, options))
+
+
+def _show(table: Table) -> None:
+    """Print a table; where no terminal is, a CI may read it, and a cell that goes on in the next line could be taken
+    for a command there."""
+    from rich.console import Console
+
+    console = Console(highlight=False, force_terminal=sys.stdout.isatty())
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as drawn:
+        console.print(table)
+    print("\n".join(map(harmless, drawn.get().split("\n"))), end="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +124,7 @@ def _options_json(plan: Plan, options: Options) -> dict[str, Any]:
     }
 
 
-def _print_options(plan: Plan, options: Options, console: Console) -> None:
+def _table_of_options(plan: Plan, options: Options) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -123,7 +137,7 @@ def _print_options(plan: Plan, options: Options, console: Console) -> None:
         for identifiers, own in entry.overridden:
             names = ", ".join(identifier.partition("-")[0] for identifier in identifiers)
             table.add_row(f"  {names}", _shown(own), _plain(own.origin))
-    console.print(table)
+    return table
 
 
 def _shown(given: Given) -> str:

@@ -131,7 +131,7 @@ def explain(record: TargetRecord, output: Path) -> list[str]:
         return []
     lines = [quote(line) for line in record.failure.excerpt]
     lines += [f"  {harmless(record.failure.remedy)}"] if record.failure.remedy else []
-    lines += [f"  Log: {output / log_of(record)}"] if record.log else []
+    lines += [harmless(f"  Log: {output / log_of(record)}")] if record.log else []
     return lines
 
 
