@@ -34,6 +34,11 @@ _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
 _SET_FLAGS: Final = 0x40086602
 _TOP_OF_A_TREE: Final = 0x00020000  # FS_TOPDIR_FL
 _JUNK: Final = frozenset({"__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+_CONFIGURATIONS: Final = ("config", "config.worktree")
+_NO_PROGRAMS: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")  # of the repository's choice
+_OF_GIT: Final = ("PATH", "HOME", "XDG_CONFIG_HOME")  # where the user says which files are ignored everywhere
+_FORGOTTEN: Final = frozenset({"credential", "include", "includeif"})  # sections
+_SECTION: Final = re.compile(r'\s*\[\s*([\w.-]+)(?:\s*"(?:\\.|[^"\\])*")?\s*\]')
 _CANNOT_CLONE: Final = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
 
 
@@ -205,16 +210,33 @@ def share_objects(snapshot: Snapshot) -> None:
 
 
 def _forget_credentials(config: Path) -> None:
-    """Take out of a copied git configuration what CI systems put in to fetch with; project code can read the copy."""
-    if not config.is_file():
-        return
-    kept, dropping = [], False
-    for line in config.read_text("utf-8", "surrogateescape").splitlines():
-        if line.lstrip().startswith("["):
-            dropping = re.match(r"\s*\[(credential|include|includeif)\b", line, re.IGNORECASE) is not None
-        if not dropping and not re.match(r"\s*extraheader\s*=", line, re.IGNORECASE):
-            kept.append(re.sub(r"(://)[^/@\s]+@", r"\1", line))
-    config.write_text("\n".join(kept) + "\n", "utf-8", "surrogateescape")
+    """Take out of a copy's git configurations what CI systems put in to fetch with; project code can read the copy.
+
+    `config` is that of the copy's own repository. Submodules and worktrees have theirs below its folder, and one that
+    was checked out inside of it below its own.
+    """
+    for parent, folders, names in os.walk(config.parent.parent):
+        if ".git" in Path(parent).parts:
+            folders[:] = [name for name in folders if name != "objects"]
+            for path in (Path(parent, name) for name in _CONFIGURATIONS if name in names):
+                if not path.is_symlink():
+                    text = path.read_text("utf-8", "surrogateescape")
+                    path.write_text("".join(_without_credentials(text)), "utf-8", "surrogateescape")
+
+
+def _without_credentials(text: str) -> Iterator[str]:
+    """Yield the lines of a git configuration (git-config(1)) that hold no credentials; passwords leave addresses."""
+    dropping = False
+    for line in re.findall(r"[ \t]*[#;].*|(?:\\[\s\S]|[^\\\n])+", text):  # a value goes on behind a backslash
+        header, setting = _SECTION.match(line), line
+        if header:
+            dropping = header[1].lower() in _FORGOTTEN
+            setting = line[header.end() :]  # one may stand behind its section
+        if re.search(r"^\s*extraheader\b", setting, re.IGNORECASE | re.MULTILINE):
+            setting = ""
+        kept = (header[0] if header else "") + setting
+        if kept and not dropping:
+            yield re.sub(r"(://)[^/@\s]+@", r"\1", kept) + "\n"
 
 
 def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool]) -> None:
@@ -268,10 +290,11 @@ def git_top(folder: Path) -> Path | None:
 
 def _git_files(top: Path, package: Path) -> list[str]:
     """Return the files outside the package that git tracks or would add; none where git is not installed."""
-    argv = ["git", "-c", f"safe.directory={top}", "-C", str(top), "ls-files", "-z", "--cached", "--others",
-            "--exclude-standard", "--", ".", f":(exclude,literal){package}"]  # fmt: skip
+    argv = ["git", "-c", f"safe.directory={top}", *_NO_PROGRAMS, "-C", str(top), "ls-files", "-z", "--cached",
+            "--others", "--exclude-standard", "--", ".", f":(exclude,literal){package}"]  # fmt: skip
+    environment = {name: os.environ[name] for name in _OF_GIT if name in os.environ}
     try:
-        listed = subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        listed = subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL, env=environment)
     except (OSError, subprocess.CalledProcessError):
         return []
     names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
