@@ -368,7 +368,7 @@ def _environment(build: ContainerBuild) -> dict[str, str]:
 
 
 def begin(work: Callable[[], T]) -> futures.Future[T]:
-    """Start `work` in a thread that the program's end does not wait for: the engine gives up with its caller."""
+    """Start `work` in a thread that the program's end does not wait for: whoever it asks gives up with its caller."""
     future: futures.Future[T] = futures.Future()
 
     def do() -> None:
@@ -377,7 +377,7 @@ def begin(work: Callable[[], T]) -> futures.Future[T]:
         except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
             future.set_exception(error)
 
-    threading.Thread(target=do, name="container engine", daemon=True).start()
+    threading.Thread(target=do, name="waited for", daemon=True).start()
     return future
 
 

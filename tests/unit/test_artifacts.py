@@ -6,9 +6,10 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ from manywheels.errors import (
     FileChanged,
 )
 from manywheels.retries import GivenUp, Passing, Patience
-from unit.artifactservice import LOST, SECRET, FakeService, always, answer, once, serving, sha256_of, token
+from unit.artifactservice import LOST, SECRET, Answer, FakeService, always, answer, once, serving, sha256_of, token
 from unit.zipmaker import DESCRIPTOR, MemberSpec, ZipFileSpec
 
 
@@ -187,6 +188,18 @@ def test_overwrite_deletes_first(fake: FakeService, files: list[Member]) -> None
     Client(fake).upload(files[:1], overwrite=True)
     assert [request["name"] for request in fake.calls("DeleteArtifact")] == ["wheels"]
     assert zipfile.ZipFile(io.BytesIO(fake.finished["wheels"][0])).namelist() == ["b.whl"]
+
+
+def test_the_lost_answer_to_deleting_is_no_missing_artifact(fake: FakeService, files: list[Member]) -> None:
+    def delete_and_lose(service: FakeService, request: Mapping[str, Any]) -> Answer:
+        service.scripts["DeleteArtifact"] = always(answer(404, {"code": "not_found", "msg": "no such artifact"}))
+        service._DeleteArtifact(request)
+        return LOST
+
+    Client(fake).upload(files)
+    fake.scripts["DeleteArtifact"] = delete_and_lose
+    assert Client(fake).upload(files[:1], overwrite=True).number == "42"
+    assert len(fake.calls("DeleteArtifact")) == 2
 
 
 def test_the_lost_answer_to_our_own_first_try_is_no_taken_name(fake: FakeService, files: list[Member]) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import secrets
 import shutil
+import signal
+import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -366,6 +370,50 @@ def test_a_failed_delivery_leaves_outputs_summary_and_wheels(
     assert (action.folder / json.loads(action.outputs["wheels"])[0]).is_file()
     assert action.outputs["manifest-digest"] == read_manifest(action.folder / "dist").digest
     assert "demo" in (action.folder / "github-summary").read_text()
+
+
+@pytest.mark.parametrize("what", ["PUT", "CreateArtifact", "GET"])
+def test_a_delivery_that_stalls_is_cancelled_at_once(
+    action: Action, service: FakeService, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    over = threading.Event()
+
+    def stall(_service: FakeService, _request: object) -> None:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        over.wait(30)
+
+    service.scripts[what] = stall
+    started = time.monotonic()
+    try:
+        assert action.run() == 130
+        assert time.monotonic() - started < 10
+    finally:
+        over.set()
+    told = capsys.readouterr()
+    assert "The delivery was stopped" in told.err
+    assert "is down" not in told.err
+    assert "::error" not in told.out
+    assert action.outputs["manifest-digest"]
+    assert "demo" in (action.folder / "github-summary").read_text()
+
+
+def test_a_set_that_does_not_come_is_cancelled_at_once(action: Action, service: FakeService) -> None:
+    assert action.run() == 0
+    shutil.rmtree(action.folder / "dist")
+    over = threading.Event()
+
+    def stall(_service: FakeService, _request: object) -> None:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        over.wait(30)
+
+    service.scripts["GET"] = stall
+    started = time.monotonic()
+    try:
+        assert action.run(command="verify") == 143
+        assert time.monotonic() - started < 10
+    finally:
+        over.set()
+    assert not list((action.folder / "dist").glob("*.whl"))
 
 
 def test_an_artifact_without_a_service_is_refused_before_building(

@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -131,7 +132,8 @@ class Artifacts:
             own = self._calls.failures > before and all(other.name != name for other in self._list())
             if not overwrite and not own:
                 raise
-            self._calls.call("DeleteArtifact", {"name": name})
+            with suppress(ArtifactMissing):  # the answer to the first try was lost
+                self._calls.call("DeleteArtifact", {"name": name})
             self.say(f"artifact {name}: the one that was there is deleted")
             answer = self._calls.call("CreateArtifact", request)
         return text_of(answer, "signed_upload_url")

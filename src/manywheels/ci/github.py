@@ -114,7 +114,7 @@ def _upload(
 ) -> dict[str, str]:
     from manywheels.ci.relay import open_artifacts, upload_set
 
-    uploaded = upload_set(open_artifacts(environment, cancellation), delivery, manifest, folder)
+    uploaded = upload_set(open_artifacts(environment, cancellation), delivery, manifest, folder, cancellation)
     return {"artifact-id": uploaded.number, "artifact-url": uploaded.url, "artifact-digest": uploaded.sha256}
 
 
@@ -155,7 +155,7 @@ def _take(delivery: Delivery, folder: Path, environment: Mapping[str, str], canc
     from manywheels.ci.relay import open_artifacts, take_sets
     from manywheels.output import open_output
 
-    gathered = take_sets(open_artifacts(environment, cancellation), delivery, open_output(folder))
+    gathered = take_sets(open_artifacts(environment, cancellation), delivery, open_output(folder), cancellation)
     print(gathered.told(folder), flush=True)
     return gathered.manifest
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from manywheels.ci.artifacts import Artifacts, Uploaded
 from manywheels.ci.packing import LOGS, Member
 from manywheels.ci.results import find_service
 from manywheels.delivery import Delivery
+from manywheels.engine import begin, wait
+from manywheels.errors import Cancelled, DeliveryError
 from manywheels.gather import Gathered, Source, gather
 from manywheels.manifest import FILE_NAME, Manifest
 from manywheels.output import OutputFolder
@@ -19,6 +22,8 @@ from manywheels.retries import Patience, RealClock
 from manywheels.sandbox import Cancellation
 from manywheels.stages import before_all
 
+T = TypeVar("T")
+
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
     """Return a client of the job's artifact service. Raises ArtifactServiceMissing."""
@@ -26,14 +31,39 @@ def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -
     return Artifacts(service=find_service(environment), say=_say, patience=patience)
 
 
-def upload_set(artifacts: Artifacts, delivery: Delivery, manifest: Manifest, folder: Path) -> Uploaded:
-    """Upload the finished wheels of an output folder with manifest, logs and report. Raises DeliveryError."""
-    return artifacts.upload(
-        delivery.artifact_name,
-        _members(manifest, folder),
-        retention_days=delivery.retention_days,
-        overwrite=delivery.overwrite,
-    )
+def upload_set(
+    artifacts: Artifacts, delivery: Delivery, manifest: Manifest, folder: Path, cancellation: Cancellation
+) -> Uploaded:
+    """Upload the finished wheels of an output folder with manifest, logs and report.
+
+    Raises DeliveryError and Cancelled.
+    """
+
+    def upload() -> Uploaded:
+        return artifacts.upload(
+            delivery.artifact_name,
+            _members(manifest, folder),
+            retention_days=delivery.retention_days,
+            overwrite=delivery.overwrite,
+        )
+
+    return _until_stopped(upload, cancellation)
+
+
+def _until_stopped(work: Callable[[], T], cancellation: Cancellation) -> T:
+    """Return what `work` returns. Raises Cancelled at once when the run is stopped.
+
+    A request cannot be called back, and may wait for minutes: it is left to a thread that ends with the program.
+    """
+    result: T | None = None
+    try:
+        result = wait(begin(work), cancellation)
+    except DeliveryError:
+        if not cancellation.requested:  # else it is only how the thread saw the end
+            raise
+    if result is None:
+        raise Cancelled("The delivery was stopped.", remedy="")
+    return result
 
 
 def _members(manifest: Manifest, folder: Path) -> Iterator[Member]:
@@ -60,19 +90,24 @@ def _is_regular(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder) -> Gathered:
+def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, cancellation: Cancellation) -> Gathered:
     """Download the artifacts that are asked for, and gather their sets into a folder.
 
-    Raises DeliveryError; SetMismatch where they are not whole or not what was built.
+    Raises DeliveryError and Cancelled; SetMismatch where they are not whole or not what was built.
     """
+    with tempfile.TemporaryDirectory(prefix="manywheels-") as place:
+        sources = _until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
+        return gather(sources, output, digests=delivery.manifest_digests)
+
+
+def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[Source]:
     pattern = delivery.artifact_pattern
     found = artifacts.find(pattern=pattern) if pattern else artifacts.find(name=delivery.artifact_name)
-    with tempfile.TemporaryDirectory(prefix="manywheels-") as place:
-        sources = [Source(folder=Path(place, str(number)), name=artifact.name) for number, artifact in enumerate(found)]
-        for source, artifact in zip(sources, found, strict=True):
-            source.folder.mkdir()
-            artifacts.download(artifact, source.folder)
-        return gather(sources, output, digests=delivery.manifest_digests)
+    sources = [Source(folder=place / str(number), name=artifact.name) for number, artifact in enumerate(found)]
+    for source, artifact in zip(sources, found, strict=True):
+        source.folder.mkdir()
+        artifacts.download(artifact, source.folder)
+    return sources
 
 
 def _say(line: str) -> None:
