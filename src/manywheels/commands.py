@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from manywheels.whereabouts import needs_container
 if TYPE_CHECKING:
     from manywheels.interpreters import Discovery
     from manywheels.manifest import Manifest
+    from manywheels.output import OutputFolder
     from manywheels.report.files import Reports
     from manywheels.verify.rules import Rules
 
@@ -109,26 +110,37 @@ def layers(request: Request) -> dict[str, Given]:
     return inputs.layered(request.given, project)
 
 
-def build(request: Request, cancellation: Cancellation) -> tuple[Manifest, Path]:
-    """Build, here or in a container; return the manifest, and the output folder as it was named."""
-    _, manifest, folder = _build_anywhere(request, cancellation)
-    if manifest is None:
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A build that has ended: `folder` is the output folder as it was named, `report` writes the reports.
+
+    `manifest` is None where a container ended without one, `status` the exit status.
+    """
+
+    status: int
+    manifest: Manifest | None
+    folder: Path
+    report: Callable[[], None] = lambda: None
+
+
+def build(request: Request, cancellation: Cancellation) -> tuple[Manifest, Built]:
+    """Build, here or in a container; return the manifest, and what is left to do: to call `report`, once."""
+    built = _build_anywhere(request, cancellation)
+    if built.manifest is None:
         raise ContainerFailed("The build in the container ended before it began.", remedy="See its message above.")
-    return manifest, folder
+    return built.manifest, built
 
 
-def _build_anywhere(request: Request, cancellation: Cancellation) -> tuple[int, Manifest | None, Path]:
-    """Build, here or in a container; return the exit status, the manifest if there is one, and the output folder."""
+def _build_anywhere(request: Request, cancellation: Cancellation) -> Built:
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
     isolation.require_trusted(options, os.environ)
     if needs_container(request.engine, options):
-        return *_build_in_container(request, project, options, cancellation), options.output_dir
-    manifest = _build_here(request, project, options, cancellation)
-    return exit_status(manifest), manifest, options.output_dir
+        return _build_in_container(request, project, options, cancellation)
+    return _build_here(request, project, options, cancellation)
 
 
-def _build_here(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Manifest:
+def _build_here(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
     from manywheels import pipeline
     from manywheels.line import Run
     from manywheels.output import open_output
@@ -152,9 +164,10 @@ def _build_here(request: Request, project: Project, options: Options, cancellati
     caller = dict(os.environ)
     run = Run(project=project, plan=plan, options=options, rules=rules, output=output, caller=caller)
     manifest = pipeline.execute(run, reporter, cancellation)
-    reports.write(manifest, output)
-    _annotate(manifest, project)
-    return manifest
+    return Built(
+        status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
+        report=lambda: _report(manifest, reports, output, project),
+    )  # fmt: skip
 
 
 def _reports(request: Request, project: Project) -> Reports:
@@ -163,6 +176,13 @@ def _reports(request: Request, project: Project) -> Reports:
 
     delivery = resolve_delivery(inputs.layered(request.given, project.settings))
     return Reports(html=delivery.report, junit=request.junit)
+
+
+def _report(manifest: Manifest, reports: Reports, output: OutputFolder, project: Project) -> None:
+    try:
+        reports.write(manifest, output)
+    finally:
+        _annotate(manifest, project)
 
 
 def _annotate(manifest: Manifest, project: Project) -> None:
@@ -190,11 +210,12 @@ def _build(request: Request, cancellation: Cancellation) -> int:
     wanted = request.given.get("publish")
     if wanted and wanted.value == "artifact":
         raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; artifacts are of a GitHub workflow's runs")
-    status, manifest, folder = _build_anywhere(request, cancellation)
+    built = _build_anywhere(request, cancellation)
+    built.report()
     asked = wanted is not None and wanted.value == "pypi"
-    if not asked or manifest is None or status != EXIT_OK or cancellation.requested:
-        return status
-    return _publish(replace(request, given={**request.given, **sealed(manifest, folder)}), cancellation)
+    if not asked or built.manifest is None or built.status != EXIT_OK or cancellation.requested:
+        return built.status
+    return _publish(replace(request, given={**request.given, **sealed(built.manifest, built.folder)}), cancellation)
 
 
 def sealed(manifest: Manifest, folder: Path) -> dict[str, Given]:
@@ -205,13 +226,8 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Given]:
     }
 
 
-def _build_in_container(
-    request: Request, project: Project, options: Options, cancellation: Cancellation
-) -> tuple[int, Manifest | None]:
-    """Build in a container, and write the reports here: their paths mean this machine's.
-
-    Return the exit status, and the manifest, None where there is none of this build.
-    """
+def _build_in_container(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
+    """Build in a container; the reports are written here, for their paths mean this machine's."""
     from manywheels.engine import build_in_container
     from manywheels.manifest import FILE_NAME, read_manifest
     from manywheels.output import open_output
@@ -223,11 +239,11 @@ def _build_in_container(
     before = _written(folder / FILE_NAME)
     status = build_in_container(_for_container(request, project), cancellation)
     if _written(folder / FILE_NAME) in {before, None}:
-        return status, None
+        return Built(status=status, manifest=None, folder=folder)  # what is there is not of this build
     manifest = read_manifest(folder)
-    reports.write(manifest, output)
-    _annotate(manifest, project)
-    return status, manifest
+    return Built(
+        status=status, manifest=manifest, folder=folder, report=lambda: _report(manifest, reports, output, project)
+    )
 
 
 def _written(path: Path) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from manywheels.inputs import declared_inputs
 from manywheels.interpreters import Discovery
 from manywheels.line import Run
 from manywheels.manifest import Manifest, Trial, read_manifest
+from manywheels.report import html
 from unit.artifactservice import FakeService, always, answer, serving
 from unit.ci_logs import github_commands
 from unit.helpers import built, failed, interpreter, manifest, seal, write_project
@@ -359,6 +361,34 @@ def test_without_any_wheel_there_is_no_artifact(action: Action, service: FakeSer
 def test_publish_none_uploads_nothing(action: Action, service: FakeService) -> None:
     assert action.run(publish="none") == 0
     assert service.asked == []
+
+
+def test_without_room_for_the_report_all_else_is_done(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "report.html")
+
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setattr(html, "write_report", full)
+    action.result = manifest(built("cp312", warnings=("a warning",)))
+    assert action.run() == 1
+    told = capsys.readouterr()
+    assert "error MW010" in told.err
+    assert "::warning title=cp312::a warning" in told.out
+    assert "wheels" in service.finished
+    assert action.outputs["artifact-id"] == "42"
+    assert "demo" in (action.folder / "github-summary").read_text()
+
+
+def test_what_cannot_be_printed_ends_nothing(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    action.result = manifest(built("cp313"), failed("cp312", problem="\udc80 is no character", remedy="\udcff"))
+    assert action.run() == 1
+    assert b"is no character" in capfdbinary.readouterr().out
+    assert action.outputs["artifact-id"] == "42"
 
 
 def test_a_failed_delivery_leaves_outputs_summary_and_wheels(

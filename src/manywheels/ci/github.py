@@ -82,21 +82,24 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    """Build, deliver, and tell: outputs and summary are written whatever becomes of the delivery."""
+    """Build, report, deliver, and tell: each of these is done whatever becomes of the one before it."""
     layers = commands.layers(request)
     delivery = resolve_delivery(layers)
     if delivery.publish == "artifact":
         find_service(environment)  # said before anything is built
     folder = Path(inputs.parse_path(layers["output-dir"], "output-dir"))
     report = Given(value=str(delivery.report or folder / REPORT), origin=layers["report"].origin)
-    manifest, folder = commands.build(replace(request, given={**request.given, "report": report}), cancellation)
-    status = commands.exit_status(manifest)
+    manifest, built = commands.build(replace(request, given={**request.given, "report": report}), cancellation)
+    status, folder = commands.exit_status(manifest), built.folder
     outputs = _outputs(manifest, folder)
     try:
-        if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
-            outputs |= _upload(delivery, manifest, folder, environment, cancellation)
+        built.report()
     finally:
-        _tell(manifest, outputs, environment)
+        try:
+            if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
+                outputs |= _upload(delivery, manifest, folder, environment, cancellation)
+        finally:
+            _tell(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
         given = {**request.given, **commands.sealed(manifest, folder)}
         return commands.execute(replace(request, command="publish", given=given), cancellation)

@@ -31,8 +31,9 @@ class Annotation:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = {"file": self.file, "line": str(self.line)} if self.file and self.line else {}
-        return command(self.kind, self.message, {**place, "title": self.title})
+        place = {"file": text.clean(self.file), "line": str(self.line)} if self.file and self.line else {}
+        message = "\n".join(map(text.clean, self.message.split("\n")))  # what cannot be printed ends no step
+        return command(self.kind, message, {**place, "title": text.clean(self.title)})
 
 
 def command(name: str, data: str, properties: Mapping[str, str] | None = None) -> str:
