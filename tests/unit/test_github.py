@@ -381,16 +381,6 @@ def test_without_room_for_the_report_all_else_is_done(
     assert "demo" in (action.folder / "github-summary").read_text()
 
 
-def test_what_cannot_be_printed_ends_nothing(
-    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    action.result = manifest(built("cp313"), failed("cp312", problem="\udc80 is no character", remedy="\udcff"))
-    assert action.run() == 1
-    assert b"is no character" in capfdbinary.readouterr().out
-    assert action.outputs["artifact-id"] == "42"
-
-
 def test_a_failed_delivery_leaves_outputs_summary_and_wheels(
     action: Action, service: FakeService, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -470,10 +460,39 @@ def test_verify_takes_the_artifact_where_there_are_no_wheels(action: Action, ser
     assert read_manifest(action.folder / "dist").digest == digest
 
 
-def test_verify_looks_at_the_wheels_that_are_there(action: Action, service: FakeService) -> None:
+def test_verify_looks_at_the_wheels_that_are_there(
+    action: Action, service: FakeService, capsys: pytest.CaptureFixture[str]
+) -> None:
     (action.folder / "some.whl").write_bytes(b"")
     assert action.run(command="verify") != 0
+    assert [method for method, _ in service.asked] == ["ListArtifacts"]  # the run has none
+    assert "some.whl" in capsys.readouterr().out
+    assert action.run(command="verify", package_dir="some.whl") != 0
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize("command", ["verify", "publish"])
+@pytest.mark.parametrize("name", [{}, {"artifact_name": "wheels"}])
+def test_wheels_of_the_checkout_do_not_go_before_the_artifact(
+    action: Action, service: FakeService, capsys: pytest.CaptureFixture[str], command: str, name: dict[str, str]
+) -> None:
+    assert action.run() == 0
+    (action.folder / "dist/planted-1.0-py3-none-any.whl").write_bytes(b"")
+    (action.folder / "planted-1.0-py3-none-any.whl").write_bytes(b"")
+    assert action.run(command=command, **name) == 3
+    told = capsys.readouterr()
+    assert "which is in none of the sets" in told.err
+    assert "name their folder in `packages-dir`" in told.out
+
+
+def test_publish_takes_the_folder_that_is_named(
+    action: Action, service: FakeService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert action.run() == 0
+    service.asked.clear()
+    action.run(command="publish", packages_dir="dist", dry_run="true", repository_url="http://127.0.0.1:9/")
     assert service.asked == []
+    assert capsys.readouterr().err  # there is no such index
 
 
 def test_a_named_artifact_goes_before_the_wheels_that_are_there(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from manywheels.manifest import TargetRecord
 from manywheels.report.findings import render
-from manywheels.report.github import annotate, command, known_secrets, masks
+from manywheels.report.github import Annotation, annotate, command, known_secrets, masks
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.run import Verdict
 from unit.ci_logs import Command, github_commands, parse
@@ -24,6 +24,13 @@ def failed_at(file: str | None, line: int | None, *, tag: str = "cp312", problem
     record = failed(tag, problem=problem)
     assert record.failure
     return replace(record, failure=replace(record.failure, file=file, line=line))
+
+
+def test_what_cannot_be_printed_keeps_nothing_from_being_told() -> None:
+    hostile = "\udc80 is\r no\u2028 character"
+    shown = str(Annotation(kind="error", title=hostile, message=f"{hostile}\nremedy", file=hostile, line=1))
+    shown.encode()
+    assert [(found.name, found.data) for found in github_commands(shown)] == [("error", "  is  no  character\nremedy")]
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from manywheels.gather import has_distributions
 from manywheels.inputs import Given
 from manywheels.manifest import FILE_NAME, Manifest
 from manywheels.report.html import FILE_NAME as REPORT
+from manywheels.report.text import harmless
 from manywheels.report.text import summary as in_one_sentence
 from manywheels.sandbox import Cancellation
 
@@ -41,7 +42,6 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 def _tell_error(error: ManywheelsError) -> None:
     """Print what ended the step, and show it on the run's page, where readers look before they open its log."""
     from manywheels.report.github import Annotation
-    from manywheels.report.text import harmless
 
     cli.print_error(error)
     if isinstance(error, Cancelled):  # the page says that itself
@@ -138,20 +138,40 @@ def _tell(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[s
 def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> Request:
     """Return the request with the folder that holds the wheels: theirs is taken from the run's artifacts if need be.
 
-    That is so where an artifact is named that is not the default, and where the folder has nothing to look at.
+    That is so where an artifact is named that is not the default, and where the folder has nothing to look at. Where no
+    folder is named, the run's artifact goes before it too: wheels that lie there may have come with the checkout.
     """
     layers = commands.layers(request)
-    name = "output-dir" if request.command == "verify" or not layers["packages-dir"].value else "packages-dir"
+    verifies = request.command == "verify"
+    name = "output-dir" if verifies or not layers["packages-dir"].value else "packages-dir"
     folder = Path(inputs.parse_path(layers[name], name))
-    looked_at = request.paths[0] if request.command == "verify" else folder
-    is_named = bool(_OF_ARTIFACTS & request.given.keys())
-    if not is_named and (has_distributions(looked_at) or not has_service(environment)):
-        return request
-    manifest = _take(resolve_delivery(layers), folder, environment, cancellation)
+    looked_at = request.paths[0] if verifies else folder
+    delivery = resolve_delivery(layers)
+    if not _OF_ARTIFACTS & request.given.keys():
+        if not has_service(environment):
+            return request
+        names_folder = request.paths[0] != Path() if verifies else "packages-dir" in request.given
+        if has_distributions(looked_at) and (names_folder or not _has_set(delivery, environment, cancellation)):
+            return request
+    manifest = _take(delivery, folder, environment, cancellation)
     if file := environment.get("GITHUB_OUTPUT"):
         write_outputs(Path(file), _outputs(manifest, folder))
-    paths = (folder,) if request.command == "verify" else request.paths
+    paths = (folder,) if verifies else request.paths
     return replace(request, paths=paths, given={**request.given, **commands.sealed(manifest, folder)})
+
+
+def _has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: Cancellation) -> bool:
+    """Whether the run has the artifact, which then goes before a folder that nobody named; that is told."""
+    from manywheels.ci.relay import has_set, open_artifacts
+
+    found = has_set(open_artifacts(environment, cancellation), delivery, cancellation)
+    if found:
+        print(
+            f"this run's artifact {harmless(delivery.artifact_name)} goes before the files that are here; "
+            "to take these, name their folder in `packages-dir` (`verify`: in `package-dir`)",
+            flush=True,
+        )
+    return found
 
 
 def _take(delivery: Delivery, folder: Path, environment: Mapping[str, str], cancellation: Cancellation) -> Manifest:

@@ -12,7 +12,7 @@ from manywheels.ci.packing import LOGS, Member
 from manywheels.ci.results import find_service
 from manywheels.delivery import Delivery
 from manywheels.engine import begin, wait
-from manywheels.errors import Cancelled, DeliveryError
+from manywheels.errors import ArtifactMissing, Cancelled, DeliveryError
 from manywheels.gather import Gathered, Source, gather
 from manywheels.manifest import FILE_NAME, Manifest
 from manywheels.output import OutputFolder
@@ -88,6 +88,14 @@ def _logs(manifest: Manifest) -> Iterator[str]:
 def _is_regular(path: Path) -> bool:
     """Whether there is a file, and no link that the repository brought along: that may lead to anything."""
     return path.is_file() and not path.is_symlink()
+
+
+def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation) -> bool:
+    """Whether the run has the artifact of the name. Raises DeliveryError and Cancelled."""
+    try:
+        return bool(_until_stopped(lambda: artifacts.find(name=delivery.artifact_name), cancellation))
+    except ArtifactMissing:
+        return False
 
 
 def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, cancellation: Cancellation) -> Gathered:
