@@ -78,8 +78,7 @@ def isolate(
     """
     _shield()
     with ExitStack() as stack:
-        in_use = [path.resolve() for path in (*needed, Path(sys.executable))]
-        closed = (*closed_folders(environment, in_use), *_repository_folders(source, in_use))
+        closed = (*closed_folders(environment, needed), *_repository_folders(source, needed))
         against = against or reason_against()
         isolation = Isolation(against=against) if against else _try_to_isolate(stack, count, needed, closed)
         if isolation.against and (grants := grants_in(environment)):
@@ -255,7 +254,8 @@ def _repository_folders(source: Path, in_use: Iterable[Path]) -> tuple[Path, ...
 
 
 def _is_in_use(folder: Path, in_use: Iterable[Path]) -> bool:
-    return any(path.is_relative_to(folder) for path in in_use)
+    """Whether one of the programs and folders is in there, or this Python."""
+    return any(path.resolve().is_relative_to(folder) for path in (*in_use, Path(sys.executable)))
 
 
 def _close(stack: ExitStack, folders: Iterable[Path]) -> None:

@@ -91,9 +91,9 @@ def _place_to_work(run: Run, buildable: list[PlannedTarget]) -> Iterator[tuple[P
     kind = toolchain.resolve(run.options.toolchain, run.options.platform)
     against = "the zig toolchain keeps what it has compiled where all targets share it" if kind == "zig" else ""
     against = against or isolation.reason_against()
-    parent = None if against else public_work_parent(isolation.closed_folders(run.caller))
-    needed = [planned.interpreter.path for planned in buildable if planned.interpreter]
-    needed += [Path(uv_program()), *([parent] if parent else [])]
+    needed = [*(planned.interpreter.path for planned in buildable if planned.interpreter), Path(uv_program())]
+    parent = None if against else public_work_parent(isolation.closed_folders(run.caller, needed))
+    needed += [parent] if parent else []
     source = git_top(run.project.path.resolve()) or run.project.path
     with (
         isolation.isolate(len(buildable), needed, run.caller, source=source, against=against) as isolated,

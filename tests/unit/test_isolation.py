@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import isolation
+from manywheels import isolation, pipeline
 from manywheels.errors import EXIT_CONFIGURATION, IsolationError
-from manywheels.isolation import closed_folders, credentials_in, grants_in, isolate, require_trusted
+from manywheels.interpreters import Interpreter
+from manywheels.isolation import Isolation, closed_folders, credentials_in, grants_in, isolate, require_trusted
 from manywheels.line import Run
 from manywheels.options import resolve
 from manywheels.output import OutputFolder
 from manywheels.pipeline import _without_credentials
-from manywheels.targets import Plan
+from manywheels.targets import Plan, PlannedTarget
 from manywheels.verify.rules import Rules
-from unit.helpers import given, project
+from unit.helpers import given, project, target
 
 
 @pytest.fixture
@@ -47,6 +48,34 @@ def test_a_github_jobs_folders_are_closed(job: dict[str, str]) -> None:
 
 def test_a_home_that_builds_need_stays_open(job: dict[str, str], tmp_path: Path) -> None:
     assert "home" not in names(closed_folders(job, [tmp_path / "home/.pyenv/bin/python"]))
+
+
+def test_what_stays_open_stays_so_for_the_work_folder(
+    job: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interpreters in HOME, as pyenv's: the folder to work in is looked for among what is closed then."""
+    seen: list[tuple[Path, ...]] = []
+    python = tmp_path / "home/.pyenv/bin/python"
+    found = Interpreter(abi="cp312", version="3.12.1", path=python, source="pyenv")
+    monkeypatch.setattr(isolation, "reason_against", lambda: "")
+
+    def parent(closed: tuple[Path, ...]) -> Path:
+        seen.append(closed)
+        return tmp_path
+
+    def attempt(_stack: object, _count: int, _needed: object, closed: tuple[Path, ...]) -> Isolation:
+        seen.append(closed)
+        return Isolation(against="the moon is full")
+
+    monkeypatch.setattr(pipeline, "public_work_parent", parent)
+    monkeypatch.setattr(isolation, "_try_to_isolate", attempt)
+    run = Run(
+        project=project(), plan=Plan(targets=(), excluded=()), options=resolve({}, project(), toolchain="system"),
+        rules=Rules(), caller=job, output=OutputFolder(path=tmp_path, owner=(0, 0)),
+    )  # fmt: skip
+    with pipeline._place_to_work(run, [PlannedTarget(target=target("cp312"), interpreter=found, asked_by_name=True)]):
+        pass
+    assert names(seen[0]) == names(seen[1]) == ["commands", "temp", "workflow", "workspace"]
 
 
 def test_a_gitlab_jobs_folders_are_closed(tmp_path: Path) -> None:
