@@ -42,6 +42,7 @@ _SOCKETS: Final = ("/var/run/docker.sock", "/run/podman/podman.sock", "/run/cont
 _FILE_COMMANDS: Final = ("GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
 _GRANTS: Final = re.compile(r"ACTIONS_ID_TOKEN_REQUEST_(?:TOKEN|URL)|\w*ID_TOKEN")
 _PR_SET_DUMPABLE: Final = 4
+_MOUNTS: Final = Path("/proc/self/mountinfo")
 _PROBE: Final = Path(__file__).with_name("isolation_probe.py")
 _PROBE_TIMEOUT: Final = 60.0  # seconds
 _IN_A_JOB_OF_ITS_OWN: Final = (
@@ -234,8 +235,25 @@ def closed_folders(environment: Mapping[str, str], in_use: Iterable[Path] = ()) 
         named += [*filter(None, folders), *(os.path.dirname(file) for file in files if file)]  # noqa: PTH120
     if project := environment.get("GITLAB_CI") and environment.get("CI_PROJECT_DIR"):
         named += [project, f"{project}.tmp"]  # the second has the variables that are files
+        named += _runners_mounts(environment)
     found = {Path(name).resolve() for name in named if Path(name).is_absolute() and Path(name).is_dir()}
     return tuple(sorted(found - {Path("/")}))
+
+
+def _runners_mounts(environment: Mapping[str, str]) -> list[str]:
+    """Return where GitLab's Kubernetes executor has the job's scripts, with all variables in them, and its log.
+
+    Everybody may read and write both, and the runner takes an exit status from the log. What stands before their
+    names is the runner's configuration (`scripts_base_dir`, `logs_base_dir`), so they are looked for among the mounts.
+    """
+    job = f"{environment.get('CI_PROJECT_ID')}-{environment.get('CI_JOB_ID')}"
+    points = [_unescaped(line.split()[4]) for line in _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()]
+    return [point for point in points if Path(point).name in {f"scripts-{job}", f"logs-{job}"}]
+
+
+def _unescaped(point: str) -> str:
+    """Return a path of mountinfo, where blanks are written as `\\040` (proc_pid_mountinfo(5))."""
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)
 
 
 def _repository_folders(source: Path, in_use: Iterable[Path]) -> tuple[Path, ...]:

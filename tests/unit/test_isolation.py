@@ -85,6 +85,32 @@ def test_a_gitlab_jobs_folders_are_closed(tmp_path: Path) -> None:
     assert names(closed_folders(job)) == ["project", "project.tmp"]
 
 
+def kubernetes_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The variables and mounts of a job of GitLab's Kubernetes executor, with its folders and another job's."""
+    base = tmp_path / "runner's own"
+    for name in ("scripts-7-42", "logs-7-42", "logs-7-421"):
+        (base / name).mkdir(parents=True)
+        (base / name).chmod(0o777)
+    (tmp_path / "builds").mkdir()
+    mounts = [
+        f"97 90 253:1 /kubelet/{name} {str(path).replace(' ', chr(92) + '040')} rw,relatime - ext4 /dev/vda1 rw"
+        for name, path in [(path.name, path) for path in base.iterdir()]
+    ]
+    (tmp_path / "mountinfo").write_text("\n".join(["22 1 0:20 / / rw - overlay overlay rw", *mounts, ""]))
+    monkeypatch.setattr(isolation, "_MOUNTS", tmp_path / "mountinfo")
+    return {
+        "GITLAB_CI": "true", "CI_PROJECT_DIR": str(tmp_path / "builds"), "CI_PROJECT_ID": "7", "CI_JOB_ID": "42",
+    }  # fmt: skip
+
+
+def test_the_scripts_and_the_log_of_a_kubernetes_job_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = kubernetes_job(tmp_path, monkeypatch)
+    assert names(closed_folders(job)) == ["builds", "logs-7-42", "scripts-7-42"]
+    assert names(closed_folders(job | {"CI_JOB_ID": "43"})) == ["builds"]
+
+
 @pytest.mark.parametrize(
     "environment",
     [
