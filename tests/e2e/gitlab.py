@@ -7,6 +7,7 @@ component without a server. manywheels comes as an archive of this checkout, fro
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -102,9 +103,14 @@ def run(repository: Path, *arguments: str, variables: Mapping[str, str] | None =
     """Run the repository's pipeline, or only the jobs that are named."""
     given = {"GITLAB_CI": "true"} | dict(variables or {})
     return _start(repository, "--network", "host", "--pull-policy", "if-not-present", "--helper-image", BASE_IMAGE,
-                  "--max-job-name-padding", "0", "--ignore-predefined-vars", ",".join(given),
-                  *(part for name, value in given.items() for part in ("--variable", f"{name}={value}")),
-                  *arguments)  # fmt: skip
+                  "--max-job-name-padding", "0", *_variables(given), *arguments)  # fmt: skip
+
+
+def listed(repository: Path, variables: Mapping[str, str]) -> set[str]:
+    """Return the jobs of the pipeline that these variables make, without the numbers of `parallel`."""
+    shown = _start(repository, "--list-json", *_variables(variables))
+    assert shown.status == 0, shown.output
+    return {job["name"].partition(":")[0] for job in json.loads(shown.output)}
 
 
 def preview(repository: Path, *arguments: str) -> Pipeline:
@@ -112,10 +118,17 @@ def preview(repository: Path, *arguments: str) -> Pipeline:
     return _start(repository, "--preview", *arguments)
 
 
+def _variables(given: Mapping[str, str]) -> list[str]:
+    """Return the arguments that give variables, also those that the runner has values of its own for."""
+    values = (part for name, value in given.items() for part in ("--variable", f"{name}={value}"))
+    return ["--ignore-predefined-vars", ",".join(given), *values]
+
+
 def _start(repository: Path, *arguments: str) -> Pipeline:
     done = subprocess.run(
         ["gitlab-ci-local", "--home", str(repository.parent / "home"), *arguments],
         cwd=repository, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
-    said = done.stdout if "--preview" in arguments and not done.returncode else done.stdout + done.stderr
+    shown = {"--preview", "--list-json"} & set(arguments) and not done.returncode
+    said = done.stdout if shown else done.stdout + done.stderr
     return Pipeline(status=done.returncode, output=_COLOURS.sub("", said))

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from e2e.gitlab import git, make_project, preview
+from e2e.gitlab import git, listed, make_project, preview
 
 pytestmark = pytest.mark.gitlab
 
@@ -52,8 +52,9 @@ def here() -> Iterator[str]:
     server.server_close()
 
 
-def resolve(folder: Path, include: dict[str, Any], more: str = "") -> dict[str, Any]:
-    repository = make_project(folder / "spam", ROOT / "examples/spam", yaml.safe_dump({"include": [include]}) + more)
+def resolve(folder: Path, *includes: dict[str, Any], more: str = "") -> dict[str, Any]:
+    pipeline = yaml.safe_dump({"include": list(includes)}) + more
+    repository = make_project(folder / "spam", ROOT / "examples/spam", pipeline)
     shown = preview(repository)
     assert shown.status == 0, shown.output
     resolved: dict[str, Any] = yaml.safe_load(shown.output)
@@ -68,7 +69,7 @@ def test_every_template_is_valid_however_it_is_included(name: str, way: str, tmp
         "component": f"$CI_SERVER_FQDN/manywheels/manywheels/{name}@$CI_COMMIT_SHA",
         "remote": f"{here}/ci-templates/{name}.yml",
     }
-    config = resolve(tmp_path, {way: places[way]}, BUILDER if name == "publish" else "")
+    config = resolve(tmp_path, {way: places[way]}, more=BUILDER if name == "publish" else "")
     assert validated(config, tmp_path) == ""
     jobs = {job: entry for job, entry in config.items() if isinstance(entry, dict) and "image" in entry}
     assert set(jobs) == ({"build-wheels", "publish"} if name == "wheels" else {name})
@@ -99,6 +100,30 @@ def test_inputs_reach_the_jobs_as_they_were_written(way: str, tmp_path: Path) ->
     assert (build["stage"], publish["stage"]) == ("build", "deploy")
 
 
+@pytest.mark.parametrize("tags", [[], ["arm"]])
+def test_each_of_two_includes_has_the_stages_that_it_was_given(tags: list[str], tmp_path: Path) -> None:
+    first = {"job-prefix": "a-", "stage": "build", "publish-stage": "deploy", "tags": tags}
+    second = {"job-prefix": "b-", "stage": "test", "publish-stage": ".post", "tags": tags}
+    place = "ci-templates/wheels.yml"
+    config = resolve(tmp_path, {"local": place, "inputs": first}, {"local": place, "inputs": second})
+    stages = {job: config[job]["stage"] for job in ("a-build-wheels", "a-publish", "b-build-wheels", "b-publish")}
+    assert stages == {"a-build-wheels": "build", "a-publish": "deploy", "b-build-wheels": "test", "b-publish": ".post"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"CI_COMMIT_BRANCH": "topic"}, {"build-wheels"}),
+        ({"CI_COMMIT_BRANCH": "", "CI_COMMIT_TAG": "v1.0.0"}, {"build-wheels", "publish"}),
+        ({"CI_COMMIT_BRANCH": "", "CI_MERGE_REQUEST_IID": "3", "CI_PIPELINE_SOURCE": "merge_request_event"}, set()),
+    ],
+)
+def test_wheels_are_built_once_for_a_push(variables: dict[str, str], expected: set[str], tmp_path: Path) -> None:
+    pipeline = yaml.safe_dump({"include": [{"local": "ci-templates/wheels.yml"}], "other": {"script": ["true"]}})
+    repository = make_project(tmp_path / "spam", ROOT / "examples/spam", pipeline)
+    assert listed(repository, variables) == {"other", *expected}
+
+
 @pytest.mark.parametrize(
     ("inputs", "described"),
     [
@@ -122,7 +147,7 @@ def test_the_printed_matrix_gives_the_building_job_its_shards(tmp_path: Path) ->
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     reference = "\nbuild-wheels:\n  parallel: !reference [.manywheels-matrix, parallel]\n"
-    config = resolve(tmp_path, {"local": "ci-templates/build-wheels.yml"}, f"\n{planned.stdout}{reference}")
+    config = resolve(tmp_path, {"local": "ci-templates/build-wheels.yml"}, more=f"\n{planned.stdout}{reference}")
     assert validated(config, tmp_path) == ""
     shards = [job["MANYWHEELS_INPUT_SHARD"] for job in config["build-wheels"]["parallel"]["matrix"]]
     assert shards == [["1/2"], ["2/2"]]  # as the runner writes single values

@@ -135,6 +135,15 @@ def test_only_the_publishing_job_can_have_identity_tokens() -> None:
     assert [name for name, job in jobs("wheels").items() if "id_tokens" in job] == ["$[[ inputs.job-prefix ]]publish"]
 
 
+def test_every_job_has_its_own_stage_whatever_another_include_made_of_the_hidden_one() -> None:
+    stages = {name: job["stage"] for name, job in jobs("wheels").items()}
+    assert list(stages.values()) == ["$[[ inputs.stage ]]", "$[[ inputs.publish-stage ]]"]
+
+
+def test_merge_requests_do_not_build_what_their_branches_build() -> None:
+    assert template("wheels")[0]["rules"]["default"] == [{"if": "$CI_COMMIT_BRANCH || $CI_COMMIT_TAG"}]
+
+
 def test_what_a_cache_holds_is_kept_apart_by_protection_and_tag() -> None:
     (build,) = jobs("build-wheels").values()
     key = build["cache"]["key"]
