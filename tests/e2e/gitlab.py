@@ -110,7 +110,7 @@ def listed(repository: Path, variables: Mapping[str, str]) -> set[str]:
     """Return the jobs of the pipeline that these variables make, without the numbers of `parallel`."""
     shown = _start(repository, "--list-json", *_variables(variables))
     assert shown.status == 0, shown.output
-    return {job["name"].partition(":")[0] for job in json.loads(shown.output)}
+    return {job["name"].partition(":")[0] for job in json.loads(shown.output) if job["when"] != "never"}
 
 
 def preview(repository: Path, *arguments: str) -> Pipeline:

@@ -92,7 +92,16 @@ def test_githubs_matrix_is_one_line_with_a_job_for_each_shard() -> None:
 def test_gitlabs_matrix_gives_each_job_the_variable_that_the_templates_read() -> None:
     jobs = yaml.safe_load(matrix.gitlab(PLAN, 1))[".manywheels-matrix"]["parallel"]["matrix"]
     assert [job["MANYWHEELS_INPUT_SHARD"] for job in jobs] == [f"{index}/6" for index in range(1, 7)]
-    assert [job["TARGETS"] for job in jobs] == [f"{tag}-manylinux_x86_64" for tag in TAGS]
+    assert [job["TARGETS"] for job in jobs] == list(TAGS)
+
+
+def test_gitlab_takes_the_names_of_the_matrixs_jobs_however_many_targets_they_have() -> None:
+    plan = Plan(targets=PLAN.targets * 20, excluded=())
+    for per_job in range(1, 121):
+        jobs = yaml.safe_load(matrix.gitlab(plan, per_job))[".manywheels-matrix"]["parallel"]["matrix"]
+        names = [f"arm-build-wheels: [{', '.join(job.values())}]" for job in jobs]
+        assert max(map(len, names)) <= 128
+    assert names == ["arm-build-wheels: [1/1, cp39 … cp314]"]
 
 
 def test_one_job_is_enough_for_few_targets() -> None:
