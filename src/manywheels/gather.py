@@ -23,12 +23,13 @@ from manywheels.output import OutputFolder
 from manywheels.project import digest_file
 from manywheels.publish.ledger import FILE_NAME as LEDGER
 from manywheels.report.html import FILE_NAME as REPORT
+from manywheels.report.junit import FILE_NAME as JUNIT
 from manywheels.report.text import harmless
 from manywheels.targets import Shard
 
 _WITHOUT_WHEEL: Final = frozenset({State.FAILED, State.CANCELLED})
 _SDIST: Final = ".tar.gz"
-_LEFT: Final = frozenset({"logs", REPORT, LEDGER})  # of one set only: need no telling
+_LEFT: Final = frozenset({"logs", REPORT, JUNIT, LEDGER})  # of one set only: need no telling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +56,17 @@ class _Set:
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """A set that was put together, and what else lay in the sources and was left there."""
+    """A set that was put together, the sdists with it, and what else lay in the sources and was left there."""
 
     manifest: Manifest
+    sdists: tuple[str, ...]
     left: tuple[str, ...]
 
     def told(self, folder: Path) -> str:
         """Return what was gathered, and what was left behind, in lines."""
         manifest = self.manifest
         wheels = len(manifest.wheels)
-        count = f"{wheels} wheel{'s' * (wheels != 1)}"
+        count = ", ".join((f"{wheels} wheel{'s' * (wheels != 1)}", *self.sdists))
         lines = [
             f"{manifest.project} {manifest.version}: {count} in {folder}",
             f"  manifest sha256 {manifest.digest}",
@@ -94,7 +96,10 @@ def gather(sources: Sequence[Source], output: OutputFolder, *, digests: Collecti
             if file.parent.resolve() != output.path:
                 output.deliver(file)
     output.give(merged.write(output.path))
-    return Gathered(manifest=merged, left=tuple(f"{name} of {found}" for found in sets for name in _others(found)))
+    sdists = dict.fromkeys(sdist.name for found in sets for sdist in found.sdists)
+    known = {output.path, *(found.source.folder.resolve() for found in sets)}
+    left = tuple(f"{name} of {found}" for found in sets for name in _others(found, known))
+    return Gathered(manifest=merged, sdists=tuple(sdists), left=left)
 
 
 def require_digest(folder: Path, digests: Collection[str]) -> None:
@@ -110,6 +115,11 @@ def require_digest(folder: Path, digests: Collection[str]) -> None:
 def has_distributions(path: Path) -> bool:
     """Whether there is something to verify or publish: the file itself, or wheels or sdists in the folder."""
     return path.is_file() or any(path.glob("*.whl")) or any(path.glob("*.tar.gz"))
+
+
+def is_of_a_set(name: str) -> bool:
+    """Whether a file of this name belongs to a set: a manifest, a wheel or an sdist."""
+    return name == FILE_NAME or name.endswith((".whl", _SDIST))
 
 
 def merge(manifests: Sequence[Manifest]) -> Manifest:
@@ -154,12 +164,15 @@ def _open(source: Source) -> _Set:
     )
 
 
-def _others(found: _Set) -> list[str]:
+def _others(found: _Set, known: Collection[Path]) -> list[str]:
+    """Return the names of what is neither taken nor on the way to a folder that is `known`."""
     taken = {FILE_NAME, *(file.name for file in (*found.wheels, *found.sdists))}
     return sorted(
         path.name
         for path in found.source.folder.iterdir()
-        if path.name not in taken and path.name not in _LEFT and not path.name.startswith(".")
+        if path.name not in taken | _LEFT
+        and not path.name.startswith(".")
+        and not any(place.is_relative_to(path.resolve()) for place in known)
     )
 
 

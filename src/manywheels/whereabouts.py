@@ -39,8 +39,9 @@ def needs_container(engine: str, options: Options) -> bool:
 def _is_in_image_of_another_policy(options: Options) -> bool:
     """Whether this is an image of another policy, and an engine is there to start the right one."""
     here = os.environ.get("AUDITWHEEL_POLICY", "")
-    return in_manylinux_image() and here != options.platform.name and _has_engine()
+    return in_manylinux_image() and here != options.platform.name and has_engine()
 
 
-def _has_engine() -> bool:
+def has_engine() -> bool:
+    """Whether a container engine seems to be within reach; nobody asks it."""
     return _SOCKET.exists() or "DOCKER_HOST" in os.environ

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.ci.gitlab import gather_jobs, main, read_request, to_registry
+from manywheels.ci import gitlab
+from manywheels.ci.gitlab import gather_jobs, main, publishing_layers, read_request, to_registry
+from manywheels.commands import Request
 from manywheels.errors import InputError, SetMismatch, WheelFileError
-from manywheels.inputs import declared_inputs
+from manywheels.inputs import Given, declared_inputs
 from manywheels.manifest import Manifest
 from manywheels.project import digest_file
 from manywheels.report.console import PlainReporter, gitlab_section
@@ -73,6 +75,31 @@ def test_an_error_is_told_in_one_line_with_its_remedy(capsys: pytest.CaptureFixt
     assert "`build`, `verify`, `publish`, `plan`" in said
 
 
+# --- the job's image --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("engine", "expected"), [(False, "host"), (True, "auto")])
+def test_without_an_engine_the_jobs_own_image_is_the_one_to_build_in(
+    monkeypatch: pytest.MonkeyPatch, expected: str, *, engine: bool
+) -> None:
+    monkeypatch.setattr(gitlab, "has_engine", lambda: engine)
+    assert read_request(DEFAULTS).engine == expected
+
+
+def test_an_image_of_another_policy_is_told_with_the_inputs_that_choose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = "[project]\nname = 'demo'\nversion = '1.0'\n[tool.manywheels]\nplatform = 'musllinux_1_2'\n"
+    (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
+    monkeypatch.setattr(gitlab, "has_engine", lambda: False)
+    variables = {"PACKAGE_DIR": str(tmp_path), "OUTPUT_DIR": str(tmp_path / "dist")}
+    assert main(DEFAULTS | {f"MANYWHEELS_INPUT_{name}": value for name, value in variables.items()}) == 2
+    said = capsys.readouterr().err
+    assert "error MW006: musllinux_1_2 needs musl" in said
+    assert "Set the component's input `platform`, or `image`" in said
+    assert "--engine" not in said
+
+
 # --- the package registry of the project ------------------------------------------------------------------------------
 
 
@@ -87,7 +114,22 @@ def test_the_projects_own_registry_takes_the_jobs_token() -> None:
 
 def test_other_indexes_are_left_as_they_are() -> None:
     assert to_registry({"repository-url": given("testpypi")}, REGISTRY) == {}
-    assert to_registry({}, REGISTRY) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "environment"),
+    [
+        ({"repository-url": given("gitlab")}, {}, {}),
+        ({}, {"repository-url": "gitlab"}, {}),
+        ({}, {}, {"MANYWHEELS_REPOSITORY_URL": "gitlab"}),
+    ],
+)
+def test_the_projects_own_registry_can_be_named_wherever_an_index_can(
+    asked: dict[str, Given], settings: dict[str, str], environment: dict[str, str]
+) -> None:
+    layers = publishing_layers(Request(command="publish", given=asked), settings, REGISTRY | environment)
+    assert layers["repository-url"].value == "https://gitlab.example/api/v4/projects/7/packages/pypi"
+    assert layers["password"].value == "glcbt-secret"
 
 
 @pytest.mark.parametrize("missing", list(REGISTRY))
@@ -135,6 +177,26 @@ def test_all_parts_become_one_set(dist: Path) -> None:
     assert [path.name.split("-")[2] for path in sorted(gathered.glob("*.whl"))] == ["cp311", "cp312"]
     sealed = json.loads((gathered / "manywheels.json").read_text("utf-8"))
     assert [target["identifier"].split("-")[0] for target in sealed["targets"]] == ["cp311", "cp312"]
+
+
+def test_an_sdist_beside_the_parts_goes_with_them_and_nothing_else_is_passed_over_in_silence(
+    dist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dist / "demo-1.0.tar.gz").write_bytes(b"an sdist")
+    (dist / "shard-1-of-2" / "notes.txt").touch()
+    (dist / "shard-1-of-2" / "manywheels-junit.xml").touch()
+    for _ in range(2):
+        assert (gather_jobs(dist) / "demo-1.0.tar.gz").read_bytes() == b"an sdist"
+        told = capsys.readouterr().out.splitlines()
+        assert told[0] == f"demo 1.0: 2 wheels, demo-1.0.tar.gz in {dist}/gathered"
+        assert told[2:] == [f"  left behind: notes.txt of `{dist}/shard-1-of-2`"]
+
+
+def test_a_wheel_that_no_job_sealed_is_refused(dist: Path) -> None:
+    (dist / "more").mkdir()
+    wheel = write_wheel(dist / "more", tags="py3-none-any")
+    with pytest.raises(SetMismatch, match=rf"`{wheel.name}` has no manifest beside it"):
+        gather_jobs(dist)
 
 
 def test_gathering_again_gives_the_same(dist: Path) -> None:

@@ -12,20 +12,21 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from manywheels import cli, commands, inputs
 from manywheels.ci.variables import read_inputs
 from manywheels.commands import Request
-from manywheels.errors import InputError, WheelFileError
+from manywheels.errors import InputError, ToolchainError, WheelFileError
 from manywheels.inputs import Given
 from manywheels.manifest import FILE_NAME
 from manywheels.project import settings_of
 from manywheels.report.html import FILE_NAME as REPORT
+from manywheels.report.junit import FILE_NAME as JUNIT
 from manywheels.sandbox import Cancellation
 from manywheels.sharding import parse_shard
+from manywheels.whereabouts import has_engine
 
-_JUNIT: Final = "manywheels-junit.xml"
 _GATHERED: Final = "gathered"
 _REGISTRY: Final = "gitlab"
 
@@ -51,7 +52,8 @@ def read_request(environment: Mapping[str, str]) -> Request:
     if request.command != "build":
         return request
     given["report"] = replace(folder, value=str(Path(folder.value, REPORT)))
-    return replace(request, junit=Path(folder.value, _JUNIT))
+    # GitLab chooses the job's image before anybody reads pyproject.toml. Without an engine it is the one to build in.
+    return replace(request, junit=Path(folder.value, JUNIT), engine="auto" if has_engine() else "host")
 
 
 def _output_dir(given: Mapping[str, Given], environment: Mapping[str, str]) -> Given:
@@ -65,48 +67,62 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
     request = read_request(environment)
     if request.command == "publish":
         return _publish(request, environment, cancellation)
-    return commands.execute(request, cancellation)
+    try:
+        return commands.execute(request, cancellation)
+    except ToolchainError as error:
+        if request.engine == "host":
+            error.remedy = (
+                "Set the component's input `platform`, or `image`: pyproject.toml cannot choose the image of a job."
+            )
+        raise
 
 
 def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     from manywheels.publish.command import run
 
-    given = {**request.given, **to_registry(request.given, environment)}
-    gathered = gather_jobs(Path(given["output-dir"].value))
-    given["packages-dir"] = Given(value=str(gathered), origin="the gathered jobs")
     settings = settings_of(request.paths[0])
-    rules = commands.verification_rules(settings)
-    return run(inputs.layered(given, settings), cancellation, environment, rules=rules)
+    layers = publishing_layers(request, settings, environment)
+    gathered = gather_jobs(Path(layers["output-dir"].value))
+    layers["packages-dir"] = Given(value=str(gathered), origin="the gathered jobs")
+    return run(layers, cancellation, environment, rules=commands.verification_rules(settings))
+
+
+def publishing_layers(
+    request: Request, settings: Mapping[str, Any], environment: Mapping[str, str]
+) -> dict[str, Given]:
+    """Return a value for every input of the publishing job. Raises InputError."""
+    layers = inputs.layered(request.given, settings, environment)
+    return layers | to_registry(layers, environment)
 
 
 def gather_jobs(folder: Path) -> Path:
-    """Put together what the building jobs left anywhere in a folder, and return where.
+    """Put together what the jobs before left anywhere in a folder, sdists too, and return where.
 
     Raises SetMismatch and WheelFileError.
     """
-    from manywheels.gather import Source, gather
+    from manywheels.gather import Source, gather, is_of_a_set
     from manywheels.output import open_output
 
     target = folder / _GATHERED
-    found = sorted(path.parent for path in folder.rglob(FILE_NAME) if path.parent != target)
-    if not found:
+    files = {Path(place): list(filter(is_of_a_set, names)) for place, _, names in os.walk(folder)}
+    found = sorted(place for place, names in files.items() if names and place != target)
+    if not any(FILE_NAME in files[place] for place in found):
         raise WheelFileError(
             f"There are no wheels of a building job in `{folder}`: no {FILE_NAME} is there.",
             remedy="Name the building jobs in `needs`, and give both the same `output-dir`.",
         )
     gathered = gather([Source(folder=path, name=str(path)) for path in found], open_output(target))
-    wheels = gathered.manifest.wheels
-    print(f"gathered {len(wheels)} wheels from {len(found)} folders into {target}", flush=True)
+    print(gathered.told(target), flush=True)
     return target
 
 
-def to_registry(given: Mapping[str, Given], environment: Mapping[str, str]) -> dict[str, Given]:
+def to_registry(layers: Mapping[str, Given], environment: Mapping[str, str]) -> dict[str, Given]:
     """Return what `repository-url: gitlab` stands for: the project's own package registry, by the job's token.
 
     Raises InputError where this is no job of GitLab's.
     """
-    wanted = given.get("repository-url")
-    if wanted is None or wanted.value.strip() != _REGISTRY:
+    wanted = layers["repository-url"]
+    if wanted.value.strip() != _REGISTRY:
         return {}
     address, project = environment.get("CI_API_V4_URL"), environment.get("CI_PROJECT_ID")
     token = environment.get("CI_JOB_TOKEN")

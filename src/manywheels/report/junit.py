@@ -16,6 +16,7 @@ from manywheels.manifest import Failure, Manifest, State, TargetRecord, Trial
 from manywheels.report import text
 from manywheels.report.files import whole_file
 
+FILE_NAME: Final = "manywheels-junit.xml"  # in the output folder, where nobody names another
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 
 
