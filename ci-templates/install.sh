@@ -3,6 +3,23 @@
 # Nothing is built, and all that it needs is known by its hash: from its own lock, and from no cache that others can write.
 set -eu
 umask 022
+# Python is there, curl may not be. Proxies and SSL_CERT_FILE are known to it; CURL_CA_BUNDLE is what curl would read.
+fetch() {
+  "$python" -I -c '
+import http.client, os, ssl, sys, time, urllib.request
+address, path = sys.argv[1:]
+for pause in 1, 2, 4, 0:
+    try:
+        trusted = ssl.create_default_context(cafile=os.environ.get("CURL_CA_BUNDLE") or None)
+        with urllib.request.urlopen(address, timeout=60, context=trusted) as answer, open(path, "wb") as file:
+            file.write(answer.read())
+        break
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if not pause or getattr(error, "code", 503) not in (408, 429, 500, 502, 503, 504):
+            sys.exit(f"manywheels cannot be fetched from {address}: {error}. See the inputs `revision` and `source`.")
+        time.sleep(pause)
+' "$@"
+}
 manywheels=/opt/manywheels/venv/bin/python
 if [ -n "$MANYWHEELS_FROM" ] || [ ! -x "$manywheels" ]; then
   home=/opt/manywheels-job
@@ -21,7 +38,7 @@ if [ -n "$MANYWHEELS_FROM" ] || [ ! -x "$manywheels" ]; then
   if [ -z "$MANYWHEELS_FROM" ]; then
     archive=${MANYWHEELS_SOURCE%%REVISION*}$MANYWHEELS_REVISION${MANYWHEELS_SOURCE#*REVISION}
     echo "manywheels $MANYWHEELS_REVISION from $archive"
-    curl --fail --silent --show-error --location --retry 3 --output "$home/source.tar.gz" "$archive"
+    fetch "$archive" "$home/source.tar.gz"
     mkdir "$home/archive"
     tar -xzf "$home/source.tar.gz" -C "$home/archive" --strip-components 1 --no-same-owner
     MANYWHEELS_FROM=$home/archive
