@@ -82,7 +82,9 @@ class Trial:
 class TargetRecord:
     """One target of the plan. `log` is relative to the output folder.
 
-    For each stage, `began` is when it began, in seconds since the run did, and `seconds` how long it took.
+    For each stage, `began` is when it began, in seconds since the run did, and `seconds` how long it took. `checks` are
+    those that were made of the wheel, by their codes, with the errors that each found: none where it holds. One whose
+    findings the project ignores is left out.
     """
 
     identifier: str
@@ -92,6 +94,7 @@ class TargetRecord:
     built_for: str | None = None
     began: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    checks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tests: Trial | None = None
     log: str | None = None
     failure: Failure | None = None
@@ -236,11 +239,18 @@ def _parse_target(found: Mapping[str, Any]) -> TargetRecord:
         built_for=_text_or_none(found, "built_for"),
         began=_numbers(found.get("began", {})),
         seconds=_numbers(found.get("seconds", {})),
+        checks=_parse_checks(found.get("checks", {})),
         tests=_parse_tests(*_objects([found["tests"]])) if found.get("tests") is not None else None,
         log=_text_or_none(found, "log"),
         failure=_parse_failure(*_objects([failure])) if failure is not None else None,
         warnings=_texts(found.get("warnings", [])),
     )
+
+
+def _parse_checks(found: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(found, dict):
+        raise TypeError(f"`{found}` is no table of checks")
+    return {str(code): _texts(errors) for code, errors in found.items()}
 
 
 def _parse_wheel(found: Mapping[str, Any]) -> WheelRecord:

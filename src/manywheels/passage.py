@@ -53,6 +53,7 @@ class Passage:
     began: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    checks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.planned.interpreter is not None  # noqa: S101 - others are not led here
@@ -344,6 +345,12 @@ class Passage:
         findings = self.line.run.rules.judge(report.findings)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         self.warnings += [str(finding) for finding in findings if finding.severity is Severity.WARNING]
+        ignored = {finding.code for finding in report.findings} - {finding.code for finding in findings}
+        self.checks = {
+            check.code: tuple(str(error) for error in errors if error.code == check.code)
+            for check in verify.CHECKS
+            if check.code not in ignored
+        }
         if errors:
             raise VerificationFailed(
                 "; ".join(map(str, errors)), remedy=" ".join(dict.fromkeys(error.problem.remedy for error in errors))
@@ -359,6 +366,7 @@ class Passage:
             wheel=wheel,
             began=dict(self.began),
             seconds=dict(self.seconds),
+            checks=self.checks,
             log=str(self.log.relative_to(self.line.run.output.path)),
             tests=self.line.tried[self.target].trial if self.target in self.line.tried else None,
             failure=failure,

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
 
 from manywheels.toolchain import Machine
+from manywheels.verify import CHECKS
 
 if TYPE_CHECKING:
     from real.conftest import Finished, Processes, Program
@@ -158,6 +160,9 @@ def test_wheel_that_contradicts_itself(program: Program) -> None:
     assert_failed(finished, "MW106", stage="verify")
     assert "MW202" in finished.failure()["problem"]
     assert "cp38-cp38" in finished.failure()["problem"]
+    checks = finished.targets["cp312"]["checks"]
+    assert list(checks) == [check.code for check in CHECKS]
+    assert "; ".join(chain(*checks.values())) == finished.failure()["problem"]
 
 
 @network

@@ -80,6 +80,31 @@ def test_warnings_are_cases_that_pass_and_tell(tmp_path: Path) -> None:
     assert found["the set of wheels"]["MW240"].system_out == "MW240 differ"
 
 
+def test_each_check_of_a_wheel_is_a_case(tmp_path: Path) -> None:
+    checks: dict[str, tuple[str, ...]] = {"MW201": (), "MW231": (), "MW232": ()}
+    record = replace(
+        built("cp312", warnings=("MW231 a.so odd", "MW231 b.so odd")), seconds={"verify": 0.1}, checks=checks
+    )
+    suite = read(manifest(record), tmp_path)["cp312-manylinux_x86_64"]
+    assert outcomes(suite) == dict.fromkeys(("verify", "MW201", "MW231", "MW232"), "passed")
+    assert suite["MW231"].system_out == "MW231 a.so odd\nMW231 b.so odd"
+
+
+def test_of_the_checks_those_that_found_errors_fail_each_with_its_own(tmp_path: Path) -> None:
+    errors = ("MW203 a.so is wrong", "MW203 b.so is wrong")
+    record = failed("cp312", problem="; ".join(errors), excerpt=())
+    assert record.failure
+    record = replace(
+        record, failure=replace(record.failure, code="MW104", stage="verify"), seconds={"build": 1.0, "verify": 0.1},
+        checks={"MW201": (), "MW203": errors},
+    )  # fmt: skip
+    suite = read(manifest(record), tmp_path)["cp312-manylinux_x86_64"]
+    assert outcomes(suite) == {"build": "passed", "MW201": "passed", "MW203": "Failure"}
+    (failure,) = suite["MW203"].result
+    assert (failure.type, failure.message) == ("MW203", "MW203 a.so is wrong; MW203 b.so is wrong")
+    assert failure.text.startswith("MW203 a.so is wrong\nMW203 b.so is wrong\nMend it.\nLog: ")
+
+
 @pytest.mark.parametrize(
     ("trial", "expected"),
     [

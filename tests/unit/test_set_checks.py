@@ -290,7 +290,8 @@ def written(folder: Path, **changes: object) -> Path:
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     reused = replace(built("cp311"), state=State.REUSED, built_for="cp310", warnings=("slow",))
-    original = manifest(built("cp312"), failed("cp313"), reused)
+    proved = replace(built("cp312"), checks={"MW201": (), "MW203": ("MW203 a.so is wrong",)})
+    original = manifest(proved, failed("cp313"), reused)
     original.write(tmp_path)
     assert read_manifest(tmp_path) == original
     assert read_manifest(tmp_path).wheels == original.wheels

@@ -1,13 +1,15 @@
 """JUnit XML, which GitLab shows in merge requests: a suite for each target, a case for each thing proved of it.
 
-The cases of a target are its stages, its warnings (passed, with the warning as output), and the project's tests that
-failed, by name. The format is the one of the Ant task, as GitLab reads it (`artifacts:reports:junit`).
+The cases of a target are its stages, the checks of its wheel by their codes (one that only warns has passed, with the
+warning as output), and the project's tests that failed, by name. The format is the one of the Ant task, as GitLab
+reads it (`artifacts:reports:junit`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -26,7 +28,8 @@ def write_junit(manifest: Manifest, path: Path) -> None:
     for record in manifest.targets:
         _add_suite(root, _xml(record.identifier), _cases(record))
     if manifest.warnings:
-        _add_suite(root, "the set of wheels", [_warned("the set of wheels", told) for told in manifest.warnings])
+        warned = [_passed("the set of wheels", told.partition(" ")[0], told) for told in manifest.warnings]
+        _add_suite(root, "the set of wheels", warned)
     with whole_file(path, "junit") as partial:
         ET.ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
 
@@ -53,12 +56,25 @@ def _cases(record: TargetRecord) -> Iterator[ET.Element]:
             yield case
         case State.REUSED:
             yield _case(record.identifier, text.outcome(record))
-        case State.FAILED if record.failure:
+        case State.FAILED if record.failure and not (failed_in == "verify" and any(record.checks.values())):
             yield _failed(record, record.failure)
-    for warning in record.warnings:
-        yield _warned(record.identifier, warning)
+    yield from _checks(record)
     if record.tests:
         yield from _tests(record.identifier, record.tests)
+
+
+def _checks(record: TargetRecord) -> Iterator[ET.Element]:
+    """Return a case for each check that was made, and for what else there are warnings of."""
+    warnings: dict[str, list[str]] = {}
+    for warning in record.warnings:
+        warnings.setdefault(warning.partition(" ")[0], []).append(warning)
+    for code in dict.fromkeys((*record.checks, *warnings)):
+        if (errors := record.checks.get(code)) and record.failure:
+            yield _failed(
+                record, replace(record.failure, code=code, stage=code, problem="; ".join(errors), excerpt=errors)
+            )
+        else:
+            yield _passed(record.identifier, code, "\n".join(warnings.get(code, ())))
 
 
 def _failed(record: TargetRecord, failure: Failure) -> ET.Element:
@@ -87,9 +103,10 @@ def _tests(identifier: str, trial: Trial) -> Iterator[ET.Element]:
         yield case
 
 
-def _warned(identifier: str, warning: str) -> ET.Element:
-    case = _case(identifier, warning.partition(" ")[0])
-    ET.SubElement(case, "system-out").text = _xml(warning)
+def _passed(identifier: str, name: str, told: str) -> ET.Element:
+    case = _case(identifier, name)
+    if told:
+        ET.SubElement(case, "system-out").text = _xml(told)
     return case
 
 
