@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import junitparser
 import pytest
+from uv import find_uv_bin
 
 from conftest import ROOT
-from e2e.gitlab import Archives, git, make_project, run, serve_archives
+from e2e.gitlab import Archives, git, listed, make_project, run, serve_archives
 from index import GitLabPublisher, LocalIndex
+from manywheels import __version__
+from manywheels.verify import CHECKS
+from runner import copied_program
 
 pytestmark = [pytest.mark.docker, pytest.mark.gitlab, pytest.mark.network]
 
@@ -77,6 +82,8 @@ def test_the_reports_are_there_and_read_by_a_junit_parser(tmp_path: Path, archiv
     (failure,) = failed[0].result
     assert "error" in failure.text
     assert "_core.c" in failure.text
+    passed = [case.name for suite in report if suite.name.startswith("cp312") for case in suite]
+    assert {"build", "verify", *(check.code for check in CHECKS)} <= set(passed)
 
 
 def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_index(
@@ -98,6 +105,90 @@ def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_in
         wheels = [target["wheel"] for target in json.loads((gathered / "manywheels.json").read_text())["targets"]]
         assert stored == {wheel["name"]: wheel["sha256"] for wheel in wheels}
         assert all(token not in ran.output for token in tokens.values())
+
+
+def test_a_protected_tag_publishes_as_the_example_says(tmp_path: Path, archives: Archives) -> None:
+    with LocalIndex() as index:
+        index.trust(GitLabPublisher(project="spam", project_path="manywheels/manywheels", environment="release"))
+        inputs = "    inputs:\n"
+        pipeline = example("publish-on-tag").replace(inputs, f"{inputs}      repository-url: {index.upload_url}\n")
+        repository = make_project(tmp_path / "spam", SPAM, pipeline)
+        job = index.gitlab_environment(project_path="manywheels/manywheels", ref="v1.0.0", environment="release")
+        tokens = {name: value for name, value in job.items() if name.endswith("_ID_TOKEN")}
+        tag = {"CI_COMMIT_TAG": "v1.0.0", "CI_COMMIT_REF_PROTECTED": "true"}
+        assert "publish" not in listed(repository, tag | {"CI_COMMIT_REF_PROTECTED": "false"})
+        ran = run(repository, "--input", f"source={archives.address}", variables=tag | tokens)
+        assert ran.status == 0, ran.output
+        assert built(repository / "dist/gathered") == ["cp311", "cp312", "cp313"]
+        assert sorted(index.files()) == sorted(path.name for path in (repository / "dist/gathered").glob("*.whl"))
+
+
+# --- where manywheels comes from --------------------------------------------------------------------------------------
+
+
+def build_one(repository: Path, archives: Archives, *inputs: str, variables: Mapping[str, str] | None = None) -> str:
+    """Build one wheel without the templates' own archive; return the version of manywheels that did it."""
+    before = len(archives.asked)
+    chosen = ("build=cp312", f"source={archives.address}", *inputs)
+    ran = run(repository, *(part for value in chosen for part in ("--input", value)), variables=variables)
+    assert ran.status == 0, ran.output
+    assert built(repository / "dist") == ["cp312"]
+    assert len(archives.asked) == before
+    return str(json.loads((repository / "dist/manywheels.json").read_text("utf-8"))["manywheels"])
+
+
+@pytest.mark.parametrize("kind", ["requirement", "wheel", "folder"])
+def test_the_input_manywheels_names_another_one(kind: str, tmp_path: Path, archives: Archives) -> None:
+    version = f"{__version__}+own"
+    own = copied_program(tmp_path / "own", besides=("pyproject.toml", "README.md", "LICENSE"))
+    (own / "src/manywheels/__init__.py").write_text(f'__version__ = "{version}"\n', encoding="utf-8")
+    repository = make_project(tmp_path / "spam", SPAM, example("smallest"))
+    if kind == "folder":
+        shutil.copytree(own, repository / "own")
+        named = "own"
+    else:
+        subprocess.run([find_uv_bin(), "build", "--quiet", "--wheel", "--out-dir", repository / "own", own], check=True)
+        (wheel,) = (repository / "own").glob("*.whl")
+        named = f"own/{wheel.name}" if kind == "wheel" else f"manywheels=={version}"
+    git(repository, "add", "--all", "--force")
+    git(repository, "commit", "--quiet", "--message", "a manywheels of its own")
+    assert build_one(repository, archives, f"manywheels={named}", variables={"UV_FIND_LINKS": "own"}) == version
+
+
+def test_nothing_is_installed_in_an_image_that_has_manywheels(tmp_path: Path, archives: Archives, image: str) -> None:
+    repository = make_project(tmp_path / "spam", SPAM, example("smallest"))
+    assert build_one(repository, archives, f"image={image}") == __version__
+
+
+# --- what the runner mounts -------------------------------------------------------------------------------------------
+
+KUBERNETES = {"GITLAB_CI": "true", "CI_PROJECT_ID": "7", "CI_JOB_ID": "42", "CI_PROJECT_DIR": "/builds/spam"}
+JOB = """
+echo "export CI_JOB_TOKEN=glcbt-1" >/scripts-7-42/step_script
+touch "/var/own logs/logs-7-42/output.log"
+chmod 777 /scripts-7-42/step_script "/var/own logs/logs-7-42/output.log"
+/opt/manywheels/venv/bin/python -I -m manywheels.ci.gitlab
+cat /scripts-7-42/step_script "/var/own logs/logs-7-42/output.log"
+"""
+ATTEMPTS = "cat /scripts-7-42/step_script; echo false >>'/var/own logs/logs-7-42/output.log'; echo tried as $(id -u)"
+
+
+def test_project_code_reaches_neither_the_scripts_nor_the_log_of_the_kubernetes_executor(
+    tmp_path: Path, image: str
+) -> None:
+    spam = shutil.copytree(SPAM, tmp_path / "spam")
+    inputs = {"BUILD": "cp312", "BEFORE_BUILD": ATTEMPTS, "VERBOSE": "true"}
+    variables = KUBERNETES | {f"MANYWHEELS_INPUT_{name}": value for name, value in inputs.items()}
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--network", "host", "--volume", f"{spam}:/builds/spam", "--workdir", "/builds/spam",
+         "--tmpfs", "/scripts-7-42:mode=777", "--tmpfs", "/var/own logs/logs-7-42:mode=777", "--entrypoint", "sh",
+         *(part for name, value in variables.items() for part in ("--env", f"{name}={value}")), image, "-ec", JOB],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tried as 62000" in done.stdout
+    assert done.stdout.count("glcbt-1") == 1  # what the job itself shows at its end
+    assert "false" not in done.stdout.splitlines()
 
 
 def test_publishing_is_refused_with_the_name_of_the_part_that_is_missing_and_the_target_that_failed(
