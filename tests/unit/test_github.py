@@ -236,7 +236,7 @@ def test_beside_a_grant_the_project_has_no_commands_of_roots(
     write_project(action.folder, settings='before-all = "make it"')
     assert action.run() == 2
     assert "error MW009: [tool.manywheels] before-all: " in capsys.readouterr().err
-    assert not action.built
+    assert action.planned == ()
     assert action.run(before_all="make it") == 0
 
 
