@@ -135,6 +135,7 @@ def _build_anywhere(request: Request, cancellation: Cancellation) -> Built:
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
     isolation.require_trusted(options, os.environ)
+    _require_whole_plan(request, project)
     if needs_container(request.engine, options):
         return _build_in_container(request, project, options, cancellation)
     return _build_here(request, project, options, cancellation)
@@ -256,6 +257,16 @@ def _written(path: Path) -> tuple[int, int] | None:
 
 def _shard(request: Request, project: Project) -> Shard | None:
     return parse_shard(inputs.layered(request.given, project.settings)["shard"], "shard")
+
+
+def _require_whole_plan(request: Request, project: Project) -> None:
+    """Raise InputError where a shard is to be published: said before anything is built; publishing refuses it, too."""
+    wanted, shard = request.given.get("publish"), _shard(request, project)
+    if shard and wanted and wanted.value == "pypi":
+        raise InputError(
+            f"{wanted.origin}: this job builds only the shard {shard} of the plan, and a part of a release is none.",
+            remedy="Build with `publish: auto`, and publish from a job after all shards, with `artifact-pattern`.",
+        )
 
 
 def _for_container(request: Request, project: Project) -> Request:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,14 @@ from e2e.publishing import (
     write_set,
 )
 from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex, redirect, too_many
-from manywheels.manifest import FILE_NAME
+from manywheels.manifest import FILE_NAME, read_manifest
 from manywheels.publish.distributions import read_distribution
 from manywheels.publish.index import Index, Presence, addresses
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.says import says_exists
 from manywheels.publish.transport import Form, NoAnswer, Requests, Transport
 from manywheels.sandbox import Cancellation
+from manywheels.targets import Shard
 from unit.fakeindex import FakeIndex, FastClock
 from unit.helpers import PLATFORM, write_wheel
 
@@ -110,6 +112,17 @@ def test_row_12_wheels_that_are_missing_or_added_are_told_together(index: LocalI
     assert "2 problems found before the first byte was sent" in run.err
     assert f"`{WHEEL}` of the manifest is not there" in run.err
     assert f"demo-1.0-cp314-cp314-{PLATFORM}.whl does not stand in the manifest" in run.err
+    assert uploads(index) == []
+
+
+def test_row_12_a_shard_is_not_published_as_if_it_were_the_release(index: LocalIndex, folder: Path) -> None:
+    whole = read_manifest(folder)
+    planned = (*(target.identifier for target in whole.targets), "cp314-manylinux_x86_64")
+    replace(whole, planned=planned, shard=Shard(index=1, count=2)).write(folder)
+    run = from_github(index, folder)
+    assert run.status == 4
+    assert "the manifest is only of shard 1/2 of the plan; it lacks `cp314-manylinux_x86_64`" in run.err
+    assert "`artifact-pattern` on GitHub" in run.err
     assert uploads(index) == []
 
 

@@ -15,9 +15,10 @@ from packaging.tags import parse_tag
 
 from manywheels.errors import WheelFileError
 from manywheels.manifest import FILE_NAME, Manifest, State, describe_wheel, read_manifest
+from manywheels.targets import Shard
 from manywheels.verify import Severity
 from manywheels.verify.model import Problem, open_wheel
-from manywheels.verify.sets import CHECKS, WheelFacts, facts_of
+from manywheels.verify.sets import CHECKS, WheelFacts, facts_of, left_to_build
 from unit.elfmaker import SharedObject
 from unit.helpers import PLATFORM, built, failed, manifest, write_wheel
 
@@ -175,6 +176,28 @@ def test_mw260_targets_without_a_wheel(state: State, told: str | None) -> None:
     found = run(*wheels, against=record)
     assert codes(found) == (["MW260"] if told else [])
     assert all(told in problem.message and "cp313" in problem.message for _, _, problem in found if told)
+
+
+def test_mw260_a_target_of_the_plan_that_the_manifest_does_not_know() -> None:
+    wheels, record = sealed("cp311", "cp312")
+    planned = tuple(target.identifier for target in record.targets)
+    assert run(*wheels, against=replace(record, planned=planned)) == []
+    place, problem = the_one(run(wheels[0], against=replace(sealed("cp311")[1], planned=planned)), "MW260")
+    assert place is None
+    assert problem.message == f"the target `{planned[1]}` of the plan is not in the manifest"
+
+
+def test_mw260_a_shard_is_whole_in_itself_and_not_the_plan() -> None:
+    """The job that built it may verify it; whoever wants the plan is told what is left to build."""
+    wheels, record = sealed("cp311")
+    shard = replace(record, planned=(record.targets[0].identifier, "cp312-x"), shard=Shard(index=1, count=2))
+    assert run(*wheels, against=shard) == []
+    assert codes(run(against=shard)) == ["MW260"]
+    ((_, problem),) = left_to_build(shard)
+    assert problem.message == "the manifest is only of shard 1/2 of the plan; it lacks `cp312-x`"
+    assert "manywheels gather" in problem.remedy
+    empty = replace(record, planned=(record.targets[0].identifier,), shard=Shard(index=1, count=2))
+    assert [problem.message for _, problem in left_to_build(empty)] == ["the manifest is only of shard 1/2 of the plan"]
 
 
 # --- MW261: one release -----------------------------------------------------------------------------------------------

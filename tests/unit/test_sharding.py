@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from manywheels import commands
 from manywheels.commands import Request, _for_container
 from manywheels.errors import InputError
 from manywheels.report import matrix
+from manywheels.sandbox import Cancellation
 from manywheels.sharding import parse_shard, part, shards_for, take_part
 from manywheels.targets import Plan, Shard
-from unit.helpers import given, planned, project
+from unit.helpers import given, planned, project, write_project
 
 TAGS = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")
 PLAN = Plan(targets=tuple(planned(*TAGS)), excluded=())
@@ -114,3 +117,12 @@ def test_a_container_is_told_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Request(command="build", given={"jobs": given("2")})
     told = _for_container(asked, project()).given
     assert {name: entry.value for name, entry in told.items()} == {"jobs": "2", "shard": "2/3"}
+
+
+def test_a_shard_is_not_published_by_the_job_that_builds_it(tmp_path: Path) -> None:
+    """It is said before anything is built."""
+    write_project(tmp_path)
+    asked = {"shard": given("1/2"), "publish": given("pypi", "--publish")}
+    with pytest.raises(InputError, match=r"--publish: this job builds only the shard 1/2") as caught:
+        commands.build(Request(command="build", paths=(tmp_path,), given=asked), Cancellation())
+    assert "`artifact-pattern`" in caught.value.remedy

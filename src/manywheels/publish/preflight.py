@@ -23,7 +23,7 @@ from manywheels.verify import archive, metadata, record, tags
 from manywheels.verify.contents import some
 from manywheels.verify.model import Problem, Severity
 from manywheels.verify.rules import Ignored, Rules
-from manywheels.verify.sets import disagreements
+from manywheels.verify.sets import disagreements, left_to_build
 
 _INDEX_LOOKS_AT: Final = frozenset(
     check.code for module in (archive, record, metadata, tags) for check in module.CHECKS
@@ -126,7 +126,7 @@ def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | No
     if manifest is None:
         return
     digests = {file.name: file.sha256 for file in files if not file.is_sdist}
-    for name, problem in disagreements(digests, manifest):
+    for name, problem in (*disagreements(digests, manifest), *left_to_build(manifest)):
         yield Problem(member=name, message=problem.message, remedy=problem.remedy)
     releases = {(file.project, file.version) for file in files}
     if len(releases) > 1:

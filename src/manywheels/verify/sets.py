@@ -89,10 +89,15 @@ def manifest_agrees(wheels: Sequence[WheelFacts], manifest: Manifest | None) -> 
     """The wheels are exactly those of the manifest, byte for byte, and no target of it failed."""
     if manifest is not None:
         yield from disagreements({wheel.file: wheel.sha256 for wheel in wheels}, manifest)
+        # A job may look at the shard that it built: what the other jobs build is not amiss there.
+        yield from () if manifest.shard else left_to_build(manifest)
 
 
 def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
-    """Yield what is missing, changed, or too much in a set of wheels, given by name and sha256."""
+    """Yield what is missing, changed, or too much in a set of wheels, given by name and sha256.
+
+    Whether the manifest has all of its plan is another question: see `left_to_build`.
+    """
     sealed = {record.name: record for record in manifest.wheels}
     for name, record in sealed.items():
         if name not in digests:
@@ -117,6 +122,20 @@ def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
                     remedy="Mend the build, or `skip` the target: who has this Python would build from source.",
                 ),
             )
+
+
+def left_to_build(manifest: Manifest) -> Found:
+    """Yield what a manifest lacks of its plan: the other shards, or targets that it says nothing of."""
+    absent = sorted(set(manifest.planned) - {target.identifier for target in manifest.targets})
+    if manifest.shard:
+        others = f"; it lacks {some(absent)}" if absent else ""
+        yield (
+            None,
+            Problem(message=f"the manifest is only of shard {manifest.shard} of the plan{others}", remedy=_GATHER),
+        )
+        return
+    for name in absent:
+        yield None, Problem(message=f"the target `{name}` of the plan is not in the manifest", remedy=_GATHER)
 
 
 def one_release(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
@@ -227,6 +246,10 @@ def _platform_kind(platform: str) -> str:
 
 _ENDED: Final = {State.FAILED: "failed", State.CANCELLED: "was cancelled"}
 _TAKE_THE_WHOLE_SET: Final = "Take the whole output folder of one run, and nothing else."
+_GATHER: Final = (
+    "Publish from a job after all of the building ones, which takes their wheels together: `artifact-pattern` on "
+    "GitHub, the component `publish` on GitLab, elsewhere `manywheels gather`."
+)
 _ONE_FOLDER: Final = "Use an empty output folder for each release; the wheels of one release belong together."
 
 CHECKS: Final = (
