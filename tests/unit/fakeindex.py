@@ -35,7 +35,10 @@ class FastClock:
 
 @dataclass
 class FakeIndex:
-    """What an index has, by name its sha256; `faults` is the share of requests that fail, `lag` that of its page."""
+    """What an index has, by name its sha256; `faults` is the share of requests that fail.
+
+    A new file is not shown on the next requests of its page, up to `lag` of them.
+    """
 
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     faults: float = 0.0
@@ -44,10 +47,12 @@ class FakeIndex:
     uploads: list[str] = field(default_factory=list)
     answers: list[Answer | NoAnswer] = field(default_factory=list)  # given to the next uploads, in this order
     _hidden: dict[str, int] = field(default_factory=dict)
+    _pending: list[tuple[int, str, str]] = field(default_factory=list)  # after so many requests, this file is stored
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
         with self._lock:
+            self._work()
             if self.chance.random() < self.faults:
                 if self.chance.random() < 0.5:
                     raise NoAnswer("the connection was lost", arrived=True)
@@ -76,6 +81,7 @@ class FakeIndex:
             while not sealed.finished:
                 digest.update(sealed.read(4096))
         with self._lock:
+            self._work()
             self.uploads.append(form.path.name)
             if self.answers:
                 scripted = self.answers.pop(0)
@@ -85,9 +91,12 @@ class FakeIndex:
             return self._fault(form, digest.hexdigest()) or self._store(form.path.name, digest.hexdigest())
 
     def _fault(self, form: Form, sha256: str) -> Answer | None:
-        """Go wrong by chance: before the file was stored, or after."""
+        """Go wrong by chance: before the file was stored, after, or while it is being stored behind a gateway."""
         if self.chance.random() >= self.faults:
             return None
+        if self.chance.random() < 0.2:
+            self._pending.append((self.chance.randrange(40), form.path.name, sha256))
+            return Answer(status=self.chance.choice([502, 503, 504]))
         if self.chance.random() < 0.5:
             self._store(form.path.name, sha256)
         elif self.chance.random() < 0.3:
@@ -97,6 +106,17 @@ class FakeIndex:
         if self.chance.random() < 0.5:
             raise NoAnswer("the connection was lost", arrived=True)
         return Answer(status=self.chance.choice([500, 502, 503, 504]))
+
+    def finish(self) -> None:
+        """Store what is on its way behind a gateway that has long answered."""
+        while self._pending:
+            self._work()
+
+    def _work(self) -> None:
+        due = [file for left, *file in self._pending if left == 0]
+        self._pending = [(left - 1, *file) for left, *file in self._pending if left]
+        for name, sha256 in due:
+            self._store(name, sha256)
 
     def _store(self, name: str, sha256: str) -> Answer:
         if name not in self.stored:

@@ -19,7 +19,7 @@ SCHEMA: Final = 1
 
 
 class State(StrEnum):
-    """Where a file stands. UNKNOWN: it was sent, and the index has not said whether it arrived."""
+    """Where a file stands. UNKNOWN: the index may have it, and has not said so; NOT_SENT: it has not."""
 
     UPLOADED = "uploaded"
     IDENTICAL = "identical"

@@ -59,11 +59,10 @@ class _End:
 
 @dataclass(frozen=True, kw_only=True)
 class _Again:
-    """An attempt that settled nothing. `doubtful`: the index may have the file; `lost`: and gave no answer at all."""
+    """An attempt that settled nothing. `doubtful`: the index may have the file, or be about to have it."""
 
     reason: str
     doubtful: bool = False
-    lost: bool = False
     answer: Answer | None = None
 
 
@@ -170,7 +169,7 @@ class Sender:
         except Interrupted:
             return _End(state=State.NOT_SENT, reason="the run was cancelled")
         except NoAnswer as lost:
-            return _Again(reason=str(lost), doubtful=lost.arrived, lost=lost.arrived)
+            return _Again(reason=str(lost), doubtful=lost.arrived)
         return self._judge(file, answer, auth, tried)
 
     def _judge(self, file: Distribution, answer: Answer, auth: Auth, tried: Sequence[_Again]) -> _End | _Again:
@@ -215,12 +214,9 @@ class Sender:
         reason = f"{tried[-1].reason} (after {len(tried)} attempt{'s' * (len(tried) > 1)})"
         if not any(again.doubtful for again in tried):
             return _End(state=State.NOT_SENT, reason=reason)
-        presence = self._settled(file)
-        if end := _known(presence):
-            return end
-        if presence is Presence.ABSENT and not any(again.lost for again in tried):
-            return _End(state=State.NOT_SENT, reason=reason)
-        return _End(state=State.UNKNOWN, reason=f"{reason}, and the index does not say whether it has it")
+        # That it is not listed proves nothing: behind a gateway's 5xx, as after a lost answer, the index may store it yet.
+        unknown = _End(state=State.UNKNOWN, reason=f"{reason}, and the index does not say that it has it")
+        return _known(self._settled(file)) or unknown
 
     def _ask(self, file: Distribution) -> _End | None:
         return _known(self._line.index.presence(file.project, file.name, file.sha256))
