@@ -27,6 +27,11 @@ from manywheels.errors import (
 )
 from manywheels.publish import attestations
 from manywheels.publish.attestations import Signed, attest, form_field, keep
+from manywheels.publish.identity import Identity
+from manywheels.publish.pauses import Pauses
+from manywheels.publish.secrets import Secrets
+from manywheels.retries import RealClock
+from manywheels.sandbox import Cancellation
 from unit.helpers import write_wheel
 
 PYTHONS = ("cp310", "cp311", "cp312", "cp313", "cp314")
@@ -47,13 +52,18 @@ def wheels(tmp_path: Path) -> dict[Path, str]:
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def job(index: LocalIndex, monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Be in a job whose Sigstore is the index; return the job's environment."""
+def job(index: LocalIndex, monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Identity:
+    """Be in a job whose Sigstore is the index; return the job's identity."""
     for name in ("GITHUB_ACTIONS", "GITLAB_CI", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SIGSTORE_ID_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return {**environment, signatures.TRUST_CONFIG: str(index.trust_config)}
+    cancellation = Cancellation()
+    return Identity(
+        pauses=Pauses(RealClock(cancellation), cancellation),
+        secrets=Secrets(environment=environment),
+        environment={**environment, signatures.TRUST_CONFIG: str(index.trust_config)},
+    )
 
 
 def fresh(index: LocalIndex, ci: str) -> dict[str, str]:
@@ -75,9 +85,9 @@ def test_every_file_is_signed_under_one_certificate(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, ci: str
 ) -> None:
     of_job = index.github_environment() if ci == "github" else index.gitlab_environment(sigstore=True)
-    environment = job(index, monkeypatch, of_job)
+    identity = job(index, monkeypatch, of_job)
 
-    signed = attest(wheels, environment=environment)
+    signed = attest(wheels, identity)
 
     assert set(signed.attestations) == set(wheels)
     assert calls(index, CERTIFICATE) == [201]
@@ -101,11 +111,13 @@ def test_an_index_takes_them_with_the_upload(
     index: LocalIndex, wheels: dict[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.trust(GitHubPublisher(project="demo"), GitLabPublisher(project="demo"))
-    environment = job(index, monkeypatch, index.github_environment())
-    kept = keep(attest(wheels, environment=environment))
+    identity = job(index, monkeypatch, index.github_environment())
+    kept = keep(attest(wheels, identity))
 
     # twine sends what lies beside the files.
-    ran = twine(tmp_path, "--attestations", *wheels, *kept, environment={**environment, **index.proxy_environment()})
+    ran = twine(
+        tmp_path, "--attestations", *wheels, *kept, environment={**identity.environment, **index.proxy_environment()}
+    )
 
     assert ran.status == 0, ran.text
     assert {file.sha256 for file in index.files().values()} == set(wheels.values())
@@ -126,39 +138,54 @@ def test_the_field_of_an_upload_is_a_list(index: LocalIndex, wheels: dict[Path, 
         [Fault(Answer(status=503), path=CERTIFICATE, times=2)],
         [Fault(Answer(status=429, headers={"Retry-After": "1"}), path=ENTRY), Fault(Drop(), path=ENTRY)],
         [Fault(Drop(after=True), path=ENTRY)],  # the log has the entry, and says so when it comes again
+        [Fault(Answer(status=503), path="/issuer/github/token/*"), Fault(Drop(), path="/issuer/github/token/*")],
     ],
-    ids=["authority is busy", "log is busy", "answer is lost"],
+    ids=["authority is busy", "log is busy", "answer is lost", "CI is busy"],
 )
 def test_what_passes_is_tried_again(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, faults: list[Fault]
 ) -> None:
-    environment = job(index, monkeypatch, index.github_environment())
+    identity = job(index, monkeypatch, index.github_environment())
     index.fail(*faults)
 
-    assert set(attest(wheels, environment=environment).attestations) == set(wheels)
+    assert set(attest(wheels, identity).attestations) == set(wheels)
+
+
+def test_the_identity_that_signs_is_masked_and_in_no_message(
+    index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sigstore's answer quotes the token that it was shown."""
+    identity = job(index, monkeypatch, index.github_environment())
+    token = identity.token("sigstore")
+    assert token
+    assert capsys.readouterr().out == f"::add-mask::{token}\n"
+    monkeypatch.setattr(attestations, "_sign_all", lambda *_: (_ for _ in ()).throw(ValueError(f"{token} is bad")))
+    monkeypatch.setattr("id.detect_credential", lambda _: token)
+    with pytest.raises(SigningFailed, match=r"Sigstore did not sign: \*\*\* is bad"):
+        attest(wheels, identity)
 
 
 def test_a_sigstore_that_refuses_is_told_with_its_words(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = job(index, monkeypatch, index.github_environment())
+    identity = job(index, monkeypatch, index.github_environment())
     index.fail(Fault(Answer(status=401, body=b'{"message": "no"}'), path=CERTIFICATE, times=None))
 
     with pytest.raises(SigningFailed, match=r"401 Client Error: Unauthorized") as failed:
-        attest(wheels, environment=environment)
+        attest(wheels, identity)
 
     assert "attestations: false" in failed.value.remedy
-    assert environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] not in str(failed.value)
+    assert identity.environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] not in str(failed.value)
 
 
 def test_a_log_that_lies_is_found_out(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = job(index, monkeypatch, index.github_environment())
+    identity = job(index, monkeypatch, index.github_environment())
     index.log_of_signatures = Log()  # with another key than the one to trust
 
     with pytest.raises(SigningFailed, match="signature proves nothing"):
-        attest(wheels, environment=environment)
+        attest(wheels, identity)
 
 
 @pytest.mark.parametrize("demanded", [True, False], ids=["demanded", "automatic"])
@@ -166,13 +193,13 @@ def test_a_reusable_workflow_is_not_attested(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, *, demanded: bool
 ) -> None:
     called = "octo/shared/.github/workflows/publish.yml"
-    environment = job(index, monkeypatch, index.github_environment(called_workflow=called))
+    identity = job(index, monkeypatch, index.github_environment(called_workflow=called))
 
     if demanded:
         with pytest.raises(AttestationsUnavailable, match="reusable workflow octo/shared"):
-            attest(wheels, demanded=True, environment=environment)
+            attest(wheels, identity, demanded=True)
     else:
-        signed = attest(wheels, environment=environment)
+        signed = attest(wheels, identity)
         assert not signed.attestations
         assert "reusable workflow octo/shared" in signed.warning
     assert not calls(index, CERTIFICATE)
@@ -190,7 +217,7 @@ def test_without_an_identity_it_is_said_how_to_get_one(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
 ) -> None:
     with pytest.raises(NoSigningIdentity, match=said) as failed:
-        attest(wheels, environment=job(index, monkeypatch, environment))
+        attest(wheels, job(index, monkeypatch, environment))
     assert "id-token: write" in failed.value.remedy
     assert "SIGSTORE_ID_TOKEN" in failed.value.remedy
 
@@ -238,13 +265,13 @@ def test_nothing_is_sent_where_sigstore_does_not_sign(index: LocalIndex, tmp_pat
 def test_an_attestation_that_is_there_is_an_error_and_stays(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = job(index, monkeypatch, index.github_environment())
+    identity = job(index, monkeypatch, index.github_environment())
     path = next(iter(wheels))
     beside = path.with_name(path.name + ".publish.attestation")
     beside.write_text("of somebody else")
 
     with pytest.raises(AttestationExists, match=path.name):
-        attest(wheels, environment=environment)
+        attest(wheels, identity)
     with pytest.raises(AttestationExists, match=path.name):
         keep(Signed(attestations=dict.fromkeys(wheels, "{}")))
 

@@ -53,6 +53,12 @@ def test_a_trusted_job_publishes(index: LocalIndex, folder: Path, ci: str) -> No
     assert upload.password.startswith("pypi-")
 
 
+def test_a_ci_that_does_not_issue_an_identity_at_once_is_asked_again(index: LocalIndex, folder: Path) -> None:
+    index.fail(Fault(Answer(status=503), path="/issuer/github/token/*", times=2))
+    run = publish(folder, index.upload_url, environment=index.github_environment(environment="pypi"))
+    assert (run.status, set(run.states.values())) == (0, {"uploaded"}), run.said
+
+
 def test_files_are_signed_and_the_index_takes_the_attestations(index: LocalIndex, folder: Path, tmp_path: Path) -> None:
     """The identity, the log and the roots of trust are the local index's; what is checked is real."""
     index.verify_attestations()

@@ -113,9 +113,9 @@ class FakeIndex:
             self._work()
 
     def _work(self) -> None:
-        due = [file for left, *file in self._pending if left == 0]
-        self._pending = [(left - 1, *file) for left, *file in self._pending if left]
-        for name, sha256 in due:
+        due = [entry for entry in self._pending if entry[0] == 0]
+        self._pending = [(left - 1, name, sha256) for left, name, sha256 in self._pending if left]
+        for _, name, sha256 in due:
             self._store(name, sha256)
 
     def _store(self, name: str, sha256: str) -> Answer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from id import AmbientCredentialError
 from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
 from manywheels import inputs
@@ -32,11 +33,13 @@ from manywheels.publish.attestations import Signed
 from manywheels.publish.command import _api_token, _require_none, _require_time, run
 from manywheels.publish.confirm import confirm
 from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
+from manywheels.publish.identity import Identity
 from manywheels.publish.index import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
 from manywheels.publish.ledger import Entry, Ledger, State, as_markdown
 from manywheels.publish.options import resolve_publishing
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.preflight import Wanted
+from manywheels.publish.progress import progress
 from manywheels.publish.says import says_exists, words
 from manywheels.publish.secrets import Secrets
 from manywheels.publish.transport import Answer, Auth, Requests, require_safe
@@ -308,6 +311,72 @@ def test_tokens_are_masked_on_github_and_nowhere_else_and_cleaned_everywhere() -
         secrets.keep("")
         assert stream.getvalue() == masks
         assert secrets.cleaned("it is pypi-1%!") == "it is ***!"
+
+
+def test_a_token_at_the_cut_of_a_long_answer_is_not_half_shown() -> None:
+    secrets = Secrets(environment={})
+    secrets.keep("pypi-secret")
+    for start in ("x" * 295, "x" * 65_530, f"<!--{'x' * 65_522}-->"):
+        for answer in (
+            Answer(status=400, reason=f"{start}pypi-secret"),
+            Answer(status=400, body=f"{start}pypi-secret".encode()),
+        ):
+            assert "pypi" not in words(answer, secrets.cleaned)
+
+
+class Pieces(io.StringIO):
+    """A stream that notes what it was given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str, /) -> int:
+        self.pieces.append(text)
+        return len(text)
+
+
+def test_what_threads_say_and_masks_go_out_in_whole_lines(tmp_path: Path) -> None:
+    """The runner knows a command at the beginning of a line only; other text must not come before it."""
+    stream = Pieces()
+    Secrets(environment={"GITHUB_ACTIONS": "true"}, stream=stream).keep("one\ntwo")
+    with progress([distribution(tmp_path / "a.whl")], verbose=True, stream=stream) as shown:
+        shown.waits(distribution(tmp_path / "a.whl"), "503")
+        shown.ended(distribution(tmp_path / "a.whl"), State.UPLOADED, "")
+    assert stream.pieces == [
+        "::add-mask::one%0Atwo\n::add-mask::one\n::add-mask::two\n", "  a.whl: 503\n", "✓ [1/1] a.whl: uploaded\n",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [
+        ({"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}, 4),
+        ({"GITHUB_ACTIONS": "true"}, 1),
+        ({"GITLAB_CI": "true"}, 1),
+    ],
+)
+def test_a_ci_that_issues_tokens_is_asked_again_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], asked: int
+) -> None:
+    answers: list[str] = []
+
+    def detect(audience: str) -> str:
+        answers.append(audience)
+        if len(answers) < 4:
+            raise AmbientCredentialError("GitHub: OIDC token request failed (code=503)")
+        return "a.b.c"
+
+    monkeypatch.setattr("id.detect_credential", detect)
+    secrets = Secrets(environment={})
+    identity = Identity(pauses=Pauses(FastClock(), Cancellation()), secrets=secrets, environment=environment)
+    if asked == 1:
+        with pytest.raises(AmbientCredentialError):
+            identity.token("pypi")
+    else:
+        assert identity.token("pypi") == "a.b.c"
+        assert secrets.cleaned("a.b.c") == "***"
+    assert answers == ["pypi"] * asked
 
 
 def layers(**values: str) -> dict[str, Given]:

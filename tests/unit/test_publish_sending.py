@@ -101,6 +101,7 @@ def test_sdist_first_then_wheels(tmp_path: Path) -> None:
         ([REFUSED] * 5, "uploaded", 6),
         ([REFUSED] * 6, "not sent", 6),
         ([Answer(status=429)] * 6, "not sent", 6),
+        ([Answer(status=408)] * 6, "unknown", 6),
         ([Answer(status=503)] * 6, "unknown", 6),  # a gateway's answer: the index may still be working on it
         ([LOST] * 6, "unknown", 6),
         ([LOST, *[Answer(status=503)] * 5], "unknown", 6),

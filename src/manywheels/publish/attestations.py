@@ -25,6 +25,7 @@ from manywheels.errors import (
 )
 from manywheels.output import give
 from manywheels.publish.claims import read_claims, reusable_workflow
+from manywheels.publish.identity import Identity
 
 if TYPE_CHECKING:
     import requests
@@ -76,16 +77,14 @@ def _signs_by_itself(environment: Mapping[str, str]) -> bool:
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
-def attest(files: Mapping[Path, str], *, demanded: bool = False, environment: Mapping[str, str] = os.environ) -> Signed:
+def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = False) -> Signed:
     """Sign each of `files`, which maps paths to their sha256 in hex; `demanded` tells that the user said `true`.
-
-    The identity is the CI's own, which the library `id` finds in the process's environment.
 
     Raises AttestationExists, NoSigningIdentity, SigningFailed; AttestationsUnavailable for a reusable workflow if
     attestations are demanded: otherwise there are none then, with a warning.
     """
     require_none(tuple(files))
-    token = _identity()
+    token = _token(identity)
     trap = _calling_trap(token)
     if trap and demanded:
         raise AttestationsUnavailable(
@@ -94,13 +93,13 @@ def attest(files: Mapping[Path, str], *, demanded: bool = False, environment: Ma
     if trap or not files:
         return Signed(warning=trap)
     try:
-        config = signatures.load_trust(environment, offline=False)
+        config = signatures.load_trust(identity.environment, offline=False)
         return Signed(attestations=_sign_all(files, token, config))
     except ManywheelsError:
         raise
     except Exception as fault:  # noqa: BLE001 - the clients' errors, some of modules that sigstore calls internal
         raise SigningFailed(
-            f"Sigstore did not sign: {_reason(fault)}.",
+            f"Sigstore did not sign: {identity.secrets.cleaned(_reason(fault))}.",
             remedy=f"Run the job again when Sigstore answers, or publish {_WITHOUT}. Nothing has been uploaded.",
         ) from None
 
@@ -144,13 +143,14 @@ def keep(signed: Signed) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _identity() -> str:
-    from id import AmbientCredentialError, detect_credential
+def _token(identity: Identity) -> str:
+    from id import AmbientCredentialError
 
     try:
-        token = detect_credential(_AUDIENCE)
+        token = identity.token(_AUDIENCE)
     except AmbientCredentialError as fault:
-        raise NoSigningIdentity(f"The CI gives no identity to sign with: {fault}.", remedy=_HOW_TO_IDENTIFY) from None
+        told = identity.secrets.cleaned(str(fault))
+        raise NoSigningIdentity(f"The CI gives no identity to sign with: {told}.", remedy=_HOW_TO_IDENTIFY) from None
     if token is None:
         raise NoSigningIdentity("There is no CI here whose identity could sign.", remedy=_HOW_TO_IDENTIFY)
     return token

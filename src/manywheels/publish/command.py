@@ -22,8 +22,10 @@ from manywheels.inputs import Given
 from manywheels.publish import attestations, preflight
 from manywheels.publish.confirm import confirm
 from manywheels.publish.distributions import Distribution
+from manywheels.publish.identity import Identity
 from manywheels.publish.index import Addresses, Index, Presence, addresses
 from manywheels.publish.ledger import Entry, Ledger, State, as_markdown
+from manywheels.publish.lines import say
 from manywheels.publish.options import PublishOptions, resolve_publishing
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.preflight import Preflight, Wanted
@@ -72,13 +74,13 @@ def run(
     )
     with Requests() as transport:
         pauses = Pauses(RealClock(cancellation), cancellation)
-        publisher = TrustedPublisher(where.upload, transport, pauses, secrets, environment)
+        identity = Identity(pauses=pauses, secrets=secrets, environment=environment)
         # Private indexes want credentials for reading, too; the known ones do not.
         reading = api_token.current() if api_token and where.web is None else None
         line = Line(
             transport=transport,
             index=Index(where, transport, pauses, reading),
-            credentials=api_token or publisher,
+            credentials=api_token or TrustedPublisher(where.upload, transport, identity),
             pauses=pauses,
             secrets=secrets,
             cancellation=cancellation,
@@ -87,13 +89,13 @@ def run(
             _warn_of(api_token, secrets)
         found = preflight.look(wanted, line.index)
         _tell(found, options, where)
-        _publish(line, found, options, environment)
+        _publish(line, found, options, identity)
     return EXIT_OK
 
 
-def _publish(line: Line, found: Preflight, options: PublishOptions, environment: Mapping[str, str]) -> None:
+def _publish(line: Line, found: Preflight, options: PublishOptions, identity: Identity) -> None:
     """Send what is missing of what was found, or say that it would be sent."""
-    where = line.index.addresses
+    where, environment = line.index.addresses, identity.environment
     refusal = _authority(found, line.credentials)
     signs = attestations.wanted(
         choice=options.attestations,
@@ -105,12 +107,12 @@ def _publish(line: Line, found: Preflight, options: PublishOptions, environment:
         _require_none(found.problems)
         if signs:
             attestations.require_none([file.path for file in found.to_send])
-        _say(*([f"warning: {refusal.message}"] if refusal else []), "Nothing was sent (dry run).")
+        say(*([f"warning: {refusal.message}"] if refusal else []), "Nothing was sent (dry run).")
         return
     ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
     try:
         _refuse(found, refusal)
-        extra = _attest(found.to_send, options, environment) if signs else {}
+        extra = _attest(found.to_send, options, identity) if signs else {}
         with progress(found.to_send, verbose=options.verbose) as shown:
             Sender(line, ledger, shown, extra).send(found.to_send)
     finally:
@@ -119,13 +121,13 @@ def _publish(line: Line, found: Preflight, options: PublishOptions, environment:
     _tell_pages(found, where)
     if options.confirm is not None:
         seen = confirm(found.files, line.index, line.transport, line.pauses, options.confirm)
-        _say(f"Confirmed: {seen}.")
+        say(f"Confirmed: {seen}.")
 
 
 def _warn_of(token: ApiToken, secrets: Secrets) -> None:
     secrets.keep(token.password)
     if token.user == USER:
-        _say("warning: an API token is used; trusted publishing needs none that could be stolen (docs/publish.md)")
+        say("warning: an API token is used; trusted publishing needs none that could be stolen (docs/publish.md)")
 
 
 def _api_token(options: PublishOptions, user: Given, environment: Mapping[str, str]) -> ApiToken | None:
@@ -172,12 +174,12 @@ def _require_time(files: Iterable[Distribution]) -> None:
         )
 
 
-def _attest(files: Iterable[Distribution], options: PublishOptions, environment: Mapping[str, str]) -> Extra:
+def _attest(files: Iterable[Distribution], options: PublishOptions, identity: Identity) -> Extra:
     """Sign the files that will be sent; return what that adds to each one's form. Raises DeliveryError."""
     digests = {file.path: file.sha256 for file in files}
-    signed = attestations.attest(digests, demanded=options.attestations is True, environment=environment)
+    signed = attestations.attest(digests, identity, demanded=options.attestations is True)
     if signed.warning:
-        _say(f"warning: {signed.warning}")
+        say(f"warning: {signed.warning}")
     if options.keep_attestations:
         attestations.keep(signed)
     return {
@@ -243,7 +245,7 @@ def _tell_states(ledger: Ledger, environment: Mapping[str, str]) -> None:
     """Say where everything stands, in GitHub's summary of the job too."""
     states = [entry.state for entry in ledger.entries]
     counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
-    _say(f"{counts}; {ledger.path}")
+    say(f"{counts}; {ledger.path}")
     if file := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(file).open("a", encoding="utf-8") as summary:
             summary.write(f"### Published: {counts}\n\n{as_markdown(ledger.entries)}\n")
@@ -252,19 +254,14 @@ def _tell_states(ledger: Ledger, environment: Mapping[str, str]) -> None:
 def _tell_pages(found: Preflight, where: Addresses) -> None:
     for project, version in dict.fromkeys((file.project, file.version) for file in found.files):
         if page := where.release_page(project, version):
-            _say(f"{project} {version}: {page}")
+            say(f"{project} {version}: {page}")
 
 
 def _tell(found: Preflight, options: PublishOptions, where: Addresses) -> None:
     """Print what will be done with each file, and the warnings."""
-    _say(f"{len(found.files)} files of `{options.packages_dir}` for {where.upload}:")
+    say(f"{len(found.files)} files of `{options.packages_dir}` for {where.upload}:")
     for file in found.files:
-        _say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")
+        say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")
         if options.print_hash:
-            _say(*(f"    {name} {value}" for name, value in file.fields if name.endswith("_digest")))
-    _say(*(f"warning: {warning}" for warning in found.warnings))
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(text.harmless(line), flush=True)
+            say(*(f"    {name} {value}" for name, value in file.fields if name.endswith("_digest")))
+    say(*(f"warning: {warning}" for warning in found.warnings))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+from manywheels.publish import lines
 from manywheels.publish.distributions import Distribution
 from manywheels.publish.ledger import State
 from manywheels.publish.sending import Progress
@@ -44,8 +45,7 @@ class LineProgress:
         self._say(f"{mark} [{number}/{self._total}] {file.name}: {state}" + (f" ({reason})" if reason else ""))
 
     def _say(self, line: str) -> None:
-        with self._lock:
-            print(text.harmless(line), file=self._stream, flush=True)
+        lines.say(line, stream=self._stream)
 
 
 class BarProgress(LineProgress):

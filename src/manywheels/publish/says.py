@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -11,6 +12,7 @@ from manywheels.publish.transport import Answer
 
 _EXISTS: Final = re.compile(r"already exists?|already been taken|previously used", re.IGNORECASE)
 _LONGEST: Final = 300  # characters
+_LONGEST_PAGE: Final = 65_536
 
 
 def says_exists(answer: Answer) -> bool:
@@ -21,13 +23,15 @@ def says_exists(answer: Answer) -> bool:
     return is_refusal and _EXISTS.search(words(answer)) is not None
 
 
-def words(answer: Answer) -> str:
-    """Return what the index says, in one short line without markup; the status line's own text comes first."""
+def words(answer: Answer, clean: Callable[[str], str] = str) -> str:
+    """Return what the index says, in one short line without markup; the status line's own text comes first.
+
+    `clean` takes secrets out, before anything is shortened: half a token would not be recognised.
+    """
     usual = {status.value: status.phrase for status in HTTPStatus}
     reason = answer.reason.removeprefix(f"{answer.status} ").strip()
     if not reason or reason.lower() == usual.get(answer.status, "").lower():
-        text = re.sub(
-            r"(?s)<(script|style|title)\b.*?</\1>|<[^>]*>", " ", answer.body[:65536].decode("utf-8", "replace")
-        )
+        page = clean(answer.body.decode("utf-8", "replace"))[:_LONGEST_PAGE]
+        text = re.sub(r"(?s)<(script|style|title)\b.*?</\1>|<[^>]*>", " ", page)
         reason = " ".join(html.unescape(text).split())
-    return f"{answer.status} {reason[:_LONGEST]}".strip()
+    return f"{answer.status} {clean(reason)[:_LONGEST]}".strip()

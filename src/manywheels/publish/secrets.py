@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from manywheels.publish import lines
 from manywheels.report.github import masks
 
 
@@ -24,7 +25,7 @@ class Secrets:
         if token and token not in self._known:
             self._known.append(token)
             if self.environment.get("GITHUB_ACTIONS") == "true":
-                print(*masks([token]), sep="\n", file=self.stream, flush=True)
+                lines.write("".join(f"{mask}\n" for mask in masks([token])), self.stream)
         return token
 
     def cleaned(self, text: str) -> str:

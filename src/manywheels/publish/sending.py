@@ -174,7 +174,7 @@ class Sender:
 
     def _judge(self, file: Distribution, answer: Answer, auth: Auth, tried: Sequence[_Again]) -> _End | _Again:
         """Return what an answer to an upload means."""
-        said = self._line.secrets.cleaned(words(answer))
+        said = words(answer, self._line.secrets.cleaned)
         if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return _End(state=State.UPLOADED)
         if answer.redirects:
@@ -188,7 +188,7 @@ class Sender:
                 return _Again(reason=said, answer=answer)
             return _End(state=State.NOT_SENT, reason=f"the index refuses the credentials: {said}")
         if answer.is_passing:
-            return _Again(reason=said, doubtful=answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR, answer=answer)
+            return _Again(reason=said, doubtful=answer.status != HTTPStatus.TOO_MANY_REQUESTS, answer=answer)
         return _End(state=State.NOT_SENT, reason=f"the index refuses it: {said}")
 
     def _existing(self, file: Distribution, said: str, tried: Sequence[_Again]) -> _End:
@@ -214,7 +214,7 @@ class Sender:
         reason = f"{tried[-1].reason} (after {len(tried)} attempt{'s' * (len(tried) > 1)})"
         if not any(again.doubtful for again in tried):
             return _End(state=State.NOT_SENT, reason=reason)
-        # That it is not listed proves nothing: behind a gateway's 5xx, as after a lost answer, the index may store it yet.
+        # That it is not listed proves nothing: behind a gateway that gave up, too, the index may store it yet.
         unknown = _End(state=State.UNKNOWN, reason=f"{reason}, and the index does not say that it has it")
         return _known(self._settled(file)) or unknown
 

@@ -18,8 +18,7 @@ from manywheels.data import table
 from manywheels.errors import IndexUnreachable, MintRefused, NoIdentity, UnsafeAddress
 from manywheels.publish import claims as claimed
 from manywheels.publish.claims import Claims
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
+from manywheels.publish.identity import Identity
 from manywheels.publish.transport import Answer, Auth, NoAnswer, Transport, origin
 from manywheels.retries import server_time
 
@@ -80,12 +79,10 @@ class _Token:
 class TrustedPublisher:
     """The upload tokens of trusted publishing: minted when needed, renewed where the CI can; for several threads."""
 
-    def __init__(
-        self, upload: str, transport: Transport, pauses: Pauses, secrets: Secrets, environment: Mapping[str, str]
-    ) -> None:
-        """`environment` tells which CI this is; the library `id` reads the process's own."""
+    def __init__(self, upload: str, transport: Transport, identity: Identity) -> None:
         self._oidc = f"{origin(upload)}/_/oidc"
-        self._transport, self._pauses, self._secrets, self._environment = transport, pauses, secrets, environment
+        self._transport, self._ci = transport, identity
+        self._pauses, self._secrets = identity.pauses, identity.secrets
         self._audience: str | None = None
         self._token: _Token | None = None
         self._fixed: str | None = None  # the one identity token of a CI that issues no further ones
@@ -94,7 +91,7 @@ class TrustedPublisher:
     @property
     def renewable(self) -> bool:
         """Whether the CI issues further identity tokens: GitHub does."""
-        return self._environment.get("GITHUB_ACTIONS") == "true"
+        return self._ci.renewable
 
     @property
     def valid_until(self) -> float | None:
@@ -188,12 +185,12 @@ class TrustedPublisher:
         )
 
     def _identity(self) -> str:
-        from id import AmbientCredentialError, detect_credential
+        from id import AmbientCredentialError
 
         if self._fixed is None:
             audience = self._ask_audience()
             try:
-                token = detect_credential(audience)
+                token = self._ci.token(audience)
             except AmbientCredentialError as error:
                 raise self._no_identity(audience, str(error)) from None
             if token is None:
@@ -202,16 +199,15 @@ class TrustedPublisher:
                     remedy="Give an API token in the variable MANYWHEELS_PASSWORD (or PYPI_TOKEN), or publish from "
                     "GitHub Actions or GitLab CI.",
                 )
-            self._secrets.keep(token)
             if self.renewable:
                 return token
             self._fixed = token
         return self._fixed
 
     def _no_identity(self, audience: str, fault: str) -> NoIdentity:
-        if self.renewable and not self._environment.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
-            message, remedy = claimed.missing_on_github(self._environment)
-        elif self._environment.get("GITLAB_CI") and "not found" in fault:
+        if self.renewable and not self._ci.permitted:
+            message, remedy = claimed.missing_on_github(self._ci.environment)
+        elif self._ci.environment.get("GITLAB_CI") and "not found" in fault:
             message, remedy = claimed.missing_on_gitlab(audience)
         else:
             message = f"The CI gave no identity token: {self._secrets.cleaned(fault)}."
