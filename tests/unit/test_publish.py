@@ -149,9 +149,45 @@ def test_a_page_in_json() -> None:
 
 
 def test_a_page_in_html() -> None:
-    text = '<a href="../../f/a%2B1.whl#sha256=AB&x=1">a</a><a href="b.whl">b</a><a>none</a>'
+    text = (
+        '<a href="../../f/demo-1.0%2B1.tar.gz#sha256=AB&x=1">a</a><a href="b.whl">b</a><a>none</a>'
+        '<a href="Demo-1.0-py3-none-any.whl">c</a>'
+    )
     found = ask({"https://h/simple/demo/": page(text, "text/html; charset=utf-8")})
-    assert found == {"a+1.whl": Listed(sha256="ab"), "b.whl": Listed(sha256=None)}
+    names = ("demo-1.0+1.tar.gz", "b.whl", "Demo-1.0-py3-none-any.whl")
+    assert found == dict(zip(names, (Listed(sha256="ab"), Listed(sha256=None), Listed(sha256=None)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_page"),
+    [
+        ("<title>Links for demo</title><h1>Links for demo</h1>", True),  # pypiserver
+        ("<html><head><title>ada/dev: links for demo</title></head><body></body></html>", True),  # devpi-server
+        ('<meta name="pypi:repository-version" content="1.0"><title>demo</title>', True),
+        ('<title>Sign in</title><a href="/password/forgotten">Forgot it?</a>', False),
+        ('<a href="../other-1.0.tar.gz">other</a>', False),
+        ("", False),
+    ],
+)
+def test_a_page_that_comes_with_status_200_is_not_a_projects_for_that(text: str, is_page: bool) -> None:  # noqa: FBT001
+    assert ask({"https://h/simple/demo/": page(text, "text/html")}) == ({} if is_page else None)
+
+
+def test_a_moment_without_a_zone_is_in_utc() -> None:
+    file = {"filename": "demo-1.0.tar.gz", "hashes": {}, "upload-time": "2026-01-01T00:00:00"}
+    found = ask({"https://h/simple/demo/": page(json.dumps({"files": [file]}), JSON)})
+    assert found
+    assert oldest_upload(found, "1.0") == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_the_known_indexes_are_not_uploaded_to_blindly(tmp_path: Path) -> None:
+    """Others may have no simple API at all."""
+    write_wheel(tmp_path, tags="py3-none-any")
+    (simple,) = addresses("testpypi").simple
+    login = {f"{simple}demo/": page("<title>Sign in</title>", "text/html")}
+    (problem,) = look(tmp_path, login, url="testpypi")
+    assert "does not say which files it has: what it answers is no project's page" in problem
+    assert look(tmp_path, {"https://h/simple/demo/": page("<title>Sign in</title>", "text/html")}) == []
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"files": [{}]}', '{"files": 3}', '{"files": [{"filename": 1}]}'])

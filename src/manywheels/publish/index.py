@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from html.parser import HTMLParser
 from http import HTTPStatus
@@ -120,11 +120,11 @@ class Index:
             candidates = (self._simple,) if self._simple else self.addresses.simple
         for base in candidates:
             answer = self._get(f"{base}{project}/")
-            if answer.status == HTTPStatus.OK and (found := _parse(answer)) is not None:
+            if answer.status == HTTPStatus.OK and (found := _parse(answer, project)) is not None:
                 self._settle_on(base)
                 return found
             # Some send clients to another index for projects that they do not have: that is a no, too.
-            is_absent = answer.status == HTTPStatus.NOT_FOUND or answer.redirects
+            is_absent = answer.status == HTTPStatus.NOT_FOUND or (answer.redirects and self.addresses.web is None)
             if is_absent and (base == self._simple or self._is_simple_api(base)):
                 self._settle_on(base)
                 return {}
@@ -175,19 +175,29 @@ def compare(listing: Listing | None, name: str, sha256: str) -> Presence:
 
 def oldest_upload(listing: Listing, version: str) -> datetime | None:
     """Return when the first of a release's files was uploaded, where the index says it."""
-    times = [file.uploaded for name, file in listing.items() if file.uploaded and version_of(name) == Version(version)]
+    times = [file.uploaded for name, file in listing.items() if file.uploaded and _version_of(name) == Version(version)]
     return min(times, default=None)
 
 
-def version_of(name: str) -> Version | None:
-    """Return the version in a file's name; None for names of old kinds."""
+def listed_sdists(listing: Listing, version: str) -> tuple[str, ...]:
+    """Return the names of a release's sdists."""
+    return tuple(name for name in listing if not name.endswith(".whl") and _version_of(name) == Version(version))
+
+
+def _version_of(name: str) -> Version | None:
+    release = _release_of(name)
+    return release and release[1]
+
+
+def _release_of(name: str) -> tuple[str, Version] | None:
+    """Return the project and version in a file's name; None for names of old kinds."""
     try:
-        return parse_wheel_filename(name)[1] if name.endswith(".whl") else parse_sdist_filename(name)[1]
+        return parse_wheel_filename(name)[:2] if name.endswith(".whl") else parse_sdist_filename(name)
     except (InvalidWheelFilename, InvalidSdistFilename):
         return None
 
 
-def _parse(answer: Answer) -> Listing | None:
+def _parse(answer: Answer, project: str) -> Listing | None:
     """Return the files of a project's page, in JSON or HTML; None for what is no such page."""
     kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
@@ -196,7 +206,7 @@ def _parse(answer: Answer) -> Listing | None:
         if kind.endswith("html"):
             page = _Page()
             page.feed(answer.body.decode("utf-8", "replace"))
-            return page.files
+            return page.files if page.is_of(project) else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return None
@@ -210,9 +220,15 @@ def _of_json(page: Any) -> Iterator[tuple[str, Listed]]:  # noqa: ANN401 - whate
             Listed(
                 sha256=_lower(file["hashes"].get("sha256")),
                 size=file.get("size"),
-                uploaded=datetime.fromisoformat(uploaded) if uploaded else None,
+                uploaded=_moment(uploaded) if uploaded else None,
             ),
         )
+
+
+def _moment(text: str) -> datetime:
+    """Return a moment with its zone; PEP 700 has all of them in UTC, whether they say so or not."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _lower(digest: str | None) -> str | None:
@@ -220,13 +236,30 @@ def _lower(digest: str | None) -> str | None:
 
 
 class _Page(HTMLParser):
-    """A page of PEP 503: each anchor is a file, its digest in the address's fragment."""
+    """A page of PEP 503: each anchor is a file, its digest in the address's fragment.
+
+    A login page is HTML, too, and comes with status 200: a project's page says what it is (PEP 629's version, or the
+    title that PyPI's page had before there was one), or it lists a distribution of the project.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[str, Listed] = {}
+        self._title, self._has_version = "", False
+
+    def is_of(self, project: str) -> bool:
+        """Whether it is the page of this project; one without files may be."""
+        releases = map(_release_of, self.files)
+        says = self._has_version or "links for" in self._title.lower()
+        return says or any(release is not None and release[0] == project for release in releases)
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "title":
+            self._title += data
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "meta" and dict(attrs).get("name") == "pypi:repository-version":
+            self._has_version = True
         href = dict(attrs).get("href") if tag == "a" else None
         if href:
             parts = urlsplit(href)

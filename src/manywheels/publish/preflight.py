@@ -77,7 +77,10 @@ def look(wanted: Wanted, index: Index, now: datetime | None = None) -> Preflight
             problems.append(_silent(index, fault))
             listing = None
         else:
-            warnings += [] if listing is not None else [_unasked(index)]
+            if listing is None and index.addresses.web:
+                problems.append(_silent(index, "what it answers is no project's page"))
+            elif listing is None:
+                warnings.append(_unasked(index))
         presence |= {file.name: compare(listing, file.name, file.sha256) for file in its_files}
         problems += _sdists(its_files)
         problems += _twins(its_files, listing or {}) if index.addresses.has_rules else ()
@@ -200,7 +203,7 @@ def _twins(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]
             )
 
 
-def _silent(index: Index, fault: NoAnswer) -> Problem:
+def _silent(index: Index, fault: NoAnswer | str) -> Problem:
     return Problem(
         message=f"the index at `{index.addresses.simple[0]}` does not say which files it has: {fault}",
         remedy="Publish again when it answers: what it has must be known before anything is sent.",
