@@ -15,6 +15,7 @@ import pytest
 from id import AmbientCredentialError
 from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
+from e2e.publishing import write_sdist, write_set
 from manywheels import inputs
 from manywheels.data import table
 from manywheels.errors import (
@@ -497,6 +498,25 @@ def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
     larger = page('{"files": [{"filename": "demo-0.9.tar.gz", "hashes": {}, "size": 5000}]}', JSON)
     assert look(tmp_path, {"https://h/simple/demo/": larger}) == []
     assert look(tmp_path, {"https://h/a/simple/": Answer(status=200)}, url="https://h/a/") == []
+
+
+def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
+    """The index takes one; others may take what they like."""
+    write_sdist(tmp_path)
+    other = json.dumps({"files": [{"filename": "demo-1.0.zip", "hashes": {"sha256": "ab"}}]})
+    found = look(tmp_path, {"https://h/simple/demo/": page(other, JSON)})
+    assert found == ["the index has `demo-1.0.zip` already, and takes no second sdist of 1.0: `demo-1.0.tar.gz`"]
+    assert look(tmp_path, {"https://h/a/simple/demo/": page(other, JSON)}, url="https://h/a/") == []
+
+
+def test_an_sdist_is_outside_the_seal_and_that_is_said(tmp_path: Path) -> None:
+    write_set(tmp_path, "cp312")
+    write_sdist(tmp_path)
+    index = Index(addresses("https://h/legacy/"), Pages({}), Pauses(FastClock(), Cancellation()))
+    warnings = preflight.look(Wanted(folder=tmp_path, verify=False), index).warnings
+    assert warnings[0] == (
+        "`demo-1.0.tar.gz` is not in the manifest: nobody has verified that it is what was built from"
+    )
 
 
 def test_problems_are_told_together_and_conflicts_have_a_code_of_their_own() -> None:

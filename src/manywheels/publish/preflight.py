@@ -17,7 +17,7 @@ from manywheels.data import table
 from manywheels.manifest import Manifest, read_manifest
 from manywheels.project import digest_file
 from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
-from manywheels.publish.index import Index, Listing, Presence, compare, oldest_upload
+from manywheels.publish.index import Index, Listing, Presence, compare, listed_sdists, oldest_upload
 from manywheels.publish.transport import NoAnswer
 from manywheels.verify import archive, metadata, record, tags
 from manywheels.verify.contents import some
@@ -65,7 +65,7 @@ def look(wanted: Wanted, index: Index, now: datetime | None = None) -> Preflight
     paths = find_files(wanted.folder)
     manifest = read_manifest(wanted.folder) if (wanted.folder / sealed.FILE_NAME).is_file() else None
     files, problems = _read(paths)
-    warnings = list(_unproved(manifest, wanted))
+    warnings = list(_unproved(manifest, wanted, files))
     problems += _seal(wanted, files, manifest)
     problems += _verified(wanted, paths, manifest) if wanted.verify else ()
     problems += _unrendered(files) if wanted.verify else ()
@@ -82,7 +82,7 @@ def look(wanted: Wanted, index: Index, now: datetime | None = None) -> Preflight
             elif listing is None:
                 warnings.append(_unasked(index))
         presence |= {file.name: compare(listing, file.name, file.sha256) for file in its_files}
-        problems += _sdists(its_files)
+        problems += _sdists(its_files, (listing or {}) if index.addresses.has_rules else {})
         problems += _twins(its_files, listing or {}) if index.addresses.has_rules else ()
         problems += _clashes(its_files, presence, skip_existing=wanted.skip_existing)
         problems += _too_large(its_files, presence, listing or {}, index, wanted.rules)
@@ -107,12 +107,16 @@ def _read(paths: Sequence[Path]) -> tuple[tuple[Distribution, ...], list[Problem
     return tuple(files), problems
 
 
-def _unproved(manifest: Manifest | None, wanted: Wanted) -> Iterator[str]:
+def _unproved(manifest: Manifest | None, wanted: Wanted, files: Iterable[Distribution]) -> Iterator[str]:
     if manifest is None:
         yield (
             f"`{wanted.folder}` has no manifest ({sealed.FILE_NAME}): whether the set is whole, and what was tested, "
             "cannot be known"
         )
+        return
+    for file in files:
+        if file.is_sdist:
+            yield f"`{file.name}` is not in the manifest: nobody has verified that it is what was built from"
 
 
 def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | None) -> Iterator[Problem]:
@@ -179,8 +183,8 @@ def _by_project(files: Iterable[Distribution]) -> dict[str, list[Distribution]]:
     return projects
 
 
-def _sdists(files: Iterable[Distribution]) -> Iterator[Problem]:
-    """Yield the releases with more than one sdist, of which the index takes only the first."""
+def _sdists(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]:
+    """Yield the releases with more than one sdist, here or with those listed: the index takes only the first."""
     sdists: dict[str, list[str]] = {}
     for file in files:
         if file.is_sdist:
@@ -188,6 +192,12 @@ def _sdists(files: Iterable[Distribution]) -> Iterator[Problem]:
     for version, names in sdists.items():
         if len(names) > 1:
             yield Problem(message=f"the release {version} has more than one sdist: {some(names)}", remedy=_CLEAN_FOLDER)
+        others = [name for name in listed_sdists(listing, version) if name not in names]
+        if others:
+            yield Problem(
+                message=f"the index has {some(others)} already, and takes no second sdist of {version}: {some(names)}",
+                remedy="Publish without this sdist: move it out of the folder.",
+            )
 
 
 def _twins(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]:
