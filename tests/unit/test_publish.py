@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -305,6 +307,61 @@ def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
             7200.0,
         )
     assert index.asked <= 2
+
+
+@pytest.fixture
+def slow_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a program play pip that notes its process id, and never answers; return where it does so."""
+    program, noted = tmp_path / "python", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ >{noted}\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("manywheels.publish.confirm.sys.executable", str(program))
+    return noted
+
+
+def confirm_one(folder: Path, cancellation: Cancellation, limit: float) -> str:
+    """Confirm a wheel that the index lists."""
+    (folder / "dist").mkdir()
+    wheel = read_distribution(write_wheel(folder / "dist", tags="py3-none-any"))
+    index, pauses = FakeIndex(stored={wheel.name: wheel.sha256}), Pauses(RealClock(cancellation), cancellation)
+    return confirm([wheel], Index(addresses("https://h/legacy/"), index, pauses), index, pauses, limit)
+
+
+def is_gone(noted: Path) -> bool:
+    return not Path("/proc", noted.read_text().strip()).exists()
+
+
+def test_a_pip_that_does_not_answer_ends_with_the_time_for_confirming(tmp_path: Path, slow_pip: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(NotConfirmed, match="within 2 s: it gave no answer in time"):
+        confirm_one(tmp_path, Cancellation(), 2.0)
+    assert time.monotonic() - began < 30
+    assert is_gone(slow_pip)
+
+
+def test_a_cancellation_ends_pip(tmp_path: Path, slow_pip: Path) -> None:
+    cancellation, began = Cancellation(), time.monotonic()
+    threading.Timer(1.0, cancellation.request).start()
+    with pytest.raises(NotConfirmed, match="so far, and the run was cancelled"):
+        confirm_one(tmp_path, cancellation, 3600.0)
+    assert time.monotonic() - began < 30
+    assert not slow_pip.exists() or is_gone(slow_pip)
+
+
+def test_what_was_uploaded_late_is_still_confirmed(tmp_path: Path) -> None:
+    """The time for uploads has no say in it."""
+    clock, cancellation = FastClock(), Cancellation()
+    index, pauses = Counted(), Pauses(clock, cancellation)
+    clock.sleep(7200.0)
+    with pytest.raises(NotConfirmed, match="within 60 s"):
+        confirm(
+            [distribution(tmp_path / "a.whl")],
+            Index(addresses("https://h/legacy/"), index, pauses),
+            index,
+            pauses,
+            60.0,
+        )
+    assert index.asked > 5
 
 
 class Counted(FakeIndex):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from manywheels.data import table
 from manywheels.errors import NotConfirmed
 from manywheels.publish.distributions import Distribution
 from manywheels.publish.index import ACCEPT, Index, Presence, compare
@@ -23,7 +24,8 @@ from manywheels.verify.installs import questions, requires_python
 from manywheels.wheelfile import parse_name
 
 _PAUSE: Final = 5.0  # seconds between two looks
-_TIMEOUT: Final = 300.0  # seconds for one download
+_TIMEOUT: Final = 300.0  # seconds for one download, at most
+_LOOK: Final = 0.1  # seconds between two looks at pip
 _REMEDY: Final = (
     "Look again in a while: `manywheels publish` with the same files changes nothing that is there already."
 )
@@ -34,9 +36,10 @@ def confirm(files: Sequence[Distribution], index: Index, transport: Transport, p
 
     Raises NotConfirmed.
     """
-    end = pauses.clock.monotonic() + limit
+    pauses.end_at(pauses.clock.monotonic() + limit)
+    own = pauses.within(limit)  # the deadline of the uploads may be nearer, and is none of this
     while absent := _absent(files, index):
-        if not _wait(pauses, end):
+        if not own.take(_PAUSE):
             names = ", ".join(f"`{name}`" for name in absent)
             raise NotConfirmed(f"The index does not list {names} {_until(pauses, limit)}.", remedy=_REMEDY)
     listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)} with the sha256 that was sent"
@@ -44,19 +47,11 @@ def confirm(files: Sequence[Distribution], index: Index, transport: Transport, p
     if not wheels or not _is_public(wheels[0], index, transport):
         return f"{listed}; pip was not asked"
     for wheel in wheels:
-        while fault := _fetch(wheel, str(index.simple)):
-            if not _wait(pauses, end):
+        while fault := _fetch(wheel, str(index.simple), own):
+            if not own.take(_PAUSE):
                 message = f"pip cannot fetch `{wheel.name}` from the index {_until(pauses, limit)}: {fault}."
                 raise NotConfirmed(message, remedy=_REMEDY)
     return f"{listed}, and pip fetches {len(wheels)} wheel{'s' * (len(wheels) != 1)} by it"
-
-
-def _wait(pauses: Pauses, end: float) -> bool:
-    """Wait for the next look; return False where there is no time for one, or the run was cancelled."""
-    if pauses.clock.monotonic() + _PAUSE <= end:
-        pauses.clock.sleep(_PAUSE)
-        return not pauses.cancelled
-    return False
 
 
 def _until(pauses: Pauses, limit: float) -> str:
@@ -81,39 +76,52 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
 def _is_public(wheel: Distribution, index: Index, transport: Transport) -> bool:
     """Whether pip can read the index without credentials: they would stand in its arguments or its environment."""
     try:
-        page = transport.get(f"{index.simple}{wheel.project}/", accept=ACCEPT, auth=None, timeout=_TIMEOUT)
+        limit = table("publish")["ask-timeout"]
+        page = transport.get(f"{index.simple}{wheel.project}/", accept=ACCEPT, auth=None, timeout=limit)
     except NoAnswer:
         return False
     return page.status == 200  # noqa: PLR2004 - OK
 
 
-def _fetch(wheel: Distribution, simple: str) -> str | None:
+def _fetch(wheel: Distribution, simple: str, pauses: Pauses) -> str | None:
     """Have pip fetch the wheel as a machine that it is for would; return why it cannot."""
+    if pauses.over:
+        return "there was no time left to ask it"
     with tempfile.TemporaryDirectory(prefix="manywheels-") as name:
         folder = Path(name)
         requirements = folder / "requirements.txt"
         requirements.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
-        done = _run(
+        return _run(
             [
                 sys.executable, "-I", "-m", "pip", "--isolated", "download", "--no-deps", "--only-binary=:all:",
                 "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--require-hashes", "--index-url",
                 simple, *_machine(wheel), "--dest", str(folder / "fetched"), "--requirement", str(requirements),
             ],
             folder,
+            pauses,
         )  # fmt: skip
-    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-    return None if done.returncode == 0 else (lines[-1] if lines else "pip gives no reason").removeprefix("ERROR: ")
 
 
-def _run(argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def _run(argv: list[str], folder: Path, pauses: Pauses) -> str | None:
+    """Run pip until it ends, time is over, or the run is cancelled; return what it says is wrong."""
     environment = build_environment(os.environ, path=(), private=folder)
-    try:
-        return subprocess.run(
-            argv, env=environment, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", check=False, timeout=_TIMEOUT,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(argv, 1, "", f"ERROR: it gave no answer within {_TIMEOUT:.0f} s")
+    clock, log = pauses.clock, folder / "pip.log"
+    end = clock.monotonic() + _TIMEOUT
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            argv, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
+        ) as process,
+    ):
+        while process.poll() is None:
+            if pauses.over or clock.monotonic() >= end:
+                process.kill()  # it has no children: it builds nothing
+                return "it gave no answer in time"
+            clock.sleep(_LOOK)
+    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.startswith("ERROR: ")]
+    if process.returncode == 0:
+        return None
+    return (lines[-1] if lines else "pip gives no reason").removeprefix("ERROR: ")
 
 
 def _machine(wheel: Distribution) -> tuple[str, ...]:

@@ -17,14 +17,26 @@ _QUESTIONS: Final = 4  # attempts for each question
 class Pauses:
     """Jittered pauses between attempts, under one deadline for all of them. Several threads may take them."""
 
-    def __init__(self, clock: Clock, cancellation: Cancellation, *, chance: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        cancellation: Cancellation,
+        *,
+        chance: random.Random | None = None,
+        limit: float | None = None,
+    ) -> None:
+        """`limit` is in seconds from now; without it, that of data/publish.toml."""
         self.clock, self._cancellation = clock, cancellation
         self._chance = chance or random.Random()  # noqa: S311 - that clients do not come back all at once is no secret
-        self._end = clock.monotonic() + table("publish")["deadline"]
+        self._end = clock.monotonic() + (table("publish")["deadline"] if limit is None else limit)
 
     def end_at(self, moment: float) -> None:
         """Let the deadline be no later than a moment of the clock."""
         self._end = min(self._end, moment)
+
+    def within(self, seconds: float) -> Pauses:
+        """Return pauses of the same clock and run, under a deadline of their own."""
+        return Pauses(self.clock, self._cancellation, chance=self._chance, limit=seconds)
 
     @property
     def cancelled(self) -> bool:
