@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import json
 import os
@@ -10,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,7 +48,7 @@ from manywheels.publish.preflight import Wanted
 from manywheels.publish.progress import progress
 from manywheels.publish.says import says_exists, words
 from manywheels.publish.secrets import Secrets
-from manywheels.publish.transport import Answer, Auth, Requests, require_safe
+from manywheels.publish.transport import Answer, Auth, NoAnswer, Requests, require_safe
 from manywheels.publish.trusted import ApiToken, redirected
 from manywheels.retries import RealClock, passing_status, retry_after
 from manywheels.sandbox import Cancellation
@@ -53,6 +56,7 @@ from manywheels.verify.model import Problem
 from manywheels.verify.rules import Ignored, Rules
 from unit.fakeindex import FakeIndex, FastClock
 from unit.helpers import write_wheel
+from unit.serving import served
 
 JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -624,6 +628,49 @@ def test_a_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
     gone = distribution(tmp_path / "gone.whl")
     with Requests() as way, pytest.raises(FileChanged, match=r"gone\.whl` cannot be read any more: No such file"):
         way.post_form("https://h/", gone.form(), auth=("a", "b"), timeout=1.0, watch=lambda _count: None)
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Lets an upload wait for a second before it reads on; its answers come byte by byte, without end."""
+
+    def do_POST(self) -> None:
+        time.sleep(1.0)
+        left = int(self.headers["Content-Length"])
+        while left:
+            left -= len(self.rfile.read(min(left, 1 << 20)))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                self.wfile.write(b".")
+                time.sleep(0.1)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+def test_an_index_that_reads_slowly_gets_the_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit for connecting is none for sending; a connection that is used again keeps to that, too."""
+    monkeypatch.setitem(table("publish"), "connect-timeout", 0.3)
+    (tmp_path / "a.whl").write_bytes(content := bytes(40 << 20))
+    large = distribution(tmp_path / "a.whl", len(content), sha256=hashlib.sha256(content).hexdigest())
+    with served(Slow) as url, Requests() as way:
+        for _ in range(2):
+            answer = way.post_form(url, large.form(), auth=("a", "b"), timeout=20.0, watch=lambda _count: None)
+            assert answer.status == 200
+
+
+def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(table("publish"), "body-timeout", 0.5)
+    began = time.monotonic()
+    with served(Slow) as url, Requests() as way, pytest.raises(NoAnswer, match="did not end within the time limit"):
+        way.get(url, accept="*/*", auth=None, timeout=5.0)
+    assert time.monotonic() - began < 8
 
 
 def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:

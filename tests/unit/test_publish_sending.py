@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,21 @@ def test_a_cancelled_run_ends_without_sending_more(tmp_path: Path) -> None:
     states = upload.send(Cancels())
     assert {name for name, state in states.items() if state == "uploaded"} == set(index.stored)
     assert list(states.values()).count("not sent") >= 20 - 1 - table("publish")["parallel"]
+
+
+def test_the_deadline_ends_a_file_that_is_on_its_way(tmp_path: Path) -> None:
+    (file,) = files_in(tmp_path)
+    file.path.write_bytes(content := bytes(20_000))
+    file = replace(file, size=len(content), sha256=digest_file(file.path))
+    upload = Upload(index := FakeIndex(), [file])
+
+    class Slow(Silence):
+        def sent(self, file: Distribution, count: int) -> None:
+            upload.clock.sleep(3000.0)
+
+    assert upload.send(Slow()) == {file.name: "not sent"}
+    assert upload.reason() == "the time for uploads was over before it was sent as a whole"
+    assert index.stored == {}
 
 
 class Expiring:

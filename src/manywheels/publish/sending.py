@@ -157,7 +157,7 @@ class Sender:
         self._progress.began(file)
 
         def watch(count: int) -> None:
-            if line.cancellation.requested:
+            if line.pauses.over:
                 raise Interrupted
             self._progress.sent(file, count)
 
@@ -167,7 +167,8 @@ class Sender:
                 line.index.addresses.upload, form, auth=auth, timeout=table("publish")["send-timeout"], watch=watch
             )
         except Interrupted:
-            return _End(state=State.NOT_SENT, reason="the run was cancelled")
+            reason = "the run was cancelled" if line.pauses.cancelled else "the time for uploads was over"
+            return _End(state=State.NOT_SENT, reason=f"{reason} before it was sent as a whole")
         except NoAnswer as lost:
             return _Again(reason=str(lost), doubtful=lost.arrived)
         return self._judge(file, answer, auth, tried)

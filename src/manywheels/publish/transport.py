@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -30,7 +31,7 @@ class NoAnswer(Exception):
 
 
 class Interrupted(Exception):
-    """Sending was given up, because the run was cancelled; the request has not arrived as a whole."""
+    """Sending was given up, by whoever watched it; the request has not arrived as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,12 +152,13 @@ class Requests:
 
     def __init__(self) -> None:
         import requests
-        from requests.adapters import HTTPAdapter
+
+        from manywheels.publish.connections import Adapter
 
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"manywheels/{__version__}"
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=table("publish")["parallel"] + 1))
+            self._session.mount(scheme, Adapter(pool_maxsize=table("publish")["parallel"] + 1))
 
     def __enter__(self) -> Self:
         return self
@@ -197,6 +199,7 @@ class Requests:
         **content: Any,  # noqa: ANN401 - what `requests` takes
     ) -> Answer:
         import requests
+        import urllib3
 
         waits = (min(timeout, table("publish")["connect-timeout"]), timeout)
         credentials = _basic(auth) if auth else _anonymous
@@ -212,7 +215,7 @@ class Requests:
                 )
         except requests.exceptions.ConnectTimeout:
             raise NoAnswer("no connection within the time limit", arrived=False) from None
-        except requests.exceptions.RequestException as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             raise NoAnswer(_shortly(error), arrived=not _never_connected(error)) from None
 
 
@@ -232,12 +235,15 @@ def _anonymous(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 def _body(response: requests.Response) -> bytes:
-    most = table("publish")["largest-page"]
-    pieces, size = [], 0
-    for piece in response.iter_content(1 << 16):
+    """Return an answer's body, bounded in size and in time: a byte now and then keeps every wait for the next short."""
+    facts, pieces, size = table("publish"), [], 0
+    most, end = facts["largest-page"], time.monotonic() + facts["body-timeout"]
+    while piece := response.raw.read1(1 << 16, decode_content=True):
         size += len(piece)
         if size > most:
             raise NoAnswer(f"the answer is larger than {most} bytes", arrived=True)
+        if time.monotonic() > end:
+            raise NoAnswer("the answer did not end within the time limit", arrived=True)
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -252,11 +258,12 @@ def _never_connected(error: Exception) -> bool:
 def _shortly(error: Exception) -> str:
     """Return what went wrong without the addresses of objects; requests' errors hold neither headers nor bodies."""
     import requests
+    import urllib3
 
     if _never_connected(error):
         return "nobody answers at this address"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted"
-    if isinstance(error, requests.exceptions.Timeout):
+    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
         return "no answer within the time limit"
     return "the connection was lost"
