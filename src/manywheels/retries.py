@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from manywheels.sandbox import Cancellation
 
-_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+_PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})  # and those of servers' faults
 T = TypeVar("T")
 
 
@@ -115,9 +116,14 @@ def jittered(number: int, first: float, longest: float, chance: random.Random = 
     return grown * chance.uniform(0.5, 1.0)
 
 
+def may_pass(status: int) -> bool:
+    """Whether a request that had this HTTP status for an answer may be answered otherwise later."""
+    return status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def passing_status(status: int, headers: Mapping[str, str]) -> Passing | None:
     """Return the failure of an HTTP status that may pass, with the pause of Retry-After; None for all others."""
-    if status not in _PASSING:
+    if not may_pass(status):
         return None
     return Passing(f"the answer was HTTP status {status}", pause=retry_after(headers))
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from manywheels import __version__
 from manywheels.data import table
 from manywheels.errors import FileChanged, UnsafeAddress
+from manywheels.retries import may_pass
 
 if TYPE_CHECKING:
     import requests
@@ -51,7 +52,7 @@ class Answer:
     @property
     def is_passing(self) -> bool:
         """Whether the same request may be answered otherwise later."""
-        return self.status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or self.status >= 500  # noqa: PLR2004
+        return may_pass(self.status)
 
 
 @dataclass(frozen=True, kw_only=True)
