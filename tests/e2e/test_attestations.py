@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pypi_attestations
 import pytest
@@ -245,6 +247,26 @@ def test_publishing_signs_and_an_index_that_looks_closely_is_content(
     assert calls(index, CERTIFICATE) == [201]
 
 
+def test_kept_attestations_are_not_in_the_way_of_the_run_that_finishes(index: LocalIndex, tmp_path: Path) -> None:
+    """Of files that did not arrive none is kept: the next run signs those anew."""
+    index.trust(GitHubPublisher(project="demo"))
+    folder = tmp_path / "dist"
+    wheels, sdist = write_set(folder, "cp312", "cp313"), write_sdist(folder)
+    index.fail(Fault(Answer(status=400, body=b"Project size too large"), path="/legacy/", file=wheels[1].name))
+    options = ("--attestations=true", "--keep-attestations")
+
+    first = publish(folder, index.upload_url, *options, environment=fresh(index, "github"))
+    kept = {path.name.removesuffix(".publish.attestation") for path in folder.glob("*.attestation")}
+    second = publish(folder, index.upload_url, *options, environment=fresh(index, "github"))
+
+    assert first.status == 4
+    assert kept == {name for name, state in first.states.items() if state == "uploaded"}
+    assert sdist.name in kept
+    assert wheels[1].name not in kept
+    assert second.status == 0, second.said
+    assert len(list(folder.glob("*.attestation"))) == 3
+
+
 def test_nothing_is_sent_where_sigstore_does_not_sign(index: LocalIndex, tmp_path: Path) -> None:
     index.trust(GitHubPublisher(project="demo"))
     index.fail(Fault(Answer(status=401), path=CERTIFICATE, times=None))
@@ -282,6 +304,19 @@ def test_an_attestation_that_is_there_is_an_error_and_stays(
 def test_an_attestation_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
     with pytest.raises(AttestationNotKept, match="No such file or directory"):
         keep(Signed(attestations={tmp_path / "gone" / "demo-1.0.tar.gz": "{}"}))
+
+
+def test_a_part_of_an_attestation_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Path.open
+
+    def full(path: Path, *arguments: Any, **options: Any) -> None:
+        usual(path, *arguments, **options).close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(AttestationNotKept, match="No space left on device"):
+        keep(Signed(attestations={tmp_path / "demo-1.0.tar.gz": "{}"}))
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- whether to sign ----------------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ def test_folders_of_any_name(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     write_set(folder, "cp312")
     with LocalIndex() as index:
-        token = {"PYPI_TOKEN": index.api_token()}
+        token = {"MANYWHEELS_PASSWORD": index.api_token()}
         run = publish(Path(name), index.upload_url, environment=token, cwd=tmp_path)
         assert run.status == 0, run.said
         assert len(index.files()) == 1

@@ -79,7 +79,7 @@ def test_files_are_signed_and_the_index_takes_the_attestations(index: LocalIndex
 
 
 def test_attestations_are_for_trusted_publishers(index: LocalIndex, folder: Path) -> None:
-    token = {"PYPI_TOKEN": index.api_token()}
+    token = {"MANYWHEELS_PASSWORD": index.api_token()}
     run = publish(folder, index.upload_url, "--attestations=true", environment=token)
     assert run.status == 4
     assert "`attestations: true` is set, but the upload is authorised by an API token" in run.err
@@ -215,7 +215,7 @@ def test_an_answer_of_the_mint_that_is_no_token(index: LocalIndex, folder: Path)
     refused(index, folder, index.github_environment(environment="pypi"), "MW321")
 
 
-@pytest.mark.parametrize("variable", ["MANYWHEELS_PASSWORD", "PYPI_TOKEN", "TWINE_PASSWORD"])
+@pytest.mark.parametrize("variable", ["MANYWHEELS_PASSWORD", "TWINE_PASSWORD"])
 def test_an_api_token_is_taken_with_a_warning(index: LocalIndex, folder: Path, variable: str) -> None:
     token = index.api_token("demo")
     run = publish(folder, index.upload_url, environment={variable: f"{token}\n"})
@@ -226,12 +226,19 @@ def test_an_api_token_is_taken_with_a_warning(index: LocalIndex, folder: Path, v
 
 
 def test_a_token_for_another_project(index: LocalIndex, folder: Path) -> None:
-    run = refused(index, folder, {"PYPI_TOKEN": index.api_token("other")}, "MW327")
+    run = refused(index, folder, {"MANYWHEELS_PASSWORD": index.api_token("other")}, "MW327")
     assert "isn't allowed to upload to project 'demo'" in run.err
 
 
+def test_a_token_of_pypi_is_not_shown_to_another_index(index: LocalIndex, folder: Path) -> None:
+    token = index.api_token("demo")
+    run = refused(index, folder, {"PYPI_TOKEN": token}, "MW323")
+    assert "warning: PYPI_TOKEN is for `pypi` and is not used here" in run.out
+    assert not [request for request in index.requests if request.password == token]
+
+
 def test_a_token_that_cannot_be_one(index: LocalIndex, folder: Path) -> None:
-    run = publish(folder, index.upload_url, environment={"PYPI_TOKEN": "two\nlines"})
+    run = publish(folder, index.upload_url, environment={"MANYWHEELS_PASSWORD": "two\nlines"})
     assert run.status == 2
-    assert "The password from PYPI_TOKEN holds control characters" in run.err
+    assert "The password from MANYWHEELS_PASSWORD holds control characters" in run.err
     assert "two" not in run.err

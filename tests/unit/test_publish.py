@@ -488,15 +488,19 @@ def layers(**values: str) -> dict[str, Given]:
         ({}, {}, None),
         ({}, {"PYPI_TOKEN": "  "}, None),
         ({"password": "a"}, {"PYPI_TOKEN": "b"}, ("__token__", "a")),
-        ({}, {"MANYWHEELS_PASSWORD": "a\n", "PYPI_TOKEN": "b"}, ("__token__", "a")),
+        ({"password": "a\n"}, {"PYPI_TOKEN": "b"}, ("__token__", "a")),
         ({"user": "ada"}, {"PYPI_TOKEN": "b"}, ("ada", "b")),
+        ({"repository_url": DEFAULT_REPOSITORY}, {"PYPI_TOKEN": "b"}, ("__token__", "b")),
+        ({"repository_url": "testpypi"}, {"PYPI_TOKEN": "b"}, None),
+        ({"repository_url": "https://h/legacy/"}, {"PYPI_TOKEN": "b"}, None),
+        ({"repository_url": "https://h/legacy/"}, {"PYPI_TOKEN": "b", "TWINE_PASSWORD": "c"}, ("__token__", "c")),
         ({}, {"TWINE_PASSWORD": "c", "TWINE_USERNAME": "ada"}, ("ada", "c")),
         ({}, {"TWINE_PASSWORD": "c"}, ("__token__", "c")),
         ({"user": "bob"}, {"TWINE_PASSWORD": "c", "TWINE_USERNAME": "ada"}, ("bob", "c")),
     ],
 )
 def test_where_a_password_comes_from(given: dict[str, str], environment: dict[str, str], expected: Auth | None) -> None:
-    found = _api_token(resolve_publishing(layers(**given)), layers(**given)["user"], environment)
+    found = _api_token(resolve_publishing(layers(**given)), layers(**given), environment)
     assert (found.current() if found else None) == expected
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -136,6 +137,8 @@ def keep(signed: Signed) -> tuple[Path, ...]:
         except FileExistsError:
             require_none([file])
         except OSError as fault:
+            with suppress(OSError):
+                path.unlink()  # a part of one would be in the way of the next run
             raise AttestationNotKept(
                 f"`{path}` cannot be written: {fault.strerror}.", remedy="Make room for it, or do not ask to keep it."
             ) from None

@@ -20,6 +20,7 @@ from manywheels.errors import (
 )
 from manywheels.inputs import Given
 from manywheels.publish import attestations, preflight
+from manywheels.publish.attestations import Signed
 from manywheels.publish.confirm import confirm
 from manywheels.publish.distributions import Distribution
 from manywheels.publish.identity import Identity
@@ -40,7 +41,8 @@ from manywheels.sandbox import Cancellation
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
 
-_PASSWORDS: Final = ("MANYWHEELS_PASSWORD", "PYPI_TOKEN", "TWINE_PASSWORD")
+_OF_PYPI: Final = "PYPI_TOKEN"
+_OF_TWINE: Final = "TWINE_PASSWORD"
 _INTENTS: Final = {
     Presence.SAME: "is there already, identical",
     Presence.OTHER: "is there with other content",
@@ -64,7 +66,7 @@ def run(
     options = resolve_publishing(layers)
     where = addresses(options.repository)
     secrets = Secrets(environment=environment)
-    api_token = _api_token(options, layers["user"], environment)
+    api_token = _api_token(options, layers, environment)
     wanted = Wanted(
         folder=options.packages_dir,
         digests=resolve_delivery(layers).manifest_digests,
@@ -87,6 +89,8 @@ def run(
         )
         if api_token:
             _warn_of(api_token, secrets)
+        elif where != addresses("pypi") and environment.get(_OF_PYPI):
+            say(f"warning: {_OF_PYPI} is for `pypi` and is not used here; give other tokens in MANYWHEELS_PASSWORD")
         found = preflight.look(wanted, line.index)
         _tell(found, options, where)
         _publish(line, found, options, identity)
@@ -112,9 +116,13 @@ def _publish(line: Line, found: Preflight, options: PublishOptions, identity: Id
     ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
     try:
         _refuse(found, refusal)
-        extra = _attest(found.to_send, options, identity) if signs else {}
-        with progress(found.to_send, verbose=options.verbose) as shown:
-            Sender(line, ledger, shown, extra).send(found.to_send)
+        signed = _attest(found.to_send, options, identity) if signs else Signed()
+        try:
+            with progress(found.to_send, verbose=options.verbose) as shown:
+                Sender(line, ledger, shown, _as_extra(signed)).send(found.to_send)
+        finally:
+            if options.keep_attestations:
+                _keep(signed, ledger)
     finally:
         _tell_states(ledger, environment)
     _require_all(ledger)
@@ -130,20 +138,28 @@ def _warn_of(token: ApiToken, secrets: Secrets) -> None:
         say("warning: an API token is used; trusted publishing needs none that could be stolen (docs/publish.md)")
 
 
-def _api_token(options: PublishOptions, user: Given, environment: Mapping[str, str]) -> ApiToken | None:
-    """Return the user and password that were given, as an input or in the environment; None for trusted publishing."""
-    source = next((name for name in _PASSWORDS if environment.get(name, "").strip()), "")
-    password = (options.password or environment.get(source, "")).strip()
+def _api_token(options: PublishOptions, layers: Mapping[str, Given], environment: Mapping[str, str]) -> ApiToken | None:
+    """Return the user and password that were given, as an input or in the environment; None for trusted publishing.
+
+    The variable that is named after PyPI holds a token of PyPI's: no other index gets it.
+    """
+    source, user = layers["password"].origin, options.user or USER
+    password = options.password
+    if not password.strip():
+        names = [_OF_PYPI, _OF_TWINE] if addresses(options.repository) == addresses("pypi") else [_OF_TWINE]
+        source = next((name for name in names if environment.get(name, "").strip()), "")
+        password = environment.get(source, "")
+        if source == _OF_TWINE and layers["user"].origin == "default":
+            user = environment.get("TWINE_USERNAME") or USER
+    password = password.strip()
     if not password:
         return None
     if not password.isprintable():
         raise InputError(
-            f"The password from {'the input' if options.password else source} holds control characters.",
+            f"The password from {source} holds control characters.",
             remedy="Copy the token again, alone and on one line.",
         )
-    if source == "TWINE_PASSWORD" and not options.password and user.origin == "default":
-        return ApiToken(user=environment.get("TWINE_USERNAME") or USER, password=password)
-    return ApiToken(user=options.user or USER, password=password)
+    return ApiToken(user=user, password=password)
 
 
 def _authority(found: Preflight, credentials: Credentials) -> DeliveryError | None:
@@ -174,14 +190,24 @@ def _require_time(files: Iterable[Distribution]) -> None:
         )
 
 
-def _attest(files: Iterable[Distribution], options: PublishOptions, identity: Identity) -> Extra:
-    """Sign the files that will be sent; return what that adds to each one's form. Raises DeliveryError."""
+def _attest(files: Iterable[Distribution], options: PublishOptions, identity: Identity) -> Signed:
+    """Sign the files that will be sent. Raises DeliveryError."""
     digests = {file.path: file.sha256 for file in files}
     signed = attestations.attest(digests, identity, demanded=options.attestations is True)
     if signed.warning:
         say(f"warning: {signed.warning}")
-    if options.keep_attestations:
-        attestations.keep(signed)
+    return signed
+
+
+def _keep(signed: Signed, ledger: Ledger) -> None:
+    """Keep the attestations that the index has with their files: others would be in the way of the next run."""
+    there = {entry.name for entry in ledger.entries if entry.state.is_there}
+    kept = {path: attestation for path, attestation in signed.attestations.items() if path.name in there}
+    attestations.keep(Signed(attestations=kept))
+
+
+def _as_extra(signed: Signed) -> Extra:
+    """Return what attestations add to the forms of their files."""
     return {
         path.name: (("attestations", attestations.form_field(attestation)),)
         for path, attestation in signed.attestations.items()
@@ -262,6 +288,6 @@ def _tell(found: Preflight, options: PublishOptions, where: Addresses) -> None:
     say(f"{len(found.files)} files of `{options.packages_dir}` for {where.upload}:")
     for file in found.files:
         say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")
-        if options.print_hash:
+        if options.print_hash or options.verbose:
             say(*(f"    {name} {value}" for name, value in file.fields if name.endswith("_digest")))
     say(*(f"warning: {warning}" for warning in found.warnings))

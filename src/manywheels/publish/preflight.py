@@ -38,7 +38,6 @@ class Preflight:
     """What was found: `presence` is what the index says of each file, by name; problems name their file as `member`."""
 
     files: tuple[Distribution, ...]
-    manifest: Manifest | None
     presence: Mapping[str, Presence]
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
@@ -89,7 +88,6 @@ def look(wanted: Wanted, index: Index, now: datetime | None = None) -> Preflight
         problems += _too_old(its_files, presence, listing or {}, index, now or datetime.now(UTC))
     return Preflight(
         files=files,
-        manifest=manifest,
         presence=presence,
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys(warnings)),

@@ -196,7 +196,7 @@ class TrustedPublisher:
             if token is None:
                 raise NoIdentity(
                     "There is nothing to authorise the upload with: no API token, and no CI with trusted publishing.",
-                    remedy="Give an API token in the variable MANYWHEELS_PASSWORD (or PYPI_TOKEN), or publish from "
+                    remedy="Give an API token in the variable MANYWHEELS_PASSWORD, or publish from "
                     "GitHub Actions or GitLab CI.",
                 )
             if self.renewable:
@@ -223,7 +223,7 @@ class TrustedPublisher:
                 problem = _OFF.get(answer.status, f"does not say for whom the identity must be ({answer.status})")
                 raise NoIdentity(
                     f"There is nothing to authorise the upload with: no API token, and the index {problem}.",
-                    remedy="Give an API token in the variable MANYWHEELS_PASSWORD (or PYPI_TOKEN).",
+                    remedy="Give an API token in the variable MANYWHEELS_PASSWORD.",
                 )
             self._audience = audience
         return self._audience
