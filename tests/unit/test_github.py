@@ -68,6 +68,15 @@ def test_inputs_that_differ_are_given_with_their_origin() -> None:
     }
 
 
+def test_the_old_spelling_of_an_input_is_heard_beside_the_default_of_the_new() -> None:
+    """Whichever comes first in the environment."""
+    old, new = {"INPUT_REPOSITORY_URL": "testpypi"}, {"INPUT_REPOSITORY-URL": "pypi"}
+    for environment in (old | new, new | old, old | {"INPUT_REPOSITORY-URL": ""}):
+        assert read_request(environment).given["repository-url"].value == "testpypi"
+    with pytest.raises(InputError, match="`repository-url` is given twice, with different values"):
+        read_request(old | {"INPUT_REPOSITORY-URL": "https://index.example/legacy/"})
+
+
 @pytest.mark.parametrize("variable", ["INPUT_OUTPUT-DIR", "INPUT_OUTPUT_DIR"])
 def test_hyphens_and_underscores_are_one(variable: str) -> None:
     assert read_request({variable: "wheels"}).given["output-dir"].value == "wheels"

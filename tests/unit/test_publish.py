@@ -622,6 +622,24 @@ def test_metadata_of_another_project(tmp_path: Path) -> None:
         read_distribution(wheel)
 
 
+@pytest.mark.parametrize("spelled", ["1.0rc1", "1.0-rc.1", "v1.0.0RC1"])
+def test_a_version_may_be_spelled_in_several_ways(tmp_path: Path, spelled: str) -> None:
+    """The index compares versions, not their texts."""
+    metadata = f"Metadata-Version: 2.1\nName: demo\nVersion: {spelled}\n"
+    wheel = write_wheel(tmp_path, tags="py3-none-any", start="demo-1.0rc1", metadata=metadata)
+    assert read_distribution(wheel).version == "1.0rc1"
+
+
+@pytest.mark.parametrize(
+    "platform", ["win_amd64", "macosx_11_0_arm64", "pyodide_2025_0_wasm32", "pyemscripten_2026_0_wasm32"]
+)
+def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platform: str) -> None:
+    """Their tags are none that `verify` knows."""
+    write_wheel(tmp_path, tags=f"cp314-cp314-{platform}")
+    index = Index(addresses("https://h/legacy/"), Pages({}), Pauses(FastClock(), Cancellation()))
+    assert preflight.look(Wanted(folder=tmp_path), index).problems == ()
+
+
 def test_the_ledger_says_what_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "manywheels-ledger.json").mkdir()
     with pytest.raises(LedgerError, match="cannot be written"):

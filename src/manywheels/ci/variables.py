@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from manywheels import inputs
+from manywheels.errors import InputError
 from manywheels.inputs import Given
 
 
@@ -13,14 +14,25 @@ def read_inputs(
 ) -> dict[str, Given]:
     """Return the inputs that variables with this prefix give; `foreign` are names that mean something else there.
 
-    What is empty or only the default is left out, so that `[tool.manywheels]` is heard. Raises InputError for names
-    that are no inputs; `place` says where they were given.
+    What is empty or only the default is left out, so that `[tool.manywheels]` is heard. An input may come under two
+    spellings: `repository_url` from a workflow, and `repository-url` with its default from action.yml. Raises
+    InputError for names that are no inputs, and for two values of one; `place` says where they were given.
     """
-    given = {}
-    for variable, value in environment.items():
-        name = variable.removeprefix(prefix).lower().replace("_", "-")
-        if variable.startswith(prefix) and name not in foreign:
-            given[name] = Given(value=value, origin=f"input `{name}`")
-    inputs.require_known(given, place)
-    declared = inputs.declared_inputs()
-    return {name: entry for name, entry in given.items() if entry.value.strip() not in {"", declared[name].default}}
+    named = [
+        (variable.removeprefix(prefix).lower().replace("_", "-"), value)
+        for variable, value in environment.items()
+        if variable.startswith(prefix)
+    ]
+    named = [(name, value) for name, value in named if name not in foreign]
+    inputs.require_known(dict(named), place)
+    declared, given = inputs.declared_inputs(), dict[str, Given]()
+    for name, value in named:
+        if value.strip() in {"", declared[name].default}:
+            continue
+        if name in given and given[name].value != value:
+            raise InputError(
+                f"{place}: `{name}` is given twice, with different values.",
+                remedy=f"Give it once, as `{name}`; `{name.replace('-', '_')}` is an old spelling of the same.",
+            )
+        given[name] = Given(value=value, origin=f"input `{name}`")
+    return given

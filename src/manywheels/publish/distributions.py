@@ -17,6 +17,7 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
+from packaging.version import InvalidVersion, Version
 
 from manywheels.errors import WheelFileError
 from manywheels.publish.transport import Form
@@ -88,20 +89,28 @@ def read_distribution(path: Path) -> Distribution:
     except _BROKEN as error:
         raise Unreadable(f"it cannot be read: {error}") from None
     metadata: dict[str, Any] = dict(package.metadata_dictionary())
-    if (canonicalize_name(metadata["name"]), metadata["version"]) != (name, version):
+    if (canonicalize_name(metadata["name"]), _parsed(metadata["version"])) != (name, version):
         declared = f"{metadata['name']} {metadata['version']}"
         raise Unreadable(f"its name is that of {name} {version}, its metadata that of {declared}")
     return Distribution(
         path=path,
         project=name,
-        version=version,
+        version=str(version),
         size=path.stat().st_size,
         sha256=metadata["sha256_digest"],
         fields=(*_as_fields(metadata), (":action", "file_upload"), ("protocol_version", "1")),
     )
 
 
-def _named(path: Path) -> tuple[str, str]:
+def _parsed(version: str) -> Version | None:
+    """Return a version, however it is spelled; None for what is none."""
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return None
+
+
+def _named(path: Path) -> tuple[str, Version]:
     try:
         if path.suffix == ".whl":
             name, version, _, _ = parse_wheel_filename(path.name)
@@ -109,7 +118,7 @@ def _named(path: Path) -> tuple[str, str]:
             name, version = parse_sdist_filename(path.name)
     except (InvalidWheelFilename, InvalidSdistFilename) as error:
         raise Unreadable(str(error)) from None
-    return name, str(version)
+    return name, version
 
 
 def _as_fields(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -157,7 +157,7 @@ def _verified(wanted: Wanted, paths: Sequence[Path], manifest: Manifest | None) 
 
 def _is_foreign(path: Path) -> bool:
     platform = path.stem.rpartition("-")[2]
-    return platform.startswith(("win", "macosx", "ios", "android", "pyodide"))
+    return platform.startswith(("win", "macosx", "ios", "android", "pyodide", "pyemscripten"))
 
 
 def _unrendered(files: Iterable[Distribution]) -> Iterator[Problem]:
