@@ -22,12 +22,13 @@ import pytest
 from manywheels import interpreters, pipeline
 from manywheels.ci import github
 from manywheels.ci.github import read_request, write_outputs
-from manywheels.errors import Cancelled, InputError
+from manywheels.errors import Cancelled, InputError, UploadIncomplete
 from manywheels.inputs import declared_inputs
 from manywheels.interpreters import Discovery
 from manywheels.line import Run
 from manywheels.manifest import Manifest, Trial, read_manifest
 from manywheels.report import html
+from manywheels.publish.ledger import Ledger
 from unit.artifactservice import FakeService, always, answer, serving
 from unit.ci_logs import github_commands
 from unit.helpers import built, failed, interpreter, manifest, seal, write_project
@@ -457,6 +458,45 @@ def test_an_artifact_without_a_service_is_refused_before_building(
 def test_a_malformed_delivery_is_refused_before_building(action: Action, service: FakeService) -> None:
     assert action.run(artifact_name="a/b") == 2
     assert action.planned == ()
+
+
+@pytest.mark.parametrize("status", [0, 4])
+def test_the_ledger_becomes_an_artifact_whatever_becomes_of_the_upload(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Also on a second attempt of the job: it replaces the first one's."""
+    assert action.run() == 0
+
+    def publish(*_: object, **__: object) -> int:
+        Ledger(action.folder / "dist", "https://index.example/legacy/", [])
+        if status:
+            raise UploadIncomplete("Not all.", remedy="Again.")
+        return 0
+
+    monkeypatch.setattr("manywheels.publish.command.run", publish)
+    for _ in range(2):
+        assert action.run(command="publish", repository_url="https://index.example:8/legacy/") == status
+    assert set(service.finished) == {"wheels", "ledger-wheels-index.example"}
+    with zipfile.ZipFile(io.BytesIO(service.finished["ledger-wheels-index.example"][0])) as archive:
+        assert archive.namelist() == ["manywheels-ledger.json"]
+
+
+def test_a_ledger_that_cannot_be_uploaded_is_a_warning(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An old ledger in the folder is not uploaded as if it were this run's."""
+    assert action.run() == 0
+    Ledger(action.folder / "dist", "https://index.example/legacy/", [])
+    monkeypatch.setattr("manywheels.publish.command.run", lambda *_, **__: 0)
+    assert action.run(command="publish") == 0
+    assert set(service.finished) == {"wheels"}
+    service.scripts["CreateArtifact"] = always(answer(403, {"msg": "no"}))
+    monkeypatch.setattr(
+        "manywheels.publish.command.run",
+        lambda *_, **__: len(Ledger(action.folder / "dist", "https://index.example/legacy/", []).entries),
+    )
+    assert action.run(command="publish") == 0
+    assert "warning: the ledger is in no artifact: " in capsys.readouterr().out
 
 
 def test_verify_takes_the_artifact_where_there_are_no_wheels(action: Action, service: FakeService) -> None:

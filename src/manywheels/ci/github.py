@@ -73,8 +73,10 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
     match request.command:
         case "build":
             return _build(request, environment, cancellation)
-        case "verify" | "publish":
+        case "verify":
             return commands.execute(_with_set(request, environment, cancellation), cancellation)
+        case "publish":
+            return _publish(_with_set(request, environment, cancellation), environment, cancellation)
     return commands.execute(request, cancellation)
 
 
@@ -102,8 +104,15 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
             _tell(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
         given = {**request.given, **commands.sealed(manifest, folder)}
-        return commands.execute(replace(request, command="publish", given=given), cancellation)
+        return _publish(replace(request, command="publish", given=given), environment, cancellation)
     return status
+
+
+def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
+    from manywheels.ci.ledgers import ledger_uploaded
+
+    with ledger_uploaded(request, environment, cancellation):
+        return commands.execute(request, cancellation)
 
 
 def _goes_into_artifact(delivery: Delivery, manifest: Manifest, environment: Mapping[str, str]) -> bool:

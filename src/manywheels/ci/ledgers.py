@@ -1,0 +1,55 @@
+"""The ledger of an upload as an artifact of its own: what became of each file is known however the job ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from manywheels import inputs
+from manywheels.ci.packing import Member
+from manywheels.ci.relay import open_artifacts
+from manywheels.ci.results import has_service
+from manywheels.commands import Request
+from manywheels.delivery import resolve_delivery
+from manywheels.errors import DeliveryError
+from manywheels.project import settings_of
+from manywheels.publish.ledger import FILE_NAME
+from manywheels.publish.options import resolve_publishing
+from manywheels.report.text import harmless
+from manywheels.sandbox import Cancellation
+
+
+@contextmanager
+def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
+    """Upload the ledger that the block writes, whatever becomes of the block; that it cannot be is only a warning."""
+    layers = inputs.layered(request.given, settings_of(request.paths[0]))
+    options, delivery = resolve_publishing(layers), resolve_delivery(layers)
+    path = options.packages_dir / FILE_NAME
+    before = _written(path)
+    try:
+        yield
+    finally:
+        if has_service(environment) and _written(path) not in {before, None} and not cancellation.requested:
+            name = artifact_name(delivery.artifact_name, options.repository)
+            try:
+                open_artifacts(environment, cancellation).upload(
+                    name, [Member(name=FILE_NAME, path=path)], retention_days=delivery.retention_days, overwrite=True
+                )
+            except DeliveryError as error:
+                print(harmless(f"warning: the ledger is in no artifact: {error.message}"), flush=True)
+
+
+def artifact_name(wheels: str, repository: str) -> str:
+    """Return the name for a ledger: one for each set and index, so that one run may publish to several.
+
+    It does not begin as the sets' names do: a later job's `artifact-pattern: wheels-*` shall not take it for a set.
+    """
+    index = urlsplit(repository).hostname or repository
+    return f"ledger-{wheels}-{re.sub(r'[^A-Za-z0-9.-]', '-', index)}"
+
+
+def _written(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.is_file() else None
