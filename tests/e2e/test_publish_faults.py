@@ -24,7 +24,12 @@ from e2e.publishing import (
     write_set,
 )
 from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex, redirect, too_many
+from manywheels import inputs
+from manywheels.data import table
+from manywheels.errors import TooLittleTime, UploadIncomplete
+from manywheels.inputs import Given
 from manywheels.manifest import FILE_NAME, read_manifest
+from manywheels.publish.command import run as publish_here
 from manywheels.publish.distributions import read_distribution
 from manywheels.publish.index import Index, Presence, addresses
 from manywheels.publish.pauses import Pauses
@@ -261,6 +266,59 @@ def test_row_20_a_token_that_expires_is_renewed_on_github(index: LocalIndex, tmp
     run = from_github(index, folder)
     assert run.status == 0, run.said
     assert len([request for request in index.requests if request.path.endswith("/mint-token")]) > 1
+
+
+def from_gitlab(index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish as a job of GitLab's, in this process."""
+    for name in ("GITHUB_ACTIONS", "MANYWHEELS_PASSWORD", "TWINE_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (environment := index.gitlab_environment()).items():
+        monkeypatch.setenv(name, value)
+    given = {"repository-url": index.upload_url, "packages-dir": str(folder)}
+    layers = inputs.layered({name: Given(value=value, origin="a test") for name, value in given.items()}, {})
+    publish_here(layers, Cancellation(), environment)
+
+
+def test_row_20_on_gitlab_what_one_token_cannot_carry_is_refused_before_the_first_byte(
+    index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(table("publish")["token"], "rate", 1.0)
+    with pytest.raises(TooLittleTime):
+        from_gitlab(index, folder, monkeypatch)
+    assert uploads(index) == []
+    assert not [request for request in index.requests if request.path.endswith("/mint-token")]
+    assert set(states(folder).values()) == {"not sent"}
+
+
+def test_row_20_on_gitlab_no_upload_begins_after_the_token_has_ended(
+    index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no other token: what is left is for the next job, and the ledger says of each file where it stands."""
+    folder = tmp_path / "dist"
+    write_many(folder, 20)
+    index.settings.token_lifetime = 3
+    index.fail(Fault(Delay(1.0), path="/legacy/", times=None))
+    with pytest.raises(UploadIncomplete):
+        from_gitlab(index, folder, monkeypatch)
+    (minted,) = [request.began for request in index.requests if request.path.endswith("/mint-token")]
+    began = [request.began for request in index.requests if request.path == "/legacy/"]
+    assert 4 <= len(began) < 20
+    assert max(began) < minted + 3.5
+    there = set(index.files())
+    found = states(folder)
+    assert {name for name, state in found.items() if state == "uploaded"} == there
+    assert {state for name, state in found.items() if name not in there} == {"not sent"}
+
+
+def test_row_20_on_gitlab_nothing_is_waited_for_beyond_the_end_of_the_token(
+    index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.settings.token_lifetime = 5
+    index.fail(Fault(too_many("3"), path="/legacy/", file=WHEEL, times=None))
+    with pytest.raises(UploadIncomplete):
+        from_gitlab(index, folder, monkeypatch)
+    assert uploads(index).count(WHEEL) == 2, "a third time would be after six seconds"
+    assert states(folder)[WHEEL] == "not sent"
 
 
 def test_row_21_a_mint_whose_answer_is_lost(index: LocalIndex, folder: Path) -> None:
