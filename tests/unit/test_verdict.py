@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,11 @@ from manywheels.commands import FORMATS, verification_rules
 from manywheels.errors import InputError
 from manywheels.manifest import FILE_NAME
 from manywheels.report.findings import render
+from manywheels.verify import Report, check_wheel, collect_wheels
 from manywheels.verify.catalogue import catalogue
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import Ignored, Rules, parse_rules
-from manywheels.verify.run import verify_wheels
+from manywheels.verify.run import Extra, verify_wheels
 from unit.elfmaker import SharedObject
 from unit.helpers import PLATFORM, write_wheel
 
@@ -71,6 +74,7 @@ def test_the_table_in_pyproject() -> None:
         ({"ignore": [{"files": "*"}]}, "no entry"),
         ({"ignore": [{"code": "MW253", "why": "x"}]}, "no entry"),
         ({"ignore": [7]}, "no entry"),
+        ({"ignore": ["MW200"]}, "`MW200`"),
         ({"strict": "yes"}, "`yes`"),
     ],
 )
@@ -92,6 +96,62 @@ def test_every_wheel_is_checked_though_one_is_none(tmp_path: Path) -> None:
     verdict = verify_wheels(sorted(tmp_path.glob("*.whl")), Rules())
     assert [[entry.code for entry in report.findings] for report in verdict.reports] == [["MW200"], []]
     assert not verdict.passed
+
+
+def test_a_link_that_leads_nowhere_keeps_no_other_from_being_checked(tmp_path: Path) -> None:
+    (tmp_path / "broken-1.0-py3-none-any.whl").symlink_to(tmp_path / "absent")
+    good_wheel(tmp_path)
+    verdict = verify_wheels(collect_wheels([tmp_path]), Rules())
+    assert [[entry.code for entry in report.findings] for report in verdict.reports] == [["MW200"], []]
+
+
+def test_a_process_that_is_killed_is_the_finding_of_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path, left_out: tuple[str, ...]) -> Report:
+        if path.name.startswith("huge"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return check_wheel(path, left_out)
+
+    monkeypatch.setattr("manywheels.verify.run.check_wheel", read)
+    monkeypatch.setattr("manywheels.verify.run.available_cores", lambda: 2)
+    good_wheel(tmp_path)
+    (tmp_path / "huge-1.0-py3-none-any.whl").write_bytes(b"")
+    verdict = verify_wheels(sorted(tmp_path.glob("*.whl")), Rules())
+    assert [[entry.code for entry in report.findings] for report in verdict.reports] == [[], ["MW200"]]
+    assert "memory" in verdict.findings[0].problem.message
+
+
+# --- checks that others make ------------------------------------------------------------------------------------------
+
+IGNORING_SIZES = Rules(ignored=(Ignored(code="MW225", reason="it is a table of zeros"),))
+
+
+def bomb(folder: Path) -> Path:
+    name = "demo/_core.cpython-312-x86_64-linux-gnu.so"
+    return write_wheel(folder, members={name: SharedObject().to_bytes(), "demo/zeros": bytes(12 << 20)})
+
+
+def test_what_is_ignored_does_not_switch_off_attestations(tmp_path: Path) -> None:
+    refused = Extra(ask=lambda _: (finding("MW280", Severity.ERROR),))
+    verdict = verify_wheels([bomb(tmp_path)], IGNORING_SIZES, extra=[refused])
+    assert [entry.code for entry in verdict.findings] == ["MW280"]
+
+
+def test_an_odd_archive_is_given_to_no_installer_and_that_is_said(tmp_path: Path) -> None:
+    def install(path: Path) -> tuple[Finding, ...]:
+        raise AssertionError(path)
+
+    verdict = verify_wheels([bomb(tmp_path)], IGNORING_SIZES, extra=[Extra(ask=install, unpacks="pip and uv")])
+    (said,) = verdict.findings
+    assert (said.code, said.severity) == ("MW273", Severity.WARNING)
+    assert "was not given to pip and uv" in said.problem.message
+    assert "MW225" in said.problem.message
+
+
+def test_attestations_of_what_cannot_be_read_are_asked_for_too(tmp_path: Path) -> None:
+    path = tmp_path / "broken-1.0-py3-none-any.whl"
+    path.write_bytes(b"no archive")
+    verdict = verify_wheels([path], Rules(), extra=[Extra(ask=lambda _: (finding("MW280", Severity.ERROR),))])
+    assert [entry.code for entry in verdict.findings] == ["MW200", "MW280"]
 
 
 def test_wheels_of_several_projects_are_sets_of_their_own(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:
     found: list[Path] = []
     for path in paths:
         wheels = sorted(path.glob("*.whl")) if path.is_dir() else [path]
-        if not wheels or not wheels[0].is_file():
+        if not wheels or not (path.is_dir() or path.is_file()):
             problem = f"The folder `{path}` holds no wheel." if path.is_dir() else f"There is no wheel `{path}`."
             raise WheelFileError(problem, remedy="Give wheels (*.whl), or folders that hold them.")
         found += wheels

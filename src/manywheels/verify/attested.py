@@ -47,7 +47,7 @@ class Attested:
             claims = signatures.check(attestation, path.name, digest_file(path), self.verifier)
             if self.publisher:
                 signatures.require_signer(claims, self.publisher)
-        except Invalid as fault:
+        except (Invalid, OSError) as fault:
             return (_finding(path, f"has an attestation that does not hold: {fault}"),)
         self.signers[path.name] = signatures.signer(claims)
         return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,14 @@ from manywheels.manifest import FILE_NAME, Manifest, read_manifest
 from manywheels.report.findings import render
 from manywheels.sandbox import Cancellation
 from manywheels.verify import collect_wheels
-from manywheels.verify.installs import chosen_by_installers, imports, imports_in, interpreter_for, requires_python
+from manywheels.verify.installs import (
+    TRIED,
+    chosen_by_installers,
+    imports,
+    imports_in,
+    interpreter_for,
+    requires_python,
+)
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import Extra, verify_wheels
@@ -20,6 +27,8 @@ from manywheels.verify.run import Extra, verify_wheels
 if TYPE_CHECKING:
     from manywheels.commands import Verification
     from manywheels.verify.attested import Attested
+
+Ask = Callable[[Path], Iterable[Finding]]
 
 
 def run(
@@ -38,9 +47,7 @@ def run(
     if digests:
         require_digest(paths[0], digests)
     attestations = _attested(wanted.publisher) if wanted.attested else None
-    extra = _extra_checks(wanted, cancellation)
-    if attestations:
-        extra.append(attestations)
+    extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
     verdict = verify_wheels(wheels, rules, manifest=_manifest_of(paths), extra=extra)
     print(render(verdict, wanted.form))
     if attestations and wanted.form == "text":
@@ -55,8 +62,12 @@ def _manifest_of(paths: Sequence[Path]) -> Manifest | None:
 
 
 def _extra_checks(wanted: Verification, cancellation: Cancellation) -> list[Extra]:
-    here = [_importing_here(cancellation)] if wanted.imports else []
-    return [chosen_by_installers, *here, *(_importing_in(image, cancellation) for image in wanted.images)]
+    importing = [_importing_here(cancellation)] if wanted.imports else []
+    importing += [_importing_in(image, cancellation) for image in wanted.images]
+    return [
+        Extra(ask=chosen_by_installers, unpacks="pip and uv"),
+        *(Extra(ask=ask, unpacks="an interpreter") for ask in importing),
+    ]
 
 
 def _attested(publisher: str) -> Attested:
@@ -66,14 +77,14 @@ def _attested(publisher: str) -> Attested:
     return attested(parse_publisher(publisher) if publisher else None)
 
 
-def _importing_in(image: str, cancellation: Cancellation) -> Extra:
+def _importing_in(image: str, cancellation: Cancellation) -> Ask:
     def check(path: Path) -> tuple[Finding, ...]:
         return imports_in(path, image, cancellation)
 
     return check
 
 
-def _importing_here(cancellation: Cancellation) -> Extra:
+def _importing_here(cancellation: Cancellation) -> Ask:
     from manywheels.interpreters import discover
     from manywheels.wheelfile import parse_name
 
@@ -87,6 +98,6 @@ def _importing_here(cancellation: Cancellation) -> Extra:
             message="was not imported: no interpreter on this machine is one that it is for",
             remedy="Install one (`manywheels doctor` lists those found), or name an image with `--import-in`.",
         )
-        return (Finding(code="MW273", severity=Severity.WARNING, wheel=path.name, problem=problem),)
+        return (Finding(code=TRIED, severity=Severity.WARNING, wheel=path.name, problem=problem),)
 
     return check

@@ -55,6 +55,7 @@ class InstallCheck:
     severity: Severity = Severity.ERROR
 
 
+TRIED: Final = "MW273"
 INSTALL_CHECKS: Final = (
     InstallCheck(code="MW270", title="pip chooses the wheel",
                  summary="pip, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
@@ -66,8 +67,9 @@ INSTALL_CHECKS: Final = (
                  summary="With `--import`: every top-level module and every extension module can be imported, with "
                  "nothing there but the wheel and its dependencies.",
                  reason="What a loader or an interpreter really does with the wheel is proved by letting them do it."),
-    InstallCheck(code="MW273", title="import was tried",
-                 summary="With `--import` or `--import-in`: there is an interpreter that the wheel is for.",
+    InstallCheck(code=TRIED, title="installing was tried",
+                 summary="pip and uv could be asked, for the archive is as it should be; with `--import` or "
+                 "`--import-in` there is an interpreter that the wheel is for.",
                  reason="What was not tried is not proved.", severity=Severity.WARNING),
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 from manywheels.errors import InputError
 from manywheels.verify.model import Finding, Severity
 
+UNREADABLE: Final = "MW200"  # of such a file nothing was checked: there is nothing to judge
 _KEYS: Final = frozenset({"code", "files", "reason"})
 _TABLE: Final = "[tool.manywheels.verify]"
 
@@ -84,5 +85,10 @@ def _parse_entry(entry: Any, known: frozenset[str]) -> Ignored:  # noqa: ANN401 
         raise InputError(
             f"{_TABLE} ignore: there is no check `{ignored.code}`.",
             remedy="`manywheels explain` lists the checks.",
+        )
+    if ignored.code == UNREADABLE:
+        raise InputError(
+            f"{_TABLE} ignore: `{UNREADABLE}` cannot be ignored: nothing in such a file was checked.",
+            remedy="Leave the file out of what is verified.",
         )
     return ignored

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -14,12 +15,22 @@ from manywheels.jobserver import available_cores
 from manywheels.manifest import Manifest
 from manywheels.verify import archive, sets
 from manywheels.verify.check import Report, check_wheel
+from manywheels.verify.installs import TRIED
 from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.rules import Rules
+from manywheels.verify.rules import UNREADABLE, Rules
 
-UNREADABLE = "MW200"
 _OF_ARCHIVES = frozenset(check.code for check in archive.CHECKS)
-Extra = Callable[[Path], Iterable[Finding]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """A check that is asked wheel by wheel, after the others.
+
+    `unpacks` says who reads the archive for it, as `pip and uv`; empty where it goes by the file's digest alone.
+    """
+
+    ask: Callable[[Path], Iterable[Finding]]
+    unpacks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +74,23 @@ def _check_all(wheels: Sequence[tuple[Path, tuple[str, ...]]]) -> list[Report]:
     if workers <= 1:
         return [_check(wheel) for wheel in wheels]
     # Wheels are read by processes forked from this one, which has no other threads: they start at once.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        return list(pool.map(_check, wheels))
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+            return list(pool.map(_check, wheels))
+    except BrokenProcessPool:  # the kernel ended a process, and all wheels with it: each by itself shows which
+        return [_check_alone(wheel) for wheel in wheels]
+
+
+def _check_alone(wheel: tuple[Path, tuple[str, ...]]) -> Report:
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+            return pool.submit(_check, wheel).result()
+    except BrokenProcessPool:
+        problem = Problem(
+            message="was not checked: the process that read it was ended, most likely for want of memory",
+            remedy="Look at the file, and try again where there is more memory.",
+        )
+        return _unreadable(wheel[0], problem)
 
 
 def _check(wheel: tuple[Path, tuple[str, ...]]) -> Report:
@@ -72,16 +98,25 @@ def _check(wheel: tuple[Path, tuple[str, ...]]) -> Report:
     try:
         return check_wheel(path, left_out)
     except WheelFileError as error:
-        problem = Problem(message=error.message.removesuffix("."), remedy=error.remedy)
-        finding = Finding(code=UNREADABLE, severity=Severity.ERROR, wheel=path.name, problem=problem)
-        return Report(path=path, size=path.stat().st_size, findings=(finding,))
+        return _unreadable(path, Problem(message=error.message.removesuffix("."), remedy=error.remedy))
+
+
+def _unreadable(path: Path, problem: Problem) -> Report:
+    finding = Finding(code=UNREADABLE, severity=Severity.ERROR, wheel=path.name, problem=problem)
+    return Report(path=path, size=path.stat().st_size if path.exists() else 0, findings=(finding,))
 
 
 def _with_extra(report: Report, extra: Sequence[Extra]) -> Report:
-    # Installers read archives with less care than the checks: they get none that is not what it seems to be.
-    if not extra or report.facts is None or any(finding.code in _OF_ARCHIVES for finding in report.findings):
-        return report
-    found = [finding for check in extra for finding in check(report.path)]
+    """Ask the extra checks. Installers read archives with less care than the checks here: they get no odd ones."""
+    odd = sorted({finding.code for finding in report.findings} & {UNREADABLE, *_OF_ARCHIVES})
+    found = [finding for check in extra if not (check.unpacks and odd) for finding in check.ask(report.path)]
+    untried = " and ".join(dict.fromkeys(check.unpacks for check in extra if check.unpacks))
+    if untried and odd:  # a finding of its own: whoever ignores those of the archive shall know
+        problem = Problem(
+            message=f"was not given to {untried}, for its archive is not as it should be ({', '.join(odd)})",
+            remedy="Mend the archive first: what installers make of it is not proved.",
+        )
+        found.append(Finding(code=TRIED, severity=Severity.WARNING, wheel=report.path.name, problem=problem))
     return replace(report, findings=(*report.findings, *found))
 
 
