@@ -1,38 +1,50 @@
 """What the checks need to know of an ELF file: machine, libraries, run paths, symbols, and how it wants to be loaded.
 
-Read as the loader reads it, from the program headers (System V gABI, chapter 5; LSB symbol versioning): section headers
-may be missing or lie. pyelftools reads headers and dynamic tags; the symbol tables, which may have 100,000 entries, are
-read here.
+Read as the loader reads it, from the program headers (System V gABI, chapters 4 and 5; LSB symbol versioning): section
+headers may be missing or lie. Whoever made the file may have made it to be read for ever: everything that is counted,
+and everything that is kept, has a bound.
 """
 
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import IO, Any, Final
-
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import NoteSegment, Segment
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import repeat
+from typing import IO, Final, NamedTuple
 
 MAGIC: Final = b"\x7fELF"
-_RUN_PATHS: Final = frozenset({"DT_RPATH", "DT_RUNPATH"})
-_TEXTREL_FLAG: Final = 0x4  # DF_TEXTREL
-_EXECUTABLE: Final = 0x1  # PF_X
+HEAD: Final = 20  # bytes that say what a file is: e_ident, e_type and e_machine
+RELOCATABLE: Final = 1  # ET_REL: an object file, which is the compiler's business and no loader's
+# Code for what is beside the processor: a driver loads it, whatever the wheel's platform.
+DEVICES: Final = frozenset({"EM_AMDGPU", "EM_BPF", "EM_CUDA", "EM_INTELGT"})
 # Where PT_GNU_STACK is missing, glibc takes the stack to be executable on these (sysdeps/*/stackinfo.h).
 _EXECUTABLE_BY_DEFAULT: Final = frozenset({"EM_X86_64", "EM_386", "EM_ARM", "EM_S390"})
-_WEAK: Final = 2  # STB_WEAK
-_LOCAL: Final = 0  # STB_LOCAL
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE, _PT_GNU_STACK = 1, 2, 3, 4, 0x6474E551
+_DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_SONAME, _DT_RPATH = 1, 4, 5, 6, 10, 14, 15
+_DT_TEXTREL, _DT_RUNPATH, _DT_FLAGS = 22, 29, 30
+_DT_GNU_HASH, _DT_VERSYM, _DT_VERNEED = 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFE
+_DF_TEXTREL: Final = 0x4
+_PF_X: Final = 0x1
+_STB_LOCAL, _STB_WEAK = 0, 2
 _HIDDEN_VERSION: Final = 0x7FFF
+_NT_GNU_PROPERTY_TYPE_0: Final = 5
 _ISA_NEEDED: Final = 0xC0008002  # GNU_PROPERTY_X86_ISA_1_NEEDED
+
+_MOST_SEGMENTS: Final = 1170  # 64 KiB of program headers, as many as the kernel takes
+_MOST_TAGS: Final = 10_000  # in the dynamic section; those of large libraries have two hundred
+_MOST_RUN_PATHS: Final = 1_000
+_MOST_VERSIONS: Final = 10_000  # of all libraries together
 _MOST_SYMBOLS: Final = 1_000_000
+_LONGEST_NAMES: Final = 4 << 10  # bytes of a library's name, a path's or a version's: PATH_MAX
+_LONGEST_SYMBOL: Final = 64 << 10  # C++ has long ones
 _LONGEST_STRINGS: Final = 64 << 20  # bytes of a string table; those of the largest libraries have half of it
-# What pyelftools and struct raise on files that are damaged or made to be.
-_DAMAGE: Final = (ELFError, ConstructError, struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError,
-                  OverflowError, AssertionError, RecursionError, MemoryError, ZeroDivisionError)  # fmt: skip
+_LONGEST_NOTES: Final = 64 << 10
+_MOST_KEPT: Final = 128 << 20  # bytes of all names, for all files of a wheel
+_OBJECT: Final = 64  # bytes that a name costs besides its characters
 
 
 class BrokenElf(ValueError):
@@ -41,11 +53,10 @@ class BrokenElf(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Import:
-    """A symbol that the file wants from elsewhere; `version` and `library` are None where it takes any."""
+    """A symbol that the file wants from elsewhere; `version` is None where it takes any."""
 
     name: str
     version: str | None
-    library: str | None
     weak: bool
 
     def __str__(self) -> str:
@@ -100,152 +111,305 @@ def parse_symbol_version(version: str) -> tuple[str, tuple[int, ...]] | None:
         return None
 
 
-def read_elf(member: str, stream: IO[bytes]) -> Elf | None:
-    """Read one ELF file from a stream that can seek; None where the loader has no part in it (an object file).
+@dataclass(kw_only=True)
+class Room:
+    """How many bytes of names may still be kept; the files of a wheel share one."""
 
-    Raises BrokenElf where it cannot be read.
+    left: int = field(default=_MOST_KEPT)
+
+    def take(self, length: int) -> None:
+        """Take room for one name. Raises BrokenElf where there is no more."""
+        self.left -= length + _OBJECT
+        if self.left < 0:
+            raise BrokenElf("the names in the wheel's ELF files are too many to be looked at")
+
+
+class Header(NamedTuple):
+    """What a file's first 20 bytes say: the machine by its name in the gABI, word size, byte order, and e_type."""
+
+    machine: str
+    bits: int
+    little_endian: bool
+    kind: int
+
+
+def read_header(head: bytes) -> Header:
+    """Read an ELF file's first bytes. Raises BrokenElf."""
+    if len(head) < HEAD or not head.startswith(MAGIC) or head[4] not in {1, 2} or head[5] not in {1, 2}:
+        raise BrokenElf("its header is none of an ELF file")
+    little_endian = head[5] == 1
+    kind, machine = struct.unpack("<HH" if little_endian else ">HH", head[16:HEAD])
+    name = _machines().get(machine, f"machine {machine}")
+    return Header(machine=name, bits=32 * head[4], little_endian=little_endian, kind=kind)
+
+
+@cache
+def _machines() -> Mapping[int, str]:
+    from elftools.elf.enums import ENUM_E_MACHINE
+
+    return {number: name for name, number in ENUM_E_MACHINE.items() if isinstance(number, int)}
+
+
+def read_elf(member: str, stream: IO[bytes], room: Room | None = None) -> Elf | None:
+    """Read one ELF file from a stream that can seek.
+
+    None where the dynamic loader has no part in it: an object file, a static program, code for a device. Raises
+    BrokenElf where it cannot be read, or has more in it than any honest file.
     """
     try:
-        file = ELFFile(stream)
-        segments = list(file.iter_segments())  # once: pyelftools makes them anew each time it is asked
-        dynamic = next((segment for segment in segments if isinstance(segment, DynamicSegment)), None)
-        if dynamic is None:
+        stream.seek(0)
+        header = read_header(stream.read(HEAD))
+        if header.kind == RELOCATABLE or header.machine in DEVICES:
             return None
-        return _Reader(file, segments, dynamic).read(member)
-    except _DAMAGE as error:
-        raise BrokenElf(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None
+        return _Reader(header, stream, room or Room()).read(member)
+    except (struct.error, OverflowError, UnicodeError) as error:
+        raise BrokenElf(f"what its headers point to is not in the file: {error}") from None
+
+
+class _Segment(NamedTuple):
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    size: int
+    alignment: int
 
 
 class _Reader:
-    def __init__(self, file: ELFFile, segments: list[Segment], dynamic: DynamicSegment) -> None:
-        self.segments = segments
-        self.file, self.stream = file, file.stream
-        self.order = "<" if file.little_endian else ">"
-        self.size = self.stream.seek(0, 2)
-        self.tags: list[Any] = list(dynamic.iter_tags())
-        self.strings = self._strings()
-        self.symbol_count = min(dynamic.num_symbols(), _MOST_SYMBOLS) if self._address("DT_SYMTAB") else 0
+    def __init__(self, header: Header, stream: IO[bytes], room: Room) -> None:
+        self.header, self.stream, self.room = header, stream, room
+        self.wide = header.bits == 64  # noqa: PLR2004
+        self.order = "<" if header.little_endian else ">"
+        self.size = stream.seek(0, 2)
+        self.segments = tuple(self._read_segments())
 
-    def read(self, member: str) -> Elf:
-        needed = tuple(self._string(tag.entry.d_val) for tag in self.tags if tag.entry.d_tag == "DT_NEEDED")
+    def read(self, member: str) -> Elf | None:
+        dynamic = next((segment for segment in self.segments if segment.kind == _PT_DYNAMIC), None)
+        if dynamic is None or (not dynamic.size and self._find(dynamic.address) is None):
+            return None  # in the second case it is the debug information of another file
+        self.tags = tuple(self._read_tags(dynamic))
+        self.values = dict(self.tags)  # of two, the loaders take the last
+        self.strings = self._read_strings()
         needs, versions = self._needed_versions()
         imports, exports = self._symbols(versions)
-        flags = next((tag.entry.d_val for tag in self.tags if tag.entry.d_tag == "DT_FLAGS"), 0)
-        soname = next((self._string(tag.entry.d_val) for tag in self.tags if tag.entry.d_tag == "DT_SONAME"), None)
+        soname = self._name(self.values[_DT_SONAME]) if _DT_SONAME in self.values else None
         return Elf(
             member=member,
-            machine=self.file.header.e_machine,
-            bits=self.file.elfclass,
-            little_endian=self.file.little_endian,
+            machine=self.header.machine,
+            bits=self.header.bits,
+            little_endian=self.header.little_endian,
             soname=soname,
-            needed=needed,
-            run_paths=tuple(self._run_paths()),
+            needed=tuple(self._name(value) for tag, value in self.tags if tag == _DT_NEEDED),
+            run_paths=self._run_paths(),
             needs=needs,
             imports=imports,
             exports=exports,
             executable_stack=self._has_executable_stack(),
-            text_relocations=bool(flags & _TEXTREL_FLAG) or any(tag.entry.d_tag == "DT_TEXTREL" for tag in self.tags),
+            text_relocations=_DT_TEXTREL in self.values or bool(self.values.get(_DT_FLAGS, 0) & _DF_TEXTREL),
             isa_level=self._isa_level(),
             # Libraries may have an interpreter too, those that say something when they are started.
-            program=soname is None and any(self._segments("PT_INTERP")),
+            program=soname is None and any(segment.kind == _PT_INTERP for segment in self.segments),
         )
 
-    def _segments(self, kind: str) -> Iterator[Segment]:
-        return (segment for segment in self.segments if segment.header.p_type == kind)
-
-    def _address(self, name: str) -> int | None:
-        return next((int(tag.entry.d_val) for tag in self.tags if tag.entry.d_tag == name), None)
-
-    def _offset(self, address: int) -> int:
-        offset = next(iter(self.file.address_offsets(address)), None)
-        if offset is None or not 0 <= offset <= self.size:
-            raise BrokenElf(f"address {address:#x} is not in the file")
-        return int(offset)
+    # --- headers ---
 
     def _bytes(self, offset: int, count: int) -> bytes:
+        """Return so many bytes, fewer at the end of the file."""
+        if not 0 <= offset <= self.size:
+            raise BrokenElf(f"offset {offset:#x} is not in the file")
         self.stream.seek(offset)
-        content: bytes = self.stream.read(min(count, self.size))
-        return content
+        return self.stream.read(min(count, self.size - offset))
 
-    def _strings(self) -> bytes:
-        address, size = self._address("DT_STRTAB"), self._address("DT_STRSZ")
-        if size and size > _LONGEST_STRINGS:
+    def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
+        return struct.unpack(self.order + form, self._bytes(offset, struct.calcsize(self.order + form)))
+
+    def _read_segments(self) -> Iterator[_Segment]:
+        fields = self._unpack("QQQIHHH" if self.wide else "IIIIHHH", 24)
+        start, size, count = fields[1], fields[5], fields[6]
+        form = "IIQQQQQQ" if self.wide else "IIIIIIII"
+        if count > _MOST_SEGMENTS or (count and size < struct.calcsize(self.order + form)):
+            raise BrokenElf(f"its {count} program headers of {size} bytes are none that a loader takes")
+        for number in range(count):
+            entry = self._unpack(form, start + number * size)
+            kind, flags, offset, address, _, length, _, alignment = entry
+            if not self.wide:
+                kind, offset, address, _, length, _, flags, alignment = entry
+            yield _Segment(kind, flags, offset, address, length, alignment)
+
+    def _find(self, address: int) -> int | None:
+        for segment in self.segments:
+            if segment.kind == _PT_LOAD and segment.address <= address < segment.address + segment.size:
+                return address - segment.address + segment.offset
+        return None
+
+    def _offset(self, address: int) -> int:
+        offset = self._find(address)
+        if offset is None:
+            raise BrokenElf(f"address {address:#x} is not in the file")
+        return offset
+
+    def _read_tags(self, dynamic: _Segment) -> Iterator[tuple[int, int]]:
+        entry = struct.Struct(self.order + ("QQ" if self.wide else "II"))
+        content = self._bytes(self._offset(dynamic.address), (_MOST_TAGS + 1) * entry.size)
+        for number, (tag, value) in enumerate(entry.iter_unpack(content[: len(content) // entry.size * entry.size])):
+            if tag == 0:
+                return
+            if number >= _MOST_TAGS:
+                raise BrokenElf(f"its dynamic section has more than {_MOST_TAGS} entries")
+            yield tag, value
+        raise BrokenElf("its dynamic section has no end")
+
+    # --- names ---
+
+    def _read_strings(self) -> bytes:
+        size = self.values.get(_DT_STRSZ, 0)
+        if size > _LONGEST_STRINGS:
             raise BrokenElf(f"its string table of {size} bytes is too long")
-        return self._bytes(self._offset(address), size) if address is not None and size else b""
+        return self._bytes(self._offset(self.values[_DT_STRTAB]), size) if size and _DT_STRTAB in self.values else b""
 
-    def _string(self, offset: int) -> str:
-        end = self.strings.find(b"\0", offset)
-        return self.strings[offset : end if end >= 0 else None].decode("utf-8", "replace")
+    def _name(self, offset: int, longest: int = _LONGEST_NAMES) -> str:
+        if offset > len(self.strings):
+            raise BrokenElf("a name is not in its string table")
+        end = self.strings.find(b"\0", offset, offset + longest + 1)
+        if end < 0 and len(self.strings) - offset > longest:
+            raise BrokenElf(f"a name in it is longer than {longest} bytes")
+        text = self.strings[offset : end if end >= 0 else None]
+        self.room.take(len(text))
+        return text.decode("utf-8", "replace")
 
-    def _run_paths(self) -> Iterator[str]:
-        for tag in self.tags:
-            if tag.entry.d_tag in _RUN_PATHS and (paths := self._string(tag.entry.d_val)):
-                yield from paths.split(":")
+    def _run_paths(self) -> tuple[str, ...]:
+        texts = [self._name(value) for tag, value in self.tags if tag in {_DT_RPATH, _DT_RUNPATH}]
+        if sum(text.count(":") + 1 for text in texts) > _MOST_RUN_PATHS:
+            raise BrokenElf(f"it has more than {_MOST_RUN_PATHS} run paths")
+        return tuple(path for text in texts if text for path in text.split(":"))
 
-    def _needed_versions(self) -> tuple[dict[str, frozenset[str]], dict[int, tuple[str, str]]]:
-        """Read DT_VERNEED: the versions by library, and each version's number in DT_VERSYM with its library."""
+    # --- symbols ---
+
+    def _needed_versions(self) -> tuple[dict[str, frozenset[str]], dict[int, str]]:
+        """Read DT_VERNEED: the versions by library, and each version by its number in DT_VERSYM."""
         needs: dict[str, set[str]] = {}
-        numbers: dict[int, tuple[str, str]] = {}
-        address, count = self._address("DT_VERNEED"), self._address("DT_VERNEEDNUM") or 0
-        offset = self._offset(address) if address is not None else 0
-        for _ in range(min(count, self.size // 16)):
-            _, auxiliaries, file, first, following = struct.unpack(f"{self.order}HHIII", self._bytes(offset, 16))
-            library, place = self._string(file), offset + first
-            for _ in range(auxiliaries):
-                _, _, number, name, step = struct.unpack(f"{self.order}IHHII", self._bytes(place, 16))
-                needs.setdefault(library, set()).add(self._string(name))
-                numbers[number & _HIDDEN_VERSION] = (library, self._string(name))
-                if not step:
-                    break
-                place += step
-            if not following:
-                break
-            offset += following
+        numbers: dict[int, str] = {}
+        for count, (library, number, version) in enumerate(self._version_entries()):
+            if count >= _MOST_VERSIONS:
+                raise BrokenElf(f"it needs more than {_MOST_VERSIONS} versions")
+            needs.setdefault(library, set()).add(version)
+            numbers[number & _HIDDEN_VERSION] = version
         return {library: frozenset(versions) for library, versions in needs.items()}, numbers
 
-    def _symbols(self, versions: Mapping[int, tuple[str, str]]) -> tuple[tuple[Import, ...], frozenset[str]]:
+    def _version_entries(self) -> Iterator[tuple[str, int, str]]:
+        """Yield each entry's library, number and version, by the links alone, as glibc does: they may go in circles."""
+        offset = self._offset(self.values[_DT_VERNEED]) if _DT_VERNEED in self.values else None
+        while offset is not None:
+            _, _, file, first, following = self._unpack("HHIII", offset)
+            library, place, step = self._name(file), offset + first, 1
+            while step:
+                _, _, number, name, step = self._unpack("IHHII", place)
+                yield library, number, self._name(name)
+                place += step
+            offset = offset + following if following else None
+
+    def _symbols(self, versions: Mapping[int, str]) -> tuple[tuple[Import, ...], frozenset[str]]:
         """Read the dynamic symbols: those wanted from elsewhere, and the names of those defined here."""
-        address = self._address("DT_SYMTAB")
-        if address is None or not self.symbol_count:
+        entry = struct.Struct(self.order + ("IBBHQQ" if self.wide else "IIIBBH"))
+        count = self._symbol_count(entry.size) if _DT_SYMTAB in self.values else 0
+        if not count:
             return (), frozenset()
-        wide = self.file.elfclass == 64  # noqa: PLR2004
-        entry = struct.Struct(f"{self.order}IBBHQQ" if wide else f"{self.order}IIIBBH")
-        content = self._bytes(self._offset(address), self.symbol_count * entry.size)
-        numbers = self._version_numbers(len(content) // entry.size)
+        if count > _MOST_SYMBOLS:
+            raise BrokenElf(f"it has {count} symbols, too many to be looked at")
+        content = self._bytes(self._offset(self.values[_DT_SYMTAB]), count * entry.size)
+        count = len(content) // entry.size
         imports, exports = [], set()
-        usable = content[: len(content) // entry.size * entry.size]
-        for fields, number in zip(entry.iter_unpack(usable), numbers, strict=True):
-            name, info, section = (fields[0], fields[1], fields[3]) if wide else (fields[0], fields[3], fields[5])
-            if not name or info >> 4 == _LOCAL:
+        for fields, number in zip(
+            entry.iter_unpack(content[: count * entry.size]), self._version_numbers(count), strict=True
+        ):
+            name, info, section = (fields[0], fields[1], fields[3]) if self.wide else (fields[0], fields[3], fields[5])
+            if not name or info >> 4 == _STB_LOCAL:
                 continue
+            text = self._name(name, _LONGEST_SYMBOL)
             if section:
-                exports.add(self._string(name))
-                continue
-            library, version = versions.get(number & _HIDDEN_VERSION, (None, None))
-            imports.append(Import(name=self._string(name), version=version, library=library, weak=info >> 4 == _WEAK))
+                exports.add(text)
+            else:
+                version = versions.get(number & _HIDDEN_VERSION)
+                imports.append(Import(name=text, version=version, weak=info >> 4 == _STB_WEAK))
         return tuple(imports), frozenset(exports)
 
-    def _version_numbers(self, count: int) -> tuple[int, ...]:
-        address = self._address("DT_VERSYM")
-        if address is None:
-            return (0,) * count
-        return struct.unpack(f"{self.order}{count}H", self._bytes(self._offset(address), 2 * count))
+    def _symbol_count(self, entry_size: int) -> int:
+        """Return how many symbols there are: the hash tables know, else they end where another table begins."""
+        counted = self._count_gnu_hash() or self._count_hash()
+        if counted:
+            return counted
+        table = self.values[_DT_SYMTAB]
+        tables = (_DT_STRTAB, _DT_HASH, _DT_GNU_HASH, _DT_VERSYM, _DT_VERNEED)
+        following = [self.values[tag] for tag in tables if self.values.get(tag, 0) > table]
+        return (min(following) - table) // entry_size if following else 0
+
+    def _count_hash(self) -> int:
+        if _DT_HASH not in self.values:
+            return 0
+        wide = self.wide and self.header.machine in {"EM_S390", "EM_ALPHA"}  # glibc: Elf_Symndx
+        return self._unpack("QQ" if wide else "II", self._offset(self.values[_DT_HASH]))[1]
+
+    def _count_gnu_hash(self) -> int:
+        """Return the end of the last bucket's chain; 0 where nothing is hashed, for then the table says nothing."""
+        if _DT_GNU_HASH not in self.values:
+            return 0
+        offset = self._offset(self.values[_DT_GNU_HASH])
+        buckets, first, bloom, _ = self._unpack("IIII", offset)
+        if max(buckets, bloom) > _MOST_SYMBOLS:
+            raise BrokenElf("its hash table is too large to be looked at")
+        offset += 16 + bloom * self.header.bits // 8
+        last = max(self._words(offset, buckets), default=0)
+        if last < first or not last:
+            return 0
+        chain = self._words(offset + 4 * (buckets + last - first), _MOST_SYMBOLS)
+        return next((last + number + 1 for number, word in enumerate(chain) if word & 1), _MOST_SYMBOLS + 1)
+
+    def _words(self, offset: int, count: int) -> array[int]:
+        content = self._bytes(offset, 4 * count)
+        words = array("I", content[: len(content) // 4 * 4])
+        if self.header.little_endian != (sys.byteorder == "little"):
+            words.byteswap()
+        return words
+
+    def _version_numbers(self, count: int) -> Iterator[int]:
+        if _DT_VERSYM not in self.values:
+            return repeat(0, count)
+        content = self._bytes(self._offset(self.values[_DT_VERSYM]), 2 * count)
+        if len(content) < 2 * count:
+            raise BrokenElf("its table of symbol versions breaks off")
+        return (number for (number,) in struct.iter_unpack(self.order + "H", content))
+
+    # --- how it wants to be loaded ---
 
     def _has_executable_stack(self) -> bool:
-        stack = next(self._segments("PT_GNU_STACK"), None)
-        if stack is None:
-            return self.file.header.e_machine in _EXECUTABLE_BY_DEFAULT
-        return bool(stack.header.p_flags & _EXECUTABLE)
+        stack = next((segment for segment in self.segments if segment.kind == _PT_GNU_STACK), None)
+        return bool(stack.flags & _PF_X) if stack else self.header.machine in _EXECUTABLE_BY_DEFAULT
 
     def _isa_level(self) -> int:
         """Return the level in the property note (x86-64 psABI, "Program Property")."""
-        needed = 0
-        for segment in self._segments("PT_NOTE"):
-            for note in segment.iter_notes() if isinstance(segment, NoteSegment) else ():
-                if note["n_type"] != "NT_GNU_PROPERTY_TYPE_0":
-                    continue
-                for prop in note["n_desc"]:
-                    if prop["pr_type"] in {"GNU_PROPERTY_X86_ISA_1_NEEDED", _ISA_NEEDED}:
-                        data = prop["pr_data"]
-                        needed |= data if isinstance(data, int) else int.from_bytes(data[:4], "little")
+        needed, left = 0, _LONGEST_NOTES
+        for segment in self.segments:
+            if segment.kind == _PT_NOTE and left > 0:
+                content = self._bytes(segment.offset, min(segment.size, left))
+                left -= len(content)
+                for kind, value in self._properties(content, 8 if segment.alignment == 8 else 4):  # noqa: PLR2004
+                    needed |= value if kind == _ISA_NEEDED else 0
         return needed.bit_length()
+
+    def _properties(self, content: bytes, alignment: int) -> Iterator[tuple[int, int]]:
+        """Yield the properties in notes: each one's type and its first four bytes."""
+        place = 0
+        while place + 12 <= len(content):
+            name_size, size, kind = struct.unpack_from(self.order + "III", content, place)
+            start = _aligned(place + 12 + name_size, alignment)
+            name, place = content[place + 12 : place + 12 + name_size], _aligned(start + size, alignment)
+            if kind == _NT_GNU_PROPERTY_TYPE_0 and name == b"GNU\0":
+                described = content[start : start + size]
+                while len(described) >= 12:  # noqa: PLR2004 - type, size, and four bytes
+                    kind, length, value = struct.unpack_from(self.order + "III", described)
+                    yield kind, value
+                    described = described[_aligned(8 + length, self.header.bits // 8) :]
+
+
+def _aligned(place: int, alignment: int) -> int:
+    return -(-place // alignment) * alignment

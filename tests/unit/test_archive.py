@@ -33,11 +33,7 @@ def member(name: str | bytes = FILE, **fields: object) -> MemberSpec:
 def findings_of(path: Path) -> list[Finding]:
     """What the archive's and RECORD's checks say of a wheel; the others have tests of their own."""
     with open_wheel(path) as wheel:
-        return [
-            Finding(code=check.code, severity=check.severity, wheel=path.name, problem=problem)
-            for check in (*archive.CHECKS, *record.CHECKS)
-            for problem in check.run(wheel)
-        ]
+        return [finding for check in (*archive.CHECKS, *record.CHECKS) for finding in check.findings(wheel)]
 
 
 def found(folder: Path, spec: ZipFileSpec) -> list[str]:

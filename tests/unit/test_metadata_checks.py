@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -285,6 +286,15 @@ def test_mw244_requires_python(tmp_path: Path, tag: str, requires: str, fits: bo
     found = findings(tmp_path, f"Requires-Python: {requires}\n{LICENCE}{PLAIN}", tags=f"{tag}-{PLATFORM}")
     assert codes(found) == ([] if fits else ["MW244"])
     assert all(f"`{requires}`" in finding.problem.message for finding in found)
+
+
+def test_mw244_thousands_of_clauses_are_not_tried_one_by_one(tmp_path: Path) -> None:
+    requires = ",".join(f"!=3.{number}" for number in range(100, 5_100))
+    started = time.monotonic()
+    found = findings(tmp_path, f"Requires-Python: {requires}\n{LICENCE}{PLAIN}", tags=f"py3-none-{PLATFORM}")
+    assert codes(found) == ["MW244"]
+    assert "5000 clauses" in found[0].problem.message
+    assert time.monotonic() - started < 10
 
 
 # --- MW245: entry points ----------------------------------------------------------------------------------------------

@@ -22,9 +22,9 @@ HONEST = {NAME: CONTENT, **wheel_texts()}
 
 def found(folder: Path, spec: ZipFileSpec) -> list[str]:
     with open_wheel(write_spec(folder, spec)) as wheel:
-        problems = [(check, problem) for check in record.CHECKS for problem in check.run(wheel)]
-    assert all(problem.remedy.endswith(".") for _, problem in problems)
-    return [f"{check.code} {problem.member or ''} {problem.message}" for check, problem in problems]
+        findings = [finding for check in record.CHECKS for finding in check.findings(wheel)]
+    assert all(finding.problem.remedy.endswith(".") for finding in findings)
+    return [f"{finding.code} {finding.problem.member or ''} {finding.problem.message}" for finding in findings]
 
 
 def found_in(folder: Path, content: bytes, *members: MemberSpec) -> list[str]:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 from manywheels.archive import DEFLATED, STORED, Entry, Kind
-from manywheels.verify.model import Check, Problem, Wheel, limited
+from manywheels.verify.model import Check, Problem, Wheel
 
 _REBUILD: Final = "Build the wheel again, and change nothing in it but with `wheel unpack` and `wheel pack`."
 _LONGEST_NAME: Final = 255  # bytes of a file's name: NAME_MAX of the common file systems
@@ -33,12 +33,12 @@ def structure_is_whole(wheel: Wheel) -> Iterator[Problem]:
 
 def names_do_not_collide(wheel: Wheel) -> Iterator[Problem]:
     """No two members have one name, in capitals, in Unicode's normal forms, as file and folder, or once installed."""
-    yield from limited(_collisions(wheel.entries))
+    yield from _collisions(wheel.entries)
 
 
 def paths_stay_inside(wheel: Wheel) -> Iterator[Problem]:
     """Every path is relative, without `..`, backslashes or control characters, and the same in every encoding."""
-    yield from limited(
+    yield from (
         Problem(member=entry.name, message=", ".join(wrong), remedy="Leave it out, or give it a plain relative path.")
         for entry in wheel.entries
         if (wrong := tuple(_wrong_with_path(entry)))
@@ -47,7 +47,7 @@ def paths_stay_inside(wheel: Wheel) -> Iterator[Problem]:
 
 def members_are_plain(wheel: Wheel) -> Iterator[Problem]:
     """Every member is a plain file or folder, not encrypted, without setuid bits, stored or deflated."""
-    yield from limited(
+    yield from (
         Problem(member=entry.name, message=", ".join(wrong), remedy="Pack a plain file in its place, or leave it out.")
         for entry in wheel.entries
         if (wrong := tuple(_special_in(entry)))

@@ -46,15 +46,10 @@ def check_wheel(path: Path, elsewhere: tuple[str, ...] = ()) -> Report:
     """
     try:
         with open_wheel(path, elsewhere) as wheel:
-            findings = tuple(
-                Finding(code=check.code, severity=check.severity, wheel=path.name, problem=problem)
-                for check in CHECKS
-                for problem in check.run(wheel)
-            )
             return Report(
                 path=path,
                 size=path.stat().st_size,
-                findings=findings,
+                findings=tuple(finding for check in CHECKS for finding in check.findings(wheel)),
                 glibc=symbols.lowest_glibc(wheel.elves),
                 libraries=symbols.bundled_libraries(wheel),
                 facts=facts_of(wheel),

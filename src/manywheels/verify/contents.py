@@ -10,7 +10,7 @@ from typing import Final
 from packaging.utils import canonicalize_name
 
 from manywheels import elf
-from manywheels.verify.model import Check, Problem, Severity, Wheel, limited
+from manywheels.verify.model import Check, Problem, Severity, Wheel
 
 _SHOWN: Final = 4  # names in one message
 _RELOCATABLE: Final = 1  # ET_REL: an object file, which is the compiler's business and no loader's
@@ -101,7 +101,7 @@ def top_level_is_own(wheel: Wheel) -> Iterator[Problem]:
 
 def no_code_at_start(wheel: Wheel) -> Iterator[Problem]:
     """No .pth file is installed: it would be read, and its import lines run, whenever any Python starts."""
-    yield from limited(
+    yield from (
         Problem(
             member=member,
             message="runs code whenever Python starts"
@@ -115,7 +115,7 @@ def no_code_at_start(wheel: Wheel) -> Iterator[Problem]:
 
 def path_files_stay_inside(wheel: Wheel) -> Iterator[Problem]:
     """No .pth file names a folder of the machine that built the wheel, as those of editable installations do."""
-    yield from limited(
+    yield from (
         Problem(
             member=member,
             message=f"puts {some(folders)} of the machine that built it on sys.path"

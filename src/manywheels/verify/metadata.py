@@ -21,7 +21,7 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from manywheels.verify.model import Check, Problem, Severity, Wheel, limited
+from manywheels.verify.model import Check, Problem, Severity, Wheel
 
 _KNOWN_FIELDS: Final = frozenset(
     ["author", "author-email", "classifier", "description", "description-content-type", "download-url", "dynamic",
@@ -33,6 +33,7 @@ _KNOWN_FIELDS: Final = frozenset(
 _LICENCE_FILE: Final = re.compile(r"(licen[cs]es?|copying|unlicense)\b", re.IGNORECASE)
 _MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})
 _LONGEST: Final = 200  # characters of a fault in other words than ours
+_MOST_CLAUSES: Final = 50  # of Requires-Python
 _LATER_MINORS, _PATCHES = 30, 60  # how far ahead a Python is looked for that Requires-Python lets in
 
 # The entry points specification, "Data model" and "File format".
@@ -47,7 +48,7 @@ def metadata_is_valid(wheel: Wheel) -> Iterator[Problem]:
     if content is None:
         yield Problem(message="there is not exactly one *.dist-info/METADATA", remedy="Build the wheel again.")
         return
-    yield from limited(
+    yield from (
         Problem(
             member=f"{wheel.dist_info}/METADATA",
             message=f"has a wrong `{field}`: {fault}",
@@ -125,7 +126,7 @@ def licence_is_valid(wheel: Wheel) -> Iterator[Problem]:
                 message=f"has the License-Expression `{_short(expression)}`: {fault}",
                 remedy="Write an SPDX expression, as `MIT OR Apache-2.0`; for what SPDX does not list, `LicenseRef-…`.",
             )
-    yield from limited(
+    yield from (
         Problem(
             member=member,
             message=f"names the licence file `{name}`, and there is no `{wheel.dist_info}/licenses/{name}`",
@@ -159,6 +160,13 @@ def requires_python_fits(wheel: Wheel) -> Iterator[Problem]:
         allowed = SpecifierSet(requires or "")
     except InvalidSpecifier:
         return  # MW240
+    if len(allowed) > _MOST_CLAUSES:  # each is compared with each release of each Python
+        yield Problem(
+            member=f"{wheel.dist_info}/METADATA",
+            message=f"has a Requires-Python of {len(allowed)} clauses",
+            remedy='Say it in a few, as ">=3.9".',
+        )
+        return
     wanted = sorted({found for tag in wheel.name.tags if (found := _interpreter(tag))})
     for interpreter in wanted:
         if not interpreter.is_allowed(allowed):
@@ -185,7 +193,7 @@ def entry_points_are_valid(wheel: Wheel) -> Iterator[Problem]:
     else:
         faults = _entry_point_faults(parser)
     remedy = "Correct `[project.scripts]` or `[project.entry-points]`: `name = package.module:object`."
-    yield from limited(Problem(member=member, message=fault, remedy=remedy) for fault in faults)
+    yield from (Problem(member=member, message=fault, remedy=remedy) for fault in faults)
 
 
 class _Interpreter(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from manywheels.record import Record
 from manywheels.wheelfile import WheelFile, WheelName
 
 _SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
-_HEAD: Final = 20  # an ELF file's e_ident, e_type and e_machine
 _MOST_TOLD: Final = 50  # problems of one check
 _EXTENSION_MODULE: Final = re.compile(r"\.(cpython-\w+|abi3t?|pypy\w+)(-[\w-]+)?\.so$")
 
@@ -30,17 +30,21 @@ _EXTENSION_MODULE: Final = re.compile(r"\.(cpython-\w+|abi3t?|pypy\w+)(-[\w-]+)?
 class Severity(StrEnum):
     """How bad a finding is: an error keeps the wheel out of the output folder."""
 
-    ERROR = "error"
     WARNING = "warning"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What a check found: where in the wheel (None: the wheel as a whole), what is wrong, what to do."""
+    """What a check found: where in the wheel (None: the wheel as a whole), what is wrong, what to do.
+
+    `severity` is None where it is the check's own.
+    """
 
     message: str
     remedy: str
     member: str | None = None
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +63,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A file in the wheel, as its bytes are: `size` and `compressed` in bytes, `digest` as RECORD writes it.
-
-    `mode` holds the Unix permission and type bits (0 where the archive has none), `head` the first 20 bytes.
-    """
+    """A file in the wheel, as its bytes are: `digest` as RECORD writes it, `head` as long as `elf.HEAD`."""
 
     name: str
     size: int
-    compressed: int
     digest: str
-    mode: int
     head: bytes
 
 
@@ -159,6 +158,7 @@ class _Contents:
         self.texts: dict[str, bytes] = {}
         self.broken: dict[str, str] = {}
         self._elves: list[Elf] = []
+        self._names = elf.Room()
         self._oddities = Oddities()
         self._limits: dict[str, int] = table("index")["archive"]
         self._room = self._limits["texts"]
@@ -191,7 +191,7 @@ class _Contents:
                 if is_elf:
                     spool.write(piece)
             self.members[entry.name] = Member(
-                name=entry.name, size=entry.size, compressed=entry.compressed, mode=entry.mode, head=first[:_HEAD],
+                name=entry.name, size=entry.size, head=first[: elf.HEAD],
                 digest=record.written("sha256", hasher.digest()),
             )  # fmt: skip
             self.read_from[entry.name] = entry
@@ -218,7 +218,7 @@ class _Contents:
     def _read_elf(self, name: str, stream: SpooledTemporaryFile[bytes]) -> None:
         stream.seek(0)
         try:
-            found = elf.read_elf(name, stream)
+            found = elf.read_elf(name, stream, self._names)
         except BrokenElf as error:
             self.broken[name] = str(error)
         else:
@@ -232,13 +232,20 @@ def open_wheel(path: Path, elsewhere: tuple[str, ...] = ()) -> Iterator[Wheel]:
         yield Wheel(path, opened, elsewhere)
 
 
-def limited(problems: Iterable[Problem]) -> Iterator[Problem]:
+def _limited(problems: Iterable[Problem]) -> Iterator[Problem]:
     """Yield the first problems, and how many more there are: a wheel may be made to have a hundred thousand."""
     rest = iter(problems)
     yield from islice(rest, _MOST_TOLD)
-    more = sum(1 for _ in rest)
-    if more:
-        yield Problem(message=f"there are {more} more problems like these", remedy="Mend those above first.")
+    last = next(rest, None)
+    more = Counter(problem.severity for problem in rest)
+    if last and not more:
+        yield last
+    elif last:
+        more[last.severity] += 1
+        yield Problem(
+            message=f"there are {more.total()} more problems like these", remedy="Mend those above first.",
+            severity=None if None in more else max(filter(None, more), key=list(Severity).index),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,3 +257,9 @@ class Check:
     reason: str
     run: Callable[[Wheel], Iterable[Problem]]
     severity: Severity = Severity.ERROR
+
+    def findings(self, wheel: Wheel) -> Iterator[Finding]:
+        """Yield what the check says of a wheel."""
+        for problem in _limited(self.run(wheel)):
+            severity = problem.severity or self.severity
+            yield Finding(code=self.code, severity=severity, wheel=wheel.path.name, problem=problem)

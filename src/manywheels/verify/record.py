@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from manywheels.record import Row
-from manywheels.verify.model import Check, Problem, Wheel, limited
+from manywheels.verify.model import Check, Problem, Wheel
 
 _REWRITE: Final = "Write RECORD anew: `wheel unpack` and `wheel pack` do it."
 _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")  # made after RECORD, so not in it
@@ -32,23 +32,23 @@ def record_is_readable(wheel: Wheel) -> Iterator[Problem]:
     odd = (f"lists the path `{path}`, which is not written as `{_normal(path)}`"
            for path in wheel.record.rows if path not in names and path != _normal(path))  # fmt: skip
     for problems in (wheel.record.problems, odd):
-        yield from limited(Problem(member=name, message=problem, remedy=_REWRITE) for problem in problems)
+        yield from (Problem(member=name, message=problem, remedy=_REWRITE) for problem in problems)
 
 
 def record_lists_every_file(wheel: Wheel) -> Iterator[Problem]:
     """RECORD lists every file in the wheel, itself too, and no other; its signatures need not be listed."""
-    yield from limited(_unlisted(wheel))
-    yield from limited(_missing(wheel))
+    yield from _unlisted(wheel)
+    yield from _missing(wheel)
 
 
 def hashes_are_right(wheel: Wheel) -> Iterator[Problem]:
     """Every file has a hash in RECORD, sha256 or better, that is its own; RECORD itself has none."""
-    yield from limited(_wrong_hashes(wheel))
+    yield from _wrong_hashes(wheel)
 
 
 def sizes_are_right(wheel: Wheel) -> Iterator[Problem]:
     """Every size in RECORD is the file's; it may be left out."""
-    yield from limited(
+    yield from (
         Problem(
             member=name,
             message=f"has {wheel.members[name].size} bytes; RECORD says `{row.size}`",
