@@ -31,9 +31,25 @@ class WheelName:
         return all(tag.platform == "any" for tag in self.tags)
 
     @property
+    def claims_any(self) -> bool:
+        """Whether the name claims every platform, by one of its tags at least."""
+        return any(tag.platform == "any" for tag in self.tags)
+
+    @property
+    def is_for_any_python(self) -> bool:
+        """Whether the name claims no interpreter's ABI: what is in such a wheel is started, or loaded by ctypes."""
+        return all(tag.abi == "none" and tag.interpreter.startswith("py") for tag in self.tags)
+
+    @property
     def is_stable_abi(self) -> bool:
         """Whether one wheel serves several interpreters: ABI `abi3`, `abi3t` or `none`."""
         return all(tag.abi in {"abi3", "abi3t", "none"} for tag in self.tags)
+
+    @property
+    def abis(self) -> str:
+        """The ABI tags as they stand in a name, sorted; the interpreter tags where there is no ABI."""
+        abis = {tag.abi for tag in self.tags} - {"none"}
+        return ".".join(sorted(abis or {f"{tag.interpreter}-none" for tag in self.tags}))
 
     @property
     def platforms(self) -> tuple[str, ...]:

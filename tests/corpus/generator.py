@@ -431,6 +431,13 @@ CASES: Final[tuple[Case, ...]] = (
         make_near_miss=wheel(also={"demo/include/demo/impl.cpp": b"int demo();\n"}),
     ),
     Case(
+        code="MW255",
+        breaks="A file lies in demo-1.0.data/plat/, a scheme that there is not.",
+        near="It lies in demo-1.0.data/platlib/.",
+        make_broken=wheel(also={"demo-1.0.data/plat/demo/more.py": b"more = 1\n"}),
+        make_near_miss=wheel(also={"demo-1.0.data/platlib/demo/more.py": b"more = 1\n"}),
+    ),
+    Case(
         code="MW256",
         breaks="A .pth file names a folder of the machine that built it.",
         near="The same file, within the package.",

@@ -9,7 +9,7 @@ import pytest
 
 from manywheels.verify import Finding, Severity, check_wheel
 from unit.elfmaker import SharedObject
-from unit.helpers import codes, the_one, write_wheel
+from unit.helpers import PLATFORM, codes, the_one, write_wheel
 
 EXTENSION = "demo/_core.cpython-312-x86_64-linux-gnu.so"
 SHARED = SharedObject().to_bytes()
@@ -76,6 +76,26 @@ def test_mw251_a_pure_wheel_with_and_without_elf_files(
     found = of_this_module(write_wheel(tmp_path, tags="py3-none-any", members={"demo/tool": content}))
     assert codes(found) == (["MW251"] if counts else [])
     assert [finding.problem.member for finding in found] == (["demo/tool"] if counts else [])
+
+
+@pytest.mark.parametrize(("tags", "severity"), [(None, Severity.ERROR), ("py3-none", Severity.WARNING)])
+def test_mw250_a_package_of_headers_is_a_warning(tmp_path: Path, tags: str | None, severity: Severity) -> None:
+    name = f"{tags or 'cp312-cp312'}-{PLATFORM}"
+    found = of_this_module(write_wheel(tmp_path, tags=name, members={"demo/include/demo.h": b"int demo();\n"}))
+    assert the_one(found, "MW250").severity is severity
+
+
+@pytest.mark.parametrize(
+    ("tags", "member", "severity"),
+    [
+        ("py3-none-any", "demo/tool", Severity.WARNING),
+        ("py3-none-any", "demo/_core.abi3.so", Severity.ERROR),
+        (f"py3-none-any.{PLATFORM}", "demo/libdemo.so", Severity.ERROR),
+    ],
+)
+def test_mw251_how_bad_it_is(tmp_path: Path, tags: str, member: str, severity: Severity) -> None:
+    found = of_this_module(write_wheel(tmp_path, tags=tags, members={member: SHARED}))
+    assert the_one(found, "MW251").severity is severity
 
 
 def test_mw251_many_are_one_finding(tmp_path: Path) -> None:
@@ -147,7 +167,43 @@ def test_mw253_path_files(tmp_path: Path, content: bytes, told: str, place: str)
     assert told in finding.problem.message
 
 
-@pytest.mark.parametrize("name", ["demo/model.pth", "demo-1.0.data/data/demo.pth", "demo-1.0.data/purelib/demo/x.pth"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sitecustomize.py",
+        "usercustomize.py",
+        "demo-1.0.data/purelib/sitecustomize.py",
+        "demo-1.0.data/data/lib/python3.12/sitecustomize.py",
+        "demo-1.0.data/data/lib/python3.12/site-packages/demo.pth",
+        "demo-1.0.data/data/lib/python3/dist-packages/demo.pth",
+    ],
+)
+def test_mw253_other_code_at_start(tmp_path: Path, name: str) -> None:
+    finding = the_one(findings(tmp_path, **{name: b"import demo\n"}), "MW253")
+    assert finding.problem.member == name
+    assert "whenever Python starts" in finding.problem.message
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("demo-1.0.data/data/share/demo.txt", True),
+        ("demo-1.0.data/headers/demo.h", True),
+        ("demo-1.0.data/scripts/demo", True),
+        ("demo-1.0.data/platform/demo.txt", False),
+        ("demo-1.0.data/data", False),
+        ("demo.data", True),
+    ],
+)
+def test_mw255_schemes(tmp_path: Path, name: str, known: bool) -> None:  # noqa: FBT001
+    found = findings(tmp_path, **{name: b"text\n"})
+    assert codes(found) == ([] if known else ["MW255"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["demo/sitecustomize.py", "demo/model.pth", "demo-1.0.data/data/demo.pth", "demo-1.0.data/purelib/demo/x.pth"],
+)
 def test_mw253_pth_files_elsewhere_are_data(tmp_path: Path, name: str) -> None:
     assert findings(tmp_path, **{name: b"import os\n"}) == ()
 

@@ -20,8 +20,7 @@ from manywheels.publish.distributions import Distribution, Unreadable, find_file
 from manywheels.publish.index import Index, Listing, Presence, compare, listed_sdists, oldest_upload
 from manywheels.publish.transport import NoAnswer
 from manywheels.verify import archive, metadata, record, tags
-from manywheels.verify.contents import some
-from manywheels.verify.model import Problem, Severity
+from manywheels.verify.model import Problem, Severity, some
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build
 

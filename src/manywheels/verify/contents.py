@@ -9,11 +9,9 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from manywheels import elf
-from manywheels.verify.model import Check, Problem, Severity, Wheel
-
-_SHOWN: Final = 4  # names in one message
-_RELOCATABLE: Final = 1  # ET_REL: an object file, which is the compiler's business and no loader's
+from manywheels.suffixes import is_tagged
+from manywheels.verify.loading import is_extension_module
+from manywheels.verify.model import Check, Problem, Severity, Wheel, some
 
 # What lies at the top of a source tree, and of site-packages only by accident: several projects would share it.
 _FOREIGN_FOLDERS: Final = frozenset(
@@ -55,30 +53,36 @@ _LEFTOVERS: Final = tuple(
          f"{_EXCLUDE}, unless users are to compile against them: the sdist has them."),
     )
 )  # fmt: skip
+_SCHEMES: Final = frozenset({"data", "headers", "platlib", "purelib", "scripts"})  # PEP 427
+_CUSTOMIZING: Final = frozenset({"sitecustomize.py", "usercustomize.py"})
+_SITE_IN_DATA: Final = re.compile(r"[^/]+\.data/data/(?:.+/)?(?:(?:site|dist)-packages|python3\.\d+t?)/[^/]+$")
 _OFFERED: Final = re.compile(r"(^|/)includes?/")  # header-only libraries ship sources there on purpose
 
 
 def platform_wheel_has_elf_files(wheel: Wheel) -> Iterator[Problem]:
-    """A wheel with a platform tag holds at least one extension module, shared library or executable."""
-    if not wheel.name.is_pure and not wheel.elves and not wheel.broken_elves and not unlinked_elves(wheel):
+    """A wheel with a platform tag holds an extension module, shared library or program; a warning for `py3-none`."""
+    if not wheel.name.is_pure and not wheel.machine_code:
         yield Problem(
             message=f"holds no ELF file, but the tag says `{'.'.join(wheel.name.platforms)}`",
             remedy="See in the log why the extension modules were not built; a wheel without any is `py3-none-any`.",
+            severity=Severity.WARNING if wheel.name.is_for_any_python else None,
         )
 
 
 def pure_wheel_has_no_elf_files(wheel: Wheel) -> Iterator[Problem]:
-    """A wheel for any platform holds no extension module, shared library or executable."""
-    if not wheel.name.is_pure:
+    """A wheel for any platform holds no extension module; shared libraries and programs in it are a warning."""
+    if not wheel.name.claims_any:
         return
-    found = sorted({*(file.member for file in wheel.elves), *wheel.broken_elves, *unlinked_elves(wheel)})
+    found = sorted(wheel.machine_code)
     if found:
+        modules = any(is_extension_module(file) for file in wheel.elves) or any(map(is_tagged, wheel.broken_elves))
         yield Problem(
             member=shared_place(found),
             message="is machine code, in a wheel for any platform"
             if len(found) == 1
             else f"holds {len(found)} files of machine code, in a wheel for any platform: {some(found)}",
             remedy="Tell the back end that the project has extension modules, or leave the files out.",
+            severity=None if modules or not wheel.name.is_pure else Severity.WARNING,
         )
 
 
@@ -100,7 +104,14 @@ def top_level_is_own(wheel: Wheel) -> Iterator[Problem]:
 
 
 def no_code_at_start(wheel: Wheel) -> Iterator[Problem]:
-    """No .pth file is installed: it would be read, and its import lines run, whenever any Python starts."""
+    """No .pth file, sitecustomize.py or usercustomize.py is installed: they are read whenever any Python starts."""
+    for member, name in _read_at_start(wheel):
+        if name in _CUSTOMIZING:
+            yield Problem(
+                member=member,
+                message="is run whenever Python starts, and takes the place of the environment's own",
+                remedy="Leave it out: the file is for those who look after an environment.",
+            )
     yield from (
         Problem(
             member=member,
@@ -143,27 +154,6 @@ def nothing_left_over(wheel: Wheel) -> Iterator[Problem]:
         yield Problem(member=shared_place(members), message=message, remedy=remedy)
 
 
-def unlinked_elves(wheel: Wheel) -> tuple[str, ...]:
-    """Return the ELF files that the dynamic loader has no part in and that are no object files: static executables."""
-    known = {*(file.member for file in wheel.elves), *wheel.broken_elves}
-    return tuple(
-        member.name
-        for member in wheel.members.values()
-        if member.head.startswith(elf.MAGIC) and member.name not in known and not _is_object_file(member.head)
-    )
-
-
-def _is_object_file(head: bytes) -> bool:
-    """Whether e_type, after the 16 bytes of e_ident, says so, in the byte order that e_ident's sixth byte names."""
-    return int.from_bytes(head[16:18], "big" if head[5:6] == b"\2" else "little") == _RELOCATABLE
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first few names for a message, and how many more there are."""
-    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
-
-
 def shared_place(members: Sequence[str]) -> str | None:
     """Return the one member, or the folder (with `/`) that holds all; None where that is the wheel itself."""
     if len(members) == 1:
@@ -187,9 +177,29 @@ def _installed(wheel: Wheel) -> Iterator[tuple[str, str]]:
 
 
 def _path_files(wheel: Wheel) -> Iterator[tuple[str, list[str]]]:
-    for member, path in _installed(wheel):
-        if path.endswith(".pth") and "/" not in path:
+    for member, name in _read_at_start(wheel):
+        if name.endswith(".pth"):
             yield member, (wheel.read(member) or b"").decode("utf-8", "replace").splitlines()
+
+
+def _read_at_start(wheel: Wheel) -> Iterator[tuple[str, str]]:
+    """Yield the members that Python's `site` reads when it starts, with their names."""
+    installed = [(member, path) for member, path in _installed(wheel) if "/" not in path]
+    data = [(member, member.rpartition("/")[2]) for member in wheel.members if _SITE_IN_DATA.match(member)]
+    yield from ((member, name) for member, name in (*installed, *data) if name.endswith(".pth") or name in _CUSTOMIZING)
+
+
+def schemes_are_known(wheel: Wheel) -> Iterator[Problem]:
+    """Every file in *.data lies in a folder that is called as an installation scheme is."""
+    for member in wheel.members:
+        top, _, rest = member.partition("/")
+        scheme, slash, _ = rest.partition("/")
+        if top.endswith(".data") and rest and not (slash and scheme in _SCHEMES):
+            yield Problem(
+                member=member,
+                message=f"lies in no scheme that installers know, as {some(sorted(_SCHEMES))}",
+                remedy="Put it into the package, or under `data` where it belongs beside the interpreter.",
+            )
 
 
 CHECKS: Final = (
@@ -199,8 +209,10 @@ CHECKS: Final = (
           reason="On every other platform, what needs the file fails at run time."),
     Check(code="MW252", title="top level", run=top_level_is_own, severity=Severity.WARNING,
           reason="Projects overwrite each other's files there, and `import tests` finds the wrong ones."),
-    Check(code="MW253", title="no .pth files", run=no_code_at_start, severity=Severity.WARNING,
+    Check(code="MW253", title="no code at start", run=no_code_at_start, severity=Severity.WARNING,
           reason="Such a file slows every start of Python and can change any program; malware hides there."),
+    Check(code="MW255", title="known schemes", run=schemes_are_known,
+          reason="pip refuses to install such a wheel, others leave the file out."),
     Check(code="MW256", title=".pth files stay inside", run=path_files_stay_inside,
           reason="Where such a folder exists on a user's machine, whatever lies in it is imported."),
     Check(code="MW254", title="leftovers", run=nothing_left_over, severity=Severity.WARNING,

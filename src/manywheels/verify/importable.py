@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.errors import WheelFileError
 from manywheels.interpreters import Interpreter
+from manywheels.suffixes import suffix_of
 from manywheels.targets import known_targets
 from manywheels.wheelfile import WheelName
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-_SUFFIX: Final = re.compile(r"(?P<abi>\.(cpython-\w+|abi3t?|pypy\w+)(-[\w-]+)?)?\.so")
 _INIT: Final = rb"(?:PyInit|PyModExport)_%s\0"
 # What zipfile raises on archives that are damaged, encrypted, or packed in a way that it does not know.
 _UNREADABLE: Final = (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError)
@@ -44,12 +44,12 @@ def importable(members: Iterable[str], is_extension: Callable[[str], bool] = lam
     extensions: dict[str, Module] = {}
     for member in members:
         *folders, file = _installed(member)
-        suffix = _SUFFIX.search(file) if file.endswith(".so") else None
-        name = file[: suffix.start()] if suffix else file.removesuffix(".py")
+        suffix = suffix_of(file)
+        name = suffix.module if suffix else file.removesuffix(".py")
         parts = [*folders, *([] if name == "__init__" else [name])]
         if name == file or not parts or not all(map(_is_name, parts)):
             continue
-        if suffix and not suffix["abi"] and not is_extension(member):
+        if suffix and not suffix.abi and not is_extension(member):
             continue
         if suffix:
             extensions.setdefault(".".join(parts), Module(name=".".join(parts), member=member))

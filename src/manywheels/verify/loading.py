@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from manywheels.elf import Elf
+from manywheels.suffixes import is_tagged
 from manywheels.verify.model import Check, Problem, Severity, Wheel
 
 _PYTHON_LIBRARY: Final = re.compile(r"libpython3(\.\d+[dmtu]*)?\.so(\.|$)")
-_EXTENSION_MODULE: Final = re.compile(r"\.(cpython-\w+|abi3t?|pypy\w+)(-[\w-]+)?\.so$")
 # auditwheel puts a hash before the dot: libgomp-a34b3233.so.1.0.0
 _RUNTIME: Final = re.compile(r"(libstdc\+\+|libgcc_s|libgomp)(-[0-9a-f]{6,})?\.so(\.[\d.]+)?")
 _HARDWARE_FOLDER: Final = re.compile(r"(^|/)glibc-hwcaps/x86-64-v(\d)/")
@@ -116,7 +116,7 @@ def is_libpython_of_extension(file: Elf, needed: str) -> bool:
 
 def is_extension_module(file: Elf) -> bool:
     """Whether a Python imports this file: by its suffix, or by the function that makes the module."""
-    return bool(_EXTENSION_MODULE.search(file.member)) or any(name.startswith("PyInit_") for name in file.exports)
+    return is_tagged(file.member) or any(name.startswith("PyInit_") for name in file.exports)
 
 
 def _is_beside(wheel: Wheel, file: Elf, name: str) -> bool:

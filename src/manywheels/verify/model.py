@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,16 +14,19 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Final
 
+from packaging.metadata import RawMetadata, parse_email
+
 from manywheels import archive, elf, record, wheelfile
 from manywheels.archive import Archive, BadData, Entry, Kind, Oddities, Oddity
 from manywheels.data import table
-from manywheels.elf import BrokenElf, Elf
+from manywheels.elf import BrokenElf, Elf, Header
 from manywheels.record import Record
+from manywheels.suffixes import is_tagged, suffix_of
 from manywheels.wheelfile import WheelFile, WheelName
 
 _SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
 _MOST_TOLD: Final = 50  # problems of one check
-_EXTENSION_MODULE: Final = re.compile(r"\.(cpython-\w+|abi3t?|pypy\w+)(-[\w-]+)?\.so$")
+_SHOWN: Final = 4  # names in one message
 
 
 class Severity(StrEnum):
@@ -109,6 +111,26 @@ class Wheel:
         """The files that should be ELF files and cannot be read, each with the reason."""
         return self._contents.broken
 
+    @cached_property
+    def unlinked(self) -> Mapping[str, Header]:
+        """The ELF files that no loader has a part in, object files and code for devices aside: static programs."""
+        known = {*(file.member for file in self.elves), *self.broken_elves}
+        headers = {
+            member.name: elf.read_header(member.head)
+            for member in self.members.values()
+            if member.head.startswith(elf.MAGIC) and member.name not in known
+        }
+        return {
+            name: header
+            for name, header in headers.items()
+            if header.kind != elf.RELOCATABLE and header.machine not in elf.DEVICES
+        }
+
+    @property
+    def machine_code(self) -> frozenset[str]:
+        """The names of all ELF files but object files."""
+        return frozenset({*(file.member for file in self.elves), *self.broken_elves, *self.unlinked})
+
     def read(self, name: str) -> bytes | None:
         """Return a text of the wheel's own: a file in *.dist-info, or one that ends in .pth; None for other names.
 
@@ -137,6 +159,11 @@ class Wheel:
         """The WHEEL file; None where there is none."""
         content = self.read(f"{self.dist_info}/WHEEL")
         return wheelfile.parse_wheel_file(content) if content is not None else None
+
+    @cached_property
+    def metadata(self) -> RawMetadata:
+        """The fields of METADATA as they stand there; none where there is no such file."""
+        return parse_email(self.read(f"{self.dist_info}/METADATA") or b"")[0]
 
     @cached_property
     def record(self) -> Record | None:
@@ -199,7 +226,7 @@ class _Contents:
                 self.texts[entry.name] = b"".join(text)
             if is_elf:
                 self._read_elf(entry.name, spool)
-            elif _EXTENSION_MODULE.search(entry.name):
+            elif is_tagged(entry.name):
                 self.broken[entry.name] = "it does not begin like one"
 
     def _is_kept_text(self, entry: Entry) -> bool:
@@ -222,7 +249,13 @@ class _Contents:
         except BrokenElf as error:
             self.broken[name] = str(error)
         else:
-            self._elves += [found] if found else []
+            if found:
+                self._elves.append(found)
+            elif suffix_of(name) and not self._is_for_a_device(name):
+                self.broken[name] = "it has no dynamic section, without which nothing can load it"
+
+    def _is_for_a_device(self, name: str) -> bool:
+        return elf.read_header(self.members[name].head).machine in elf.DEVICES
 
 
 @contextmanager
@@ -246,6 +279,12 @@ def _limited(problems: Iterable[Problem]) -> Iterator[Problem]:
             message=f"there are {more.total()} more problems like these", remedy="Mend those above first.",
             severity=None if None in more else max(filter(None, more), key=list(Severity).index),
         )  # fmt: skip
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names for a message, and how many more there are."""
+    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,7 @@ from packaging.utils import parse_wheel_filename
 from manywheels.data import table
 from manywheels.manifest import Manifest, State
 from manywheels.project import digest_file
-from manywheels.verify.contents import some, unlinked_elves
-from manywheels.verify.model import Problem, Severity, Wheel
+from manywheels.verify.model import Problem, Severity, Wheel, some
 
 _MIB: Final = 1 << 20
 _SIZE_FACTOR: Final = 3
@@ -55,7 +54,7 @@ class WheelFacts:
 
 def facts_of(wheel: Wheel) -> WheelFacts:
     """Return the facts of an open wheel; its file is read once more, for the digest. Raises OSError."""
-    machine_code = {*(file.member for file in wheel.elves), *wheel.broken_elves, *unlinked_elves(wheel)}
+    machine_code = wheel.machine_code
     return WheelFacts(
         file=wheel.path.name,
         project=wheel.name.name,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from manywheels.data import table
-from manywheels.verify.model import Check, Problem, Wheel
+from manywheels.suffixes import Suffix, suffix_of
+from manywheels.verify.loading import is_extension_module
+from manywheels.verify.model import Check, Problem, Severity, Wheel, some
+from manywheels.verify.places import place_of
 
-_EXTENSION: Final = re.compile(
-    r"\.(?:(?P<cpython>cpython-(?P<number>3\d+)(?P<t>t?))|(?P<abi3>abi3t?)|(?P<pypy>pypy\d+-pp\d+))(?:-[\w-]+)?\.so$"
-)
+_EARLIER_BUILD: Final = "Remove what an earlier build left in the source tree, and build again."
 
 
 def name_is_normalised(wheel: Wheel) -> Iterator[Problem]:
@@ -47,11 +48,13 @@ def wheel_file_agrees(wheel: Wheel) -> Iterator[Problem]:
 
 
 def purelib_agrees(wheel: Wheel) -> Iterator[Problem]:
-    """A wheel with a platform tag is installed into platlib."""
+    """A wheel with a platform tag is installed into platlib; a warning where it has no extension modules."""
     if wheel.wheel_file and wheel.wheel_file.root_is_purelib and not wheel.name.is_pure:
+        modules = [file.member for file in wheel.elves if is_extension_module(file)]
         yield Problem(
             message="Root-Is-Purelib is true, but the tag names a platform",
             remedy="Tell the back end that the project has extension modules.",
+            severity=None if any("/platlib/" not in member for member in modules) else Severity.WARNING,
         )
 
 
@@ -67,28 +70,46 @@ def index_accepts_platform(wheel: Wheel) -> Iterator[Problem]:
 
 
 def extensions_match_tags(wheel: Wheel) -> Iterator[Problem]:
-    """The suffix of every extension module is one that the tagged interpreter loads."""
-    abis = {tag.abi for tag in wheel.name.tags}
+    """Every extension module has a suffix that a tagged interpreter loads, and one for each tagged interpreter."""
+    modules: dict[str, list[Suffix]] = {}
     for member in wheel.members:
-        found = _EXTENSION.search(PurePosixPath(member).name)
-        if found is None:
+        suffix = suffix_of(member)
+        if suffix is None:
             continue
-        if found["cpython"]:
-            abi = f"cp{found['number']}{found['t']}"
-            fits = abi in abis
-        elif found["abi3"]:
-            abi = found["abi3"]
-            with_gil = any(re.fullmatch(r"cp3\d+", name) for name in abis)  # those without load no abi3 (PEP 703)
-            fits = abi in abis or (abi == "abi3" and with_gil)
-        else:
-            abi = found["pypy"].replace("-", "_")
-            fits = abi in abis
-        if not fits:
+        if not any(suffix.loads(tag) for tag in wheel.name.tags):
             yield Problem(
                 member=member,
-                message=f"is built for `{abi}`, but the wheel's tag says `{'.'.join(sorted(abis))}`",
-                remedy="Remove what an earlier build left in the source tree, and build again.",
+                message=f"is built for `{suffix.abi}`, but the wheel's tag says `{wheel.name.abis}`",
+                remedy=_EARLIER_BUILD,
             )
+            continue
+        modules.setdefault(suffix.module, []).append(suffix)
+        for platform in wheel.name.platforms:
+            if (place := place_of(platform)) and not _is_for(suffix.triplet, place.arch):
+                yield Problem(
+                    member=member,
+                    message=f"is for `{suffix.triplet}` by its name, but the tag says `{platform}`",
+                    remedy="Look for a wrong cross-compiler: no interpreter of this platform looks for such a file.",
+                )
+    yield from _modules_not_for_all(wheel, modules)
+
+
+def _modules_not_for_all(wheel: Wheel, modules: Mapping[str, Sequence[Suffix]]) -> Iterator[Problem]:
+    """Yield the tagged interpreters that find no file of some module."""
+    for pair in sorted({(tag.interpreter, tag.abi) for tag in wheel.name.tags}):
+        tag = Tag(*pair, "any")
+        lacking = [name for name, suffixes in modules.items() if not any(suffix.loads(tag) for suffix in suffixes)]
+        if lacking:
+            yield Problem(
+                message=f"holds no file of {some(lacking)} that `{'-'.join(pair)}` loads, which its tag says too",
+                remedy="Build a wheel for each of these Pythons, or tag this one for the Python that it is built for.",
+            )
+
+
+def _is_for(triplet: str, arch: str) -> bool:
+    """Whether a suffix's triplet, where there is one, begins with a name of the tag's architecture."""
+    known = table("machines").get(arch)
+    return not triplet or known is None or triplet.partition("-")[0] in known["triplets"]
 
 
 def _list(tags: frozenset[str]) -> str:
