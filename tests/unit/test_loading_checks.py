@@ -72,15 +72,24 @@ def test_mw211_symbols_that_are_there(tmp_path: Path, wants: tuple[Symbol, ...],
 
 def test_mw211_a_file_in_the_wheel_defines_it(tmp_path: Path) -> None:
     other = SharedObject(soname="libcompat.so", exports=("close_range",))
-    wanting = SharedObject(needed=("libcompat.so",), symbols=loose("close_range"))
+    wanting = SharedObject(needed=("libcompat.so",), runpath="$ORIGIN", symbols=loose("close_range"))
     assert problems(tmp_path, {EXTENSION: wanting, "demo/libcompat.so": other}) == []
 
 
 @pytest.mark.parametrize("needed", [("libX11.so.6",), ("libown.so",)])
-def test_mw211_a_promised_library_without_versions_may_define_it(tmp_path: Path, needed: tuple[str, ...]) -> None:
+def test_mw211_a_promised_library_defines_no_name_of_glibc(tmp_path: Path, needed: tuple[str, ...]) -> None:
+    """Of other names, as `who_knows`, nothing is said: libX11 gives its symbols no versions, and may define them."""
     own = SharedObject(soname="libown.so", needed=("libX11.so.6",))
-    wanting = SharedObject(needed=needed, symbols=loose("close_range", "who_knows"))
-    assert problems(tmp_path, {EXTENSION: wanting, "demo/libown.so": own}) == []
+    wanting = SharedObject(needed=needed, runpath="$ORIGIN", symbols=loose("close_range", "who_knows"))
+    message = the_one(problems(tmp_path, {EXTENSION: wanting, "demo/libown.so": own}), "MW211").message
+    assert "`close_range`" in message
+    assert "who_knows" not in message
+
+
+def test_mw211_a_library_from_elsewhere_may_define_it(tmp_path: Path) -> None:
+    members = {EXTENSION: SharedObject(needed=("libelse.so",), symbols=loose("close_range")).to_bytes()}
+    with open_wheel(write_wheel(tmp_path, tags=TAGS, members=members), ("libelse.so",)) as wheel:
+        assert not [problem for check in CHECKS for problem in check.run(wheel)]
 
 
 def test_mw211_the_strictest_tag_counts(tmp_path: Path) -> None:
@@ -179,8 +188,8 @@ def test_mw214_folders_that_only_such_processors_look_into(tmp_path: Path) -> No
 def test_mw215_the_systems_runtime_and_a_copy(tmp_path: Path, runtime: str) -> None:
     copy, plain = f"{runtime}-1a2b3c4d.so.1.0.0", f"{runtime}.so.{6 if runtime == 'libstdc++' else 1}"
     members: dict[str, SharedObject | bytes] = {
-        EXTENSION: SharedObject(needed=(plain,)),
-        "demo/_other.so": SharedObject(needed=(copy,)),
+        EXTENSION: SharedObject(needed=(plain,), runpath="$ORIGIN/libs"),
+        "demo/_other.so": SharedObject(needed=(copy,), runpath="$ORIGIN/../demo.libs"),
         f"demo.libs/{copy}": SharedObject(soname=copy),
     }
     if runtime == "libgomp":  # promised by no policy
@@ -193,12 +202,29 @@ def test_mw215_the_systems_runtime_and_a_copy(tmp_path: Path, runtime: str) -> N
 
 def test_mw215_one_copy(tmp_path: Path) -> None:
     copy = "libstdc++-1a2b3c4d.so.6.0.33"
-    members = {EXTENSION: SharedObject(needed=(copy,)), f"demo.libs/{copy}": SharedObject(soname=copy)}
+    wants = SharedObject(needed=(copy,), runpath="$ORIGIN/../demo.libs")
+    members = {EXTENSION: wants, f"demo.libs/{copy}": SharedObject(soname=copy)}
     assert problems(tmp_path, members) == []
     assert problems(tmp_path, SharedObject(needed=("libstdc++.so.6", "libgcc_s.so.1"))) == []
 
 
 # --- MW216: free threading --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (("_Py_Dealloc",), ["MW216"]),
+        (("_Py_Dealloc", "_Py_MergeZeroLocalRefcount"), []),
+        (("_Py_DecRef",), []),
+    ],
+)
+def test_mw216_built_for_the_python_with_the_gil(tmp_path: Path, names: tuple[str, ...], found: list[str]) -> None:
+    """Py_DECREF calls _Py_Dealloc in all Pythons but the free-threaded (Include/refcount.h)."""
+    module = {"demo/_core.cpython-314t-x86_64-linux-gnu.so": SharedObject(symbols=loose(*names))}
+    told = problems(tmp_path, module, tags="cp314-cp314t-manylinux_2_28_x86_64")
+    assert [code for code, _ in told] == found
+    assert all("with the GIL" in problem.message for _, problem in told)
 
 
 @pytest.mark.parametrize("name", ["_Py_DecRefShared", "_Py_MergeZeroLocalRefcount"])
@@ -233,7 +259,7 @@ def test_mw217_libpython(tmp_path: Path, name: str, member: str) -> None:
 
 def test_mw217_programs_may_embed_it(tmp_path: Path) -> None:
     members = {
-        "demo/bin/embeds": SharedObject(needed=("libpython3.12.so.1.0",), interpreter=True),
+        "demo/bin/embeds": SharedObject(needed=("libpython3.12.so.1.0",), runpath="$ORIGIN/../lib", interpreter=True),
         "demo/lib/libpython3.12.so.1.0": SharedObject(soname="libpython3.12.so.1.0"),
         EXTENSION: SharedObject(needed=("libc.so.6",)),
     }
@@ -242,13 +268,13 @@ def test_mw217_programs_may_embed_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/build/lib/libshout.so", "../lib/libshout.so", "$ORIGIN/absent.so"])
 def test_mw219_libraries_by_path(tmp_path: Path, name: str) -> None:
-    members = {EXTENSION: SharedObject(needed=(name,)), "demo/libshout.so": SharedObject()}
+    members = {EXTENSION: SharedObject(needed=(name,), runpath="$ORIGIN"), "demo/libshout.so": SharedObject()}
     assert f"`{name}`" in the_one(problems(tmp_path, members), "MW219").message
 
 
 @pytest.mark.parametrize("name", ["libshout.so", "$ORIGIN/libshout.so", "${ORIGIN}/../demo/libshout.so"])
 def test_mw219_libraries_by_name_or_beside(tmp_path: Path, name: str) -> None:
-    members = {EXTENSION: SharedObject(needed=(name,)), "demo/libshout.so": SharedObject()}
+    members = {EXTENSION: SharedObject(needed=(name,), runpath="$ORIGIN"), "demo/libshout.so": SharedObject()}
     assert problems(tmp_path, members) == []
 
 

@@ -11,7 +11,7 @@ import auditwheel.policy  # noqa: F401 - loaded here, so that no one test bears 
 import pytest
 
 from manywheels.errors import WheelFileError
-from manywheels.verify import CHECKS, Finding, check_wheel, collect_wheels, sets
+from manywheels.verify import CHECKS, Finding, Severity, check_wheel, collect_wheels, sets
 from manywheels.verify.platform import is_inside
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import METADATA, PLATFORM, write_wheel
@@ -98,7 +98,11 @@ def test_mw201_names_are_normalised(tmp_path: Path, start: str, problem: str | N
 
 
 def test_mw202_the_wheel_file_says_another_tag(tmp_path: Path) -> None:
-    found = findings(tmp_path, tags="cp312-cp312-manylinux_2_28_x86_64", wheel_file="Tag: cp312-cp312-linux_x86_64\n")
+    found = findings(
+        tmp_path,
+        tags="cp312-cp312-manylinux_2_28_x86_64",
+        wheel_file="Wheel-Version: 1.0\nTag: cp312-cp312-linux_x86_64\n",
+    )
     assert the_one(found, "MW202").problem.message == (
         "the file name says `cp312-cp312-manylinux_2_28_x86_64`, the WHEEL file says `cp312-cp312-linux_x86_64`"
     )
@@ -106,7 +110,7 @@ def test_mw202_the_wheel_file_says_another_tag(tmp_path: Path) -> None:
 
 
 def test_mw202_the_wheel_file_says_less(tmp_path: Path) -> None:
-    found = findings(tmp_path, wheel_file="Tag: cp312-cp312-manylinux2014_x86_64\n")
+    found = findings(tmp_path, wheel_file="Wheel-Version: 1.0\nTag: cp312-cp312-manylinux2014_x86_64\n")
     assert "the WHEEL file says no more" in the_one(found, "MW202").problem.message
 
 
@@ -121,10 +125,20 @@ def test_mw202_there_is_no_wheel_file(tmp_path: Path) -> None:
     assert "not exactly one" in the_one(check_wheel(path).findings, "MW202").problem.message
 
 
-@pytest.mark.parametrize("tag", ["cp312-cp312-manylinux_2_28_x86_64", "py3-none-manylinux_2_28_x86_64"])
-def test_mw203_purelib(tmp_path: Path, tag: str) -> None:
-    found = findings(tmp_path, {"demo/tool": TOOL}, tags=tag, wheel_file=f"Root-Is-Purelib: true\nTag: {tag}\n")
-    assert "names a platform" in the_one(found, "MW203").problem.message
+@pytest.mark.parametrize(
+    ("tag", "member", "severity"),
+    [
+        ("cp312-cp312-manylinux_2_28_x86_64", EXTENSION, Severity.ERROR),
+        ("cp312-cp312-manylinux_2_28_x86_64", "demo/tool", Severity.WARNING),
+        ("py3-none-manylinux_2_28_x86_64", "demo/libshout.so.1", Severity.WARNING),
+        ("cp312-cp312-manylinux_2_28_x86_64", f"demo-1.0.data/platlib/{EXTENSION}", Severity.WARNING),
+    ],
+)
+def test_mw203_purelib(tmp_path: Path, tag: str, member: str, severity: Severity) -> None:
+    wheel_file = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n"
+    finding = the_one(findings(tmp_path, {member: HONEST}, tags=tag, wheel_file=wheel_file), "MW203")
+    assert "names a platform" in finding.problem.message
+    assert finding.severity is severity
 
 
 @pytest.mark.parametrize(
@@ -142,9 +156,10 @@ def test_mw203_purelib(tmp_path: Path, tag: str) -> None:
     ],
 )
 def test_mw204_what_the_index_accepts(tmp_path: Path, platform: str, accepted: bool) -> None:  # noqa: FBT001
-    found = findings(tmp_path, {"demo/tool": TOOL}, tags=f"py3-none-{platform}")
-    assert codes(found) == ([] if accepted else ["MW204"])
-    assert all(f"`{platform}`" in finding.problem.message for finding in found)
+    found = findings(tmp_path, {"demo/tool": b"#!/bin/sh\n"}, tags=f"py3-none-{platform}")
+    refusals = [finding for finding in found if finding.code == "MW204"]
+    assert bool(refusals) is not accepted
+    assert all(f"`{platform}`" in finding.problem.message for finding in refusals)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +174,8 @@ def test_mw204_what_the_index_accepts(tmp_path: Path, platform: str, accepted: b
         ("pp311-pypy311_pp73", "abi3", "abi3"),
         ("pp311-pypy311_pp73", "pypy310-pp73-x86_64-linux-gnu", "pypy310"),
         ("cp312-cp312", "pypy311-pp73-x86_64-linux-gnu", "pypy311"),
+        ("cp37-cp37m", "cpython-37dm-x86_64-linux-gnu", "cp37dm"),
+        ("cp311-none", "cpython-312-x86_64-linux-gnu", "cp312"),
         ("cp313-cp313t", "abi3", "abi3"),  # Pythons without the GIL do not look for this suffix
     ],
 )
@@ -168,6 +185,48 @@ def test_mw205_extension_modules_of_another_interpreter(tmp_path: Path, tag: str
     assert finding.problem.member == member
     assert f"`{abi}" in finding.problem.message
     assert "earlier build" in finding.problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("tags", "suffixes", "lacking"),
+    [
+        ("cp311.cp312-cp311.cp312", ("cpython-311-x86_64-linux-gnu",), "cp311-cp312"),
+        ("cp311.cp312-cp311.cp312", ("cpython-311-x86_64-linux-gnu", "cpython-312-x86_64-linux-gnu"), None),
+        ("cp311.cp312-cp311.cp312", ("cpython-311-x86_64-linux-gnu", "abi3"), None),
+        ("cp311.cp312-none", ("cpython-311-x86_64-linux-gnu",), "cp312-none"),
+        ("cp312-none", ("cpython-312-x86_64-linux-gnu",), None),
+        ("cp37-cp37m", ("cpython-37m-x86_64-linux-gnu",), None),
+    ],
+)
+def test_mw205_each_tagged_interpreter_finds_each_module(
+    tmp_path: Path, tags: str, suffixes: tuple[str, ...], lacking: str | None
+) -> None:
+    members = {f"demo/_core.{suffix}.so": HONEST for suffix in suffixes}
+    found = findings(tmp_path, members, tags=f"{tags}-{PLATFORM}")
+    assert set(codes(found)) == ({"MW205"} if lacking else set())
+    if lacking:
+        assert any(f"`{lacking}`" in finding.problem.message for finding in found)
+        assert "`demo/_core`" in found[0].problem.message
+
+
+@pytest.mark.parametrize(
+    ("platform", "triplet", "fits"),
+    [
+        ("manylinux_2_28_x86_64", "x86_64-linux-gnu", True),
+        ("musllinux_1_2_x86_64", "x86_64-linux-gnu", True),  # the libc is not compared: CPython took some time to know
+        ("manylinux_2_28_x86_64", "aarch64-linux-gnu", False),
+        ("manylinux_2_28_x86_64", "i386-linux-gnu", False),
+        ("manylinux_2_28_x86_64", "darwin", False),
+        ("manylinux2014_ppc64le", "powerpc64le-linux-gnu", True),
+        ("manylinux2014_ppc64le", "powerpc64-linux-gnu", False),
+    ],
+)
+def test_mw205_the_architecture_in_the_suffix(tmp_path: Path, platform: str, triplet: str, fits: bool) -> None:  # noqa: FBT001
+    member = f"demo/_core.cpython-312-{triplet}.so"
+    machine = SharedObject(machine=PPC64) if "ppc" in platform else SharedObject(needed=())
+    found = findings(tmp_path, {member: machine}, tags=f"cp312-cp312-{platform}")
+    assert codes(found) == ([] if fits else ["MW205"])
+    assert all(f"`{triplet}`" in finding.problem.message for finding in found)
 
 
 # --- MW206, MW207: platform -------------------------------------------------------------------------------------------
@@ -192,6 +251,37 @@ def test_mw206_the_machine(tmp_path: Path, platform: str, wanted: SharedObject, 
     assert (not found) is fits
     assert all(f"`{platform}`" in finding.problem.message for finding in found)
     assert all(finding.problem.member == "demo/x.so" for finding in found)
+
+
+@pytest.mark.parametrize(("machine", "fits"), [(AARCH64, False), (62, True)])
+def test_mw206_static_programs_have_a_machine_too(tmp_path: Path, machine: int, fits: bool) -> None:  # noqa: FBT001
+    tool = SharedObject(dynamic=False, machine=machine)
+    found = findings(tmp_path, {"demo/tool": tool}, tags="py3-none-manylinux_2_28_x86_64")
+    assert codes(found) == ([] if fits else ["MW206"])
+
+
+@pytest.mark.parametrize("machine", [224, 190, 247], ids=["AMDGPU", "CUDA", "BPF"])
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_mw206_code_for_devices_is_for_every_platform(tmp_path: Path, machine: int, dynamic: bool) -> None:  # noqa: FBT001
+    kernel = SharedObject(machine=machine, dynamic=dynamic, stack=None, needed=("libdevice.so",))
+    assert findings(tmp_path, {EXTENSION: HONEST, "demo/kernels.co": kernel}) == ()
+
+
+@pytest.mark.parametrize(
+    ("member", "run_path", "leaves"),
+    [
+        ("demo/_core.abi3.so", "$ORIGIN/../../../../../tmp/evil", True),
+        ("demo/_core.abi3.so", "$ORIGIN/../../lib", True),
+        ("demo/_core.abi3.so", "$ORIGIN/..", False),
+        ("demo/a/b/_core.abi3.so", "$ORIGIN/../../../demo.libs", False),
+        ("demo-1.0.data/data/lib/libdemo.so.1", "$ORIGIN/../lib64", False),
+        ("demo-1.0.data/platlib/_core.abi3.so", "$ORIGIN/../lib", True),
+    ],
+)
+def test_mw207_run_paths_that_climb_out(tmp_path: Path, member: str, run_path: str, leaves: bool) -> None:  # noqa: FBT001
+    found = findings(tmp_path, {EXTENSION: HONEST, member: SharedObject(runpath=run_path)})
+    assert codes(found) == (["MW207"] if leaves else [])
+    assert all(finding.severity is Severity.WARNING for finding in found)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +394,10 @@ def test_mw208_versions_without_a_number(tmp_path: Path, version: str, name: str
 
 def test_mw208_versions_of_own_libraries_are_nobody_elses_business(tmp_path: Path) -> None:
     own = SharedObject(soname="libown.so.1")
-    wants = SharedObject(needed=("libown.so.1",), symbols=(Symbol(name="f", version="OWN_9.9", library="libown.so.1"),))
+    wants = SharedObject(
+        needed=("libown.so.1",), runpath="$ORIGIN",
+        symbols=(Symbol(name="f", version="OWN_9.9", library="libown.so.1"),),
+    )  # fmt: skip
     assert findings(tmp_path, {EXTENSION: wants, "demo/libown.so.1": own}) == ()
 
 
@@ -329,8 +422,84 @@ def test_mw209_libraries(tmp_path: Path, needed: tuple[str, ...], missing: tuple
 
 @pytest.mark.parametrize("place", ["demo.libs/libshout.so.1", "demo/libshout.so.1", "demo/other-name.so"])
 def test_mw209_libraries_in_the_wheel(tmp_path: Path, place: str) -> None:
-    members = {EXTENSION: SharedObject(needed=("libshout.so.1",)), place: SharedObject(soname="libshout.so.1")}
+    wants = SharedObject(needed=("libshout.so.1",), runpath="$ORIGIN:$ORIGIN/../demo.libs/")
+    assert findings(tmp_path, {EXTENSION: wants, place: SharedObject(soname="libshout.so.1")}) == ()
+
+
+def test_mw209_a_file_that_is_only_called_like_a_library(tmp_path: Path) -> None:
+    wants = SharedObject(needed=("libshout.so.1",), runpath="$ORIGIN")
+    members: dict[str, SharedObject | bytes] = {EXTENSION: wants, "demo/libshout.so.1": b"text"}
+    assert the_one(findings(tmp_path, members), "MW209").severity is Severity.ERROR
+
+
+@pytest.mark.parametrize("run_path", [None, "$ORIGIN", "$ORIGIN/../other.libs"])
+def test_mw209_a_library_that_no_run_path_leads_to(tmp_path: Path, run_path: str | None) -> None:
+    wants = SharedObject(needed=("libshout.so.1",), runpath=run_path)
+    members = {EXTENSION: wants, "demo.libs/libshout.so.1": SharedObject(soname="libshout.so.1")}
+    finding = the_one(findings(tmp_path, members), "MW209")
+    assert finding.severity is Severity.WARNING
+    assert "none of its run paths" in finding.problem.message
+
+
+def test_mw209_whoever_finds_a_library_finds_it_for_all(tmp_path: Path) -> None:
+    members = {
+        EXTENSION: SharedObject(needed=("libshout.so.1",), runpath="$ORIGIN/../demo.libs"),
+        "demo/_other.abi3.so": SharedObject(needed=("libshout.so.1",)),
+        "demo.libs/libshout.so.1": SharedObject(soname="libshout.so.1"),
+    }
     assert findings(tmp_path, members) == ()
+
+
+@pytest.mark.parametrize(
+    ("dependency", "run_path", "severity"),
+    [
+        ("Requires-Dist: tbb\n", "$ORIGIN/../../../tbb/lib", Severity.WARNING),
+        ("Requires-Dist: tbb\n", "$ORIGIN/../demo.libs", Severity.ERROR),
+        ("Requires-Dist: tbb\n", None, Severity.ERROR),
+        ("Requires-Dist: tbb; extra=='fast'\n", "$ORIGIN/../tbb/lib", Severity.ERROR),
+        ("", "$ORIGIN/../tbb/lib", Severity.ERROR),
+    ],
+)
+def test_mw209_libraries_of_packages_that_it_depends_on(
+    tmp_path: Path, dependency: str, run_path: str | None, severity: Severity
+) -> None:
+    metadata = METADATA.replace("License-Expression", f"{dependency}License-Expression")
+    member = {"demo/lib/x.so": SharedObject(needed=("libtbb.so.12",), runpath=run_path).to_bytes()}
+    path = write_wheel(tmp_path, tags=f"py3-none-{PLATFORM}", members=member, metadata=metadata)
+    found = [finding for finding in check_wheel(path).findings if finding.code == "MW209"]
+    assert [finding.severity for finding in found] == [severity]
+    assert "`libraries`" in found[0].problem.remedy
+    assert "MW209" not in codes(check_wheel(path, ("libtbb.*",)).findings)
+
+
+@pytest.mark.parametrize(
+    ("tags", "needed", "missing"),
+    [
+        ("manylinux_2_28_x86_64", "ld-musl-x86_64.so.1", True),
+        ("manylinux_2_28_x86_64", "ld-linux-x86-64.so.2", False),
+        ("musllinux_1_2_x86_64", "ld-musl-x86_64.so.1", False),
+        ("musllinux_1_2_x86_64", "ld-linux-x86-64.so.2", True),
+        ("manylinux_2_28_x86_64.musllinux_1_2_x86_64", "libc.so.6", True),
+        ("manylinux_2_28_x86_64.musllinux_1_2_x86_64", "libc.musl-x86_64.so.1", True),
+    ],
+)
+def test_mw209_each_libc_has_its_own_parts(tmp_path: Path, tags: str, needed: str, missing: bool) -> None:  # noqa: FBT001
+    """A compressed tag promises both libcs: what needs one of them does not keep it."""
+    found = findings(tmp_path, {EXTENSION: SharedObject(needed=(needed,))}, tags=f"cp312-cp312-{tags}")
+    assert codes(found) == (["MW209"] if missing else [])
+
+
+def test_mw208_a_bundled_runtime_has_its_own_versions(tmp_path: Path) -> None:
+    bundled = "libstdc++-1a2b3c4d.so.6"
+    new = Symbol(name="_ZSt4cout", version="GLIBCXX_3.4.32", library=bundled)
+    wants = SharedObject(needed=(bundled,), runpath="$ORIGIN/../demo.libs", symbols=(new,))
+    libraries = {f"demo.libs/{bundled}": SharedObject(soname=bundled)}
+    assert findings(tmp_path, {EXTENSION: wants, **libraries}) == ()
+
+
+def test_mw208_a_file_called_libc_promises_nothing(tmp_path: Path) -> None:
+    members = {EXTENSION: SharedObject(symbols=(NEW,)), "demo/libc.so.6": SharedObject(soname="libc.so.6")}
+    assert "MW208" in codes(findings(tmp_path, members))
 
 
 # --- wheels that would hide something ---------------------------------------------------------------------------------
@@ -346,6 +515,15 @@ def test_mw210_an_extension_module_that_cannot_be_read(tmp_path: Path, content: 
     finding = the_one(findings(tmp_path, {EXTENSION: content}), "MW210")
     assert finding.problem.member == EXTENSION
     assert finding.problem.remedy
+
+
+@pytest.mark.parametrize("kind", [1, 3], ids=["an object file", "a static program"])
+@pytest.mark.parametrize("member", [EXTENSION, "demo/_core.so"])
+def test_mw210_an_extension_module_that_nothing_can_load(tmp_path: Path, member: str, kind: int) -> None:
+    content = bytearray(TOOL.to_bytes())
+    content[16] = kind  # e_type
+    finding = the_one(findings(tmp_path, {member: bytes(content)}), "MW210")
+    assert "dynamic section" in finding.problem.message
 
 
 def test_stripped_section_headers_hide_nothing(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def identity_agrees(wheel: Wheel) -> Iterator[Problem]:
 
 def description_renders(wheel: Wheel) -> Iterator[Problem]:
     """The long description can be rendered, as the index renders it before it takes a file."""
-    raw = _raw(wheel)
+    raw = wheel.metadata
     description = _description(raw)
     if not description:
         return
@@ -98,7 +98,7 @@ def description_is_there(wheel: Wheel) -> Iterator[Problem]:
     """There is a long description, and its content type is declared."""
     if _content(wheel) is None:
         return
-    raw = _raw(wheel)
+    raw = wheel.metadata
     if not _description(raw):
         yield Problem(
             member=f"{wheel.dist_info}/METADATA",
@@ -115,7 +115,7 @@ def description_is_there(wheel: Wheel) -> Iterator[Problem]:
 
 def licence_is_valid(wheel: Wheel) -> Iterator[Problem]:
     """License-Expression is an SPDX expression, and every License-File lies where its metadata version wants it."""
-    raw = _raw(wheel)
+    raw = wheel.metadata
     member = f"{wheel.dist_info}/METADATA"
     expression = raw.get("license_expression")
     if expression is not None:
@@ -142,7 +142,7 @@ def licence_is_there(wheel: Wheel) -> Iterator[Problem]:
     if _content(wheel) is None:
         return
     names = [name for name in wheel.members if name.startswith(f"{wheel.dist_info}/")]
-    if _raw(wheel).get("license_files") or any(
+    if wheel.metadata.get("license_files") or any(
         "/licenses/" in name or _LICENCE_FILE.match(PurePosixPath(name).name) for name in names
     ):
         return
@@ -155,7 +155,7 @@ def licence_is_there(wheel: Wheel) -> Iterator[Problem]:
 
 def requires_python_fits(wheel: Wheel) -> Iterator[Problem]:
     """Requires-Python lets in each interpreter of the tag; for abi3 and py3 tags, one from that version on."""
-    requires = _raw(wheel).get("requires_python")
+    requires = wheel.metadata.get("requires_python")
     try:
         allowed = SpecifierSet(requires or "")
     except InvalidSpecifier:
@@ -216,12 +216,13 @@ def _interpreter(tag: Tag) -> _Interpreter | None:
     return _Interpreter(int(found[2]), or_later=found[1] == "py" or tag.abi in {"abi3", "abi3t"})
 
 
+def depends_on_others(wheel: Wheel) -> bool:
+    """Whether installing the wheel installs other packages, whatever extras are asked for."""
+    return any(not re.search(r"\bextra\s*==", text) for text in wheel.metadata.get("requires_dist", []))
+
+
 def _content(wheel: Wheel) -> bytes | None:
     return wheel.read(f"{wheel.dist_info}/METADATA")
-
-
-def _raw(wheel: Wheel) -> RawMetadata:
-    return parse_email(_content(wheel) or b"")[0]
 
 
 def _is_older(raw: RawMetadata, version: str) -> bool:

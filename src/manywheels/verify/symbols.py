@@ -8,25 +8,29 @@ does for an old glibc, and the loader of an old system finds out: `data/glibc_sy
 from __future__ import annotations
 
 import fnmatch
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from manywheels.data import table
 from manywheels.elf import Elf
-from manywheels.verify import loading
+from manywheels.suffixes import suffix_of
+from manywheels.verify import loading, metadata
 from manywheels.verify.model import Check, Problem, Severity, Wheel
+from manywheels.verify.places import Place, place_of
+from manywheels.verify.platform import folder_of, installed_path, is_inside
 
 if TYPE_CHECKING:
     from auditwheel.policy import Policy, WheelPolicies
 
-_LOADER: Final = re.compile(r"ld(64|-linux|-musl)?(-[\w-]+)?\.so\.\d+")  # libc's own part, promised with libc itself
-_MUSL: Final = "libc.so"  # musl takes every name that begins with `libc.` for itself
-_MODERN: Final = re.compile(r"(?P<libc>manylinux|musllinux)_(?P<major>\d+)_(?P<minor>\d+)_(?P<arch>\w+)")
-_LEGACY: Final = re.compile(r"^manylinux(1|2010|2014)_")
-_LEGACY_VERSIONS: Final = {"1": "2_5", "2010": "2_12", "2014": "2_17"}  # PEP 600
+# libc's own parts, promised with it: musl takes every name that begins with `libc.` for itself
+_OWN_PARTS: Final = {
+    "glibc": re.compile(r"ld(64|-linux(-[\w-]+)?)?\.so\.\d+"), "musl": re.compile(r"ld-musl-[\w-]+\.so\.1|libc\.so")
+}  # fmt: skip
 _NEWEST_MUSL: Final = 2  # of musl 1.x, in auditwheel's table
 _SHOWN: Final = 8  # symbols named in one message
 # Libraries that give every symbol a version: a linker that saw them leaves none without.
@@ -38,55 +42,100 @@ _OLD: Final = (2, 17)  # in data/glibc_symbols.toml this stands for all before, 
 _PYTHON: Final = ("Py", "_Py")  # PyPy's own begin with PyPy and _PyPy
 # Exported by CPython only where it is built without the GIL (PEP 703): Py_DECREF is inline code that calls them.
 FREE_THREADED: Final = frozenset({"_Py_DecRefShared", "_Py_DecRefSharedDebug", "_Py_MergeZeroLocalRefcount"})
-_OTHER_ABI: Final = re.compile(r"\.(cpython-\w+|pypy\w+|abi3t)(-[\w-]+)?\.so$")
+WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # which Py_DECREF calls in all others, unless they keep the stable ABI
 
 
 def symbols_are_promised(wheel: Wheel) -> Iterator[Problem]:
     """No ELF file wants a symbol version that the strictest claimed policy does not promise."""
-    for policies, policy in _claimed(wheel):
-        for member, symbols in symbols_above(wheel, policy):
+    for claim in _claimed(wheel):
+        for member, symbols in symbols_above(wheel, claim.policy):
             yield Problem(
                 member=member,
-                message=f"wants {_list(symbols)}, newer than `{policy.name}` promises",
+                message=f"wants {_list(symbols)}, newer than `{claim.policy.name}` promises",
                 remedy=f"Build against an older glibc (the image of the policy, or the zig toolchain); "
-                f"as it is, the wheel meets `{_first_that_promises(wheel, policies)}`.",
+                f"as it is, the wheel meets `{_first_that_promises(wheel, claim.policies)}`.",
             )
 
 
 def symbols_above(wheel: Wheel, policy: Policy) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each ELF file's name with the symbols newer than a policy promises, as `close_range@GLIBC_2.34`."""
+    inside = _libraries(wheel)
     for file in wheel.elves:
-        too_new = frozenset(_too_new(file, policy))
+        too_new = frozenset(_too_new(file, policy, inside))
         if too_new:
             yield file.member, file.wanting(too_new) or tuple(sorted(too_new))
 
 
 def libraries_are_there(wheel: Wheel) -> Iterator[Problem]:
-    """Every library that an ELF file needs is promised by the policy, in the wheel, or known to be elsewhere."""
-    inside = {file.soname for file in wheel.elves} | {member.rpartition("/")[2] for member in wheel.members}
-    for _, policy in _claimed(wheel):
+    """Every library that an ELF file needs is promised by the policy, in the wheel, or known to be elsewhere.
+
+    It is a warning where the wheel's dependencies may bring the library, for the file looks beyond its own package, and
+    where the library is in the wheel and no run path leads to it.
+    """
+    inside = _libraries(wheel)
+    for claim in _claimed(wheel):
         for file in wheel.elves:
-            missing = [
-                name
-                for name in file.needed
-                if name not in policy.whitelist and name not in inside and not _LOADER.fullmatch(name)
-                if name != _MUSL or not policy.name.startswith("musllinux")
-                if not any(fnmatch.fnmatchcase(name, pattern) for pattern in wheel.elsewhere)
-                if "/" not in name and not loading.is_libpython_of_extension(file, name)  # MW219, MW217
-            ]
+            missing = tuple(
+                name for name in file.needed if name not in inside and not _is_promised(wheel, claim, file, name)
+            )
             if missing:
+                dependency = _looks_beyond(wheel, file)
                 yield Problem(
                     member=file.member,
-                    message=f"needs {_list(tuple(missing))}, neither promised by `{policy.name}` nor in the wheel",
-                    remedy="Let auditwheel graft it: the library must be found when the wheel is repaired.",
+                    message=f"needs {_list(missing)}, neither promised by `{claim.policy.name}` nor in the wheel",
+                    remedy="See that the dependencies bring it, and name it in `libraries` of [tool.manywheels.verify]."
+                    if dependency
+                    else "Let auditwheel graft it: the library must be found when the wheel is repaired. If another "
+                    "package brings it, name it in `libraries` of [tool.manywheels.verify].",
+                    severity=Severity.WARNING if dependency else None,
                 )
+    yield from _libraries_out_of_reach(wheel, inside)
+
+
+def _is_promised(wheel: Wheel, claim: _Claim, file: Elf, name: str) -> bool:
+    return (
+        name in claim.policy.whitelist
+        or _OWN_PARTS[claim.libc].fullmatch(name) is not None
+        or any(fnmatch.fnmatchcase(name, pattern) for pattern in wheel.elsewhere)
+        or "/" in name  # MW219
+        or loading.is_libpython_of_extension(file, name)  # MW217
+    )
+
+
+def _looks_beyond(wheel: Wheel, file: Elf) -> bool:
+    """Whether a file looks for libraries in folders that the wheel does not bring, and the wheel depends on others."""
+    if not metadata.depends_on_others(wheel):
+        return False
+    brought = {str(folder) for member in wheel.members for folder in PurePosixPath(installed_path(member)).parents}
+    wanted = {folder_of(file.member, path) for path in file.run_paths if is_inside(path)} - brought
+    in_data = re.match(r"[^/]+\.data/data/", file.member)  # beside the interpreter, where others' libraries lie too
+    return bool(in_data or any(not folder.endswith(".libs") for folder in wanted))
+
+
+def _libraries_out_of_reach(wheel: Wheel, inside: Mapping[str, Elf]) -> Iterator[Problem]:
+    """Yield the libraries in the wheel that no file finds which needs them: whoever finds one finds it for all."""
+    promised = frozenset().union(*(claim.policy.whitelist for claim in _claimed(wheel)))
+    users: dict[str, list[Elf]] = {}
+    for file in wheel.elves:
+        for name in inside.keys() & set(file.needed) - promised:
+            users.setdefault(name, []).append(file)
+    for name, files in sorted(users.items()):
+        place = posixpath.dirname(installed_path(inside[name].member)) or "."
+        paths = ((file.member, path) for file in files for path in file.run_paths if is_inside(path))
+        if not any(folder_of(member, path) == place for member, path in paths):
+            yield Problem(
+                member=files[0].member,
+                message=f"needs `{name}`, which is `{inside[name].member}`, and none of its run paths leads there",
+                remedy="Link with `-Wl,-rpath,$ORIGIN/…`, unless the package loads the library before by other means.",
+                severity=Severity.WARNING,
+            )
 
 
 def unversioned_symbols_are_old_enough(wheel: Wheel) -> Iterator[Problem]:
     """No ELF file wants, without a version, a symbol that came with a newer glibc than the policy promises."""
     for loose in _loose_symbols(wheel):
         too_new = {name: version for name, version in loose.newer.items() if version > loose.promised}
-        if too_new and not loose.strangers:
+        if too_new and not loose.strangers - loose.policy.whitelist:  # these names are glibc's own
             named = [f"`{name}` (glibc {_dotted(version)})" for name, version in sorted(too_new.items())]
             yield Problem(
                 member=loose.file.member,
@@ -108,20 +157,23 @@ def unversioned_symbols_are_defined(wheel: Wheel) -> Iterator[Problem]:
             )
 
 
-def extensions_are_not_free_threaded(wheel: Wheel) -> Iterator[Problem]:
-    """No extension module wants symbols of the free-threaded CPython where the tag names one with the GIL."""
+def extensions_are_as_threaded_as_tagged(wheel: Wheel) -> Iterator[Problem]:
+    """No extension module wants symbols of the free-threaded CPython where the tag names one with the GIL, or back."""
     abis = {tag.abi for tag in wheel.name.tags}
-    if any(abi.endswith("t") for abi in abis) or not any(re.fullmatch(r"cp3\d+|abi3", abi) for abi in abis):
+    kinds = {abi.endswith("t") for abi in abis if re.fullmatch(r"cp3\d+t?|abi3", abi)}
+    if len(kinds) != 1:
         return
+    free = kinds == {True}
     for file in wheel.elves:
-        wanted = tuple(sorted(FREE_THREADED & {symbol.name for symbol in file.imports if not symbol.weak}))
-        if wanted:
+        wanted = {symbol.name for symbol in file.imports if not symbol.weak}
+        foreign = tuple(sorted((WITH_GIL if free else FREE_THREADED) & wanted))
+        if foreign and not (free and wanted & FREE_THREADED):  # what has both was not left over
             yield Problem(
                 member=file.member,
-                message=f"is built for the free-threaded CPython (it wants {_list(wanted)}), but the wheel is tagged "
-                f"`{'.'.join(sorted(abis))}`",
-                remedy="Remove what an earlier build left in the source tree, do not define Py_GIL_DISABLED, and build "
-                "again.",
+                message=f"is built for the {'CPython with the GIL' if free else 'free-threaded CPython'} (it wants "
+                f"{_list(foreign)}), but the wheel is tagged `{'.'.join(sorted(abis))}`",
+                remedy="Remove what an earlier build left in the source tree, set no Py_GIL_DISABLED by hand, "
+                "and build again.",
             )
 
 
@@ -131,9 +183,10 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
     if promised is None:
         return
     defined, inside = _defined(wheel), _libraries(wheel)
-    whitelist = _VERSIONED.union(*(policy.whitelist for _, policy in _claimed(wheel)))
+    whitelist = _VERSIONED.union(*(claim.policy.whitelist for claim in _claimed(wheel)))
     for file in wheel.elves:
-        if _OTHER_ABI.search(file.member) or _reach(inside, file) - whitelist:
+        suffix = suffix_of(file.member)
+        if (suffix and suffix.abi not in {"", "abi3"}) or _reach(inside, file) - whitelist:
             continue  # what comes with a library of another package may be that library's own
         wanted = {symbol.name for symbol in file.imports if not symbol.weak and symbol.name.startswith(_PYTHON)}
         added = {name: _stable_since(name) for name in wanted - defined}
@@ -181,44 +234,64 @@ def _policies(libc: str, arch: str, musl_policy: str | None = None) -> WheelPoli
         return None
 
 
-def _claimed(wheel: Wheel) -> Iterator[tuple[WheelPolicies, Policy]]:
-    """The strictest policy that the platform tags claim: where its promises hold, so do the others'."""
-    found = (_policy_of(platform) for platform in wheel.name.platforms)
-    claimed = [claim for claim in found if claim is not None]
-    if claimed:
-        yield min(claimed, key=lambda claim: _version_of(claim[1].name))
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """A policy that a platform tag claims, with the table that it is from; `version` is that of its libc."""
+
+    libc: str
+    arch: str
+    version: tuple[int, int]
+    policies: WheelPolicies
+    policy: Policy
 
 
-def _policy_of(platform: str) -> tuple[WheelPolicies, Policy] | None:
-    """Return the policy of a platform tag, with the table that it is from; None for tags that promise nothing.
+def _claimed(wheel: Wheel) -> tuple[_Claim, ...]:
+    """Return the strictest policy that is claimed of each libc and architecture: where it holds, so do its others."""
+    strictest: dict[tuple[str, str], _Claim] = {}
+    for claim in filter(None, map(_claim_of, wheel.name.platforms)):
+        known = strictest.setdefault((claim.libc, claim.arch), claim)
+        if claim.version < known.version:
+            strictest[claim.libc, claim.arch] = claim
+    return tuple(strictest.values())
+
+
+@cache
+def _claim_of(platform: str) -> _Claim | None:
+    """Return what a platform tag claims; None for tags that promise nothing.
 
     PEP 600 has a policy for each glibc, the table only for those of some distributions. Another promises what the next
     older one does, and the symbols of its own glibc.
     """
-    modern = _LEGACY.sub(lambda found: f"manylinux_{_LEGACY_VERSIONS[found[1]]}_", platform)
-    match = _MODERN.fullmatch(modern)
-    if match is None:
+    place = place_of(platform)
+    if place is None or not place.libc:
         return None
-    version, arch = (int(match["major"]), int(match["minor"])), match["arch"]
-    if match["libc"] == "musllinux":
-        policies = _policies("MUSL", arch, f"musllinux_1_{min(version[1], _NEWEST_MUSL)}")
+    if place.libc == "musl":
+        policies = _policies("MUSL", place.arch, f"musllinux_1_{min(place.version[1], _NEWEST_MUSL)}")
         policy = max(policies, key=lambda entry: entry.priority) if policies else None
-        return (policies, policy) if policies and policy else None
-    policies = _policies("GLIBC", arch)
-    known = [policy for policy in policies or () if policy.symbol_versions]
-    if policies is None or not known:
+    else:
+        policies = _policies("GLIBC", place.arch)
+        policy = _glibc_policy(policies, place) if policies else None
+    if policies is None or policy is None:
         return None
-    older = [policy for policy in known if _version_of(policy.name) <= version]
-    base = max(older, key=lambda entry: _version_of(entry.name)) if older else known[-1]
-    if not older or _version_of(base.name) == version:
-        return policies, base
-    own = base.symbol_versions["GLIBC"] | {f"2.{minor}" for minor in range(version[1] + 1)}
-    return policies, replace(base, name=modern, aliases=(), symbol_versions={**base.symbol_versions, "GLIBC": own})
+    return _Claim(libc=place.libc, arch=place.arch, version=place.version, policies=policies, policy=policy)
 
 
-def _version_of(policy: str) -> tuple[int, int]:
-    match = _MODERN.fullmatch(policy)
-    return (int(match["major"]), int(match["minor"])) if match else (0, 0)
+def _glibc_policy(policies: WheelPolicies, place: Place) -> Policy | None:
+    known = {version: policy for policy in policies if policy.symbol_versions and (version := _version_of(policy))}
+    if not known:
+        return None
+    base = max((version for version in known if version <= place.version), default=min(known))
+    if base >= place.version:
+        return known[base]
+    promised = known[base].symbol_versions
+    own = promised["GLIBC"] | {f"2.{minor}" for minor in range(place.version[1] + 1)}
+    name = f"manylinux_{place.version[0]}_{place.version[1]}_{place.arch}"
+    return replace(known[base], name=name, aliases=(), symbol_versions={**promised, "GLIBC": own})
+
+
+def _version_of(policy: Policy) -> tuple[int, int] | None:
+    place = place_of(policy.name)
+    return place.version if place and place.libc else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,9 +311,8 @@ class _Loose:
 
 
 def _loose_symbols(wheel: Wheel) -> Iterator[_Loose]:
-    for _, policy in _claimed(wheel):
-        promised = re.match(r"manylinux_(\d+)_(\d+)_", policy.name)  # musl has no versions to go by
-        if promised is None:
+    for claim in _claimed(wheel):
+        if claim.libc != "glibc":  # musl has no versions to go by
             continue
         defined, inside = _defined(wheel), _libraries(wheel)
         for file in wheel.elves:
@@ -248,7 +320,7 @@ def _loose_symbols(wheel: Wheel) -> Iterator[_Loose]:
             if names:
                 known = _glibc_symbols()
                 yield _Loose(
-                    file=file, policy=policy, promised=(int(promised[1]), int(promised[2])),
+                    file=file, policy=claim.policy, promised=claim.version,
                     newer={name: known[name] for name in names if known.get(name, _OLD) > _OLD},
                     unknown=tuple(sorted(names - known.keys())),
                     strangers=_reach(inside, file) - _VERSIONED,
@@ -281,7 +353,7 @@ def _reach(inside: Mapping[str, Elf], file: Elf) -> frozenset[str]:
     waiting = list(file.needed)
     while waiting:
         name = waiting.pop()
-        if name not in seen and not _LOADER.fullmatch(name):
+        if name not in seen and not any(own.fullmatch(name) for own in _OWN_PARTS.values()):
             seen.add(name)
             waiting += inside[name].needed if name in inside else ()
     return frozenset(seen - inside.keys())
@@ -306,21 +378,25 @@ def _limited_api(version: tuple[int, int]) -> str:
     return f"0x{version[0]:02X}{version[1]:02X}0000"
 
 
-def _too_new(file: Elf, policy: Policy) -> set[str]:
+def _too_new(file: Elf, policy: Policy, inside: Mapping[str, Elf]) -> set[str]:
+    """Return the versions that the policy does not promise; those of a library in the wheel are there, libc's aside."""
     too_new = set()
-    for version in {version for wanted in file.needs.values() for version in wanted}:
-        family, _, number = version.partition("_")
-        promised = policy.symbol_versions.get(family)
-        if promised is not None and number not in promised:
-            too_new.add(version)
+    for library, wanted in file.needs.items():
+        for version in wanted:
+            family, _, number = version.partition("_")
+            promised = policy.symbol_versions.get(family)
+            brought = library in inside and family != "GLIBC"  # the interpreter has loaded its libc already
+            if promised is not None and number not in promised and not brought:
+                too_new.add(version)
     return too_new
 
 
 def _first_that_promises(wheel: Wheel, policies: WheelPolicies) -> str:
+    inside = _libraries(wheel)
     fitting = [
         policy
         for policy in policies
-        if policy.symbol_versions and not any(_too_new(file, policy) for file in wheel.elves)
+        if policy.symbol_versions and not any(_too_new(file, policy, inside) for file in wheel.elves)
     ]
     best = max(fitting, key=lambda policy: policy.priority, default=None)
     return best.name if best else "no policy"
@@ -349,8 +425,8 @@ CHECKS: Final = (
           "sees them; the loader of an old system does not find them."),
     Check(code="MW229", title="undefined symbols", run=unversioned_symbols_are_defined, severity=Severity.WARNING,
           reason="Such a file can be loaded only after another package has brought the symbol into the process."),
-    Check(code="MW216", title="free threading", run=extensions_are_not_free_threaded,
-          reason="A Python with the GIL lacks these symbols, and its objects have another layout."),
+    Check(code="MW216", title="free threading", run=extensions_are_as_threaded_as_tagged,
+          reason="Objects have another layout in it: what is built for the other kind lacks symbols, or crashes."),
     Check(code="MW218", title="stable ABI", run=stable_abi_is_kept,
           reason="The tag promises every later Python, and only the stable ABI is kept from one to the next; a Python "
           "that is older than a symbol does not have it."),
