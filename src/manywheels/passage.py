@@ -341,8 +341,9 @@ class Passage:
         )
 
     def _verify(self, wheel: Path) -> verify.Report:
-        report = verify.check_wheel(wheel, self.recipe.repair.exclude)
-        findings = self.line.run.rules.judge(report.findings)
+        rules = self.line.run.rules
+        report = verify.check_wheel(wheel, (*self.recipe.repair.exclude, *rules.libraries))
+        findings = rules.judge(report.findings)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         self.warnings += [str(finding) for finding in findings if finding.severity is Severity.WARNING]
         ignored = {finding.code for finding in report.findings} - {finding.code for finding in findings}

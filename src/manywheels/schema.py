@@ -136,6 +136,11 @@ def _verify() -> Schema:
         "properties": {
             "strict": {"type": "boolean", "description": "Warnings count as errors.", "default": False},
             "ignore": {"type": "array", "items": {"anyOf": [code, entry]}},
+            "libraries": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "Globs over libraries that other packages bring.",
+            },
         },
         "additionalProperties": False,
     }

@@ -19,10 +19,14 @@ _MOST_TAGS = 1000  # in one line of a WHEEL file; honest ones stand for less tha
 
 @dataclass(frozen=True, kw_only=True)
 class WheelName:
-    """The parts of a wheel's file name; `name` is normalised, `tags` holds one tag for each combination."""
+    """The parts of a wheel's file name; `name` is normalised, `tags` holds one tag for each combination.
+
+    `build` is empty where there is no build tag.
+    """
 
     name: str
     version: str
+    build: str
     tags: frozenset[Tag]
 
     @property
@@ -60,21 +64,25 @@ class WheelName:
 def parse_name(file_name: str) -> WheelName:
     """Parse a wheel's file name; WheelFileError where it is none."""
     try:
-        name, version, _build, tags = parse_wheel_filename(file_name)
+        name, version, build, tags = parse_wheel_filename(file_name)
     except InvalidWheelFilename as error:
         raise WheelFileError(
             f"`{file_name}` is not a wheel's file name: {error}.",
             remedy="A wheel is called name-version-python-abi-platform.whl.",
         ) from None
-    return WheelName(name=name, version=str(version), tags=frozenset(tags))
+    return WheelName(
+        name=name, version=str(version), build=file_name.split("-")[2] if build else "", tags=frozenset(tags)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class WheelFile:
-    """The file `*.dist-info/WHEEL`: the tags it lists (expanded), and Root-Is-Purelib."""
+    """The file `*.dist-info/WHEEL`: its tags (expanded), Root-Is-Purelib; Wheel-Version and Build as written."""
 
     tags: frozenset[str]
     root_is_purelib: bool
+    version: str = ""
+    build: str = ""
 
 
 def parse_wheel_file(content: bytes) -> WheelFile:
@@ -83,6 +91,8 @@ def parse_wheel_file(content: bytes) -> WheelFile:
     return WheelFile(
         tags=frozenset(str(tag) for line in headers.get_all("Tag", []) for tag in _expanded(line)),
         root_is_purelib=headers.get("Root-Is-Purelib", "").strip().lower() == "true",
+        version=headers.get("Wheel-Version", "").strip(),
+        build=headers.get("Build", "").strip(),
     )
 
 

@@ -92,9 +92,9 @@ CASES: Final[tuple[Case, ...]] = (
     Case(
         code="MW201",
         breaks="The file name says `Demo.Pkg`.",
-        near="The file name says `Demo_Pkg`, as old tools do.",
+        near="The file name says `demo_pkg`.",
         make_broken=wheel(start="Demo.Pkg-1.0"),
-        make_near_miss=wheel(start="Demo_Pkg-1.0"),
+        make_near_miss=wheel(start="demo_pkg-1.0"),
     ),
     Case(
         code="MW202",

@@ -58,9 +58,14 @@ def test_strict_makes_errors_of_warnings() -> None:
 
 
 def test_the_table_in_pyproject() -> None:
-    table = {"strict": True, "ignore": ["MW253", {"code": "MW254", "files": "demo/*", "reason": "its licence"}]}
+    table = {
+        "strict": True,
+        "libraries": ["libtbb.so.*"],
+        "ignore": ["MW253", {"code": "MW254", "files": "demo/*", "reason": "its licence"}],
+    }
     assert parse_rules(table, CODES) == Rules(
         strict=True,
+        libraries=("libtbb.so.*",),
         ignored=(Ignored(code="MW253"), Ignored(code="MW254", files="demo/*", reason="its licence")),
     )
 
@@ -76,6 +81,7 @@ def test_the_table_in_pyproject() -> None:
         ({"ignore": [7]}, "no entry"),
         ({"ignore": ["MW200"]}, "`MW200`"),
         ({"strict": "yes"}, "`yes`"),
+        ({"libraries": "libtbb.so"}, "libraries"),
     ],
 )
 def test_wrong_tables_are_refused(table: dict[str, object], word: str) -> None:
@@ -152,6 +158,12 @@ def test_attestations_of_what_cannot_be_read_are_asked_for_too(tmp_path: Path) -
     path.write_bytes(b"no archive")
     verdict = verify_wheels([path], Rules(), extra=[Extra(ask=lambda _: (finding("MW280", Severity.ERROR),))])
     assert [entry.code for entry in verdict.findings] == ["MW200", "MW280"]
+
+
+def test_libraries_of_other_packages_are_named(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, members={"demo/_core.abi3.so": SharedObject(needed=("libtbb.so.12",)).to_bytes()})
+    assert [entry.code for entry in verify_wheels([wheel], Rules()).findings] == ["MW209"]
+    assert verify_wheels([wheel], Rules(libraries=("libtbb.so.*",))).findings == ()
 
 
 def test_wheels_of_several_projects_are_sets_of_their_own(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_wheel_that_needs_no_glibc(tmp_path: Path) -> None:
         ("Demo.Kit-1.0", "the name `Demo.Kit` should be written `demo_kit`"),
         ("demo-1.0.0a1", None),
         ("demo-1.0-7", None),
-        ("Demo-1.0", None),  # the index takes capitals, and many projects have them
+        ("Demo-1.0", "the name `Demo` should be written `demo`"),
         ("demo-1.0.RC1", "the version `1.0.RC1` should be written `1.0rc1`"),
         ("demo-v1.0", "the version `v1.0` should be written `1.0`"),
     ],
@@ -107,6 +107,31 @@ def test_mw202_the_wheel_file_says_another_tag(tmp_path: Path) -> None:
         "the file name says `cp312-cp312-manylinux_2_28_x86_64`, the WHEEL file says `cp312-cp312-linux_x86_64`"
     )
     assert "wheel tags" in found[0].problem.remedy
+
+
+def test_mw201_capitals_are_a_warning(tmp_path: Path) -> None:
+    """Many a file on the index has them, though it takes no new ones."""
+    assert the_one(findings(tmp_path, start="Demo-1.0"), "MW201").severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("start", "fields", "told"),
+    [
+        ("demo-1.0", "Wheel-Version: 1.0\n", None),
+        ("demo-1.0", "Wheel-Version: 1.9\n", None),
+        ("demo-1.0", "Wheel-Version: 2.0\n", "`2.0`"),
+        ("demo-1.0", "", "no Wheel-Version"),
+        ("demo-1.0", "Wheel-Version: 1.0\nBuild: 7\n", "no build,"),
+        ("demo-1.0-8", "Wheel-Version: 1.0\nBuild: 7\n", "`8`"),
+        ("demo-1.0-7a", "Wheel-Version: 1.0\nBuild: 7a\n", None),
+        ("demo-1.0-7", "Wheel-Version: 1.0\n", None),
+    ],
+)
+def test_mw202_the_wheel_files_own_fields(tmp_path: Path, start: str, fields: str, told: str | None) -> None:
+    tags = "cp312-cp312-manylinux_2_28_x86_64"
+    found = findings(tmp_path, tags=tags, start=start, wheel_file=f"{fields}Tag: {tags}\n")
+    assert codes(found) == (["MW202"] if told else [])
+    assert all((told or "") in finding.problem.message for finding in found)
 
 
 def test_mw202_the_wheel_file_says_less(tmp_path: Path) -> None:

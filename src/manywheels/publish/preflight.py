@@ -7,7 +7,7 @@ limit; no file of another content has a name on the index already; and the relea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -148,7 +148,7 @@ def _verified(wanted: Wanted, paths: Sequence[Path], manifest: Manifest | None) 
 
     wheels = [path for path in paths if path.suffix == ".whl" and not _is_foreign(path)]
     sizes_are_asked_here = Ignored(code=_SIZE)
-    rules = Rules(ignored=(*wanted.rules.ignored, sizes_are_asked_here), strict=wanted.rules.strict)
+    rules = replace(wanted.rules, ignored=(*wanted.rules.ignored, sizes_are_asked_here))
     for finding in verify_wheels(wheels, rules).findings:
         if finding.severity is Severity.ERROR and (manifest is None or finding.code in _INDEX_LOOKS_AT):
             yield Problem(member=finding.wheel, message=str(finding), remedy=finding.problem.remedy)

@@ -1,7 +1,8 @@
-"""Which findings count: `[tool.manywheels.verify]` with `ignore` and `strict`.
+"""Which findings count: `[tool.manywheels.verify]` with `ignore`, `libraries` and `strict`.
 
     [tool.manywheels.verify]
     strict = true                                   # warnings count as errors
+    libraries = ["libtbb.so.*"]                     # brought by packages that this one depends on
     ignore = [
         { code = "MW253", reason = "the .pth file is this package's purpose" },
         { code = "MW254", files = "spam/_vendor/*", reason = "its licence asks for the sources" },
@@ -41,9 +42,10 @@ class Ignored:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What counts. `strict` makes errors of warnings."""
+    """What counts. `strict` makes errors of warnings; `libraries` are patterns of those that other packages bring."""
 
     ignored: tuple[Ignored, ...] = ()
+    libraries: tuple[str, ...] = ()
     strict: bool = False
 
     def judge(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -57,17 +59,25 @@ def parse_rules(table: Mapping[str, Any], known: Iterable[str], *, strict: bool 
 
     Raises InputError for unknown keys and codes, and for values of other kinds.
     """
-    unknown = sorted(set(table) - {"ignore", "strict"})
+    unknown = sorted(set(table) - {"ignore", "libraries", "strict"})
     if unknown:
-        raise InputError(f"{_TABLE}: no such key: {', '.join(unknown)}.", remedy="Its keys are `ignore` and `strict`.")
+        raise InputError(
+            f"{_TABLE}: no such key: {', '.join(unknown)}.", remedy="Its keys are `ignore`, `libraries` and `strict`."
+        )
     declared = table.get("strict", False)
     if not isinstance(declared, bool):
         raise InputError(f"{_TABLE} strict: `{declared}` is no truth value.", remedy="Write `true` or `false`.")
+    libraries = table.get("libraries", [])
+    if not isinstance(libraries, list) or not all(isinstance(name, str) for name in libraries):
+        raise InputError(
+            f"{_TABLE} libraries is no list of names.", remedy='Write it as `libraries = ["libtbb.so.*"]`.'
+        )
     entries = table.get("ignore", [])
     if not isinstance(entries, list):
         raise InputError(f"{_TABLE} ignore is no list.", remedy='Write it as `ignore = ["MW253"]`.')
     codes = frozenset(known)
-    return Rules(ignored=tuple(_parse_entry(entry, codes) for entry in entries), strict=declared or strict)
+    ignored = tuple(_parse_entry(entry, codes) for entry in entries)
+    return Rules(ignored=ignored, libraries=tuple(libraries), strict=declared or strict)
 
 
 def _parse_entry(entry: Any, known: frozenset[str]) -> Ignored:  # noqa: ANN401 - whatever TOML holds

@@ -59,7 +59,7 @@ def verify_wheels(
     A file that is no wheel at all is a finding, MW200: it does not keep the others from being checked.
     """
     left_out = {wheel.name: wheel.left_out for wheel in manifest.wheels} if manifest else {}
-    read = _check_all([(path, left_out.get(path.name, ())) for path in paths])
+    read = _check_all([(path, (*left_out.get(path.name, ()), *rules.libraries)) for path in paths])
     with ThreadPoolExecutor(available_cores()) as pool:  # extra checks wait for processes of their own
         reports = list(pool.map(lambda report: _with_extra(report, extra), read))
     facts = [report.facts for report in reports if report.facts]

@@ -16,15 +16,20 @@ from manywheels.verify.loading import is_extension_module
 from manywheels.verify.model import Check, Problem, Severity, Wheel, some
 from manywheels.verify.places import place_of
 
+_RENAMED: Final = "Do not rename wheels by hand: `wheel tags` changes both."
 _EARLIER_BUILD: Final = "Remove what an earlier build left in the source tree, and build again."
 
 
 def name_is_normalised(wheel: Wheel) -> Iterator[Problem]:
-    """The name part of the file name is normalised, and so is the version."""
+    """The name part of the file name is normalised, and so is the version; capitals alone are a warning."""
     name, version = wheel.path.name.split("-")[:2]
     wanted = canonicalize_name(name).replace("-", "_")
-    if name != wanted and name.lower() != wanted:
-        yield Problem(message=f"the name `{name}` should be written `{wanted}`", remedy="Update the build back end.")
+    if name != wanted:
+        yield Problem(
+            message=f"the name `{name}` should be written `{wanted}`",
+            remedy="Update the build back end.",
+            severity=Severity.WARNING if name.lower() == wanted else None,  # older files on the index have capitals
+        )
     if str(Version(version)) != version:
         yield Problem(
             message=f"the version `{version}` should be written `{Version(version)}`",
@@ -33,17 +38,30 @@ def name_is_normalised(wheel: Wheel) -> Iterator[Problem]:
 
 
 def wheel_file_agrees(wheel: Wheel) -> Iterator[Problem]:
-    """The WHEEL file lists exactly the tags of the file name."""
+    """The WHEEL file lists exactly the tags of the file name, has its build tag if any, and a version that is known."""
     if wheel.wheel_file is None:
         yield Problem(message="there is not exactly one *.dist-info/WHEEL", remedy="Build the wheel again.")
         return
-    in_name = frozenset(map(str, wheel.name.tags))
-    in_file = wheel.wheel_file.tags
+    in_name, in_file = frozenset(map(str, wheel.name.tags)), wheel.wheel_file.tags
+    build, other_build = wheel.name.build, wheel.wheel_file.build
+    version = wheel.wheel_file.version
     if in_name != in_file:
         yield Problem(
             message=f"the file name says {_list(in_name - in_file) or 'no more'}, "
             f"the WHEEL file says {_list(in_file - in_name) or 'no more'}",
-            remedy="Do not rename wheels by hand: `wheel tags` changes both.",
+            remedy=_RENAMED,
+        )
+    if other_build and other_build != build:
+        yield Problem(
+            message=f"the file name says {f'build `{build}`' if build else 'no build'}, "
+            f"the WHEEL file says build `{other_build}`",
+            remedy=_RENAMED,
+        )
+    if not re.fullmatch(r"1\.\d+", version):
+        yield Problem(
+            message=f"the WHEEL file says {f'Wheel-Version `{version}`' if version else 'no Wheel-Version'}, "
+            "and installers take 1.0",
+            remedy="Update the build back end.",
         )
 
 
@@ -118,7 +136,7 @@ def _list(tags: frozenset[str]) -> str:
 
 CHECKS: Final = (
     Check(code="MW201", title="normalised name", run=name_is_normalised,
-          reason="Installers and the index look wheels up by their normalised name."),
+          reason="The index takes no new file of another name, and tools look wheels up by the normalised one."),
     Check(code="MW202", title="WHEEL file agrees", run=wheel_file_agrees,
           reason="Installers trust the name before they open the wheel and the WHEEL file after."),
     Check(code="MW203", title="purelib", run=purelib_agrees,
