@@ -396,6 +396,13 @@ CASES: Final[tuple[Case, ...]] = (
         ),
     ),
     Case(
+        code="MW248",
+        breaks="The label of a project URL has 33 characters.",
+        near="It has 32.",
+        make_broken=with_metadata(f"Project-URL: {'x' * 33}, https://example.org\n"),
+        make_near_miss=with_metadata(f"Project-URL: {'x' * 32}, https://example.org\n"),
+    ),
+    Case(
         code="MW250",
         breaks="A wheel for manylinux holds no machine code.",
         near="It holds one static program.",
@@ -506,9 +513,10 @@ CASES: Final[tuple[Case, ...]] = (
     Case(
         code="MW271",
         breaks="A dependency lies in Bazaar, which uv refuses and pip takes.",
-        near="It lies in Git.",
+        near="It lies in the index.",
         make_broken=with_metadata("Requires-Dist: shout @ bzr+https://example.org/shout\n"),
-        make_near_miss=with_metadata("Requires-Dist: shout @ git+https://example.org/shout\n"),
+        make_near_miss=with_metadata("Requires-Dist: shout\n"),
+        also=frozenset({"MW248"}),  # which speaks of every dependency that says where it lies
     ),
     Case(
         code="MW272",

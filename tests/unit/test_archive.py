@@ -312,6 +312,8 @@ UNICODE_PATH = struct.pack("<HHBL", 0x7075, 5 + 9, 1, zlib.crc32(FILE.encode()))
         (member(central=Lies(extra=struct.pack("<HH", 7, 9))), "damaged extra field"),
         (member(central=Lies(extra=struct.pack("<HHQ", 1, 8, 1))), "zip64 field that can be read in two ways"),
         (member(local=Lies(extra=struct.pack("<HHQQ", 1, 16, 1, 1))), "zip64 field that can be read in two ways"),
+        (member(local=Lies(extra=struct.pack("<HHQ", 1, 8, len(CONTENT)))), "zip64 field that can be read in two ways"),
+        (member(method=STORED, local=Lies(extra=struct.pack("<HHQ", 1, 8, len(CONTENT)))), None),
         (member(local=Lies(extra=2 * struct.pack("<HH", 1, 0))), "an extra field twice"),
         (member(local=Lies(size=0xFFFFFFFF)), "refers to a zip64 field"),
         (member().lying(extra=UNICODE_PATH + b"evil/x.py"), "a second name"),

@@ -110,6 +110,14 @@ def test_mw241_metadata_of_another(tmp_path: Path, name: str, version: str, told
     assert all(finding.problem.member == f"{INFO}/METADATA" for finding in found)
 
 
+def test_mw241_the_folder_is_called_as_the_file(tmp_path: Path) -> None:
+    """The index looks for `demo-1.0.0.dist-info/WHEEL`, by the first two parts of the file name."""
+    path = write_wheel(tmp_path, members={"demo/tool": TOOL})
+    renamed = path.rename(tmp_path / path.name.replace("demo-1.0", "demo-1.0.0"))
+    finding = next(finding for finding in check_wheel(renamed).findings if finding.code == "MW241")
+    assert "is not called `demo-1.0.0.dist-info`" in finding.problem.message
+
+
 def test_mw241_folder_of_another(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, members={"demo/tool": TOOL})
     renamed = path.rename(tmp_path / path.name.replace("demo-1.0", "demo-1.1"))
@@ -120,7 +128,7 @@ def test_mw241_folder_of_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize("start", ["demo_kit-1.0", "Demo.Kit-1.0", "demo_kit-1.0.0"])
 def test_mw241_normalised_names_are_one(tmp_path: Path, start: str) -> None:
     head = "Metadata-Version: 2.4\nName: Demo-Kit\nVersion: 1.0\n"
-    assert findings(tmp_path, head=head, start=start) == ()
+    assert "MW241" not in codes(findings(tmp_path, head=head, start=start))
 
 
 # --- MW242, MW246: description ----------------------------------------------------------------------------------------
@@ -295,6 +303,58 @@ def test_mw244_thousands_of_clauses_are_not_tried_one_by_one(tmp_path: Path) -> 
     assert codes(found) == ["MW244"]
     assert "5000 clauses" in found[0].problem.message
     assert time.monotonic() - started < 10
+
+
+# --- MW248: what the index asks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "told", "severity"),
+    [
+        ("Summary: " + "x" * 513, "513 characters", Severity.ERROR),
+        ("Author-email: Me <me@example>", "`me@example` is no address", Severity.ERROR),
+        ("Maintainer-email: nobody", "`nobody` is no address", Severity.ERROR),
+        ("Home-page: UNKNOWN", "`UNKNOWN` is no http or https URL", Severity.ERROR),
+        ("Home-page: git@github.com:octo/demo.git", "is no http or https URL", Severity.ERROR),
+        ("Download-URL: ftp://example.org", "`ftp://example.org` is no http", Severity.ERROR),
+        (f"Project-URL: {'x' * 33}, https://example.org", "33 characters", Severity.ERROR),
+        ("Project-URL: , https://example.org", "0 characters", Severity.ERROR),
+        ("Project-URL: Home, example.org", "`example.org` is no http", Severity.ERROR),
+        ("Project-URL: Home", "`` is no http", Severity.ERROR),
+        ("Classifier: Framework :: Django CMS :: 4.2", "say `Framework :: Django CMS :: 5.0`", Severity.ERROR),
+        ("Classifier: Programming Language :: Piet", "there is no `Programming Language :: Piet`", Severity.WARNING),
+        ("Classifier: Private :: Do Not Upload", "shall not be published", Severity.WARNING),
+        ("Requires-Dist: x @ https://example.org/x.whl", "where the dependency lies", Severity.WARNING),
+        ("Provides-Dist: x @ https://example.org/x.whl", "where the dependency lies", Severity.WARNING),
+        ("Obsoletes-Dist: =1", "is no requirement", Severity.ERROR),
+    ],
+)
+def test_mw248_what_the_index_refuses(tmp_path: Path, fields: str, told: str, severity: Severity) -> None:
+    found = [finding for finding in findings(tmp_path, f"{fields}\n{LICENCE}{PLAIN}") if finding.code == "MW248"]
+    assert [(finding.severity, told in finding.problem.message) for finding in found] == [(severity, True)], found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "Summary: " + "x" * 512,
+        "Author-email: Me <me@example.org>, You <you@example.org>",
+        "Home-page: https://example.org:8080/demo?x=1#top",
+        f"Project-URL: {'x' * 32}, http://example.org",
+        "Classifier: Programming Language :: Python :: 3.12",
+        "Requires-Dist: x>=1; extra == 'y'",
+        "Provides-Extra: y",
+    ],
+)
+def test_mw248_what_the_index_takes(tmp_path: Path, fields: str) -> None:
+    assert codes(findings(tmp_path, f"{fields}\n{LICENCE}{PLAIN}")) == []
+
+
+def test_mw248_a_local_version_is_for_an_index_of_ones_own(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, start="demo-1.0+cu12", members={"demo/tool": TOOL})
+    finding = the_one(check_wheel(path).findings, "MW248")
+    assert finding.severity is Severity.WARNING
+    assert "`+cu12`" in finding.problem.message
 
 
 # --- MW245: entry points ----------------------------------------------------------------------------------------------

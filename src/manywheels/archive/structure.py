@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.archive.data import Archive
-from manywheels.archive.model import DESCRIPTOR, HINTS, Entry, Kind, Oddities, Source, printable
+from manywheels.archive.model import DESCRIPTOR, HINTS, STORED, Entry, Kind, Oddities, Source, printable
 from manywheels.data import table
 from manywheels.errors import WheelFileError
 
@@ -25,6 +25,7 @@ _END_SIGN, _END64_SIGN, _LOCATOR64_SIGN = b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _ZIP64_FIELD: Final = 0x0001
 _UNICODE_PATH_FIELD: Final = 0x7075
 _IN_ZIP64: Final = 0xFFFFFFFF
+_ONE_SIZE: Final = 8  # bytes of a zip64 field
 _COUNT_IN_ZIP64: Final = 0xFFFF
 _HIGHEST_VERSION: Final = 63  # CPython's zipfile reads nothing that asks for more
 
@@ -174,8 +175,13 @@ class Reader:
         return Entry(name=name, raw=raw, flags=flags, method=method, crc=crc, compressed=compressed, size=size,
                      offset=offset + shift, mode=attributes >> 16, dos_attributes=attributes & 0xFF)  # fmt: skip
 
-    def _extra(self, name: str, raw: bytes, extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
-        """Return sizes (and offset) as the zip64 field corrects them; tell of fields that readers take differently."""
+    def _extra(
+        self, name: str, raw: bytes, extra: bytes, values: tuple[int, ...], *, one_size_is_both: bool = True
+    ) -> tuple[int, ...]:
+        """Return sizes (and offset) as the zip64 field corrects them; tell of fields that readers take differently.
+
+        Some readers take a field with one size for the size of the data as it lies there, too.
+        """
         seen: set[int] = set()
         place, found = 0, values
         while place + 4 <= len(extra):
@@ -188,7 +194,7 @@ class Reader:
                 self._oddities.add(Kind.HEADERS, "has a second name in its extra fields", name)
             elif field == _ZIP64_FIELD:
                 corrected = _zip64_values(content, values)
-                if corrected is None:
+                if corrected is None or (len(content) == _ONE_SIZE and not one_size_is_both):
                     self._oddities.add(Kind.HEADERS, "has a zip64 field that can be read in two ways", name)
                 found = corrected or found
             seen.add(field)
@@ -241,7 +247,8 @@ class Reader:
             self._oddities.add(Kind.HEADERS, "has a local header that breaks off", entry.name)
             return None
         name, extra = rest[:name_size], rest[name_size:]
-        size, compressed = self._extra(entry.name, entry.raw, extra, (size, compressed))
+        stored = entry.method == STORED
+        size, compressed = self._extra(entry.name, entry.raw, extra, (size, compressed), one_size_is_both=stored)
         streamed = bool((flags | entry.flags) & DESCRIPTOR)
         if streamed:
             self._oddities.add(Kind.HEADERS, "has a data descriptor", entry.name)

@@ -19,13 +19,13 @@ from manywheels.project import digest_file
 from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.publish.index import Index, Listing, Presence, compare, listed_sdists, oldest_upload
 from manywheels.publish.transport import NoAnswer
-from manywheels.verify import archive, metadata, record, tags
+from manywheels.verify import acceptance, archive, metadata, record, tags
 from manywheels.verify.model import Problem, Severity, some
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build
 
 _INDEX_LOOKS_AT: Final = frozenset(
-    check.code for module in (archive, record, metadata, tags) for check in module.CHECKS
+    check.code for module in (acceptance, archive, record, metadata, tags) for check in module.CHECKS
 ) | {"MW200"}
 _SIZE: Final = "MW263"
 CONFLICT: Final = "is on the index already, with other content"

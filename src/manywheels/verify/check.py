@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.errors import WheelFileError
-from manywheels.verify import archive, contents, loading, metadata, platform, record, symbols, tags
+from manywheels.verify import acceptance, archive, contents, loading, metadata, platform, record, symbols, tags
 from manywheels.verify.model import Check, Finding, open_wheel
 from manywheels.verify.sets import WheelFacts, facts_of
 
@@ -19,6 +19,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *archive.CHECKS,
     *record.CHECKS,
     *metadata.CHECKS,
+    *acceptance.CHECKS,
     *contents.CHECKS,
 )
 

@@ -60,7 +60,7 @@ def metadata_is_valid(wheel: Wheel) -> Iterator[Problem]:
 
 
 def identity_agrees(wheel: Wheel) -> Iterator[Problem]:
-    """METADATA and the *.dist-info folder name the project and the version that the file name has, once normalised."""
+    """METADATA and the file name are of one project and version, and *.dist-info is called as the file is."""
     said: list[tuple[str, str | None, str | None]] = []
     content = _content(wheel)
     if content is not None:
@@ -75,6 +75,9 @@ def identity_agrees(wheel: Wheel) -> Iterator[Problem]:
             faults.append(f"says project `{project}`, the file name says `{wheel.name.name}`")
         if version is not None and not _is_version(version, wheel.name.version):
             faults.append(f"says version `{version}`, the file name says `{wheel.name.version}`")
+        wanted = f"{'-'.join(wheel.path.name.split('-')[:2])}.dist-info"
+        if not faults and member == f"{wheel.dist_info}/" and wheel.dist_info != wanted:
+            faults.append(f"is not called `{wanted}`, where the index looks by the file name")
         for fault in faults:
             yield Problem(member=member, message=fault, remedy="Do not rename wheels by hand; build the wheel again.")
 
@@ -335,7 +338,7 @@ CHECKS: Final = (
     Check(code="MW240", title="metadata", run=metadata_is_valid,
           reason="The index refuses files with invalid metadata, and installers guess what it should have said."),
     Check(code="MW241", title="one identity", run=identity_agrees,
-          reason="Installers refuse a wheel whose metadata is another project's or version's."),
+          reason="Installers refuse a wheel whose metadata is another project's or version's, and so does the index."),
     Check(code="MW242", title="description renders", run=description_renders,
           reason="The index refuses files whose description it cannot render."),
     Check(code="MW246", title="description is there", run=description_is_there, severity=Severity.WARNING,

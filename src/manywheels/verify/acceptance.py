@@ -1,0 +1,134 @@
+"""Acceptance: what the index asks of metadata beyond what the core metadata specification does.
+
+The rules are those of the index's own code, and so are the libraries that know what a classifier, an address and a URL
+are. What is right for an index of one's own, as a local version, is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from email.utils import parseaddr
+from typing import Final
+
+from packaging.metadata import RawMetadata
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+from manywheels.data import table
+from manywheels.verify.model import Check, Problem, Severity, Wheel
+
+Fault = tuple[str, str, Severity]
+_SHOWN: Final = 100  # characters of a value
+_PRIVATE: Final = "Private ::"
+
+
+def index_takes_metadata(wheel: Wheel) -> Iterator[Problem]:
+    """The index takes each field of METADATA; a warning where it may be meant for another index, or come later."""
+    for field, fault, severity in _faults(wheel.metadata):
+        yield Problem(
+            member=f"{wheel.dist_info}/METADATA",
+            message=f"has a `{field}` that the index refuses: {fault}",
+            remedy="Correct it in pyproject.toml, or ignore this check if the wheel is for another index.",
+            severity=severity,
+        )
+
+
+def _faults(raw: RawMetadata) -> Iterator[Fault]:
+    """Yield each field that is refused, why, and how bad it is."""
+    if (local := _local_version(raw.get("version", ""))) is not None:
+        yield "Version", f"`+{_short(local)}` makes it a local one", Severity.WARNING
+    longest = table("index")["metadata"]["summary"]
+    if len(raw.get("summary", "")) > longest:
+        yield "Summary", f"it has {len(raw['summary'])} characters, more than {longest}", Severity.ERROR
+    for name, address in (("Author-email", raw.get("author_email")), ("Maintainer-email", raw.get("maintainer_email"))):
+        if address and (fault := _address_fault(address)):
+            yield name, fault, Severity.ERROR
+    yield from _classifier_faults(raw.get("classifiers", []))
+    yield from _url_faults(raw)
+    yield from _dependency_faults("Requires-Dist", raw.get("requires_dist", []))
+    yield from _dependency_faults("Provides-Dist", raw.get("provides_dist", []))
+    yield from _dependency_faults("Obsoletes-Dist", raw.get("obsoletes_dist", []))
+
+
+def _local_version(version: str) -> str | None:
+    try:
+        return Version(version).local
+    except InvalidVersion:
+        return None  # MW240
+
+
+def _address_fault(text: str) -> str | None:
+    from email_validator import EmailNotValidError, validate_email
+
+    _, address = parseaddr(text)
+    try:
+        if address:
+            validate_email(address, check_deliverability=False)
+    except EmailNotValidError as error:
+        return f"`{_short(address)}` is no address ({error})"
+    return None
+
+
+def _classifier_faults(classifiers: Iterable[str]) -> Iterator[Fault]:
+    from trove_classifiers import classifiers as known
+    from trove_classifiers import deprecated_classifiers as deprecated
+
+    for name in sorted(set(classifiers)):
+        if name in deprecated:
+            instead = f"; say {', '.join(f'`{other}`' for other in deprecated[name])}" if deprecated[name] else ""
+            yield "Classifier", f"`{name}` is deprecated{instead}", Severity.ERROR
+        elif name.startswith(_PRIVATE):
+            yield "Classifier", f"`{_short(name)}` says that it shall not be published", Severity.WARNING
+        elif name not in known:  # it may be newer than the list at hand
+            yield "Classifier", f"there is no `{_short(name)}`", Severity.WARNING
+
+
+def _url_faults(raw: RawMetadata) -> Iterator[Fault]:
+    for name, url in (("Home-page", raw.get("home_page")), ("Download-URL", raw.get("download_url"))):
+        if url is not None and not _is_url(url):
+            yield name, f"`{_short(url)}` is no http or https URL", Severity.ERROR
+    longest = table("index")["metadata"]["label"]
+    for label, url in raw.get("project_urls", {}).items():
+        if not 0 < len(label) <= longest:
+            yield (
+                "Project-URL",
+                f"its label `{_short(label)}` has {len(label)} characters, not 1 to {longest}",
+                Severity.ERROR,
+            )
+        if not _is_url(url):
+            yield "Project-URL", f"`{_short(url)}` is no http or https URL", Severity.ERROR
+
+
+def _is_url(text: str) -> bool:
+    from rfc3986 import uri_reference
+    from rfc3986.exceptions import RFC3986Exception
+    from rfc3986.validators import Validator
+
+    validator = Validator().allow_schemes("http", "https").require_presence_of("scheme")
+    try:
+        validator.check_validity_of("scheme", "host", "port", "path", "query").validate(uri_reference(text).normalize())
+    except (RFC3986Exception, ValueError):
+        return False
+    return True
+
+
+def _dependency_faults(field: str, texts: Iterable[str]) -> Iterator[Fault]:
+    for text in texts:
+        try:
+            url = Requirement(text).url
+        except (InvalidRequirement, RecursionError):
+            if field != "Requires-Dist":  # MW240
+                yield field, f"`{_short(text)}` is no requirement", Severity.ERROR
+        else:
+            if url is not None:
+                yield field, f"`{_short(text)}` says where the dependency lies", Severity.WARNING
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+CHECKS: Final = (
+    Check(code="MW248", title="accepted metadata", run=index_takes_metadata,
+          reason="The index looks at these fields when a file arrives; others of the release may be there by then."),
+)  # fmt: skip
