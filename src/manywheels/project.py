@@ -11,6 +11,7 @@ import configparser
 import hashlib
 import lzma
 import os
+import platform
 import tarfile
 import tomllib
 import warnings
@@ -160,8 +161,13 @@ class Sdist:
                 if os.path.isabs(name) or ".." in PurePosixPath(name).parts:  # noqa: PTH117 - a member name
                     raise _unreadable(self._path, f"the member {name!r} leaves the archive's folder")
             self._archive.extractall(folder)  # noqa: S202 - checked above
-        else:
+        elif hasattr(tarfile, "data_filter"):
             self._archive.extractall(folder, filter="data")
+        else:  # Debian 12's own Python is 3.11.2
+            raise ProjectError(
+                f"Python {platform.python_version()} cannot extract `{self._path}` safely: its tarfile has no filters.",
+                remedy="Run manywheels with Python 3.11.4 or newer; or extract the sdist, and give its folder instead.",
+            )
         return folder / self.top
 
 

@@ -189,6 +189,19 @@ def test_links_that_leave_the_sdist_are_refused(tmp_path: Path) -> None:
         extract_sdist(sdist, tmp_path / "out")
 
 
+def test_a_python_whose_tarfile_has_no_filters_extracts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian 12's own, 3.11.2; it can build folders, and read what an sdist declares."""
+    monkeypatch.delattr(tarfile, "data_filter")
+    sdist = tar(tmp_path / "demo-1.2.3.tar.gz", {"demo-1.2.3/pyproject.toml": PYPROJECT})
+    assert read_project(sdist).name == "demo"
+    with pytest.raises(ProjectError, match=r"cannot extract .*demo-1\.2\.3\.tar\.gz") as caught:
+        extract_sdist(sdist, tmp_path / "out")
+    assert "3.11.4 or newer" in caught.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_declaration_that_is_a_broken_link(tmp_path: Path) -> None:
     sdist = tar(tmp_path / "demo-1.0.tar.gz", {}, links={"demo-1.0/pyproject.toml": "absent.toml"})
     with pytest.raises(ProjectError):
