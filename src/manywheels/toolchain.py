@@ -22,6 +22,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from manywheels.data import table
 from manywheels.errors import InputError, ToolchainError
 from manywheels.paths import cache_dir
 from manywheels.policies import Policy, policy_named
@@ -211,13 +212,19 @@ def prepare(
     bin_dir.mkdir(parents=True, exist_ok=True)
     wrappers = _Wrappers(bin_dir=bin_dir, values=_common_values(machine.arch, bin_dir, prefix_map))
     _write_build_tools(wrappers, plain_jobs or os.cpu_count() or 1)
+    environment = _environment(bin_dir, machine.arch, prefix_map)
     if kind == "zig":
         description = _write_zig(wrappers, _require_zig(machine), policy, folder)
     else:
         description = _write_system(wrappers, machine, policy)
-    return Toolchain(
-        name=kind, description=description, bin_dir=bin_dir, environment=_environment(bin_dir, machine.arch, prefix_map)
-    )
+        environment |= _of_image(machine)
+    return Toolchain(name=kind, description=description, bin_dir=bin_dir, environment=environment)
+
+
+def _of_image(machine: Machine) -> dict[str, str]:
+    """Return the variables that the compilers of a manylinux image were installed with."""
+    names = table("environment")["image"] if machine.image_policy else ()
+    return {name: value for name in names if (value := os.environ.get(name))}
 
 
 def _common_values(arch: str, bin_dir: Path, prefix_map: Mapping[str, str]) -> dict[str, str]:

@@ -142,3 +142,23 @@ def test_every_wrapper_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert shlex.quote(str(made.bin_dir)) in text
     assert made.environment["LDSHARED"] == f"{made.bin_dir}/cc -shared"
     assert "CARGO_BUILD_RUSTFLAGS" not in made.environment  # cargo could not tell the blank in a path from its own
+
+
+@pytest.mark.parametrize(
+    ("machine", "kind", "value", "expected"),
+    [
+        (IMAGE, "system", "/opt/rh/gcc-toolset-14/root/usr/lib64", "/opt/rh/gcc-toolset-14/root/usr/lib64"),
+        (IMAGE, "system", "", None),  # as in musllinux images
+        (replace(IMAGE, zig=LAPTOP.zig), "zig", "/opt/rh/gcc-toolset-14/root/usr/lib64", None),
+        (LAPTOP, "system", "/home/me/lib", None),
+    ],
+)
+def test_the_compilers_of_an_image_find_their_libraries(
+    machine: Machine, kind: str, value: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: machine))
+    monkeypatch.setattr(toolchain, "_first_line", lambda program, *arguments: "")
+    monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LD_LIBRARY_PATH", value)
+    made = prepare(kind, policy_named("manylinux_2_28"), tmp_path, prefix_map={})
+    assert made.environment.get("LD_LIBRARY_PATH") == expected
