@@ -160,7 +160,7 @@ def _build_here(request: Request, project: Project, options: Options, cancellati
 
         require_image(options.test_in, cancellation)
     shard = _shard(request, project)
-    plan = _complete(*_make_plan(project, options, shard), project, options, shard)
+    plan = _complete(*_make_plan(project, options, shard), project, options, shard, cancellation)
     reporter = console_reporter(output.path, verbose=options.verbose)
     caller = dict(os.environ)
     run = Run(project=project, plan=plan, options=options, rules=rules, output=output, caller=caller)
@@ -284,10 +284,17 @@ def _make_plan(project: Project, options: Options, shard: Shard | None) -> tuple
     return take_part(plan, shard), discovery
 
 
-def _complete(plan: Plan, discovery: Discovery, project: Project, options: Options, shard: Shard | None) -> Plan:
+def _complete(  # noqa: PLR0917 - what the plan was made of
+    plan: Plan,
+    discovery: Discovery,
+    project: Project,
+    options: Options,
+    shard: Shard | None,
+    cancellation: Cancellation,
+) -> Plan:
     """Have uv install the interpreters that the plan lacks, where it can; inside an image there are no others.
 
-    Raises InterpreterError where one that was asked for by name is still missing, or all are.
+    Raises InterpreterError where one that was asked for by name is still missing, or all are; and Cancelled.
     """
     from manywheels.interpreters import in_manylinux_image, install
 
@@ -295,7 +302,7 @@ def _complete(plan: Plan, discovery: Discovery, project: Project, options: Optio
     if plan.missing and not in_manylinux_image():
         names = " ".join(planned.target.spec for planned in plan.missing)
         print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
-        installation = install([planned.target for planned in plan.missing])
+        installation = install([planned.target for planned in plan.missing], cancellation)
         plan, discovery = _make_plan(project, options, shard)
         reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
     missing = [planned for planned in plan.missing if planned.asked_by_name]

@@ -10,11 +10,14 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from manywheels import sandbox
+from manywheels.sandbox import Cancellation, Command
 from manywheels.targets import Target
 
 _PROBE = """
@@ -81,8 +84,10 @@ class Installation:
     failure: str | None
 
 
-def install(targets: Sequence[Target], environment: Mapping[str, str] = os.environ) -> Installation:
-    """Ask uv to install the interpreters of these targets into its own folder (`uv python dir`).
+def install(
+    targets: Sequence[Target], cancellation: Cancellation, environment: Mapping[str, str] = os.environ
+) -> Installation:
+    """Ask uv to install the interpreters of these targets into its own folder (`uv python dir`). Raises Cancelled.
 
     Each is asked for by itself, so that one that uv does not have keeps none of the others away.
     """
@@ -91,8 +96,13 @@ def install(targets: Sequence[Target], environment: Mapping[str, str] = os.envir
     from manywheels.paths import uv_program
 
     uv = uv_program()
+
+    def install_one(target: Target) -> str | None:
+        return _install_one(uv, target, cancellation, environment)
+
     with ThreadPoolExecutor(max_workers=4) as pool:
-        failures = [failure for failure in pool.map(lambda target: _install_one(uv, target), targets) if failure]
+        failures = [failure for failure in pool.map(install_one, targets) if failure]
+    cancellation.stop_if_requested("Installing interpreters")
     return Installation(failure=failures[0] if failures else None)
 
 
@@ -101,19 +111,25 @@ def in_manylinux_image() -> bool:
     return "AUDITWHEEL_PLAT" in os.environ and Path("/opt/python").is_dir()
 
 
-def _install_one(uv: str, target: Target) -> str | None:
-    argv = [uv, "python", "install", "--no-bin", "--no-progress", target.spec]
-    try:
-        subprocess.run(
-            argv, check=True, timeout=_INSTALL_TIMEOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            env={"UV_HTTP_RETRIES": "1", **os.environ},
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+def _install_one(uv: str, target: Target, cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
+    """Return why uv did not install an interpreter. It runs in a sandbox because that can be stopped at once."""
+    with tempfile.TemporaryDirectory(prefix="manywheels-") as scratch:
+        log = Path(scratch, "log")
+        command = Command(
+            argv=(uv, "python", "install", "--no-bin", "--no-progress", target.spec),
+            folder=Path.cwd(),
+            environment={"UV_HTTP_RETRIES": "1", **environment},
+            log=log,
+            timeout=_INSTALL_TIMEOUT,
+        )
+        outcome = sandbox.run(command, cancellation)
+        said = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+    if outcome.timed_out:
         return f"uv did not finish within {_INSTALL_TIMEOUT:.0f} s"
-    except subprocess.CalledProcessError as error:
-        lines = [line.strip() for line in error.stderr.splitlines() if line.strip()]
-        return (lines[-1] if lines else "uv gave no reason").removeprefix("cause: ")
-    return None
+    if outcome.succeeded:
+        return None
+    lines = [line.strip() for line in said if line.strip()]
+    return (lines[-1] if lines else "uv gave no reason").removeprefix("cause: ")
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from manywheels.errors import Cancelled
 from manywheels.sandbox import Cancellation
 
 _TOKEN = b"+"
@@ -44,13 +45,13 @@ class Jobserver:
 
     @contextmanager
     def slot(self, cancellation: Cancellation) -> Iterator[None]:
-        """Hold one token, waiting for it until there is one or `cancellation` is requested."""
-        drawn = self._draw(cancellation)
+        """Hold one token, waiting for it until there is one. Raises Cancelled if that is requested before."""
+        if not self._draw(cancellation):
+            raise Cancelled("The target was stopped while it waited for its turn.", remedy="")
         try:
             yield
         finally:
-            if drawn:
-                self._put_back()
+            self._put_back()
 
     def _draw(self, cancellation: Cancellation) -> bool:
         """Take a token when one is there and no one has waited longer; False if cancelled before."""

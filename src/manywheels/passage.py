@@ -75,7 +75,7 @@ class Passage:
         self.fetched.result()  # no place is held while the network is waited for
         with line.place(self.cancellation):
             with self._stage("prepare"):
-                source = copy_source(line.snapshot, self.project, user=self.user)
+                source = copy_source(line.snapshot, self.project, self.cancellation, user=self.user)
             if self.recipe.before_build:
                 with self._stage("before-build"):
                     self._before_build(source)
@@ -320,7 +320,7 @@ class Passage:
             if planned is self.planned:
                 trial.project = self.project  # with what `before-build` and the build left there
             else:
-                copy_source(self.line.snapshot, trial.project, user=trial.user)
+                copy_source(self.line.snapshot, trial.project, self.cancellation, user=trial.user)
             request = TrialRequest(
                 tests=tests, wheel=wheel, **trial._places, folder=trial.folder / "trial",
                 quarters=trial._quarters(), timeout=self.line.run.options.test_timeout,

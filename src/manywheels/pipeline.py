@@ -49,7 +49,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
         run = _without_credentials(run) if isolated.users else run
         plain_jobs = max(1, cores // max(1, len(buildable)))
         tools = _prepare_toolchain(run.options, work, _private_paths(work, buildable), plain_jobs)
-        snapshot = take_snapshot(run.project, work / "source", leave_out=[run.output.path])
+        snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
         room.require_for(snapshot.root, work, copies=len(buildable), output=run.output.path)
         if isolated.users:
             share_objects(snapshot)

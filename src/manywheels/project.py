@@ -25,11 +25,13 @@ from typing import Any, Protocol, Self
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from manywheels.errors import ProjectError
+from manywheels.sandbox import Cancellation
 
 _SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 # What reading a damaged archive raises.
 _BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, tarfile.TarError, lzma.LZMAError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
+_EXTRACTING = "Extracting the sdist"
 _DECLARATION_LIMIT = 8 << 20  # bytes; no honest pyproject.toml or PKG-INFO is larger
 
 
@@ -151,8 +153,8 @@ class Sdist:
         extracted = self._archive.extractfile(member)
         return extracted.read(_DECLARATION_LIMIT) if extracted else None
 
-    def extract(self, folder: Path) -> Path:
-        """Extract below `folder` and return the project's own folder there.
+    def extract(self, folder: Path, cancellation: Cancellation) -> Path:
+        """Extract below `folder` and return the project's own folder there. Raises Cancelled.
 
         Members that would leave the folder, devices and the like are refused (PEP 706's `data` filter).
         """
@@ -160,9 +162,16 @@ class Sdist:
             for name in self._names:
                 if os.path.isabs(name) or ".." in PurePosixPath(name).parts:  # noqa: PTH117 - a member name
                     raise _unreadable(self._path, f"the member {name!r} leaves the archive's folder")
-            self._archive.extractall(folder)  # noqa: S202 - checked above
+            for name in self._names:
+                cancellation.stop_if_requested(_EXTRACTING)
+                self._archive.extract(name, folder)
         elif hasattr(tarfile, "data_filter"):
-            self._archive.extractall(folder, filter="data")
+
+            def honest(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+                cancellation.stop_if_requested(_EXTRACTING)
+                return tarfile.data_filter(member, path)
+
+            self._archive.extractall(folder, filter=honest)  # noqa: S202 - that is what the filter is for
         else:  # Debian 12's own Python is 3.11.2
             raise ProjectError(
                 f"Python {platform.python_version()} cannot extract `{self._path}` safely: its tarfile has no filters.",
@@ -171,11 +180,11 @@ class Sdist:
         return folder / self.top
 
 
-def extract_sdist(path: Path, folder: Path) -> Path:
+def extract_sdist(path: Path, folder: Path, cancellation: Cancellation) -> Path:
     """Extract an sdist below `folder`; return the project's folder. A broken or hostile one raises ProjectError."""
     try:
         with Sdist(path) as sdist:
-            return sdist.extract(folder)
+            return sdist.extract(folder, cancellation)
     except _BROKEN as error:
         raise _unreadable(path, str(error)) from None
 
@@ -274,13 +283,14 @@ def _setup_py(content: bytes | None) -> dict[str, str]:
     return found
 
 
-def digest_source(folder: Path) -> str:
+def digest_source(folder: Path, cancellation: Cancellation) -> str:
     """Return `sha256:<hex>` over every file's relative path, type, executable bit and content, in sorted order.
 
-    `.git` is left out: the same sources have the same digest, whatever the clone's depth.
+    `.git` is left out: the same sources have the same digest, whatever the clone's depth. Raises Cancelled.
     """
     digest = hashlib.sha256()
     for path in sorted(_files(folder)):
+        cancellation.stop_if_requested("Reading the source")
         relative = os.fsencode(path.relative_to(folder).as_posix())
         mode = path.lstat().st_mode
         if path.is_symlink():

@@ -27,6 +27,7 @@ from typing import Final
 
 from manywheels import sandbox_init
 from manywheels.data import table
+from manywheels.errors import Cancelled
 
 GRACE: Final = 2.0  # seconds between asking a process tree to end and killing it
 _MOMENT: Final = 0.002  # seconds between looks at processes that were killed
@@ -99,6 +100,11 @@ class Cancellation:
     def requested(self) -> bool:
         """Whether `request` was called."""
         return self._requested.is_set()
+
+    def stop_if_requested(self, work: str) -> None:
+        """Raise Cancelled if `request` was called; `work` is what would go on otherwise, as "The build"."""
+        if self.requested:
+            raise Cancelled(f"{work} was stopped.", remedy="")
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when the switch is thrown."""

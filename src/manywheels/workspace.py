@@ -24,8 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from manywheels.errors import ProjectError
 from manywheels.paths import cache_dir
 from manywheels.project import Project, digest_file, digest_source, extract_sdist
+from manywheels.sandbox import Cancellation
 
 _LOCK: Final = ".lock"
 _ELSEWHERE: Final = Path("/var/lib/manywheels/work")
@@ -39,6 +41,10 @@ _NO_PROGRAMS: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/
 _OF_GIT: Final = ("PATH", "HOME", "XDG_CONFIG_HOME")  # where the user says which files are ignored everywhere
 _FORGOTTEN: Final = frozenset({"credential", "include", "includeif"})  # sections
 _SECTION: Final = re.compile(r'\s*\[\s*([\w.-]+)(?:\s*"(?:\\.|[^"\\])*")?\s*\]')
+_COMPILED: Final = re.compile(r"(lib|temp|bdist)\..+")
+_COPYING: Final = "Copying the source"
+_OF_A_CHECKOUT: Final = ("HEAD", "index", "config.worktree")
+_OF_OTHER_CHECKOUTS: Final = ("worktrees", "modules")
 _CANNOT_CLONE: Final = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
 
 
@@ -128,52 +134,121 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def take_snapshot(project: Project, folder: Path, *, leave_out: Iterable[Path] = ()) -> Snapshot:
-    """Copy or extract the project into `folder`, which must not exist.
+def take_snapshot(
+    project: Project, folder: Path, cancellation: Cancellation, *, leave_out: Iterable[Path] = ()
+) -> Snapshot:
+    """Copy or extract the project into `folder`, which must not exist. Raises Cancelled and ProjectError.
 
     For a project inside a git repository the whole repository is taken: the project's own folder with everything in
     it, the rest as git sees it (tracked files, and untracked ones that are not ignored). Virtual environments, tools'
-    caches and the folders in `leave_out` stay behind.
+    caches, what setuptools compiled here before, and the folders in `leave_out` stay behind.
     """
     if project.is_sdist:
-        root = extract_sdist(project.path, folder)
+        root = extract_sdist(project.path, folder, cancellation)
         return Snapshot(root=root, package=Path(), digest=f"sha256:{digest_file(project.path)}")
     package = project.path.resolve()
     top = git_top(package)
-    left_out = frozenset(path.resolve() for path in (*leave_out, folder, cache_dir()))
+    left_out = {path.resolve() for path in (*leave_out, folder, cache_dir())}
+    if top:
+        left_out.add(top / ".git")
 
     def is_left_out(path: Path) -> bool:
-        return _is_junk(path) or path in left_out
+        return path in left_out or _is_junk(path)
 
-    if top is None or top == package:
-        copy_tree(package, folder, is_left_out)
-        _forget_credentials(folder / ".git" / "config")
-        return Snapshot(root=folder, package=Path(), digest=digest_source(folder))
-    relative = package.relative_to(top)
+    relative = package.relative_to(top or package)
     folder.mkdir(parents=True)
-    for name in _git_files(top, relative):
+    with _told_by_name(top or package, folder):
+        if top and top != package:
+            _copy_beside(top, relative, folder, is_left_out, cancellation)
+        copy_tree(package, folder / relative, is_left_out, cancellation)
+        if top:
+            _copy_repository(top / ".git", folder / ".git", cancellation)
+            _forget_credentials(folder / ".git" / "config")
+    return Snapshot(root=folder, package=relative, digest=digest_source(folder / relative, cancellation))
+
+
+@contextmanager
+def _told_by_name(source: Path, folder: Path) -> Iterator[None]:
+    """Make a ProjectError of what cannot be read below `source`, unless it is below `folder`."""
+    try:
+        yield
+    except OSError as error:
+        place = Path(os.fsdecode(error.filename or "."))
+        if not place.is_relative_to(source) or place.is_relative_to(folder):
+            raise
+        raise ProjectError(
+            f"`{place}` cannot be copied: {error.strerror}.",
+            remedy="Make it readable for this user, and let nothing change the project while it is copied.",
+        ) from None
+
+
+def _copy_beside(
+    top: Path, package: Path, folder: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation
+) -> None:
+    """Copy what git sees of a repository beside the package."""
+    for name in _git_files(top, package):
         if any(is_left_out(top / part) for part in (Path(name), *Path(name).parents[:-1])):
             continue
+        cancellation.stop_if_requested(_COPYING)
         if (top / name).is_dir() and not (top / name).is_symlink():
-            copy_tree(top / name, folder / name, is_left_out)  # a submodule
+            copy_tree(top / name, folder / name, is_left_out, cancellation)  # a submodule
         else:
             _copy_entry(top / name, folder / name)
-    if (top / ".git").is_dir():
-        copy_tree(top / ".git", folder / ".git", lambda _: False)
-        _forget_credentials(folder / ".git" / "config")
-    elif (top / ".git").is_file():
-        _copy_entry(top / ".git", folder / ".git")
-    copy_tree(package, folder / relative, is_left_out)
-    return Snapshot(root=folder, package=relative, digest=digest_source(folder / relative))
 
 
-def copy_source(snapshot: Snapshot, folder: Path, *, user: int | None = None) -> Path:
+def _copy_repository(entry: Path, target: Path, cancellation: Cancellation) -> None:
+    """Make `target` a repository of its own like the one that a checkout's `.git` is, or leads to."""
+    own = _led_to(entry)
+    if own is None:
+        _copy_entry(entry, target)
+    elif own == entry:
+        copy_tree(entry, target, lambda _: False, cancellation)
+    else:
+        _copy_linked(own, target, cancellation)
+
+
+def _copy_linked(own: Path, target: Path, cancellation: Cancellation) -> None:
+    """Copy the repository of a submodule or linked worktree, where `.git` is but a path (gitrepository-layout(5)).
+
+    HEAD and the index are its own, the rest may be in common with other worktrees.
+    """
+    common = own
+    with suppress(FileNotFoundError):
+        common = (own / (own / "commondir").read_text("utf-8", "surrogateescape").strip()).resolve()
+    left_out = {common / name for name in (*_OF_A_CHECKOUT, *_OF_OTHER_CHECKOUTS)}
+    copy_tree(common, target, left_out.__contains__, cancellation)
+    for name in _OF_A_CHECKOUT:
+        if (own / name).is_file():
+            _copy_entry(own / name, target / name)
+    for name in ("config", "config.worktree"):
+        if (target / name).is_file():
+            _unset_place(target / name)
+
+
+def _led_to(entry: Path) -> Path | None:
+    """Return the folder that a checkout's `.git` is or leads to; None where it leads nowhere."""
+    if entry.is_dir():
+        return entry.resolve()
+    kind, _, place = entry.read_text("utf-8", "surrogateescape").strip().partition(": ")
+    folder = (entry.parent / place).resolve()
+    return folder if kind == "gitdir" and folder.is_dir() else None
+
+
+def _unset_place(config: Path) -> None:
+    """Take out of a git configuration where the files are, or that there are none: they are beside the copy."""
+    text = config.read_text("utf-8", "surrogateescape")
+    config.write_text(re.sub(r"(?im)^\s*(worktree|bare)\s*=.*\n?", "", text), "utf-8", "surrogateescape")
+
+
+def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *, user: int | None = None) -> Path:
     """Make a target's private copy in `folder`, which must not exist; return the project's own folder in it.
 
     The copy belongs to `user`, None for the program's own; git accepts no repository of somebody else.
+
+    Raises Cancelled.
     """
     objects = snapshot.root / ".git" / "objects"
-    copy_tree(snapshot.root, folder, lambda path: path == objects)
+    copy_tree(snapshot.root, folder, lambda path: path == objects, cancellation)
     if objects.is_dir():
         info = folder / ".git" / "objects" / "info"
         info.mkdir(parents=True)
@@ -239,16 +314,20 @@ def _without_credentials(text: str) -> Iterator[str]:
             yield re.sub(r"(://)[^/@\s]+@", r"\1", kept) + "\n"
 
 
-def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool]) -> None:
-    """Copy a folder with its modes, times and symbolic links; sockets, devices and FIFOs stay behind."""
+def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation) -> None:
+    """Copy a folder with its modes, times and symbolic links; sockets, devices and FIFOs stay behind.
+
+    Raises Cancelled.
+    """
     target.mkdir(parents=True, exist_ok=True)
     with os.scandir(source) as entries:
         for entry in entries:
+            cancellation.stop_if_requested(_COPYING)
             path = source / entry.name
             if is_left_out(path):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                copy_tree(path, target / entry.name, is_left_out)
+                copy_tree(path, target / entry.name, is_left_out, cancellation)
             else:
                 _copy_entry(path, target / entry.name)
     shutil.copystat(source, target)
@@ -277,7 +356,15 @@ def _copy_entry(source: Path, target: Path) -> None:
 
 
 def _is_junk(path: Path) -> bool:
-    return path.name in _JUNK or (path / "pyvenv.cfg").exists()
+    return path.name in _JUNK or (path / "pyvenv.cfg").exists() or _is_of_setuptools(path)
+
+
+def _is_of_setuptools(path: Path) -> bool:
+    """Whether setuptools put compiled files there. It takes newer ones for its own, whoever compiled them and how."""
+    project = path.parent.parent
+    return bool(path.parent.name == "build" and _COMPILED.fullmatch(path.name)) and any(
+        (project / name).is_file() for name in ("setup.py", "pyproject.toml")
+    )
 
 
 def git_top(folder: Path) -> Path | None:

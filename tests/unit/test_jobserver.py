@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.errors import Cancelled
 from manywheels.jobserver import Jobserver, available_cores
 from manywheels.sandbox import Cancellation
 
@@ -196,17 +197,18 @@ def test_no_more_builds_than_tokens(make: Callable[[int], Jobserver]) -> None:
 
 
 def test_a_cancelled_target_waits_no_longer(make: Callable[[int], Jobserver], client: Callable[[], Client]) -> None:
-    server, compiler, cancellation, entered = make(1), client(), Cancellation(), threading.Event()
+    server, compiler, cancellation, stopped = make(1), client(), Cancellation(), threading.Event()
 
     def work() -> None:
-        with server.slot(cancellation):
-            entered.set()
+        with pytest.raises(Cancelled), server.slot(cancellation):
+            pytest.fail("it works on without a token")
+        stopped.set()
 
     with server.slot(Cancellation()):
         thread = in_thread(work)
-        assert not entered.wait(0.01)
+        until(lambda: len(server._queue) == 1)
         cancellation.request()
-        assert entered.wait(1)  # its processes will not start: sandbox.run looks at the switch
+        assert stopped.wait(1)
         thread.join(1)
         assert compiler.count() == 0  # it drew no token, and put none back
     assert compiler.count() == 1
@@ -221,7 +223,7 @@ def test_a_cancelled_target_in_the_queue_waits_no_longer(make: Callable[[int], J
             pass
 
     def second() -> None:
-        with server.slot(cancellation):
+        with suppress(Cancelled), server.slot(cancellation):
             pass
         left.set()
 
@@ -241,7 +243,7 @@ def test_the_next_in_the_queue_gets_the_token_that_a_cancelled_one_left(make: Ca
     server, cancellation, done = make(1), Cancellation(), threading.Event()
 
     def cancelled() -> None:
-        with server.slot(cancellation):
+        with suppress(Cancelled), server.slot(cancellation):
             pass
 
     def next_one() -> None:

@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 from manywheels.errors import ProjectError
 from manywheels.project import digest_file, digest_source, extract_sdist, read_project
+from manywheels.sandbox import Cancellation
 
 PYPROJECT = b"""\
 [build-system]
@@ -149,7 +150,7 @@ def test_sdist_archives(tmp_path: Path, ending: str) -> None:
     sdist = tar(tmp_path / f"demo-1.2.3.{ending}", members)
     project = read_project(sdist)
     assert (project.name, project.version, project.is_sdist, project.path) == ("demo", "1.2.3", True, sdist)
-    top = extract_sdist(sdist, tmp_path / "out")
+    top = extract_sdist(sdist, tmp_path / "out", Cancellation())
     assert top == tmp_path / "out" / "demo-1.2.3"
     assert (top / "src/demo.c").read_bytes() == b"int x;"
 
@@ -157,7 +158,7 @@ def test_sdist_archives(tmp_path: Path, ending: str) -> None:
 def test_sdist_as_zip(tmp_path: Path) -> None:
     sdist = zipped(tmp_path / "demo-1.2.3.zip", {"demo-1.2.3/pyproject.toml": PYPROJECT})
     assert read_project(sdist).name == "demo"
-    assert (extract_sdist(sdist, tmp_path / "out") / "pyproject.toml").read_bytes() == PYPROJECT
+    assert (extract_sdist(sdist, tmp_path / "out", Cancellation()) / "pyproject.toml").read_bytes() == PYPROJECT
 
 
 @pytest.mark.parametrize("members", [{}, {"a/x": b"", "b/x": b""}, {"pyproject.toml": PYPROJECT, "src/x": b""}])
@@ -178,7 +179,7 @@ def test_hostile_members_are_refused(tmp_path: Path, name: str) -> None:
     make = zipped if name.endswith(".zip") else tar
     sdist = make(tmp_path / name, {"demo-1.0/../../evil": b"", "demo-1.0/pyproject.toml": PYPROJECT})
     with pytest.raises(ProjectError, match=r"demo-1\.0.*cannot be read"):
-        extract_sdist(sdist, tmp_path / "below" / "out")
+        extract_sdist(sdist, tmp_path / "below" / "out", Cancellation())
     assert not (tmp_path / "evil").exists()
     assert not (tmp_path / "below" / "evil").exists()
 
@@ -186,7 +187,7 @@ def test_hostile_members_are_refused(tmp_path: Path, name: str) -> None:
 def test_links_that_leave_the_sdist_are_refused(tmp_path: Path) -> None:
     sdist = tar(tmp_path / "demo-1.0.tar.gz", {"demo-1.0/x": b""}, links={"demo-1.0/passwd": "/etc/passwd"})
     with pytest.raises(ProjectError, match="cannot be read"):
-        extract_sdist(sdist, tmp_path / "out")
+        extract_sdist(sdist, tmp_path / "out", Cancellation())
 
 
 def test_a_python_whose_tarfile_has_no_filters_extracts_nothing(
@@ -197,7 +198,7 @@ def test_a_python_whose_tarfile_has_no_filters_extracts_nothing(
     sdist = tar(tmp_path / "demo-1.2.3.tar.gz", {"demo-1.2.3/pyproject.toml": PYPROJECT})
     assert read_project(sdist).name == "demo"
     with pytest.raises(ProjectError, match=r"cannot extract .*demo-1\.2\.3\.tar\.gz") as caught:
-        extract_sdist(sdist, tmp_path / "out")
+        extract_sdist(sdist, tmp_path / "out", Cancellation())
     assert "3.11.4 or newer" in caught.value.remedy
     assert not (tmp_path / "out").exists()
 
@@ -235,20 +236,20 @@ def test_an_sdist_with_damaged_bytes(tmp_path: Path, ending: str, share: float) 
 
 def test_digests_follow_what_is_built(tmp_path: Path) -> None:
     source = write(tmp_path / "a", {"setup.py": b"x", "b.c": b"y"})
-    first = digest_source(source)
+    first = digest_source(source, Cancellation())
     assert first.startswith("sha256:")
     assert len(first) == len("sha256:") + 64
     (source / ".git").mkdir()
     (source / ".git" / "HEAD").write_bytes(b"ref")
-    assert digest_source(source) == first
+    assert digest_source(source, Cancellation()) == first
     copy = write(tmp_path / "other", {"b.c": b"y", "setup.py": b"x"})
-    assert digest_source(copy) == first
+    assert digest_source(copy, Cancellation()) == first
 
 
 @pytest.mark.parametrize("change", ["content", "name", "mode", "added", "link", "folder link"])
 def test_digests_change_with_the_source(tmp_path: Path, change: str) -> None:
     source = write(tmp_path / "a", {"setup.py": b"x", "b.c": b"y"})
-    first = digest_source(source)
+    first = digest_source(source, Cancellation())
     match change:
         case "content":
             (source / "b.c").write_bytes(b"z")
@@ -262,7 +263,7 @@ def test_digests_change_with_the_source(tmp_path: Path, change: str) -> None:
             (source / "link").symlink_to("absent")
         case "folder link":
             (source / "link").symlink_to("/", target_is_directory=True)
-    assert digest_source(source) != first
+    assert digest_source(source, Cancellation()) != first
 
 
 def test_digest_of_a_file(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_every_wrapper_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (LAPTOP, "system", "/home/me/lib", None),
     ],
 )
-def test_the_compilers_of_an_image_find_their_libraries(
+def test_the_compilers_of_an_image_find_their_libraries(  # noqa: PLR0917
     machine: Machine, kind: str, value: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Machine, "here", classmethod(lambda cls: machine))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
 import socket
 import stat
 import subprocess
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manywheels import workspace
+from manywheels.errors import Cancelled, ProjectError
 from manywheels.project import read_project
+from manywheels.sandbox import Cancellation
 from manywheels.workspace import (
     Snapshot,
     clone_file,
@@ -51,7 +57,7 @@ def repository(folder: Path) -> Path:
 
 
 def snapshot_of(package: Path, folder: Path, *, leave_out: tuple[Path, ...] = ()) -> Snapshot:
-    return take_snapshot(read_project(package), folder, leave_out=leave_out)
+    return take_snapshot(read_project(package), folder, Cancellation(), leave_out=leave_out)
 
 
 def names(folder: Path) -> set[str]:
@@ -70,7 +76,7 @@ def test_a_plain_project(tmp_path: Path) -> None:
     snapshot = snapshot_of(package, tmp_path / "work")
     assert names(snapshot.root) == {"pyproject.toml", "src", "src/demo.c"}
     assert snapshot.package == Path()
-    copy = copy_source(snapshot, tmp_path / "target")
+    copy = copy_source(snapshot, tmp_path / "target", Cancellation())
     assert (copy / "src/demo.c").read_text() == "int x;"
 
 
@@ -78,7 +84,10 @@ def test_writing_into_a_copy_changes_neither_the_original_nor_another_copy(tmp_p
     package = write_project(tmp_path / "demo")
     original = put(package / "demo.c", "int x;")
     snapshot = snapshot_of(package, tmp_path / "work")
-    first, second = copy_source(snapshot, tmp_path / "1"), copy_source(snapshot, tmp_path / "2")
+    first, second = (
+        copy_source(snapshot, tmp_path / "1", Cancellation()),
+        copy_source(snapshot, tmp_path / "2", Cancellation()),
+    )
     with (first / "demo.c").open("r+") as file:  # in place, as a hard link would feel it
         file.write("INT")
     assert [path.read_text() for path in (original, snapshot.root / "demo.c", second / "demo.c")] == ["int x;"] * 3
@@ -111,7 +120,7 @@ def test_symbolic_links_stay_what_they_are(tmp_path: Path) -> None:
     (package / "link.c").symlink_to("a.c")
     (package / "dangling").symlink_to("absent")
     (package / "loop").symlink_to(".", target_is_directory=True)
-    copy = copy_source(snapshot_of(package, tmp_path / "work"), tmp_path / "target")
+    copy = copy_source(snapshot_of(package, tmp_path / "work"), tmp_path / "target", Cancellation())
     links = {path.name: str(path.readlink()) for path in copy.iterdir() if path.is_symlink()}
     assert links == {"link.c": "a.c", "dangling": "absent", "loop": "."}
 
@@ -132,7 +141,7 @@ def test_modes_and_times_are_kept_and_read_only_folders_can_be_written(tmp_path:
     os.utime(script, (1_000_000_000, 1_000_000_000))
     (package / "sub").chmod(0o555)
     try:
-        copy = copy_source(snapshot_of(package, tmp_path / "work"), tmp_path / "target")
+        copy = copy_source(snapshot_of(package, tmp_path / "work"), tmp_path / "target", Cancellation())
         copied = (copy / "sub" / "run.sh").stat()
         assert stat.S_IMODE(copied.st_mode) == 0o555
         assert copied.st_mtime == 1_000_000_000
@@ -156,7 +165,7 @@ def test_an_sdist_is_extracted(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "demo-1.0.tar.gz", "w:gz") as archive:
         archive.add(package, "demo-1.0")
     snapshot = snapshot_of(tmp_path / "demo-1.0.tar.gz", tmp_path / "work")
-    assert names(copy_source(snapshot, tmp_path / "target")) == {"pyproject.toml"}
+    assert names(copy_source(snapshot, tmp_path / "target", Cancellation())) == {"pyproject.toml"}
     assert snapshot.digest.startswith("sha256:")
 
 
@@ -169,13 +178,107 @@ def test_the_digest_says_what_was_built(tmp_path: Path) -> None:
     assert snapshot_of(package, tmp_path / "3").digest != first
 
 
+@pytest.mark.parametrize("name", ["lib.linux-x86_64-cpython-312", "temp.linux-x86_64-3.12", "bdist.linux-x86_64"])
+def test_what_setuptools_compiled_before_stays_behind(tmp_path: Path, name: str) -> None:
+    """It would take a file that is newer than its sources for its own, and pack what the host's compiler made."""
+    package = write_project(tmp_path / "demo")
+    put(package / "build" / name / "demo.cpython-312-x86_64-linux-gnu.so")
+    put(package / "build" / "version.h")
+    put(package / "src" / "build" / name / "data.c")
+    snapshot = snapshot_of(package, tmp_path / "work")
+    found = {path for path in names(snapshot.root) if (snapshot.root / path).is_file()}
+    assert found == {"pyproject.toml", "build/version.h", f"src/build/{name}/data.c"}
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = write_project(tmp_path / "demo")
+    closed = put(package / "closed" / "x").parent
+
+    def scandir(path: Path) -> Any:
+        if path == closed:  # root, as whom these tests may run, could read it
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ProjectError, match=re.escape(f"`{closed}` cannot be copied: Permission denied.")) as caught:
+        snapshot_of(package, tmp_path / "work")
+    assert "readable" in caught.value.remedy
+
+
+def test_a_file_that_vanishes_meanwhile_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = write_project(tmp_path / "demo")
+    file = put(package / "a.c")
+
+    def vanishing(source: Path, target: Path) -> None:
+        file.unlink(missing_ok=True)
+        clone_file(source, target)
+
+    monkeypatch.setattr(workspace, "clone_file", vanishing)
+    with pytest.raises(ProjectError, match=re.escape(f"`{file}` cannot be copied: No such file")):
+        snapshot_of(package, tmp_path / "work")
+
+
+def test_a_full_disk_is_not_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = write_project(tmp_path / "demo")
+
+    def full(_source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(workspace, "clone_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        snapshot_of(package, package / ".cache" / "work")
+
+
+class After(Cancellation):
+    """A switch that is thrown when it has been looked at a number of times."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    @property
+    def requested(self) -> bool:
+        """Whether it was looked at often enough."""
+        self._looks -= 1
+        return self._looks < 0
+
+
+@pytest.mark.parametrize("looks", [0, 50, 150])
+def test_copying_stops_at_once(tmp_path: Path, looks: int) -> None:
+    package = write_project(tmp_path / "demo")
+    for number in range(99):
+        put(package / f"{number}.c")
+    with pytest.raises(Cancelled):
+        take_snapshot(read_project(package), tmp_path / "work", After(looks))
+    copied = len(list((tmp_path / "work").iterdir()))
+    assert copied == min(looks, 100)  # the last 50 of 150 are looks while it is read
+    snapshot = snapshot_of(package, tmp_path / "whole")
+    if looks < 100:
+        with pytest.raises(Cancelled):
+            copy_source(snapshot, tmp_path / "target", After(looks))
+        assert len(list((tmp_path / "target").iterdir())) == looks
+
+
+@pytest.mark.parametrize("ending", ["tar.gz", "zip"])
+def test_extracting_stops_at_once(tmp_path: Path, ending: str) -> None:
+    package = write_project(tmp_path / "demo-1.0")
+    for number in range(99):
+        put(package / f"{number}.c")
+    kind = {"tar.gz": "gztar", "zip": "zip"}[ending]
+    sdist = shutil.make_archive(str(tmp_path / "demo-1.0"), kind, tmp_path, "demo-1.0")
+    with pytest.raises(Cancelled):
+        take_snapshot(read_project(Path(sdist)), tmp_path / "work", After(50))
+    assert len(list((tmp_path / "work" / "demo-1.0").iterdir())) < 51
+
+
 # --- git ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_checkout_stays_one_and_shares_the_snapshots_objects(tmp_path: Path) -> None:
     package = repository(write_project(tmp_path / "demo"))
     snapshot = snapshot_of(package, tmp_path / "work")
-    copy = copy_source(snapshot, tmp_path / "target")
+    copy = copy_source(snapshot, tmp_path / "target", Cancellation())
     assert git(copy, "describe", "--tags").strip() == "v1.0"
     assert git(copy, "status", "--porcelain") == ""
     alternates = (copy / ".git/objects/info/alternates").read_text().splitlines()
@@ -186,7 +289,7 @@ def test_a_checkout_stays_one_and_shares_the_snapshots_objects(tmp_path: Path) -
 def test_a_commit_in_a_copy_does_not_reach_the_original(tmp_path: Path) -> None:
     package = repository(write_project(tmp_path / "demo"))
     snapshot = snapshot_of(package, tmp_path / "work")
-    copy = copy_source(snapshot, tmp_path / "target")
+    copy = copy_source(snapshot, tmp_path / "target", Cancellation())
     put(copy / "generated.c")
     git(copy, "add", "-A")
     git(copy, "commit", "-qm", "by a build")
@@ -197,7 +300,7 @@ def test_a_commit_in_a_copy_does_not_reach_the_original(tmp_path: Path) -> None:
 def test_a_repository_with_alternates_of_its_own(tmp_path: Path) -> None:
     origin = repository(write_project(tmp_path / "origin"))
     git(tmp_path, "clone", "-q", "--shared", str(origin), "demo")
-    copy = copy_source(snapshot_of(tmp_path / "demo", tmp_path / "work"), tmp_path / "target")
+    copy = copy_source(snapshot_of(tmp_path / "demo", tmp_path / "work"), tmp_path / "target", Cancellation())
     assert git(copy, "describe", "--tags").strip() == "v1.0"
     assert git(copy, "log", "--format=%s").strip() == "first"
 
@@ -217,7 +320,7 @@ def test_a_project_below_the_repositorys_top(tmp_path: Path) -> None:
     (top / "gone.c").unlink()
     snapshot = snapshot_of(top / "python", tmp_path / "work")
     assert snapshot.package == Path("python")
-    copy = copy_source(snapshot, tmp_path / "target")
+    copy = copy_source(snapshot, tmp_path / "target", Cancellation())
     assert copy == tmp_path / "target" / "python"
     assert (copy / "../core/core.c").read_text() == "int x;"
     # beside the package what git sees, in it everything
@@ -262,8 +365,63 @@ def test_a_submodule_beside_the_project_comes_along(tmp_path: Path) -> None:
     git(top, "-c", "init.defaultBranch=main", "init", "-q")
     git(top, "-c", "advice.addEmbeddedRepo=false", "add", "-A")  # as a gitlink, which is what a submodule is
     git(top, "commit", "-qm", "first")
-    copy = copy_source(snapshot_of(top / "python", tmp_path / "work"), tmp_path / "target")
+    copy = copy_source(snapshot_of(top / "python", tmp_path / "work"), tmp_path / "target", Cancellation())
     assert (copy / "../vendor/lib.c").read_text() == "int y;"
+
+
+DESCRIBE = ("describe", "--dirty", "--tags", "--long", "--match", "*[0-9]*")  # as setuptools-scm asks
+
+
+def test_a_linked_worktree_becomes_a_checkout_of_its_own(tmp_path: Path) -> None:
+    main = repository(write_project(tmp_path / "demo"))
+    git(main, "worktree", "add", "-q", "-b", "feature", str(tmp_path / "tree"))
+    put(tmp_path / "tree" / "feature.c")
+    git(tmp_path / "tree", "add", "-A")
+    git(tmp_path / "tree", "commit", "-qm", "second")
+    snapshot = snapshot_of(tmp_path / "tree", tmp_path / "work")
+    copy = copy_source(snapshot, tmp_path / "target", Cancellation())
+    assert git(copy, *DESCRIBE).startswith("v1.0-1-g")
+    assert git(copy, "status", "--porcelain", "--branch") == "## feature\n"
+    assert git(copy, "rev-parse", "--show-toplevel").strip() == str(copy)
+    git(copy, "commit", "-q", "--allow-empty", "-m", "by a build")
+    assert git(tmp_path / "tree", "log", "--oneline").count("\n") == 2
+    assert not (snapshot.root / ".git" / "worktrees").exists()
+
+
+def test_a_worktree_of_a_bare_repository(tmp_path: Path) -> None:
+    repository(write_project(tmp_path / "demo"))
+    git(tmp_path, "clone", "-q", "--bare", str(tmp_path / "demo"), "bare.git")
+    git(tmp_path / "bare.git", "worktree", "add", "-q", str(tmp_path / "tree"), "main")
+    copy = copy_source(snapshot_of(tmp_path / "tree", tmp_path / "work"), tmp_path / "target", Cancellation())
+    assert git(copy, *DESCRIBE).startswith("v1.0-0-g")
+    assert "-dirty" not in git(copy, *DESCRIBE)
+
+
+@pytest.mark.parametrize("package", ["", "python"])
+def test_a_submodule_as_the_project(tmp_path: Path, package: str) -> None:
+    origin = tmp_path / "origin"
+    write_project(origin / package)
+    put(origin / "core.c", "int x;")
+    repository(origin)
+    top = tmp_path / "top"
+    top.mkdir()
+    git(top, "-c", "init.defaultBranch=main", "init", "-q")
+    git(top, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(origin), "vendor/demo")
+    put(top / "vendor" / "demo" / "new.c")
+    assert (top / "vendor/demo/.git").is_file()
+    snapshot = snapshot_of(top / "vendor" / "demo" / package, tmp_path / "work")
+    copy = copy_source(snapshot, tmp_path / "target", Cancellation())
+    assert git(copy, *DESCRIBE).startswith("v1.0-0-g")
+    assert git(copy, "status", "--porcelain") == "?? new.c\n"
+    assert git(copy, "rev-parse", "--show-toplevel").strip() == str(tmp_path / "target")
+
+
+def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
+    """As where only a submodule's folder is mounted into a container."""
+    package = write_project(tmp_path / "demo")
+    put(package / ".git", "gitdir: ../absent/.git/modules/demo\n")
+    copy = copy_source(snapshot_of(package, tmp_path / "work"), tmp_path / "target", Cancellation())
+    assert (copy / "pyproject.toml").exists()
 
 
 def test_a_repository_of_somebody_else(tmp_path: Path) -> None:
@@ -275,7 +433,7 @@ def test_a_repository_of_somebody_else(tmp_path: Path) -> None:
     repository(top)
     for path in (top, *top.rglob("*")):
         os.chown(path, 1234, 1234)
-    copy = copy_source(snapshot_of(top / "python", tmp_path / "work"), tmp_path / "target")
+    copy = copy_source(snapshot_of(top / "python", tmp_path / "work"), tmp_path / "target", Cancellation())
     assert (copy / "../core.c").exists()
     assert git(copy, "describe", "--tags").strip() == "v1.0"
 
@@ -289,7 +447,7 @@ def test_a_copy_belongs_to_its_user_and_git_accepts_it_there(tmp_path: Path) -> 
     (package / ".git" / "objects").chmod(0o700)
     snapshot = snapshot_of(package, tmp_path / "work")
     share_objects(snapshot)
-    copy = copy_source(snapshot, tmp_path / "target", user=1234)
+    copy = copy_source(snapshot, tmp_path / "target", Cancellation(), user=1234)
     assert {path.lstat().st_uid for path in (copy, *copy.rglob("*"))} == {1234}
     assert Path("/etc/hostname").stat().st_uid == 0
     assert (copy / ".git/objects/info/alternates").read_text() == f"{snapshot.root}/.git/objects\n"
@@ -384,7 +542,7 @@ def test_removing_what_took_its_own_rights_away(tmp_path: Path) -> None:
 def test_copying_leaves_out_what_it_is_told_to(tmp_path: Path) -> None:
     put(tmp_path / "a" / "x")
     put(tmp_path / "a" / "y" / "z")
-    copy_tree(tmp_path / "a", tmp_path / "b", lambda path: path == tmp_path / "a" / "y")
+    copy_tree(tmp_path / "a", tmp_path / "b", lambda path: path == tmp_path / "a" / "y", Cancellation())
     assert names(tmp_path / "b") == {"x"}
 
 
