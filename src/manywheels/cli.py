@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import signal
@@ -38,9 +39,17 @@ _TITLES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status; no error leaves as a traceback."""
+    print_anything()
     arguments = _parser().parse_args(argv)
     with cancellable() as cancellation:
         return run_guarded(lambda: execute(_request(arguments), cancellation), cancellation)
+
+
+def print_anything() -> None:
+    """Let no character end a run that a log's encoding does not have: it is printed as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run_guarded(
@@ -60,19 +69,27 @@ def run_guarded(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_TARGET_FAILED
     except Exception as error:  # noqa: BLE001 - the last resort: users get a message, and a file to report
-        tell(_full_disk(error) or _fault(error))
+        tell(_of_this_machine(error) or _fault(error))
         status = EXIT_TARGET_FAILED
     return cancellation.exit_status or status
 
 
-def _full_disk(error: Exception) -> DiskError | None:
-    """Return what to tell where there is no room left for a file; that can happen to every command, anywhere."""
-    if not isinstance(error, OSError) or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+def _of_this_machine(error: Exception) -> DiskError | None:
+    """Return what to tell of a full disk, and of a file that cannot be used: that can happen to every command."""
+    if not isinstance(error, OSError):
         return None
-    place = f" `{error.filename}`" if error.filename else ""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        place = f" `{error.filename}`" if error.filename else ""
+        return DiskError(
+            f"There is no room left to write{place} ({error.strerror}).",
+            remedy="Make room; TMPDIR and MANYWHEELS_CACHE name other places for what is only needed for a time.",
+        )
+    if error.filename is None:
+        return None
     return DiskError(
-        f"There is no room left to write{place} ({error.strerror}).",
-        remedy="Make room; TMPDIR and MANYWHEELS_CACHE name other places for what is only needed for a time.",
+        f"`{os.fsdecode(error.filename)}` cannot be used: {error.strerror}.",
+        remedy="See that it is there, and that this user may use it; TMPDIR and MANYWHEELS_CACHE name other places for "
+        "what manywheels keeps for itself.",
     )
 
 
@@ -108,15 +125,19 @@ class CancelledBy(Cancellation):
 
 @contextmanager
 def cancellable() -> Iterator[CancelledBy]:
-    """Let SIGINT, SIGTERM and SIGHUP stop the run in order: children gone, partial files removed, manifest written."""
+    """Let SIGINT, SIGTERM and SIGHUP stop the run in order: children gone, partial files removed, manifest written.
+
+    What whoever started the program has it ignore stays ignored: SIGHUP under nohup, SIGINT in a script's background.
+    """
     cancellation = CancelledBy()
 
     def stop(number: int, _frame: object) -> None:
         cancellation.exit_status = cancellation.exit_status or 128 + number
         cancellation.request()
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in signals}
+    may_be_ignored = (signal.SIGINT, signal.SIGHUP)
+    signals = [number for number in may_be_ignored if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in (*signals, signal.SIGTERM)}
     try:
         yield cancellation
     finally:

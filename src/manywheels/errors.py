@@ -88,7 +88,7 @@ class IsolationError(ManywheelsError):
 
 
 class DiskError(ManywheelsError):
-    """There is too little room on a disk for what is to be built, or none left for what is to be written."""
+    """A disk has too little room for what is to be built, or a file or folder on it cannot be read or written."""
 
     code = "MW010"
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels.errors import ProjectError
+from manywheels.errors import DiskError, ProjectError
 from manywheels.paths import cache_dir
 from manywheels.project import Project, digest_file, digest_source, extract_sdist
 from manywheels.sandbox import Cancellation
@@ -62,9 +62,9 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
     """Make a folder for one run, beside uv's cache so that files can be hard-linked from it; remove it afterwards.
 
     `parent` is another place for it. Folders that killed runs left behind are known by their lock, which nobody holds,
-    and are removed too.
+    and are removed too. Raises DiskError.
     """
-    parent = parent or cache_dir() / "work"
+    parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
     with (cache_dir() / "work.lock").open("wb") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
@@ -81,6 +81,32 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
     finally:
         remove_tree(folder)
         held.close()
+
+
+def _work_parent() -> Path:
+    """Return where work folders are made: in the cache, unless its path has a blank. Raises DiskError.
+
+    MAKEFLAGS, CC, PIP_CONSTRAINT and many a configure script are split at blanks, and have no way to quote one.
+    """
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    usual = cache_dir() / "work"
+    if not _has_blank(usual):
+        return usual
+    own = Path(tempfile.gettempdir(), f"manywheels-{os.geteuid()}")
+    with suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    status = own.lstat()
+    if _has_blank(own) or not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise DiskError(
+            f"There is no place to work in: `{usual}` has a blank in it, and `{own}` cannot be used.",
+            remedy="Name a folder without blanks with MANYWHEELS_CACHE; compilers' variables cannot hold one.",
+        )
+    own.chmod(0o700)
+    return own / "work"
+
+
+def _has_blank(path: Path) -> bool:
+    return any(map(str.isspace, str(path)))
 
 
 def _spread(folder: Path) -> None:
@@ -101,14 +127,15 @@ def _spread(folder: Path) -> None:
 
 
 def public_work_parent(closed: Iterable[Path]) -> Path:
-    """Return where a work folder can be that other users reach: the usual place if they can get there.
+    """Return where a work folder can be that other users reach: the usual place if they can, and it has no blank.
 
     `closed` are folders that they cannot enter during the run. The other place belongs to root, like all of its kind.
     """
     usual = cache_dir() / "work"
     usual.mkdir(parents=True, exist_ok=True)
     ways = (usual, *usual.parents)
-    if all(way.stat().st_mode & stat.S_IXOTH for way in ways) and not any(map(ways.__contains__, closed)):
+    reachable = all(way.stat().st_mode & stat.S_IXOTH for way in ways) and not any(map(ways.__contains__, closed))
+    if reachable and not _has_blank(usual):
         return usual
     _ELSEWHERE.mkdir(mode=0o755, parents=True, exist_ok=True)
     return _ELSEWHERE

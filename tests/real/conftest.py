@@ -120,6 +120,7 @@ class Program:
             [sys.executable, "-m", "manywheels", *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=self.folder,
             env={**self.environment, **(caller or {})},
+            preexec_fn=_ignore_nothing,  # noqa: PLW1509 - the tests start no threads
         )  # fmt: skip
 
     def build(
@@ -171,6 +172,12 @@ class Program:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+
+def _ignore_nothing() -> None:
+    """Undo what nohup or a script has these tests ignore: their programs would go on ignoring it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

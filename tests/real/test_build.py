@@ -60,6 +60,7 @@ HEALTHY = (
     Healthy("fails_on_311", "cp39", ANSWERS.format("fails_on_311"), "42"),
     Healthy("asks_too_much", "cp313", ANSWERS.format("asks_too_much"), "42"),
 )
+SPLIT_AT_BLANKS = ("c_setuptools", "cpp_cmake")
 
 
 @pytest.mark.parametrize("healthy", HEALTHY, ids=str)
@@ -77,6 +78,28 @@ def test_healthy(healthy: Healthy, program: Program, contents: WheelContents) ->
         assert_sealed(finished, tag)
         assert_tells_nothing_of_this_machine(wheel, contents)
         assert program.run_in(tag, wheel, healthy.code) == healthy.prints
+
+
+@pytest.mark.parametrize("healthy", [known for known in HEALTHY if known.name in SPLIT_AT_BLANKS], ids=str)
+def test_blanks_and_unicode_in_every_path(healthy: Healthy, program: Program, contents: WheelContents) -> None:
+    """Project, cache, which is cold but for zig's own libraries, and output folder."""
+    place = program.new_folder("blänk in ît")
+    project, cache = place / "my prøject", place / "my cäche"
+    program.copy(healthy.name).rename(project)
+    cache.mkdir()
+    (cache_dir() / "zig").mkdir(parents=True, exist_ok=True)
+    (cache / "zig").symlink_to(cache_dir() / "zig")
+    output = place / "oütput folder"
+    tag = healthy.tags.split()[0]
+    finished = program.build(
+        project, "--dependency-versions", "packages: wheel", tags=tag, output=output,
+        caller={"MANYWHEELS_CACHE": str(cache), "HOME": str(place)},
+    )  # fmt: skip
+
+    assert finished.status == 0, finished.text
+    assert_sealed(finished, tag)
+    assert contents.places_of(finished.wheel, str(place).encode()) == []
+    assert program.run_in(tag, finished.wheel, healthy.code) == healthy.prints
 
 
 def assert_tagged(wheel: Path, interpreter: str, abi: str) -> None:

@@ -68,13 +68,13 @@ class Running:
 def start(program: Program, private_cache: Path, processes: Processes) -> Callable[..., Running]:
     """Start the build of a project that hangs, with a cache folder of the test's own."""
 
-    def begin(project: Path | None = None, tags: str = "cp312") -> Running:
+    def begin(project: Path | None = None, tags: str = "cp312", *options: str) -> Running:
         for tag in tags.split():
             program.require(tag)
         output = program.new_folder("dist")
         process = program.start(
             "build", project or program.copy("hangs"), "--build", tags, "--output-dir", output,
-            "--environment-pass", "HANG_MARKER",
+            "--environment-pass", "HANG_MARKER", *options,
             caller={"HANG_MARKER": processes.marker, "MANYWHEELS_CACHE": str(private_cache)},
         )  # fmt: skip
         return Running(program=program, process=process, output=output)
@@ -130,6 +130,23 @@ def test_signal_just_after_the_start(start: Callable[..., Running], private_cach
     assert finished.seconds < 6
     assert finished.states == {"cp312": "cancelled"}
     assert "Traceback" not in finished.text
+
+
+def test_targets_that_wait_their_turn_end_as_well(
+    program: Program, start: Callable[..., Running], private_cache: Path, processes: Processes
+) -> None:
+    """They copy no source any more, which takes its time where it has many files."""
+    project = program.copy("hangs")
+    for number in range(12_000):
+        (project / f"{number}.c").touch()
+    running = start(project, "cp310 cp311 cp312 cp313", "--jobs", "1")
+    running.wait_until_hanging("cp310")
+    finished = running.stop(signal.SIGTERM)
+
+    assert_nothing_left(running, private_cache, processes)
+    assert finished.status == 143
+    assert finished.seconds < 6
+    assert set(finished.states.values()) == {"cancelled"}
 
 
 @pytest.mark.network

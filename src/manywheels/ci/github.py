@@ -35,6 +35,7 @@ _RUNNERS_OWN: Final = frozenset({"args", "entrypoint"})  # `with: args` and `ent
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run the action; return its exit status."""
+    cli.print_anything()
     with cli.cancellable() as cancellation:
         return cli.run_guarded(lambda: _run(environment, cancellation), cancellation, _tell_error)
 

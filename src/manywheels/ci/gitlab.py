@@ -33,6 +33,7 @@ _REGISTRY: Final = "gitlab"
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Do what a job of the templates asks for; return its exit status."""
+    cli.print_anything()
     with cli.cancellable() as cancellation:
         return cli.run_guarded(lambda: _run(environment, cancellation), cancellation)
 
