@@ -94,6 +94,7 @@ class Program:
     folder: Path
     environment: Mapping[str, str]
     interpreters: Mapping[str, Interpreter]
+    python: str = sys.executable
     _count: list[int] = field(default_factory=lambda: [0])
 
     def __call__(
@@ -117,7 +118,7 @@ class Program:
     def start(self, *arguments: str | Path, caller: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command."""
         return subprocess.Popen(
-            [sys.executable, "-m", "manywheels", *map(str, arguments)],
+            [self.python, "-m", "manywheels", *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=self.folder,
             env={**self.environment, **(caller or {})},
             preexec_fn=_ignore_nothing,  # noqa: PLW1509 - the tests start no threads

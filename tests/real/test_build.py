@@ -7,8 +7,9 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,25 @@ def test_healthy(healthy: Healthy, program: Program, contents: WheelContents) ->
         assert_sealed(finished, tag)
         assert_tells_nothing_of_this_machine(wheel, contents)
         assert program.run_in(tag, wheel, healthy.code) == healthy.prints
+
+
+def test_where_the_program_is_among_the_users_own_packages(program: Program, tmp_path: Path) -> None:
+    """As after `pip install --user`: a Python that is started isolated does not see these."""
+    python = sys._base_executable  # type: ignore[attr-defined]
+    if python == sys.executable:
+        pytest.skip("the tests run in no virtual environment")
+    base = tmp_path / "base"
+    base.mkdir()
+    for name in ("bin", "lib"):
+        (base / name).symlink_to(Path(sys.prefix) / name)
+    environment = {**program.environment, "PYTHONUSERBASE": str(base), "PATH": os.defpath}
+    program = replace(program, python=python, environment=environment)
+    finished = program.build("c_setuptools", tags="cp312")
+
+    assert finished.status == 0, finished.text
+    verified = program("verify", finished.wheel)
+    assert verified.status == 0, verified.text
+    assert "No module named" not in verified.text
 
 
 @pytest.mark.parametrize("healthy", [known for known in HEALTHY if known.name in SPLIT_AT_BLANKS], ids=str)

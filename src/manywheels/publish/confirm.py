@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 
 from manywheels.data import table
 from manywheels.errors import NotConfirmed
+from manywheels.programs import module_argv
 from manywheels.publish.distributions import Distribution
 from manywheels.publish.index import ACCEPT, Index, Presence, compare
 from manywheels.publish.pauses import Pauses
@@ -93,7 +93,7 @@ def _fetch(wheel: Distribution, simple: str, pauses: Pauses) -> str | None:
         requirements.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
         return _run(
             [
-                sys.executable, "-I", "-m", "pip", "--isolated", "download", "--no-deps", "--only-binary=:all:",
+                *module_argv("pip"), "--isolated", "download", "--no-deps", "--only-binary=:all:",
                 "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--require-hashes", "--index-url",
                 simple, *_machine(wheel), "--dest", str(folder / "fetched"), "--requirement", str(requirements),
             ],

