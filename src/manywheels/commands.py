@@ -164,7 +164,10 @@ def _build_here(request: Request, project: Project, options: Options, cancellati
     reporter = console_reporter(output.path, verbose=options.verbose)
     caller = dict(os.environ)
     run = Run(project=project, plan=plan, options=options, rules=rules, output=output, caller=caller)
-    manifest = pipeline.execute(run, reporter, cancellation)
+    try:
+        manifest = pipeline.execute(run, reporter, cancellation)
+    finally:
+        reporter.stop()
     return Built(
         status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
         report=lambda: _report(manifest, reports, output, project),

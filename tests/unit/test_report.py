@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from manywheels.manifest import State, TargetRecord
 from manywheels.report import text
-from manywheels.report.console import PlainReporter, github_group, plan_remarks, unfolded, warnings
+from manywheels.report.console import LiveReporter, PlainReporter, github_group, plan_remarks, unfolded, warnings
 from manywheels.targets import Plan, PlannedTarget, Refusal
 from unit.helpers import built, failed, manifest, planned, target, wheel_record
 
@@ -315,3 +316,69 @@ def test_warnings_follow_the_table() -> None:
     assert found[0] == "warning: MW299 odd (cp312 cp313)"
     assert "cp310-manylinux_x86_64" in found[1]
     assert "manywheels doctor" in found[1]
+
+
+# --- the live table ---------------------------------------------------------------------------------------------------
+
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+
+
+class Shown:
+    """A LiveReporter, and what it has sent to a terminal."""
+
+    def __init__(self, output: Path = OUTPUT, *, verbose: bool = False) -> None:
+        self._terminal = io.StringIO()
+        console = Console(file=self._terminal, force_terminal=True, width=120, highlight=False)
+        self.reporter = LiveReporter(output, verbose=verbose, console=console)
+
+    @property
+    def sent(self) -> str:
+        return self._terminal.getvalue()
+
+    @property
+    def plain(self) -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.sent)
+
+
+def test_the_live_table_stays_as_the_result() -> None:
+    shown = Shown()
+    shown.reporter.started(a_plan(*planned("cp311", "cp312")), "demo")
+    shown.reporter.entered(target("cp311"), "build")
+    shown.reporter.finished(built("cp311"))
+    shown.reporter.finished(failed("cp312"))
+    shown.reporter.closed(manifest(built("cp311"), failed("cp312")))
+    table, _, told = shown.plain.rpartition("✗ cp312-manylinux_x86_64")
+    assert "✓ cp311-manylinux_x86_64" in table
+    assert "unknown type name" in told
+    assert shown.sent.count(HIDE) == shown.sent.count(SHOW) == 1
+
+
+def test_the_terminal_gets_its_cursor_back_where_a_run_is_given_up() -> None:
+    shown = Shown()
+    shown.reporter.stop()  # before anything was drawn
+    assert shown.sent == ""
+    shown.reporter.started(a_plan(*planned("cp312")), "demo")
+    assert SHOW not in shown.sent
+    shown.reporter.stop()
+    assert shown.sent.rstrip().endswith(SHOW)
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_logs_above_the_live_table(tmp_path: Path, *, verbose: bool) -> None:
+    log = tmp_path / f"logs/{target('cp312').identifier}.log"
+    log.parent.mkdir()
+    log.write_text("cc -c [bold]spam.c\n\x1b[2J::error::x\n")
+    shown = Shown(tmp_path, verbose=verbose)
+    shown.reporter.started(a_plan(*planned("cp312")), "demo")
+    shown.reporter.finished(built("cp312"))
+    shown.reporter.closed(manifest(built("cp312")))
+    assert ("  │ cc -c [bold]spam.c" in shown.plain) is verbose
+    assert "\x1b[2J" not in shown.sent
+
+
+def test_a_target_without_a_log_ends_no_run(tmp_path: Path) -> None:
+    """It was stopped before it began."""
+    spoken, shown = Spoken(output=tmp_path, verbose=True), Shown(tmp_path, verbose=True)
+    spoken.reporter.finished(failed("cp312"))
+    shown.reporter.finished(failed("cp312"))
+    assert "unknown type name" in spoken.whole

@@ -22,3 +22,6 @@ class Reporter(Protocol):
 
     def closed(self, manifest: Manifest) -> None:
         """All targets have ended."""
+
+    def stop(self) -> None:
+        """The run is over, whether all targets have ended or it was given up: leave the terminal as it was."""

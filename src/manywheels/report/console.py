@@ -6,7 +6,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -17,7 +18,8 @@ from manywheels.report import Reporter, gitlab, text
 from manywheels.targets import Plan, Refusal, Target
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.live import Live
     from rich.table import Table
 
 _MARKS = {
@@ -93,9 +95,7 @@ class PlainReporter:
         wheel = [f"  {text.harmless(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
         head = f"{_MARKS[record.state][0]} {text.headline(record)}"
         if self._verbose and record.log:
-            with (self._output / record.log).open(encoding="utf-8", errors="replace") as log:
-                lines = chain((text.quote(line.rstrip("\n")) for line in log), wheel)
-                self._block(self._fold(head, record), lines, told)
+            self._block(self._fold(head, record), chain(_quoted(self._output / record.log), wheel), told)
         else:
             self._block(self._fold(head, record) if wheel else (head, []), wheel, told)
 
@@ -106,6 +106,9 @@ class PlainReporter:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [_HEADINGS, *rows]]  # fmt: skip
         self._say("", *lines, "", *warnings(manifest), _sum(manifest, self._output))
+
+    def stop(self) -> None:
+        """Nothing is left to do: what was said stands."""
 
     def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], told: list[str]) -> None:
         """Print a block; what went wrong follows the fold, so that nobody has to open it to see why."""
@@ -125,6 +128,13 @@ class PlainReporter:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
+def _quoted(log: Path) -> Iterator[str]:
+    """Yield the lines of a log; a target that was stopped before it began has none."""
+    with suppress(FileNotFoundError), log.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            yield text.quote(line.rstrip("\n"))
+
+
 @dataclass
 class _Row:
     stage: str = "queued"
@@ -135,14 +145,16 @@ class _Row:
 class LiveReporter:
     """A table on the terminal that shows every target's stage, and stays as the result."""
 
-    def __init__(self, output: Path, *, verbose: bool) -> None:
+    def __init__(self, output: Path, *, verbose: bool, console: Console | None = None) -> None:
         from rich.console import Console
 
-        self._console = Console(highlight=False)
+        self._console = console or Console(highlight=False)
         self._output, self._verbose = output, verbose
+        self._live: Live | None = None
         self._rows: dict[str, _Row] = {}
         self._title = ""
         self._lock = threading.Lock()
+        self._one_log_at_a_time = threading.Lock()
 
     def started(self, plan: Plan, title: str) -> None:
         """Begin to draw."""
@@ -161,15 +173,23 @@ class LiveReporter:
             self._rows[target.identifier] = _Row(stage=stage)
 
     def finished(self, record: TargetRecord) -> None:
-        """Note how a target ended."""
+        """Note how a target ended; where everything is to be said, its log goes above the table."""
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
+        if self._verbose and record.log:
+            self._print_log(self._output / record.log, text.headline(record))
+
+    def _print_log(self, path: Path, head: str) -> None:
+        with self._one_log_at_a_time:
+            self._console.print(head, markup=False)
+            for line in _quoted(path):
+                self._console.print(line, markup=False, style="dim")
 
     def closed(self, manifest: Manifest) -> None:
         """Draw for the last time, and explain what failed below the table."""
         with self._lock:
             self._rows = {record.identifier: _Row(record=record) for record in manifest.targets}
-        self._live.stop()
+        self.stop()
         for record, twin in text.alike(manifest.failures):
             self._console.print(f"\n{text.headline(record)}", style="red", markup=False)
             for line in [f"  as {twin.identifier}"] if twin else text.explain(record, self._output):
@@ -177,6 +197,11 @@ class LiveReporter:
         for warning in warnings(manifest):
             self._console.print(warning, style="yellow", markup=False)
         self._console.print(_sum(manifest, self._output), markup=False)
+
+    def stop(self) -> None:
+        """Draw no more, and give the terminal its cursor back."""
+        if self._live:
+            self._live.stop()
 
     def _draw(self) -> RenderableType:
         from rich import box
