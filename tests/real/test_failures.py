@@ -110,14 +110,14 @@ def test_noise_goes_to_the_log_and_not_to_memory(program: Program) -> None:
 
 
 def test_time_limit_ends_every_process(program: Program, processes: Processes) -> None:
-    finished = program.build("hangs", "--timeout", "3s", "--environment", f"HANG_MARKER={processes.marker}")
+    finished = program.build("hangs", "--timeout", "10s", "--environment", f"HANG_MARKER={processes.marker}")
 
     assert processes.alive() == []
     assert_failed(finished, "MW102")
-    assert "3 s" in finished.failure()["problem"]
+    assert "10 s" in finished.failure()["problem"]
     assert "timeout" in finished.failure()["remedy"]
     assert "hanging" in finished.log().read_text()
-    assert finished.seconds < 12
+    assert finished.seconds < 22
 
 
 @network

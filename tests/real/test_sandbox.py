@@ -317,7 +317,7 @@ def test_daemon_whose_first_thread_has_ended_is_gone(sandbox: Sandbox, processes
 # --- silence ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["exec sleep 600", "while :; do sleep 0.2; done"], ids=["waits", "waits in a loop"])
+@pytest.mark.parametrize("script", ["exec sleep 600", "while :; do sleep 1; done"], ids=["waits", "waits in a loop"])
 def test_silence(script: str, sandbox: Sandbox, processes: Processes) -> None:
     outcome = sandbox.shell(f"echo working; {script}", silence=1.5)
 

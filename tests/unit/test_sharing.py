@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from itertools import permutations
 
 import pytest
@@ -33,7 +34,13 @@ class Race:
         """Let one target's build end; return when it goes on, or waits for an earlier one."""
         self._threads[tag] = threading.Thread(target=self._end, args=[tag], daemon=True)
         self._threads[tag].start()
-        self._threads[tag].join(0.01)
+        while not self._is_settled():
+            time.sleep(0.001)
+
+    def _is_settled(self) -> bool:
+        """Whether every target has ended or waits for an earlier one."""
+        alive = sum(thread.is_alive() for thread in self._threads.values())
+        return alive == len(self.board._condition._waiters)  # type: ignore[attr-defined]
 
     def _end(self, tag: str) -> None:
         wheel = self._wheels[tag]
