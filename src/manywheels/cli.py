@@ -181,7 +181,10 @@ def _add_build_options(command: argparse.ArgumentParser, name: str) -> None:
     )
     _add_inputs(command, name)
     toolchain = "compilers: the embedded zig or the machine's own; auto is `system` in manylinux images, else `zig`"
-    engine = "where to build: on this machine (auto, host), or in a container of the policy's manylinux image"
+    engine = (
+        "where to build: on this machine, or in a container of the policy's manylinux image; auto is this machine, but "
+        "a container for `--image`, another architecture or, inside a manylinux image, another policy"
+    )
     command.add_argument("--toolchain", choices=TOOLCHAINS, default="auto", help=toolchain)
     command.add_argument("--engine", choices=ENGINES, default="auto", help=engine)
     if name == "build":

@@ -22,10 +22,22 @@ class Suspicious(Exception):
     """What should be taken over is not what honest code leaves. The text says what it is, in half a sentence."""
 
 
+class NotOne(Exception):
+    """There should be one wheel. The text says what there is: "no wheel", "2 wheels (…)"."""
+
+
 def names_in(folder: Path, suffix: str) -> list[str]:
     """Return the names in a folder that end with `suffix`, sorted. Raises Suspicious where it is no folder any more."""
     with _opened(folder) as descriptor:
         return sorted(name for name in os.listdir(descriptor) if name.endswith(suffix))  # noqa: PTH208
+
+
+def only_wheel_in(folder: Path) -> str:
+    """Return the name of the wheel in a folder. Raises Suspicious, and NotOne where there are others or none."""
+    wheels = names_in(folder, ".whl")
+    if len(wheels) != 1:
+        raise NotOne(f"{len(wheels)} wheels ({', '.join(wheels)})" if wheels else "no wheel")
+    return wheels[0]
 
 
 def take_over(folder: Path, name: str, target: Path, *, owner: int | None = None) -> Path:

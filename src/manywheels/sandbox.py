@@ -136,15 +136,18 @@ def _run(command: Command, cancellation: Cancellation) -> Outcome:
             start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which ends the tree in order
         )  # fmt: skip
         _inits.add(process.pid)
-    ended = _wait(process, cancellation, command)
-    if ended is not _End.BY_ITSELF:
-        process.terminate()
-    status = process.wait()
-    _inits.discard(process.pid)
-    if status < 0:
-        _end_orphans()
-    if command.user is not None:
-        _end_processes_of(command.user)
+    ended = None
+    try:
+        ended = _wait(process, cancellation, command)
+    finally:  # whatever happens here, nothing of the tree goes on
+        if ended is not _End.BY_ITSELF:
+            process.terminate()
+        status = process.wait()
+        _inits.discard(process.pid)
+        if status < 0:
+            _end_orphans()
+        if command.user is not None:
+            _end_processes_of(command.user)
     return Outcome(
         status=status if status >= 0 else 128 - status,
         seconds=time.monotonic() - started,

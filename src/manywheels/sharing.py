@@ -2,7 +2,8 @@
 
 Which project makes such wheels is known only when the first of them is there. The board then stops the targets that it
 serves. So that the result does not depend on which build was quickest, the wheel of the earliest target wins: one with
-a stable ABI waits until every earlier target has shown what it makes.
+a stable ABI waits until every earlier target has shown what it makes. Only where a project makes a stable wheel for one
+Python and one of its own for a later one, the order has a say: the later one's is kept if it was ready first.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Board:
     def _serve_later_ones(self, target: Target, made: WheelName) -> None:
         index = self._order.index
         for later in self._order[index(target) + 1 :]:
-            if not any(later.accepts(tag.interpreter, tag.abi) for tag in made.tags):
+            if not later.installs(made.tags):
                 continue
             if later not in self.served or index(self.served[later]) > index(target):
                 self.served[later] = target

@@ -21,6 +21,7 @@ from manywheels.errors import SelectionError
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
+    from packaging.tags import Tag
 
     from manywheels.interpreters import Interpreter
 
@@ -65,6 +66,10 @@ class Target:
     def accepts(self, interpreter: str, abi: str) -> bool:
         """Whether this interpreter installs wheels of that interpreter and ABI tag (PEP 425), as `cp39` and `abi3`."""
         return (interpreter, abi) in _accepted(self)
+
+    def installs(self, tags: Iterable[Tag]) -> bool:
+        """Whether this interpreter installs wheels of one of the tags, on a machine that their platform fits."""
+        return any(self.accepts(tag.interpreter, tag.abi) for tag in tags)
 
 
 @cache

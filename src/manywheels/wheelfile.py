@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from email.parser import HeaderParser
 from itertools import product
 from math import prod
-from pathlib import Path
 
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -103,8 +102,3 @@ def _expanded(line: str) -> Iterator[Tag]:
     alternatives = [part.split(".") for part in parts]
     if prod(map(len, alternatives)) <= _MOST_TAGS:
         yield from (Tag(*combination) for combination in product(*alternatives))
-
-
-def wheels_in(folder: Path) -> list[Path]:
-    """Return the wheels of a folder, sorted by name."""
-    return sorted(folder.glob("*.whl"))

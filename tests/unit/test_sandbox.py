@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from manywheels.sandbox import Cancellation, Outcome, build_environment
+from manywheels import sandbox
+from manywheels.sandbox import Cancellation, Command, Outcome, build_environment, run
 
 
 def environment(
@@ -133,3 +136,16 @@ def test_a_switch_is_thrown_for_its_children_too() -> None:
 )
 def test_success(outcome: Outcome, expected: bool) -> None:  # noqa: FBT001
     assert outcome.succeeded is expected
+
+
+def test_whatever_happens_to_the_supervisor_the_tree_is_ended(tmp_path: Path) -> None:
+    """As where a command removes the log that is looked at for signs of life."""
+    log, started = tmp_path / "log", time.monotonic()
+    command = Command(
+        argv=("sh", "-c", f"rm {log}; exec sleep 60"), folder=tmp_path, environment={"PATH": os.defpath}, log=log,
+        timeout=60, silence=1.0,
+    )  # fmt: skip
+    with pytest.raises(FileNotFoundError):
+        run(command, Cancellation())
+    assert time.monotonic() - started < 30
+    assert sandbox._inits == set()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from manywheels.errors import WheelFileError
-from manywheels.wheelfile import parse_name, parse_wheel_file, wheels_in
+from manywheels.wheelfile import parse_name, parse_wheel_file
 
 
 @pytest.mark.parametrize(
@@ -74,12 +72,6 @@ def test_the_wheel_file(
     found = parse_wheel_file(content.encode())
     assert found.tags == tags
     assert found.root_is_purelib is purelib
-
-
-def test_wheels_of_a_folder(tmp_path: Path) -> None:
-    for name in ("b.whl", "a.whl", "c.tar.gz", ".d.whl.partial"):
-        (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in wheels_in(tmp_path)] == ["a.whl", "b.whl"]
 
 
 def test_a_line_that_stands_for_millions_of_tags_is_none() -> None:

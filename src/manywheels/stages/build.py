@@ -27,6 +27,7 @@ from manywheels.errors import (
 )
 from manywheels.recipes import FrontEnd, Recipe, fill
 from manywheels.sandbox import Cancellation, Command, Outcome
+from manywheels.stages.hooks import describe_end
 from manywheels.targets import PlannedTarget, Target
 
 
@@ -153,8 +154,6 @@ def _explain_failure(request: BuildRequest, status: int, *, for_memory: bool) ->
     # Users know their files by the names that these have in the project.
     private = f"{request.source}/"
     reason = excerpt.reason.replace(private, "")
-    if not reason and status > 128:  # noqa: PLR2004 - 128 + n is death by signal n
-        reason = f"The build was killed by {signal.Signals(status - 128).name}"
     lines = tuple(line.replace(private, "") for line in excerpt.lines)
     if excerpt.killed or (for_memory and status == 128 + signal.SIGKILL):
         certainly = "" if for_memory else "probably "
@@ -166,7 +165,7 @@ def _explain_failure(request: BuildRequest, status: int, *, for_memory: bool) ->
         )
     place = excerpt.location
     return BuildFailed(
-        reason or f"The build back end failed (exit status {status})",
+        reason or f"The build back end failed ({describe_end(status)})",
         remedy="",
         excerpt=lines,
         file=place.file.replace(private, "") if place else None,
@@ -176,13 +175,14 @@ def _explain_failure(request: BuildRequest, status: int, *, for_memory: bool) ->
 
 def _the_wheel(request: BuildRequest) -> Path:
     try:
-        wheels = handover.names_in(request.output, ".whl")
-        if len(wheels) != 1:
-            made = f"{len(wheels)} wheels ({', '.join(wheels)})" if wheels else "no wheel"
-            raise WrongWheel(f"The back end made {made}.", remedy="It must make exactly one (PEP 517, build_wheel).")
-        _require_for(request.planned.target, wheels[0])
+        wheel = handover.only_wheel_in(request.output)
+        _require_for(request.planned.target, wheel)
         request.finished.mkdir(parents=True)
-        return handover.take_over(request.output, wheels[0], request.finished, owner=request.user)
+        return handover.take_over(request.output, wheel, request.finished, owner=request.user)
+    except handover.NotOne as made:
+        raise WrongWheel(
+            f"The back end made {made}.", remedy="It must make exactly one (PEP 517, build_wheel)."
+        ) from None
     except handover.Suspicious as finding:
         raise WrongWheel(
             f"The wheel cannot be taken over from the build: {finding}.",
@@ -202,7 +202,7 @@ def _require_for(target: Target, wheel: str) -> None:
             remedy="A pure project needs no manywheels: build it once with `uv build`. If it should have an extension "
             "module, see the log for why that was left out.",
         )
-    if not any(target.accepts(tag.interpreter, tag.abi) for tag in name.tags):
+    if not target.installs(name.tags):
         raise WrongWheel(
             f"The back end made a wheel for another interpreter: {wheel} does not install on {target.tag}.",
             remedy="Look in the project's build configuration for a Python version or tag that is written out.",

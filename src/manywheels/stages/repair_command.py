@@ -65,15 +65,15 @@ def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Pa
 
 
 def _the_wheel(request: CommandRequest) -> Path:
-    wheels = handover.names_in(request.made, ".whl")
-    if len(wheels) != 1:
-        made = f"{len(wheels)} wheels ({', '.join(wheels)})" if wheels else "no wheel"
-        raise RepairFailed(f"`{OPTION}` made {made}.", remedy="It must leave exactly one in `{dest_dir}`.")
-    name = wheelfile.parse_name(wheels[0])
-    if name.is_pure or not any(request.target.accepts(tag.interpreter, tag.abi) for tag in name.tags):
+    try:
+        wheel = handover.only_wheel_in(request.made)
+    except handover.NotOne as made:
+        raise RepairFailed(f"`{OPTION}` made {made}.", remedy="It must leave exactly one in `{dest_dir}`.") from None
+    name = wheelfile.parse_name(wheel)
+    if name.is_pure or not request.target.installs(name.tags):
         raise RepairFailed(
-            f"`{OPTION}` made a wheel for something else: {wheels[0]} is not for {request.target.tag}.",
+            f"`{OPTION}` made a wheel for something else: {wheel} is not for {request.target.tag}.",
             remedy="It may change the platform of the wheel's name, and nothing else of it.",
         )
     request.finished.mkdir(parents=True)
-    return handover.take_over(request.made, wheels[0], request.finished, owner=request.quarters.user)
+    return handover.take_over(request.made, wheel, request.finished, owner=request.quarters.user)
