@@ -188,13 +188,13 @@ def test_lists_that_go_round_in_circles_end() -> None:
     content[entry + 12 : entry + 16] = b"\xf0\xff\xff\xff"
     number = content.index(struct.pack("<Q", 0x6FFFFFFF)) + 8  # DT_VERNEEDNUM
     content[number : number + 8] = struct.pack("<Q", 0xFFFFFFFF)
-    started = time.monotonic()
+    started = time.process_time()
     with suppress(BrokenElf):
         read_elf("x.so", BytesIO(bytes(content)))
     content[entry + 12 : entry + 16] = b"\x01\x00\x00\x00"
     with suppress(BrokenElf):
         read_elf("x.so", BytesIO(bytes(content)))
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 # --- files that are made to cost memory and time ----------------------------------------------------------------------

@@ -27,8 +27,8 @@ from manywheels.inputs import declared_inputs
 from manywheels.interpreters import Discovery
 from manywheels.line import Run
 from manywheels.manifest import Manifest, Trial, read_manifest
-from manywheels.report import html
 from manywheels.publish.ledger import Ledger
+from manywheels.report import html
 from unit.artifactservice import FakeService, always, answer, serving
 from unit.ci_logs import github_commands
 from unit.helpers import built, failed, interpreter, manifest, seal, write_project

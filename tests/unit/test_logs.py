@@ -501,11 +501,11 @@ def test_huge_logs_take_little_time_and_memory(tmp_path: Path, unit: bytes) -> N
     log = tmp_path / "build.log"
     log.write_bytes(text + b"\n" + ERROR + b"\n")
     number = text.count(b"\n") + 2
-    began = time.perf_counter()
+    began = time.process_time()
     excerpt = telling_excerpt(log)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     assert (excerpt.reason, excerpt.first_line, excerpt.lines) == (ERROR.decode(), number, (ERROR.decode(),))
-    assert seconds < 6  # a third of that on an idle machine
+    assert seconds < 6  # of the processor; a third of that was measured
     log.write_bytes(text[: 10 * MEGABYTE])
     tracemalloc.start()
     telling_excerpt(log)
