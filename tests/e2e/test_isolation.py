@@ -16,10 +16,16 @@ import pytest
 from conftest import ROOT
 from runner import Finished, Runner
 from runner.mini import OIDC, OWNER, SECRET, DockerSocket
+from unit.ci_logs import github_commands
+from unit.test_github import parse_outputs
 
 pytestmark = [pytest.mark.docker, pytest.mark.network]
 CANARY = ROOT / "tests/projects/canary"
 GIT_CREDENTIALS = f'[http "https://github.example/"]\n\textraheader = AUTHORIZATION: basic {SECRET}\n'
+VICTIM = "a file that only root and its owner can write"
+# Where root writes in the output folder, and what a repository can have there: links.
+LINKS = ("logs/cp312-manylinux_x86_64.log", "logs/cp313-manylinux_x86_64-test.log", ".manywheels.json.partial",
+         "manywheels.json", ".manywheels-report.html.partial", "manywheels-report.html")  # fmt: skip
 
 
 def prepared(folder: Path, image: str) -> tuple[Runner, DockerSocket]:
@@ -27,8 +33,14 @@ def prepared(folder: Path, image: str) -> tuple[Runner, DockerSocket]:
     runner = Runner.prepare(folder, image)
     shutil.copytree(CANARY, runner.workspace, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["git", "init", "--quiet", runner.workspace], check=True)
-    with (runner.workspace / ".git/config").open("a") as config:
-        config.write(GIT_CREDENTIALS)
+    for place in (".git/config", ".git/modules/below/config", ".git/config.worktree"):  # with those of a submodule
+        (runner.workspace / place).parent.mkdir(parents=True, exist_ok=True)
+        with (runner.workspace / place).open("a") as config:
+            config.write(GIT_CREDENTIALS)
+    (runner.temp / "victim").write_text(VICTIM)
+    for link in LINKS:
+        (runner.workspace / "dist" / link).parent.mkdir(parents=True, exist_ok=True)
+        (runner.workspace / "dist" / link).symlink_to("/github/runner_temp/victim")
     runner.give()
     return runner, DockerSocket(folder / "docker.sock")
 
@@ -48,6 +60,8 @@ def built(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
                 "build": "cp312 cp313",
                 "jobs": "1",
                 "publish": "none",
+                "verbose": "true",
+                "environment-pass": "ACTIONS_RUNTIME_TOKEN ACTIONS_ID_TOKEN_REQUEST_TOKEN",
                 "before-build": "python {project}/attempts.py before-build",
                 "test-command": "python {project}/attempts.py test-command",
             },
@@ -89,9 +103,63 @@ def test_only_the_supervisor_writes_the_file_commands(built: tuple[Finished, Doc
 
 
 def test_nothing_that_the_build_prints_is_a_command(built: tuple[Finished, DockerSocket]) -> None:
-    for line in re.split(r"\r|\n", built[0].output):
-        assert not (line.strip().startswith("::") and "canary-command" in line), line
-        assert "##[error]canary-command" not in line, line
+    finished, _ = built
+    assert finished.output.count("canary-command") > 4, "it is printed"
+    commands = github_commands(finished.output)
+    assert [found for found in commands if "canary-command" in found.data] == []
+    assert {found.name for found in commands} <= {"add-mask", "group", "endgroup", "warning"}
+
+
+def test_root_follows_no_link_of_the_repository(built: tuple[Finished, DockerSocket]) -> None:
+    runner = built[0].runner
+    assert (runner.temp / "victim").read_text() == VICTIM
+    assert [path for path in (runner.workspace / "dist").rglob("*") if path.is_symlink()] == []
+
+
+@pytest.mark.parametrize("link", ["dist", "dist/logs", "reports"])
+def test_a_folder_that_root_would_reach_through_a_link_is_refused(image: str, tmp_path: Path, link: str) -> None:
+    runner, docker = prepared(tmp_path, image)
+    try:
+        shutil.rmtree(runner.workspace / link, ignore_errors=True)
+        (runner.workspace / link).symlink_to("/github/runner_temp")
+        before = sorted(runner.temp.rglob("*"))
+        finished = runner.run({"build": "cp312", "publish": "none", "report": "reports/report.html"})
+    finally:
+        docker.close()
+    assert finished.status == 2
+    assert "error MW005" in finished.output
+    assert "is a symbolic link" in finished.output
+    assert sorted(runner.temp.rglob("*")) == before
+
+
+HOSTILE = """
+import os
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name = {name!r}
+    open(os.path.join(folder, name), "w").close()
+    return name
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["canary-1.0\nevil=1\n-py3-none-any.whl", "canary-1.0\rwheels<<EOF\revil\rEOF-cp312-cp312-any.whl"]
+)
+def test_no_name_of_a_wheel_becomes_an_output(image: str, tmp_path: Path, name: str) -> None:
+    runner = Runner.prepare(tmp_path, image)
+    project = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "canary"\nversion = "1.0"\n',
+        "backend.py": HOSTILE.format(name=name),
+    }
+    for file, content in project.items():
+        (runner.workspace / file).write_text(content)
+    runner.give()
+    finished = runner.run({"build": "cp312", "publish": "none"})
+    assert finished.status == 1, finished.output
+    assert finished.failure["stage"] == "build"
+    outputs = parse_outputs(runner.temp / "_runner_file_commands/set_output")
+    assert set(outputs) == {"wheels", "manifest", "manifest-digest", "summary"}
+    assert json.loads(outputs["wheels"]) == []
 
 
 def test_what_was_verified_is_what_is_there(built: tuple[Finished, DockerSocket]) -> None:
@@ -121,7 +189,6 @@ def test_the_workspace_is_as_it_was_and_all_of_it_its_owners(built: tuple[Finish
 def test_the_same_attempts_succeed_without_isolation(image: str, tmp_path: Path) -> None:
     """So that the tests above can fail: root's child in the same container reaches everything."""
     runner, docker = prepared(tmp_path, image)
-    (runner.workspace / "dist/logs").mkdir(parents=True)
     try:
         python = "/opt/python/cp312-cp312/bin/python"
         done = runner.aside(python, "attempts.py", "direct", "--with-daemon", environment=OIDC)

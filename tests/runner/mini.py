@@ -57,7 +57,8 @@ class Finished:
     @property
     def logs(self) -> str:
         """Every target's log."""
-        return "".join(path.read_text("utf-8") for path in sorted(self.runner.workspace.glob("dist/logs/*.log")))
+        logs = sorted(self.runner.workspace.glob("dist/logs/*.log"))
+        return "".join(path.read_text("utf-8") for path in logs if path.is_file())
 
 
 @dataclass(kw_only=True)

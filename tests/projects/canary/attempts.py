@@ -3,6 +3,7 @@
     python attempts.py WHERE
 """
 
+import ctypes
 import glob
 import json
 import os
@@ -10,10 +11,12 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
 
 MARK = b"-".join([b"canary", b"secret"])  # nothing of this file is to be found
 BEATS = "/tmp/canary-beat-"
+PLANTED = "/tmp/canary-planted-"
 ATTEMPTS = []
 
 
@@ -189,18 +192,64 @@ def daemons_that_outlived_their_build():
     return [path for path, beat in before.items() if os.stat(path).st_mtime_ns != beat]
 
 
+@attempt
+def what_was_planted_and_others_ran():
+    """What earlier builds planted leaves a mark that belongs to whoever ran it. Root, alone, is everybody."""
+    return [path for path in glob.glob(PLANTED + "*") if os.stat(path).st_uid != os.getuid() or os.getuid() == 0]
+
+
+def plant():
+    """Put programs and modules wherever somebody may take them for the right ones: PATH, sitecustomize, LD_PRELOAD."""
+    home = os.environ.get("HOME", "/nonexistent")
+    code = "import os; open('%s' + str(os.getpid()), 'w').close()\n" % PLANTED
+    modules = ["/opt/manywheels/venv/lib/python*/site-packages", "/opt/python/*/lib/python*/site-packages"]
+    for folder in [path for pattern in modules for path in glob.glob(pattern)] + [os.getcwd(), home, os.environ.get("TMPDIR", "/tmp")]:
+        for name in ("sitecustomize.py", "usercustomize.py", "zipfile.py", "auditwheel.py"):
+            put(folder, name, code)
+    for minor in range(9, 15):
+        put(home + "/.local/lib/python3.%d/site-packages" % minor, "usercustomize.py", code)
+    for folder in os.environ.get("PATH", "").split(":"):
+        for name in ("patchelf", "readelf", "git", "uv", "python3"):
+            put(folder, name, "#!/bin/sh\n: > %s$$\nexit 1\n" % PLANTED, replace=os.getuid() != 0)
+    if put("/etc", "ld.so.preload", "/nonexistent/canary.so\n"):
+        open(PLANTED + "preload", "w").close()
+
+
+def put(folder, name, content, replace=False):
+    path = os.path.join(folder, name)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "w" if replace else "x") as file:
+            file.write(content)
+        os.chmod(path, 0o755)
+        return True
+    except OSError:
+        return False
+
+
 def leave_daemon():
-    """Leave the session, the group, the parent and their output; hear no signal, and swap wheels for ever."""
-    if os.fork():
-        time.sleep(0.2)
-        return
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    for number in range(3):  # a front end would wait for the end of its output
-        os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    """Leave the session, the group, the parent and their output; hear no signal, and swap wheels for ever.
+
+    One does so in its second thread, after the first has ended: the kernel shows it as a zombie.
+    """
+    for headless in (False, True):
+        if os.fork():
+            continue
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        for number in range(3):  # a front end would wait for the end of its output
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if headless:
+            threading.Thread(target=swap_wheels).start()
+            ctypes.CDLL(None).pthread_exit(None)
+        swap_wheels()
+    time.sleep(0.2)
+
+
+def swap_wheels():
     while True:
         with open(BEATS + str(os.getpid()), "w") as file:
             file.write("alive")
@@ -216,4 +265,6 @@ def leave_daemon():
 if __name__ == "__main__":
     if "--with-daemon" in sys.argv:
         leave_daemon()
+        plant()
+        os.system("/opt/manywheels/venv/bin/python -c pass")
     say(sys.argv[1])

@@ -7,5 +7,6 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     attempts.say("back end")
     attempts.say_commands()
     wheel = _orig.build_wheel(wheel_directory, config_settings, metadata_directory)
+    attempts.plant()
     attempts.leave_daemon()
     return wheel
