@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -35,10 +36,12 @@ from manywheels.publish.index import Index, Presence, addresses
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.says import says_exists
 from manywheels.publish.transport import Form, NoAnswer, Requests, Transport
+from manywheels.publish.trusted import ApiToken
 from manywheels.sandbox import Cancellation
 from manywheels.targets import Shard
 from unit.fakeindex import FakeIndex, FastClock
 from unit.helpers import PLATFORM, write_wheel
+from unit.uploads import Upload, check
 
 WHEEL = f"demo-1.0-cp312-cp312-{PLATFORM}.whl"
 
@@ -472,6 +475,33 @@ def test_the_index_in_memory_answers_as_the_local_one_does(
     other = read_distribution(file.path)
     assert asked.presence("demo", file.name, other.sha256) is Presence.OTHER
     assert send(other.form()) == (400, True)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_goes_wrong_at_a_real_server_the_ledger_is_true_and_publishing_again_converges(
+    index: LocalIndex, tmp_path: Path, seed: int
+) -> None:
+    """As 200 times in memory (unit/test_publish_sending.py), with real requests and sockets."""
+    chance = random.Random(seed)
+    files = [read_distribution(path) for path in (write_sdist(tmp_path), *write_many(tmp_path, 8))]
+    index.settings.lag = chance.choice([0, 2])
+    actions: list[Answer | Drop] = [
+        Answer(status=502), Answer(status=504, after=True), Drop(), Drop(after=True), Drop(received=500),
+        too_many("5"), Answer(status=503, early=True),
+    ]  # fmt: skip
+    for _ in range(40):
+        place = chance.choice([{"path": "/legacy/"}, {"path": "/legacy/"}, {"path": "/simple/*"}])
+        index.fail(Fault(chance.choice(actions), skip=chance.randrange(12), times=chance.randrange(1, 4), **place))
+    token = ApiToken(user="__token__", password=index.api_token())
+    with Requests() as transport:
+        for _ in range(12):
+            upload = Upload(transport, files, token, url=index.upload_url, chance=chance)
+            if not upload.stops:
+                upload.send()
+            check({name: stored.sha256 for name, stored in index.files().items()}, upload)
+            if set(upload.states().values()) <= {"uploaded", "identical"}:
+                break
+    assert len(index.files()) == len(files)
 
 
 def test_a_port_where_nobody_listens_has_not_got_the_request(tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,30 +12,14 @@ import pytest
 from manywheels.data import table
 from manywheels.errors import DeliveryError, FileChanged, UnsafeAddress
 from manywheels.project import digest_file
-from manywheels.publish.command import first_entries
 from manywheels.publish.distributions import Distribution
-from manywheels.publish.index import Index, Presence, addresses
-from manywheels.publish.ledger import FILE_NAME, Ledger, State
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
-from manywheels.publish.sending import Line, Progress, Sender
+from manywheels.publish.ledger import State
 from manywheels.publish.transport import Answer, Auth, NoAnswer
-from manywheels.publish.trusted import ApiToken
-from manywheels.sandbox import Cancellation
-from unit.fakeindex import FakeIndex, FastClock
+from unit.fakeindex import FakeIndex
+from unit.uploads import Silence, Upload, check
 
-URL = "https://index.example/legacy/"
 LOST = NoAnswer("the connection was lost", arrived=True)
 REFUSED = NoAnswer("nobody answers at this address", arrived=False)
-
-
-class Silence:
-    """A progress that nobody watches."""
-
-    def began(self, file: Distribution) -> None: ...
-    def sent(self, file: Distribution, count: int) -> None: ...
-    def waits(self, file: Distribution, reason: str) -> None: ...
-    def ended(self, file: Distribution, state: State, reason: str) -> None: ...
 
 
 def files_in(folder: Path, count: int = 1) -> tuple[Distribution, ...]:
@@ -56,36 +38,6 @@ def files_in(folder: Path, count: int = 1) -> tuple[Distribution, ...]:
         )
         for name in names
     )
-
-
-class Upload:
-    """One upload of some files to an index; `clock` is what it waited by."""
-
-    def __init__(self, index: FakeIndex, files: Sequence[Distribution], credentials: ApiToken | None = None) -> None:
-        self.clock, self.cancellation, self.files = FastClock(), Cancellation(), files
-        self.folder = files[0].path.parent
-        pauses = Pauses(self.clock, self.cancellation, chance=index.chance)
-        self.index = Index(addresses(URL), index, pauses)
-        seen = {file.name: self.index.presence("demo", file.name, file.sha256) for file in files}
-        self.to_send = [file for file in files if seen[file.name] is not Presence.SAME]
-        self.stops = bool({Presence.OTHER, Presence.SILENT} & set(seen.values()))  # as the preflight does
-        self.ledger = Ledger(self.folder, URL, first_entries(files, seen))
-        self.line = Line(
-            transport=index, index=self.index, credentials=credentials or ApiToken(user="__token__", password="secret"),
-            pauses=pauses, secrets=Secrets(environment={}), cancellation=self.cancellation,
-        )  # fmt: skip
-
-    def send(self, progress: Progress | None = None) -> dict[str, str]:
-        """Send what is missing; return the states that the ledger on disk has."""
-        Sender(self.line, self.ledger, progress or Silence()).send(self.to_send)
-        return self.states()
-
-    def states(self) -> dict[str, str]:
-        content: dict[str, Any] = json.loads((self.folder / FILE_NAME).read_text("utf-8"))
-        return {entry["name"]: entry["state"] for entry in content["files"]}
-
-    def reason(self) -> str:
-        return self.ledger.entries[0].reason
 
 
 def test_sdist_first_then_wheels(tmp_path: Path) -> None:
@@ -272,19 +224,6 @@ def test_tokens_in_what_the_index_says_do_not_reach_the_ledger(tmp_path: Path) -
     assert upload.reason() == "the index refuses it: 400 Bad token *** for demo"
 
 
-def _check(index: FakeIndex, upload: Upload) -> None:
-    """The ledger on disk says nothing that is not so."""
-    sha256 = {file.name: file.sha256 for file in upload.files}
-    for name, state in upload.states().items():
-        stored = index.stored.get(name)
-        if state in {"uploaded", "identical"}:
-            assert stored == sha256[name], f"{name}: {state}"
-        elif state == "not sent":
-            assert stored != sha256[name], f"{name}: {state}"
-        elif state == "conflict":
-            assert stored not in {None, sha256[name]}, f"{name}: {state}"
-
-
 @pytest.mark.parametrize("seeds", [range(first, first + 50) for first in range(0, 200, 50)], ids=str)
 def test_whatever_goes_wrong_the_ledger_is_true_and_publishing_again_converges(tmp_path: Path, seeds: range) -> None:
     """40 files, each request failing by chance: before the file was stored, after it, or in the question about it."""
@@ -297,11 +236,11 @@ def test_whatever_goes_wrong_the_ledger_is_true_and_publishing_again_converges(t
             index.stored[files[-1].name] = "0" * 64
         while True:
             runs += 1
-            upload = Upload(index, files)
+            upload = Upload(index, files, chance=chance)
             if not upload.stops:
                 upload.send()
             index.finish()
-            _check(index, upload)
+            check(index.stored, upload)
             if has_clash and "conflict" in upload.states().values():
                 break  # it will be the same for ever, and says so
             if set(upload.states().values()) <= {"uploaded", "identical"}:

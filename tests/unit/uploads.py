@@ -1,0 +1,82 @@
+"""One upload of some files, step by step as the command does it, but by a clock that nobody waits for."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from manywheels.publish.command import first_entries
+from manywheels.publish.distributions import Distribution
+from manywheels.publish.index import Index, Presence, addresses
+from manywheels.publish.ledger import FILE_NAME, Ledger, State
+from manywheels.publish.pauses import Pauses
+from manywheels.publish.secrets import Secrets
+from manywheels.publish.sending import Line, Progress, Sender
+from manywheels.publish.transport import Transport
+from manywheels.publish.trusted import ApiToken
+from manywheels.sandbox import Cancellation
+from unit.fakeindex import FastClock
+
+URL = "https://index.example/legacy/"
+
+
+class Silence:
+    """A progress that nobody watches."""
+
+    def began(self, file: Distribution) -> None: ...
+    def sent(self, file: Distribution, count: int) -> None: ...
+    def waits(self, file: Distribution, reason: str) -> None: ...
+    def ended(self, file: Distribution, state: State, reason: str) -> None: ...
+
+
+class Upload:
+    """One upload of some files to an index; `clock` is what it waited by."""
+
+    def __init__(
+        self,
+        index: Transport,
+        files: Sequence[Distribution],
+        credentials: ApiToken | None = None,
+        *,
+        url: str = URL,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.clock, self.cancellation, self.files = FastClock(), Cancellation(), files
+        self.folder = files[0].path.parent
+        pauses = Pauses(self.clock, self.cancellation, chance=chance)
+        self.index = Index(addresses(url), index, pauses)
+        seen = {file.name: self.index.presence("demo", file.name, file.sha256) for file in files}
+        self.to_send = [file for file in files if seen[file.name] is not Presence.SAME]
+        self.stops = bool({Presence.OTHER, Presence.SILENT} & set(seen.values()))  # as the preflight does
+        self.ledger = Ledger(self.folder, url, first_entries(files, seen))
+        self.line = Line(
+            transport=index, index=self.index, credentials=credentials or ApiToken(user="__token__", password="secret"),
+            pauses=pauses, secrets=Secrets(environment={}), cancellation=self.cancellation,
+        )  # fmt: skip
+
+    def send(self, progress: Progress | None = None) -> dict[str, str]:
+        """Send what is missing; return the states that the ledger on disk has."""
+        Sender(self.line, self.ledger, progress or Silence()).send(self.to_send)
+        return self.states()
+
+    def states(self) -> dict[str, str]:
+        content: dict[str, Any] = json.loads((self.folder / FILE_NAME).read_text("utf-8"))
+        return {entry["name"]: entry["state"] for entry in content["files"]}
+
+    def reason(self) -> str:
+        return self.ledger.entries[0].reason
+
+
+def check(stored: Mapping[str, str], upload: Upload) -> None:
+    """The ledger on disk says nothing that is not so."""
+    wanted = {file.name: file.sha256 for file in upload.files}
+    for name, state in upload.states().items():
+        found = stored.get(name)
+        if state in {"uploaded", "identical"}:
+            assert found == wanted[name], f"{name}: {state}"
+        elif state == "not sent":
+            assert found != wanted[name], f"{name}: {state}"
+        elif state == "conflict":
+            assert found not in {None, wanted[name]}, f"{name}: {state}"
