@@ -34,6 +34,7 @@ from manywheels.errors import (
     WheelFileError,
 )
 from manywheels.inputs import Given
+from manywheels.project import digest_file
 from manywheels.publish import attestations, claims, preflight
 from manywheels.publish.attestations import Signed
 from manywheels.publish.command import _api_token, _require_none, _require_time, run
@@ -572,6 +573,9 @@ def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
     found = look(tmp_path, {"https://h/simple/demo/": page(other, JSON)})
     assert found == ["the index has `demo-1.0.zip` already, and takes no second sdist of 1.0: `demo-1.0.tar.gz`"]
     assert look(tmp_path, {"https://h/a/simple/demo/": page(other, JSON)}, url="https://h/a/") == []
+    own = {"filename": "demo-1.0.tar.gz", "hashes": {"sha256": digest_file(tmp_path / "demo-1.0.tar.gz")}}
+    both = json.dumps({"files": [*json.loads(other)["files"], own]})
+    assert look(tmp_path, {"https://h/simple/demo/": page(both, JSON)}) == []
 
 
 def test_an_sdist_is_outside_the_seal_and_that_is_said(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def look(wanted: Wanted, index: Index, now: datetime | None = None) -> Preflight
             elif listing is None:
                 warnings.append(_unasked(index))
         presence |= {file.name: compare(listing, file.name, file.sha256) for file in its_files}
-        problems += _sdists(its_files, (listing or {}) if index.addresses.has_rules else {})
+        problems += _sdists(its_files, presence, (listing or {}) if index.addresses.has_rules else {})
         problems += _twins(its_files, listing or {}) if index.addresses.has_rules else ()
         problems += _clashes(its_files, presence, skip_existing=wanted.skip_existing)
         problems += _too_large(its_files, presence, listing or {}, index, wanted.rules)
@@ -180,7 +180,7 @@ def _by_project(files: Iterable[Distribution]) -> dict[str, list[Distribution]]:
     return projects
 
 
-def _sdists(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]:
+def _sdists(files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing) -> Iterator[Problem]:
     """Yield the releases with more than one sdist, here or with those listed: the index takes only the first."""
     sdists: dict[str, list[str]] = {}
     for file in files:
@@ -190,7 +190,7 @@ def _sdists(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem
         if len(names) > 1:
             yield Problem(message=f"the release {version} has more than one sdist: {some(names)}", remedy=_CLEAN_FOLDER)
         others = [name for name in listed_sdists(listing, version) if name not in names]
-        if others:
+        if others and any(presence[name] is not Presence.SAME for name in names):  # old releases may have several
             yield Problem(
                 message=f"the index has {some(others)} already, and takes no second sdist of {version}: {some(names)}",
                 remedy="Publish without this sdist: move it out of the folder.",
