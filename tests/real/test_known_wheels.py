@@ -40,6 +40,8 @@ class Known:
     name: str
     places: tuple[str, ...] = COMMON
     warnings: frozenset[str] = frozenset()
+    python: str = "3.12"
+    abis: tuple[str, ...] = ("cp312", "abi3")
 
 
 KNOWN = (
@@ -67,7 +69,7 @@ OLDER = (
     ),
     pytest.param(
         Known(name="markupsafe==3.0.2", places=("manylinux i686", "musllinux i686", "manylinux s390x"),
-              warnings=frozenset({"MW254"})),
+              warnings=frozenset({"MW201", "MW254"})),
         id="markupsafe",
     ),
     pytest.param(
@@ -78,6 +80,20 @@ OLDER = (
 )  # fmt: skip
 
 
+# Small ones of other kinds: for any Python, for one without the GIL, with libraries alone, with machine code for any
+# platform.
+ONE = ("manylinux x86_64",)
+FREE_THREADED = ("cp314t",)
+OTHER_KINDS = (
+    Known(name="ninja", places=ONE),
+    Known(name="soundfile", places=ONE, warnings=frozenset({"MW203"})),
+    Known(name="nvidia-nvtx-cu12", places=ONE, warnings=frozenset({"MW203", "MW246"})),
+    Known(name="selenium", places=ONE, warnings=frozenset({"MW251"})),
+    Known(name="markupsafe", places=ONE, warnings=frozenset({"MW254"}), python="3.14", abis=FREE_THREADED),
+    Known(name="msgpack", places=ONE, python="3.14", abis=FREE_THREADED),
+)
+
+
 def platform_tags(place: str) -> list[str]:
     """Return every platform tag of a place, the most demanding first."""
     libc, arch = place.split()
@@ -86,13 +102,14 @@ def platform_tags(place: str) -> list[str]:
     return [f"manylinux_2_{minor}_{arch}" for minor in range(NEWEST_GLIBC, 4, -1)] + [f"{old}_{arch}" for old in LEGACY]
 
 
-def download(requirement: str, place: str, folder: Path) -> bool:
-    """Download the wheel for CPython 3.12 on a place; return whether there is one."""
+def download(requirement: str, project: Known, place: str, folder: Path) -> bool:
+    """Download the wheel for the project's CPython on a place; return whether there is one."""
+    abis = [word for abi in project.abis for word in ("--abi", abi)]
     platforms = [word for tag in platform_tags(place) for word in ("--platform", tag)]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-         "--only-binary", ":all:", "--python-version", "3.12", "--implementation", "cp", "--abi", "cp312",
-         "--abi", "abi3", *platforms, "--dest", folder, requirement],
+         "--only-binary", ":all:", "--python-version", project.python, "--implementation", "cp", *abis, *platforms,
+         "--dest", folder, requirement],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0 or NOTHING_FITS in done.stderr, done.stderr
@@ -102,11 +119,11 @@ def download(requirement: str, place: str, folder: Path) -> bool:
 def download_all(project: Known, folder: Path) -> None:
     """Download the newest release's wheels: the first place tells which release that is."""
     first, *others = project.places
-    assert download(project.name, first, folder), f"there is no wheel of {project.name} for {first}"
+    assert download(project.name, project, first, folder), f"there is no wheel of {project.name} for {first}"
     (wheel,) = folder.iterdir()
     requirement = f"{project.name.partition('==')[0]}=={parse_wheel_filename(wheel.name)[1]}"
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda place: download(requirement, place, folder), others))
+        list(pool.map(lambda place: download(requirement, project, place, folder), others))
 
 
 @pytest.fixture(scope="session")
@@ -176,6 +193,17 @@ def test_older_wheels_of_rare_architectures_have_no_error(project: Known, tmp_pa
 
     assert errors_in(verdict) == []
     assert set().union(*warnings_in(verdict).values()) <= project.warnings
+
+
+@pytest.mark.network
+def test_wheels_of_other_kinds_have_no_error(tmp_path: Path) -> None:
+    folders = [new_folder(tmp_path / f"{number}") for number in range(len(OTHER_KINDS))]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(download_all, OTHER_KINDS, folders))
+    for project, folder in zip(OTHER_KINDS, folders, strict=True):
+        _, verdict = verify(sorted(folder.glob("*.whl")), tmp_path)
+        assert errors_in(verdict) == []
+        assert set().union(*warnings_in(verdict).values()) <= project.warnings, project.name
 
 
 @pytest.mark.network
