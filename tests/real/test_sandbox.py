@@ -21,7 +21,7 @@ from manywheels.sandbox import GRACE, Cancellation, Command, Outcome, processes_
 if TYPE_CHECKING:
     from real.conftest import Processes
 
-SLACK = 1.5  # seconds that a busy machine may lose
+SLACK = 3.0  # seconds that a busy machine may lose
 PATH = {"PATH": os.environ.get("PATH", os.defpath)}
 
 # A daemon in a session of its own that ignores SIGTERM and holds stdout.

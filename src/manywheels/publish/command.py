@@ -185,8 +185,8 @@ def _require_time(files: Iterable[Distribution]) -> None:
         raise TooLittleTime(
             f"{len(sizes)} files with {text.size(sum(sizes))} need about {text.duration(needed)}; this CI's identity "
             f"gives one upload token, for {text.duration(token['lifetime'])}.",
-            remedy="Publish them from several jobs, each with a part of the files in a folder of its own: each job has "
-            "its own token. Or give an API token in the variable MANYWHEELS_PASSWORD.",
+            remedy="Give an API token in the variable MANYWHEELS_PASSWORD. Or publish from several jobs, each with a "
+            "token of its own and a part of the files, without the manifest, in a folder of its own.",
         )
 
 
