@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from manywheels import emulation, inputs
+from manywheels.checkout import git_top
 from manywheels.errors import Cancelled, EngineError
 from manywheels.forwarding import forwarded, local_only
 from manywheels.hostpaths import find_host_paths
@@ -33,7 +34,6 @@ from manywheels.policies import Policy
 from manywheels.project import read_project
 from manywheels.sandbox import Cancellation
 from manywheels.settings import setting_variables
-from manywheels.workspace import git_top
 
 if TYPE_CHECKING:
     from docker import DockerClient

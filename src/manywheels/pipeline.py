@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from manywheels import __version__, isolation, room, toolchain
+from manywheels.checkout import git_top, share_objects
 from manywheels.errors import NoInterpreter
 from manywheels.isolation import Isolation
 from manywheels.jobserver import Jobserver, available_cores
@@ -26,15 +27,7 @@ from manywheels.stages import before_all
 from manywheels.stages.before_all import Preparation, Prepared
 from manywheels.targets import PlannedTarget
 from manywheels.toolchain import Toolchain
-from manywheels.workspace import (
-    Snapshot,
-    git_top,
-    public_work_parent,
-    share_objects,
-    store_beside,
-    take_snapshot,
-    work_folder,
-)
+from manywheels.workspace import Snapshot, public_work_parent, store_beside, take_snapshot, work_folder
 
 
 def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifest:
@@ -52,7 +45,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
         snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
         room.require_for(snapshot.root, work, copies=len(buildable), output=run.output.path)
         if isolated.users:
-            share_objects(snapshot)
+            share_objects(snapshot.root)
         prepared = _prepare_machine(run, snapshot, tools, work, cancellation)
         reporter.started(run.plan, f"{run.project.title} for {run.options.platform.name}, {tools.description}")
         jobserver = Jobserver(work / "jobserver", cores)

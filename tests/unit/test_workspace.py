@@ -15,21 +15,13 @@ from typing import Any
 
 import pytest
 
-from manywheels import workspace
+from manywheels import copying, workspace
+from manywheels.checkout import share_objects
+from manywheels.copying import clone_file, copy_tree, remove_tree
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.project import read_project
 from manywheels.sandbox import Cancellation
-from manywheels.workspace import (
-    Snapshot,
-    clone_file,
-    copy_source,
-    copy_tree,
-    public_work_parent,
-    remove_tree,
-    share_objects,
-    take_snapshot,
-    work_folder,
-)
+from manywheels.workspace import Snapshot, copy_source, public_work_parent, take_snapshot, work_folder
 from unit.helpers import write_project
 
 
@@ -214,7 +206,7 @@ def test_a_file_that_vanishes_meanwhile_is_named(tmp_path: Path, monkeypatch: py
         file.unlink(missing_ok=True)
         clone_file(source, target)
 
-    monkeypatch.setattr(workspace, "clone_file", vanishing)
+    monkeypatch.setattr(copying, "clone_file", vanishing)
     with pytest.raises(ProjectError, match=re.escape(f"`{file}` cannot be copied: No such file")):
         snapshot_of(package, tmp_path / "work")
 
@@ -225,7 +217,7 @@ def test_a_full_disk_is_not_the_projects(tmp_path: Path, monkeypatch: pytest.Mon
     def full(_source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(workspace, "clone_file", full)
+    monkeypatch.setattr(copying, "clone_file", full)
     with pytest.raises(OSError, match="No space left"):
         snapshot_of(package, package / ".cache" / "work")
 
@@ -446,7 +438,7 @@ def test_a_copy_belongs_to_its_user_and_git_accepts_it_there(tmp_path: Path) -> 
     (package / "link").symlink_to("/etc/hostname")
     (package / ".git" / "objects").chmod(0o700)
     snapshot = snapshot_of(package, tmp_path / "work")
-    share_objects(snapshot)
+    share_objects(snapshot.root)
     copy = copy_source(snapshot, tmp_path / "target", Cancellation(), user=1234)
     assert {path.lstat().st_uid for path in (copy, *copy.rglob("*"))} == {1234}
     assert Path("/etc/hostname").stat().st_uid == 0

@@ -27,8 +27,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from manywheels import sandbox
+from manywheels.copying import remove_tree
 from manywheels.sandbox import Cancellation, Command
-from manywheels.workspace import remove_tree
 
 _TIMEOUT: Final = 300.0  # seconds; what is not there by then, the build fetches itself
 _BY_DEFAULT: Final = ("setuptools",)  # PEP 518, where there is no `requires`
