@@ -11,19 +11,28 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
+from elftools.elf.sections import SymbolTableSection
 from packaging.utils import parse_wheel_filename
+
+from manywheels.elf import MAGIC, read_elf
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "quay.io/pypa/manylinux_2_28_x86_64:2026.08.15-1"
 NOTHING_FITS = "No matching distribution found"
+LARGE = 1_000_000  # bytes
 NEWEST_GLIBC, NEWEST_MUSL = 45, 6  # minor versions that are asked for; above those of today
 LEGACY = {"manylinux2014": "manylinux_2_17", "manylinux2010": "manylinux_2_12", "manylinux1": "manylinux_2_5"}
 
@@ -182,6 +191,72 @@ def test_the_newest_wheels_have_no_error_and_no_warning_that_is_not_known(wheels
     codes = warnings_in(verdict)
     new = {project.name: sorted(codes[project.name] - project.warnings) for project in KNOWN}
     assert not any(new.values()), f"look at these warnings, and enter what is true: {new}"
+
+
+def as_pyelftools_reads(content: bytes) -> dict[str, Any]:
+    """Return the dynamic interface by another reader, which goes by the section headers."""
+    file = ELFFile(BytesIO(content))
+    found: dict[str, Any] = {
+        "soname": None,
+        "needed": [],
+        "run_paths": [],
+        "needs": {},
+        "exports": set(),
+        "imports": set(),
+    }
+    for section in file.iter_sections():
+        if isinstance(section, DynamicSection):
+            for tag in section.iter_tags():
+                kind = str(tag.entry.d_tag).removeprefix("DT_").lower()
+                value = getattr(tag, kind, "")  # of those tags that hold a name
+                match kind:
+                    case "soname":
+                        found["soname"] = value
+                    case "needed":
+                        found["needed"].append(value)
+                    case "rpath" | "runpath":
+                        found["run_paths"] += value.split(":")
+        elif isinstance(section, GNUVerNeedSection):
+            found["needs"] = {
+                library.name: {version.name for version in versions} for library, versions in section.iter_versions()
+            }
+        elif isinstance(section, SymbolTableSection) and section.name == ".dynsym":
+            for symbol in section.iter_symbols():
+                if symbol.name and symbol["st_info"]["bind"] != "STB_LOCAL":
+                    found["imports" if symbol["st_shndx"] == "SHN_UNDEF" else "exports"].add(symbol.name)
+    return found
+
+
+def as_read_here(content: bytes) -> dict[str, Any]:
+    elf = read_elf("x", BytesIO(content))
+    assert elf is not None
+    return {
+        "soname": elf.soname,
+        "needed": list(elf.needed),
+        "run_paths": list(elf.run_paths),
+        "needs": {library: set(versions) for library, versions in elf.needs.items()},
+        "exports": set(elf.exports),
+        "imports": {symbol.name for symbol in elf.imports},
+    }
+
+
+@pytest.mark.network
+def test_the_reader_of_elf_files_agrees_with_pyelftools(wheels: list[Path]) -> None:
+    """On every smaller shared library of all these architectures; pyelftools takes long for large ones."""
+    seen, differing = 0, []
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in archive.infolist():
+                if ".so" not in member.filename or member.file_size > LARGE:
+                    continue
+                content = archive.read(member)
+                if not content.startswith(MAGIC):
+                    continue
+                seen += 1
+                if as_read_here(content) != as_pyelftools_reads(content):
+                    differing.append(f"{wheel.name}: {member.filename}")
+    assert not differing
+    assert seen > len(wheels)
 
 
 @pytest.mark.network
