@@ -64,9 +64,7 @@ def _copy_linked(own: Path, target: Path, cancellation: Cancellation) -> None:
 
     HEAD and the index are its own, the rest may be in common with other worktrees.
     """
-    common = own
-    with suppress(FileNotFoundError):
-        common = (own / (own / "commondir").read_text("utf-8", "surrogateescape").strip()).resolve()
+    common = _common(own)
     left_out = {common / name for name in (*_OF_A_CHECKOUT, *_OF_OTHER_CHECKOUTS)}
     copy_tree(common, target, left_out.__contains__, cancellation)
     for name in _OF_A_CHECKOUT:
@@ -84,6 +82,19 @@ def _led_to(entry: Path) -> Path | None:
     kind, _, place = entry.read_text("utf-8", "surrogateescape").strip().partition(": ")
     folder = (entry.parent / place).resolve()
     return folder if kind == "gitdir" and folder.is_dir() else None
+
+
+def _common(own: Path) -> Path:
+    """Return the repository of a checkout's own folder: another one for a linked worktree."""
+    with suppress(FileNotFoundError):
+        return (own / (own / "commondir").read_text("utf-8", "surrogateescape").strip()).resolve()
+    return own
+
+
+def repository_elsewhere(top: Path) -> Path | None:
+    """Return the repository of a submodule or linked worktree, which lies outside of it; None for other folders."""
+    own = _led_to(top / ".git") if (top / ".git").is_file() else None
+    return _common(own) if own else None
 
 
 def _unset_place(config: Path) -> None:

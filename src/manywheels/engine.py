@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from manywheels import emulation, inputs
-from manywheels.checkout import git_top
+from manywheels.checkout import git_top, repository_elsewhere
 from manywheels.errors import Cancelled, EngineError
 from manywheels.forwarding import forwarded, local_only
 from manywheels.hostpaths import find_host_paths
@@ -327,7 +327,7 @@ def place(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
     top = package if package.is_file() else git_top(package) or package
     inside = _inside(top, _PROJECT)
     mounts = [Mount(str(inside), str(top), type="bind", read_only=True)]
-    if repository := _worktree_repository(top):
+    if repository := repository_elsewhere(top):
         mounts.append(Mount(str(repository), str(repository), type="bind", read_only=True))
     target = (
         inside / output.relative_to(top) if output != top and output.is_relative_to(top) else _inside(output, _OUTPUT)
@@ -341,15 +341,6 @@ def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
     """Return where a path of this machine is mounted: in its own place, unless that would hide a part of the image."""
     hidden = any(PurePosixPath(part).is_relative_to(path) or path.is_relative_to(part) for part in _IMAGE_PARTS)
     return otherwise if hidden else PurePosixPath(path)
-
-
-def _worktree_repository(top: Path) -> Path | None:
-    """Return the repository that a git worktree belongs to; `.git` is a file there that names a folder of it."""
-    marker = top / ".git"
-    if not marker.is_file():
-        return None
-    folder = Path(marker.read_text("utf-8").removeprefix("gitdir:").strip())
-    return folder.parent.parent if folder.is_absolute() and folder.parent.name == "worktrees" else None
 
 
 def _environment(build: ContainerBuild) -> dict[str, str]:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels import inputs, sandbox
+from manywheels.checkout import repository_elsewhere
 from manywheels.data import table
 from manywheels.errors import IsolationError
 from manywheels.paths import cache_dir
@@ -257,16 +258,17 @@ def _unescaped(point: str) -> str:
 
 
 def _repository_folders(source: Path, in_use: Iterable[Path]) -> tuple[Path, ...]:
-    """Return the folder to close so that the checkout's own `.git` is out of reach: itself, or the one around it all.
+    """Return the folder to close so that the checkout's own repository is out of reach: itself, or the one around it.
 
     A container that the command line started has the checkout mounted read-only; what is around it is the container's.
     """
-    repository = source / ".git"
+    elsewhere = repository_elsewhere(source)
+    repository = elsewhere or source / ".git"
     if not repository.is_dir():
         return ()
     if os.access(repository, os.W_OK):
         return (repository,)
-    around = source.parent
+    around = (elsewhere or source).parent
     can_be_closed = os.access(around, os.W_OK) and not _is_in_use(around, in_use)
     return (around,) if can_be_closed else ()
 

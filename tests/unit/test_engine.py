@@ -404,6 +404,15 @@ def test_a_worktree_comes_with_its_repository(tmp_path: Path) -> None:
     assert mounts[repository] == (repository, True)
 
 
+def test_a_submodule_comes_with_its_repository(tmp_path: Path) -> None:
+    repository = tmp_path / "super/.git/modules/vendor"
+    repository.mkdir(parents=True)
+    (tmp_path / "super/vendor").mkdir()
+    (tmp_path / "super/vendor/.git").write_text("gitdir: ../.git/modules/vendor\n")
+    mounts, _ = places(tmp_path / "super/vendor", tmp_path / "dist")
+    assert mounts[str(repository)] == (str(repository), True)
+
+
 def test_the_environment_is_proxies_indexes_and_what_is_passed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,16 @@ def test_the_scripts_and_the_log_of_a_kubernetes_job_are_closed(
     assert names(closed_folders(job | {"CI_JOB_ID": "43"})) == ["builds"]
 
 
+@pytest.mark.parametrize("place", ["vendor/.git", ".git/modules/vendor"], ids=["its own", "a submodule's"])
+def test_the_checkouts_repository_is_closed(tmp_path: Path, place: str) -> None:
+    source, repository = tmp_path / "vendor", tmp_path / place
+    source.mkdir()
+    repository.mkdir(parents=True)
+    if repository.parent != source:
+        (source / ".git").write_text(f"gitdir: ../{place}\n")
+    assert isolation._repository_folders(source, ()) == (repository,)
+
+
 @pytest.mark.parametrize(
     "environment",
     [
