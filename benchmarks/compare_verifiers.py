@@ -32,7 +32,7 @@ from manywheels.report.markdown import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ("auditwheel", "check-wheel-contents", "abi3audit", "twine", "pip")
-IMPORTING = ("MW272", "MW273")  # these have wheels' code run
+ASKED_FOR = {"MW272": ["--import"], "MW273": ["--import"], "MW280": ["--attestations"]}
 TIMEOUT = 300.0  # seconds for one run of one tool
 
 Complaints = frozenset[str]
@@ -184,9 +184,13 @@ def _policy(tag: str) -> tuple[str, tuple[int, int]] | None:
 
 
 def manywheels(folder: Path) -> Complaints:
-    """Return the codes that `manywheels verify` finds in a folder; where the case asks for it, with `--import`."""
-    extra = ["--import"] if folder.parent.name in IMPORTING else []
-    answer = run(sys.executable, "-m", "manywheels", "verify", "--format", "json", *extra, str(folder))
+    """Return the codes that `manywheels verify` finds in a folder, with the option that the case's check asks for."""
+    extra = ASKED_FOR.get(folder.parent.name, [])
+    trust = {"MANYWHEELS_TRUST_CONFIG": str(folder / "trust-config.json")}  # there beside what is signed
+    answer = run(
+        sys.executable, "-m", "manywheels", "verify", "--format", "json", *extra, str(folder),
+        environment={**os.environ, **trust},
+    )  # fmt: skip
     told = json.loads(answer.output)
     findings = [*told["set"], *(finding for wheel in told["wheels"] for finding in wheel["findings"])]
     return frozenset(finding["code"] for finding in findings)

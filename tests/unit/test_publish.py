@@ -320,7 +320,7 @@ def slow_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program, noted = tmp_path / "python", tmp_path / "pid"
     program.write_text(f"#!/bin/sh\necho $$ >{noted}\nexec sleep 600\n")
     program.chmod(0o755)
-    monkeypatch.setattr("manywheels.publish.confirm.sys.executable", str(program))
+    monkeypatch.setattr("manywheels.programs.sys.executable", str(program))
     return noted
 
 
