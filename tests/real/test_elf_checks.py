@@ -199,7 +199,7 @@ def test_mw215_two_copies_of_a_runtime(tmp_path: Path) -> None:
         tmp_path, "int spam(void) { return 1; }", "-Wl,-soname,libstdc++-1a2b3c4d.so.6.0.33", name="libcopy.so"
     )
     uses = "int spam(void); int f(void) { return spam(); }"
-    one = compiled(tmp_path, uses, copy, "-Wl,--no-as-needed", name="one.so")
+    one = compiled(tmp_path, uses, copy, "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN/../demo.libs", name="one.so")
     other = compiled(tmp_path, PLAIN, "-Wl,--no-as-needed", "-l:libstdc++.so.6", name="other.so")
     grafted = {"demo.libs/libstdc++-1a2b3c4d.so.6.0.33": copy, "demo/_one.so": one}
     assert codes(problems(tmp_path, {**grafted, "demo/_other.so": other})) == ["MW215"]
@@ -217,7 +217,7 @@ def test_mw219_a_library_without_a_soname(tmp_path: Path) -> None:
     shout = compiled(tmp_path, "int shout(void) { return 1; }", name="libshout.so")
     uses = "int shout(void); int f(void) { return shout(); }"
     by_path = compiled(tmp_path, uses, shout, name="by-path.so")
-    by_name = compiled(tmp_path, uses, f"-L{tmp_path}", "-lshout", name="by-name.so")
+    by_name = compiled(tmp_path, uses, f"-L{tmp_path}", "-lshout", "-Wl,-rpath,$ORIGIN", name="by-name.so")
     found = problems(tmp_path, {EXTENSION: by_path, "demo/libshout.so": shout})
     assert codes(found) == ["MW219"]
     assert f"`{shout}`" in found[0][1].message
