@@ -240,9 +240,9 @@ def _build_in_container(request: Request, project: Project, options: Options, ca
     output = open_output(folder)
     reports = _reports(request, project)
     reports.require()
-    before = _written(folder / FILE_NAME)
+    before = last_written(folder / FILE_NAME)
     status = build_in_container(_for_container(request, project), cancellation)
-    if _written(folder / FILE_NAME) in {before, None}:
+    if last_written(folder / FILE_NAME) in {before, None}:
         return Built(status=status, manifest=None, folder=folder)  # what is there is not of this build
     manifest = read_manifest(folder)
     return Built(
@@ -250,7 +250,7 @@ def _build_in_container(request: Request, project: Project, options: Options, ca
     )
 
 
-def _written(path: Path) -> tuple[int, int] | None:
+def last_written(path: Path) -> tuple[int, int] | None:
     """Return what tells one writing of a file from the next; None where there is no file."""
     with suppress(OSError):
         status = path.stat()

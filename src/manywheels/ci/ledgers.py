@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from manywheels import inputs
 from manywheels.ci.packing import Member
 from manywheels.ci.relay import open_artifacts
 from manywheels.ci.results import has_service
-from manywheels.commands import Request
+from manywheels.commands import Request, last_written
 from manywheels.delivery import resolve_delivery
 from manywheels.errors import DeliveryError
 from manywheels.project import settings_of
@@ -28,11 +27,11 @@ def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellati
     layers = inputs.layered(request.given, settings_of(request.paths[0]))
     options, delivery = resolve_publishing(layers), resolve_delivery(layers)
     path = options.packages_dir / FILE_NAME
-    before = _written(path)
+    before = last_written(path)
     try:
         yield
     finally:
-        if has_service(environment) and _written(path) not in {before, None} and not cancellation.requested:
+        if has_service(environment) and last_written(path) not in {before, None} and not cancellation.requested:
             name = artifact_name(delivery.artifact_name, options.repository)
             try:
                 open_artifacts(environment, cancellation).upload(
@@ -49,7 +48,3 @@ def artifact_name(wheels: str, repository: str) -> str:
     """
     index = urlsplit(repository).hostname or repository
     return f"ledger-{wheels}-{re.sub(r'[^A-Za-z0-9.-]', '-', index)}"
-
-
-def _written(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.is_file() else None
