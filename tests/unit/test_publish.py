@@ -644,6 +644,34 @@ def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platfor
     assert preflight.look(Wanted(folder=tmp_path), index).problems == ()
 
 
+_PRIVATE = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nClassifier: Private :: Do Not Upload\n"
+
+
+@pytest.mark.parametrize("platform", ["any", "win_amd64"])
+def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -> None:
+    """To `verify` it is a warning: an index of one's own takes it. The public one does not, and never had a byte."""
+    write_wheel(tmp_path, tags=f"py3-none-{platform}", metadata=_PRIVATE)
+
+    def told(url: str, rules: Rules | None = None, *, verify: bool = True) -> list[str]:
+        index = Index(addresses(url), Pages({}), Pauses(FastClock(), Cancellation()))
+        wanted = Wanted(folder=tmp_path, rules=rules or Rules(), verify=verify)
+        return [problem.message for problem in preflight.look(wanted, index).problems if "Private" in problem.message]
+
+    why = "`Private :: Do Not Upload` says that it shall not be published"
+    assert told("https://h/legacy/") == [f"has a `Classifier` that the index refuses: {why}"]
+    assert told("https://h/a/") == []
+    assert told("https://h/legacy/", Rules(ignored=(Ignored(code="MW248"),))) == []
+    assert told("https://h/legacy/", verify=False) == []
+
+
+def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
+    """No check of `verify` sees them."""
+    write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
+    index = Index(addresses("https://h/legacy/"), Pages({}), Pauses(FastClock(), Cancellation()))
+    told = [problem.message for problem in preflight.look(Wanted(folder=tmp_path), index).problems]
+    assert "has a `Home-page` that the index refuses: `UNKNOWN` is no http or https URL" in told
+
+
 def test_the_ledger_says_what_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "manywheels-ledger.json").mkdir()
     with pytest.raises(LedgerError, match="cannot be written"):

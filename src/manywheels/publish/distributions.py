@@ -6,10 +6,11 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from packaging.metadata import RawMetadata
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -40,6 +41,7 @@ class Distribution:
     size: int
     sha256: str
     fields: tuple[tuple[str, str], ...]
+    metadata: RawMetadata = field(default_factory=RawMetadata, compare=False)
 
     @property
     def name(self) -> str:
@@ -98,6 +100,7 @@ def read_distribution(path: Path) -> Distribution:
         version=str(version),
         size=path.stat().st_size,
         sha256=metadata["sha256_digest"],
+        metadata=package.metadata,
         fields=(*_as_fields(metadata), (":action", "file_upload"), ("protocol_version", "1")),
     )
 

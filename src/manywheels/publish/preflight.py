@@ -28,6 +28,7 @@ _INDEX_LOOKS_AT: Final = frozenset(
     check.code for module in (acceptance, archive, record, metadata, tags) for check in module.CHECKS
 ) | {"MW200"}
 _SIZE: Final = "MW263"
+_METADATA: Final = "MW248"
 CONFLICT: Final = "is on the index already, with other content"
 _CLEAN_FOLDER: Final = "Publish the whole output folder of one run, and nothing else."
 
@@ -67,6 +68,7 @@ def look(wanted: Wanted, index: Index, now: datetime | None = None) -> Preflight
     problems += _seal(wanted, files, manifest)
     problems += _verified(wanted, paths, manifest) if wanted.verify else ()
     problems += _unrendered(files) if wanted.verify else ()
+    problems += _refused(files, wanted.rules) if wanted.verify and index.addresses.has_rules else ()
     presence: dict[str, Presence] = {}
     for project, its_files in _by_project(files).items():
         try:
@@ -170,6 +172,21 @@ def _unrendered(files: Iterable[Distribution]) -> Iterator[Problem]:
                     member=file.name,
                     message=f"has a description that cannot be rendered as {kind}: {fault}",
                     remedy="Correct the readme, or the content type that pyproject.toml declares for it.",
+                )
+
+
+def _refused(files: Iterable[Distribution], rules: Rules) -> Iterator[Problem]:
+    """Yield metadata that this index refuses and `verify` leaves be: meant for another index, or of other files."""
+    if any(entry.code == _METADATA for entry in rules.ignored):
+        return
+    for file in files:
+        was_looked_at = not (file.is_sdist or _is_foreign(file.path))
+        for fault in acceptance.faults(file.metadata):
+            if fault.elsewhere or (fault.severity is Severity.ERROR and not was_looked_at):
+                yield Problem(
+                    member=file.name,
+                    message=f"has a `{fault.field}` that the index refuses: {fault.why}",
+                    remedy="Correct it in pyproject.toml and build again, or publish to an index that takes it.",
                 )
 
 

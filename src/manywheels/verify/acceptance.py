@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from email.utils import parseaddr
-from typing import Final
+from typing import Final, NamedTuple
 
 from packaging.metadata import RawMetadata
 from packaging.requirements import InvalidRequirement, Requirement
@@ -17,32 +17,44 @@ from packaging.version import InvalidVersion, Version
 from manywheels.data import table
 from manywheels.verify.model import Check, Problem, Severity, Wheel
 
-Fault = tuple[str, str, Severity]
 _SHOWN: Final = 100  # characters of a value
 _PRIVATE: Final = "Private ::"
 
 
+class Fault(NamedTuple):
+    """A field that the index refuses, and why; `elsewhere` tells that an index of one's own may well take it."""
+
+    field: str
+    why: str
+    severity: Severity = Severity.ERROR
+    elsewhere: bool = False
+
+
+def _elsewhere(field: str, why: str) -> Fault:
+    return Fault(field, why, Severity.WARNING, elsewhere=True)
+
+
 def index_takes_metadata(wheel: Wheel) -> Iterator[Problem]:
     """The index takes each field of METADATA; a warning where it may be meant for another index, or come later."""
-    for field, fault, severity in _faults(wheel.metadata):
+    for fault in faults(wheel.metadata):
         yield Problem(
             member=f"{wheel.dist_info}/METADATA",
-            message=f"has a `{field}` that the index refuses: {fault}",
+            message=f"has a `{fault.field}` that the index refuses: {fault.why}",
             remedy="Correct it in pyproject.toml, or ignore this check if the wheel is for another index.",
-            severity=severity,
+            severity=fault.severity,
         )
 
 
-def _faults(raw: RawMetadata) -> Iterator[Fault]:
+def faults(raw: RawMetadata) -> Iterator[Fault]:
     """Yield each field that is refused, why, and how bad it is."""
     if (local := _local_version(raw.get("version", ""))) is not None:
-        yield "Version", f"`+{_short(local)}` makes it a local one", Severity.WARNING
+        yield _elsewhere("Version", f"`+{_short(local)}` makes it a local one")
     longest = table("index")["metadata"]["summary"]
     if len(raw.get("summary", "")) > longest:
-        yield "Summary", f"it has {len(raw['summary'])} characters, more than {longest}", Severity.ERROR
+        yield Fault("Summary", f"it has {len(raw['summary'])} characters, more than {longest}")
     for name, address in (("Author-email", raw.get("author_email")), ("Maintainer-email", raw.get("maintainer_email"))):
-        if address and (fault := _address_fault(address)):
-            yield name, fault, Severity.ERROR
+        if address and (why := _address_fault(address)):
+            yield Fault(name, why)
     yield from _classifier_faults(raw.get("classifiers", []))
     yield from _url_faults(raw)
     yield from _dependency_faults("Requires-Dist", raw.get("requires_dist", []))
@@ -76,27 +88,23 @@ def _classifier_faults(classifiers: Iterable[str]) -> Iterator[Fault]:
     for name in sorted(set(classifiers)):
         if name in deprecated:
             instead = f"; say {', '.join(f'`{other}`' for other in deprecated[name])}" if deprecated[name] else ""
-            yield "Classifier", f"`{name}` is deprecated{instead}", Severity.ERROR
+            yield Fault("Classifier", f"`{name}` is deprecated{instead}")
         elif name.startswith(_PRIVATE):
-            yield "Classifier", f"`{_short(name)}` says that it shall not be published", Severity.WARNING
+            yield _elsewhere("Classifier", f"`{_short(name)}` says that it shall not be published")
         elif name not in known:  # it may be newer than the list at hand
-            yield "Classifier", f"there is no `{_short(name)}`", Severity.WARNING
+            yield Fault("Classifier", f"there is no `{_short(name)}`", Severity.WARNING)
 
 
 def _url_faults(raw: RawMetadata) -> Iterator[Fault]:
     for name, url in (("Home-page", raw.get("home_page")), ("Download-URL", raw.get("download_url"))):
         if url is not None and not _is_url(url):
-            yield name, f"`{_short(url)}` is no http or https URL", Severity.ERROR
+            yield Fault(name, f"`{_short(url)}` is no http or https URL")
     longest = table("index")["metadata"]["label"]
     for label, url in raw.get("project_urls", {}).items():
         if not 0 < len(label) <= longest:
-            yield (
-                "Project-URL",
-                f"its label `{_short(label)}` has {len(label)} characters, not 1 to {longest}",
-                Severity.ERROR,
-            )
+            yield Fault("Project-URL", f"its label `{_short(label)}` has {len(label)} characters, not 1 to {longest}")
         if not _is_url(url):
-            yield "Project-URL", f"`{_short(url)}` is no http or https URL", Severity.ERROR
+            yield Fault("Project-URL", f"`{_short(url)}` is no http or https URL")
 
 
 def _is_url(text: str) -> bool:
@@ -118,10 +126,10 @@ def _dependency_faults(field: str, texts: Iterable[str]) -> Iterator[Fault]:
             url = Requirement(text).url
         except (InvalidRequirement, RecursionError):
             if field != "Requires-Dist":  # MW240
-                yield field, f"`{_short(text)}` is no requirement", Severity.ERROR
+                yield Fault(field, f"`{_short(text)}` is no requirement")
         else:
             if url is not None:
-                yield field, f"`{_short(text)}` says where the dependency lies", Severity.WARNING
+                yield _elsewhere(field, f"`{_short(text)}` says where the dependency lies")
 
 
 def _short(text: str) -> str:
