@@ -30,6 +30,7 @@ _LINUX: Final = "[tool.cibuildwheel.linux]"
 _ARCHS: Final = ("x86_64", "i686", "aarch64", "ppc64le", "s390x", "armv7l", "riscv64")
 # The project's copy in its containers, where a path begins with it; here every target has one of its own.
 _PROJECT: Final = re.compile(r"""(^|[\s=:,;&|(<>`]|(?<![\w}])["']|-[IL]|file://)/project(?![\w.-])""")
+_PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(_ARCHS)})-image")
 _WITH_PLACES: Final = {"commands", "assignments", "settings"}  # the types of options that places are put into
 _LIKE_OURS: Final = {
     "build-frontend": {"default": "uv", "": "uv"},
@@ -44,13 +45,13 @@ def read(
 ) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
     """Return what the table and the variables set, lowest precedence first, and notes on what is not carried out.
 
-    Both are empty where there is neither. Raises InputError for values that no option of that name can have.
+    Where there is neither, nothing is set. Raises InputError for values that no option of that name can have.
     """
     from manywheels.settings import read_overrides
 
     variables = dict(_variables(environment))
     if configuration is None and not variables:
-        return (), ()
+        return (), tuple(_notes({}, {}, environment))
     configuration = configuration or {}
     linux = configuration.get("linux", {})
     if not isinstance(linux, dict):
@@ -158,15 +159,28 @@ def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environme
     for name in dict.fromkeys((*configuration, *linux, *overridden)):
         if name in facts["unsupported"]:
             yield f"{_TABLE} {name} is not carried out: {facts['unsupported'][name]}."
-        elif name not in own and not _shared(name):
+        elif name not in own and not _shared(name) and not _PYPY_IMAGE.fullmatch(name):
             near = difflib.get_close_matches(name, facts["shared"], n=1)
             hint = f"; did you mean `{near[0]}`?" if near else "."
             yield f"{_TABLE} {name} is no option that cibuildwheel knows, and is not read{hint}"
+    yield from _pypy_notes(configuration, linux, environment)
     for name in dict.fromkeys(name for name in overridden if name.endswith("-image")):
         yield f"{_TABLE} overrides: {name} is not carried out: a run has one image."
     for name, instead in facts["unsupported_variables"].items():
         if environment.get(name):
             yield f"{name} is not carried out: {instead}."
+
+
+def _pypy_notes(
+    configuration: Mapping[str, Any], linux: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the images that are named for PyPy alone, where PyPy is enabled at all."""
+    enabled = f"{configuration.get('enable', '')} {linux.get('enable', '')} {environment.get('CIBW_ENABLE', '')}"
+    if re.search(r"\b(pypy|all)\b", enabled):
+        names = [f"{_TABLE} {name}" for name in dict.fromkeys((*configuration, *linux)) if _PYPY_IMAGE.fullmatch(name)]
+        variables = [f"CIBW_MANYLINUX_PYPY_{arch.upper()}_IMAGE" for arch in _ARCHS]
+        for name in (*names, *(variable for variable in variables if environment.get(variable))):
+            yield f"{name} is not carried out: a run has one image, and PyPy's wheels are built in it, too."
 
 
 # --- selection --------------------------------------------------------------------------------------------------------

@@ -14,24 +14,29 @@ from manywheels.errors import EngineError
 _REGISTERED: Final = Path("/proc/sys/fs/binfmt_misc")
 
 
-def is_native(arch: str, machine: str = "") -> bool:
+def machine() -> str:
+    """Return the architecture that is built for here: an image for 32 bits has its own, whatever the kernel's is."""
+    return os.environ.get("AUDITWHEEL_ARCH") or os.uname().machine
+
+
+def is_native(arch: str, kernel: str = "") -> bool:
     """Whether a machine (default: this one) runs programs for `arch` by itself."""
-    machine = machine or os.uname().machine
-    return arch == machine or arch in table("emulation").get(machine, {}).get("runs", ())
+    kernel = kernel or os.uname().machine
+    return arch == kernel or arch in table("emulation").get(kernel, {}).get("runs", ())
 
 
-def require(arch: str, machine: str = "", registered: Path = _REGISTERED) -> None:
+def require(arch: str, kernel: str = "", registered: Path = _REGISTERED) -> None:
     """Raise EngineError where it is certain that programs for `arch` do not run on a machine (default: this one).
 
     Where binfmt_misc cannot be seen, as in most containers, the engine is left to try.
     """
-    machine = machine or os.uname().machine
-    if is_native(arch, machine):
+    kernel = kernel or os.uname().machine
+    if is_native(arch, kernel):
         return
     if not (registered / "status").exists() or (registered / f"qemu-{_qemu_name(arch)}").exists():
         return
     raise EngineError(
-        f"This machine is {machine}, and the engine has no emulation to build for {arch}.", remedy=remedy(arch)
+        f"This machine is {kernel}, and the engine has no emulation to build for {arch}.", remedy=remedy(arch)
     )
 
 

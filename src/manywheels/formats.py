@@ -19,7 +19,7 @@ from manywheels.errors import InputError
 Table = Mapping[str, Any]
 # `manylinux-x86_64-image` and the like: the image for one architecture, understood in pyproject.toml.
 _ARCHS: Final = "x86_64|i686|aarch64|ppc64le|s390x|armv7l|riscv64"
-IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-(pypy_)?({_ARCHS})-image")
+IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-({_ARCHS})-image")
 
 
 class Inherit(StrEnum):

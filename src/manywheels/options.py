@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from manywheels import cibuildwheel, inputs, recipes
+from manywheels import cibuildwheel, emulation, inputs, recipes
 from manywheels.data import table
 from manywheels.errors import InputError, SelectionError
 from manywheels.inputs import Given
@@ -188,7 +188,7 @@ def _left_out(settings: Settings, project: Project, targets: tuple[Target, ...])
 def _arch(settings: Settings) -> tuple[str, tuple[str, ...]]:
     """Return the architecture to build for, and notes on others that cibuildwheel would emulate."""
     given = settings.value("archs")
-    machine = os.uname().machine
+    machine = emulation.machine()
     wanted = {"auto": machine, "native": machine}
     if settings.is_foreign("archs"):
         wanted |= {"auto64": machine, "auto32": "i686" if machine == "x86_64" else "armv7l", "all": machine}

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from manywheels.interpreters import Interpreter
 
 
+def image_folder(tag: str, abi: str) -> str:
+    """Return the name that an interpreter's folder has in the manylinux images, below /opt/python."""
+    return f"{tag.removesuffix('t')}-{abi}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """One interpreter on one platform: `python` is `3.12`, `abi` is `cp312` or `cp314t`, `family` is `manylinux`.
@@ -55,6 +60,11 @@ class Target:
     def free_threaded(self) -> bool:
         """Whether this is a CPython without the GIL (PEP 703)."""
         return self.abi.endswith("t") and self.tag.startswith("cp")
+
+    @property
+    def folder(self) -> str:
+        """The name that the interpreter's folder has in the manylinux images, as `cp313-cp313t`."""
+        return image_folder(self.tag, self.abi)
 
     @property
     def spec(self) -> str:

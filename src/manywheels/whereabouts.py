@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from manywheels.emulation import is_native
+from manywheels import emulation
 from manywheels.errors import InputError
 from manywheels.interpreters import in_manylinux_image
 
@@ -22,13 +22,13 @@ _SOCKET: Final = Path("/var/run/docker.sock")
 
 def needs_container(engine: str, options: Options) -> bool:
     """Tell whether the build is done in a container. Raises InputError where `host` was asked for and cannot do it."""
-    foreign = not is_native(options.arch)
+    foreign = options.arch != emulation.machine()  # that it runs programs of another one makes no compiler for it
     match engine:
         case "container":
             return True
         case "host" if foreign:
             raise InputError(
-                f"This machine is {os.uname().machine} and cannot build for `{options.arch}` itself.",
+                f"This machine is {emulation.machine()} and cannot build for `{options.arch}` itself.",
                 remedy="Run on a machine (or a CI runner) of that architecture, or use `--engine container`.",
             )
         case "host":

@@ -38,6 +38,20 @@ def test_without_a_table_and_variables_nothing_of_it_counts() -> None:
     assert not made.settings.is_foreign("build")
 
 
+def test_variables_that_are_not_carried_out_are_named_without_a_table_too() -> None:
+    made = options(CIBW_OUTPUT_DIR="wheelhouse", CIBW_PROJECT_REQUIRES_PYTHON=">=3.12")
+    assert [note.partition(" ")[0] for note in made.notes] == ["CIBW_OUTPUT_DIR", "CIBW_PROJECT_REQUIRES_PYTHON"]
+    assert not made.settings.is_foreign("build")
+
+
+def test_an_image_for_pypy_alone_is_named_where_pypy_is_built() -> None:
+    table = {"manylinux-pypy_x86_64-image": "quay.io/x/pypy:1"}
+    assert not any("pypy" in note for note in options(table).notes)
+    made = options({**table, "enable": ["pypy"]}, CIBW_MANYLINUX_PYPY_I686_IMAGE="manylinux2014")
+    named = [note.partition(" is not carried out")[0] for note in made.notes if "PyPy" in note]
+    assert named == ["[tool.cibuildwheel] manylinux-pypy_x86_64-image", "CIBW_MANYLINUX_PYPY_I686_IMAGE"]
+
+
 def test_an_empty_table_means_what_cibuildwheel_builds() -> None:
     made = options({})
     assert tags(made) == MODERN

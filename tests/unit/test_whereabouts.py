@@ -14,6 +14,7 @@ from manywheels.options import Options, resolve
 from unit.helpers import project
 
 OTHER = "aarch64" if emulation.is_native("x86_64") else "x86_64"
+NARROW = "i686" if emulation.is_native("x86_64") else "armv7l"
 
 
 def options(**given: str) -> Options:
@@ -36,6 +37,7 @@ def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("auto", {"image": "example.org/image:1"}, True),
         ("host", {"image": "example.org/image:1"}, False),  # so it is said inside of that very image
         ("auto", {"archs": OTHER}, True),
+        ("auto", {"archs": NARROW}, True),  # which this machine runs, but has no compiler for
         ("auto", {"platform": "manylinux2014"}, False),
     ],
 )
@@ -56,9 +58,17 @@ def test_in_the_image_of_one_policy_others_get_theirs_where_an_engine_is(
     assert not whereabouts.needs_container("auto", options(platform="manylinux_2_28"))
 
 
-def test_the_host_does_not_build_for_another_architecture() -> None:
-    with pytest.raises(InputError, match=f"cannot build for `{OTHER}` itself"):
-        whereabouts.needs_container("host", options(archs=OTHER))
+@pytest.mark.parametrize("arch", [OTHER, NARROW])
+def test_the_host_does_not_build_for_another_architecture(arch: str) -> None:
+    with pytest.raises(InputError, match=f"cannot build for `{arch}` itself"):
+        whereabouts.needs_container("host", options(archs=arch))
+
+
+def test_an_image_for_32_bits_builds_for_them_on_a_kernel_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDITWHEEL_ARCH", NARROW)
+    assert options().arch == NARROW
+    assert not whereabouts.needs_container("auto", options(archs=NARROW))
+    assert not whereabouts.needs_container("host", options(archs=NARROW))
 
 
 def test_emulation_is_asked_of_the_kernel(tmp_path: Path) -> None:

@@ -53,15 +53,23 @@ _PREPARING: Final = {
     93: "the wheel, or what the tests need, cannot be installed",
     94: "`test-sources` cannot be copied",
 }
-# Its arguments: the Python's version as `3.12`, its folder in /opt/python, how many `test-sources` follow, these, and
-# what pip installs.
-_SCRIPT: Final = """
-version=$1; folder=$2; sources=$3; shift 3
-install() { shift "$sources"; python -m pip install --quiet "$@"; }
-for name in "/opt/python/$folder/bin/python" "python$version" python3 python; do
-    found=$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-    if [ "$found" = "${version%t}" ]; then python=$name; break; fi
+# Sets `python` to the first that is what is wanted, as `3.12`, `3.14t` or `pypy3.11`; in /opt/python it has a folder.
+FIND_PYTHON: Final = """
+wanted=$1; folder=$2
+ask='
+import sys, sysconfig
+kind = "" if sys.implementation.name == "cpython" else sys.implementation.name
+threads = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+print("%s%d.%d%s" % (kind, *sys.version_info[:2], threads))
+'
+for name in "/opt/python/$folder/bin/python" "python$wanted" "$wanted" python3 python; do
+    if [ "$("$name" -c "$ask" 2>/dev/null)" = "$wanted" ]; then python=$name; break; fi
 done
+"""
+# The arguments: the Python, its folder in /opt/python, how many `test-sources` follow, these, and what pip installs.
+_SCRIPT: Final = """
+sources=$3; shift 3
+install() { shift "$sources"; python -m pip install --quiet "$@"; }
 [ -n "$python" ] || exit 90
 "$python" -m venv /manywheels/venv || exit 91
 export VIRTUAL_ENV=/manywheels/venv PATH="/manywheels/venv/bin:$PATH"
@@ -91,9 +99,8 @@ class Elsewhere:
 
     @property
     def python(self) -> tuple[str, str]:
-        """The version that is looked for, and the name of its folder in images that have all of them."""
-        version = f"{self.target.python}{'t' * self.target.free_threaded}"
-        return version, f"{self.target.abi.removesuffix('t')}-{self.target.abi}"
+        """What is looked for, as `3.12` or `pypy3.11`, and the name of its folder in images that have all of them."""
+        return self.target.spec, self.target.folder
 
 
 def require_image(image: str, cancellation: Cancellation) -> None:
@@ -179,7 +186,7 @@ def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
     run_id = secrets.token_hex(8)
     container = client.containers.create(
         place.image,
-        ["-c", _SCRIPT, "sh", *place.python, str(len(tests.sources)), *tests.sources, *packages],
+        ["-c", FIND_PYTHON + _SCRIPT, "sh", *place.python, str(len(tests.sources)), *tests.sources, *packages],
         entrypoint=["/bin/sh"],
         name=f"manywheels-{run_id}",
         labels={LABEL: run_id},

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from manywheels.data import table
 from manywheels.engine import LABEL, begin, connect, explained, obtain, wait
 from manywheels.sandbox import Cancellation
+from manywheels.targets import image_folder
 from manywheels.verify.import_worker import describe
 from manywheels.verify.importable import Module, accepts, modules_of, requires_python
 from manywheels.verify.importing import (
@@ -132,7 +133,7 @@ def _import_all(room: Room, trial: Trial, site: Site, chosen: Found, timeout: fl
 def pythons_in(room: Room) -> Iterator[Found]:
     """Yield the Pythons of an image: those of /opt/python, and those on its PATH; none where it has no shell."""
     rows = table("interpreters")["interpreter"]
-    folders = [f"/opt/python/{_folder(row)}/bin/python" for row in rows]
+    folders = [f"/opt/python/{image_folder(row['id'], row['abi'])}/bin/python" for row in rows]
     versions = [f"python{row['version']}{'t' * row['abi'].endswith('t')}" for row in rows]
     names = [*folders, "python3", *dict.fromkeys(versions), "pypy3", "python"]
     known = set()
@@ -153,11 +154,6 @@ def _look(room: Room, names: Sequence[str]) -> str:
         if "exec" in str(error.explanation):  # no shell, or none for this machine
             return ""
         raise
-
-
-def _folder(row: Mapping[str, Any]) -> str:
-    """Return the name that an interpreter's folder has in the manylinux images, as `cp313-cp313t`."""
-    return f"{row['id'].removesuffix('t')}-{row['abi']}"
 
 
 def _parse(answer: Mapping[str, Any]) -> Found:
