@@ -7,14 +7,11 @@ was called outside. It is named by the hash of what it is made from, and built w
 from __future__ import annotations
 
 import errno
-import math
 import os
 import secrets
 import shutil
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +31,7 @@ from manywheels.policies import Policy
 from manywheels.project import read_project
 from manywheels.sandbox import Cancellation
 from manywheels.settings import setting_variables
+from manywheels.waiting import begin, wait
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -353,29 +351,3 @@ def _environment(build: ContainerBuild) -> dict[str, str]:
     if left_out := local_only(os.environ):
         say(f"not known in the container, as they name files of this machine: {', '.join(left_out)}")
     return environment
-
-
-# --- waiting --------------------------------------------------------------------------------------------------------
-
-
-def begin(work: Callable[[], T]) -> futures.Future[T]:
-    """Start `work` in a thread that the program's end does not wait for: whoever it asks gives up with its caller."""
-    future: futures.Future[T] = futures.Future()
-
-    def do() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
-            future.set_exception(error)
-
-    threading.Thread(target=do, name="waited for", daemon=True).start()
-    return future
-
-
-def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float = math.inf) -> T | None:
-    """Return the result of what was begun; None once the switch is thrown, or `timeout` seconds have passed."""
-    deadline = time.monotonic() + timeout
-    while not cancellation.requested and time.monotonic() < deadline:
-        if futures.wait([future], timeout=0.1).done:
-            return future.result()
-    return None

@@ -285,7 +285,7 @@ class IndexUnreachable(DeliveryError):
 
 
 class UnsafeAddress(DeliveryError):
-    """The index's address is plain http, or it sends uploads elsewhere: no token goes there."""
+    """The index's address is plain http, leads elsewhere, or is the project's own choice in CI: no token goes there."""
 
     code = "MW322"
 

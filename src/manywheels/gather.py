@@ -14,8 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from packaging.utils import InvalidSdistFilename, NormalizedName, parse_sdist_filename, parse_wheel_filename
-from packaging.version import Version
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename, parse_wheel_filename
 
 from manywheels.errors import SetMismatch, WheelFileError
 from manywheels.manifest import FILE_NAME, Manifest, State, TargetRecord, read_manifest
@@ -272,20 +271,20 @@ def _names_amiss(sets: Sequence[_Set]) -> Iterator[str]:
     for name, held in holders.items():
         if len(held) > 1 and len({digest_file(file) for _, file in held}) > 1:
             yield f"`{name}` is not the same in {', '.join(str(found) for found, _ in held)}"
-    releases = {
-        parse_wheel_filename(wheel.name)[:2] for found in sets if found.manifest for wheel in found.manifest.wheels
-    }
+    manifests = [found.manifest for found in sets if found.manifest]
     for found in sets:
         for sdist in found.sdists:
-            if _release_of(sdist.name) not in releases:
+            if not any(is_sdist_of(manifest, sdist.name) for manifest in manifests):
                 yield f"{found}: `{sdist.name}` is no sdist of the wheels' project and version"
 
 
-def _release_of(sdist: str) -> tuple[NormalizedName, Version] | None:
+def is_sdist_of(manifest: Manifest, name: str) -> bool:
+    """Whether a file's name is that of an sdist of the release that a manifest's wheels are of."""
     try:
-        return parse_sdist_filename(sdist)
+        release = parse_sdist_filename(name)
     except InvalidSdistFilename:
-        return None
+        return False
+    return any(parse_wheel_filename(wheel.name)[:2] == release for wheel in manifest.wheels)
 
 
 def _in_the_way(sets: Sequence[_Set], output: Path) -> Iterator[str]:

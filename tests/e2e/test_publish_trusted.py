@@ -10,6 +10,7 @@ import pytest
 
 from e2e.publishing import Run, publish, write_set
 from index import Answer, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex
+from manywheels.report.summary import code
 from manywheels.signatures import TRUST_CONFIG
 
 
@@ -71,7 +72,7 @@ def test_files_are_signed_and_the_index_takes_the_attestations(index: LocalIndex
     (file,) = index.files().values()
     assert len(file.attestations) == 1
     assert (folder / f"{file.filename}.publish.attestation").is_file()
-    assert f"| `{file.filename}` | uploaded |" in summary.read_text()
+    assert f"| {code(file.filename)} | uploaded |" in summary.read_text()
     index.delete(file.filename)
     again = publish(folder, index.upload_url, "--attestations=true", environment=environment)
     assert again.status == 4

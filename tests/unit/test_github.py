@@ -446,6 +446,32 @@ def test_a_set_that_does_not_come_is_cancelled_at_once(action: Action, service: 
     assert not list((action.folder / "dist").glob("*.whl"))
 
 
+def test_nothing_that_came_with_the_checkout_goes_into_the_artifact(action: Action, service: FakeService) -> None:
+    """A report or an sdist of that name may say anything; the run's own report is taken from where it was written."""
+    (action.folder / "dist").mkdir()
+    (action.folder / "dist/manywheels-report.html").write_text("<script>planted</script>")
+    (action.folder / "dist/other-2.0.tar.gz").touch()
+    (action.folder / "dist/demo-1.0.tar.gz").touch()
+    assert action.run(report="out/report.html") == 0
+    with zipfile.ZipFile(io.BytesIO(service.finished["wheels"][0])) as archive:
+        assert "other-2.0.tar.gz" not in archive.namelist()
+        assert "demo-1.0.tar.gz" in archive.namelist()
+        assert archive.read("manywheels-report.html") == (action.folder / "out/report.html").read_bytes()
+
+
+def test_what_is_published_is_in_an_artifact_first(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that is broken off is finished with the same files: the next build would make others."""
+
+    def publish(*_: object, **__: object) -> int:
+        assert set(service.finished) == {"wheels"}
+        raise UploadIncomplete("Not all.", remedy="Again.")
+
+    monkeypatch.setattr("manywheels.publish.command.run", publish)
+    assert action.run(publish="pypi") == 4
+
+
 def test_an_artifact_without_a_service_is_refused_before_building(
     action: Action, capsys: pytest.CaptureFixture[str]
 ) -> None:

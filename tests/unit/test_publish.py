@@ -24,6 +24,7 @@ from e2e.publishing import write_sdist, write_set
 from manywheels import inputs
 from manywheels.data import table
 from manywheels.errors import (
+    Cancelled,
     FileChanged,
     InputError,
     LedgerError,
@@ -735,7 +736,49 @@ def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
 
 def test_the_ledger_in_a_summary() -> None:
     entry = Entry(name="a|b.whl", size=1, sha256="0", state=State.UNKNOWN, reason="a | <b>\nc")
-    assert as_markdown([entry]).splitlines()[-1] == "| `a\\|b.whl` | unknown | a \\| &lt;b> c |"
+    row = "| <code>a&#124;b&#46;whl</code> | unknown | a &#124; &#60;b&#62; c |"
+    assert as_markdown([entry], 1_000).splitlines()[-1] == row
+
+
+def test_a_long_ledger_takes_what_room_there_is() -> None:
+    entries = [Entry(name=f"{number}.whl", size=1, sha256="0", state=State.UPLOADED) for number in range(100)]
+    shown = as_markdown(entries, 1_000)
+    assert len(shown.encode()) < 1_100
+    assert "more files: see the ledger." in shown
+    assert "*100 more files" in as_markdown(entries, -5)
+
+
+@pytest.mark.parametrize(("ci", "repository", "refused"), [
+    ("true", "https://index.example/legacy/", True),
+    ("true", "testpypi", False),
+    ("", "https://index.example/legacy/", False),
+])  # fmt: skip
+def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(
+    tmp_path: Path, ci: str, repository: str, *, refused: bool
+) -> None:
+    """A pull request can change them. On one's own machine they are one's own."""
+    own = Given(value=repository, origin="[tool.manywheels] repository-url")
+    asked = {**layers(packages_dir=str(tmp_path)), "repository-url": own}
+    with pytest.raises(UnsafeAddress if refused else WheelFileError) as caught:
+        run(asked, Cancellation(), environment={"CI": ci, "TWINE_PASSWORD": "pypi-x"})
+    assert ("only the workflow says" in caught.value.message) is refused
+
+
+class Silent(BaseHTTPRequestHandler):
+    """Takes every request and never answers."""
+
+    def do_GET(self) -> None:
+        time.sleep(20)
+
+
+def test_an_index_that_is_silent_does_not_hold_up_a_cancellation(tmp_path: Path) -> None:
+    write_set(tmp_path, "cp312")
+    cancellation = Cancellation()
+    threading.Timer(0.5, cancellation.request).start()
+    began = time.monotonic()
+    with served(Silent) as url, pytest.raises(Cancelled):
+        run(layers(repository_url=url, packages_dir=str(tmp_path)), cancellation, environment={"TWINE_PASSWORD": "x"})
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -29,6 +29,7 @@ from manywheels.report.text import summary as in_one_sentence
 from manywheels.sandbox import Cancellation
 
 _PREFIX: Final = "INPUT_"
+_ALSO_IN_ARTIFACT: Final = frozenset({"auto", "pypi"})  # where there is a service
 _OF_ARTIFACTS: Final = frozenset({"artifact-name", "artifact-pattern"})
 _RUNNERS_OWN: Final = frozenset({"args", "entrypoint"})  # `with: args` and `entrypoint` are meant for the runner
 
@@ -91,8 +92,10 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
     if delivery.publish == "artifact":
         find_service(environment)  # said before anything is built
     folder = Path(inputs.parse_path(layers["output-dir"], "output-dir"))
-    report = Given(value=str(delivery.report or folder / REPORT), origin=layers["report"].origin)
-    manifest, built = commands.build(replace(request, given={**request.given, "report": report}), cancellation)
+    report = delivery.report or folder / REPORT
+    before = commands.last_written(report)
+    given = {**request.given, "report": Given(value=str(report), origin=layers["report"].origin)}
+    manifest, built = commands.build(replace(request, given=given), cancellation)
     status, folder = commands.exit_status(manifest), built.folder
     outputs = _outputs(manifest, folder)
     try:
@@ -100,7 +103,9 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
     finally:
         try:
             if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
-                outputs |= _upload(delivery, manifest, folder, environment, cancellation)
+                written = commands.last_written(report) not in {before, None}  # else it came with the checkout
+                shown = report if written else None
+                outputs |= _upload(delivery, manifest, folder, environment, cancellation, report=shown)
         finally:
             _tell(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
@@ -117,17 +122,27 @@ def _publish(request: Request, environment: Mapping[str, str], cancellation: Can
 
 
 def _goes_into_artifact(delivery: Delivery, manifest: Manifest, environment: Mapping[str, str]) -> bool:
-    """Finished wheels go into the artifact even if other targets failed."""
-    wanted = delivery.publish == "artifact" or (delivery.publish == "auto" and has_service(environment))
+    """Finished wheels go into the artifact even if other targets failed.
+
+    So they do before they are published: only with the same files can an upload that was broken off be finished.
+    """
+    wanted = delivery.publish == "artifact" or (delivery.publish in _ALSO_IN_ARTIFACT and has_service(environment))
     return wanted and bool(manifest.wheels)
 
 
 def _upload(
-    delivery: Delivery, manifest: Manifest, folder: Path, environment: Mapping[str, str], cancellation: Cancellation
+    delivery: Delivery,
+    manifest: Manifest,
+    folder: Path,
+    environment: Mapping[str, str],
+    cancellation: Cancellation,
+    *,
+    report: Path | None,
 ) -> dict[str, str]:
     from manywheels.ci.relay import open_artifacts, upload_set
 
-    uploaded = upload_set(open_artifacts(environment, cancellation), delivery, manifest, folder, cancellation)
+    artifacts = open_artifacts(environment, cancellation)
+    uploaded = upload_set(artifacts, delivery, manifest, folder, cancellation, report=report)
     return {"artifact-id": uploaded.number, "artifact-url": uploaded.url, "artifact-digest": uploaded.sha256}
 
 
@@ -164,8 +179,7 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
         if has_distributions(looked_at) and (names_folder or not _has_set(delivery, environment, cancellation)):
             return request
     manifest = _take(delivery, folder, environment, cancellation)
-    if file := environment.get("GITHUB_OUTPUT"):
-        write_outputs(Path(file), _outputs(manifest, folder))
+    _tell(manifest, _outputs(manifest, folder), environment)
     paths = (folder,) if verifies else request.paths
     return replace(request, paths=paths, given={**request.given, **commands.sealed(manifest, folder)})
 

@@ -19,6 +19,7 @@ from manywheels.publish.ledger import FILE_NAME
 from manywheels.publish.options import resolve_publishing
 from manywheels.report.text import harmless
 from manywheels.sandbox import Cancellation
+from manywheels.waiting import until_stopped
 
 
 @contextmanager
@@ -33,9 +34,11 @@ def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellati
     finally:
         if has_service(environment) and last_written(path) not in {before, None} and not cancellation.requested:
             name = artifact_name(delivery.artifact_name, options.repository)
+            artifacts, member = open_artifacts(environment, cancellation), Member(name=FILE_NAME, path=path)
             try:
-                open_artifacts(environment, cancellation).upload(
-                    name, [Member(name=FILE_NAME, path=path)], retention_days=delivery.retention_days, overwrite=True
+                until_stopped(
+                    lambda: artifacts.upload(name, [member], retention_days=delivery.retention_days, overwrite=True),
+                    cancellation,
                 )
             except DeliveryError as error:
                 print(harmless(f"warning: the ledger is in no artifact: {error.message}"), flush=True)

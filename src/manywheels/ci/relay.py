@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from manywheels.ci.artifacts import Artifacts, Uploaded
 from manywheels.ci.packing import LOGS, Member
 from manywheels.ci.results import find_service
 from manywheels.delivery import Delivery
-from manywheels.engine import begin, wait
-from manywheels.errors import ArtifactMissing, Cancelled, DeliveryError
-from manywheels.gather import Gathered, Source, gather
+from manywheels.errors import ArtifactMissing
+from manywheels.gather import Gathered, Source, gather, is_sdist_of
 from manywheels.manifest import FILE_NAME, Manifest
 from manywheels.output import OutputFolder
 from manywheels.report.html import FILE_NAME as REPORT
@@ -21,8 +19,7 @@ from manywheels.report.text import harmless
 from manywheels.retries import Patience, RealClock
 from manywheels.sandbox import Cancellation
 from manywheels.stages import before_all
-
-T = TypeVar("T")
+from manywheels.waiting import until_stopped
 
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
@@ -32,9 +29,15 @@ def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -
 
 
 def upload_set(
-    artifacts: Artifacts, delivery: Delivery, manifest: Manifest, folder: Path, cancellation: Cancellation
+    artifacts: Artifacts,
+    delivery: Delivery,
+    manifest: Manifest,
+    folder: Path,
+    cancellation: Cancellation,
+    *,
+    report: Path | None = None,
 ) -> Uploaded:
-    """Upload the finished wheels of an output folder with manifest, logs and report.
+    """Upload the finished wheels of an output folder with manifest, logs and sdists, and the report that was written.
 
     Raises DeliveryError and Cancelled.
     """
@@ -42,40 +45,26 @@ def upload_set(
     def upload() -> Uploaded:
         return artifacts.upload(
             delivery.artifact_name,
-            _members(manifest, folder),
+            _members(manifest, folder, report),
             retention_days=delivery.retention_days,
             overwrite=delivery.overwrite,
         )
 
-    return _until_stopped(upload, cancellation)
+    return until_stopped(upload, cancellation)
 
 
-def _until_stopped(work: Callable[[], T], cancellation: Cancellation) -> T:
-    """Return what `work` returns. Raises Cancelled at once when the run is stopped.
-
-    A request cannot be called back, and may wait for minutes: it is left to a thread that ends with the program.
-    """
-    result: T | None = None
-    try:
-        result = wait(begin(work), cancellation)
-    except DeliveryError:
-        if not cancellation.requested:  # else it is only how the thread saw the end
-            raise
-    if result is None:
-        raise Cancelled("The delivery was stopped.", remedy="")
-    return result
-
-
-def _members(manifest: Manifest, folder: Path) -> Iterator[Member]:
+def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[Member]:
     yield Member(name=FILE_NAME, path=folder / FILE_NAME, sha256=manifest.digest)
     for wheel in manifest.wheels:
         yield Member(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
     for log in dict.fromkeys(_logs(manifest)):
         if _is_regular(folder / log):
             yield Member(name=LOGS + Path(log).name, path=folder / log)
-    for beside in (folder / REPORT, *folder.glob("*.tar.gz")):
-        if _is_regular(beside):
-            yield Member(name=beside.name, path=beside)
+    if report is not None and _is_regular(report):
+        yield Member(name=REPORT, path=report)
+    for sdist in sorted(folder.glob("*.tar.gz")):
+        if _is_regular(sdist) and is_sdist_of(manifest, sdist.name):
+            yield Member(name=sdist.name, path=sdist)
 
 
 def _logs(manifest: Manifest) -> Iterator[str]:
@@ -93,7 +82,7 @@ def _is_regular(path: Path) -> bool:
 def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation) -> bool:
     """Whether the run has the artifact of the name. Raises DeliveryError and Cancelled."""
     try:
-        return bool(_until_stopped(lambda: artifacts.find(name=delivery.artifact_name), cancellation))
+        return bool(until_stopped(lambda: artifacts.find(name=delivery.artifact_name), cancellation))
     except ArtifactMissing:
         return False
 
@@ -104,7 +93,7 @@ def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, ca
     Raises DeliveryError and Cancelled; SetMismatch where they are not whole or not what was built.
     """
     with tempfile.TemporaryDirectory(prefix="manywheels-") as place:
-        sources = _until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
+        sources = until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
         return gather(sources, output, digests=delivery.manifest_digests)
 
 

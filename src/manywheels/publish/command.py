@@ -16,6 +16,7 @@ from manywheels.errors import (
     InputError,
     PreflightFailed,
     TooLittleTime,
+    UnsafeAddress,
     UploadIncomplete,
 )
 from manywheels.inputs import Given
@@ -36,13 +37,16 @@ from manywheels.publish.sending import Extra, Line, Sender
 from manywheels.publish.transport import Requests
 from manywheels.publish.trusted import USER, ApiToken, Credentials, TrustedPublisher
 from manywheels.report import text
+from manywheels.report.summary import LIMIT
 from manywheels.retries import RealClock
 from manywheels.sandbox import Cancellation
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
+from manywheels.waiting import until_stopped
 
 _OF_PYPI: Final = "PYPI_TOKEN"
 _OF_TWINE: Final = "TWINE_PASSWORD"
+_KNOWN: Final = frozenset({"pypi", "testpypi"})
 _INTENTS: Final = {
     Presence.SAME: "is there already, identical",
     Presence.OTHER: "is there with other content",
@@ -64,6 +68,7 @@ def run(
     The ledger is in the folder whatever happens after the preflight. Raises ManywheelsError.
     """
     options = resolve_publishing(layers)
+    _require_trusted(layers["repository-url"], environment)
     where = addresses(options.repository)
     secrets = Secrets(environment=environment)
     api_token = _api_token(options, layers, environment)
@@ -91,16 +96,25 @@ def run(
             _warn_of(api_token, secrets)
         elif where != addresses("pypi") and environment.get(_OF_PYPI):
             say(f"warning: {_OF_PYPI} is for `pypi` and is not used here; give other tokens in MANYWHEELS_PASSWORD")
-        found = preflight.look(wanted, line.index)
+        found = until_stopped(lambda: preflight.look(wanted, line.index), cancellation)
         _tell(found, options, where)
         _publish(line, found, options, identity)
     return EXIT_OK
 
 
+def _require_trusted(repository: Given, environment: Mapping[str, str]) -> None:
+    """Raise UnsafeAddress where the project's own files lead a CI job's tokens to an index of their choice."""
+    if environment.get("CI") and repository.is_projects and repository.value.strip() not in _KNOWN:
+        raise UnsafeAddress(
+            f"{repository.origin}: in a CI job, only the workflow says which index gets its tokens.",
+            remedy="Give `repository-url` as the job's input: a pull request can change pyproject.toml.",
+        )
+
+
 def _publish(line: Line, found: Preflight, options: PublishOptions, identity: Identity) -> None:
     """Send what is missing of what was found, or say that it would be sent."""
     where, environment = line.index.addresses, identity.environment
-    refusal = _authority(found, line.credentials)
+    refusal = until_stopped(lambda: _authority(found, line.credentials), line.cancellation)
     signs = attestations.wanted(
         choice=options.attestations,
         trusted=isinstance(line.credentials, TrustedPublisher),
@@ -116,7 +130,9 @@ def _publish(line: Line, found: Preflight, options: PublishOptions, identity: Id
     ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
     try:
         _refuse(found, refusal)
-        signed = _attest(found.to_send, options, identity) if signs else Signed()
+        signed = Signed()
+        if signs:
+            signed = until_stopped(lambda: _attest(found.to_send, options, identity), line.cancellation)
         try:
             with progress(found.to_send, verbose=options.verbose) as shown:
                 Sender(line, ledger, shown, _as_extra(signed)).send(found.to_send)
@@ -274,7 +290,8 @@ def _tell_states(ledger: Ledger, environment: Mapping[str, str]) -> None:
     say(f"{counts}; {ledger.path}")
     if file := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(file).open("a", encoding="utf-8") as summary:
-            summary.write(f"### Published: {counts}\n\n{as_markdown(ledger.entries)}\n")
+            room = LIMIT - summary.tell()  # of what the runner takes of a step
+            summary.write(f"### Published: {counts}\n\n{as_markdown(ledger.entries, room)}\n")
 
 
 def _tell_pages(found: Preflight, where: Addresses) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from manywheels import __version__
 from manywheels.errors import LedgerError
 from manywheels.output import create, give
+from manywheels.report.summary import code, prose, within
 
 FILE_NAME: Final = "manywheels-ledger.json"
 SCHEMA: Final = 1
@@ -93,12 +94,10 @@ class Ledger:
             ) from None
 
 
-def as_markdown(entries: Iterable[Entry]) -> str:
-    """Return the ledger as a table for a CI's summary."""
-    lines = ["| file | state | |", "| --- | --- | --- |"]
-    lines += [f"| `{_cell(entry.name)}` | {entry.state} | {_cell(entry.reason)} |" for entry in entries]
-    return "\n".join(lines) + "\n"
+def as_markdown(entries: Iterable[Entry], room: int) -> str:
+    """Return the ledger as a table for a CI's summary, in about `room` bytes; it says how many files it leaves out.
 
-
-def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    What an index answered is in there, and none of it becomes markup.
+    """
+    rows = (f"| {code(entry.name)} | {entry.state} | {prose(entry.reason)} |" for entry in entries)
+    return "\n".join(["| file | state | |", "| --- | --- | --- |", within(room, rows, "files", "the ledger"), ""])

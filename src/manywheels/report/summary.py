@@ -44,10 +44,10 @@ def step_summary(manifest: Manifest) -> str:
     head = f"## {mark} {code(manifest.project)}: {text.summary(manifest)}\n"
     parts = [
         head,
-        _within(_FAILURES, _failures(manifest), "failures"),
+        within(_FAILURES, _failures(manifest), "failures"),
         "",  # the table has what the others leave
         _timeline(manifest),
-        _within(_WARNINGS, _warnings(manifest), "warnings"),
+        within(_WARNINGS, _warnings(manifest), "warnings"),
         f"\n{code(manifest.platform)} · {code(manifest.toolchain)} · manywheels {code(manifest.manywheels)}\n",
     ]
     parts[2] = _table(manifest, LIMIT - sum(map(_bytes, parts)) - len(parts))
@@ -83,8 +83,8 @@ def _bytes(part: str) -> int:
     return len(part.encode())
 
 
-def _within(budget: int, pieces: Iterable[str], what: str) -> str:
-    """Join as many pieces as fit into a number of bytes; a last line says how many were left out."""
+def within(budget: int, pieces: Iterable[str], what: str, where: str = "the manifest and the logs") -> str:
+    """Join as many pieces as fit into a number of bytes; a last line says how many were left out, and where to look."""
     taken, left_out = [], 0
     room = budget - 100  # for that last line
     for piece in pieces:
@@ -94,7 +94,7 @@ def _within(budget: int, pieces: Iterable[str], what: str) -> str:
         else:
             taken.append(piece)
     if left_out:
-        taken.append(f"\n*{left_out} more {what}: see the manifest and the logs.*\n")
+        taken.append(f"\n*{left_out} more {what}: see {where}.*\n")
     return "\n".join(taken)
 
 
@@ -106,7 +106,7 @@ def _table(manifest: Manifest, budget: int) -> str:
     # Where all are for one platform, the Python alone tells them apart.
     one_platform = len({record.identifier.partition("-")[2] for record in manifest.targets}) == 1
     rows = (f"| {' | '.join(_row(record, short=one_platform))} |" for record in manifest.targets)
-    return _within(budget, [*heading, *rows], "targets") + "\n"
+    return within(budget, [*heading, *rows], "targets") + "\n"
 
 
 def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:

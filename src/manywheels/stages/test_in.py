@@ -147,7 +147,8 @@ def _run(
     request: TrialRequest, inside: TrialRequest, place: Elsewhere, cancellation: Cancellation
 ) -> tuple[int | None, Results | None]:
     """Run the script; return its exit status, None where it took too long, and what pytest found."""
-    from manywheels.engine import begin, connect, explained, wait
+    from manywheels.engine import connect, explained
+    from manywheels.waiting import begin, wait
 
     log = request.quarters.log
     announce(log, f"{inside.tests.command} (in {place.image})")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from manywheels.data import table
-from manywheels.engine import LABEL, begin, connect, explained, obtain, wait
+from manywheels.engine import LABEL, connect, explained, obtain
 from manywheels.sandbox import Cancellation
 from manywheels.targets import image_folder
 from manywheels.verify.import_worker import describe
@@ -36,6 +36,7 @@ from manywheels.verify.importing import (
 )
 from manywheels.verify.model import Finding
 from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least, uv_at_most
+from manywheels.waiting import begin, wait
 from manywheels.wheelfile import WheelName, parse_name
 from manywheels.workspace import work_folder
 
