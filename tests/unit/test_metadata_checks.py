@@ -384,6 +384,21 @@ def test_mw245_entry_points_that_break(tmp_path: Path, text: str, told: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"[demo.plugins]\nd = a{' ' * 500_000}!\n", "more than 1,000 characters"),
+        (f"[demo.plugins]\na{' ' * 500_000}b\n", "more than 1,000 characters"),
+        ("[demo.plugins]\nd = a\n" + "\n" * 100_000 + "  !\n", "no object reference"),
+    ],
+)
+def test_mw245_is_told_of_hostile_texts_in_little_time(tmp_path: Path, text: str, told: str) -> None:
+    began = time.monotonic()
+    found = findings(tmp_path, members={f"{INFO}/entry_points.txt": text.encode()})
+    assert told in the_one(found, "MW245").problem.message
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

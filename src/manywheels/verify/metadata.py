@@ -38,7 +38,8 @@ _LATER_MINORS, _PATCHES = 30, 60  # how far ahead a Python is looked for that Re
 
 # The entry points specification, "Data model" and "File format".
 _GROUP: Final = re.compile(r"\w+(\.\w+)*")
-_REFERENCE: Final = re.compile(r"(?P<module>[\w.]+)\s*(:\s*(?P<object>[\w.]+))?\s*(\[.*\])?")
+_REFERENCE: Final = re.compile(r"(?P<module>[\w.]+)(\s*:\s*(?P<object>[\w.]+))?\s*(\[.*\])?")
+_LONGEST_LINE: Final = 1_000  # characters; the time that configparser takes goes with the square of it
 _SCRIPTS: Final = frozenset({"console_scripts", "gui_scripts"})
 
 
@@ -187,16 +188,23 @@ def entry_points_are_valid(wheel: Wheel) -> Iterator[Problem]:
     content = wheel.read(member)
     if content is None:
         return
-    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, default_section="")
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
     try:
-        parser.read_string(content.decode("utf-8"))
+        faults: Iterable[str] = _entry_point_faults(_parse_entry_points(content))
     except (configparser.Error, UnicodeDecodeError) as error:
-        faults: Iterable[str] = [f"cannot be parsed: {_short(str(error))}"]
-    else:
-        faults = _entry_point_faults(parser)
+        faults = [f"cannot be parsed: {_short(str(error))}"]
     remedy = "Correct `[project.scripts]` or `[project.entry-points]`: `name = package.module:object`."
     yield from (Problem(member=member, message=fault, remedy=remedy) for fault in faults)
+
+
+def _parse_entry_points(content: bytes) -> configparser.ConfigParser:
+    """Raises configparser.Error and UnicodeDecodeError."""
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, default_section="")
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
+    text = content.decode("utf-8")
+    if max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
+        raise configparser.Error(f"a line has more than {_LONGEST_LINE:,} characters")
+    parser.read_string(text)
+    return parser
 
 
 class _Interpreter(NamedTuple):
