@@ -12,7 +12,7 @@ from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, ManywheelsError
 from manywheels.interpreters import discover
 from manywheels.isolation import reason_against
 from manywheels.paths import cache_dir
-from manywheels.policies import policies
+from manywheels.policies import Policy, policies
 from manywheels.targets import known_targets
 
 
@@ -66,9 +66,20 @@ def _compilers() -> Iterator[Observation]:
                 yield Observation(topic=f"{kind} {policy.name}", found=error.message, cure=error.remedy)
             else:
                 able = True
-                yield Observation(topic=f"{kind} {policy.name}", found=f"links for {policy}")
+                yield _links(kind, policy, toolchain.Machine.here())
     if not able:
         yield Observation(topic="compilers", found="none", cure="pip install 'manywheels[host]'", vital=True)
+
+
+def _links(kind: str, policy: Policy, machine: toolchain.Machine) -> Observation:
+    """Say what a toolchain links for; the system's one takes the machine's own glibc, whatever the policy is."""
+    topic, glibc = f"{kind} {policy.name}", machine.glibc
+    if kind == "system" and not machine.image_policy and policy.libc == "glibc" and glibc and glibc > policy.version:
+        found = f"links for this machine's glibc {glibc[0]}.{glibc[1]}: wheels may need more than the policy has"
+        return Observation(
+            topic=topic, found=found, cure="use --toolchain zig (the default here) or --engine container"
+        )
+    return Observation(topic=topic, found=f"links for {policy}")
 
 
 def _tools() -> Iterator[Observation]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import toolchain
+from manywheels import doctor, toolchain
 from manywheels.errors import InputError, ToolchainError
 from manywheels.paths import cache_dir
 from manywheels.policies import policies, policy_named
@@ -162,3 +162,19 @@ def test_the_compilers_of_an_image_find_their_libraries(  # noqa: PLR0917
     monkeypatch.setenv("LD_LIBRARY_PATH", value)
     made = prepare(kind, policy_named("manylinux_2_28"), tmp_path, prefix_map={})
     assert made.environment.get("LD_LIBRARY_PATH") == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "machine", "told", "is_cured"),
+    [
+        ("zig", LAPTOP, "links for glibc 2.28", False),
+        ("system", LAPTOP, "links for this machine's glibc", True),
+        ("system", replace(LAPTOP, image_policy="manylinux_2_28"), "links for glibc 2.28", False),
+        ("system", replace(LAPTOP, glibc=(2, 17)), "links for glibc 2.28", False),
+    ],
+)
+def test_doctor_says_what_a_compiler_links_for(kind: str, machine: Machine, told: str, *, is_cured: bool) -> None:
+    """The system's one takes the machine's own glibc, whatever the policy is."""
+    seen = doctor._links(kind, policy_named("manylinux_2_28"), machine)
+    assert seen.found.startswith(told)
+    assert bool(seen.cure) is is_cured
