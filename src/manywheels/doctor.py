@@ -57,16 +57,16 @@ def _interpreters() -> Iterator[Observation]:
 
 
 def _compilers() -> Iterator[Observation]:
-    able = False
+    able, machine = False, toolchain.Machine.here()
     for kind in ("zig", "system"):
         for policy in policies():
             try:
-                toolchain.resolve(kind, policy)
+                toolchain.resolve(kind, policy, machine)
             except ManywheelsError as error:
                 yield Observation(topic=f"{kind} {policy.name}", found=error.message, cure=error.remedy)
             else:
                 able = True
-                yield _links(kind, policy, toolchain.Machine.here())
+                yield _links(kind, policy, machine)
     if not able:
         yield Observation(topic="compilers", found="none", cure="pip install 'manywheels[host]'", vital=True)
 

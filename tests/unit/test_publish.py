@@ -751,6 +751,7 @@ def test_a_long_ledger_takes_what_room_there_is() -> None:
 @pytest.mark.parametrize(("ci", "repository", "refused"), [
     ("true", "https://index.example/legacy/", True),
     ("true", "testpypi", False),
+    ("true", DEFAULT_REPOSITORY, False),
     ("", "https://index.example/legacy/", False),
 ])  # fmt: skip
 def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(

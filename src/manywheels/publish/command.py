@@ -46,7 +46,6 @@ from manywheels.waiting import until_stopped
 
 _OF_PYPI: Final = "PYPI_TOKEN"
 _OF_TWINE: Final = "TWINE_PASSWORD"
-_KNOWN: Final = frozenset({"pypi", "testpypi"})
 _INTENTS: Final = {
     Presence.SAME: "is there already, identical",
     Presence.OTHER: "is there with other content",
@@ -68,8 +67,8 @@ def run(
     The ledger is in the folder whatever happens after the preflight. Raises ManywheelsError.
     """
     options = resolve_publishing(layers)
-    _require_trusted(layers["repository-url"], environment)
     where = addresses(options.repository)
+    _require_trusted(layers["repository-url"], where, environment)
     secrets = Secrets(environment=environment)
     api_token = _api_token(options, layers, environment)
     wanted = Wanted(
@@ -102,9 +101,9 @@ def run(
     return EXIT_OK
 
 
-def _require_trusted(repository: Given, environment: Mapping[str, str]) -> None:
-    """Raise UnsafeAddress where the project's own files lead a CI job's tokens to an index of their choice."""
-    if environment.get("CI") and repository.is_projects and repository.value.strip() not in _KNOWN:
+def _require_trusted(repository: Given, where: Addresses, environment: Mapping[str, str]) -> None:
+    """Raise UnsafeAddress where the project's own files lead a CI job's tokens to an index that is not known."""
+    if environment.get("CI") and repository.is_projects and where.web is None:
         raise UnsafeAddress(
             f"{repository.origin}: in a CI job, only the workflow says which index gets its tokens.",
             remedy="Give `repository-url` as the job's input: a pull request can change pyproject.toml.",
