@@ -27,6 +27,7 @@ from manywheels.report import Reporter
 from manywheels.sandbox import Cancellation
 from manywheels.sharing import Board, Served
 from manywheels.stages.before_all import Prepared
+from manywheels.stages.hooks import note
 from manywheels.stages.trials import Tried
 from manywheels.targets import Plan, PlannedTarget, Target
 from manywheels.toolchain import Toolchain
@@ -119,8 +120,7 @@ class Line:
             problem = f"{error.strerror or error}{place}."
             record = passage.fail(TargetError(problem, remedy="Look at the machine's disk and rights."), State.FAILED)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not take the other targets with it
-            with passage.log.open("a", encoding="utf-8") as log:
-                traceback.print_exc(file=log)
+            note(passage.log, traceback.format_exc())
             fault = TargetError(f"A fault in manywheels: {error!r}.", remedy="Please report it, with the target's log.")
             record = passage.fail(fault, State.FAILED)
         self.reporter.finished(record)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels import sandbox, verify, wheelfile
+from manywheels import sandbox, untrusted_files, verify, wheelfile
 from manywheels.errors import TargetError, VerificationFailed
 from manywheels.forwarding import forwarded
 from manywheels.manifest import Failure, State, TargetRecord, WheelRecord, describe_wheel
@@ -20,8 +20,15 @@ from manywheels.recipes import Audit, Repairer, fill, fill_values
 from manywheels.stages import environments
 from manywheels.stages.build import BuildRequest, build
 from manywheels.stages.environments import Quarters
-from manywheels.stages.hooks import Hook, marks, run_hook
-from manywheels.stages.provision import Provision, provide, requirements_of
+from manywheels.stages.hooks import Hook, marks, note, run_hook
+from manywheels.stages.prefetch import (
+    Prefetch,
+    caller_settings,
+    constraints_in,
+    own_settings,
+    prefetch,
+    requirements_of,
+)
 from manywheels.stages.repair import RepairRequest, repair
 from manywheels.stages.repair_command import CommandRequest, repair_by_command
 from manywheels.stages.test import try_wheel
@@ -42,8 +49,9 @@ _CONSTRAINTS = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT", "UV_B
 class Passage:
     """One target's way along the line: where it is, when each stage began and how long it took (seconds).
 
-    `folder` is the target's user's, `sealed` the program's own: what is in there, no project code can write. `part` is
-    added to their names, and to the log's, where the passage is not the target's first.
+    `folder` is the program's own and holds the folders of the target's user, who alone can pass through it. `sealed` is
+    the program's own, too, and everybody can read it. `part` is added to their names, and to the log's, where the
+    passage is not the target's first.
     """
 
     line: Line
@@ -116,9 +124,14 @@ class Passage:
             self.seconds[stage] = round(time.monotonic() - started, 3)
 
     def _make_folder(self) -> None:
-        self.folder.mkdir(mode=0o700)
-        if self.user is not None:
-            os.chown(self.folder, self.user, self.user)
+        untrusted_files.make_place(self.folder, self.user)
+        for name in self._own_folders:
+            untrusted_files.make_folder(self.folder / name, self.user)
+
+    @property
+    def _own_folders(self) -> tuple[str, ...]:
+        """The folders that programs of a target with a user of its own expect: caches that nobody else shares."""
+        return ("uv", "zig") if self.user is not None else ()
 
     def _quarters(self) -> Quarters:
         return Quarters(
@@ -143,19 +156,34 @@ class Passage:
         if self._provided is None:
             return
         user, fetcher = self._provided
-        provision = Provision(
+        settings, constraints = caller_settings(self.line.run.caller), self._shared_constraints()
+        if settings is None or constraints is None:
+            return
+        request = Prefetch(
             uv=self.line.front_end,
             python=self.interpreter.path,
             abi=self.target.abi,
             requirements=requirements_of(self._package),
-            environment=self.quarters.environment,
+            constraints=constraints,
+            settings=settings,
             store=store_beside(self.line.work),
             fetcher=fetcher,
             cache=self.folder / "uv",
             user=user,
-            scratch=self.line.work / "scratch" / self.target.identifier,
+            scratch=self.line.work / f"fetching-{self.target.identifier}",
         )
-        provide(provision, self.cancellation)
+        prefetch(request, self.cancellation)
+
+    def _shared_constraints(self) -> tuple[str, ...] | None:
+        """Return the constraints under which the target's requirements can be fetched into the common store.
+
+        None where the target's own settings may have other files fetched; the log says so.
+        """
+        shared = self._scrubbed(passed=()) | self._own_variables() | self._constraints()
+        if steering := own_settings(self.quarters.environment, shared):
+            note(self.log, f"fetching build requirements for this target alone: it sets {', '.join(steering)}")
+            return None
+        return constraints_in(self._constraints_text)
 
     def _before_build(self, source: Path) -> None:
         """Run the hook in an environment with the target's Python, which the build then sees as well."""
@@ -174,16 +202,19 @@ class Passage:
         run_hook(hook, self.cancellation)
 
     def _environment(self) -> dict[str, str]:
-        tools = self.line.tools
-        scrubbed = sandbox.build_environment(
-            self.line.run.caller,
-            path=(tools.bin_dir,),
-            private=self.folder,
-            passed=self.recipe.environment_pass,
-            user=self.user,
+        scrubbed = self._scrubbed(self.recipe.environment_pass)
+        made = fill_values(self.recipe.environment, **self._places)
+        return self.line.prepared.expand(made, scrubbed | self._own_variables() | self._constraints())
+
+    def _scrubbed(self, passed: tuple[str, ...]) -> dict[str, str]:
+        return sandbox.build_environment(
+            self.line.run.caller, path=(self.line.tools.bin_dir,), private=self.folder, passed=passed, user=self.user
         )
+
+    def _own_variables(self) -> dict[str, str]:
+        """Return the variables that the program itself sets for the target."""
         own = {
-            **tools.environment,
+            **self.line.tools.environment,
             **self.line.jobserver.environment,
             # A cache that a build can write is no other target's, and no later run's.
             "UV_CACHE_DIR": str((cache_dir() if self.user is None else self.folder) / "uv"),
@@ -195,9 +226,8 @@ class Passage:
             # Where the image's compiler is zig: what it keeps of one user's standard input, another's may not replace.
             own["ZIG_LOCAL_CACHE_DIR"] = str(self.folder / "zig")
         if self._provided:  # what is lent is another user's, and the kernel lets nobody make hard links to that
-            own["UV_LINK_MODE"] = scrubbed.get("UV_LINK_MODE", "symlink")
-        made = fill_values(self.recipe.environment, **self._places)
-        return self.line.prepared.expand(made, scrubbed | own | self._constraints())
+            own["UV_LINK_MODE"] = "symlink"
+        return own
 
     @property
     def _places(self) -> dict[str, Path]:
@@ -211,13 +241,19 @@ class Passage:
 
     def _constraints(self) -> dict[str, str]:
         """Return the variables that hold every front end to `dependency-versions`."""
-        constraints = self.recipe.constraints
-        if not constraints.file and not constraints.packages:
+        if not self._constraints_text:
             return {}
-        file = self.sealed / "constraints.txt"  # written by us, so not where project code could have put a link
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(constraints.text(self._package, self.target.python), encoding="utf-8")
+        file = self.sealed / "constraints.txt"
+        if not file.exists():
+            untrusted_files.make_public_folder(self.sealed)
+            untrusted_files.write_file(file, self._constraints_text.encode())
         return dict.fromkeys(_CONSTRAINTS, str(file))
+
+    @cached_property
+    def _constraints_text(self) -> str:
+        constraints = self.recipe.constraints
+        named = constraints.file or constraints.packages
+        return constraints.text(self._package, self.target.python) if named else ""
 
     def _build_request(self, source: Path) -> BuildRequest:
         return BuildRequest(
@@ -242,7 +278,7 @@ class Passage:
             wheel=built,
             policy=options.platform,
             arch=options.arch,
-            folder=self.line.work / "repairs" / self.target.identifier,
+            folder=self.line.work / f"repair-{self.target.identifier}",
             finished=self.sealed / "repaired",
             user=self.user,
             library_path=self.quarters.environment.get("LD_LIBRARY_PATH"),

@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from manywheels import sandbox_init
+from manywheels import sandbox_init, untrusted_files
 from manywheels.data import table
 from manywheels.errors import Cancelled
 
@@ -42,7 +42,7 @@ _CREDENTIALS: Final = re.compile(r"://[^/@\s]+@|(?:^|\s|=)[^/@\s]+:[^/@\s]*@")
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A program to run in a sandbox; stdout and stderr are appended to `log`.
+    """A program to run in a sandbox; stdout and stderr are appended to `log`, which lies in no folder of the user's.
 
     `timeout` is in seconds, and so is `silence`: how long the command may neither say anything nor use a processor.
     `user` is the user id to run as, which only root can choose; None is the program's own user.
@@ -130,7 +130,7 @@ def _run(command: Command, cancellation: Cancellation) -> Outcome:
     _adopt_orphans()
     user = "-" if command.user is None else str(command.user)
     argv = [sys.executable, "-I", "-S", str(_INIT), str(GRACE), user, str(command.folder), *command.argv]
-    with command.log.open("ab") as log, _starting:
+    with untrusted_files.open_log(command.log, command.user) as log, _starting:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(command.environment),
             start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which ends the tree in order
@@ -331,15 +331,14 @@ def build_environment(
 ) -> dict[str, str]:
     """Return the scrubbed environment: allowed names of the caller's, and `path` before the caller's PATH.
 
-    HOME and TMPDIR lie below `private`, which must exist. `passed` are names that the user lets through. The program's
-    own virtual environment is taken out of PATH: project code must not find it. An index address with credentials in
-    it is kept from project code unless it is in `passed`. For a `user` other than the program's own, the folders are
-    that user's, and the caller's caches are left out: project code shall not write what others trust.
+    HOME and TMPDIR lie below `private`, a folder of the program's own. `passed` are names that the user lets through.
+    The program's own virtual environment is taken out of PATH: project code must not find it. An index address with
+    credentials in it is kept from project code unless it is in `passed`. For a `user` other than the program's own, the
+    folders are that user's, and the caller's caches are left out: project code shall not write what others trust.
     """
     for folder in (private / "home", private / "tmp"):
-        folder.mkdir(exist_ok=True)
-        if user is not None:
-            os.chown(folder, user, user, follow_symlinks=False)  # project code may have been here before
+        if not folder.exists():
+            untrusted_files.make_folder(folder, user)
     facts = table("environment")
     allowed = {name: caller[name] for name in facts["pass"] if name in caller and not _CREDENTIALS.search(caller[name])}
     allowed |= _home_toolchains(caller) | allowed  # what the caller names comes before what its home holds

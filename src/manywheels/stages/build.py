@@ -8,13 +8,12 @@ build is left.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from manywheels import handover, memory, sandbox, wheelfile
+from manywheels import memory, sandbox, untrusted_files, wheelfile
 from manywheels.errors import (
     BuildFailed,
     BuildSilent,
@@ -61,9 +60,7 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
     Raises Cancelled, BuildTimeout, BuildSilent, OutOfMemory, BuildFailed, or WrongWheel where the back end made none,
     several, or another one.
     """
-    request.output.mkdir(parents=True)
-    if request.user is not None:
-        os.chown(request.output, request.user, request.user)
+    untrusted_files.make_folder(request.output, request.user)
     killed_before = memory.kills()
     outcome = sandbox.run(
         Command(
@@ -82,7 +79,7 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
     if outcome.timed_out or outcome.fell_silent:
         raise _explain_limit(request, outcome)
     if outcome.status == 0 or _was_content(request):
-        return _the_wheel(request)
+        return _the_wheel(request, cancellation)
     raise _explain_failure(request, outcome.status, for_memory=memory.kills() > killed_before)
 
 
@@ -173,17 +170,17 @@ def _explain_failure(request: BuildRequest, status: int, *, for_memory: bool) ->
     )
 
 
-def _the_wheel(request: BuildRequest) -> Path:
+def _the_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
     try:
-        wheel = handover.only_wheel_in(request.output)
+        wheel = untrusted_files.only_wheel_in(request.output)
         _require_for(request.planned.target, wheel)
-        request.finished.mkdir(parents=True)
-        return handover.take_over(request.output, wheel, request.finished, owner=request.user)
-    except handover.NotOne as made:
+        finished = untrusted_files.make_public_folder(request.finished)
+        return untrusted_files.take_over(request.output, wheel, finished, cancellation, owner=request.user)
+    except untrusted_files.NotOne as made:
         raise WrongWheel(
             f"The back end made {made}.", remedy="It must make exactly one (PEP 517, build_wheel)."
         ) from None
-    except handover.Suspicious as finding:
+    except untrusted_files.Suspicious as finding:
         raise WrongWheel(
             f"The wheel cannot be taken over from the build: {finding}.",
             remedy="The back end must leave one regular file of its own (PEP 517, build_wheel).",

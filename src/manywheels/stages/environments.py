@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from manywheels import sandbox
+from manywheels import sandbox, untrusted_files
 from manywheels.errors import Cancelled, HookFailed
 from manywheels.sandbox import Cancellation, Command
 from manywheels.verify.places import why_uv_refused
@@ -53,8 +53,10 @@ def create(
 ) -> Quarters:
     """Make a virtual environment with pip and `packages` in it; return the quarters as they are when it is activated.
 
-    `folder` is where uv is started: it must be the target's own. Raises HookFailed with uv's reason, and Cancelled.
+    `venv` must not exist in a folder of the program's own; uv is started in `folder`. Raises HookFailed with uv's
+    reason, and Cancelled.
     """
+    untrusted_files.make_folder(venv, quarters.user)
     argv: tuple[str, ...]
     argv = (quarters.uv, "venv", "--quiet", "--no-project", "--no-config", "--seed", "--python", str(quarters.python),
             str(venv))  # fmt: skip

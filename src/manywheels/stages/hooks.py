@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels import sandbox
+from manywheels import sandbox, untrusted_files
 from manywheels.errors import BeforeAllFailed, Cancelled, HookFailed
 from manywheels.logs import telling_excerpt
 from manywheels.sandbox import Cancellation, Command
@@ -94,5 +94,10 @@ def describe_end(status: int) -> str:
 
 def announce(log: Path, command: str) -> None:
     """Write into a log which command the lines after this come from."""
-    with log.open("a", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(f"$ {command}\n")
+    note(log, f"$ {command}")
+
+
+def note(log: Path, text: str) -> None:
+    """Write a line of the program's own into a log."""
+    with untrusted_files.open_log(log) as file:
+        file.write(f"{text}\n".encode("utf-8", "surrogateescape"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from manywheels import handover
+from manywheels import untrusted_files
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -69,9 +69,9 @@ def read_results(file: Path, owner: int | None = None) -> Results | None:
 
 def _content(file: Path, owner: int | None) -> bytes | None:
     try:
-        with handover.open_file(file.parent, file.name, owner=owner) as stream:
+        with untrusted_files.open_file(file.parent, file.name, owner=owner) as stream:
             content = stream.read(_LARGEST + 1)
-    except handover.Suspicious:
+    except untrusted_files.Suspicious:
         return None
     return content if len(content) <= _LARGEST else None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels import handover, sandbox
+from manywheels import sandbox, untrusted_files
 from manywheels.errors import Cancelled, RepairFailed
 from manywheels.policies import Policy
 from manywheels.programs import module_argv, script_folders
@@ -29,8 +29,8 @@ class RepairRequest:
     """A built wheel and the policy that it shall meet; libraries to graft are looked for in `library_path` first.
 
     Libraries whose names match a pattern in `exclude` are not grafted; `strip` takes the symbols out of all of them.
-    auditwheel works in `folder`, which must not exist, as the user of id `user` (None: the program's own); the wheel is
-    put into `finished`.
+    auditwheel works in `folder`, which must not exist in a folder of the program's own, as the user of id `user` (None:
+    the program's own); the wheel is put into `finished`.
     """
 
     wheel: Path
@@ -50,17 +50,15 @@ def repair(request: RepairRequest, cancellation: Cancellation) -> Path:
 
     Raises RepairFailed where the policy cannot be met, with the symbols or libraries that stand against it.
     """
-    request.folder.mkdir(parents=True)
-    if request.user is not None:
-        os.chown(request.folder, request.user, request.user)
+    untrusted_files.make_folder(request.folder, request.user)
     outcome = sandbox.run(_command(request), cancellation)
     if outcome.cancelled:
         raise Cancelled("The repair was stopped.", remedy="")
     if not outcome.succeeded:
         raise RepairFailed(f"auditwheel failed (exit status {outcome.status}).", remedy="The log says more.")
     try:
-        return take_over(request)
-    except (handover.Suspicious, ValueError) as finding:
+        return take_over(request, cancellation)
+    except (untrusted_files.Suspicious, ValueError) as finding:
         raise RepairFailed(
             f"What auditwheel left cannot be used: {finding}.", remedy="Look into the wheel: it misleads its readers."
         ) from None
@@ -91,14 +89,17 @@ def _command(request: RepairRequest) -> Command:
     )  # fmt: skip
 
 
-def take_over(request: RepairRequest) -> Path:
-    """Return the wheel that auditwheel answered with, taken over. Raises RepairFailed, Suspicious, ValueError."""
-    with handover.open_file(request.folder, _ANSWER, owner=request.user) as file:
+def take_over(request: RepairRequest, cancellation: Cancellation) -> Path:
+    """Return the wheel that auditwheel answered with, taken over.
+
+    Raises RepairFailed, Suspicious, ValueError, and Cancelled.
+    """
+    with untrusted_files.open_file(request.folder, _ANSWER, owner=request.user) as file:
         answer = json.loads(file.read(_LONGEST_ANSWER))
     match answer:
         case {"problem": str(problem), "remedy": str(remedy)}:
             raise RepairFailed(problem, remedy=remedy)
         case {"wheel": str(wheel)}:
-            request.finished.mkdir(parents=True)
-            return handover.take_over(request.folder, Path(wheel).name, request.finished, owner=request.user)
-    raise handover.Suspicious(f"`{_ANSWER}` is no answer")
+            finished, name = untrusted_files.make_public_folder(request.finished), Path(wheel).name
+            return untrusted_files.take_over(request.folder, name, finished, cancellation, owner=request.user)
+    raise untrusted_files.Suspicious(f"`{_ANSWER}` is no answer")

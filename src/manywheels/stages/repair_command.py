@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels import handover, wheelfile
+from manywheels import untrusted_files, wheelfile
 from manywheels.errors import HookFailed, RepairFailed, WheelFileError
 from manywheels.recipes import fill
 from manywheels.sandbox import Cancellation
@@ -22,7 +21,7 @@ OPTION: Final = "repair-wheel-command"
 class CommandRequest:
     """A built wheel and the command that shall repair it.
 
-    `made` must not exist and lies where the target's user may write; `finished`, the program's own, gets the result.
+    `made` must not exist in a folder of the program's own; `finished`, the program's own, gets the result.
     """
 
     command: str
@@ -42,9 +41,7 @@ def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Pa
     Raises RepairFailed where it fails or makes another number of wheels than one, and Cancelled.
     """
     user = request.quarters.user
-    request.made.mkdir()
-    if user is not None:
-        os.chown(request.made, user, user)
+    untrusted_files.make_folder(request.made, user)
     command = fill(
         request.command, wheel=request.wheel, dest_dir=request.made, project=request.project, package=request.package,
         python=request.quarters.python,
@@ -55,19 +52,19 @@ def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Pa
     )  # fmt: skip
     try:
         run_hook(hook, cancellation)
-        return _the_wheel(request)
+        return _the_wheel(request, cancellation)
     except HookFailed as failed:
         raise RepairFailed(failed.message, remedy=failed.remedy, excerpt=failed.excerpt) from None
-    except (handover.Suspicious, WheelFileError) as finding:
+    except (untrusted_files.Suspicious, WheelFileError) as finding:
         raise RepairFailed(
             f"The wheel cannot be taken over from `{OPTION}`: {finding}.", remedy="It must leave one regular wheel."
         ) from None
 
 
-def _the_wheel(request: CommandRequest) -> Path:
+def _the_wheel(request: CommandRequest, cancellation: Cancellation) -> Path:
     try:
-        wheel = handover.only_wheel_in(request.made)
-    except handover.NotOne as made:
+        wheel = untrusted_files.only_wheel_in(request.made)
+    except untrusted_files.NotOne as made:
         raise RepairFailed(f"`{OPTION}` made {made}.", remedy="It must leave exactly one in `{dest_dir}`.") from None
     name = wheelfile.parse_name(wheel)
     if name.is_pure or not request.target.installs(name.tags):
@@ -75,5 +72,5 @@ def _the_wheel(request: CommandRequest) -> Path:
             f"`{OPTION}` made a wheel for something else: {wheel} is not for {request.target.tag}.",
             remedy="It may change the platform of the wheel's name, and nothing else of it.",
         )
-    request.finished.mkdir(parents=True)
-    return handover.take_over(request.made, wheel, request.finished, owner=request.quarters.user)
+    finished = untrusted_files.make_public_folder(request.finished)
+    return untrusted_files.take_over(request.made, wheel, finished, cancellation, owner=request.quarters.user)

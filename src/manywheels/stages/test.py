@@ -6,12 +6,11 @@ environment, `before-test`, the wheel with its extras, what the tests need, then
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from typing import Final
 
-from manywheels import assignments, sandbox
+from manywheels import assignments, sandbox, untrusted_files
 from manywheels.errors import Cancelled, HookFailed, TargetError, TestsFailed
 from manywheels.sandbox import Cancellation, Command, Outcome
 from manywheels.stages import environments
@@ -43,13 +42,10 @@ def try_wheel(request: TrialRequest, cancellation: Cancellation) -> Tried:
 def _furnish(request: TrialRequest, cancellation: Cancellation) -> Quarters:
     """Make the environment that the tests run in, with the wheel and all that they need."""
     user = request.quarters.user
-    for folder in (request.folder, request.elsewhere, request.results.parent):
-        folder.mkdir()
-    if not request.tests.sources:
-        (request.elsewhere / NO_TESTS_HERE).write_bytes(no_tests_here())
-    for folder in (request.results.parent, request.elsewhere, request.folder):
-        if user is not None:
-            os.chown(folder, user, user)
+    untrusted_files.make_place(request.folder, user)
+    untrusted_files.make_folder(request.results.parent, user)
+    content = {} if request.tests.sources else {NO_TESTS_HERE: no_tests_here()}
+    untrusted_files.make_folder(request.elsewhere, user, content)
     bare = environments.create(request.quarters, request.folder / "venv", request.project, cancellation)
     variables = assignments.expand(request.environment, bare.environment)
     quarters = replace(bare, environment=variables)
@@ -88,7 +84,7 @@ def _lay_out_sources(request: TrialRequest, quarters: Quarters, cancellation: Ca
     sources = request.tests.sources
     argv = ("sh", "-c", _COPY, "sh", str(request.elsewhere), *sources)
     if not quarters.run(argv, request.project, environments.TIMEOUT, cancellation).succeeded:
-        absent = [source for source in sources if not os.path.lexists(request.project / source)]
+        absent = [source for source in sources if not untrusted_files.is_there(request.project, source)]
         named = f"there is no `{'`, `'.join(absent)}` in the project" if absent else "see the log"
         raise TestsFailed(
             f"`test-sources` cannot be copied: {named}.",
