@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from manywheels import untrusted_files
 from manywheels.checkout import borrow_objects, copy_repository, files_beside, forget_credentials, git_top, objects_of
 from manywheels.copying import COPYING, copy_entry, copy_tree, give_tree, remove_tree
 from manywheels.errors import DiskError, ProjectError
@@ -44,20 +45,22 @@ class Snapshot:
 
 
 @contextmanager
-def work_folder(parent: Path | None = None) -> Iterator[Path]:
+def work_folder(parent: Path | None = None, cancellation: Cancellation | None = None) -> Iterator[Path]:
     """Make a folder for one run, beside uv's cache so that files can be hard-linked from it; remove it afterwards.
 
     `parent` is another place for it. Folders that killed runs left behind are known by their lock, which nobody holds,
-    and are removed too. Raises DiskError.
+    and are removed too. When `cancellation` is requested, what is left of a folder is for the next run to remove.
+    Raises DiskError.
     """
     parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
     with (cache_dir() / "work.lock").open("wb") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         for abandoned in parent.glob("run-*"):
-            with suppress(OSError), (abandoned / _LOCK).open("rb") as lock:
+            # Where a removal had no time to end, the lock may be gone already: it is made anew.
+            with suppress(OSError), untrusted_files.open_lock(abandoned / _LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_tree(abandoned)
+                remove_tree(abandoned, cancellation)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
         _spread(folder)
         held = (folder / _LOCK).open("wb")
@@ -65,7 +68,7 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        remove_tree(folder)
+        remove_tree(folder, cancellation)
         held.close()
 
 
@@ -191,7 +194,7 @@ def _copy_beside(
         if (top / name).is_dir() and not (top / name).is_symlink():
             copy_tree(top / name, folder / name, is_left_out, cancellation)  # a submodule
         else:
-            copy_entry(top / name, folder / name)
+            copy_entry(top / name, folder / name, cancellation)
 
 
 def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *, user: int | None = None) -> Path:
@@ -205,7 +208,7 @@ def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *,
     copy_tree(snapshot.root, folder, lambda path: path == borrowed, cancellation)
     borrow_objects(folder, snapshot.root)
     if user is not None:
-        give_tree(folder, user)
+        give_tree(folder, user, cancellation)
     return folder / snapshot.package
 
 
