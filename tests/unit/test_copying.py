@@ -30,6 +30,14 @@ NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder in memory, where there is one: ext4 takes long to make thousands of folders."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
 def nest(folder: Path, depth: int, name: str = "d") -> Path:
     """Make folders inside of each other, with a file in the deepest; no path is made of them."""
     folder.mkdir()
@@ -94,9 +102,9 @@ def thrown() -> Cancellation:
 DEEP = 1_200  # too deep for a function that calls itself
 
 
-def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
+def test_a_tree_of_any_depth_is_removed(place: Path) -> None:
     """So many folders are too many for Python's stack, for the kernel's paths and for the descriptors."""
-    tree = nest(tmp_path / "a", 8_000)
+    tree = nest(place / "a", 8_000)
     with few_descriptors():
         assert told(lambda: remove_tree(tree)) == ""
     assert not tree.exists()
@@ -118,8 +126,8 @@ def as_nobody(work: Callable[[], None]) -> None:
 
 @as_root
 def test_a_user_removes_what_its_builds_closed_to_it() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        top = Path(place)
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder)
         top.chmod(0o777)
 
         def make_and_remove() -> None:
@@ -226,8 +234,8 @@ def test_what_another_removes_at_the_same_time_is_no_trouble(tmp_path: Path) -> 
 
 
 @as_root
-def test_a_tree_of_any_depth_is_given(tmp_path: Path) -> None:
-    tree = nest(tmp_path / "a", DEEP)
+def test_a_tree_of_any_depth_is_given(place: Path) -> None:
+    tree = nest(place / "a", DEEP)
     with few_descriptors():
         give_tree(tree, 1234)
     assert owners(tree) == {1234}
@@ -246,8 +254,8 @@ def test_giving_follows_no_link(tmp_path: Path) -> None:
     assert {path.lstat().st_uid for path in (tmp_path / "outside", tmp_path / "outside" / "file")} == {0}
 
 
-def test_a_tree_of_any_depth_is_measured(tmp_path: Path) -> None:
-    tree = nest(tmp_path / "a", DEEP)
+def test_a_tree_of_any_depth_is_measured(place: Path) -> None:
+    tree = nest(place / "a", DEEP)
     (tree / "file").write_bytes(bytes(1_000))
     with few_descriptors():
         assert room._size_of(tree, Cancellation()) == 1_000
@@ -270,22 +278,22 @@ def everything(_path: Path) -> bool:
     return False
 
 
-def test_a_deep_project_is_copied(tmp_path: Path) -> None:
-    package = write_project(tmp_path / "demo")
+def test_a_deep_project_is_copied(place: Path) -> None:
+    package = write_project(place / "demo")
     nest(package / "a", DEEP)
-    snapshot = take_snapshot(read_project(package), tmp_path / "work", Cancellation())
+    snapshot = take_snapshot(read_project(package), place / "work", Cancellation())
     assert Path(snapshot.root, "a", *["d"] * DEEP, "file").is_file()
     assert snapshot.digest == digest_source(package, Cancellation())
     remove_tree(snapshot.root)
     remove_tree(package)
 
 
-def test_a_project_deeper_than_the_kernels_paths_is_refused_in_words(tmp_path: Path) -> None:
-    package = write_project(tmp_path / "demo")
+def test_a_project_deeper_than_the_kernels_paths_is_refused_in_words(place: Path) -> None:
+    package = write_project(place / "demo")
     nest(package / "a", 2_100)
     with pytest.raises(ProjectError, match="cannot be copied: File name too long"):
-        take_snapshot(read_project(package), tmp_path / "work", Cancellation())
-    remove_tree(tmp_path / "work")
+        take_snapshot(read_project(package), place / "work", Cancellation())
+    remove_tree(place / "work")
     remove_tree(package)
 
 
