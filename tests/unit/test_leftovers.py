@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,3 +240,45 @@ def test_the_folder_for_removing_is_roots_alone(place: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "rmdir", rmdir)
     assert removed(place) == []
     assert modes[0] == (0, 0o700)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+KEYS = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+ADD, KEYCTL = {"x86_64": (248, 250), "aarch64": (217, 219)}[os.uname().machine]
+SESSION, USERS = ctypes.c_int(-3), ctypes.c_int(-4)
+def add(keyring): return libc.syscall(ADD, b"user", b"manywheels-test", b"secret", 6, keyring)
+def find(keyring): return libc.syscall(KEYCTL, 10, keyring, b"user", b"manywheels-test", 0)
+def persistent(): return libc.syscall(KEYCTL, 22, ctypes.c_int(-1), SESSION)
+"""
+
+
+@pytest.fixture
+def keys() -> dict[str, Any]:
+    """Functions that add and find a key of the kernel's; this process has a session keyring of its own for them."""
+    if os.uname().machine not in {"x86_64", "aarch64"}:
+        pytest.skip("the numbers of the system calls are not known here")
+    functions: dict[str, Any] = {}
+    exec(KEYS, functions)  # noqa: S102 - the same text runs as another user below
+    functions["libc"].syscall(functions["KEYCTL"], 1, None)
+    if functions["add"](functions["SESSION"]) < 0:
+        pytest.skip("the kernel's keys cannot be used here")
+    return functions
+
+
+def test_the_programs_keys_are_not_project_codes(place: Path, keys: dict[str, Any]) -> None:
+    assert keys["find"](keys["SESSION"]) > 0
+    assert as_user(USER, f"{KEYS}\nprint(find(SESSION))", place).strip() == "-1"
+    assert keys["find"](keys["SESSION"]) > 0
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("keyring", ["USERS", "persistent()"])
+def test_a_user_has_no_keys_of_an_earlier_one(place: Path, keyring: str) -> None:
+    said = as_user(USER, f"{KEYS}\nprint(add({keyring}) > 0, find({keyring}) > 0)", place)
+    if said != "True True\n":
+        pytest.skip("the kernel has no such keyring")
+    said = as_user(USER, f"{KEYS}\nprint(find({keyring}))", place)
+    assert said.splitlines()[-1] == "-1"
