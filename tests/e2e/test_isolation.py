@@ -195,25 +195,22 @@ build-backend = "flit_core.buildapi"
 name = "canary"
 version = "1.0"
 [{table}]
-environment = {{ UV_KEYRING_PROVIDER="subprocess", UV_INDEX_URL="http://user@127.0.0.1:9/simple", PATH="{path}" }}
+environment = {{ UV_KEYRING_PROVIDER="subprocess", UV_INDEX_URL="http://user@127.0.0.1:9/simple", PATH="/seen:$PATH" }}
 """
-# Wherever its files may be when requirements are fetched: the target's copy, the snapshot, the checkout.
-FOLDERS = "{project}/bin:{project}/../../source/bin:/github/workspace/bin:$PATH"
 KEYRING = "#!/bin/sh\n: >/seen/keyring-of-$(id -u)\necho password\n"
 
 
 @pytest.mark.parametrize("table", ["tool.manywheels", "tool.cibuildwheel"])
 def test_the_project_runs_nothing_as_the_user_who_fetches_for_others(image: str, tmp_path: Path, table: str) -> None:
     runner, seen = Runner.prepare(tmp_path / "runner", image), tmp_path / "seen"
+    (runner.workspace / "pyproject.toml").write_text(STEERING.format(table=table))
     seen.mkdir()
-    seen.chmod(0o777)
-    (runner.workspace / "pyproject.toml").write_text(STEERING.format(table=table, path=FOLDERS))
-    (runner.workspace / "bin").mkdir()
-    (runner.workspace / "bin/keyring").write_text(KEYRING)
-    (runner.workspace / "bin/keyring").chmod(0o755)
+    (seen / "keyring").write_text(KEYRING)  # as if the project had put it where everybody can read it
+    for path in (seen, seen / "keyring"):
+        path.chmod(0o777)
     runner.give()
     finished = runner.run({"build": "cp312", "publish": "none"}, environment=OIDC, options=(f"--volume={seen}:/seen",))
-    ran_as = {int(path.name.rpartition("-")[2]) for path in seen.iterdir()}
+    ran_as = {int(path.name.rpartition("-")[2]) for path in seen.glob("keyring-of-*")}
     assert ran_as, "the trap works: the target's own user may ask its own keyring\n" + finished.output
     assert ran_as.isdisjoint({0, FETCHER})
     assert "fetching build requirements for this target alone: it sets UV_INDEX_URL, UV_KEYRING_" in finished.logs
