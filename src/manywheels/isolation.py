@@ -30,6 +30,7 @@ from manywheels.data import table
 from manywheels.errors import IsolationError
 from manywheels.paths import cache_dir
 from manywheels.sandbox import Cancellation, Command
+from manywheels.untrusted_files import open_lock
 
 if TYPE_CHECKING:
     from manywheels.inputs import Given
@@ -202,7 +203,7 @@ def _hold(stack: ExitStack, user: int) -> bool:
     """Take a user's lock; return whether it was free, and nothing runs as that user."""
     folder = cache_dir() / "users"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = stack.enter_context((folder / str(user)).open("wb"))
+    lock = stack.enter_context(open_lock(folder / str(user)))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
