@@ -31,6 +31,7 @@ from manywheels.errors import IsolationError
 from manywheels.paths import cache_dir
 from manywheels.report.text import harmless
 from manywheels.sandbox import Cancellation, Command
+from manywheels.untrusted_files import open_lock
 
 if TYPE_CHECKING:
     from manywheels.inputs import Given
@@ -204,7 +205,7 @@ def _hold(stack: ExitStack, user: int) -> bool:
     """Take a user's lock; return whether it was free, and nothing runs as that user or is left of it from before."""
     folder = cache_dir() / "users"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = stack.enter_context((folder / str(user)).open("wb"))
+    lock = stack.enter_context(open_lock(folder / str(user)))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
