@@ -35,6 +35,7 @@ _BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplemented
 _EXTRACTING = "Extracting the sdist"
 _GIT = ".git"
 _DECLARATION_LIMIT = 8 << 20  # bytes; no honest pyproject.toml or PKG-INFO is larger
+_PIECE = 1 << 20  # bytes read at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,18 +329,29 @@ def digest_source(folder: Path, cancellation: Cancellation) -> str:
             digest.update(b"link\0%s\0%s\0" % (relative, os.fsencode(path.readlink())))
             continue
         digest.update(b"file\0%s\0%d\0" % (relative, bool(mode & 0o100)))
-        digest.update(bytes.fromhex(digest_file(path)))
+        digest.update(bytes.fromhex(digest_file(path, cancellation)))
     return f"sha256:{digest.hexdigest()}"
 
 
-def digest_file(path: Path) -> str:
-    """Return a file's sha256 as lower-case hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
+    """Return a file's sha256 as lower-case hex. Raises Cancelled."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            if cancellation:
+                cancellation.stop_if_requested("Reading a file")
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):  # Path.walk came with Python 3.12
-        folders[:] = [name for name in folders if name != ".git"]
-        yield from (Path(parent, name) for name in names if name != ".git")
-        yield from (Path(parent, name) for name in folders if Path(parent, name).is_symlink())
+    """Yield what is below a folder and is no folder itself, without `.git`; os.walk is recursive before Python 3.12."""
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.name != ".git":
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(Path(entry.path))
+                    else:
+                        yield Path(entry.path)

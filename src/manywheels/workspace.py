@@ -47,20 +47,22 @@ class Snapshot:
 
 
 @contextmanager
-def work_folder(parent: Path | None = None) -> Iterator[Path]:
+def work_folder(parent: Path | None = None, cancellation: Cancellation | None = None) -> Iterator[Path]:
     """Make a folder for one run, beside uv's cache so that files can be hard-linked from it; remove it afterwards.
 
     `parent` is another place for it. Folders that killed runs left behind are known by their lock, which nobody holds,
-    and are removed too. Raises DiskError.
+    and are removed too. When `cancellation` is requested, what is left of a folder is for the next run to remove.
+    Raises DiskError.
     """
     parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
     with open_lock(cache_dir() / "work.lock") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         for abandoned in parent.glob("run-*"):
+            # Where a removal had no time to end, the lock may be gone already: it is made anew.
             with suppress(OSError), open_lock(abandoned / _LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_tree(abandoned)
+                remove_tree(abandoned, cancellation)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
         _spread(folder)
         held = open_lock(folder / _LOCK)
@@ -68,7 +70,7 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        remove_tree(folder)
+        remove_tree(folder, cancellation)
         held.close()
 
 
@@ -214,7 +216,7 @@ def _copy_beside(
         if (top / name).is_dir() and not (top / name).is_symlink():
             copy_tree(top / name, folder / name, is_left_out, cancellation)  # a submodule
         else:
-            copy_entry(top / name, folder / name)
+            copy_entry(top / name, folder / name, cancellation)
 
 
 def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *, user: int | None = None) -> Path:
@@ -228,7 +230,7 @@ def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *,
     copy_tree(snapshot.root, folder, lambda path: path == borrowed, cancellation)
     borrow_objects(folder, snapshot.root)
     if user is not None:
-        give_tree(folder, user)
+        give_tree(folder, user, cancellation)
     return folder / snapshot.package
 
 

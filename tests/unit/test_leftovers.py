@@ -261,7 +261,7 @@ def keys() -> dict[str, Any]:
     if os.uname().machine not in {"x86_64", "aarch64"}:
         pytest.skip("the numbers of the system calls are not known here")
     functions: dict[str, Any] = {}
-    exec(KEYS, functions)  # noqa: S102 - the same text runs as another user below
+    exec(KEYS, functions)
     functions["libc"].syscall(functions["KEYCTL"], 1, None)
     if functions["add"](functions["SESSION"]) < 0:
         pytest.skip("the kernel's keys cannot be used here")

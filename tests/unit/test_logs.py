@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from manywheels.logs import Excerpt, Location, last_lines, telling_excerpt
+from manywheels.sandbox import Cancellation
 
 LOGS = Path(__file__).parent / "logs"
 MEGABYTE = 1_000_000
@@ -260,7 +261,7 @@ REAL: list[tuple[str, str, Location | None, str, str]] = [
 
 @pytest.mark.parametrize(("log", "reason", "location", "first", "last"), REAL, ids=[case[0] for case in REAL])
 def test_real_logs_tell_their_cause(log: str, reason: str, location: Location | None, first: str, last: str) -> None:
-    excerpt = telling_excerpt(LOGS / f"{log}.log")
+    excerpt = telling_excerpt(LOGS / f"{log}.log", Cancellation())
     assert (excerpt.reason, excerpt.location) == (reason, location)
     assert (excerpt.lines[0], excerpt.lines[-1]) == (first, last)
 
@@ -268,17 +269,18 @@ def test_real_logs_tell_their_cause(log: str, reason: str, location: Location | 
 @pytest.mark.parametrize("path", sorted(LOGS.glob("*.log")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("limit", [1, 5, 30])
 def test_lines_are_the_numbered_lines_of_the_log(path: Path, limit: int) -> None:
-    excerpt = telling_excerpt(path, limit=limit)
+    excerpt = telling_excerpt(path, Cancellation(), limit=limit)
     assert 1 <= len(excerpt.lines) <= limit
     assert not any("\x1b" in line for line in excerpt.lines)
     if path.stem == "gcc-color":
         return  # its lines differ from the log's by the colours
+    assert excerpt.first_line is not None
     written = path.read_text().split("\n")[excerpt.first_line - 1 :]
     assert list(excerpt.lines) == [line.rstrip()[:500] for line in written[: len(excerpt.lines)]]
 
 
 def test_killed_compiler_driver_is_named() -> None:
-    excerpt = telling_excerpt(LOGS / "setuptools-killed-driver.log")
+    excerpt = telling_excerpt(LOGS / "setuptools-killed-driver.log", Cancellation())
     assert excerpt.reason.startswith("/build/spam/cc2.sh was killed, probably out of memory: ")
     assert excerpt.killed
 
@@ -289,8 +291,8 @@ def test_another_failure_is_no_killing(tmp_path: Path) -> None:
 
 def test_the_last_lines_whatever_they_say(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a.c:1:1: error: no matter\n" + "".join(f"line {n}\n" for n in range(40)))
-    assert last_lines(tmp_path / "log", limit=2) == ("line 38", "line 39")
-    assert last_lines(tmp_path / "absent") == ()
+    assert last_lines(tmp_path / "log", Cancellation(), limit=2) == ("line 38", "line 39")
+    assert last_lines(tmp_path / "absent", Cancellation()) == ()
 
 
 # --- what wins, and what must not ------------------------------------------------------------------------------------
@@ -299,7 +301,7 @@ def test_the_last_lines_whatever_they_say(tmp_path: Path) -> None:
 def told(tmp_path: Path, text: str | bytes, *, limit: int = 30) -> Excerpt:
     log = tmp_path / "build.log"
     log.write_bytes(text.encode() if isinstance(text, str) else text)
-    return telling_excerpt(log, limit=limit)
+    return telling_excerpt(log, Cancellation(), limit=limit)
 
 
 WRAPPERS = """\
@@ -441,8 +443,8 @@ def test_killed_compilers_are_told_as_out_of_memory(tmp_path: Path, line: str, p
 
 def test_a_missing_log_and_an_empty_one_tell_nothing(tmp_path: Path) -> None:
     nothing = Excerpt(lines=(), first_line=1, reason="", location=None)
-    assert telling_excerpt(tmp_path / "nonesuch.log") == nothing
-    assert telling_excerpt(tmp_path) == nothing
+    assert telling_excerpt(tmp_path / "nonesuch.log", Cancellation()) == nothing
+    assert telling_excerpt(tmp_path, Cancellation()) == nothing
     assert told(tmp_path, b"") == nothing
 
 
@@ -502,13 +504,13 @@ def test_huge_logs_take_little_time_and_memory(tmp_path: Path, unit: bytes) -> N
     log.write_bytes(text + b"\n" + ERROR + b"\n")
     number = text.count(b"\n") + 2
     began = time.process_time()
-    excerpt = telling_excerpt(log)
+    excerpt = telling_excerpt(log, Cancellation())
     seconds = time.process_time() - began
     assert (excerpt.reason, excerpt.first_line, excerpt.lines) == (ERROR.decode(), number, (ERROR.decode(),))
     assert seconds < 6  # of the processor; a third of that was measured
     log.write_bytes(text[: 10 * MEGABYTE])
     tracemalloc.start()
-    telling_excerpt(log)
+    telling_excerpt(log, Cancellation())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     log.unlink()  # pytest keeps its folders

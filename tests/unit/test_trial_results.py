@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.sandbox import Cancellation
 from manywheels.stages.junit import asking_for, read_results
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
@@ -32,7 +33,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_failures_have_the_names_that_pytest_gives_them(tmp_path: Path) -> None:
-    results = read_results(write(tmp_path, REPORT))
+    results = read_results(write(tmp_path, REPORT), Cancellation())
 
     assert results is not None
     assert results.count == 3, "what was skipped did not run"
@@ -50,7 +51,7 @@ def test_failures_have_the_names_that_pytest_gives_them(tmp_path: Path) -> None:
     ids=["empty", "text", "cut off", "document type"],
 )
 def test_what_is_no_such_file_says_nothing(tmp_path: Path, text: str) -> None:
-    assert read_results(write(tmp_path, text)) is None
+    assert read_results(write(tmp_path, text), Cancellation()) is None
 
 
 def test_links_and_other_peoples_files_are_not_read(tmp_path: Path) -> None:
@@ -59,11 +60,11 @@ def test_links_and_other_peoples_files_are_not_read(tmp_path: Path) -> None:
     link.symlink_to(real)
     os.mkfifo(tmp_path / "fifo.xml")
 
-    assert read_results(real) is not None
-    assert read_results(link) is None
-    assert read_results(tmp_path / "fifo.xml") is None
-    assert read_results(tmp_path / "absent.xml") is None
-    assert read_results(real, owner=os.getuid() + 1) is None
+    assert read_results(real, Cancellation()) is not None
+    assert read_results(link, Cancellation()) is None
+    assert read_results(tmp_path / "fifo.xml", Cancellation()) is None
+    assert read_results(tmp_path / "absent.xml", Cancellation()) is None
+    assert read_results(real, Cancellation(), owner=os.getuid() + 1) is None
 
 
 def test_what_the_user_asks_pytest_for_is_kept() -> None:

@@ -202,9 +202,9 @@ def test_a_file_that_vanishes_meanwhile_is_named(tmp_path: Path, monkeypatch: py
     package = write_project(tmp_path / "demo")
     file = put(package / "a.c")
 
-    def vanishing(source: Path, target: Path) -> None:
+    def vanishing(source: Path, target: Path, cancellation: Cancellation) -> None:
         file.unlink(missing_ok=True)
-        clone_file(source, target)
+        clone_file(source, target, cancellation)
 
     monkeypatch.setattr(copying, "clone_file", vanishing)
     with pytest.raises(ProjectError, match=re.escape(f"`{file}` cannot be copied: No such file")):
@@ -214,7 +214,7 @@ def test_a_file_that_vanishes_meanwhile_is_named(tmp_path: Path, monkeypatch: py
 def test_a_full_disk_is_not_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = write_project(tmp_path / "demo")
 
-    def full(_source: Path, target: Path) -> None:
+    def full(_source: Path, target: Path, _cancellation: Cancellation) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
     monkeypatch.setattr(copying, "clone_file", full)

@@ -15,6 +15,7 @@ from typing import IO, BinaryIO, Final
 
 from manywheels.archive import Archive, BadData, Entry, Kind, open_archive
 from manywheels.errors import ArtifactDamaged, FileChanged, WheelFileError
+from manywheels.logs import open_ends
 
 LOGS: Final = "logs/"  # the one folder that artifacts have; later jobs do not take it
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
@@ -31,12 +32,18 @@ class Member:
     path: Path
     sha256: str | None = None
 
+    @property
+    def is_log(self) -> bool:
+        """Whether project code wrote it, as much of it as it likes."""
+        return self.name.startswith(LOGS)
+
 
 def pack(members: Iterable[Member], file: IO[bytes]) -> None:
     """Write a zip of the members, in the order of their names; the same members give the same bytes.
 
-    Wheels and sdists are stored, for they are compressed already. `file` must be seekable: the headers then have the
-    sizes, without which a reader that streams cannot tell where a stored archive ends. Raises FileChanged.
+    Wheels and sdists are stored, for they are compressed already. Of a very long log, the beginning and the end are
+    packed. `file` must be seekable: the headers then have the sizes, without which a reader that streams cannot tell
+    where a stored archive ends. Raises FileChanged.
     """
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for member in sorted(members, key=lambda member: member.name):
@@ -45,8 +52,9 @@ def pack(members: Iterable[Member], file: IO[bytes]) -> None:
             packed = member.name.endswith((".whl", ".gz"))
             info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             try:
-                with _opened(member.path) as source:
-                    info.file_size = os.fstat(source.fileno()).st_size
+                with _opened(member) as source:
+                    if not member.is_log:  # whose size says nothing: its middle may be left out
+                        info.file_size = os.fstat(source.fileno()).st_size
                     with archive.open(info, "w") as target:
                         digest = _copy(source, target)
             except OSError as error:
@@ -60,9 +68,11 @@ def pack(members: Iterable[Member], file: IO[bytes]) -> None:
                 )
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(member: Member) -> BinaryIO:
     """Open a regular file for reading; what a link leads to, or a device gives, is nothing that was delivered there."""
-    file = open(os.open(path, _FILE), "rb")  # noqa: PTH123, SIM115 - a descriptor; who called this closes it
+    if member.is_log:
+        return open_ends(member.path)
+    file = open(os.open(member.path, _FILE), "rb")  # noqa: PTH123, SIM115 - a descriptor; who called this closes it
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()

@@ -7,20 +7,22 @@ project are copied in, not mounted, so that it works where manywheels is in a co
 from __future__ import annotations
 
 import io
+import os
 import secrets
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from manywheels import assignments
+from manywheels import assignments, sandbox, untrusted_files
 from manywheels.assignments import Assignment
 from manywheels.errors import Cancelled, EngineError, TargetError, TestsFailed
 from manywheels.recipes import fill_values
+from manywheels.sandbox import Outcome
 from manywheels.stages.hooks import announce
 from manywheels.stages.junit import Results, asking_for, read_results
 from manywheels.stages.trials import (
@@ -29,7 +31,6 @@ from manywheels.stages.trials import (
     Tried,
     ended,
     explain,
-    explain_limit,
     no_tests_here,
     told,
 )
@@ -124,29 +125,29 @@ def try_wheel_in(request: TrialRequest, place: Elsewhere, cancellation: Cancella
     results: Results | None = None
     failure: TargetError | None
     try:
-        status, results = _run(request, inside, place, cancellation)
-        failure = _judge(inside, place, status, results)
+        outcome, results = _run(request, inside, place, cancellation)
+        failure = _judge(inside, place, outcome, results, cancellation)
     except EngineError as error:
         failure = TestsFailed(error.message, remedy=error.remedy)
     return ended(request, started, results, failure)
 
 
-def _judge(inside: TrialRequest, place: Elsewhere, status: int | None, results: Results | None) -> TargetError | None:
-    if status is None:
-        return explain_limit(inside)
-    if status in _PREPARING and results is None:
+def _judge(
+    inside: TrialRequest, place: Elsewhere, outcome: Outcome, results: Results | None, cancellation: Cancellation
+) -> TargetError | None:
+    if outcome.status in _PREPARING and results is None:
         return TestsFailed(
-            f"The tests cannot be run in `{place.image}` with Python {place.python[0]}: {_PREPARING[status]}.",
+            f"The tests cannot be run in `{place.image}` with Python {place.python[0]}: {_PREPARING[outcome.status]}.",
             remedy="See the log, and name another image if need be: `python:3.12-slim` and its like have all it takes.",
-            excerpt=told(inside),
+            excerpt=told(inside, cancellation),
         )
-    return explain(inside, status, results) if status else None
+    return None if outcome.succeeded else explain(inside, outcome, results, cancellation)
 
 
 def _run(
     request: TrialRequest, inside: TrialRequest, place: Elsewhere, cancellation: Cancellation
-) -> tuple[int | None, Results | None]:
-    """Run the script; return its exit status, None where it took too long, and what pytest found."""
+) -> tuple[Outcome, Results | None]:
+    """Run the script; return how it ended, and what pytest found."""
     from manywheels.engine import connect, explained
     from manywheels.waiting import begin, wait
 
@@ -160,18 +161,25 @@ def _run(
     ):
         _bring_in(container, request, Path(folder))
         frames = client.api.attach(str(container.id), stream=True)
-
-        def follow() -> int:
-            with log.open("ab") as written:
-                for frame in frames:
-                    written.write(frame)
-            return int(container.wait()["StatusCode"])
-
         container.start()
-        status = wait(begin(follow), cancellation, request.timeout)
+        outcome = wait(begin(lambda: _follow(container, frames, log)), cancellation, request.timeout)
         if cancellation.requested:
             raise Cancelled("The tests were stopped.", remedy="")
-        return status, _fetch_results(container, inside.results, Path(folder))
+        outcome = outcome or Outcome(status=-1, seconds=request.timeout, timed_out=True)
+        return outcome, _fetch_results(container, inside.results, Path(folder), cancellation)
+
+
+def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome:
+    """Write what a container says into a log until it ends, or the log has no room for more."""
+    started = time.monotonic()
+    with untrusted_files.open_log(log) as written:
+        room = sandbox.LARGEST_LOG - os.fstat(written.fileno()).st_size
+        for frame in frames:
+            room -= len(frame)
+            if room < 0:
+                return Outcome(status=-1, seconds=time.monotonic() - started, wrote_too_much=True)
+            written.write(frame)
+    return Outcome(status=int(container.wait()["StatusCode"]), seconds=time.monotonic() - started)
 
 
 @contextmanager
@@ -245,7 +253,7 @@ def _bring_in(container: Container, request: TrialRequest, folder: Path) -> None
         container.put_archive("/", packed)
 
 
-def _fetch_results(container: Container, place: Path, folder: Path) -> Results | None:
+def _fetch_results(container: Container, place: Path, folder: Path, cancellation: Cancellation) -> Results | None:
     from docker.errors import NotFound
 
     archive, size = folder / "out.tar", 0
@@ -262,6 +270,6 @@ def _fetch_results(container: Container, place: Path, folder: Path) -> Results |
     with tarfile.open(archive) as tar, suppress(KeyError, tarfile.TarError):
         member = tar.extractfile(place.name)
         if member is not None:
-            (folder / place.name).write_bytes(member.read())
-            return read_results(folder / place.name)
+            (folder / place.name).write_bytes(member.read(_LARGEST_RESULTS))  # a sparse one may say any size
+            return read_results(folder / place.name, cancellation)
     return None
