@@ -50,7 +50,7 @@ def copy_linked(own: Path, common: Path, target: Path, cancellation: Cancellatio
     `own` has what only this checkout has, `common` the rest. Raises Cancelled.
     """
     _copy_common(common, target, cancellation, without=_PLACE)
-    _copy_own(own, target, without=_PLACE)
+    _copy_own(own, target, cancellation, without=_PLACE)
 
 
 def is_real(repository: Path, name: str, kind: int = stat.S_IFREG) -> bool:
@@ -72,7 +72,7 @@ def _is(path: Path, kind: int) -> bool:
 
 def _copy_parts(source: Path, target: Path, cancellation: Cancellation) -> None:
     _copy_common(source, target, cancellation)
-    _copy_own(source, target)
+    _copy_own(source, target, cancellation)
 
 
 def _copy_common(
@@ -80,7 +80,7 @@ def _copy_common(
 ) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in filter(lambda name: is_real(source, name), _IN_COMMON):
-        copy_entry(source / name, target / name)
+        copy_entry(source / name, target / name, cancellation)
     for name, known in _FOLDERS.items():
         if is_real(source, name, stat.S_IFDIR):
             _copy_folder(source / name, target / name, known, cancellation)
@@ -88,10 +88,10 @@ def _copy_common(
     _write_config(source / "config", target / "config", without)
 
 
-def _copy_own(source: Path, target: Path, *, without: frozenset[str] = frozenset()) -> None:
+def _copy_own(source: Path, target: Path, cancellation: Cancellation, *, without: frozenset[str] = frozenset()) -> None:
     shared = [entry.name for entry in os.scandir(source) if _SHARED_INDEX.fullmatch(entry.name)]
     for name in filter(lambda name: is_real(source, name), (*_OF_A_CHECKOUT, *shared)):
-        copy_entry(source / name, target / name)
+        copy_entry(source / name, target / name, cancellation)
     _write_config(source / "config.worktree", target / "config.worktree", without)
 
 

@@ -213,10 +213,17 @@ def _copy_beside(
         if any(is_left_out(top / part) for part in (Path(name), *Path(name).parents[:-1])):
             continue
         cancellation.stop_if_requested(COPYING)
+        _make_folders(folder, Path(name).parent)
         if (top / name).is_dir() and not (top / name).is_symlink():
             copy_tree(top / name, folder / name, is_left_out, cancellation)  # a submodule
         else:
             copy_entry(top / name, folder / name, cancellation)
+
+
+def _make_folders(folder: Path, below: Path) -> None:
+    """Make the folders of a relative path; `mkdir` would call itself for each, and a path may have 2,000."""
+    for part in () if (folder / below).is_dir() else (*reversed(below.parents), below):
+        (folder / part).mkdir(exist_ok=True)
 
 
 def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *, user: int | None = None) -> Path:

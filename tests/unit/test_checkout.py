@@ -16,6 +16,7 @@ import pytest
 
 from manywheels import checkout
 from manywheels.checkout import repository_elsewhere, share_objects
+from manywheels.copying import remove_tree
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.project import read_project
 from manywheels.sandbox import Cancellation
@@ -200,6 +201,21 @@ def test_a_tracked_folder_that_became_a_link_is_not_followed(tmp_path: Path, top
     assert (secret / "secret").read_text() == "SECRET"  # the copy has the same link by then, and led root back to it
     assert "SECRET" not in everything(copy)
     assert (copy / "beside.txt").exists()
+
+
+def test_a_tracked_file_lies_as_deep_as_paths_can_be(tmp_path: Path, top: Path) -> None:
+    deep = "d/" * 1500
+    entry = git(top, "hash-object", "-w", "beside.txt").strip()
+    git(top, "update-index", "--add", "--cacheinfo", f"100644,{entry},{deep}file")
+    folder = top
+    for _ in range(1500):
+        folder /= "d"
+        folder.mkdir()
+    (folder / "file").touch()
+    copy = snapshot_of(top / "python", tmp_path / "work").root
+    assert (copy / deep / "file").exists()
+    remove_tree(copy)
+    remove_tree(top / "d")
 
 
 @as_root
