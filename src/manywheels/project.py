@@ -12,6 +12,7 @@ import hashlib
 import lzma
 import os
 import platform
+import stat
 import tarfile
 import tomllib
 import warnings
@@ -32,6 +33,7 @@ _SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, tarfile.TarError, lzma.LZMAError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
 _EXTRACTING = "Extracting the sdist"
+_GIT = ".git"
 _DECLARATION_LIMIT = 8 << 20  # bytes; no honest pyproject.toml or PKG-INFO is larger
 _PIECE = 1 << 20  # bytes read at once
 
@@ -106,14 +108,18 @@ class _Folder:
 
     def read(self, name: str) -> bytes | None:
         try:
-            with (self.path / name).open("rb") as file:
-                return file.read(_DECLARATION_LIMIT)
+            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise ProjectError(
                 f"`{self.path / name}` cannot be read: {error.strerror}.", remedy="Make it readable for this user."
             ) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ProjectError(f"`{self.path / name}` is not a regular file.", remedy="Put the file itself there.")
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(_DECLARATION_LIMIT)
 
 
 class Sdist:
@@ -157,7 +163,8 @@ class Sdist:
     def extract(self, folder: Path, cancellation: Cancellation) -> Path:
         """Extract below `folder` and return the project's own folder there. Raises Cancelled.
 
-        Members that would leave the folder, devices and the like are refused (PEP 706's `data` filter).
+        Members that would leave the folder, devices and the like are refused (PEP 706's `data` filter), and so is what
+        would be written through a link of the archive's. An sdist is no checkout: a `.git` stays behind.
         """
         if isinstance(self._archive, zipfile.ZipFile):
             for name in self._names:
@@ -165,12 +172,15 @@ class Sdist:
                     raise _unreadable(self._path, f"the member {name!r} leaves the archive's folder")
             for name in self._names:
                 cancellation.stop_if_requested(_EXTRACTING)
-                self._archive.extract(name, folder)
+                if _GIT not in PurePosixPath(name).parts:
+                    self._archive.extract(name, folder)
         elif hasattr(tarfile, "data_filter"):
+            links = _Links(self._path)
 
-            def honest(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+            def honest(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
                 cancellation.stop_if_requested(_EXTRACTING)
-                return tarfile.data_filter(member, path)
+                links.require_untouched_by(member)
+                return tarfile.data_filter(member, path) if _GIT not in PurePosixPath(member.name).parts else None
 
             self._archive.extractall(folder, filter=honest)  # noqa: S202 - that is what the filter is for
         else:  # Debian 12's own Python is 3.11.2
@@ -179,6 +189,27 @@ class Sdist:
                 remedy="Run manywheels with Python 3.11.4 or newer; or extract the sdist, and give its folder instead.",
             )
         return folder / self.top
+
+
+class _Links:
+    """The symbolic links of a tar archive: nothing else in it may be written through one, or in its place.
+
+    Python's own filter resolves paths, and has been led astray there: CVE-2025-4138, -4330, -4517. This looks at names
+    alone, in an order that the archive cannot change.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._links: set[PurePosixPath] = set()
+
+    def require_untouched_by(self, member: tarfile.TarInfo) -> None:
+        """Note a member that is a link. Raises ProjectError for one that is written, or linked to, through another."""
+        paths = [PurePosixPath(member.name), *([PurePosixPath(member.linkname)] if member.islnk() else [])]
+        for path in paths:
+            if ".." in path.parts or not self._links.isdisjoint((path, *path.parents)):
+                raise _unreadable(self._archive, f"the member {member.name!r} is written through a link")
+        if member.issym():
+            self._links.add(paths[0])
 
 
 def extract_sdist(path: Path, folder: Path, cancellation: Cancellation) -> Path:

@@ -121,6 +121,8 @@ def test_the_checkouts_repository_is_closed(tmp_path: Path, place: str) -> None:
     repository.mkdir(parents=True)
     if repository.parent != source:
         (source / ".git").write_text(f"gitdir: ../{place}\n")
+        (repository / "HEAD").write_text("ref: refs/heads/main\n")
+        (repository / "config").write_text("[core]\n\tworktree = ../../../vendor\n")
     assert isolation._repository_folders(source, ()) == (repository,)
 
 

@@ -13,10 +13,11 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent import futures
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from manywheels import assignments, sandbox, untrusted_files
 from manywheels.assignments import Assignment
@@ -25,6 +26,7 @@ from manywheels.recipes import fill_values
 from manywheels.sandbox import Outcome
 from manywheels.stages.hooks import announce
 from manywheels.stages.junit import Results, asking_for, read_results
+from manywheels.stages.transfer import NotTaken, pack_tree, take_file
 from manywheels.stages.trials import (
     NO_TESTS_HERE,
     TrialRequest,
@@ -46,6 +48,10 @@ OTHERWISE: Final = "or leave `test-in` out"
 _NOBODY: Final = 65534
 _INSIDE: Final = Path("/manywheels")  # where everything lies in the container
 _LARGEST_RESULTS: Final = 40 << 20  # bytes
+_FETCHING: Final = 60.0  # seconds for the engine to hand over the results
+_LAST_WORDS: Final = 5.0  # seconds for the log of a container that was killed
+_MOST_PROCESSES: Final = 4096
+_FIRST_TO_GO: Final = 500  # where memory runs out, the kernel shall end what is tested, not what leads it
 # The script's own exit statuses, for what is not the tests' doing.
 _PREPARING: Final = {
     90: "the image has no such Python",
@@ -129,6 +135,11 @@ def try_wheel_in(request: TrialRequest, place: Elsewhere, cancellation: Cancella
         failure = _judge(inside, place, outcome, results, cancellation)
     except EngineError as error:
         failure = TestsFailed(error.message, remedy=error.remedy)
+    except NotTaken as error:
+        failure = TestsFailed(
+            f"The project cannot be copied into `{place.image}`: {error}.",
+            remedy="Look at what `before-build` and the build leave in the source.",
+        )
     return ended(request, started, results, failure)
 
 
@@ -159,14 +170,27 @@ def _run(
         _container(client, inside, place) as container,
         tempfile.TemporaryDirectory(prefix="manywheels-") as folder,
     ):
-        _bring_in(container, request, Path(folder))
+        archive = _pack(request, Path(folder), cancellation)
+        wait(begin(lambda: _bring_in(container, archive)), cancellation)
+        _stop_if_requested(cancellation)
         frames = client.api.attach(str(container.id), stream=True)
         container.start()
-        outcome = wait(begin(lambda: _follow(container, frames, log)), cancellation, request.timeout)
-        if cancellation.requested:
-            raise Cancelled("The tests were stopped.", remedy="")
-        outcome = outcome or Outcome(status=-1, seconds=request.timeout, timed_out=True)
-        return outcome, _fetch_results(container, inside.results, Path(folder), cancellation)
+        following = begin(lambda: _follow(container, frames, log))
+        outcome = wait(following, cancellation, request.timeout)
+        _stop_if_requested(cancellation)
+        with suppress(Exception):  # it has ended already, or is killed when it is removed
+            container.kill()
+        futures.wait([following], timeout=_LAST_WORDS)
+        fetching = begin(lambda: _fetch_results(container, inside.results, Path(folder)))
+        fetched = wait(fetching, cancellation, _FETCHING)
+        _stop_if_requested(cancellation)
+        results = read_results(fetched, cancellation) if fetched else None
+        return outcome or Outcome(status=-1, seconds=request.timeout, timed_out=True), results
+
+
+def _stop_if_requested(cancellation: Cancellation) -> None:
+    if cancellation.requested:
+        raise Cancelled("The tests were stopped.", remedy="")
 
 
 def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome:
@@ -201,8 +225,12 @@ def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
         labels={LABEL: run_id},
         user=f"{_NOBODY}:{_NOBODY}",
         environment=_variables(client, inside, place),
+        working_dir="/",  # the image's own may be a link, or anything
+        healthcheck={"test": ["NONE"]},
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
+        pids_limit=_MOST_PROCESSES,
+        oom_score_adj=_FIRST_TO_GO,
         log_config=LogConfig(type="none"),
         use_config_proxy=True,
     )
@@ -213,10 +241,15 @@ def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
             container.remove(force=True, v=True)
 
 
+def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment that an image's configuration gives, from what the engine says of it."""
+    pairs = (entry.partition("=") for entry in (attributes.get("Config") or {}).get("Env") or ())
+    return {name: value for name, separator, value in pairs if name and separator}
+
+
 def _variables(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> dict[str, str]:
     tests = inside.tests
-    of_image = client.images.get(place.image).attrs["Config"]["Env"] or ()
-    base = dict(entry.split("=", 1) for entry in of_image) | dict(place.variables)
+    base = image_variables(client.images.get(place.image).attrs) | dict(place.variables)
     base |= {"HOME": str(_INSIDE / "home"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     places = {"project": inside.project, "package": inside.package}
     made = (*fill_values(place.environment, **places), *inside.environment)
@@ -227,8 +260,11 @@ def _variables(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
     }
 
 
-def _bring_in(container: Container, request: TrialRequest, folder: Path) -> None:
-    """Copy the wheel and the project in, as nobody's; no process of the target is there to change them meanwhile."""
+def _pack(request: TrialRequest, folder: Path, cancellation: Cancellation) -> Path:
+    """Pack the wheel and the project, as nobody's; no process of the target is there to change them meanwhile.
+
+    Raises NotTaken and Cancelled.
+    """
 
     def nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = _NOBODY
@@ -237,6 +273,7 @@ def _bring_in(container: Container, request: TrialRequest, folder: Path) -> None
 
     archive = folder / "in.tar"
     inside = _INSIDE.name
+    owner = os.geteuid() if request.quarters.user is None else request.quarters.user
     with tarfile.open(archive, "w") as tar:
         for name in (inside, f"{inside}/elsewhere", f"{inside}/results", f"{inside}/home"):
             made = tarfile.TarInfo(name)
@@ -248,28 +285,20 @@ def _bring_in(container: Container, request: TrialRequest, folder: Path) -> None
             unnamed.size = len(content)
             tar.addfile(nobodys(unnamed), io.BytesIO(content))
         tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=nobodys)
-        tar.add(request.project, f"{inside}/project", filter=nobodys)
+        pack_tree(tar, request.project, f"{inside}/project", owner=owner, change=nobodys, cancellation=cancellation)
+    return archive
+
+
+def _bring_in(container: Container, archive: Path) -> None:
     with archive.open("rb") as packed:
         container.put_archive("/", packed)
 
 
-def _fetch_results(container: Container, place: Path, folder: Path, cancellation: Cancellation) -> Results | None:
+def _fetch_results(container: Container, place: Path, folder: Path) -> Path | None:
     from docker.errors import NotFound
 
-    archive, size = folder / "out.tar", 0
     try:
         chunks, _ = container.get_archive(str(place))
     except NotFound:
         return None
-    with archive.open("wb") as written:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > _LARGEST_RESULTS:
-                return None
-            written.write(chunk)
-    with tarfile.open(archive) as tar, suppress(KeyError, tarfile.TarError):
-        member = tar.extractfile(place.name)
-        if member is not None:
-            (folder / place.name).write_bytes(member.read(_LARGEST_RESULTS))  # a sparse one may say any size
-            return read_results(folder / place.name, cancellation)
-    return None
+    return take_file(chunks, folder, place.name, _LARGEST_RESULTS)
