@@ -342,7 +342,7 @@ class Passage:
 
     def _verify(self, wheel: Path) -> verify.Report:
         rules = self.line.run.rules
-        report = verify.check_wheel(wheel, (*self.recipe.repair.exclude, *rules.libraries))
+        report = verify.check_wheel(wheel, (*self.recipe.repair.exclude, *rules.libraries), self.cancellation)
         findings = rules.judge(report.findings)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         self.warnings += [str(finding) for finding in findings if finding.severity is Severity.WARNING]

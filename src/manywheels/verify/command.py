@@ -48,7 +48,7 @@ def run(
         require_digest(paths[0], digests)
     attestations = _attested(wanted.publisher) if wanted.attested else None
     extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
-    verdict = verify_wheels(wheels, rules, manifest=_manifest_of(paths), extra=extra)
+    verdict = verify_wheels(wheels, rules, manifest=_manifest_of(paths), extra=extra, cancellation=cancellation)
     print(render(verdict, wanted.form))
     if attestations and wanted.form == "text":
         print("\n".join(f"{name} was signed by {signer}" for name, signer in sorted(attestations.signers.items())))
@@ -65,7 +65,7 @@ def _extra_checks(wanted: Verification, cancellation: Cancellation) -> list[Extr
     importing = [_importing_here(cancellation)] if wanted.imports else []
     importing += [_importing_in(image, cancellation) for image in wanted.images]
     return [
-        Extra(ask=chosen_by_installers, unpacks="pip and uv"),
+        Extra(ask=lambda path: chosen_by_installers(path, cancellation), unpacks="pip and uv"),
         *(Extra(ask=ask, unpacks="an interpreter") for ask in importing),
     ]
 

@@ -259,9 +259,9 @@ class _Contents:
 
 
 @contextmanager
-def open_wheel(path: Path, elsewhere: tuple[str, ...] = ()) -> Iterator[Wheel]:
-    """Open a wheel for checking. Raises OSError, WheelFileError."""
-    with archive.open_archive(path) as opened:
+def open_wheel(path: Path, elsewhere: tuple[str, ...] = (), stop: Callable[[], None] = lambda: None) -> Iterator[Wheel]:
+    """Open a wheel for checking; `stop` is called while it is read. Raises OSError, WheelFileError, and what it does."""
+    with archive.open_archive(path, stop) as opened:
         yield Wheel(path, opened, elsewhere)
 
 
