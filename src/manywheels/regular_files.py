@@ -25,7 +25,7 @@ def open_regular(path: Path, *, largest: int | None = None, links: bool = True) 
     try:
         _require(path, os.fstat(found), largest)
         # By the descriptor, not by the name: it is the file that was looked at, whatever has the name by now.
-        return open(os.open(f"/proc/self/fd/{found}", _READ), "rb")  # noqa: PTH123, SIM115 - the caller closes it
+        return open(os.open(f"/proc/self/fd/{found}", _READ), "rb")  # noqa: PTH123 - the caller closes it
     finally:
         os.close(found)
 

@@ -21,6 +21,7 @@ from manywheels.publish.index import Index, Listing, Presence, compare, listed_s
 from manywheels.publish.transport import NoAnswer
 from manywheels.verify import acceptance, archive, metadata, record, tags
 from manywheels.verify.model import Problem, Severity, some
+from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build
 
@@ -166,7 +167,7 @@ def _unrendered(files: Iterable[Distribution]) -> Iterator[Problem]:
     for file in files:
         if file.is_sdist or _is_foreign(file.path):
             description = file.field("description") or ""
-            kind, fault = metadata.rendering_fault(description, file.field("description_content_type"))
+            kind, fault = rendering_fault(description, file.field("description_content_type"))
             if fault is not None:
                 yield Problem(
                     member=file.name,
