@@ -95,8 +95,8 @@ class Passage:
             with self._stage("test"):
                 self._test(repaired, tested)
         with self._stage("deliver"):
-            delivered = line.deliver(repaired)
             assert report.facts is not None  # noqa: S101 - what could not be read was an error
+            delivered = line.deliver(repaired, report.facts.sha256)
             line.facts.append(report.facts)
             wheel = describe_wheel(
                 delivered, glibc=report.glibc, libraries=report.libraries, sha256=report.facts.sha256,

@@ -119,7 +119,8 @@ def second(at: Path, *records: TargetRecord, **changes: Any) -> None:
 CP39, CP314, CP38 = name_of("cp39"), name_of("cp314"), name_of("cp38")
 SDIST = "demo-1.0.tar.gz"
 AMISS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a swapped wheel": (lambda at: content(at, f"a/{CP39}", b"evil"), f"`a`: `{CP39}` has the sha256"),
+    "a swapped wheel": (lambda at: content(at, f"a/{CP39}", CP39.upper().encode()), f"`a`: `{CP39}` has the sha256"),
+    "a wheel of another size": (lambda at: content(at, f"a/{CP39}", b"evil"), f"`a`: `{CP39}` has 4 bytes; the man"),
     "a removed wheel": (lambda at: (at / "a" / CP39).unlink(), f"`a`: `{CP39}` of the manifest is not there"),
     "an added wheel": (lambda at: content(at, f"a/{CP314}", b""), f"`a`: `{CP314}` does not stand in the manifest"),
     "a link": (make_link, f"`a`: `{CP39}` is no file"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from email.message import Message
 from typing import Final
 
@@ -67,26 +69,27 @@ def _fault_in_markdown(text: str, variant: str) -> str | None:
 def _fault_elsewhere(text: str, stop: Callable[[], None]) -> str | None:
     """Render reStructuredText in a process that has a limit, and that can be ended."""
     argv = module_argv("manywheels.verify.rendering_worker")
-    pipe, given = subprocess.PIPE, json.dumps(text).encode()
-    process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-    try:
-        said = _said_by(process, given, stop)
-    finally:
-        process.kill()  # one that has ended is only reaped
-        process.wait()
-    if said is None or process.returncode:
-        return f"it takes more than {PROCESSOR} s, or too much memory"
-    fault: str | None = json.loads(said)
-    return fault
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(json.dumps(text).encode())
+        given.seek(0)
+        process = subprocess.Popen(argv, stdin=given, stdout=said, stderr=subprocess.DEVNULL)
+        try:
+            ended = _has_ended(process, stop)
+        finally:
+            process.kill()  # one that has ended is only reaped
+            process.wait()
+        if not ended or process.returncode:
+            return f"it takes more than {PROCESSOR} s, or too much memory"
+        said.seek(0)
+        fault: str | None = json.load(said)
+        return fault
 
 
-def _said_by(process: subprocess.Popen[bytes], given: bytes | None, stop: Callable[[], None]) -> bytes | None:
-    """Return what a process writes; None where it does not end."""
+def _has_ended(process: subprocess.Popen[bytes], stop: Callable[[], None]) -> bool:
     deadline = time.monotonic() + _DEADLINE
     while time.monotonic() < deadline:
-        try:
-            return process.communicate(given, timeout=_MOMENT)[0]
-        except subprocess.TimeoutExpired:
-            given = None  # it is on its way
-            stop()
-    return None
+        stop()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_MOMENT)
+            return True
+    return False
