@@ -204,7 +204,7 @@ def _others(found: _Set, known: Collection[Path]) -> list[str]:
         for path in found.source.folder.iterdir()
         if path.name not in taken | _LEFT
         and not path.name.startswith(".")
-        and not any(place.is_relative_to(path.resolve()) for place in known)
+        and not any(place.is_relative_to(os.path.realpath(path)) for place in known)
     )
 
 

@@ -12,6 +12,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from manywheels.errors import WheelFileError
+
 _LOOK: Final = os.O_PATH | os.O_CLOEXEC  # opens nothing yet: not even a device notices
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -55,12 +57,15 @@ def is_regular(path: Path) -> bool:
 def files_in(folder: Path, *suffixes: str) -> list[Path]:
     """Return what lies in a folder and has a name that ends with one of the suffixes, sorted.
 
-    Raises OSError where root would follow a symbolic link that leads out of the folder: whoever made the link would
-    choose what root reads.
+    Raises WheelFileError where root would follow a symbolic link that leads out of the folder: whoever made the link
+    would choose what root reads; OSError where the folder cannot be read.
     """
     found = sorted(path for path in folder.iterdir() if path.name.endswith(suffixes))
-    own = folder.resolve()
+    own = os.path.realpath(folder)
     for file in found if os.geteuid() == 0 else ():
-        if file.is_symlink() and not file.resolve().is_relative_to(own):
-            raise OSError(errno.ELOOP, "it is a symbolic link that leads out of its folder", str(file))
+        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(own):
+            raise WheelFileError(
+                f"`{file}` is a symbolic link that leads out of its folder, which root does not follow.",
+                remedy="Put the file itself there, or remove the link.",
+            )
     return found

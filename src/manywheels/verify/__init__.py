@@ -21,8 +21,8 @@ __all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_w
 def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Return the wheels that the paths name: wheels themselves, and those in folders.
 
-    Raises WheelFileError for a path that does not exist or a folder that holds no wheel; OSError for a folder that
-    cannot be read, or has links in it that root does not follow.
+    Raises WheelFileError for a path that does not exist, a folder that holds no wheel, and links that root does not
+    follow; OSError for a folder that cannot be read.
     """
     found: list[Path] = []
     for path in paths:

@@ -68,7 +68,7 @@ def _fault_in_markdown(text: str, variant: str) -> str | None:
 
 def _fault_elsewhere(text: str, stop: Callable[[], None]) -> str | None:
     """Render reStructuredText in a process that has a limit, and that can be ended."""
-    argv = module_argv("manywheels.verify.rendering_worker")
+    argv = module_argv("manywheels.verify.rendering_worker", str(PROCESSOR))
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
         given.write(json.dumps(text).encode())
         given.seek(0)
