@@ -241,7 +241,7 @@ def imports(
 
 
 def _attempt(site: Site, interpreter: Interpreter, modules: Sequence[Module], timeout: float) -> Attempt:
-    results = Path(tempfile.mkdtemp(prefix="results-", dir=site.folder)) / "results"  # what was imported knows no name
+    results = Path(tempfile.mkdtemp(prefix="results-", dir=site.folder)) / "results"  # no name that imported code knows
     command = Command(
         argv=(str(interpreter.path), *ISOLATED, str(WORKER), str(site.path), str(results),
               *(module.name for module in modules)),
