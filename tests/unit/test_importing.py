@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.copying import remove_tree
 from manywheels.sandbox import Cancellation
 from manywheels.verify import importing
 from manywheels.verify.importable import Module
@@ -31,3 +32,4 @@ def test_results_are_read_within_bounds(tmp_path: Path, script: str) -> None:
     python = replace(interpreter("cp312"), path=Path(sys.executable))
     for _ in range(2):
         assert len(_attempt(site, python, [Module(name="evil")], 30.0).results) <= importing._MOST_TOLD
+    remove_tree(tmp_path)  # pytest keeps its folders

@@ -539,6 +539,7 @@ def test_of_a_log_of_any_size_the_ends_are_looked_at(tmp_path: Path, beginning: 
     excerpt = telling_excerpt(log, Cancellation())
     assert (excerpt.reason, excerpt.first_line) == (ERROR.decode(), None)
     assert last_lines(log, Cancellation(), limit=1) == (ending.decode() or "",)
+    log.unlink()  # pytest keeps its folders
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
