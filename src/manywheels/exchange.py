@@ -244,8 +244,17 @@ class _Connection(HTTPConnection):
                 connecting.add_done_callback(_close)
                 raise ConnectTimeoutError(self, "there was no time left")
         sock = connecting.result()
-        exchange.claim(sock)
+        try:
+            exchange.claim(sock)
+        except TimeOver:
+            sock.close()
+            raise
         return sock
+
+    def _tunnel(self) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        if current().over:  # the end of what a proxy says looks like the end of its headers
+            raise ConnectTimeoutError(self, "there was no time left")
 
     def request(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as the base class has it
         if self.sock is not None:  # it was kept open after another exchange

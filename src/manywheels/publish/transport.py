@@ -182,7 +182,7 @@ class Requests:
 
     def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Answer:
         """Post a JSON document; see Transport."""
-        return self._ask("POST", url, None, timeout, json=content)
+        return self._ask("POST", url, None, timeout, most=table("publish")["largest-answer"], json=content)
 
     def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Answer:
         """Post an upload; see Transport."""
@@ -192,9 +192,9 @@ class Requests:
             sealed = SealedFile(stream, form, watch)
             content = (form.path.name, sealed, "application/octet-stream")
             body = MultipartEncoder([*form.fields, ("content", content)])
-            headers = {"Content-Type": body.content_type}
+            headers, most = {"Content-Type": body.content_type}, table("publish")["largest-answer"]
             try:
-                return self._ask("POST", url, auth, timeout, data=body, headers=headers)
+                return self._ask("POST", url, auth, timeout, most=most, data=body, headers=headers)
             except NoAnswer as lost:
                 raise NoAnswer(str(lost), arrived=lost.arrived and sealed.finished) from None
 
@@ -212,7 +212,7 @@ class Requests:
         auth: Auth | None,
         timeout: float,
         *,
-        most: int | None = None,
+        most: int,
         **content: Any,  # noqa: ANN401 - what `requests` takes
     ) -> Answer:
         import requests
@@ -231,9 +231,7 @@ class Requests:
                     status=response.status_code,
                     reason=response.reason or "",
                     headers={name.lower(): value for name, value in response.headers.items()},
-                    body=exchange.read(response, facts["largest-answer"] if most is None else most)
-                    if most != 0
-                    else b"",
+                    body=exchange.read(response, most) if most else b"",
                 )
         except requests.exceptions.RequestException as error:
             raise NoAnswer(_shortly(error), arrived=clock.connected) from None
