@@ -252,7 +252,7 @@ class _Connection(HTTPConnection):
         return sock
 
     def _tunnel(self) -> None:
-        super()._tunnel()  # type: ignore[misc]
+        super()._tunnel()
         if current().over:  # the end of what a proxy says looks like the end of its headers
             raise ConnectTimeoutError(self, "there was no time left")
 

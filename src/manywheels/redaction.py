@@ -52,3 +52,4 @@ def _forms(secret: str) -> Iterator[str]:
         if len(inner) >= _SHORTEST:
             yield from (inner, inner.translate(str.maketrans("+/", "-_")))
     yield content.hex()
+    yield "".join(f"&#{ord(letter)};" for letter in secret)

@@ -161,7 +161,7 @@ class TrustedPublisher:
         now = server_time(answer.headers)
         left = longest
         if isinstance(expires, int | float) and now is not None:
-            left = max(min(expires, now + longest) - now, 0.0)  # in this order: no float holds the largest integers
+            left = max(min(expires, now + longest), now) - now  # in this order: no float holds the largest integers
         return self._pauses.clock.monotonic() + left
 
     def _refusal(self, answer: Answer, identity: str, *, is_first: bool) -> MintRefused:
