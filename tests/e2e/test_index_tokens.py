@@ -95,7 +95,7 @@ def test_claims_of_another_publisher_mint_nothing(index: LocalIndex, said: dict[
     index.trust(GitHubPublisher(project="demo", environment="release"))
     job = index.github_environment(**({"environment": "release"} | said))
     headers = {"Authorization": f"bearer {job['ACTIONS_ID_TOKEN_REQUEST_TOKEN']}"}
-    url = f"{job['ACTIONS_ID_TOKEN_REQUEST_URL']}&audience=pypi"
+    url = f"{job['ACTIONS_ID_TOKEN_REQUEST_URL']}&audience={index.settings.audience}"
     identity = requests.get(url, headers=headers, timeout=20).json()["value"]
 
     answer = mint(index, identity)
