@@ -127,10 +127,10 @@ def _silent(connection: socket.socket) -> None:
     time.sleep(LASTS)
 
 
-def deaf(connection: socket.socket) -> None:
-    """Take a request byte by byte."""
+def reluctant(connection: socket.socket) -> None:
+    """Take a request in small pieces, quickly enough for each wait and far too slowly for all of it."""
     end = time.monotonic() + LASTS
-    while time.monotonic() < end and connection.recv(1):
+    while time.monotonic() < end and connection.recv(65_536):
         time.sleep(_DRIP)
 
 

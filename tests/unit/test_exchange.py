@@ -38,7 +38,7 @@ from manywheels.retries import Patience, RealClock
 from manywheels.sandbox import Cancellation
 from manywheels.waiting import until_stopped
 from unit.artifactservice import FakeService, answer, serving
-from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, deaf, drips, hostile, mute
+from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, drips, hostile, mute, reluctant
 
 endless = pytest.mark.parametrize("manner", ENDLESS.values(), ids=ENDLESS.keys())
 
@@ -123,17 +123,17 @@ def test_an_answer_to_a_post_is_small() -> None:
         way.post_json(server.url, {}, timeout=10.0)
 
 
-def test_an_index_that_reads_byte_by_byte_does_not_hold_an_upload(upload: Distribution) -> None:
-    with hostile(deaf) as server, Requests() as way, soon(), pytest.raises(NoAnswer) as caught:
+def test_an_index_that_reads_slowly_does_not_hold_an_upload(upload: Distribution) -> None:
+    with hostile(reluctant) as server, Requests() as way, soon(), pytest.raises(NoAnswer) as caught:
         send(way, server.url, upload)
     assert not caught.value.arrived
 
 
-def test_an_index_that_reads_byte_by_byte_does_not_hold_a_cancelled_run(
+def test_an_index_that_reads_slowly_does_not_hold_a_cancelled_run(
     upload: Distribution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(table("publish"), "grace", 0.2)
-    with hostile(deaf) as server, Requests(cancelled_once(server)) as way, soon(), pytest.raises(NoAnswer):
+    with hostile(reluctant) as server, Requests(cancelled_once(server)) as way, soon(), pytest.raises(NoAnswer):
         send(way, server.url, upload, timeout=600.0)
 
 
@@ -272,7 +272,7 @@ def test_an_artifact_service_that_does_not_end(manner: Manner) -> None:
         client(FakeService(), server.url).find(name="wheels")
 
 
-@pytest.mark.parametrize("manner", [*ENDLESS.values(), deaf], ids=[*ENDLESS.keys(), "reading byte by byte"])
+@pytest.mark.parametrize("manner", [*ENDLESS.values(), reluctant], ids=[*ENDLESS.keys(), "reading slowly"])
 @pytest.mark.usefixtures("short")
 def test_a_store_of_blobs_that_does_not_end(tmp_path: Path, manner: Manner) -> None:
     (tmp_path / "a.whl").write_bytes(bytes(8 << 20))

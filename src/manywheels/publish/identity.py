@@ -40,7 +40,7 @@ class Identity:
         """
         from id import AmbientCredentialError
 
-        self.secrets.keep(self.environment.get(_BEARER, ""))  # the library quotes what an issuer answers
+        self.secrets.hide(self.environment.get(_BEARER, ""))  # the library quotes what an issuer answers
         for number in range(_ATTEMPTS):
             try:
                 return self.secrets.keep(self._detect(audience) or "") or None

@@ -31,6 +31,11 @@ class Secrets:
                 lines.write("".join(f"{mask}\n" for mask in masks([token])), self.stream)
         return token
 
+    def hide(self, token: str) -> None:
+        """Remember a token that the runner itself has made, and masks."""
+        if token and token not in self._known:
+            self._known.append(token)
+
     def cleaned(self, text: str) -> str:
         """Return a text, as of a server, without the tokens in it, in whatever form."""
         return redacted(text, self._known)
