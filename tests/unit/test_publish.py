@@ -720,11 +720,10 @@ def test_an_index_that_reads_slowly_gets_the_upload(tmp_path: Path, monkeypatch:
             assert answer.status == 200
 
 
-def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(table("publish"), "body-timeout", 0.5)
+def test_an_answer_that_never_ends_is_given_up() -> None:
     began = time.monotonic()
-    with served(Slow) as url, Requests() as way, pytest.raises(NoAnswer, match="did not end within the time limit"):
-        way.get(url, accept="*/*", auth=None, timeout=5.0)
+    with served(Slow) as url, Requests() as way, pytest.raises(NoAnswer, match="did not end within 1 s"):
+        way.get(url, accept="*/*", auth=None, timeout=1.0)
     assert time.monotonic() - began < 8
 
 

@@ -78,7 +78,7 @@ def run(
         rules=rules or Rules(),
         skip_existing=options.skip_existing,
     )
-    with Requests() as transport:
+    with Requests(cancellation) as transport, secrets.kept_out():
         pauses = Pauses(RealClock(cancellation), cancellation)
         identity = Identity(pauses=pauses, secrets=secrets, environment=environment)
         # Private indexes want credentials for reading, too; the known ones do not.
@@ -124,7 +124,8 @@ def _publish(line: Line, found: Preflight, options: PublishOptions, identity: Id
         _require_none(found.problems)
         if signs:
             attestations.require_none([file.path for file in found.to_send])
-        say(*([f"warning: {refusal.message}"] if refusal else []), "Nothing was sent (dry run).")
+        told = [f"warning: {identity.secrets.cleaned(refusal.message)}"] if refusal else []
+        say(*told, "Nothing was sent (dry run).")
         return
     ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
     try:
