@@ -356,7 +356,7 @@ def build_environment(
         if not folder.exists():
             untrusted_files.make_folder(folder, user)
     facts = table("environment")
-    allowed = {name: caller[name] for name in facts["pass"] if name in caller and not _CREDENTIALS.search(caller[name])}
+    allowed = without_credentials({name: caller[name] for name in facts["pass"] if name in caller})
     allowed |= _home_toolchains(caller) | allowed  # what the caller names comes before what its home holds
     if user is not None:
         allowed = {name: value for name, value in allowed.items() if name not in facts["written"]}
@@ -370,6 +370,16 @@ def build_environment(
         "TMPDIR": str(private / "tmp"),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def has_credentials(value: str) -> bool:
+    """Whether a variable's value has an address with a user name or password in it."""
+    return bool(_CREDENTIALS.search(value))
+
+
+def without_credentials(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without those whose values have credentials: these are for project code only by name."""
+    return {name: value for name, value in variables.items() if not has_credentials(value)}
 
 
 def _home_toolchains(caller: Mapping[str, str]) -> dict[str, str]:

@@ -109,7 +109,7 @@ def _start(user: int | None, folder: str, argv: list[str], environment: dict[byt
 
 def _take_environment() -> dict[bytes, bytes]:
     """Read the command's environment from standard input, which is /dev/null afterwards."""
-    with open(0, "rb", closefd=False) as given:  # noqa: PTH123 - a descriptor
+    with open(0, "rb", closefd=False) as given:
         entries = given.read().split(b"\0")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

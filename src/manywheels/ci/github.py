@@ -21,7 +21,6 @@ from manywheels.commands import Request, Verification
 from manywheels.delivery import Delivery, resolve_delivery
 from manywheels.errors import EXIT_OK, Cancelled, InputError, ManywheelsError
 from manywheels.gather import has_distributions
-from manywheels.inputs import Given
 from manywheels.manifest import FILE_NAME, Manifest
 from manywheels.report.html import FILE_NAME as REPORT
 from manywheels.report.text import harmless
@@ -56,8 +55,8 @@ def _tell_error(error: ManywheelsError) -> None:
 def read_request(environment: Mapping[str, str]) -> Request:
     """Return the request that the inputs make. Raises InputError for unknown inputs and for commands that are none."""
     given = read_inputs(environment, _PREFIX, "with", foreign=_RUNNERS_OWN)
-    command = given.pop("command", Given(value="build", origin="default"))
-    package = given.pop("package-dir", Given(value=".", origin="default"))
+    command = given.pop("command", inputs.default("build"))
+    package = given.pop("package-dir", inputs.default("."))
     return Request(
         command=inputs.parse_choice(command, "command", inputs.COMMANDS),
         paths=(Path(inputs.parse_path(package, "package-dir")),),
@@ -94,7 +93,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
     folder = Path(inputs.parse_path(layers["output-dir"], "output-dir"))
     report = delivery.report or folder / REPORT
     before = commands.last_written(report)
-    given = {**request.given, "report": Given(value=str(report), origin=layers["report"].origin)}
+    given = {**request.given, "report": replace(layers["report"], value=str(report))}
     manifest, built = commands.build(replace(request, given=given), cancellation)
     status, folder = commands.exit_status(manifest), built.folder
     outputs = _outputs(manifest, folder)
