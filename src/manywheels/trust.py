@@ -138,6 +138,19 @@ def _beyond_isolation(options: Options) -> Iterator[tuple[str, Given]]:
         yield "image", settings.value("image" if settings.value("image").value else by_arch)
 
 
+# --- publishing -------------------------------------------------------------------------------------------------------
+
+
+def require_publishing_asked(publish: Given) -> None:
+    """Raise IsolationError where it is the project's own files that have a CI job publish what it builds."""
+    if publish.is_projects and publish.value == "pypi":
+        raise IsolationError(
+            f"{publish.origin}: in a CI job, only the workflow can have wheels published: a pull request can change "
+            "the project's own files, and what it builds would be published in the job's name.",
+            remedy="Give `publish: pypi` as the workflow's input, or publish in a job of its own (docs/publish.md).",
+        )
+
+
 # --- places -----------------------------------------------------------------------------------------------------------
 
 

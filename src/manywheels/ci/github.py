@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from manywheels import cli, commands, inputs
+from manywheels import cli, commands, inputs, trust
 from manywheels.ci.results import find_service, has_service
 from manywheels.ci.variables import read_inputs
 from manywheels.commands import Request, Verification
@@ -87,6 +87,7 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     """Build, report, deliver, and tell: each of these is done whatever becomes of the one before it."""
     layers = commands.layers(request)
+    trust.require_publishing_asked(layers["publish"])
     delivery = resolve_delivery(layers)
     if delivery.publish == "artifact":
         find_service(environment)  # said before anything is built
