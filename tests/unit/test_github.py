@@ -250,6 +250,14 @@ def test_beside_a_grant_the_project_has_no_commands_of_roots(
     assert action.run(before_all="make it") == 0
 
 
+def test_the_project_does_not_have_its_wheels_published(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
+    write_project(action.folder, settings='publish = "pypi"')
+    assert action.run() == 2
+    assert "error MW009: [tool.manywheels] publish: in a CI job, only the workflow" in capsys.readouterr().err
+    assert action.planned == ()
+    assert action.run(publish="none") == 0
+
+
 def test_errors_are_told_with_code_and_cure(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
     assert action.run() == 2  # there is no project
     told = capsys.readouterr()

@@ -19,7 +19,7 @@ from e2e.publishing import write_sdist, write_set
 from manywheels.data import table
 from manywheels.documents import parse_json
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
-from manywheels.inputs import Given, layered
+from manywheels.inputs import Given, Source, layered
 from manywheels.publish.audiences import require_own
 from manywheels.publish.command import run
 from manywheels.publish.identity import Identity
@@ -104,7 +104,9 @@ def test_what_an_index_echoes_is_shown_nowhere(
     environment = {"TWINE_PASSWORD": SECRET, "GITHUB_STEP_SUMMARY": str(summary)}
     with served(echoing(form, place)) as url:
         given = {"repository-url": f"{url}/legacy/", "packages-dir": str(tmp_path / "dist")}
-        layers = layered({name: Given(value=value, origin="--x") for name, value in given.items()}, {})
+        layers = layered(
+            {name: Given(value=value, origin="--x", source=Source.COMMAND_LINE) for name, value in given.items()}, {}
+        )
         with pytest.raises(ManywheelsError) as caught:
             run(layers, Cancellation(), environment)
     ledger = (tmp_path / "dist/manywheels-ledger.json").read_text("utf-8")

@@ -40,6 +40,7 @@ from manywheels.report import text
 from manywheels.report.summary import LIMIT
 from manywheels.retries import RealClock
 from manywheels.sandbox import Cancellation
+from manywheels.trust import in_ci, require_places
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
 from manywheels.waiting import until_stopped
@@ -69,6 +70,7 @@ def run(
     options = resolve_publishing(layers)
     where = addresses(options.repository)
     _require_trusted(layers["repository-url"], where, environment)
+    require_places(layers, environment)
     secrets = Secrets(environment=environment)
     api_token = _api_token(options, layers, environment)
     wanted = Wanted(
@@ -103,7 +105,7 @@ def run(
 
 def _require_trusted(repository: Given, where: Addresses, environment: Mapping[str, str]) -> None:
     """Raise UnsafeAddress where the project's own files lead a CI job's tokens to an index that is not known."""
-    if environment.get("CI") and repository.is_projects and where.web is None:
+    if in_ci(environment) and repository.is_projects and where.web is None:
         raise UnsafeAddress(
             f"{repository.origin}: in a CI job, only the workflow says which index gets its tokens.",
             remedy="Give `repository-url` as the job's input: a pull request can change pyproject.toml.",
