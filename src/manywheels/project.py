@@ -12,7 +12,6 @@ import hashlib
 import lzma
 import os
 import platform
-import stat
 import tarfile
 import tomllib
 import warnings
@@ -26,6 +25,7 @@ from typing import Any, Protocol, Self
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from manywheels.errors import ProjectError
+from manywheels.regular_files import open_regular
 from manywheels.sandbox import Cancellation
 
 _SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
@@ -108,18 +108,14 @@ class _Folder:
 
     def read(self, name: str) -> bytes | None:
         try:
-            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block
+            with open_regular(self.path / name) as file:
+                return file.read(_DECLARATION_LIMIT)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise ProjectError(
                 f"`{self.path / name}` cannot be read: {error.strerror}.", remedy="Make it readable for this user."
             ) from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise ProjectError(f"`{self.path / name}` is not a regular file.", remedy="Put the file itself there.")
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(_DECLARATION_LIMIT)
 
 
 class Sdist:
@@ -334,13 +330,13 @@ def digest_source(folder: Path, cancellation: Cancellation) -> str:
 
 
 def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
-    """Return a file's sha256 as lower-case hex. Raises Cancelled."""
+    """Return a regular file's sha256 as lower-case hex. Raises OSError, and Cancelled between two pieces of it."""
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while piece := file.read(_PIECE):
-            if cancellation:
-                cancellation.stop_if_requested("Reading a file")
             digest.update(piece)
+            if cancellation is not None:
+                cancellation.stop_if_requested(f"Reading `{path.name}`")
     return digest.hexdigest()
 
 

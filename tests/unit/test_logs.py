@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from manywheels.errors import Cancelled
 from manywheels.logs import Excerpt, Location, last_lines, telling_excerpt
+from manywheels.logs.reading import BEGINNING, ENDING, open_ends
 from manywheels.sandbox import Cancellation
 
 LOGS = Path(__file__).parent / "logs"
@@ -515,3 +518,64 @@ def test_huge_logs_take_little_time_and_memory(tmp_path: Path, unit: bytes) -> N
     tracemalloc.stop()
     log.unlink()  # pytest keeps its folders
     assert peak < 20 * MEGABYTE
+
+
+# --- logs without measure ---------------------------------------------------------------------------------------------
+
+
+def lengthen(log: Path, beginning: bytes, ending: bytes, size: int = 1 << 40) -> Path:
+    """Make a log of a terabyte that is one hole between its ends."""
+    with log.open("wb") as file:
+        file.write(beginning)
+        file.seek(size - len(ending))
+        file.write(ending)
+    return log
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("beginning", "ending"), [(ERROR, b""), (b"", ERROR), (ERROR, b"error: something else")])
+def test_of_a_log_of_any_size_the_ends_are_looked_at(tmp_path: Path, beginning: bytes, ending: bytes) -> None:
+    log = lengthen(tmp_path / "build.log", beginning + b"\n", b"\n" + ending + b"\n")
+    excerpt = telling_excerpt(log, Cancellation())
+    assert (excerpt.reason, excerpt.first_line) == (ERROR.decode(), None)
+    assert last_lines(log, Cancellation(), limit=1) == (ending.decode() or "",)
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    log.write_bytes(b"0123456789")
+    for beginning, ending, read in (
+        (2, 3, b"01\n[manywheels: 5 bytes of this log are left out here]\n789"),
+        (4, 6, b"0123456789"),
+        (9, 9, b"0123456789"),
+        (0, 0, b"\n[manywheels: 10 bytes of this log are left out here]\n"),
+    ):
+        with open_ends(log, beginning=beginning, ending=ending) as stream:
+            assert stream.read() == read
+    log.write_bytes(b"")
+    with open_ends(log) as stream:
+        assert stream.read() == b""
+
+
+def test_a_log_is_numbered_as_long_as_it_is_read_whole(tmp_path: Path) -> None:
+    log = lengthen(tmp_path / "build.log", b"\n", b"\n" + ERROR, BEGINNING + ENDING)
+    assert telling_excerpt(log, Cancellation()).first_line == 3
+    log = lengthen(tmp_path / "build.log", b"\n", b"\n" + ERROR, BEGINNING + ENDING + 1)
+    assert telling_excerpt(log, Cancellation()).first_line is None
+
+
+@pytest.mark.timeout(60)
+def test_what_is_no_log_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(ERROR)
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo", "/dev/zero"):
+        assert telling_excerpt(tmp_path / name, Cancellation()).lines == ()
+
+
+def test_reading_a_log_stops_at_once(tmp_path: Path) -> None:
+    (tmp_path / "build.log").write_bytes(ERROR)
+    cancellation = Cancellation()
+    cancellation.request()
+    with pytest.raises(Cancelled):
+        telling_excerpt(tmp_path / "build.log", cancellation)

@@ -5,27 +5,22 @@ Project code wrote it. So holes count as what they are read as, and a link, a FI
 
 from __future__ import annotations
 
-import errno
 import io
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from manywheels.regular_files import open_regular
+
 BEGINNING: Final = 16 << 20  # bytes
 ENDING: Final = 64 << 20
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
 _PIECE: Final = 1 << 18  # bytes read at once
 
 
 def open_log(path: Path) -> BinaryIO:
     """Open a log for reading, all of it. Raises OSError where there is none, or something that is no regular file."""
-    file = open(os.open(path, _FILE), "rb")  # noqa: PTH123, SIM115 - a descriptor; who called this closes it
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
-    raise OSError(errno.EINVAL, "It is not a regular file", str(path))
+    return open_regular(path, links=False)
 
 
 def open_ends(path: Path, *, beginning: int = BEGINNING, ending: int = ENDING) -> BinaryIO:

@@ -21,7 +21,7 @@ from manywheels.sandbox import Cancellation
 _LARGEST: Final = 32 << 20  # bytes; some 100,000 tests
 _PIECE: Final = 1 << 16  # bytes given to the parser at once
 _LONGEST: Final = 1 << 20  # bytes of a tag, a comment or the like, which the parser holds as a whole
-_MOST_EVENTS: Final = 2_000_000  # tags, and pieces of text between them
+_MOST_EVENTS: Final = 1_000_000  # tags, and pieces of text between them
 _MOST_NAMES: Final = 1_000  # of elements and attributes; the parser keeps each of them
 _DEEPEST: Final = 32
 _MOST_FAILED: Final = 200
