@@ -1,30 +1,54 @@
 """A copy of the source stays the git checkout that the source is, so that setuptools-scm and its like find the version.
 
-git accepts it whoever owns the original, because the copy belongs to the user who builds. Credentials stay behind. The
-repository's objects are copied once, into the snapshot, and shared with the targets' copies through git's alternates.
+git accepts it whoever owns the original, because the copy belongs to the user who builds. Of a `.git`, only what
+`repository` names is copied. The repository's objects are copied once, into the snapshot, and shared with the targets'
+copies through git's alternates.
+
+A checkout is not trusted: links in its `.git` are not followed, and a `.git` file is followed only where the repository
+that it names leads back to this checkout. git itself is run with the copy, whose configuration names no programs.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
-import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels.copying import copy_entry, copy_tree
-from manywheels.sandbox import Cancellation
+from manywheels import gitconfig, repository, sandbox
+from manywheels.copying import copy_entry
+from manywheels.errors import Cancelled, ProjectError
+from manywheels.report.text import harmless
+from manywheels.sandbox import Cancellation, Command
 
-_CONFIGURATIONS: Final = ("config", "config.worktree")
-_NO_PROGRAMS: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")  # of the repository's choice
+_LISTING: Final = 120.0  # seconds for git to list the files of a checkout
+_LARGEST_LIST: Final = 256 << 20  # bytes of their names
+_LARGEST_GIT: Final = 4 << 20  # KiB that git may have in memory
+_BOUNDED: Final = f'ulimit -f {_LARGEST_LIST // 512}; ulimit -v {_LARGEST_GIT}; exec "$@" 2>/dev/null'
+_NO_PROGRAMS: Final = (
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.untrackedCache=false",
+)
 _OF_GIT: Final = ("PATH", "HOME", "XDG_CONFIG_HOME")  # where the user says which files are ignored everywhere
-_FORGOTTEN: Final = frozenset({"credential", "include", "includeif"})  # sections
-_SECTION: Final = re.compile(r'\s*\[\s*([\w.-]+)(?:\s*"(?:\\.|[^"\\])*")?\s*\]')
-_OF_A_CHECKOUT: Final = ("HEAD", "index", "config.worktree")
-_OF_OTHER_CHECKOUTS: Final = ("worktrees", "modules")
+_NOTHING_ELSE: Final = {
+    "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Led:
+    """Where a checkout's `.git` leads to: what only this checkout has, and what others have in common with it."""
+
+    own: Path
+    common: Path
 
 
 def git_top(folder: Path) -> Path | None:
@@ -35,101 +59,109 @@ def git_top(folder: Path) -> Path | None:
     return None
 
 
-def files_beside(top: Path, package: Path) -> list[str]:
-    """Return the files outside the package that git tracks or would add; none where git is not installed."""
-    argv = ["git", "-c", f"safe.directory={top}", *_NO_PROGRAMS, "-C", str(top), "ls-files", "-z", "--cached",
-            "--others", "--exclude-standard", "--", ".", f":(exclude,literal){package}"]  # fmt: skip
-    environment = {name: os.environ[name] for name in _OF_GIT if name in os.environ}
-    try:
-        listed = subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL, env=environment)
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
-    return [name for name in names if os.path.lexists(top / name)]
+def files_beside(copy: Path, top: Path, package: Path, cancellation: Cancellation) -> list[str]:
+    """Return the files of a checkout outside the package that git tracks or would add; none where git is not installed.
+
+    `copy` is the copy of the checkout's repository; `package` is relative to `top`. Raises Cancelled and ProjectError.
+    """
+    argv = ("git", f"--git-dir={copy}", f"--work-tree={top}", *_NO_PROGRAMS, "ls-files", "-z", "--cached", "--others",
+            "--exclude-standard", "--", ".", f":(exclude,literal){package}")  # fmt: skip
+    environment = {name: os.environ[name] for name in _OF_GIT if name in os.environ} | _NOTHING_ELSE
+    with tempfile.TemporaryDirectory(prefix="manywheels-") as folder:
+        listed = Path(folder) / "files"
+        outcome = sandbox.run(
+            Command(
+                argv=("/bin/sh", "-c", _BOUNDED, "sh", *argv), folder=top, environment=environment, log=listed,
+                timeout=_LISTING,
+            ),
+            cancellation,
+        )  # fmt: skip
+        if outcome.cancelled:
+            raise Cancelled("Copying the source was stopped.", remedy="")
+        if outcome.timed_out or listed.stat().st_size >= _LARGEST_LIST:
+            raise ProjectError(
+                f"git does not come to an end with listing the files of `{top}`.",
+                remedy="Look for what `git ls-files --others` waits for: a `.gitignore` that is no regular file, or "
+                "folders with millions of files.",
+            )
+        names = listed.read_bytes().split(b"\0") if outcome.succeeded else []
+    return [name for name in map(os.fsdecode, names) if name and _is_in(top, name)]
+
+
+def _is_in(top: Path, name: str) -> bool:
+    """Whether a file is there, and in the checkout: a folder that git knows may have become a link to elsewhere."""
+    return os.path.lexists(top / name) and not any((top / part).is_symlink() for part in Path(name).parents)
 
 
 def copy_repository(entry: Path, target: Path, cancellation: Cancellation) -> None:
-    """Make `target` a repository of its own like the one that a checkout's `.git` is, or leads to."""
-    own = _led_to(entry)
-    if own is None:
-        copy_entry(entry, target)
-    elif own == entry:
-        copy_tree(entry, target, lambda _: False, cancellation)
+    """Make `target` a repository of its own like the one that a checkout's `.git` is, or leads to. Raises Cancelled."""
+    led = _led_to(entry)
+    if led is None:
+        if not entry.is_symlink():
+            copy_entry(entry, target)
+        print(f"note: {harmless(_leads_nowhere(entry))}", file=sys.stderr, flush=True)
+    elif led.own == entry:
+        repository.copy(entry, target, cancellation)
     else:
-        _copy_linked(own, target, cancellation)
+        repository.copy_linked(led.own, led.common, target, cancellation)
 
 
-def _copy_linked(own: Path, target: Path, cancellation: Cancellation) -> None:
-    """Copy the repository of a submodule or linked worktree, where `.git` is but a path (gitrepository-layout(5)).
+def copy_nested(entry: Path, target: Path, cancellation: Cancellation) -> None:
+    """Copy the `.git` of a checkout inside of another: a repository, or the file or link that leads to one."""
+    if entry.is_dir() and not entry.is_symlink():
+        repository.copy(entry, target, cancellation)
+    else:
+        copy_entry(entry, target)
 
-    HEAD and the index are its own, the rest may be in common with other worktrees.
+
+def _leads_nowhere(entry: Path) -> str:
+    return (
+        f"`{entry}` leads to no repository that leads back to it, so the copy for builds has no history; "
+        "`git worktree repair`, or `git config core.worktree`, tells the repository where its checkout is"
+    )
+
+
+def _led_to(entry: Path) -> _Led | None:
+    """Return where a checkout's `.git` leads to; None where that is no repository of this checkout's.
+
+    Whoever wrote the checkout can name any folder in there. What lies inside the checkout is its own. Elsewhere, the
+    repository must name this checkout: as git writes it for submodules, and for linked worktrees.
     """
-    common = _common(own)
-    left_out = {common / name for name in (*_OF_A_CHECKOUT, *_OF_OTHER_CHECKOUTS)}
-    copy_tree(common, target, left_out.__contains__, cancellation)
-    for name in _OF_A_CHECKOUT:
-        if (own / name).is_file():
-            copy_entry(own / name, target / name)
-    for name in ("config", "config.worktree"):
-        if (target / name).is_file():
-            _unset_place(target / name)
+    top = entry.parent.resolve()
+    if entry.is_symlink():
+        own = entry.resolve()
+    elif entry.is_dir():
+        return _Led(own=entry, common=entry)
+    else:
+        kind, _, place = gitconfig.read_text(entry).strip().partition(": ")
+        if kind != "gitdir":
+            return None
+        own = (top / place).resolve()
+    is_worktree = own.parent.name == "worktrees" and (own / "commondir").is_file()
+    common = own.parent.parent if is_worktree else own
+    if not repository.is_real(common, "HEAD") or not own.is_dir():
+        return None
+    is_ours = common.is_relative_to(top) or _names(own, top, is_worktree=is_worktree)
+    return _Led(own=own, common=common) if is_ours else None
 
 
-def _led_to(entry: Path) -> Path | None:
-    """Return the folder that a checkout's `.git` is or leads to; None where it leads nowhere."""
-    if entry.is_dir():
-        return entry.resolve()
-    kind, _, place = entry.read_text("utf-8", "surrogateescape").strip().partition(": ")
-    folder = (entry.parent / place).resolve()
-    return folder if kind == "gitdir" and folder.is_dir() else None
-
-
-def _common(own: Path) -> Path:
-    """Return the repository of a checkout's own folder: another one for a linked worktree."""
-    with suppress(FileNotFoundError):
-        return (own / (own / "commondir").read_text("utf-8", "surrogateescape").strip()).resolve()
-    return own
+def _names(own: Path, top: Path, *, is_worktree: bool) -> bool:
+    """Whether a repository names that checkout as its own (gitrepository-layout(5))."""
+    if is_worktree:
+        return (own / gitconfig.read_text(own / "gitdir").strip()).resolve() == top / ".git"
+    found = [
+        setting.value
+        for name in ("config", "config.worktree")
+        for setting in gitconfig.settings_in(gitconfig.read_text(own / name))
+        if (setting.section, setting.name, setting.key) == ("core", None, "worktree")
+    ]
+    return bool(found) and (own / found[-1]).resolve() == top
 
 
 def repository_elsewhere(top: Path) -> Path | None:
     """Return the repository of a submodule or linked worktree, which lies outside of it; None for other folders."""
-    own = _led_to(top / ".git") if (top / ".git").is_file() else None
-    return _common(own) if own else None
-
-
-def _unset_place(config: Path) -> None:
-    """Take out of a git configuration where the files are, or that there are none: they are beside the copy."""
-    text = config.read_text("utf-8", "surrogateescape")
-    config.write_text(re.sub(r"(?im)^\s*(worktree|bare)\s*=.*\n?", "", text), "utf-8", "surrogateescape")
-
-
-def forget_credentials(copy: Path) -> None:
-    """Take out of a copy's git configurations what CI systems put in to fetch with; project code can read the copy.
-
-    Submodules and worktrees have theirs below the repository's own, and one that was checked out inside has one there.
-    """
-    for parent, folders, names in os.walk(copy):
-        if ".git" in Path(parent).parts:
-            folders[:] = [name for name in folders if name != "objects"]
-            for path in (Path(parent, name) for name in _CONFIGURATIONS if name in names):
-                if not path.is_symlink():
-                    text = path.read_text("utf-8", "surrogateescape")
-                    path.write_text("".join(_without_credentials(text)), "utf-8", "surrogateescape")
-
-
-def _without_credentials(text: str) -> Iterator[str]:
-    """Yield the lines of a git configuration (git-config(1)) that hold no credentials; passwords leave addresses."""
-    dropping = False
-    for line in re.findall(r"[ \t]*[#;].*|(?:\\[\s\S]|[^\\\n])+", text):  # a value goes on behind a backslash
-        header, setting = _SECTION.match(line), line
-        if header:
-            dropping = header[1].lower() in _FORGOTTEN
-            setting = line[header.end() :]  # one may stand behind its section
-        if re.search(r"^\s*extraheader\b", setting, re.IGNORECASE | re.MULTILINE):
-            setting = ""
-        kept = (header[0] if header else "") + setting
-        if kept and not dropping:
-            yield re.sub(r"(://)[^/@\s]+@", r"\1", kept) + "\n"
+    led = _led_to(top / ".git") if (top / ".git").is_file() else None
+    return led.common if led else None
 
 
 def objects_of(copy: Path) -> Path:
@@ -139,26 +171,26 @@ def objects_of(copy: Path) -> Path:
 
 def borrow_objects(copy: Path, lender: Path) -> None:
     """Let a copy without objects of its own find the lender's, if it has any (gitrepository-layout(5))."""
-    objects = objects_of(lender)
-    if not objects.is_dir():
+    if not repository.is_real(lender, ".git/objects", stat.S_IFDIR):
         return
+    objects = objects_of(lender)
     info = objects_of(copy) / "info"
     info.mkdir(parents=True)
-    inherited = objects / "info" / "alternates"
-    alternates = [str(objects), *(inherited.read_text("utf-8").splitlines() if inherited.exists() else [])]
-    (info / "alternates").write_text("\n".join(alternates) + "\n", encoding="utf-8")
+    inherited = gitconfig.read_text(objects / "info" / "alternates").splitlines()
+    (info / "alternates").write_text("\n".join([str(objects), *inherited]) + "\n", "utf-8", "surrogateescape")
 
 
 def share_objects(copy: Path) -> None:
     """Let other users read a copy's objects, which they borrow."""
-    objects = objects_of(copy)
-    if not objects.is_dir():
+    if not repository.is_real(copy, ".git/objects", stat.S_IFDIR):
         return
     for folder in (copy, copy / ".git"):
         folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    for path, rights in _objects_and_rights(objects_of(copy)):
+        path.chmod(path.stat().st_mode | rights)
+
+
+def _objects_and_rights(objects: Path) -> Iterator[tuple[Path, int]]:
     for parent, _, names in os.walk(objects):
-        Path(parent).chmod(Path(parent).stat().st_mode | stat.S_IROTH | stat.S_IXOTH)
-        for name in names:
-            path = Path(parent, name)
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | stat.S_IROTH)
+        yield Path(parent), stat.S_IROTH | stat.S_IXOTH
+        yield from ((path, stat.S_IROTH) for name in names if not (path := Path(parent, name)).is_symlink())

@@ -170,7 +170,7 @@ def _build_here(request: Request, project: Project, options: Options, cancellati
         require_image(options.test_in, cancellation)
     shard = _shard(request, project)
     plan = _complete(*_make_plan(project, options, shard), project, options, shard, cancellation)
-    reporter = console_reporter(output.path, verbose=options.verbose)
+    reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
     caller = dict(os.environ)
     run = Run(project=project, plan=plan, options=options, rules=rules, output=output, caller=caller)
     try:

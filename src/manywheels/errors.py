@@ -198,6 +198,12 @@ class HookFailed(TargetError):
     code = "MW111"
 
 
+class LogTooLong(TargetError):
+    """The build wrote more into its log than a log may have."""
+
+    code = "MW112"
+
+
 # --- finished wheels could not be delivered, or taken for delivery: exit status 4; they stay where they are -----------
 
 

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels import sandbox
+from manywheels import leftovers, sandbox
 from manywheels.checkout import repository_elsewhere
 from manywheels.errors import IsolationError
 from manywheels.paths import cache_dir
+from manywheels.report.text import harmless
 from manywheels.sandbox import Cancellation, Command
 from manywheels.trust import IN_A_JOB_OF_ITS_OWN, grants_in
 from manywheels.untrusted_files import open_lock
@@ -116,6 +117,7 @@ def _try_to_isolate(stack: ExitStack, count: int, needed: Sequence[Path], closed
     if problems := _probe(users[0], closed, needed):
         attempt.close()
         return Isolation(against="; ".join(problems))
+    attempt.callback(_remove_leftovers, (*users, *([fetcher] if fetcher else [])))
     attempt.callback(os.umask, os.umask(0o022))  # what is made for the targets, they must be able to read
     return Isolation(users=users, fetcher=fetcher)
 
@@ -138,7 +140,7 @@ def _reserve(stack: ExitStack, count: int) -> tuple[int, ...]:
 
 
 def _hold(stack: ExitStack, user: int) -> bool:
-    """Take a user's lock; return whether it was free, and nothing runs as that user."""
+    """Take a user's lock; return whether it was free, and nothing runs as that user or is left of it from before."""
     folder = cache_dir() / "users"
     folder.mkdir(parents=True, exist_ok=True)
     lock = stack.enter_context(open_lock(folder / str(user)))
@@ -146,7 +148,12 @@ def _hold(stack: ExitStack, user: int) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    return not sandbox.processes_of(user)
+    return not sandbox.processes_of(user) and not leftovers.remove_of([user])
+
+
+def _remove_leftovers(users: Sequence[int]) -> None:
+    if left := leftovers.remove_of(users):
+        print(f"note: project code left behind {harmless('; '.join(left))}", file=sys.stderr, flush=True)
 
 
 def _is_known(user: int) -> bool:

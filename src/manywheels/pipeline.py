@@ -38,12 +38,12 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     started = time.monotonic()
     buildable = [planned for planned in run.plan.targets if planned.interpreter]
     cores = max(available_cores(), run.options.jobs or 1)
-    with _place_to_work(run, buildable) as (work, isolated):
+    with _place_to_work(run, buildable, cancellation) as (work, isolated):
         run = _without_credentials(run) if isolated.users else run
         plain_jobs = max(1, cores // max(1, len(buildable)))
         tools = _prepare_toolchain(run.options, work, _private_paths(work, buildable), plain_jobs)
         snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
-        room.require_for(snapshot.root, work, copies=len(buildable), output=run.output.path)
+        room.require_for(snapshot.root, work, cancellation, copies=len(buildable), output=run.output.path)
         if isolated.users:
             share_objects(snapshot.root)
         prepared = _prepare_machine(run, snapshot, tools, work, cancellation)
@@ -79,7 +79,9 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
 
 
 @contextmanager
-def _place_to_work(run: Run, buildable: list[PlannedTarget]) -> Iterator[tuple[Path, Isolation]]:
+def _place_to_work(
+    run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
+) -> Iterator[tuple[Path, Isolation]]:
     """Isolate project code if that is possible here, and make a folder that it can reach. Raises IsolationError."""
     kind = toolchain.resolve(run.options.toolchain, run.options.platform)
     against = "the zig toolchain keeps what it has compiled where all targets share it" if kind == "zig" else ""
@@ -90,7 +92,7 @@ def _place_to_work(run: Run, buildable: list[PlannedTarget]) -> Iterator[tuple[P
     source = git_top(run.project.path.resolve()) or run.project.path
     with (
         isolation.isolate(len(buildable), needed, run.caller, source=source, against=against) as isolated,
-        work_folder(parent if isolated.users else None) as work,
+        work_folder(parent if isolated.users else None, cancellation) as work,
     ):
         if isolated.users:
             work.chmod(0o711)  # each user reaches its target's folder, and sees no other's

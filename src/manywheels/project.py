@@ -33,8 +33,9 @@ _SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, tarfile.TarError, lzma.LZMAError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
 _EXTRACTING = "Extracting the sdist"
-_PIECE = 1 << 20  # bytes read at once
+_GIT = ".git"
 _DECLARATION_LIMIT = 8 << 20  # bytes; no honest pyproject.toml or PKG-INFO is larger
+_PIECE = 1 << 20  # bytes read at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,8 @@ class Sdist:
     def extract(self, folder: Path, cancellation: Cancellation) -> Path:
         """Extract below `folder` and return the project's own folder there. Raises Cancelled.
 
-        Members that would leave the folder, devices and the like are refused (PEP 706's `data` filter).
+        Members that would leave the folder, devices and the like are refused (PEP 706's `data` filter), and so is what
+        would be written through a link of the archive's. An sdist is no checkout: a `.git` stays behind.
         """
         if isinstance(self._archive, zipfile.ZipFile):
             for name in self._names:
@@ -166,12 +168,15 @@ class Sdist:
                     raise _unreadable(self._path, f"the member {name!r} leaves the archive's folder")
             for name in self._names:
                 cancellation.stop_if_requested(_EXTRACTING)
-                self._archive.extract(name, folder)
+                if _GIT not in PurePosixPath(name).parts:
+                    self._archive.extract(name, folder)
         elif hasattr(tarfile, "data_filter"):
+            links = _Links(self._path)
 
-            def honest(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+            def honest(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
                 cancellation.stop_if_requested(_EXTRACTING)
-                return tarfile.data_filter(member, path)
+                links.require_untouched_by(member)
+                return tarfile.data_filter(member, path) if _GIT not in PurePosixPath(member.name).parts else None
 
             self._archive.extractall(folder, filter=honest)  # noqa: S202 - that is what the filter is for
         else:  # Debian 12's own Python is 3.11.2
@@ -180,6 +185,27 @@ class Sdist:
                 remedy="Run manywheels with Python 3.11.4 or newer; or extract the sdist, and give its folder instead.",
             )
         return folder / self.top
+
+
+class _Links:
+    """The symbolic links of a tar archive: nothing else in it may be written through one, or in its place.
+
+    Python's own filter resolves paths, and has been led astray there: CVE-2025-4138, -4330, -4517. This looks at names
+    alone, in an order that the archive cannot change.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._links: set[PurePosixPath] = set()
+
+    def require_untouched_by(self, member: tarfile.TarInfo) -> None:
+        """Note a member that is a link. Raises ProjectError for one that is written, or linked to, through another."""
+        paths = [PurePosixPath(member.name), *([PurePosixPath(member.linkname)] if member.islnk() else [])]
+        for path in paths:
+            if ".." in path.parts or not self._links.isdisjoint((path, *path.parents)):
+                raise _unreadable(self._archive, f"the member {member.name!r} is written through a link")
+        if member.issym():
+            self._links.add(paths[0])
 
 
 def extract_sdist(path: Path, folder: Path, cancellation: Cancellation) -> Path:
@@ -315,7 +341,13 @@ def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):  # Path.walk came with Python 3.12
-        folders[:] = [name for name in folders if name != ".git"]
-        yield from (Path(parent, name) for name in names if name != ".git")
-        yield from (Path(parent, name) for name in folders if Path(parent, name).is_symlink())
+    """Yield what is below a folder and is no folder itself, without `.git`; os.walk is recursive before Python 3.12."""
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.name != ".git":
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(Path(entry.path))
+                    else:
+                        yield Path(entry.path)

@@ -30,6 +30,8 @@ from manywheels.data import table
 from manywheels.errors import Cancelled
 
 GRACE: Final = 2.0  # seconds between asking a process tree to end and killing it
+LARGEST_LOG: Final = 1 << 30  # bytes that a log may have, those of holes too: whoever reads it reads these as well
+_LOG_LOOKS: Final = 1.0  # seconds between looks at the size of a log
 _MOMENT: Final = 0.002  # seconds between looks at processes that were killed
 _LOOKS: Final = 20  # how often signs of life are looked for in the time that a command may be silent
 _IDLE: Final = 0.01  # processor seconds per second up to which a tree of processes is idle
@@ -59,18 +61,23 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a command ended. `status` is its exit status, 128 + n for death by signal n; `seconds` is wall-clock time."""
+    """How a command ended. `status` is its exit status, 128 + n for death by signal n; `seconds` is wall-clock time.
+
+    `wrote_too_much` is whether the log went over LARGEST_LOG, by whatever ended the command; it was cut off there.
+    """
 
     status: int
     seconds: float
     timed_out: bool = False
     fell_silent: bool = False
+    wrote_too_much: bool = False
     cancelled: bool = False
 
     @property
     def succeeded(self) -> bool:
         """Whether the command ended by itself, with status 0."""
-        return self.status == 0 and not (self.timed_out or self.fell_silent or self.cancelled)
+        was_ended = self.timed_out or self.fell_silent or self.wrote_too_much or self.cancelled
+        return self.status == 0 and not was_ended
 
 
 class Cancellation:
@@ -130,34 +137,26 @@ def _run(command: Command, cancellation: Cancellation) -> Outcome:
     _adopt_orphans()
     user = "-" if command.user is None else str(command.user)
     argv = [sys.executable, "-I", "-S", str(_INIT), str(GRACE), user, str(command.folder), *command.argv]
-    with (
-        untrusted_files.open_log(command.log, command.user) as log,
-        _handed_over(command.environment) as environment,
-        _starting,
-    ):
-        process = subprocess.Popen(
-            argv, stdin=environment, stdout=log, stderr=log,
-            env={},  # what the command's variables do to a process, they shall not do to one of root's
-            start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which ends the tree in order
-        )  # fmt: skip
-        _inits.add(process.pid)
-    ended = None
-    try:
-        ended = _wait(process, cancellation, command)
-    finally:  # whatever happens here, nothing of the tree goes on
-        if ended is not _End.BY_ITSELF:
-            process.terminate()
-        status = process.wait()
-        _inits.discard(process.pid)
-        if status < 0:
-            _end_orphans()
-        if command.user is not None:
-            _end_processes_of(command.user)
+    with untrusted_files.open_log(command.log, command.user) as log:
+        with _handed_over(command.environment) as environment, _starting:
+            process = subprocess.Popen(
+                argv, stdin=environment, stdout=log, stderr=log,
+                env={},  # what the command's variables do to a process, they shall not do to one of root's
+                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which ends the tree in order
+            )  # fmt: skip
+            _inits.add(process.pid)
+        ended = None
+        try:
+            ended = _wait(process, cancellation, command, log.fileno())
+        finally:  # whatever happens here, nothing of the tree goes on
+            status = _end_tree(process, command.user, asked=ended is not _End.BY_ITSELF)
+        wrote_too_much = _cut_off(log.fileno())
     return Outcome(
         status=status if status >= 0 else 128 - status,
         seconds=time.monotonic() - started,
         timed_out=ended is _End.TIMEOUT,
         fell_silent=ended is _End.SILENCE,
+        wrote_too_much=wrote_too_much,
         cancelled=ended is _End.CANCELLED,
     )
 
@@ -171,6 +170,28 @@ def _handed_over(environment: Mapping[str, str]) -> BinaryIO:
     file.writelines(entry + b"\0" for entry in entries)
     file.seek(0)
     return file
+
+
+def _end_tree(process: subprocess.Popen[bytes], user: int | None, *, asked: bool) -> int:
+    """Wait for the end of a sandbox's first process, after asking for it or not; return its status as Popen has it."""
+    if asked:
+        process.terminate()
+    status = process.wait()
+    _inits.discard(process.pid)
+    if status < 0:
+        _end_orphans()
+    if user is not None:
+        _end_processes_of(user)
+    return status
+
+
+def _cut_off(log: int) -> bool:
+    """Cut off what a log has beyond its limit, with a line that says so; return whether there was anything."""
+    if os.fstat(log).st_size <= LARGEST_LOG:
+        return False
+    os.ftruncate(log, LARGEST_LOG)
+    os.pwrite(log, b"\n[manywheels: this log was longer than its limit, and was cut off here]\n", LARGEST_LOG)
+    return True
 
 
 _turns: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
@@ -275,13 +296,17 @@ class _End(Enum):
     BY_ITSELF = auto()
     TIMEOUT = auto()
     SILENCE = auto()
+    OUTPUT = auto()
     CANCELLED = auto()
 
 
-def _wait(process: subprocess.Popen[bytes], cancellation: Cancellation, command: Command) -> _End:
-    """Wait until the process ends, the switch is thrown, or one of the command's limits is reached."""
+def _wait(process: subprocess.Popen[bytes], cancellation: Cancellation, command: Command, log: int) -> _End:
+    """Wait until the process ends, the switch is thrown, or one of the command's limits is reached.
+
+    `log` is the descriptor of its log: the name may lead elsewhere by now.
+    """
     deadline = time.monotonic() + command.timeout
-    life = _Life(process.pid, command)
+    life = _Life(process.pid, log, command.silence)
     descriptor = os.pidfd_open(process.pid)
     try:
         poll = select.poll()
@@ -289,14 +314,16 @@ def _wait(process: subprocess.Popen[bytes], cancellation: Cancellation, command:
         poll.register(cancellation, select.POLLIN)
         while True:
             left = max(0.0, deadline - time.monotonic())
-            ready = [file for file, _ in poll.poll(min(left, life.next_look) * 1000)]
+            ready = [file for file, _ in poll.poll(min(left, life.next_look, _LOG_LOOKS) * 1000)]
             if descriptor in ready:
                 return _End.BY_ITSELF
             if ready:
                 return _End.CANCELLED
             if time.monotonic() >= deadline:
                 return _End.TIMEOUT
-            if life.has_gone_silent():
+            if os.fstat(log).st_size > LARGEST_LOG:
+                return _End.OUTPUT
+            if life.next_look <= 0 and life.has_gone_silent():
                 return _End.SILENCE
     finally:
         os.close(descriptor)
@@ -305,20 +332,22 @@ def _wait(process: subprocess.Popen[bytes], cancellation: Cancellation, command:
 class _Life:
     """The signs of life of a process tree: output, and use of a processor that is worth the name."""
 
-    def __init__(self, pid: int, command: Command) -> None:
-        self._pid, self._log, self._limit = pid, command.log, command.silence
+    def __init__(self, pid: int, log: int, limit: float | None) -> None:
+        self._pid, self._log, self._limit = pid, log, limit
         self._last, self._said, self._worked = time.monotonic(), -1, 0.0
+        self._looked = self._last
 
     @property
     def next_look(self) -> float:
-        """In how many seconds to look again."""
-        return self._limit / _LOOKS if self._limit else float("inf")
+        """In how many seconds to look again; 0 if it is time."""
+        return max(0.0, self._looked + self._limit / _LOOKS - time.monotonic()) if self._limit else float("inf")
 
     def has_gone_silent(self) -> bool:
-        """Whether the last sign of life is longer ago than the limit."""
+        """Look; return whether the last sign of life is longer ago than the limit."""
         if self._limit is None:
             return False
-        now, said, worked = time.monotonic(), self._log.stat().st_size, _processor_seconds(self._pid)
+        now, said, worked = time.monotonic(), os.fstat(self._log).st_size, _processor_seconds(self._pid)
+        self._looked = now
         # A script that waits in a loop uses some, too: a hundredth of one processor is not work.
         if said != self._said or worked - self._worked > _IDLE * (now - self._last):
             self._last, self._said, self._worked = now, said, worked

@@ -28,6 +28,11 @@ _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+# keyctl(2), for which libc has no function.
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "ppc64le": 271, "s390x": 280}
+_KEYCTL_32 = {"x86_64": 288, "i686": 288, "aarch64": 311, "armv7l": 311, "armv8l": 311}
+_JOIN_SESSION_KEYRING, _CLEAR, _GET_PERSISTENT = 1, 7, 22
+_SESSION_KEYRING, _USER_KEYRING, _USER_SESSION_KEYRING = -3, -4, -5
 _MOST_CAPABILITIES = 64  # bits in the kernel's sets
 _FIRST_TO_GO = b"500"  # where memory runs out, the kernel shall end what is built, not what leads it
 _CANNOT_START = 127
@@ -76,9 +81,21 @@ def become_user(user: int) -> None:
         with suppress(OSError):  # the kernel knows fewer, or root may not do this here: then no_new_privs must do
             _prctl(_PR_CAPBSET_DROP, capability)
     os.setgroups([])
+    _keyctl(_JOIN_SESSION_KEYRING, 0)  # a new one: that of the program holds what its user put there
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
+    for keyring in (_USER_KEYRING, _USER_SESSION_KEYRING, _keyctl(_GET_PERSISTENT, -1, _SESSION_KEYRING)):
+        _keyctl(_CLEAR, keyring)  # these stay when their user's last process has gone
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _keyctl(operation: int, *arguments: int) -> int:
+    """Do something with the kernel's keys (keyctl(2), keyrings(7)); return -1 where that is forbidden or unknown."""
+    names = _KEYCTL if sys.maxsize > 1 << 32 else _KEYCTL_32
+    number = names.get(os.uname().machine)
+    if number is None:
+        return -1
+    return int(ctypes.CDLL(None).syscall(number, operation, *map(ctypes.c_long, arguments)))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -15,10 +15,11 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from manywheels.checkout import borrow_objects, copy_repository, files_beside, forget_credentials, git_top, objects_of
+from manywheels.checkout import borrow_objects, copy_nested, copy_repository, files_beside, git_top, objects_of
 from manywheels.copying import COPYING, copy_entry, copy_tree, give_tree, remove_tree
 from manywheels.errors import DiskError, ProjectError
 from manywheels.paths import cache_dir
@@ -33,6 +34,7 @@ _SET_FLAGS: Final = 0x40086602
 _TOP_OF_A_TREE: Final = 0x00020000  # FS_TOPDIR_FL
 _JUNK: Final = frozenset({"__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 _COMPILED: Final = re.compile(r"(lib|temp|bdist)\..+")
+_CREDENTIALS: Final = (".netrc", "_netrc", ".git-credentials", ".pypirc", "gha-creds-*.json")  # put beside the project
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +47,22 @@ class Snapshot:
 
 
 @contextmanager
-def work_folder(parent: Path | None = None) -> Iterator[Path]:
+def work_folder(parent: Path | None = None, cancellation: Cancellation | None = None) -> Iterator[Path]:
     """Make a folder for one run, beside uv's cache so that files can be hard-linked from it; remove it afterwards.
 
     `parent` is another place for it. Folders that killed runs left behind are known by their lock, which nobody holds,
-    and are removed too. Raises DiskError.
+    and are removed too. When `cancellation` is requested, what is left of a folder is for the next run to remove.
+    Raises DiskError.
     """
     parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
     with open_lock(cache_dir() / "work.lock") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         for abandoned in parent.glob("run-*"):
+            # Where a removal had no time to end, the lock may be gone already: it is made anew.
             with suppress(OSError), open_lock(abandoned / _LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_tree(abandoned)
+                remove_tree(abandoned, cancellation)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
         _spread(folder)
         held = open_lock(folder / _LOCK)
@@ -66,7 +70,7 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        remove_tree(folder)
+        remove_tree(folder, cancellation)
         held.close()
 
 
@@ -140,30 +144,50 @@ def take_snapshot(
 
     For a project inside a git repository the whole repository is taken: the project's own folder with everything in
     it, the rest as git sees it (tracked files, and untracked ones that are not ignored). Virtual environments, tools'
-    caches, what setuptools compiled here before, and the folders in `leave_out` stay behind.
+    caches, what setuptools compiled here before, the CI's credentials, and the folders in `leave_out` stay behind.
     """
     if project.is_sdist:
         root = extract_sdist(project.path, folder, cancellation)
         return Snapshot(root=root, package=Path(), digest=f"sha256:{digest_file(project.path)}")
+    _require_no_way_out(project.path)
     package = project.path.resolve()
     top = git_top(package)
     left_out = {path.resolve() for path in (*leave_out, folder, cache_dir())}
-    if top:
-        left_out.add(top / ".git")
+    repositories: list[Path] = []
 
     def is_left_out(path: Path) -> bool:
-        return path in left_out or _is_junk(path)
+        if path.name == ".git":
+            repositories.append(path)
+            return True
+        return path in left_out or _is_junk(path) or (path.parent in {top, package} and _is_credential(path))
 
-    relative = package.relative_to(top or package)
+    source = top or package
+    relative = package.relative_to(source)
     folder.mkdir(parents=True)
-    with _told_by_name(top or package, folder):
+    with _told_by_name(source, folder):
+        if top:
+            copy_repository(top / ".git", folder / ".git", cancellation)
         if top and top != package:
             _copy_beside(top, relative, folder, is_left_out, cancellation)
         copy_tree(package, folder / relative, is_left_out, cancellation)
-        if top:
-            copy_repository(top / ".git", folder / ".git", cancellation)
-            forget_credentials(folder)
+        for entry in repositories:
+            if entry.parent != top:
+                copy_nested(entry, folder / entry.relative_to(source), cancellation)
     return Snapshot(root=folder, package=relative, digest=digest_source(folder / relative, cancellation))
+
+
+def _require_no_way_out(path: Path) -> None:
+    """Raise ProjectError where a symbolic link of a checkout leads root out of it: a pull request can change that link.
+
+    Where the program is not root, project code has the same rights, and can go there by itself.
+    """
+    for place in (path.absolute(), *path.absolute().parents) if os.geteuid() == 0 else ():
+        top = git_top(place.parent) if place.is_symlink() else None
+        if top and not place.resolve().is_relative_to(top.resolve()):
+            raise ProjectError(
+                f"`{place}` is a symbolic link that leads out of the checkout `{top}`, to `{place.resolve()}`.",
+                remedy="Name the folder that it leads to with `package-dir`, if that is what you want to build.",
+            )
 
 
 @contextmanager
@@ -185,14 +209,21 @@ def _copy_beside(
     top: Path, package: Path, folder: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation
 ) -> None:
     """Copy what git sees of a repository beside the package."""
-    for name in files_beside(top, package):
+    for name in files_beside(folder / ".git", top, package, cancellation):
         if any(is_left_out(top / part) for part in (Path(name), *Path(name).parents[:-1])):
             continue
         cancellation.stop_if_requested(COPYING)
+        _make_folders(folder, Path(name).parent)
         if (top / name).is_dir() and not (top / name).is_symlink():
             copy_tree(top / name, folder / name, is_left_out, cancellation)  # a submodule
         else:
-            copy_entry(top / name, folder / name)
+            copy_entry(top / name, folder / name, cancellation)
+
+
+def _make_folders(folder: Path, below: Path) -> None:
+    """Make the folders of a relative path; `mkdir` would call itself for each, and a path may have 2,000."""
+    for part in () if (folder / below).is_dir() else (*reversed(below.parents), below):
+        (folder / part).mkdir(exist_ok=True)
 
 
 def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *, user: int | None = None) -> Path:
@@ -206,12 +237,17 @@ def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *,
     copy_tree(snapshot.root, folder, lambda path: path == borrowed, cancellation)
     borrow_objects(folder, snapshot.root)
     if user is not None:
-        give_tree(folder, user)
+        give_tree(folder, user, cancellation)
     return folder / snapshot.package
 
 
 def _is_junk(path: Path) -> bool:
     return path.name in _JUNK or (path / "pyvenv.cfg").exists() or _is_of_setuptools(path)
+
+
+def _is_credential(path: Path) -> bool:
+    """Whether that is a file of the CI's, as actions put them into a workspace; project code can read the copy."""
+    return any(fnmatchcase(path.name, pattern) for pattern in _CREDENTIALS)
 
 
 def _is_of_setuptools(path: Path) -> bool:

@@ -17,6 +17,8 @@ from manywheels.toolchain import Machine
 from manywheels.verify import CHECKS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from real.conftest import Finished, Processes, Program
 
 network = pytest.mark.network
@@ -107,6 +109,50 @@ def test_noise_goes_to_the_log_and_not_to_memory(program: Program) -> None:
     peak = re.search(r"peak kB: (\d+)", process.stderr)
     assert peak is not None
     assert int(peak[1]) < 100_000
+
+
+ONE_TERABYTE = """
+import os
+
+def build_wheel(*_):
+    log = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY)  # uv's own stdout is the log
+    os.ftruncate(log, 1 << 40)
+    raise RuntimeError("the moon is not full")
+"""
+
+
+def test_a_log_without_measure_ends_the_build(program: Program) -> None:
+    project = program.copy("fails_backend")
+    (project / "backend.py").write_text(ONE_TERABYTE)
+    finished = program.build(project, "--verbose")
+
+    assert_failed(finished, "MW112")
+    assert "more than 1 GiB" in finished.failure()["problem"]
+    assert finished.log().stat().st_size < (1 << 30) + 1000
+    assert len(finished.stdout) < 20_000_000
+    assert "bytes of this log are left out here]" in finished.stdout
+    finished.log().unlink()  # pytest keeps its folders
+
+
+NESTED = """
+import os
+
+def build_wheel(*_):
+    for _ in range(3_000):
+        os.mkdir("d")
+        os.chdir("d")
+    raise RuntimeError("the moon is not full")
+"""
+
+
+def test_nested_folders_end_no_run(program: Program, private_cache: Path) -> None:
+    project = program.copy("fails_backend")
+    (project / "backend.py").write_text(NESTED)
+    finished = program.build(project, caller={"MANYWHEELS_CACHE": str(private_cache)})
+
+    assert_failed(finished, "MW101")
+    assert finished.failure()["problem"] == "RuntimeError: the moon is not full"
+    assert list((private_cache / "work").iterdir()) == []
 
 
 def test_time_limit_ends_every_process(program: Program, processes: Processes) -> None:

@@ -409,6 +409,8 @@ def test_a_submodule_comes_with_its_repository(tmp_path: Path) -> None:
     repository.mkdir(parents=True)
     (tmp_path / "super/vendor").mkdir()
     (tmp_path / "super/vendor/.git").write_text("gitdir: ../.git/modules/vendor\n")
+    (repository / "HEAD").write_text("ref: refs/heads/main\n")
+    (repository / "config").write_text("[core]\n\tworktree = ../../../vendor\n")
     mounts, _ = places(tmp_path / "super/vendor", tmp_path / "dist")
     assert mounts[str(repository)] == (str(repository), True)
 

@@ -19,6 +19,7 @@ from manywheels.inputs import Given, declared_inputs
 from manywheels.manifest import Manifest
 from manywheels.project import digest_file
 from manywheels.report.console import PlainReporter, gitlab_section
+from manywheels.sandbox import Cancellation
 from manywheels.targets import Shard
 from unit.helpers import built, failed, given, manifest, write_wheel
 
@@ -229,7 +230,7 @@ def test_no_wheels_at_all_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 def test_each_target_is_a_section_with_its_duration(tmp_path: Path) -> None:
     stream = io.StringIO()
-    reporter = PlainReporter(tmp_path, stream, verbose=False, fold=gitlab_section)
+    reporter = PlainReporter(tmp_path, stream, Cancellation(), verbose=False, fold=gitlab_section)
     reporter.finished(built("cp312", seconds=8.3))
     marks = list(MARKER.finditer(stream.getvalue()))
     assert [(mark[1], mark[3], mark[4]) for mark in marks] == [
@@ -241,7 +242,7 @@ def test_each_target_is_a_section_with_its_duration(tmp_path: Path) -> None:
 
 def test_no_section_of_a_build_is_honoured(tmp_path: Path) -> None:
     stream = io.StringIO()
-    reporter = PlainReporter(tmp_path, stream, verbose=True, fold=gitlab_section)
+    reporter = PlainReporter(tmp_path, stream, Cancellation(), verbose=True, fold=gitlab_section)
     hostile = "\x1b[0Ksection_end:1:cp312-manylinux_x86_64\r\x1b[0Kfree\rsection_start:1:x\r\x1b[0K"
     record = failed(problem=hostile, excerpt=(hostile,), remedy=hostile)
     (tmp_path / "logs").mkdir()

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from manywheels import inputs, sandbox
+from manywheels import inputs, sandbox, untrusted_files
 from manywheels.errors import InputError
 from manywheels.inputs import Given, Source
 from unit.helpers import given
@@ -105,7 +105,8 @@ def test_every_duration_that_is_taken_can_be_waited_for(text: str, tmp_path: Pat
     cancellation.request()
     ourselves = cast("subprocess.Popen[bytes]", SimpleNamespace(pid=os.getpid()))
     command = sandbox.Command(argv=(), folder=tmp_path, environment={}, log=tmp_path / "log", timeout=seconds)
-    assert sandbox._wait(ourselves, cancellation, command) is sandbox._End.CANCELLED
+    with untrusted_files.open_log(command.log) as log:
+        assert sandbox._wait(ourselves, cancellation, command, log.fileno()) is sandbox._End.CANCELLED
 
 
 @pytest.mark.parametrize(

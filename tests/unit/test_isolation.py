@@ -18,6 +18,7 @@ from manywheels.line import Run
 from manywheels.options import resolve
 from manywheels.output import OutputFolder
 from manywheels.pipeline import _without_credentials
+from manywheels.sandbox import Cancellation
 from manywheels.targets import Plan, PlannedTarget
 from manywheels.verify.rules import Rules
 from unit.helpers import given, project, target
@@ -74,7 +75,8 @@ def test_what_stays_open_stays_so_for_the_work_folder(
         options=resolve({}, project(), toolchain="system"), rules=Rules(), caller=job,
         output=OutputFolder(path=tmp_path, owner=(0, 0)),
     )  # fmt: skip
-    with pipeline._place_to_work(run, [PlannedTarget(target=target("cp312"), interpreter=found, asked_by_name=True)]):
+    planned = [PlannedTarget(target=target("cp312"), interpreter=found, asked_by_name=True)]
+    with pipeline._place_to_work(run, planned, Cancellation()):
         pass
     assert names(seen[0]) == names(seen[1]) == ["commands", "temp", "workflow", "workspace"]
 
@@ -119,6 +121,8 @@ def test_the_checkouts_repository_is_closed(tmp_path: Path, place: str) -> None:
     repository.mkdir(parents=True)
     if repository.parent != source:
         (source / ".git").write_text(f"gitdir: ../{place}\n")
+        (repository / "HEAD").write_text("ref: refs/heads/main\n")
+        (repository / "config").write_text("[core]\n\tworktree = ../../../vendor\n")
     assert isolation._repository_folders(source, ()) == (repository,)
 
 

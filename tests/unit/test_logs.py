@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from manywheels.errors import Cancelled
 from manywheels.logs import Excerpt, Location, last_lines, telling_excerpt
+from manywheels.logs.reading import BEGINNING, ENDING, open_ends
+from manywheels.sandbox import Cancellation
 
 LOGS = Path(__file__).parent / "logs"
 MEGABYTE = 1_000_000
@@ -260,7 +264,7 @@ REAL: list[tuple[str, str, Location | None, str, str]] = [
 
 @pytest.mark.parametrize(("log", "reason", "location", "first", "last"), REAL, ids=[case[0] for case in REAL])
 def test_real_logs_tell_their_cause(log: str, reason: str, location: Location | None, first: str, last: str) -> None:
-    excerpt = telling_excerpt(LOGS / f"{log}.log")
+    excerpt = telling_excerpt(LOGS / f"{log}.log", Cancellation())
     assert (excerpt.reason, excerpt.location) == (reason, location)
     assert (excerpt.lines[0], excerpt.lines[-1]) == (first, last)
 
@@ -268,17 +272,18 @@ def test_real_logs_tell_their_cause(log: str, reason: str, location: Location | 
 @pytest.mark.parametrize("path", sorted(LOGS.glob("*.log")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("limit", [1, 5, 30])
 def test_lines_are_the_numbered_lines_of_the_log(path: Path, limit: int) -> None:
-    excerpt = telling_excerpt(path, limit=limit)
+    excerpt = telling_excerpt(path, Cancellation(), limit=limit)
     assert 1 <= len(excerpt.lines) <= limit
     assert not any("\x1b" in line for line in excerpt.lines)
     if path.stem == "gcc-color":
         return  # its lines differ from the log's by the colours
+    assert excerpt.first_line is not None
     written = path.read_text().split("\n")[excerpt.first_line - 1 :]
     assert list(excerpt.lines) == [line.rstrip()[:500] for line in written[: len(excerpt.lines)]]
 
 
 def test_killed_compiler_driver_is_named() -> None:
-    excerpt = telling_excerpt(LOGS / "setuptools-killed-driver.log")
+    excerpt = telling_excerpt(LOGS / "setuptools-killed-driver.log", Cancellation())
     assert excerpt.reason.startswith("/build/spam/cc2.sh was killed, probably out of memory: ")
     assert excerpt.killed
 
@@ -289,8 +294,8 @@ def test_another_failure_is_no_killing(tmp_path: Path) -> None:
 
 def test_the_last_lines_whatever_they_say(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a.c:1:1: error: no matter\n" + "".join(f"line {n}\n" for n in range(40)))
-    assert last_lines(tmp_path / "log", limit=2) == ("line 38", "line 39")
-    assert last_lines(tmp_path / "absent") == ()
+    assert last_lines(tmp_path / "log", Cancellation(), limit=2) == ("line 38", "line 39")
+    assert last_lines(tmp_path / "absent", Cancellation()) == ()
 
 
 # --- what wins, and what must not ------------------------------------------------------------------------------------
@@ -299,7 +304,7 @@ def test_the_last_lines_whatever_they_say(tmp_path: Path) -> None:
 def told(tmp_path: Path, text: str | bytes, *, limit: int = 30) -> Excerpt:
     log = tmp_path / "build.log"
     log.write_bytes(text.encode() if isinstance(text, str) else text)
-    return telling_excerpt(log, limit=limit)
+    return telling_excerpt(log, Cancellation(), limit=limit)
 
 
 WRAPPERS = """\
@@ -441,8 +446,8 @@ def test_killed_compilers_are_told_as_out_of_memory(tmp_path: Path, line: str, p
 
 def test_a_missing_log_and_an_empty_one_tell_nothing(tmp_path: Path) -> None:
     nothing = Excerpt(lines=(), first_line=1, reason="", location=None)
-    assert telling_excerpt(tmp_path / "nonesuch.log") == nothing
-    assert telling_excerpt(tmp_path) == nothing
+    assert telling_excerpt(tmp_path / "nonesuch.log", Cancellation()) == nothing
+    assert telling_excerpt(tmp_path, Cancellation()) == nothing
     assert told(tmp_path, b"") == nothing
 
 
@@ -502,14 +507,75 @@ def test_huge_logs_take_little_time_and_memory(tmp_path: Path, unit: bytes) -> N
     log.write_bytes(text + b"\n" + ERROR + b"\n")
     number = text.count(b"\n") + 2
     began = time.process_time()
-    excerpt = telling_excerpt(log)
+    excerpt = telling_excerpt(log, Cancellation())
     seconds = time.process_time() - began
     assert (excerpt.reason, excerpt.first_line, excerpt.lines) == (ERROR.decode(), number, (ERROR.decode(),))
     assert seconds < 6  # of the processor; a third of that was measured
     log.write_bytes(text[: 10 * MEGABYTE])
     tracemalloc.start()
-    telling_excerpt(log)
+    telling_excerpt(log, Cancellation())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     log.unlink()  # pytest keeps its folders
     assert peak < 20 * MEGABYTE
+
+
+# --- logs without measure ---------------------------------------------------------------------------------------------
+
+
+def lengthen(log: Path, beginning: bytes, ending: bytes, size: int = 1 << 40) -> Path:
+    """Make a log of a terabyte that is one hole between its ends."""
+    with log.open("wb") as file:
+        file.write(beginning)
+        file.seek(size - len(ending))
+        file.write(ending)
+    return log
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("beginning", "ending"), [(ERROR, b""), (b"", ERROR), (ERROR, b"error: something else")])
+def test_of_a_log_of_any_size_the_ends_are_looked_at(tmp_path: Path, beginning: bytes, ending: bytes) -> None:
+    log = lengthen(tmp_path / "build.log", beginning + b"\n", b"\n" + ending + b"\n")
+    excerpt = telling_excerpt(log, Cancellation())
+    assert (excerpt.reason, excerpt.first_line) == (ERROR.decode(), None)
+    assert last_lines(log, Cancellation(), limit=1) == (ending.decode() or "",)
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    log.write_bytes(b"0123456789")
+    for beginning, ending, read in (
+        (2, 3, b"01\n[manywheels: 5 bytes of this log are left out here]\n789"),
+        (4, 6, b"0123456789"),
+        (9, 9, b"0123456789"),
+        (0, 0, b"\n[manywheels: 10 bytes of this log are left out here]\n"),
+    ):
+        with open_ends(log, beginning=beginning, ending=ending) as stream:
+            assert stream.read() == read
+    log.write_bytes(b"")
+    with open_ends(log) as stream:
+        assert stream.read() == b""
+
+
+def test_a_log_is_numbered_as_long_as_it_is_read_whole(tmp_path: Path) -> None:
+    log = lengthen(tmp_path / "build.log", b"\n", b"\n" + ERROR, BEGINNING + ENDING)
+    assert telling_excerpt(log, Cancellation()).first_line == 3
+    log = lengthen(tmp_path / "build.log", b"\n", b"\n" + ERROR, BEGINNING + ENDING + 1)
+    assert telling_excerpt(log, Cancellation()).first_line is None
+
+
+@pytest.mark.timeout(60)
+def test_what_is_no_log_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(ERROR)
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo", "/dev/zero"):
+        assert telling_excerpt(tmp_path / name, Cancellation()).lines == ()
+
+
+def test_reading_a_log_stops_at_once(tmp_path: Path) -> None:
+    (tmp_path / "build.log").write_bytes(ERROR)
+    cancellation = Cancellation()
+    cancellation.request()
+    with pytest.raises(Cancelled):
+        telling_excerpt(tmp_path / "build.log", cancellation)

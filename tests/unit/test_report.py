@@ -14,6 +14,7 @@ from rich.console import Console
 from manywheels.manifest import State, TargetRecord
 from manywheels.report import text
 from manywheels.report.console import LiveReporter, PlainReporter, github_group, plan_remarks, unfolded, warnings
+from manywheels.sandbox import Cancellation
 from manywheels.targets import Plan, PlannedTarget, Refusal
 from unit.helpers import built, failed, manifest, planned, target, wheel_record
 
@@ -58,7 +59,7 @@ class Spoken:
     def __init__(self, *, output: Path = OUTPUT, verbose: bool = False, grouped: bool = False) -> None:
         self._stream = io.StringIO()
         fold = github_group if grouped else unfolded
-        self.reporter = PlainReporter(output, self._stream, verbose=verbose, fold=fold)
+        self.reporter = PlainReporter(output, self._stream, Cancellation(), verbose=verbose, fold=fold)
 
     @property
     def lines(self) -> list[str]:
@@ -329,7 +330,7 @@ class Shown:
     def __init__(self, output: Path = OUTPUT, *, verbose: bool = False) -> None:
         self._terminal = io.StringIO()
         console = Console(file=self._terminal, force_terminal=True, width=120, highlight=False)
-        self.reporter = LiveReporter(output, verbose=verbose, console=console)
+        self.reporter = LiveReporter(output, Cancellation(), verbose=verbose, console=console)
 
     @property
     def sent(self) -> str:

@@ -20,6 +20,7 @@ from manywheels.options import resolve
 from manywheels.report import text
 from manywheels.report.console import Fold, LiveReporter, PlainReporter, github_group, gitlab_section, unfolded
 from manywheels.report.plan import as_table
+from manywheels.sandbox import Cancellation
 from manywheels.settings import Setting, Settings
 from manywheels.targets import Plan
 from unit.ci_logs import Command, github_commands, gitlab_sections, parse
@@ -80,7 +81,7 @@ PLACES: dict[str, Told] = {
 def said(record: TargetRecord, fold: Fold, title: str = "demo", output: str = "/out/dist") -> str:
     """Return all that the reporter prints of a run with this record."""
     stream = io.StringIO()
-    reporter = PlainReporter(Path(output), stream, verbose=False, fold=fold)
+    reporter = PlainReporter(Path(output), stream, Cancellation(), verbose=False, fold=fold)
     reporter.started(Plan(targets=tuple(planned("cp312")), excluded=()), title)
     reporter.finished(record)
     reporter.finished(replace(record, identifier="cp313-manylinux_x86_64"))
@@ -168,7 +169,7 @@ def test_no_plan_speaks_to_the_ci(hostile: str) -> None:
 
 
 def test_a_title_is_no_markup() -> None:
-    reporter = LiveReporter(Path("/out/dist"), verbose=False)
+    reporter = LiveReporter(Path("/out/dist"), Cancellation(), verbose=False)
     with redirect_stdout(io.StringIO()):
         reporter.started(Plan(targets=tuple(planned("cp312")), excluded=()), "[/x] [bold]y")
         reporter.closed(manifest(built()))
@@ -182,7 +183,7 @@ def test_no_log_speaks_to_the_ci(tmp_path_factory: pytest.TempPathFactory, hosti
     log = f"before\n{hostile}\nafter\n".encode("utf-8", "surrogatepass")
     (output / str(built().log)).write_bytes(log + b"\xff\n::error::x")
     stream = io.StringIO()
-    PlainReporter(output, stream, verbose=True, fold=github_group).finished(built())
+    PlainReporter(output, stream, Cancellation(), verbose=True, fold=github_group).finished(built())
     assert [found.name for found in github_commands(stream.getvalue())] == ["group", "endgroup"]
     assert gitlab_sections(stream.getvalue()) == []
 

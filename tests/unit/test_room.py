@@ -9,6 +9,7 @@ import pytest
 
 from manywheels.errors import DiskError
 from manywheels.room import require_for
+from manywheels.sandbox import Cancellation
 
 
 @pytest.fixture
@@ -27,13 +28,13 @@ def leave(megabytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_enough_for_each_copy_and_its_build(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave(88, monkeypatch)  # 2 x (10 MB + 32 MiB) are 87.1 MB; the repository's objects are not copied
-    require_for(source, tmp_path, copies=2, output=tmp_path)
+    require_for(source, tmp_path, Cancellation(), copies=2, output=tmp_path)
 
 
 def test_too_little(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave(87, monkeypatch)
     with pytest.raises(DiskError) as raised:
-        require_for(source, tmp_path, copies=2, output=tmp_path)
+        require_for(source, tmp_path, Cancellation(), copies=2, output=tmp_path)
     assert raised.value.message == (
         f"The disk of `{tmp_path}` has 87 MB left; 2 copies of the source and a build in each need at least 87 MB."
     )
@@ -43,5 +44,5 @@ def test_too_little(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_output_folder_without_room(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave(3, monkeypatch)
     with pytest.raises(DiskError, match="wheels and logs need at least 4 MB") as raised:
-        require_for(source, tmp_path, copies=0, output=tmp_path / "dist")
+        require_for(source, tmp_path, Cancellation(), copies=0, output=tmp_path / "dist")
     assert "output-dir" in raised.value.remedy

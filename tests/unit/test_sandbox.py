@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -133,6 +134,7 @@ def test_a_switch_is_thrown_for_its_children_too() -> None:
         (Outcome(status=0, seconds=1.0), True),
         (Outcome(status=1, seconds=1.0), False),
         (Outcome(status=0, seconds=1.0, timed_out=True), False),
+        (Outcome(status=0, seconds=1.0, wrote_too_much=True), False),
         (Outcome(status=0, seconds=1.0, cancelled=True), False),
     ],
 )
@@ -140,15 +142,14 @@ def test_success(outcome: Outcome, expected: bool) -> None:  # noqa: FBT001
     assert outcome.succeeded is expected
 
 
-def test_whatever_happens_to_the_supervisor_the_tree_is_ended(tmp_path: Path) -> None:
-    """As where a command removes the log that is looked at for signs of life."""
-    log, started = tmp_path / "log", time.monotonic()
-    command = Command(
-        argv=("sh", "-c", f"rm {log}; exec sleep 60"), folder=tmp_path, environment={"PATH": os.defpath}, log=log,
-        timeout=60, silence=1.0,
-    )  # fmt: skip
-    with pytest.raises(FileNotFoundError):
-        run(command, Cancellation())
+def test_whatever_happens_to_the_supervisor_the_tree_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_root: int) -> float:
+        raise OSError
+
+    monkeypatch.setattr(sandbox, "_processor_seconds", fail)
+    started = time.monotonic()
+    with pytest.raises(OSError):  # noqa: PT011 - there is no more to it
+        run(shell("exec sleep 60", tmp_path, silence=1.0), Cancellation())
     assert time.monotonic() - started < 30
     assert sandbox._inits == set()
 
@@ -182,3 +183,58 @@ def test_a_variable_that_would_be_two_is_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(ValueError, match="NUL"):
         run(command, Cancellation())
+
+
+def shell(script: str, folder: Path, *, silence: float | None = None) -> Command:
+    return Command(
+        argv=("sh", "-c", script), folder=folder, environment={"PATH": os.defpath}, log=folder / "log", timeout=60,
+        silence=silence,
+    )  # fmt: skip
+
+
+# --- how much a command may write -------------------------------------------------------------------------------------
+
+LARGER = f"{sys.executable} -c 'import os; os.ftruncate(1, 1 << 40)'"
+
+
+@pytest.mark.parametrize(
+    ("script", "status"), [(f"{LARGER}; sleep 60", 128 + signal.SIGTERM), (LARGER, 0)], ids=["goes on", "ends itself"]
+)
+def test_a_log_has_a_limit_holes_or_not(tmp_path: Path, script: str, status: int) -> None:
+    started = time.monotonic()
+    outcome = run(shell(script, tmp_path), Cancellation())
+    assert (outcome.wrote_too_much, outcome.succeeded, outcome.status) == (True, False, status)
+    assert time.monotonic() - started < 30
+    size = (tmp_path / "log").stat().st_size
+    assert sandbox.LARGEST_LOG < size < sandbox.LARGEST_LOG + 1000
+    with (tmp_path / "log").open("rb") as log:
+        log.seek(sandbox.LARGEST_LOG)
+        assert b"cut off" in log.read()
+
+
+def test_what_ignores_its_end_cannot_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "LARGEST_LOG", 1 << 20)
+    flood = "trap '' TERM; while :; do head -c 300000 /dev/zero; sleep 0.05; done"
+    assert run(shell(flood, tmp_path), Cancellation()).wrote_too_much
+    assert (tmp_path / "log").stat().st_size < (1 << 20) + 1000
+
+
+@pytest.mark.parametrize("place", ["", "rm log; "], ids=["there", "removed"])
+def test_the_log_that_is_written_counts(tmp_path: Path, place: str) -> None:
+    assert run(shell(f"{place}{LARGER}; sleep 60", tmp_path), Cancellation()).wrote_too_much
+
+
+def test_a_command_that_empties_its_log_has_not_written_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "LARGEST_LOG", 1 << 20)
+    monkeypatch.setattr(sandbox, "_LOG_LOOKS", 0.01)
+    empties = "for n in 1 2 3 4 5 6 7 8; do head -c 500000 /dev/zero; sleep 0.02; : >log; done; echo end"
+    outcome = run(shell(empties, tmp_path, silence=30.0), Cancellation())
+    assert outcome.succeeded
+    assert (tmp_path / "log").read_text() == "end\n"
+
+
+def test_a_command_that_removes_its_log_is_watched_all_the_same(tmp_path: Path) -> None:
+    outcome = run(shell("rm log; exec sleep 60", tmp_path, silence=1.0), Cancellation())
+    assert outcome.fell_silent

@@ -202,9 +202,9 @@ def test_a_file_that_vanishes_meanwhile_is_named(tmp_path: Path, monkeypatch: py
     package = write_project(tmp_path / "demo")
     file = put(package / "a.c")
 
-    def vanishing(source: Path, target: Path) -> None:
+    def vanishing(source: Path, target: Path, cancellation: Cancellation) -> None:
         file.unlink(missing_ok=True)
-        clone_file(source, target)
+        clone_file(source, target, cancellation)
 
     monkeypatch.setattr(copying, "clone_file", vanishing)
     with pytest.raises(ProjectError, match=re.escape(f"`{file}` cannot be copied: No such file")):
@@ -214,7 +214,7 @@ def test_a_file_that_vanishes_meanwhile_is_named(tmp_path: Path, monkeypatch: py
 def test_a_full_disk_is_not_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = write_project(tmp_path / "demo")
 
-    def full(_source: Path, target: Path) -> None:
+    def full(_source: Path, target: Path, _cancellation: Cancellation) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
     monkeypatch.setattr(copying, "clone_file", full)
@@ -335,18 +335,6 @@ def test_junk_beside_a_project_below_the_top_stays_behind(tmp_path: Path, junk: 
     snapshot = snapshot_of(top / "python", tmp_path / "work", leave_out=(top / "dist",))
     found = {path for path in names(snapshot.root) if (snapshot.root / path).is_file()}
     assert found == {"core/core.c", "python/pyproject.toml"}
-
-
-def test_listing_files_runs_no_program_of_the_repository(tmp_path: Path) -> None:
-    top = tmp_path / "top"
-    put(top / "beside.txt")
-    put(top / "python/pyproject.toml")
-    monitor = put(tmp_path / "monitor", f"#!/bin/sh\nenv > {tmp_path}/was-here\n")
-    monitor.chmod(0o755)
-    repository(top)
-    git(top, "config", "core.fsmonitor", str(monitor))
-    assert "beside.txt" in names(snapshot_of(top / "python", tmp_path / "copy").root)
-    assert not (tmp_path / "was-here").exists()
 
 
 def test_a_submodule_beside_the_project_comes_along(tmp_path: Path) -> None:
@@ -536,67 +524,3 @@ def test_copying_leaves_out_what_it_is_told_to(tmp_path: Path) -> None:
     put(tmp_path / "a" / "y" / "z")
     copy_tree(tmp_path / "a", tmp_path / "b", lambda path: path == tmp_path / "a" / "y", Cancellation())
     assert names(tmp_path / "b") == {"x"}
-
-
-def test_credentials_of_the_ci_are_not_copied(tmp_path: Path) -> None:
-    project = tmp_path / "demo"
-    (project / ".git").mkdir(parents=True)
-    (project / "pyproject.toml").write_text("")
-    config = """[core]
-\tbare = false
-[remote "origin"]
-\turl = https://x-access-token:secret@git.example/demo
-[http "https://git.example/"]
-\textraheader = AUTHORIZATION: basic secret
-[includeIf "gitdir:/demo/.git"]
-\tpath = /runner/temp/secret.config
-[credential]
-\thelper = store --file secret
-[branch "main"]
-\tremote = origin
-"""
-    (project / ".git" / "config").write_text(config)
-    snapshot = snapshot_of(project, tmp_path / "copy")
-    copied = (snapshot.root / ".git" / "config").read_text()
-    assert "secret" not in copied
-    assert "url = https://git.example/demo" in copied
-    assert '[branch "main"]\n\tremote = origin' in copied
-    assert (project / ".git" / "config").read_text() == config
-
-
-def test_credentials_of_submodules_worktrees_and_repositories_below_are_not_copied(tmp_path: Path) -> None:
-    project = tmp_path / "demo"
-    (project / "pyproject.toml").parent.mkdir()
-    (project / "pyproject.toml").write_text("")
-    places = (".git/config", ".git/modules/a/config", ".git/modules/a/modules/b/config", ".git/config.worktree",
-              ".git/worktrees/w/config.worktree", "below/.git/config")  # fmt: skip
-    for place in places:
-        put(project / place, '[core]\n\tbare = false\n[http "https://git.example/"]\n\textraheader = basic secret\n')
-    put(project / "config", "extraheader = of the project's own\n")
-    (project / ".git/modules/config").symlink_to(tmp_path / "victim")
-    snapshot = snapshot_of(project, tmp_path / "copy")
-    for place in places:
-        assert (snapshot.root / place).read_text() == '[core]\n\tbare = false\n[http "https://git.example/"]\n'
-    assert "own" in (snapshot.root / "config").read_text()
-    assert not (tmp_path / "victim").exists()
-
-
-@pytest.mark.parametrize(
-    ("written", "kept"),
-    [
-        ('[http "https://x/"] extraHeader = secret\n\tproxy = p', '[http "https://x/"]\n\tproxy = p\n'),
-        ("[http]\n\textraheader = \\\n  secret\n\tproxy = p", "[http]\n\tproxy = p\n"),
-        ("[http]\n\tproxy = a\\\\\n\textraheader = secret", "[http]\n\tproxy = a\\\\\n"),
-        ("# a\\\n[http]\n\textraheader = secret", "# a\\\n[http]\n"),
-        ("[http]\n\tproxy = a ; b\\\n\textraheader = secret\n", "[http]\n"),
-        ("[credential] helper = secret\n[a]\n\tb", "[a]\n\tb\n"),
-        ("[ CREDENTIAL ]\n\thelper = secret\n[a]\n\tb", "[a]\n\tb\n"),
-        ('[credential "a]b"] helper = secret\n\tpath = secret', ""),
-        ('[url "https://u:secret@x/"] insteadOf = y', '[url "https://x/"] insteadOf = y\n'),
-        ('[include] path = secret\n[branch "]"]\n\tremote = o', '[branch "]"]\n\tremote = o\n'),
-    ],
-)
-def test_credentials_however_they_are_written(tmp_path: Path, written: str, kept: str) -> None:
-    put(tmp_path / "demo/pyproject.toml")
-    put(tmp_path / "demo/.git/config", written)
-    assert (snapshot_of(tmp_path / "demo", tmp_path / "copy").root / ".git/config").read_text() == kept

@@ -13,6 +13,7 @@ from typing import IO, Final
 
 from manywheels.archive import Archive, BadData, Entry, Kind, open_archive
 from manywheels.errors import ArtifactDamaged, FileChanged, WheelFileError
+from manywheels.logs import open_ends
 from manywheels.output import copy
 from manywheels.regular_files import open_regular
 
@@ -29,12 +30,18 @@ class Member:
     path: Path
     sha256: str | None = None
 
+    @property
+    def is_log(self) -> bool:
+        """Whether project code wrote it, as much of it as it likes."""
+        return self.name.startswith(LOGS)
+
 
 def pack(members: Iterable[Member], file: IO[bytes]) -> None:
     """Write a zip of the members, in the order of their names; the same members give the same bytes.
 
-    Wheels and sdists are stored, for they are compressed already. `file` must be seekable: the headers then have the
-    sizes, without which a reader that streams cannot tell where a stored archive ends. Raises FileChanged.
+    Wheels and sdists are stored, for they are compressed already. Of a very long log, the beginning and the end are
+    packed. `file` must be seekable: the headers then have the sizes, without which a reader that streams cannot tell
+    where a stored archive ends. Raises FileChanged.
     """
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for member in sorted(members, key=lambda member: member.name):
@@ -43,8 +50,9 @@ def pack(members: Iterable[Member], file: IO[bytes]) -> None:
             packed = member.name.endswith((".whl", ".gz"))
             info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             try:
-                with open_regular(member.path, links=False) as source:
-                    info.file_size = os.fstat(source.fileno()).st_size
+                with open_ends(member.path) if member.is_log else open_regular(member.path, links=False) as source:
+                    if not member.is_log:  # whose size says nothing: its middle may be left out
+                        info.file_size = os.fstat(source.fileno()).st_size
                     with archive.open(info, "w") as target:
                         digest = copy(source, target)
             except OSError as error:

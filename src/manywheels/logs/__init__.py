@@ -1,6 +1,7 @@
 """Find, in a build's log, the lines that explain why it failed.
 
-A log is read once, in blocks, in bounded memory, whatever is in it. Each entry of `kinds.KINDS` describes one way in
+A log is read once, in blocks, in bounded memory, whatever is in it; of one that is very long, the beginning and the
+end (`reading`). Each entry of `kinds.KINDS` describes one way in
 which tools report a failure; the entry with the best rank explains it. Within a rank the first report wins, because
 later ones follow from it; tracebacks are the exception, for the last one ended the program.
 """
@@ -11,12 +12,16 @@ import re
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from manywheels.logs.kinds import CHAIN, COLUMNS, KILLED, KINDS, Location, Rank, Sighting, matched, traceback_end
+from manywheels.logs.reading import is_longer, last_bytes, open_ends, open_log
 from manywheels.logs.scan import Scan, blocks
 
-__all__ = ["Excerpt", "Location", "last_lines", "telling_excerpt"]
+if TYPE_CHECKING:
+    from manywheels.sandbox import Cancellation
+
+__all__ = ["Excerpt", "Location", "last_bytes", "last_lines", "open_ends", "open_log", "telling_excerpt"]
 
 _VAGUE: Final = 3  # lines shown before an error that does not say where it is
 # The next step of a build, which has nothing to do with an error before it: setuptools, ninja, make, a command's echo.
@@ -31,36 +36,42 @@ class Excerpt:
     """The part of a log that explains a failure.
 
     `lines` are free of escape sequences and control characters, and cut at 500 characters; `first_line` is the
-    1-based number of the first in the log. `reason` is one line, empty where no cause was recognized: then `lines`
-    are the log's last ones. `killed` is whether the report is of a process that was killed, for memory as a rule.
+    1-based number of the first in the log, None where that is so long that its middle was left out. `reason` is one
+    line, empty where no cause was recognized: then `lines` are the log's last ones. `killed` is whether the report is
+    of a process that was killed, for memory as a rule.
     """
 
     lines: tuple[str, ...]
-    first_line: int
+    first_line: int | None
     reason: str
     location: Location | None
     killed: bool = False
 
 
-def last_lines(log: Path, *, limit: int = 30) -> tuple[str, ...]:
-    """Return the last lines of a log as they are shown; none if the log cannot be read."""
-    return _ending(_scanned(log, limit=limit), limit=limit).lines
+def last_lines(log: Path, cancellation: Cancellation, *, limit: int = 30) -> tuple[str, ...]:
+    """Return the last lines of a log as they are shown; none if the log cannot be read. Raises Cancelled."""
+    return _ending(_scanned(log, cancellation, limit=limit), limit=limit).lines
 
 
-def telling_excerpt(log: Path, *, limit: int = 30) -> Excerpt:
-    """Return at most `limit` lines of `log` that explain the failure; none if the log cannot be read."""
-    scan = _scanned(log, limit=max(limit, 1))
+def telling_excerpt(log: Path, cancellation: Cancellation, *, limit: int = 30) -> Excerpt:
+    """Return at most `limit` lines of `log` that explain the failure; none if the log cannot be read.
+
+    Raises Cancelled.
+    """
+    scan = _scanned(log, cancellation, limit=max(limit, 1))
     sighting = scan.verdict()
     if sighting is None:
         return _ending(scan, limit=max(limit, 1))
-    return _excerpt(sighting, limit=max(limit, 1))
+    return _excerpt(sighting, limit=max(limit, 1), numbered=scan.is_whole)
 
 
-def _scanned(log: Path, *, limit: int) -> Scan:
+def _scanned(log: Path, cancellation: Cancellation, *, limit: int) -> Scan:
     scan = Scan(limit=limit)
     try:
-        with log.open("rb") as stream:
+        scan.is_whole = not is_longer(log)
+        with open_ends(log) as stream:
             for block in blocks(stream):
+                cancellation.stop_if_requested("Reading a log")
                 scan.feed(block)
     except OSError:
         # The log explains another failure, which must be reported even where the log is lost.
@@ -104,14 +115,14 @@ def _lead(sighting: Sighting, *, limit: int) -> list[str]:
     return list(dropwhile(lambda line: not line, lead))
 
 
-def _excerpt(sighting: Sighting, *, limit: int) -> Excerpt:
+def _excerpt(sighting: Sighting, *, limit: int, numbered: bool) -> Excerpt:
     reason, location = (sighting.kind.telling or matched)(sighting)
     skipped, body = _body(sighting, limit=limit)
     lead = [] if skipped else _lead(sighting, limit=limit)
     lines = [*lead, *body][:limit]
     return Excerpt(
         lines=tuple(line[:COLUMNS] for line in lines),
-        first_line=sighting.number + skipped - len(lead),
+        first_line=sighting.number + skipped - len(lead) if numbered else None,
         reason=reason,
         location=location,
         killed=sighting.kind.name in KILLED,
@@ -121,4 +132,5 @@ def _excerpt(sighting: Sighting, *, limit: int) -> Excerpt:
 def _ending(scan: Scan, *, limit: int) -> Excerpt:
     """Return the log's last lines, for there is nothing better to show."""
     lines = tuple(line[:COLUMNS] for line in scan.tail[-limit:])
-    return Excerpt(lines=lines, first_line=max(1, scan.lines - len(lines) + 1), reason="", location=None)
+    first = max(1, scan.lines - len(lines) + 1) if scan.is_whole else None
+    return Excerpt(lines=lines, first_line=first, reason="", location=None)

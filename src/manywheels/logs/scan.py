@@ -118,11 +118,15 @@ def _line_around(block: bytes, position: int) -> tuple[int, int]:
 
 
 class Scan:
-    """The state of one pass over a log: the best reports so far, and the lines that the next block may need."""
+    """The state of one pass over a log: the best reports so far, and the lines that the next block may need.
+
+    `is_whole` is whether nothing of the log is left out, so that its lines can be numbered.
+    """
 
     def __init__(self, *, limit: int) -> None:
         self.tail: list[str] = []
         self.lines = 0
+        self.is_whole = True
         self._kept = max(limit, _BEFORE)
         self._best: deque[Sighting] = deque(maxlen=_TRACEBACKS)
         self._pardoned: Sighting | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -13,8 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from manywheels.logs import open_ends
 from manywheels.manifest import Manifest, State, TargetRecord
 from manywheels.report import Reporter, gitlab, text
+from manywheels.sandbox import Cancellation
 from manywheels.targets import Plan, Refusal, Target
 
 if TYPE_CHECKING:
@@ -31,12 +34,22 @@ _MARKS = {
 }
 
 
-def console_reporter(output: Path, *, verbose: bool, stream: TextIO | None = None) -> Reporter:
-    """Return the reporter for where the program runs: live on a terminal, in groups on GitHub, else plain."""
+_BEGINNING = 1 << 20  # bytes of a log that are shown; all of it is in its file
+_ENDING = 4 << 20
+_LONGEST = 1 << 14  # characters of a line
+
+
+def console_reporter(
+    output: Path, cancellation: Cancellation, *, verbose: bool, stream: TextIO | None = None
+) -> Reporter:
+    """Return the reporter for where the program runs: live on a terminal, in groups on GitHub, else plain.
+
+    No more of a log is shown once `cancellation` is requested.
+    """
     stream = stream or sys.stdout
     if stream.isatty() and not os.environ.get("CI"):
-        return LiveReporter(output, verbose=verbose)
-    return PlainReporter(output, stream, verbose=verbose, fold=_fold_here())
+        return LiveReporter(output, cancellation, verbose=verbose)
+    return PlainReporter(output, stream, cancellation, verbose=verbose, fold=_fold_here())
 
 
 Fold = Callable[[str, TargetRecord], tuple[str, list[str]]]  # a block's head becomes the lines before and after it
@@ -67,8 +80,10 @@ def _fold_here() -> Fold:
 class PlainReporter:
     """One line when a target enters its build, and one block when it has ended; nothing is mixed."""
 
-    def __init__(self, output: Path, stream: TextIO, *, verbose: bool, fold: Fold = unfolded) -> None:
-        self._output, self._stream = output, stream
+    def __init__(
+        self, output: Path, stream: TextIO, cancellation: Cancellation, *, verbose: bool, fold: Fold = unfolded
+    ) -> None:
+        self._output, self._stream, self._cancellation = output, stream, cancellation
         self._verbose, self._fold = verbose, fold
         self._failed: list[TargetRecord] = []
         self._lock = threading.Lock()
@@ -95,7 +110,8 @@ class PlainReporter:
         wheel = [f"  {text.harmless(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
         head = f"{_MARKS[record.state][0]} {text.headline(record)}"
         if self._verbose and record.log:
-            self._block(self._fold(head, record), chain(_quoted(self._output / record.log), wheel), told)
+            log = _quoted(self._output / record.log, self._cancellation)
+            self._block(self._fold(head, record), chain(log, wheel), told)
         else:
             self._block(self._fold(head, record) if wheel else (head, []), wheel, told)
 
@@ -128,10 +144,11 @@ class PlainReporter:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
-def _quoted(log: Path) -> Iterator[str]:
-    """Yield the lines of a log; a target that was stopped before it began has none."""
-    with suppress(FileNotFoundError), log.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
+def _quoted(log: Path, cancellation: Cancellation) -> Iterator[str]:
+    """Yield the lines of a log, the first and the last of a long one; a target that was stopped before has none."""
+    with suppress(OSError), open_ends(log, beginning=_BEGINNING, ending=_ENDING) as stream:
+        file = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
+        while (line := file.readline(_LONGEST)) and not cancellation.requested:
             yield text.quote(line.rstrip("\n"))
 
 
@@ -145,11 +162,13 @@ class _Row:
 class LiveReporter:
     """A table on the terminal that shows every target's stage, and stays as the result."""
 
-    def __init__(self, output: Path, *, verbose: bool, console: Console | None = None) -> None:
+    def __init__(
+        self, output: Path, cancellation: Cancellation, *, verbose: bool, console: Console | None = None
+    ) -> None:
         from rich.console import Console
 
         self._console = console or Console(highlight=False)
-        self._output, self._verbose = output, verbose
+        self._output, self._cancellation, self._verbose = output, cancellation, verbose
         self._live: Live | None = None
         self._rows: dict[str, _Row] = {}
         self._title = ""
@@ -182,7 +201,7 @@ class LiveReporter:
     def _print_log(self, path: Path, head: str) -> None:
         with self._one_log_at_a_time:
             self._console.print(head, markup=False)
-            for line in _quoted(path):
+            for line in _quoted(path, self._cancellation):
                 self._console.print(line, markup=False, style="dim")
 
     def closed(self, manifest: Manifest) -> None:

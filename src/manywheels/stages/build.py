@@ -19,6 +19,7 @@ from manywheels.errors import (
     BuildSilent,
     BuildTimeout,
     Cancelled,
+    LogTooLong,
     OutOfMemory,
     TargetError,
     WheelFileError,
@@ -26,7 +27,7 @@ from manywheels.errors import (
 )
 from manywheels.recipes import FrontEnd, Recipe, fill
 from manywheels.sandbox import Cancellation, Command, Outcome
-from manywheels.stages.hooks import describe_end
+from manywheels.stages.hooks import WROTE_TOO_MUCH, describe_end
 from manywheels.targets import PlannedTarget, Target
 
 
@@ -57,8 +58,8 @@ class BuildRequest:
 def build(request: BuildRequest, cancellation: Cancellation) -> Path:
     """Build the target's wheel and return it.
 
-    Raises Cancelled, BuildTimeout, BuildSilent, OutOfMemory, BuildFailed, or WrongWheel where the back end made none,
-    several, or another one.
+    Raises Cancelled, BuildTimeout, BuildSilent, LogTooLong, OutOfMemory, BuildFailed, or WrongWheel where the back end
+    made none, several, or another one.
     """
     untrusted_files.make_folder(request.output, request.user)
     killed_before = memory.kills()
@@ -76,21 +77,27 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
     )
     if outcome.cancelled:
         raise Cancelled("The build was stopped.", remedy="")
-    if outcome.timed_out or outcome.fell_silent:
-        raise _explain_limit(request, outcome)
+    if outcome.timed_out or outcome.fell_silent or outcome.wrote_too_much:
+        raise _explain_limit(request, outcome, cancellation)
     if outcome.status == 0 or _was_content(request):
         return _the_wheel(request, cancellation)
-    raise _explain_failure(request, outcome.status, for_memory=memory.kills() > killed_before)
+    raise _explain_failure(request, outcome.status, cancellation, for_memory=memory.kills() > killed_before)
 
 
-def _explain_limit(request: BuildRequest, outcome: Outcome) -> TargetError:
+def _explain_limit(request: BuildRequest, outcome: Outcome, cancellation: Cancellation) -> TargetError:
     from manywheels.logs import last_lines
 
-    excerpt = tuple(line.replace(f"{request.source}/", "") for line in last_lines(request.log))
+    excerpt = tuple(line.replace(f"{request.source}/", "") for line in last_lines(request.log, cancellation))
     if outcome.timed_out:
         return BuildTimeout(
             f"The build did not end within its limit of {request.timeout:g} s, and was killed.",
             remedy="Give it more with `timeout`, or look for what it waits for in the log.",
+            excerpt=excerpt,
+        )
+    if outcome.wrote_too_much:
+        return LogTooLong(
+            f"The build {WROTE_TOO_MUCH}",
+            remedy="Look into the log for what it repeats; let it say less, or write it into a file of its own.",
             excerpt=excerpt,
         )
     return BuildSilent(
@@ -139,15 +146,17 @@ def _verbosity(front_end: FrontEnd) -> tuple[str, ...]:
 
 def _was_content(request: BuildRequest) -> bool:
     """Whether uv failed only because the back end, content with itself, left no wheel where it said one was."""
-    with request.log.open("rb") as log:
-        log.seek(max(0, log.seek(0, 2) - 4096))
-        return b"failed (exit status: 0)" in log.read()
+    from manywheels.logs import last_bytes
+
+    return b"failed (exit status: 0)" in last_bytes(request.log, 4096)
 
 
-def _explain_failure(request: BuildRequest, status: int, *, for_memory: bool) -> TargetError:
+def _explain_failure(
+    request: BuildRequest, status: int, cancellation: Cancellation, *, for_memory: bool
+) -> TargetError:
     from manywheels.logs import telling_excerpt
 
-    excerpt = telling_excerpt(request.log)
+    excerpt = telling_excerpt(request.log, cancellation)
     # Users know their files by the names that these have in the project.
     private = f"{request.source}/"
     reason = excerpt.reason.replace(private, "")

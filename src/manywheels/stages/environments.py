@@ -10,7 +10,9 @@ from typing import Final
 
 from manywheels import sandbox, untrusted_files
 from manywheels.errors import Cancelled, HookFailed
+from manywheels.logs import last_bytes
 from manywheels.sandbox import Cancellation, Command
+from manywheels.stages.hooks import WROTE_TOO_MUCH
 from manywheels.verify.places import why_uv_refused
 
 TIMEOUT: Final = 600.0  # seconds for uv to make an environment, or to install into one
@@ -32,13 +34,15 @@ class Quarters:
     venv: Path | None = None
 
     def run(self, argv: tuple[str, ...], folder: Path, timeout: float, cancellation: Cancellation) -> sandbox.Outcome:
-        """Run a command of the program's own choice in here. Raises Cancelled."""
+        """Run a command of the program's own choice in here. Raises Cancelled, and HookFailed for too long a log."""
         command = Command(
             argv=argv, folder=folder, environment=self.environment, log=self.log, timeout=timeout, user=self.user
         )
         outcome = sandbox.run(command, cancellation)
         if outcome.cancelled:
             raise Cancelled("The target was stopped.", remedy="")
+        if outcome.wrote_too_much:
+            raise HookFailed(f"`{argv[0]}` {WROTE_TOO_MUCH}", remedy="Look into the log for what it repeats.")
         return outcome
 
 
@@ -74,7 +78,5 @@ def create(
 
 def reason(log: Path) -> str:
     """Return why uv failed, from the end of the log that it wrote to."""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
-        said = file.read().decode("utf-8", "replace")
+    said = last_bytes(log, 8192).decode("utf-8", "replace")
     return why_uv_refused(said.rpartition("\n$ ")[2])

@@ -19,6 +19,7 @@ from manywheels.sandbox import Cancellation, Command
 from manywheels.targets import Target
 
 _LINES: Final = 12  # of a failed command's log
+WROTE_TOO_MUCH: Final = f"wrote more than {sandbox.LARGEST_LOG >> 30} GiB into the log, which is its limit."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ def marks(target: Target | None = None) -> dict[str, str]:
 def run_hook(hook: Hook, cancellation: Cancellation) -> None:
     """Run a target's hook. Raises HookFailed, with the lines of the log that matter, and Cancelled."""
     if problem := _problem(hook, cancellation):
-        excerpt = telling_excerpt(hook.log, limit=_LINES)
+        excerpt = telling_excerpt(hook.log, cancellation, limit=_LINES)
         private = f"{hook.folder}/"  # users know their files by the names that these have in the project
         raise HookFailed(
             f"`{hook.option}` {problem}",
@@ -60,7 +61,7 @@ def run_hook(hook: Hook, cancellation: Cancellation) -> None:
 def run_before_all(hook: Hook, cancellation: Cancellation) -> None:
     """Run `before-all`, from which all targets begin. Raises BeforeAllFailed and Cancelled."""
     if problem := _problem(hook, cancellation):
-        tail = "\n".join(telling_excerpt(hook.log, limit=_LINES).lines)
+        tail = "\n".join(telling_excerpt(hook.log, cancellation, limit=_LINES).lines)
         raise BeforeAllFailed(
             f"`{hook.option}` {problem}\n{tail}".rstrip(),
             remedy=f"The whole output is in {hook.log}. The command was: {hook.command}",
@@ -79,6 +80,8 @@ def _problem(hook: Hook, cancellation: Cancellation) -> str | None:
         raise Cancelled(f"`{hook.option}` was stopped.", remedy="")
     if outcome.timed_out:
         return f"did not end within its limit of {hook.timeout:g} s, and was killed."
+    if outcome.wrote_too_much:
+        return WROTE_TOO_MUCH
     return None if outcome.succeeded else f"failed ({describe_end(outcome.status)})."
 
 

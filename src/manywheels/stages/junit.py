@@ -1,27 +1,35 @@
 """What pytest found, from the JUnit file that it was asked to write: how many tests ran, and which failed, where.
 
-The file is project code's own: it is read within bounds, a link in its place is not followed, and one that is no such
-file says nothing.
+The file is project code's own: a link in its place is not followed, it is read piece by piece in little memory, and one
+that is no such file says nothing. It has no document type, so it has no entities, and it is UTF-8, as pytest writes it.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import BinaryIO, Final
+from xml.parsers import expat
 
 from manywheels import untrusted_files
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
+from manywheels.sandbox import Cancellation
 
 _LARGEST: Final = 32 << 20  # bytes; some 100,000 tests
+_PIECE: Final = 1 << 16  # bytes given to the parser at once
+_LONGEST: Final = 1 << 20  # bytes of a tag, a comment or the like, which the parser holds as a whole
+_MOST_EVENTS: Final = 1_000_000  # tags, and pieces of text between them
+_MOST_NAMES: Final = 1_000  # of elements and attributes; the parser keeps each of them
+_DEEPEST: Final = 32
 _MOST_FAILED: Final = 200
 _LINES: Final = 8  # of one failure
-_PLACE: Final = re.compile(r"^(\S[^:\n]*):(\d+): ", re.MULTILINE)
+_COLUMNS: Final = 500  # characters of a line or a name
+_TEXT: Final = 1 << 16  # characters of a failure's text that are looked at, at each end
+_DOCUMENT_TYPE: Final = "<!DOCTYPE"  # nothing else declares one, in whatever case or with whatever blanks
+_PLACE: Final = re.compile(r"^(\S[^:\n]*):(\d{1,9}): ", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,49 +60,141 @@ def asking_for(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, "PYTEST_ADDOPTS": f"{environment.get('PYTEST_ADDOPTS', '')} {options}".strip()}
 
 
-def read_results(file: Path, owner: int | None = None) -> Results | None:
-    """Return what stands in a JUnit file of that owner's (a user id, None: us); None where there is no such file."""
-    from xml.etree import ElementTree as ET
+def read_results(file: Path, cancellation: Cancellation, owner: int | None = None) -> Results | None:
+    """Return what stands in a JUnit file of that owner's (a user id, None: us); None where there is no such file.
 
-    content = _content(file, owner)
-    if content is None or b"<!" in content[:4096].replace(b"<![CDATA[", b""):  # no document types: pytest has none
-        return None
-    try:
-        cases = list(ET.fromstring(content).iter("testcase"))  # noqa: S314 - bounded, and without entities
-    except ET.ParseError:
-        return None
-    failed = tuple(test for case in cases if (test := _failure(case)))[:_MOST_FAILED]
-    return Results(count=sum(case.find("skipped") is None for case in cases), failed=failed)
-
-
-def _content(file: Path, owner: int | None) -> bytes | None:
+    Raises Cancelled.
+    """
+    report = _Report()
     try:
         with untrusted_files.open_file(file.parent, file.name, owner=owner) as stream:
-            content = stream.read(_LARGEST + 1)
-    except untrusted_files.Suspicious:
+            for text in _texts(stream):
+                cancellation.stop_if_requested("Reading what the tests found")
+                report.feed(text)
+        report.close()
+    except (untrusted_files.Suspicious, _NoReport, expat.ExpatError, UnicodeDecodeError):
         return None
-    return content if len(content) <= _LARGEST else None
+    return Results(count=report.count, failed=tuple(report.failed))
 
 
-def _failure(case: Element) -> FailedTest | None:
-    found = next((child for child in case if child.tag in {"failure", "error"}), None)
-    if found is None:
-        return None
-    text = found.text or ""
-    places = _PLACE.findall(text)
-    file, line = (places[-1][0], int(places[-1][1])) if places else (None, None)
-    return FailedTest(name=_name(case), lines=tuple(_telling(found, text))[:_LINES], file=file, line=line)
+class _NoReport(Exception):
+    """The file is nothing that pytest writes."""
 
 
-def _telling(found: Element, text: str) -> Iterator[str]:
-    """Yield the lines that pytest marks as the reason; else the message."""
-    marked = [line for line in text.splitlines() if line.startswith(("E ", ">"))]
-    yield from marked or (found.get("message") or text).splitlines()
+def _texts(stream: BinaryIO) -> Iterator[str]:
+    """Yield a file's text in pieces. Raises UnicodeDecodeError, and _NoReport where it is too long or has a type."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    size, before = 0, ""
+    while piece := stream.read(_PIECE):
+        size += len(piece)
+        text = decoder.decode(piece)
+        # Looked for here, not by the parser: what follows in the same piece would be parsed before that stops. With
+        # zeros in it, it would take the text for UTF-16, where it looks otherwise.
+        if size > _LARGEST or "\0" in text or _DOCUMENT_TYPE in before + text:
+            raise _NoReport
+        before = (before + text)[-len(_DOCUMENT_TYPE) :]
+        yield text
+    decoder.decode(b"", final=True)
 
 
-def _name(case: Element) -> str:
+class _Report:
+    """A parser that keeps of a report what is told of it. Each of its methods raises _NoReport and ExpatError."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.failed: list[FailedTest] = []
+        self._parser = expat.ParserCreate("utf-8", intern=None)  # it keeps no table of names
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._said
+        self._parser.DefaultHandler = self._other
+        self._events = self._waiting = self._depth = 0
+        self._names: set[str] = set()
+        self._case: _Case | None = None
+
+    def feed(self, text: str) -> None:
+        """Parse the next piece."""
+        self._waiting += len(text)
+        self._parser.Parse(text)
+        if self._waiting > _LONGEST:
+            raise _NoReport
+
+    def close(self) -> None:
+        """Parse the end."""
+        self._parser.Parse("", True)  # noqa: FBT003 - expat takes it by position only
+
+    def _event(self) -> None:
+        self._waiting = 0
+        self._events += 1
+        if self._events > _MOST_EVENTS:
+            raise _NoReport
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._event()
+        self._depth += 1
+        self._names |= {tag, *attributes}
+        if self._depth > _DEEPEST or len(self._names) > _MOST_NAMES:
+            raise _NoReport
+        if tag == "testcase":
+            self._case = _Case(_name(attributes), self._depth)
+        elif self._case and self._depth == self._case.depth + 1:
+            self._case.begin(tag, attributes.get("message", ""))
+
+    def _end(self, _tag: str) -> None:
+        self._event()
+        if self._case and self._depth == self._case.depth:
+            self.count += not self._case.skipped
+            if self._case.failed and len(self.failed) < _MOST_FAILED:
+                self.failed.append(self._case.told())
+            self._case = None
+        elif self._case and self._depth == self._case.depth + 1:
+            self._case.listening = False
+        self._depth -= 1
+
+    def _said(self, text: str) -> None:
+        self._event()
+        if self._case and self._case.listening and self._depth == self._case.depth + 1:
+            self._case.hear(text)
+
+    def _other(self, _text: str) -> None:
+        self._event()
+
+
+class _Case:
+    """A test as far as it has been read: what its first failure says."""
+
+    def __init__(self, name: str, depth: int) -> None:
+        self.name, self.depth = name, depth
+        self.skipped = self.failed = self.listening = False
+        self._message = self._text = ""
+
+    def begin(self, tag: str, message: str) -> None:
+        self.skipped |= tag == "skipped"
+        self.listening = tag in {"failure", "error"} and not self.failed
+        if self.listening:
+            self.failed, self._message = True, message[:_TEXT]
+
+    def hear(self, text: str) -> None:
+        self._text += text
+        if len(self._text) > 4 * _TEXT:
+            self._text = f"{self._text[:_TEXT]}\n{self._text[-_TEXT:]}"
+
+    def told(self) -> FailedTest:
+        places = _PLACE.findall(self._text)
+        file, line = (places[-1][0][:_COLUMNS], int(places[-1][1])) if places else (None, None)
+        lines = tuple(line[:_COLUMNS] for line in self._telling())[:_LINES]
+        return FailedTest(name=self.name[:_COLUMNS], lines=lines, file=file, line=line)
+
+    def _telling(self) -> list[str]:
+        """Return the lines that pytest marks as the reason; else the message."""
+        marked = [line for line in self._text.splitlines() if line.startswith(("E ", ">"))]
+        return marked or (self._message or self._text).splitlines()
+
+
+def _name(case: Mapping[str, str]) -> str:
     """Return a test's name as pytest's own summary has it: `tests/test_a.py::TestB::test_c[1]`."""
-    file, owner, name = (case.get(key) or "" for key in ("file", "classname", "name"))
+    file, owner, name = (case.get(key, "") for key in ("file", "classname", "name"))
     if not file:
         return f"{owner}::{name}".removeprefix("::")
     inner = owner.removeprefix(file.removesuffix(".py").replace("/", ".")).strip(".").replace(".", "::")

@@ -18,6 +18,7 @@ from manywheels.errors import Cancelled, RepairFailed
 from manywheels.policies import Policy
 from manywheels.programs import module_argv, script_folders
 from manywheels.sandbox import Cancellation, Command
+from manywheels.stages.hooks import WROTE_TOO_MUCH
 
 _TIMEOUT: Final = 600.0  # seconds; a wheel of 100 MB takes some ten
 _ANSWER: Final = "answer.json"
@@ -54,6 +55,8 @@ def repair(request: RepairRequest, cancellation: Cancellation) -> Path:
     outcome = sandbox.run(_command(request), cancellation)
     if outcome.cancelled:
         raise Cancelled("The repair was stopped.", remedy="")
+    if outcome.wrote_too_much:
+        raise RepairFailed(f"auditwheel {WROTE_TOO_MUCH}", remedy="Look into the log for what it repeats.")
     if not outcome.succeeded:
         raise RepairFailed(f"auditwheel failed (exit status {outcome.status}).", remedy="The log says more.")
     try:

@@ -17,7 +17,7 @@ from manywheels.stages import environments
 from manywheels.stages.environments import Quarters
 from manywheels.stages.hooks import Hook, announce, run_hook
 from manywheels.stages.junit import Results, asking_for, read_results
-from manywheels.stages.trials import NO_TESTS_HERE, TrialRequest, Tried, ended, explain, explain_limit, no_tests_here
+from manywheels.stages.trials import NO_TESTS_HERE, TrialRequest, Tried, ended, explain, no_tests_here
 from manywheels.wheelfile import parse_name
 
 # Each is copied to its own place; by the target's user, for the project's copy is what its code made of it.
@@ -32,8 +32,8 @@ def try_wheel(request: TrialRequest, cancellation: Cancellation) -> Tried:
     try:
         furnished = _furnish(request, cancellation)
         outcome = _run_tests(request, furnished, cancellation)
-        results = read_results(request.results, request.quarters.user)
-        failure = None if outcome.succeeded else _explain(request, outcome, results)
+        results = read_results(request.results, cancellation, request.quarters.user)
+        failure = None if outcome.succeeded else explain(request, outcome, results, cancellation)
     except (TestsFailed, HookFailed) as error:
         failure = error
     return ended(request, started, results, failure)
@@ -106,7 +106,3 @@ def _run_tests(request: TrialRequest, quarters: Quarters, cancellation: Cancella
     if outcome.cancelled:
         raise Cancelled("The tests were stopped.", remedy="")
     return outcome
-
-
-def _explain(request: TrialRequest, outcome: Outcome, results: Results | None) -> TestsFailed:
-    return explain_limit(request) if outcome.timed_out else explain(request, outcome.status, results)

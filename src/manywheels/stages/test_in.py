@@ -7,29 +7,32 @@ project are copied in, not mounted, so that it works where manywheels is in a co
 from __future__ import annotations
 
 import io
+import os
 import secrets
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent import futures
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from manywheels import assignments
+from manywheels import assignments, sandbox, untrusted_files
 from manywheels.assignments import Assignment
 from manywheels.errors import Cancelled, EngineError, TargetError, TestsFailed
 from manywheels.recipes import fill_values
+from manywheels.sandbox import Outcome
 from manywheels.stages.hooks import announce
 from manywheels.stages.junit import Results, asking_for, read_results
+from manywheels.stages.transfer import NotTaken, pack_tree, take_file
 from manywheels.stages.trials import (
     NO_TESTS_HERE,
     TrialRequest,
     Tried,
     ended,
     explain,
-    explain_limit,
     no_tests_here,
     told,
 )
@@ -45,6 +48,10 @@ OTHERWISE: Final = "or leave `test-in` out"
 _NOBODY: Final = 65534
 _INSIDE: Final = Path("/manywheels")  # where everything lies in the container
 _LARGEST_RESULTS: Final = 40 << 20  # bytes
+_FETCHING: Final = 60.0  # seconds for the engine to hand over the results
+_LAST_WORDS: Final = 5.0  # seconds for the log of a container that was killed
+_MOST_PROCESSES: Final = 4096
+_FIRST_TO_GO: Final = 500  # where memory runs out, the kernel shall end what is tested, not what leads it
 # The script's own exit statuses, for what is not the tests' doing.
 _PREPARING: Final = {
     90: "the image has no such Python",
@@ -124,29 +131,34 @@ def try_wheel_in(request: TrialRequest, place: Elsewhere, cancellation: Cancella
     results: Results | None = None
     failure: TargetError | None
     try:
-        status, results = _run(request, inside, place, cancellation)
-        failure = _judge(inside, place, status, results)
+        outcome, results = _run(request, inside, place, cancellation)
+        failure = _judge(inside, place, outcome, results, cancellation)
     except EngineError as error:
         failure = TestsFailed(error.message, remedy=error.remedy)
+    except NotTaken as error:
+        failure = TestsFailed(
+            f"The project cannot be copied into `{place.image}`: {error}.",
+            remedy="Look at what `before-build` and the build leave in the source.",
+        )
     return ended(request, started, results, failure)
 
 
-def _judge(inside: TrialRequest, place: Elsewhere, status: int | None, results: Results | None) -> TargetError | None:
-    if status is None:
-        return explain_limit(inside)
-    if status in _PREPARING and results is None:
+def _judge(
+    inside: TrialRequest, place: Elsewhere, outcome: Outcome, results: Results | None, cancellation: Cancellation
+) -> TargetError | None:
+    if outcome.status in _PREPARING and results is None:
         return TestsFailed(
-            f"The tests cannot be run in `{place.image}` with Python {place.python[0]}: {_PREPARING[status]}.",
+            f"The tests cannot be run in `{place.image}` with Python {place.python[0]}: {_PREPARING[outcome.status]}.",
             remedy="See the log, and name another image if need be: `python:3.12-slim` and its like have all it takes.",
-            excerpt=told(inside),
+            excerpt=told(inside, cancellation),
         )
-    return explain(inside, status, results) if status else None
+    return None if outcome.succeeded else explain(inside, outcome, results, cancellation)
 
 
 def _run(
     request: TrialRequest, inside: TrialRequest, place: Elsewhere, cancellation: Cancellation
-) -> tuple[int | None, Results | None]:
-    """Run the script; return its exit status, None where it took too long, and what pytest found."""
+) -> tuple[Outcome, Results | None]:
+    """Run the script; return how it ended, and what pytest found."""
     from manywheels.engine import connect, explained
     from manywheels.waiting import begin, wait
 
@@ -158,20 +170,48 @@ def _run(
         _container(client, inside, place) as container,
         tempfile.TemporaryDirectory(prefix="manywheels-") as folder,
     ):
-        _bring_in(container, request, Path(folder))
+        archive = _pack(request, Path(folder), cancellation)
+        wait(begin(lambda: _bring_in(container, archive)), cancellation)
+        _stop_if_requested(cancellation)
         frames = client.api.attach(str(container.id), stream=True)
-
-        def follow() -> int:
-            with log.open("ab") as written:
-                for frame in frames:
-                    written.write(frame)
-            return int(container.wait()["StatusCode"])
-
         container.start()
-        status = wait(begin(follow), cancellation, request.timeout)
-        if cancellation.requested:
-            raise Cancelled("The tests were stopped.", remedy="")
-        return status, _fetch_results(container, inside.results, Path(folder))
+        following = begin(lambda: _follow(container, frames, log))
+        outcome = wait(following, cancellation, request.timeout)
+        _stop_if_requested(cancellation)
+        with suppress(Exception):  # it has ended already, or is killed when it is removed
+            container.kill()
+        futures.wait([following], timeout=_LAST_WORDS)
+        fetching = begin(lambda: _fetch_results(container, inside.results, Path(folder)))
+        fetched = wait(fetching, cancellation, _FETCHING)
+        _stop_if_requested(cancellation)
+        results = read_results(fetched, cancellation) if fetched else None
+        return outcome or Outcome(status=-1, seconds=request.timeout, timed_out=True), results
+
+
+def _stop_if_requested(cancellation: Cancellation) -> None:
+    if cancellation.requested:
+        raise Cancelled("The tests were stopped.", remedy="")
+
+
+def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome:
+    """Write what a container says into a log until it ends. Where the log has no room for more, it is killed.
+
+    It is listened to in any case: the engine neither kills nor removes a container whose output nobody takes.
+    """
+    from manywheels.waiting import begin
+
+    started, wrote_too_much = time.monotonic(), False
+    with untrusted_files.open_log(log) as written:
+        room = sandbox.LARGEST_LOG - os.fstat(written.fileno()).st_size
+        for frame in frames:
+            room -= len(frame)
+            if room >= 0:
+                written.write(frame)
+            elif not wrote_too_much:
+                wrote_too_much = True
+                begin(container.kill)
+    status = int(container.wait()["StatusCode"])
+    return Outcome(status=status, seconds=time.monotonic() - started, wrote_too_much=wrote_too_much)
 
 
 @contextmanager
@@ -193,8 +233,12 @@ def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
         labels={LABEL: run_id},
         user=f"{_NOBODY}:{_NOBODY}",
         environment=_variables(client, inside, place),
+        working_dir="/",  # the image's own may be a link, or anything
+        healthcheck={"test": ["NONE"]},
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
+        pids_limit=_MOST_PROCESSES,
+        oom_score_adj=_FIRST_TO_GO,
         log_config=LogConfig(type="none"),
         use_config_proxy=True,
     )
@@ -205,10 +249,15 @@ def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
             container.remove(force=True, v=True)
 
 
+def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment that an image's configuration gives, from what the engine says of it."""
+    pairs = (entry.partition("=") for entry in (attributes.get("Config") or {}).get("Env") or ())
+    return {name: value for name, separator, value in pairs if name and separator}
+
+
 def _variables(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> dict[str, str]:
     tests = inside.tests
-    of_image = client.images.get(place.image).attrs["Config"]["Env"] or ()
-    base = dict(entry.split("=", 1) for entry in of_image) | dict(place.variables)
+    base = image_variables(client.images.get(place.image).attrs) | dict(place.variables)
     base |= {"HOME": str(_INSIDE / "home"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     places = {"project": inside.project, "package": inside.package}
     made = (*fill_values(place.environment, **places), *inside.environment)
@@ -219,8 +268,11 @@ def _variables(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
     }
 
 
-def _bring_in(container: Container, request: TrialRequest, folder: Path) -> None:
-    """Copy the wheel and the project in, as nobody's; no process of the target is there to change them meanwhile."""
+def _pack(request: TrialRequest, folder: Path, cancellation: Cancellation) -> Path:
+    """Pack the wheel and the project, as nobody's; no process of the target is there to change them meanwhile.
+
+    Raises NotTaken and Cancelled.
+    """
 
     def nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = _NOBODY
@@ -229,6 +281,7 @@ def _bring_in(container: Container, request: TrialRequest, folder: Path) -> None
 
     archive = folder / "in.tar"
     inside = _INSIDE.name
+    owner = os.geteuid() if request.quarters.user is None else request.quarters.user
     with tarfile.open(archive, "w") as tar:
         for name in (inside, f"{inside}/elsewhere", f"{inside}/results", f"{inside}/home"):
             made = tarfile.TarInfo(name)
@@ -240,28 +293,20 @@ def _bring_in(container: Container, request: TrialRequest, folder: Path) -> None
             unnamed.size = len(content)
             tar.addfile(nobodys(unnamed), io.BytesIO(content))
         tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=nobodys)
-        tar.add(request.project, f"{inside}/project", filter=nobodys)
+        pack_tree(tar, request.project, f"{inside}/project", owner=owner, change=nobodys, cancellation=cancellation)
+    return archive
+
+
+def _bring_in(container: Container, archive: Path) -> None:
     with archive.open("rb") as packed:
         container.put_archive("/", packed)
 
 
-def _fetch_results(container: Container, place: Path, folder: Path) -> Results | None:
+def _fetch_results(container: Container, place: Path, folder: Path) -> Path | None:
     from docker.errors import NotFound
 
-    archive, size = folder / "out.tar", 0
     try:
         chunks, _ = container.get_archive(str(place))
     except NotFound:
         return None
-    with archive.open("wb") as written:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > _LARGEST_RESULTS:
-                return None
-            written.write(chunk)
-    with tarfile.open(archive) as tar, suppress(KeyError, tarfile.TarError):
-        member = tar.extractfile(place.name)
-        if member is not None:
-            (folder / place.name).write_bytes(member.read())
-            return read_results(folder / place.name)
-    return None
+    return take_file(chunks, folder, place.name, _LARGEST_RESULTS)

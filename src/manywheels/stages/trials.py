@@ -14,8 +14,9 @@ from manywheels.errors import TargetError, TestsFailed
 from manywheels.logs import telling_excerpt
 from manywheels.manifest import Trial
 from manywheels.recipes import Tests, fill, fill_values
+from manywheels.sandbox import Cancellation, Outcome
 from manywheels.stages.environments import Quarters
-from manywheels.stages.hooks import describe_end
+from manywheels.stages.hooks import WROTE_TOO_MUCH, describe_end
 from manywheels.stages.junit import Results
 
 NO_TESTS_HERE: Final = "test_no_tests_here.py"  # lies where the tests are run, unless `test-sources` do
@@ -85,33 +86,47 @@ def ended(request: TrialRequest, began: float, results: Results | None, failure:
     return Tried(trial=trial, failure=failure)
 
 
-def told(request: TrialRequest) -> tuple[str, ...]:
-    """Return the lines of the tests' log that matter, with the names that files have in the project."""
-    said = telling_excerpt(request.quarters.log, limit=_LINES)
+def told(request: TrialRequest, cancellation: Cancellation) -> tuple[str, ...]:
+    """Return the lines of the tests' log that matter, with the names that files have in the project.
+
+    Raises Cancelled.
+    """
+    said = telling_excerpt(request.quarters.log, cancellation, limit=_LINES)
     return tuple(_as_users_know(request, line) for line in said.lines)
 
 
-def explain_limit(request: TrialRequest) -> TestsFailed:
-    """Say that the tests took too long."""
-    return TestsFailed(
-        f"The tests did not end within their limit of {request.timeout:g} s, and were killed.",
-        remedy="Give them more with `test-timeout`, or look for what they wait for in the log.",
-        excerpt=told(request),
-    )
-
-
-def explain(request: TrialRequest, status: int, results: Results | None) -> TestsFailed:
-    """Say which tests failed, where pytest told it; else how the command ended, with the lines that matter."""
+def explain(
+    request: TrialRequest, outcome: Outcome, results: Results | None, cancellation: Cancellation
+) -> TestsFailed:
+    """Say why the tests did not succeed. Raises Cancelled."""
+    if outcome.timed_out:
+        return TestsFailed(
+            f"The tests did not end within their limit of {request.timeout:g} s, and were killed.",
+            remedy="Give them more with `test-timeout`, or look for what they wait for in the log.",
+            excerpt=told(request, cancellation),
+        )
+    if outcome.wrote_too_much:
+        return TestsFailed(
+            f"The tests {WROTE_TOO_MUCH}",
+            remedy="Look into the log for what they repeat, and let them say less.",
+            excerpt=told(request, cancellation),
+        )
     if results and results.failed:
         return _explain_failed(request, results)
-    reason = _as_users_know(request, telling_excerpt(request.quarters.log, limit=_LINES).reason)
+    return _explain_status(request, outcome.status, cancellation)
+
+
+def _explain_status(request: TrialRequest, status: int, cancellation: Cancellation) -> TestsFailed:
+    """Say how the command ended, with the lines that matter: pytest has not told which tests failed."""
+    said = telling_excerpt(request.quarters.log, cancellation, limit=_LINES)
+    reason = _as_users_know(request, said.reason)
     remedy = f"The command was: {request.tests.command}"
     if status == _NOTHING_COLLECTED:
         remedy += ". Tests run outside of the source: name them as `{project}/tests`, or copy them with `test-sources`."
     return TestsFailed(
         f"The tests failed ({describe_end(status)}){f': {reason}' if reason else ''}",
         remedy=remedy,
-        excerpt=told(request),
+        excerpt=tuple(_as_users_know(request, line) for line in said.lines),
     )
 
 

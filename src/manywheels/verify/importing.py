@@ -87,7 +87,7 @@ def _read(results: str, modules: Sequence[Module]) -> tuple[list[Module], list[F
     for text in results.splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         match line:
             case {"begun": str(name)} if name in by_name:

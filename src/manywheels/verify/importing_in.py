@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from manywheels.data import table
 from manywheels.engine import LABEL, connect, explained, obtain
@@ -50,6 +51,8 @@ _KIT: Final = "/manywheels"
 _NOBODY: Final = "65534:65534"
 _MEMORY: Final = "2g"
 _MOST_OUTPUT: Final = 4_000_000  # bytes of results; a module that writes more does so to be a nuisance
+_WORD: Final = re.compile(r"\w{1,40}", re.ASCII)
+_VERSION: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){1,2}", re.ASCII)
 _LOOKING: Final = 60.0  # seconds for all Pythons of an image to say what they are
 # The kernel keeps the first process of a container from most deaths by signal; a shell is that, and passes on the end.
 _UNDER_SHELL: Final = ("/bin/sh", "-c", '"$@"; exit $?', "sh")
@@ -139,7 +142,7 @@ def pythons_in(room: Room) -> Iterator[Found]:
     names = [*folders, "python3", *dict.fromkeys(versions), "pypy3", "python"]
     known = set()
     for line in _look(room, names).splitlines():
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, RecursionError):
             found = _parse(json.loads(line))
             if found.abi not in known:
                 known.add(found.abi)
@@ -157,10 +160,20 @@ def _look(room: Room, names: Sequence[str]) -> str:
         raise
 
 
-def _parse(answer: Mapping[str, Any]) -> Found:
-    major, minor = answer["libc_version"]
-    place = Place(libc=answer["libc"], version=(int(major), int(minor)), arch=answer["arch"])
-    return Found(abi=answer["abi"], version=answer["version"], path=answer["path"], place=place)
+def _parse(answer: object) -> Found:
+    """Return what a Python of an image says that it is. Raises ValueError for anything that no Python says."""
+    match answer:
+        case {
+            "abi": str(abi),
+            "version": str(version),
+            "path": str(path),
+            "libc": ("glibc" | "musl") as libc,
+            "libc_version": [int(major), int(minor)],
+            "arch": str(arch),
+        } if _WORD.fullmatch(abi) and _VERSION.fullmatch(version) and _WORD.fullmatch(arch):
+            place = Place(libc=libc, version=(major, minor), arch=arch)
+            return Found(abi=abi, version=version, path=path, place=place)
+    raise ValueError(answer)
 
 
 def _places(name: WheelName) -> list[Place]:
