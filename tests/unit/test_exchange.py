@@ -51,7 +51,7 @@ def soon() -> Iterator[None]:
     assert time.monotonic() - began < SOON
 
 
-def get(way: Requests, url: str, timeout: float = 1.0) -> bytes:
+def get(way: Requests, url: str, timeout: float = 0.4) -> bytes:
     return way.get(url, accept="*/*", auth=None, timeout=timeout).body
 
 
@@ -77,7 +77,7 @@ def upload(tmp_path: Path) -> Distribution:
     )  # fmt: skip
 
 
-def send(way: Requests, url: str, file: Distribution, timeout: float = 1.0) -> None:
+def send(way: Requests, url: str, file: Distribution, timeout: float = 0.4) -> None:
     way.post_form(url, file.form(), auth=("a", "b"), timeout=timeout, watch=lambda _: None)
 
 
@@ -162,7 +162,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 def test_the_clock_runs_behind_tls(context: ssl.SSLContext, name: str) -> None:
     """There, a connection that is shut down looks like a body that has ended."""
     with hostile(ENDLESS[name], context) as server, Requests() as way, soon(), pytest.raises(NoAnswer, match="1 s"):
-        get(way, server.url.replace("http:", "https:"))
+        get(way, server.url.replace("http:", "https:"), timeout=1.0)
 
 
 def test_a_handshake_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_a_request_that_no_clock_bounds_is_not_made() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exchanges with the artifact service have a second, whatever is sent."""
-    monkeypatch.setattr(results, "LIMIT", 1.0)
+    monkeypatch.setattr(results, "LIMIT", 0.4)
     monkeypatch.setattr(results, "SLOWEST", 1e12)
     monkeypatch.setattr("manywheels.ci.artifacts.SLOWEST", 1e12)
 
@@ -348,7 +348,7 @@ def github(monkeypatch: pytest.MonkeyPatch, url: str) -> dict[str, str]:
 
 @endless
 def test_an_issuer_that_does_not_end(monkeypatch: pytest.MonkeyPatch, manner: Manner) -> None:
-    monkeypatch.setitem(table("publish"), "ask-timeout", 1.0)
+    monkeypatch.setitem(table("publish"), "ask-timeout", 0.4)
     with hostile(manner) as server, soon(), pytest.raises(AmbientCredentialError):
         identity(github(monkeypatch, server.url)).token("pypi")
 
