@@ -87,7 +87,7 @@ def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR09
         case "verify":
             return _verify(request, cancellation)
         case "gather":
-            return _gather(request)
+            return _gather(request, cancellation)
         case "publish":
             return _publish(request, cancellation)
         case "explain":
@@ -346,7 +346,7 @@ def _plan(request: Request) -> int:
     return EXIT_OK
 
 
-def _gather(request: Request) -> int:
+def _gather(request: Request, cancellation: Cancellation) -> int:
     from manywheels.delivery import resolve_delivery
     from manywheels.gather import Source, gather
     from manywheels.output import open_output
@@ -354,7 +354,8 @@ def _gather(request: Request) -> int:
     given = layers(request)
     folder = Path(inputs.parse_path(given["output-dir"], "output-dir"))
     sources = [Source(folder=path, name=str(path)) for path in request.paths]
-    gathered = gather(sources, open_output(folder), digests=resolve_delivery(given).manifest_digests)
+    digests = resolve_delivery(given).manifest_digests
+    gathered = gather(sources, open_output(folder), digests=digests, cancellation=cancellation)
     print(gathered.told(folder))
     return EXIT_OK
 

@@ -44,6 +44,8 @@ _LONGEST_SYMBOL: Final = 64 << 10  # C++ has long ones
 _LONGEST_STRINGS: Final = 64 << 20  # bytes of a string table; those of the largest libraries have half of it
 _LONGEST_NOTES: Final = 64 << 10
 _MOST_KEPT: Final = 128 << 20  # bytes of all names, for all files of a wheel
+_MOST_ENTRIES: Final = 4_000_000  # of all tables that are gone through, for all files of a wheel
+_CHAIN: Final = 1 << 10  # hashes that are read at once; honest chains have a few
 _OBJECT: Final = 64  # bytes that a name costs besides its characters
 
 
@@ -113,15 +115,22 @@ def parse_symbol_version(version: str) -> tuple[str, tuple[int, ...]] | None:
 
 @dataclass(kw_only=True)
 class Room:
-    """How many bytes of names may still be kept; the files of a wheel share one."""
+    """What may still be kept and looked at: bytes of names, entries of tables. The files of a wheel share one."""
 
-    left: int = field(default=_MOST_KEPT)
+    names: int = field(default_factory=lambda: _MOST_KEPT)
+    entries: int = field(default_factory=lambda: _MOST_ENTRIES)
 
     def take(self, length: int) -> None:
         """Take room for one name. Raises BrokenElf where there is no more."""
-        self.left -= length + _OBJECT
-        if self.left < 0:
+        self.names -= length + _OBJECT
+        if self.names < 0:
             raise BrokenElf("the names in the wheel's ELF files are too many to be looked at")
+
+    def look(self, count: int) -> None:
+        """Go through so many entries of a table. Raises BrokenElf where they would be too many."""
+        self.entries -= count
+        if self.entries < 0:
+            raise BrokenElf("the symbols in the wheel's ELF files are too many, all together, to be looked at")
 
 
 class Header(NamedTuple):
@@ -226,11 +235,14 @@ class _Reader:
     def _read_segments(self) -> Iterator[_Segment]:
         fields = self._unpack("QQQIHHH" if self.wide else "IIIIHHH", 24)
         start, size, count = fields[1], fields[5], fields[6]
-        form = "IIQQQQQQ" if self.wide else "IIIIIIII"
-        if count > _MOST_SEGMENTS or (count and size < struct.calcsize(self.order + form)):
+        form = struct.Struct(self.order + ("IIQQQQQQ" if self.wide else "IIIIIIII"))
+        if count > _MOST_SEGMENTS or (count and size != form.size):
             raise BrokenElf(f"its {count} program headers of {size} bytes are none that a loader takes")
-        for number in range(count):
-            entry = self._unpack(form, start + number * size)
+        self.room.look(count)
+        content = self._bytes(start, count * size) if count else b""
+        if len(content) < count * size:
+            raise BrokenElf("its program headers break off")
+        for entry in form.iter_unpack(content):
             kind, flags, offset, address, _, length, _, alignment = entry
             if not self.wide:
                 kind, offset, address, _, length, _, flags, alignment = entry
@@ -256,6 +268,7 @@ class _Reader:
                 return
             if number >= _MOST_TAGS:
                 raise BrokenElf(f"its dynamic section has more than {_MOST_TAGS} entries")
+            self.room.look(1)
             yield tag, value
         raise BrokenElf("its dynamic section has no end")
 
@@ -292,6 +305,7 @@ class _Reader:
         for count, (library, number, version) in enumerate(self._version_entries()):
             if count >= _MOST_VERSIONS:
                 raise BrokenElf(f"it needs more than {_MOST_VERSIONS} versions")
+            self.room.look(1)
             needs.setdefault(library, set()).add(version)
             numbers[number & _HIDDEN_VERSION] = version
         return {library: frozenset(versions) for library, versions in needs.items()}, numbers
@@ -318,6 +332,7 @@ class _Reader:
             raise BrokenElf(f"it has {count} symbols, too many to be looked at")
         content = self._bytes(self._offset(self.values[_DT_SYMTAB]), count * entry.size)
         count = len(content) // entry.size
+        self.room.look(count)
         imports, exports = [], set()
         for fields, number in zip(
             entry.iter_unpack(content[: count * entry.size]), self._version_numbers(count), strict=True
@@ -358,11 +373,23 @@ class _Reader:
         if max(buckets, bloom) > _MOST_SYMBOLS:
             raise BrokenElf("its hash table is too large to be looked at")
         offset += 16 + bloom * self.header.bits // 8
+        self.room.look(buckets)
         last = max(self._words(offset, buckets), default=0)
         if last < first or not last:
             return 0
-        chain = self._words(offset + 4 * (buckets + last - first), _MOST_SYMBOLS)
-        return next((last + number + 1 for number, word in enumerate(chain) if word & 1), _MOST_SYMBOLS + 1)
+        return last + self._chain_length(offset + 4 * (buckets + last - first))
+
+    def _chain_length(self, offset: int) -> int:
+        """Return how many hashes there are up to the one that is marked as the last of its chain."""
+        for place in range(0, _MOST_SYMBOLS, _CHAIN):
+            words = self._words(offset + 4 * place, _CHAIN)
+            self.room.look(len(words))
+            length = next((place + number + 1 for number, word in enumerate(words) if word & 1), 0)
+            if length:
+                return length
+            if len(words) < _CHAIN:
+                break
+        return _MOST_SYMBOLS + 1
 
     def _words(self, offset: int, count: int) -> array[int]:
         content = self._bytes(offset, 4 * count)

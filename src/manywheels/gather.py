@@ -6,6 +6,7 @@ must be of one project, version and source; together they must have every target
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -17,17 +18,21 @@ from typing import Final
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename, parse_wheel_filename
 
 from manywheels.errors import SetMismatch, WheelFileError
-from manywheels.manifest import FILE_NAME, Manifest, State, TargetRecord, read_manifest
+from manywheels.manifest import FILE_NAME, Manifest, State, TargetRecord, WheelRecord, read_sealed
 from manywheels.output import OutputFolder
 from manywheels.project import digest_file
 from manywheels.publish.ledger import FILE_NAME as LEDGER
+from manywheels.regular_files import is_regular
 from manywheels.report.html import FILE_NAME as REPORT
 from manywheels.report.junit import FILE_NAME as JUNIT
 from manywheels.report.text import harmless
+from manywheels.sandbox import Cancellation
 from manywheels.targets import Shard
 
 _WITHOUT_WHEEL: Final = frozenset({State.FAILED, State.CANCELLED})
 _SDIST: Final = ".tar.gz"
+_MOST_TOLD: Final = 50  # problems
+_LONGEST: Final = 1_000  # characters of one
 _LEFT: Final = frozenset({"logs", REPORT, JUNIT, LEDGER})  # of one set only: need no telling
 
 
@@ -74,18 +79,25 @@ class Gathered:
         return "\n".join(map(harmless, lines))
 
 
-def gather(sources: Sequence[Source], output: OutputFolder, *, digests: Collection[str] = ()) -> Gathered:
+def gather(
+    sources: Sequence[Source],
+    output: OutputFolder,
+    *,
+    digests: Collection[str] = (),
+    cancellation: Cancellation | None = None,
+) -> Gathered:
     """Check sets, and put their wheels and sdists into the output folder with one manifest.
 
     `digests` are what the manifests' sha256 (hex) must be, one for each set; nothing is asked where there are none.
     Raises SetMismatch, with all problems at once and before anything is copied; WheelFileError for a manifest that
-    cannot be read.
+    cannot be read; TargetError where a wheel is changed meanwhile; and Cancelled.
     """
+    hashes = _Hashes(cancellation)
     sets = [_open(source) for source in sources]
-    problems = list(_problems(sets, output.path, digests))
+    problems = list(_problems(sets, output.path, digests, hashes))
     if problems:
         raise SetMismatch(
-            "\n".join(("The gathered wheels are not what was built, or not all of it:", *problems)),
+            "\n".join(("The gathered wheels are not what was built, or not all of it:", *_some(problems))),
             remedy="Take all that the building jobs made, as they made it; where one failed, run it again.",
         )
     manifests = [found.manifest for found in sets if found.manifest]
@@ -93,7 +105,7 @@ def gather(sources: Sequence[Source], output: OutputFolder, *, digests: Collecti
     for found in sets:
         for file in (*found.wheels, *found.sdists):
             if file.parent.resolve() != output.path:
-                output.deliver(file)
+                output.deliver(file, sha256=hashes.of(file), cancellation=cancellation)
     output.give(merged.write(output.path))
     sdists = dict.fromkeys(sdist.name for found in sets for sdist in found.sdists)
     known = {output.path, *(found.source.folder.resolve() for found in sets)}
@@ -101,14 +113,35 @@ def gather(sources: Sequence[Source], output: OutputFolder, *, digests: Collecti
     return Gathered(manifest=merged, sdists=tuple(sdists), left=left)
 
 
-def require_digest(folder: Path, digests: Collection[str]) -> None:
-    """Raise SetMismatch unless the folder's manifest has the sha256 (hex) that is asked for, and no other is."""
+class _Hashes:
+    """The sha256 (hex) of each file that is looked at, as it was when it was read first."""
+
+    def __init__(self, cancellation: Cancellation | None) -> None:
+        self._cancellation = cancellation
+        self._known: dict[Path, str] = {}
+
+    def of(self, file: Path) -> str:
+        """Return a file's sha256. Raises OSError and Cancelled."""
+        if file not in self._known:
+            self._known[file] = digest_file(file, self._cancellation)
+        return self._known[file]
+
+
+def _some(problems: Sequence[str]) -> list[str]:
+    """Return as many problems as anybody reads: a manifest can be made to have any number, of any length."""
+    told = [problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]}…" for problem in problems[:_MOST_TOLD]]
+    return told + ([f"and {len(problems) - _MOST_TOLD} more"] if len(problems) > _MOST_TOLD else [])
+
+
+def require_digest(folder: Path, digests: Collection[str]) -> Manifest:
+    """Return the folder's manifest. Raises SetMismatch unless its sha256 (hex) is the only one that is asked for."""
     found = _open(Source(folder=folder, name=str(folder)))
     problems = list(_not_asked_for([found], digests)) if found.manifest else [f"{found} has no manifest ({FILE_NAME})"]
-    if problems:
+    if problems or not found.manifest:
         raise SetMismatch(
             problems[0][0].upper() + problems[0][1:] + ".", remedy="Take the set that the building job made."
         )
+    return found.manifest
 
 
 def has_distributions(path: Path) -> bool:
@@ -152,12 +185,12 @@ def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
 def _open(source: Source) -> _Set:
     if not source.folder.is_dir():
         raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Give folders that `build` wrote into.")
-    path = source.folder / FILE_NAME
-    has_manifest = path.is_file()
+    there = os.path.lexists(source.folder / FILE_NAME)
+    manifest, digest = read_sealed(source.folder) if there else (None, "")
     return _Set(
         source=source,
-        manifest=read_manifest(source.folder) if has_manifest else None,
-        digest=digest_file(path) if has_manifest else "",
+        manifest=manifest,
+        digest=digest,
         wheels=tuple(sorted(source.folder.glob("*.whl"))),
         sdists=tuple(sorted(source.folder.glob(f"*{_SDIST}"))),
     )
@@ -171,16 +204,16 @@ def _others(found: _Set, known: Collection[Path]) -> list[str]:
         for path in found.source.folder.iterdir()
         if path.name not in taken | _LEFT
         and not path.name.startswith(".")
-        and not any(place.is_relative_to(path.resolve()) for place in known)
+        and not any(place.is_relative_to(os.path.realpath(path)) for place in known)
     )
 
 
 # --- what can be amiss ------------------------------------------------------------------------------------------------
 
 
-def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str]) -> Iterator[str]:
+def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str], hashes: _Hashes) -> Iterator[str]:
     for found in sets:
-        yield from _of_one(found)
+        yield from _of_one(found, hashes)
     manifests = [found for found in sets if found.manifest]
     if not manifests:
         yield f"none of {', '.join(map(str, sets))} has a manifest ({FILE_NAME})"
@@ -188,29 +221,41 @@ def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str]) -> I
     yield from _not_asked_for(manifests, digests)
     yield from _not_of_one_release(manifests)
     yield from _targets_amiss([found.manifest for found in manifests if found.manifest])
-    yield from _names_amiss(sets)
+    yield from _names_amiss(sets, hashes)
     yield from _in_the_way(sets, output)
 
 
-def _of_one(found: _Set) -> Iterator[str]:
-    """A set's wheels are exactly those of its manifest, byte for byte."""
+def _of_one(found: _Set, hashes: _Hashes) -> Iterator[str]:
+    """A set's wheels are exactly those of its manifest, byte for byte; nothing in it is a link or a special file."""
+    yield from (f"{found}: `{sdist.name}` is no file" for sdist in found.sdists if not is_regular(sdist))
     if not found.manifest:
         for wheel in found.wheels:
             yield f"{found}: `{wheel.name}` has no manifest beside it"
         if not found.wheels and not found.sdists:
             yield f"{found}: there is neither a manifest nor an sdist in it"
         return
-    sealed = {record.name: record.sha256 for record in found.manifest.wheels}
+    sealed = {record.name: record for record in found.manifest.wheels}
+    if len(sealed) < len(found.manifest.wheels):
+        yield f"{found}: its manifest has several records of one wheel"
     here = {wheel.name: wheel for wheel in found.wheels}
     for name in sorted(sealed.keys() - here.keys()):
         yield f"{found}: `{name}` of the manifest is not there"
     for name in sorted(here.keys() - sealed.keys()):
         yield f"{found}: `{name}` does not stand in the manifest"
     for name in sorted(here.keys() & sealed.keys()):
-        if here[name].is_symlink() or not here[name].is_file():
-            yield f"{found}: `{name}` is no file"
-        elif (sha256 := digest_file(here[name])) != sealed[name]:
-            yield f"{found}: `{name}` has the sha256 {sha256}; the manifest says {sealed[name]}"
+        if wrong := _wrong_with(here[name], sealed[name], hashes):
+            yield f"{found}: `{name}` {wrong}"
+
+
+def _wrong_with(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None:
+    """Return in what a wheel is not what its manifest says; a sparse file of another size is not read for it."""
+    if not is_regular(wheel):
+        return "is no file"
+    if (size := wheel.lstat().st_size) != sealed.size:
+        return f"has {size} bytes; the manifest says {sealed.size}"
+    if (sha256 := hashes.of(wheel)) != sealed.sha256:
+        return f"has the sha256 {sha256}; the manifest says {sealed.sha256}"
+    return None
 
 
 def _not_asked_for(sets: Sequence[_Set], digests: Collection[str]) -> Iterator[str]:
@@ -261,15 +306,15 @@ def _why(record: TargetRecord) -> str:
     return f"{record.failure.problem} ({record.failure.code})" if record.failure else record.state.value
 
 
-def _names_amiss(sets: Sequence[_Set]) -> Iterator[str]:
+def _names_amiss(sets: Sequence[_Set], hashes: _Hashes) -> Iterator[str]:
     """A file that several sets have is the same in all of them; an sdist is of the wheels' release."""
     holders: dict[str, list[tuple[_Set, Path]]] = {}
     for found in sets:
         for file in (*found.wheels, *found.sdists):
-            if file.is_file():
+            if is_regular(file):
                 holders.setdefault(file.name, []).append((found, file))
     for name, held in holders.items():
-        if len(held) > 1 and len({digest_file(file) for _, file in held}) > 1:
+        if len(held) > 1 and len({hashes.of(file) for _, file in held}) > 1:
             yield f"`{name}` is not the same in {', '.join(str(found) for found, _ in held)}"
     manifests = [found.manifest for found in sets if found.manifest]
     for found in sets:

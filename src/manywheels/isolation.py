@@ -29,6 +29,7 @@ from manywheels.errors import IsolationError
 from manywheels.paths import cache_dir
 from manywheels.sandbox import Cancellation, Command
 from manywheels.trust import IN_A_JOB_OF_ITS_OWN, grants_in
+from manywheels.untrusted_files import open_lock
 
 # Within the range that systemd and distributions leave to users who exist only while something runs.
 _USERS: Final = range(62000, 64000)
@@ -140,7 +141,7 @@ def _hold(stack: ExitStack, user: int) -> bool:
     """Take a user's lock; return whether it was free, and nothing runs as that user."""
     folder = cache_dir() / "users"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = stack.enter_context((folder / str(user)).open("wb"))
+    lock = stack.enter_context(open_lock(folder / str(user)))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -141,8 +141,11 @@ class Line:
         findings = self.run.rules.judge(check_set(self.facts, None))
         return tuple(f"{finding.wheel} {finding}".lstrip() for finding in findings)
 
-    def deliver(self, wheel: Path) -> Path:
-        """Move a verified wheel into the output folder; every wheel of a run is of one version."""
+    def deliver(self, wheel: Path, sha256: str) -> Path:
+        """Move a verified wheel into the output folder; every wheel of a run is of one version.
+
+        `sha256` (hex) is that of the bytes that were verified.
+        """
         version = wheelfile.parse_name(wheel.name).version
         with self._delivery:
             if self.version not in {None, version}:
@@ -151,7 +154,7 @@ class Line:
                     remedy="The project's version must not depend on the interpreter, the time or the folder.",
                 )
             self.version = version
-            return self.run.output.deliver(wheel)
+            return self.run.output.deliver(wheel, sha256=sha256)
 
 
 def _share(record: TargetRecord, source: TargetRecord, tried: Tried | None) -> TargetRecord:

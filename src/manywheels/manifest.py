@@ -16,13 +16,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from packaging.utils import parse_wheel_filename
+
 from manywheels.errors import WheelFileError
 from manywheels.output import create
 from manywheels.project import digest_file
+from manywheels.regular_files import open_regular
+from manywheels.sharding import MOST_SHARDS
 from manywheels.targets import Shard
 
 FILE_NAME: Final = "manywheels.json"
 SCHEMA: Final = 1
+_LARGEST: Final = 64 << 20  # bytes; a manifest of a thousand targets has three millions
+_LONGEST: Final = 1_000  # characters of a fault
+_LOG: Final = re.compile(r"logs/(?!\.\.?$)[^/\\]+")
 
 
 class State(StrEnum):
@@ -180,14 +187,29 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises WheelFileError where there is none, it is damaged, or it has a schema that this version cannot read.
     """
+    return read_sealed(folder)[0]
+
+
+def read_sealed(folder: Path) -> tuple[Manifest, str]:
+    """Return the manifest of a folder, and the sha256 (hex) of the very bytes that it was read from.
+
+    Raises WheelFileError as `read_manifest` does.
+    """
     path = folder / FILE_NAME
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path, largest=_LARGEST, links=False) as file:
+            content = file.read(_LARGEST)
     except OSError as error:
         raise WheelFileError(
             f"There is no manifest `{path}` to read: {error.strerror}.",
             remedy="Give the output folder of `manywheels build`.",
         ) from None
+    return _parse_file(path, content), hashlib.sha256(content).hexdigest()
+
+
+def _parse_file(path: Path, content: bytes) -> Manifest:
+    try:
+        found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise WheelFileError(f"`{path}` is no JSON: {error}.", remedy=_REMEDY) from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
@@ -198,9 +220,9 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         return _parse(found)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         fault = f"it lacks `{error.args[0]}`" if isinstance(error, KeyError) else str(error)
-        raise WheelFileError(f"`{path}` is no manifest: {fault}.", remedy=_REMEDY) from None
+        raise WheelFileError(f"`{path}` is no manifest: {fault[:_LONGEST]}.", remedy=_REMEDY) from None
 
 
 _REMEDY: Final = "Build again; nobody but manywheels should write this file."
@@ -224,7 +246,7 @@ def _parse(found: Mapping[str, Any]) -> Manifest:
 
 def _parse_shard(found: Mapping[str, Any]) -> Shard:
     shard = Shard(index=int(_number(found["index"])), count=int(_number(found["count"])))
-    if not 1 <= shard.index <= shard.count:
+    if not 1 <= shard.index <= shard.count <= MOST_SHARDS:
         raise ValueError(f"{shard} is no part of a plan")
     return shard
 
@@ -241,7 +263,7 @@ def _parse_target(found: Mapping[str, Any]) -> TargetRecord:
         seconds=_numbers(found.get("seconds", {})),
         checks=_parse_checks(found.get("checks", {})),
         tests=_parse_tests(*_objects([found["tests"]])) if found.get("tests") is not None else None,
-        log=_text_or_none(found, "log"),
+        log=_log(found) if found.get("log") is not None else None,
         failure=_parse_failure(*_objects([failure])) if failure is not None else None,
         warnings=_texts(found.get("warnings", [])),
     )
@@ -257,6 +279,7 @@ def _parse_wheel(found: Mapping[str, Any]) -> WheelRecord:
     name, sha256 = _text(found, "name"), _text(found, "sha256")
     if "/" in name or not name.isprintable() or not re.fullmatch("[0-9a-f]{64}", sha256):
         raise ValueError(f"`{name}` with the sha256 `{sha256}` is no wheel of this folder")
+    parse_wheel_filename(name)  # InvalidWheelFilename is a ValueError
     return WheelRecord(
         name=name,
         size=int(_number(found["size"])),
@@ -284,7 +307,7 @@ def _parse_tests(found: Mapping[str, Any]) -> Trial:
     return Trial(
         passed=found["passed"] is True,
         seconds=_number(found["seconds"]),
-        log=_text(found, "log"),
+        log=_log(found),
         count=None if found.get("count") is None else int(_number(found["count"])),
         failed=_texts(found.get("failed", [])),
     )
@@ -294,6 +317,14 @@ def _text(found: Mapping[str, Any], key: str) -> str:
     if not isinstance(found[key], str):
         raise TypeError(f"`{key}` is no text")
     return str(found[key])
+
+
+def _log(found: Mapping[str, Any]) -> str:
+    """Return the path of a log: those of a run lie in one folder, and nobody is led out of it."""
+    log = _text(found, "log")
+    if not _LOG.fullmatch(log) or not log.isprintable():
+        raise ValueError(f"`{log}` is no log of this folder")
+    return log
 
 
 def _text_or_none(found: Mapping[str, Any], key: str) -> str | None:

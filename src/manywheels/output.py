@@ -8,16 +8,19 @@ none is followed.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, Final
 
 from manywheels.errors import OutputFolderError, TargetError
+from manywheels.regular_files import open_regular
+from manywheels.sandbox import Cancellation
 
-_LOGS = "logs"
+_LOGS: Final = "logs"
+_PIECE: Final = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +30,17 @@ class OutputFolder:
     path: Path
     owner: tuple[int, int]
 
-    def deliver(self, file: Path) -> Path:
-        """Move a finished file in by an atomic rename; nobody ever sees half of it. Raises TargetError."""
+    def deliver(self, file: Path, *, sha256: str | None = None, cancellation: Cancellation | None = None) -> Path:
+        """Move a finished file in by an atomic rename; nobody ever sees half of it.
+
+        `sha256` (hex) is that of the bytes that were verified. Raises TargetError, also where the file has others by
+        now; and Cancelled.
+        """
         partial = self.path / f".{file.name}.partial"
         try:
-            with file.open("rb") as read, create(partial) as write:
-                shutil.copyfileobj(read, write, 1 << 20)
+            with open_regular(file, links=False) as read, create(partial) as write:
+                found = copy(read, write, cancellation)
+            _require_same(file, found, sha256)
             self.give(partial)
             return partial.replace(self.path / file.name)
         except OSError as error:
@@ -55,6 +63,25 @@ class OutputFolder:
     def give(self, path: Path) -> None:
         """Hand a file or folder to the owner of the surroundings."""
         give(path, self.owner)
+
+
+def _require_same(file: Path, found: str, sha256: str | None) -> None:
+    if sha256 not in {None, found}:
+        raise TargetError(
+            f"{file.name} has the sha256 {found}; verified was {sha256}.",
+            remedy="Something changed it after it was verified: find out what, and build again.",
+        )
+
+
+def copy(read: IO[bytes], write: IO[bytes], cancellation: Cancellation | None = None) -> str:
+    """Copy a stream, and return the sha256 (hex) of what was copied. Raises Cancelled between two pieces of it."""
+    digest = hashlib.sha256()
+    while piece := read.read(_PIECE):
+        if cancellation is not None:
+            cancellation.stop_if_requested("The delivery")
+        digest.update(piece)
+        write.write(piece)
+    return digest.hexdigest()
 
 
 def create(path: Path) -> BinaryIO:

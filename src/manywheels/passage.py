@@ -103,8 +103,8 @@ class Passage:
             with self._stage("test"):
                 self._test(repaired, tested)
         with self._stage("deliver"):
-            delivered = line.deliver(repaired)
             assert report.facts is not None  # noqa: S101 - what could not be read was an error
+            delivered = line.deliver(repaired, report.facts.sha256)
             line.facts.append(report.facts)
             wheel = describe_wheel(
                 delivered, glibc=report.glibc, libraries=report.libraries, sha256=report.facts.sha256,
@@ -378,7 +378,7 @@ class Passage:
 
     def _verify(self, wheel: Path) -> verify.Report:
         rules = self.line.run.rules
-        report = verify.check_wheel(wheel, (*self.recipe.repair.exclude, *rules.libraries))
+        report = verify.check_wheel(wheel, (*self.recipe.repair.exclude, *rules.libraries), self.cancellation)
         findings = rules.judge(report.findings)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         self.warnings += [str(finding) for finding in findings if finding.severity is Severity.WARNING]

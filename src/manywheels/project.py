@@ -25,6 +25,7 @@ from typing import Any, Protocol, Self
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from manywheels.errors import ProjectError
+from manywheels.regular_files import open_regular
 from manywheels.sandbox import Cancellation
 
 _SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
@@ -32,6 +33,7 @@ _SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, tarfile.TarError, lzma.LZMAError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
 _EXTRACTING = "Extracting the sdist"
+_PIECE = 1 << 20  # bytes read at once
 _DECLARATION_LIMIT = 8 << 20  # bytes; no honest pyproject.toml or PKG-INFO is larger
 
 
@@ -105,7 +107,7 @@ class _Folder:
 
     def read(self, name: str) -> bytes | None:
         try:
-            with (self.path / name).open("rb") as file:
+            with open_regular(self.path / name) as file:
                 return file.read(_DECLARATION_LIMIT)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -297,14 +299,19 @@ def digest_source(folder: Path, cancellation: Cancellation) -> str:
             digest.update(b"link\0%s\0%s\0" % (relative, os.fsencode(path.readlink())))
             continue
         digest.update(b"file\0%s\0%d\0" % (relative, bool(mode & 0o100)))
-        digest.update(bytes.fromhex(digest_file(path)))
+        digest.update(bytes.fromhex(digest_file(path, cancellation)))
     return f"sha256:{digest.hexdigest()}"
 
 
-def digest_file(path: Path) -> str:
-    """Return a file's sha256 as lower-case hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
+    """Return a regular file's sha256 as lower-case hex. Raises OSError, and Cancelled between two pieces of it."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            if cancellation is not None:
+                cancellation.stop_if_requested(f"Reading `{path.name}`")
+    return digest.hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels.errors import InputError
+from manywheels.regular_files import open_regular
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -116,7 +117,7 @@ def read_attestation(path: Path) -> Attestation:
     from pypi_attestations import Attestation
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(_LARGEST + 1)
     except OSError as fault:
         raise Invalid(f"`{path.name}` cannot be read: {fault.strerror}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.parser import HeaderParser
-from itertools import product
+from itertools import islice, product
 from math import prod
 
 from packaging.tags import Tag
@@ -13,7 +13,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from manywheels.errors import WheelFileError
 
-_MOST_TAGS = 1000  # in one line of a WHEEL file; honest ones stand for less than thirty
+_MOST_TAGS = 1_000  # in one line of a WHEEL file, and in all of them; honest ones stand for less than thirty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +87,9 @@ class WheelFile:
 def parse_wheel_file(content: bytes) -> WheelFile:
     """Parse the content of a WHEEL file; what is missing in it is empty or false."""
     headers = HeaderParser().parsestr(content.decode("utf-8", "replace"))
+    tags = (str(tag) for line in headers.get_all("Tag", []) for tag in _expanded(line))
     return WheelFile(
-        tags=frozenset(str(tag) for line in headers.get_all("Tag", []) for tag in _expanded(line)),
+        tags=frozenset(islice(tags, _MOST_TAGS)),
         root_is_purelib=headers.get("Root-Is-Purelib", "").strip().lower() == "true",
         version=headers.get("Wheel-Version", "").strip(),
         build=headers.get("Build", "").strip(),

@@ -24,6 +24,7 @@ from manywheels.errors import DiskError, ProjectError
 from manywheels.paths import cache_dir
 from manywheels.project import Project, digest_file, digest_source, extract_sdist
 from manywheels.sandbox import Cancellation
+from manywheels.untrusted_files import open_lock
 
 _LOCK: Final = ".lock"
 _ELSEWHERE: Final = Path("/var/lib/manywheels/work")
@@ -52,15 +53,15 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
     """
     parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
-    with (cache_dir() / "work.lock").open("wb") as one_at_a_time:
+    with open_lock(cache_dir() / "work.lock") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         for abandoned in parent.glob("run-*"):
-            with suppress(OSError), (abandoned / _LOCK).open("rb") as lock:
+            with suppress(OSError), open_lock(abandoned / _LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove_tree(abandoned)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
         _spread(folder)
-        held = (folder / _LOCK).open("wb")
+        held = open_lock(folder / _LOCK)
         fcntl.flock(held, fcntl.LOCK_EX)
     try:
         yield folder
@@ -129,7 +130,7 @@ def public_work_parent(closed: Iterable[Path]) -> Path:
 
 def store_beside(work: Path) -> Path:
     """Return where what was fetched for builds is kept between runs, on the same disk as the run's work folder."""
-    return work.parent.parent / "fetched"
+    return work.parent.parent / "prefetched"
 
 
 def take_snapshot(

@@ -20,6 +20,7 @@ from unit.ci_logs import github_commands
 from unit.test_github import parse_outputs
 
 pytestmark = [pytest.mark.docker, pytest.mark.network]
+FETCHER = 61999  # see isolation
 CANARY = ROOT / "tests/projects/canary"
 GIT_CREDENTIALS = f'[http "https://github.example/"]\n\textraheader = AUTHORIZATION: basic {SECRET}\n'
 VICTIM = "a file that only root and its owner can write"
@@ -184,6 +185,57 @@ def test_the_workspace_is_as_it_was_and_all_of_it_its_owners(built: tuple[Finish
     cleaned = runner.as_owner("git", "clean", "-fdxq")
     assert cleaned.returncode == 0, cleaned.stderr
     assert not (runner.workspace / "dist").exists()
+
+
+STEERING = """
+[build-system]
+requires = ["flit_core"]
+build-backend = "flit_core.buildapi"
+[project]
+name = "canary"
+version = "1.0"
+[{table}]
+environment = {{ UV_KEYRING_PROVIDER="subprocess", UV_INDEX_URL="http://user@127.0.0.1:9/simple", PATH="/seen:$PATH" }}
+"""
+KEYRING = "#!/bin/sh\n: >/seen/keyring-of-$(id -u)\necho password\n"
+
+
+@pytest.mark.parametrize("table", ["tool.manywheels", "tool.cibuildwheel"])
+def test_the_project_runs_nothing_as_the_user_who_fetches_for_others(image: str, tmp_path: Path, table: str) -> None:
+    runner, seen = Runner.prepare(tmp_path / "runner", image), tmp_path / "seen"
+    (runner.workspace / "pyproject.toml").write_text(STEERING.format(table=table))
+    seen.mkdir()
+    (seen / "keyring").write_text(KEYRING)  # as if the project had put it where everybody can read it
+    for path in (seen, seen / "keyring"):
+        path.chmod(0o777)
+    runner.give()
+    finished = runner.run({"build": "cp312", "publish": "none"}, environment=OIDC, options=(f"--volume={seen}:/seen",))
+    ran_as = {int(path.name.rpartition("-")[2]) for path in seen.glob("keyring-of-*")}
+    assert ran_as, "the trap works: the target's own user may ask its own keyring\n" + finished.output
+    assert ran_as.isdisjoint({0, FETCHER})
+    assert "fetching build requirements for this target alone: it sets UV_INDEX_URL, UV_KEYRING_" in finished.logs
+
+
+AUDIT = ROOT / "tests/runner/audit_root.py"
+
+
+def test_root_opens_nothing_by_a_path_that_a_user_can_change(image: str, tmp_path: Path) -> None:
+    """Python itself reports what root opens, makes, renames, removes, gives away: see `tests/runner/audit_root.py`."""
+    runner, audit = Runner.prepare(tmp_path / "runner", image), tmp_path / "audit"
+    audit.mkdir()
+    shutil.copytree(ROOT / "tests/projects/tested", runner.workspace, dirs_exist_ok=True)
+    runner.give()
+    site = "/opt/manywheels/venv/lib/python3.13/site-packages/sitecustomize.py"
+    finished = runner.run(
+        {
+            "build": "cp312 cp313", "publish": "none", "before-build": "true", "before-test": "true",
+            "test-command": "python -c 'import tested'", "test-sources": "tests", "audit-command": "true",
+        },
+        options=(f"--volume={AUDIT}:{site}:ro", f"--volume={audit}:/audit"),
+    )  # fmt: skip
+    assert finished.status == 0, finished.output + finished.logs
+    assert (audit / "looked-at").stat().st_size > 0, "it was asked"
+    assert (audit / "found").read_text() == ""
 
 
 def test_the_same_attempts_succeed_without_isolation(image: str, tmp_path: Path) -> None:

@@ -136,6 +136,26 @@ def test_mw220_two_members_share_their_bytes(tmp_path: Path) -> None:
     assert "MW220 demo/b shares its bytes with another member" in lines
 
 
+def test_mw220_a_member_in_the_data_of_another(tmp_path: Path) -> None:
+    """The headers of the later members are quoted in blocks of the earlier one's data, as in the same paper's bombs."""
+    inner = member(name="demo/inner", content=b"x" * 100)
+    quoted = ZipFileSpec(members=(inner,)).to_bytes().partition(b"PK\1\2")[0]
+    outer = member(name="demo/outer", method=STORED, content=quoted)
+    header = len(ZipFileSpec(members=(replace(outer, content=b""),)).to_bytes().partition(b"PK\1\2")[0])
+    first = wheel_spec()
+    spec = replace(first, members=(outer, replace(inner, present=False, central=Lies(offset=header)), *first.members))
+    lines = found(tmp_path, spec)
+    assert "MW220 demo/inner shares its bytes with another member" in lines
+    with open_wheel(tmp_path / WHEEL_NAME) as wheel:
+        assert "demo/inner" not in wheel.members
+
+
+def test_mw220_an_archive_in_its_own_comment(tmp_path: Path) -> None:
+    """Two archives in one file, each whole: readers that take the first end record see the other members."""
+    other = wheel_spec(member(name="demo/evil.py"))
+    assert "MW220" in codes(found(tmp_path, spec_with(comment=other.to_bytes())))
+
+
 def test_mw220_data_that_runs_into_the_directory(tmp_path: Path) -> None:
     honest = wheel_spec()
     last = replace(honest.members[-1].lying(compressed=5000, size=5000), method=STORED)
@@ -278,6 +298,7 @@ def test_mw223_modes(tmp_path: Path, mode: int, wrong: str | None) -> None:
         (member(flags=ENCRYPTED), "encrypted"),
         (member(flags=0x41), "encrypted"),
         (member(flags=0x20), "flags that installers need not know (0x20)"),  # compressed patched data
+        (member(method=9), "method 9"),  # Deflate64
         (member(method=12), "method 12"),  # bzip2
         (member(method=14), "method 14"),  # LZMA
         (member(method=93), "method 93"),  # Zstandard
@@ -392,6 +413,35 @@ def test_mw225_members_without_number(tmp_path: Path, monkeypatch: pytest.Monkey
     lines = found(tmp_path, wheel_spec(member()))
     assert codes(lines) == ["MW225"]
     assert "the rest was not read" in lines[0]
+
+
+def test_mw225_headers_that_take_their_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each member's data there may be 128 KiB, of which a sparse file needs none on the disk."""
+    monkeypatch.setitem(LIMITS, "directory", 6_000)
+    fields = 1_000 * struct.pack("<HH", 0x9999, 0)
+    lines = found(tmp_path, wheel_spec(*(member(name=f"demo/{n}", local=Lies(extra=fields)) for n in range(3))))
+    assert codes(lines) == ["MW225"] * len(lines)
+    assert "MW225 demo/1 has headers that are too long to be read, all together" in lines
+
+
+def test_mw225_a_list_of_members_of_seven_gibibytes(tmp_path: Path) -> None:
+    """The zip64 record says that it begins far before: most of it is a hole in the file."""
+    hole, path = 7 << 30, tmp_path / WHEEL_NAME
+    content = wheel_spec().to_bytes()
+    listed = content[content.index(b"PK\1\2") : content.index(b"PK\5\6")]
+    end = replace(ZipFileSpec(), zip64=True, directory_size=hole + len(listed), directory_offset=0, locator_offset=0)
+    with path.open("wb") as file:
+        file.write(listed)
+        file.seek(hole + len(listed))
+        file.write(end.to_bytes())
+    told = [str(finding) for finding in findings_of(path)]
+    assert any(line.startswith("MW225 the archive has more than 65535 members, or more than") for line in told), told
+
+
+def test_archives_in_archives_are_data(tmp_path: Path) -> None:
+    """Bombs that lie in one another, and archives that hold themselves, are for those who unpack what they find."""
+    bomb = ZipFileSpec(members=(zeros(100),)).to_bytes()
+    assert found(tmp_path, wheel_spec(member(name="demo/bomb.zip", content=bomb, method=STORED))) == []
 
 
 # --- MW226: data ------------------------------------------------------------------------------------------------------

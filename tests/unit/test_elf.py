@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from manywheels.elf import BrokenElf, Elf, Import, parse_symbol_version, read_elf
+from manywheels.elf import BrokenElf, Elf, Import, Room, parse_symbol_version, read_elf
 from manywheels.verify import check_wheel
 from manywheels.verify.model import open_wheel
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
@@ -276,3 +276,48 @@ def test_what_glibc_goes_by_are_the_links_of_the_version_lists() -> None:
     found = read_elf("x.so", BytesIO(content))
     assert found is not None
     assert found.highest("GLIBC") == (2, 34)
+
+
+def test_the_symbols_of_all_files_of_a_wheel_have_one_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them may have a million; those without a name take no room for names."""
+    monkeypatch.setattr("manywheels.elf._MOST_ENTRIES", 25_000, raising=False)
+    content = bytearray(SharedObject(exports=tuple(f"f{number}" for number in range(10_000))).to_bytes())
+    symbols = ELFFile(BytesIO(content)).get_section_by_name(".dynsym")
+    assert symbols is not None
+    content[symbols["sh_offset"] : symbols["sh_offset"] + symbols["sh_size"]] = bytes(symbols["sh_size"])
+    members = {f"demo/x{number}.so": bytes(content) for number in range(6)}
+    with open_wheel(write_wheel(tmp_path, members=members)) as wheel:
+        assert len(wheel.elves) == 2
+        assert len(wheel.broken_elves) == 4
+        assert all("all together" in reason for reason in wheel.broken_elves.values())
+    found = check_wheel(write_wheel(tmp_path, members=members)).findings
+    assert "MW210" in {finding.code for finding in found}
+
+
+def with_an_endless_chain(words: int) -> bytes:
+    """Return a file whose hash table has one bucket, and a chain of hashes none of which says that it is the last."""
+    content = SharedObject(sections=True).to_bytes()
+    table = ELFFile(BytesIO(content)).get_section_by_name(".hash")
+    assert table is not None
+    changed = bytearray(content.replace(struct.pack("<QQ", 4, table["sh_offset"]),
+                                        struct.pack("<QQ", 0x6FFFFEF5, len(content))))  # fmt: skip
+    changed += struct.pack("<IIIII", 1, 1, 0, 0, 1) + bytes(4 * words)
+    struct.pack_into("<QQ", changed, 64 + 32, len(changed), len(changed))  # the size of the first segment
+    return bytes(changed)
+
+
+def test_hashes_that_are_gone_through_to_count_symbols_count_as_well() -> None:
+    content = with_an_endless_chain(200_000)
+    room = Room(entries=1_000_000)
+    with pytest.raises(BrokenElf, match="too many"):
+        read_elf("x.so", BytesIO(content), room)
+    assert room.entries <= 800_000
+    room.entries = 100_000  # less than there are
+    with pytest.raises(BrokenElf, match="all together"):
+        read_elf("x.so", BytesIO(content), room)
+
+
+def test_program_headers_and_tags_count_as_well() -> None:
+    room = Room(entries=1_000)
+    read_elf("x.so", BytesIO(WHOLE.to_bytes()), room)
+    assert room.entries <= 1_000 - 3 - 12  # program headers, tags

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +13,15 @@ from typing import Any
 import pytest
 
 from manywheels import cli
-from manywheels.errors import SetMismatch, WheelFileError
+from manywheels.errors import Cancelled, SetMismatch, TargetError, WheelFileError
 from manywheels.gather import Gathered, Source, gather, merge, require_digest
 from manywheels.manifest import Manifest, TargetRecord, read_manifest
-from manywheels.output import open_output
+from manywheels.output import OutputFolder, open_output
+from manywheels.report.html import FILE_NAME as REPORT
+from manywheels.sandbox import Cancellation
 from manywheels.targets import Shard
 from unit.helpers import built, failed, manifest, seal, wheel_record
+from unit.specialfiles import MAKERS, ending, sparse
 
 WHOLE = tuple(f"{tag}-manylinux_x86_64" for tag in ("cp39", "cp310", "cp311", "cp312"))
 
@@ -116,10 +121,11 @@ def second(at: Path, *records: TargetRecord, **changes: Any) -> None:
     write_set(at / "b", *whole, **{"shard": Shard(index=2, count=2), "planned": WHOLE, **changes})
 
 
-CP39, CP314, CP38 = name_of("cp39"), name_of("cp314"), name_of("cp38")
+CP38, CP39, CP310, CP314 = (name_of(tag) for tag in ("cp38", "cp39", "cp310", "cp314"))
 SDIST = "demo-1.0.tar.gz"
 AMISS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a swapped wheel": (lambda at: content(at, f"a/{CP39}", b"evil"), f"`a`: `{CP39}` has the sha256"),
+    "a swapped wheel": (lambda at: content(at, f"a/{CP39}", CP39.upper().encode()), f"`a`: `{CP39}` has the sha256"),
+    "a wheel of another size": (lambda at: content(at, f"a/{CP39}", b"evil"), f"`a`: `{CP39}` has 4 bytes; the man"),
     "a removed wheel": (lambda at: (at / "a" / CP39).unlink(), f"`a`: `{CP39}` of the manifest is not there"),
     "an added wheel": (lambda at: content(at, f"a/{CP314}", b""), f"`a`: `{CP314}` does not stand in the manifest"),
     "a link": (make_link, f"`a`: `{CP39}` is no file"),
@@ -257,3 +263,147 @@ def test_a_shard_that_cannot_be_is_refused(tmp_path: Path, shard: str) -> None:
 
 def test_merging_one_changes_nothing() -> None:
     assert merge([manifest(built())]) == manifest(built())
+
+
+# --- sets that were made to harm: any job of the run can upload one ---------------------------------------------------
+
+
+def forged(at: Path, **changes: object) -> None:
+    """Write the second shard's manifest with other values at its top."""
+    path = at / "b" / "manywheels.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def forged_target(at: Path, **changes: object) -> None:
+    first, *others = json.loads((at / "b" / "manywheels.json").read_text())["targets"]
+    forged(at, targets=[first | changes, *others])
+
+
+def forged_wheel(at: Path, **changes: object) -> None:
+    first = json.loads((at / "b" / "manywheels.json").read_text())["targets"][0]
+    forged_target(at, wheel=first["wheel"] | changes)
+
+
+def in_place_of(name: str, kind: str) -> Callable[[Path], None]:
+    """Return what puts another kind of file where the second set has one, or could have one."""
+
+    def spoil(at: Path) -> None:
+        (at / "b" / name).unlink(missing_ok=True)
+        MAKERS[kind](at / "b" / name)
+
+    return spoil
+
+
+def move_away(file: Path) -> None:
+    file.symlink_to(file.replace(file.parent.parent / "real"))
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+FORGED: dict[str, Callable[[Path], object]] = {
+    "a path": lambda at: forged_wheel(at, name="../evil.whl"),
+    "an absolute path": lambda at: forged_wheel(at, name="/etc/evil.whl"),
+    "no wheel's name": lambda at: forged_wheel(at, name="evil.whl"),
+    "no name": lambda at: forged_wheel(at, name=".."),
+    "a log elsewhere": lambda at: forged_target(at, log="logs/../../../etc/shadow"),
+    "an absolute log": lambda at: forged_target(at, log="/etc/shadow"),
+    "a log that is no file": lambda at: forged_target(at, log="logs/.."),
+    "a test's log elsewhere": lambda at: forged_target(
+        at, tests={"passed": True, "seconds": 1, "log": "../../root/.netrc"}
+    ),
+    "shards without end": lambda at: forged(at, shard={"index": 2, "count": 10**9}),
+    "more seconds than there are": lambda at: forged(at, seconds=10**400),
+    "a size without bounds": lambda at: forged_wheel(at, size=10**400),
+    "nested lists": lambda at: (at / "b/manywheels.json").write_text(nested(200_000)),
+    "a manifest of a gibibyte": lambda at: sparse(at / "b/manywheels.json", 1 << 30),
+    "a link": lambda at: move_away(at / "b/manywheels.json"),
+    "a FIFO": in_place_of("manywheels.json", "fifo"),
+    "no UTF-8": lambda at: (at / "b/manywheels.json").write_bytes(b'{"schema": 1, "project": "\xff"}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("forge", FORGED)
+def test_a_forged_manifest_is_refused_and_leads_nowhere(shards: Path, forge: str) -> None:
+    FORGED[forge](shards)
+    with ending(), pytest.raises(WheelFileError) as caught:
+        gathered(shards, "a", "b")
+    assert "manywheels.json" in caught.value.message
+    assert len(caught.value.message) < 2_000
+    assert sorted(shards.glob("dist/*.whl")) == []
+
+
+def two_records(at: Path) -> None:
+    first, second_, *_ = json.loads((at / "b" / "manywheels.json").read_text())["targets"]
+    forged(at, targets=[first, second_ | {"wheel": first["wheel"] | {"sha256": "1" * 64}}])
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a FIFO as a wheel": (in_place_of(CP310, "fifo"), "is no file"),
+    "a device as a wheel": (in_place_of(CP310, "device"), "is no file"),
+    "a folder as a wheel": (in_place_of(CP310, "folder"), "is no file"),
+    "a wheel of a tebibyte": (lambda at: sparse(at / "b" / CP310), "has 1099511627776 bytes"),
+    "a FIFO as an sdist": (in_place_of(SDIST, "fifo"), "is no file"),
+    "a device as an sdist": (in_place_of(SDIST, "device"), "is no file"),
+    "a link as an sdist": (lambda at: (at / "b" / SDIST).symlink_to("/etc/passwd"), "is no file"),
+    "one wheel with two digests": (two_records, "has several records of one wheel"),
+    "a target that another set has": (
+        lambda at: second(at, built("cp310"), built("cp312"), built("cp39")),
+        "the target `cp39-manylinux_x86_64` is in 2 sets",
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_what_a_set_should_not_hold_is_refused(shards: Path, attack: str) -> None:
+    spoil, told = HOSTILE[attack]
+    spoil(shards)
+    with ending():
+        found = problems(shards, "a", "b")
+    assert any(told in problem for problem in found), found
+
+
+def test_what_others_wrote_beside_the_wheels_stays_there(shards: Path) -> None:
+    """Ledgers and reports of a set's own are no part of the whole, nor what any link leads to."""
+    for name in ("manywheels-ledger.json", REPORT, "notes"):
+        (shards / "b" / name).write_text("forged")
+    (shards / "b" / "loop").symlink_to("loop")
+    (shards / "b" / "link").symlink_to("/etc")
+    found = gathered(shards, "a", "b")
+    assert found.left == ("link of `b`", "loop of `b`", "notes of `b`")
+    assert sorted(path.name for path in (shards / "dist").iterdir() if path.suffix != ".whl") == [
+        "logs", "manywheels.json"
+    ]  # fmt: skip
+
+
+def test_no_more_problems_are_told_than_anybody_reads(shards: Path) -> None:
+    second(shards, built("cp310"), built("cp312"), planned=tuple(f"{'x' * 5_000}{number}" for number in range(3_000)))
+    found = problems(shards, "a", "b")
+    assert len(found) == 51
+    assert all(len(problem) < 1_100 for problem in found)
+    assert re.fullmatch(r"and \d+ more", found[-1])
+
+
+def test_a_wheel_that_is_swapped_while_sets_are_gathered(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied is what was looked at, though the folder belongs to somebody who goes on writing to it."""
+    deliver = OutputFolder.deliver
+
+    def swap(output: OutputFolder, file: Path, **more: Any) -> Path:
+        file.write_bytes(b"evil")
+        return deliver(output, file, **more)
+
+    monkeypatch.setattr(OutputFolder, "deliver", swap)
+    with pytest.raises(TargetError, match="verified was"):
+        gathered(shards, "a", "b")
+    assert not list((shards / "dist").glob("*.whl"))
+    assert not (shards / "dist" / "manywheels.json").exists()
+
+
+def test_gathering_hears_of_the_end(shards: Path) -> None:
+    stopped = Cancellation()
+    stopped.request()
+    sources = [Source(folder=shards / name, name=name) for name in ("a", "b")]
+    with pytest.raises(Cancelled):
+        gather(sources, open_output(shards / "dist"), cancellation=stopped)
+    assert not list((shards / "dist").glob("*.whl"))

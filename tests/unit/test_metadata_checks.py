@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from manywheels.verify import Finding, Severity, check_wheel
+from manywheels.errors import Cancelled
+from manywheels.verify import Finding, Severity, check_wheel, rendering
+from manywheels.verify.rendering import rendering_fault
 from unit.elfmaker import SharedObject
 from unit.helpers import PLATFORM, codes, the_one, write_wheel
 
@@ -413,3 +416,38 @@ def test_mw245_is_told_of_hostile_texts_in_little_time(tmp_path: Path, text: str
 )
 def test_mw245_entry_points_that_are_fine(tmp_path: Path, text: str) -> None:
     assert findings(tmp_path, members={f"{INFO}/entry_points.txt": text.encode()}) == ()
+
+
+# --- descriptions that take their time --------------------------------------------------------------------------------
+
+LONG = "* a\n\n" * 8_000
+
+
+def test_a_long_description_is_rendered_elsewhere() -> None:
+    assert rendering_fault(LONG[:20_000], None) == ("reStructuredText", None)
+    kind, fault = rendering_fault(f"{LONG[:20_000]}\n.. nonsense::\n", "text/x-rst")
+    assert kind == "reStructuredText"
+    assert fault is not None
+    assert "nonsense" in fault
+
+
+def test_a_description_that_takes_too_long_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docutils took 50 s of a processor for a list of two megabytes, and hours for some tables."""
+    monkeypatch.setattr(rendering, "PROCESSOR", 1)
+    started = time.monotonic()
+    assert rendering_fault(LONG * 10, "text/x-rst")[1] == "it takes more than 1 s, or too much memory"
+    assert time.monotonic() - started < 30  # the processor's second, on a machine with other things to do
+
+
+def test_rendering_is_stopped() -> None:
+    processes: list[str] = []
+
+    def stop() -> None:
+        children = Path("/proc/self/task", str(os.getpid()), "children")
+        processes[:] = children.read_text().split()
+        raise Cancelled("Stopped.", remedy="")
+
+    with pytest.raises(Cancelled):
+        rendering_fault(LONG * 10, "text/x-rst", stop)
+    assert processes
+    assert not any(Path("/proc", process).exists() for process in processes)

@@ -512,7 +512,7 @@ def test_where_a_password_comes_from(given: dict[str, str], environment: dict[st
 def test_metadata_is_verified_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
 
-    def look(wanted: Wanted, _: Index) -> NoReturn:
+    def look(wanted: Wanted, _: Index, **_more: object) -> NoReturn:
         asked.append(wanted.verify)
         raise WheelFileError("That is all.", remedy="")
 

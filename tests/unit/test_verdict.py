@@ -212,7 +212,7 @@ def test_the_command_finds_the_manifest_and_the_projects_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("manywheels.verify.command.chosen_by_installers", lambda _: ())
+    monkeypatch.setattr("manywheels.verify.command.chosen_by_installers", lambda *_: ())
     good_wheel(tmp_path)
     manifest = {
         "schema": 1, "project": "demo", "version": "1.0", "source": "sha256:0", "platform": PLATFORM, "seconds": 1.0,

@@ -77,3 +77,12 @@ def test_the_wheel_file(
 def test_a_line_that_stands_for_millions_of_tags_is_none() -> None:
     many = ".".join(f"a{number}" for number in range(300))
     assert parse_wheel_file(f"Tag: {many}-{many}-{many}\n".encode()).tags == frozenset()
+
+
+def test_a_file_of_tags_without_number_is_read_within_bounds() -> None:
+    """Each line may stand for a thousand: two megabytes for thirty million, each a string of its own."""
+    lines = (
+        "Tag: " + "-".join(".".join(f"{part}{line}{letter}" for letter in "abcdefghij") for part in "pqr")
+        for line in range(300)
+    )
+    assert len(parse_wheel_file("\n".join(lines).encode()).tags) <= 1_000

@@ -9,13 +9,15 @@ the limits is not inflated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from manywheels.archive.data import Archive
 from manywheels.archive.model import DEFLATED, STORED, BadData, Entry, Kind, Oddities, Oddity, Source, printable
 from manywheels.archive.structure import Reader
+from manywheels.data import table
+from manywheels.regular_files import open_regular
 
 __all__ = [
     "DEFLATED", "STORED", "Archive", "BadData", "Entry", "Kind", "Oddities", "Oddity", "open_archive", "printable",
@@ -23,7 +25,11 @@ __all__ = [
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
-    """Open an archive and read its structure. Raises OSError; WheelFileError where it has no list of members."""
-    with path.open("rb", buffering=0) as file:
-        yield Reader(path, Source(file.fileno())).read()
+def open_archive(path: Path, stop: Callable[[], None] = lambda: None) -> Iterator[Archive]:
+    """Open an archive and read its structure; `stop` is called again and again, and may end the reading by an error.
+
+    Raises OSError, also for what is no regular file, and for files that are larger than what may be in them;
+    WheelFileError where there is no list of members.
+    """
+    with open_regular(path, largest=table("index")["archive"]["size"]) as file:
+        yield Reader(path, Source(file.fileno(), stop)).read()

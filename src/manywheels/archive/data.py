@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -20,6 +21,18 @@ class Archive:
         self.entries = tuple(entries)
         self.oddities = tuple(oddities)
         self.complete = complete
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes."""
+        return self._source.size
+
+    def digest(self) -> str:
+        """Return the sha256 (hex) of the file that is open here, whatever has its name by now."""
+        digest = hashlib.sha256()
+        for piece in self._source.pieces(0, self._source.size):
+            digest.update(piece)
+        return digest.hexdigest()
 
     def read(self, entry: Entry) -> Iterator[bytes]:
         """Yield a readable member's data; each piece but the last has at least 64 KiB, none much more than 1 MiB.

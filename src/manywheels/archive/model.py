@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -117,14 +117,19 @@ def printable(name: str) -> str:
 
 
 class Source:
-    """The file's bytes, by offset. What lies outside is empty, not an error."""
+    """The file's bytes, by offset. What lies outside is empty, not an error.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    Whatever reads an archive comes by here for every header and every piece of data: `stop` is called each time, and
+    raises what shall end the reading.
+    """
+
+    def __init__(self, descriptor: int, stop: Callable[[], None]) -> None:
+        self._descriptor, self._stop = descriptor, stop
         self.size = os.fstat(descriptor).st_size
 
     def at(self, offset: int, count: int) -> bytes:
         """Return as many of these bytes as there are."""
+        self._stop()
         if not 0 <= offset < self.size or count <= 0:
             return b""
         return os.pread(self._descriptor, min(count, self.size - offset), offset)

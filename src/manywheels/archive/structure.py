@@ -47,6 +47,7 @@ class Reader:
         self._path, self._source = path, source
         self._oddities = Oddities()
         self._limits: dict[str, int] = table("index")["archive"]
+        self._room = self._limits["directory"]  # for names and extra fields before the members' data
         self._complete = True
 
     def read(self) -> Archive:
@@ -242,6 +243,10 @@ class Reader:
             self._oddities.add(Kind.HEADERS, "has no local header where the list of members says", entry.name)
             return None
         _, _, flags, method, _, _, crc, compressed, size, name_size, extra_size = _LOCAL.unpack(header)
+        self._room -= name_size + extra_size
+        if self._room < 0:  # a sparse file has as many of them as it likes
+            self._oddities.add(Kind.SIZE, "has headers that are too long to be read, all together", entry.name)
+            return None
         rest = self._source.at(entry.offset + _LOCAL.size, name_size + extra_size)
         if len(rest) < name_size + extra_size:
             self._oddities.add(Kind.HEADERS, "has a local header that breaks off", entry.name)

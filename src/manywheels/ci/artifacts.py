@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from manywheels.ci.packing import Member, pack, unpack
 from manywheels.ci.results import TIMEOUTS, Calls, Service, text_of
-from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing
+from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing, Cancelled
 from manywheels.report.text import size as in_words
 from manywheels.retries import Passing, Patience
 
@@ -113,8 +113,12 @@ class Artifacts:
             if artifact.sha256 not in {None, sha256}:
                 raise _differs(artifact.name, f"its bytes have the sha256 {sha256}, the service says {artifact.sha256}")
             file.flush()
-            unpack(Path(file.name), folder, artifact.name)
+            unpack(Path(file.name), folder, artifact.name, self._stop)
         self.say(f"artifact {artifact.name}: downloaded, sha256 {sha256}")
+
+    def _stop(self) -> None:
+        if self.patience.stopped():
+            raise Cancelled("The download was stopped.", remedy="")
 
     # --- uploading ----------------------------------------------------------------------------------------------------
 

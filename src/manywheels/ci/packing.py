@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from typing import IO, Final
 
 from manywheels.archive import Archive, BadData, Entry, Kind, open_archive
 from manywheels.errors import ArtifactDamaged, FileChanged, WheelFileError
+from manywheels.output import copy
+from manywheels.regular_files import open_regular
 
 LOGS: Final = "logs/"  # the one folder that artifacts have; later jobs do not take it
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
-_PIECE: Final = 1 << 20  # bytes
 _MOST_TOLD: Final = 10
 _NOT_FLAT: Final = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{0,2}$")
 
@@ -45,10 +43,10 @@ def pack(members: Iterable[Member], file: IO[bytes]) -> None:
             packed = member.name.endswith((".whl", ".gz"))
             info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             try:
-                with _opened(member.path) as source:
+                with open_regular(member.path, links=False) as source:
                     info.file_size = os.fstat(source.fileno()).st_size
                     with archive.open(info, "w") as target:
-                        digest = _copy(source, target)
+                        digest = copy(source, target)
             except OSError as error:
                 raise FileChanged(
                     f"`{member.path}` cannot be packed: {error.strerror}.", remedy="Look at what else uses the folder."
@@ -60,31 +58,14 @@ def pack(members: Iterable[Member], file: IO[bytes]) -> None:
                 )
 
 
-def _opened(path: Path) -> BinaryIO:
-    """Open a regular file for reading; what a link leads to, or a device gives, is nothing that was delivered there."""
-    file = open(os.open(path, _FILE), "rb")  # noqa: PTH123, SIM115 - a descriptor; who called this closes it
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
-    raise OSError(errno.EINVAL, "it is no regular file")
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while piece := source.read(_PIECE):
-        digest.update(piece)
-        target.write(piece)
-    return digest.hexdigest()
-
-
-def unpack(path: Path, folder: Path, artifact: str) -> None:
-    """Unpack an artifact's files into an empty folder; the logs stay behind.
+def unpack(path: Path, folder: Path, artifact: str, stop: Callable[[], None] = lambda: None) -> None:
+    """Unpack an artifact's files into an empty folder; the logs stay behind. What `stop` raises ends it.
 
     Raises ArtifactDamaged, before anything is written, for members in other folders, links, names twice, and whatever
     else no honest archive has; sizes are bounded as those of wheels are.
     """
     try:
-        with open_archive(path) as archive:
+        with open_archive(path, stop) as archive:
             problems = list(_problems(archive))
             if problems:
                 raise _damaged(artifact, problems)

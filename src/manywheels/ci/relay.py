@@ -14,6 +14,7 @@ from manywheels.errors import ArtifactMissing
 from manywheels.gather import Gathered, Source, gather, is_sdist_of
 from manywheels.manifest import FILE_NAME, Manifest
 from manywheels.output import OutputFolder
+from manywheels.regular_files import is_regular
 from manywheels.report.html import FILE_NAME as REPORT
 from manywheels.report.text import harmless
 from manywheels.retries import Patience, RealClock
@@ -58,12 +59,12 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
     for wheel in manifest.wheels:
         yield Member(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
     for log in dict.fromkeys(_logs(manifest)):
-        if _is_regular(folder / log):
+        if is_regular(folder / log):
             yield Member(name=LOGS + Path(log).name, path=folder / log)
-    if report is not None and _is_regular(report):
+    if report is not None and is_regular(report):
         yield Member(name=REPORT, path=report)
     for sdist in sorted(folder.glob("*.tar.gz")):
-        if _is_regular(sdist) and is_sdist_of(manifest, sdist.name):
+        if is_regular(sdist) and is_sdist_of(manifest, sdist.name):
             yield Member(name=sdist.name, path=sdist)
 
 
@@ -72,11 +73,6 @@ def _logs(manifest: Manifest) -> Iterator[str]:
     yield f"{LOGS}{before_all.OPTION}.log"
     for record in manifest.targets:
         yield from filter(None, (record.log, record.tests.log if record.tests else None))
-
-
-def _is_regular(path: Path) -> bool:
-    """Whether there is a file, and no link that the repository brought along: that may lead to anything."""
-    return path.is_file() and not path.is_symlink()
 
 
 def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation) -> bool:
@@ -92,9 +88,10 @@ def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, ca
 
     Raises DeliveryError and Cancelled; SetMismatch where they are not whole or not what was built.
     """
-    with tempfile.TemporaryDirectory(prefix="manywheels-") as place:
+    # Where the run is stopped, a thread that still unpacks is left to the program's end.
+    with tempfile.TemporaryDirectory(prefix="manywheels-", ignore_cleanup_errors=True) as place:
         sources = until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
-        return gather(sources, output, digests=delivery.manifest_digests)
+        return gather(sources, output, digests=delivery.manifest_digests, cancellation=cancellation)
 
 
 def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[Source]:

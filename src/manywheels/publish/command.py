@@ -97,7 +97,7 @@ def run(
             _warn_of(api_token, secrets)
         elif where != addresses("pypi") and environment.get(_OF_PYPI):
             say(f"warning: {_OF_PYPI} is for `pypi` and is not used here; give other tokens in MANYWHEELS_PASSWORD")
-        found = until_stopped(lambda: preflight.look(wanted, line.index), cancellation)
+        found = until_stopped(lambda: preflight.look(wanted, line.index, cancellation=cancellation), cancellation)
         _tell(found, options, where)
         _publish(line, found, options, identity)
     return EXIT_OK

@@ -21,7 +21,10 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from manywheels.errors import WheelFileError
+from manywheels.publish.bounds import Unbounded, require_bounded
 from manywheels.publish.transport import Form
+from manywheels.regular_files import files_in
+from manywheels.sandbox import Cancellation
 
 SUFFIXES: Final = (".tar.gz", ".zip", ".whl")  # sdists first: who installs meanwhile gets at least the source
 _BROKEN: Final = (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, LookupError)
@@ -68,7 +71,7 @@ def find_files(folder: Path) -> tuple[Path, ...]:
         raise WheelFileError(
             f"There is no folder `{folder}` to publish.", remedy="Build first, or name the folder with `packages-dir`."
         )
-    files = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and not path.name.startswith(".")]
+    files = [path for path in files_in(folder, *SUFFIXES) if not path.name.startswith(".")]
     if not files:
         raise WheelFileError(
             f"The folder `{folder}` holds nothing to publish.",
@@ -77,15 +80,19 @@ def find_files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(files, key=lambda path: (path.suffix == ".whl", path.name)))
 
 
-def read_distribution(path: Path) -> Distribution:
-    """Read a distribution's metadata and digests. Raises Unreadable."""
+def read_distribution(path: Path, cancellation: Cancellation | None = None) -> Distribution:
+    """Read a distribution's metadata and digests. Raises Unreadable, and Cancelled."""
     from twine.exceptions import TwineException
     from twine.package import PackageFile
 
     name, version = _named(path)
     try:
+        # twine opens whatever it is, and reads all that is in an archive, however much that becomes.
+        require_bounded(path, cancellation or Cancellation())
         # An absolute path: twine takes one that begins with `-` or holds blanks for what it is, too.
         package = PackageFile.from_filename(str(path.absolute()), None)
+    except Unbounded as error:
+        raise Unreadable(str(error)) from None
     except TwineException as error:
         raise Unreadable(str(error).replace(f"{path.absolute().parent}/", "")) from None
     except _BROKEN as error:

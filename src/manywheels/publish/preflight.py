@@ -6,6 +6,7 @@ limit; no file of another content has a name on the index already; and the relea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,13 +15,14 @@ from typing import Final
 
 from manywheels import manifest as sealed
 from manywheels.data import table
-from manywheels.manifest import Manifest, read_manifest
-from manywheels.project import digest_file
+from manywheels.manifest import Manifest, read_sealed
 from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.publish.index import Index, Listing, Presence, compare, listed_sdists, oldest_upload
 from manywheels.publish.transport import NoAnswer
+from manywheels.sandbox import Cancellation
 from manywheels.verify import acceptance, archive, metadata, record, tags
 from manywheels.verify.model import Problem, Severity, some
+from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build
 
@@ -59,15 +61,19 @@ class Wanted:
     skip_existing: bool = False
 
 
-def look(wanted: Wanted, index: Index, now: datetime | None = None) -> Preflight:
-    """Look at everything, changing nothing. Raises WheelFileError where there is nothing to publish."""
+def look(
+    wanted: Wanted, index: Index, now: datetime | None = None, cancellation: Cancellation | None = None
+) -> Preflight:
+    """Look at everything, changing nothing. Raises WheelFileError where there is nothing to publish; and Cancelled."""
     paths = find_files(wanted.folder)
-    manifest = read_manifest(wanted.folder) if (wanted.folder / sealed.FILE_NAME).is_file() else None
-    files, problems = _read(paths)
+    there = os.path.lexists(wanted.folder / sealed.FILE_NAME)
+    manifest, digest = read_sealed(wanted.folder) if there else (None, "no manifest")
+    switch = cancellation or Cancellation()
+    files, problems = _read(paths, switch)
     warnings = list(_unproved(manifest, wanted, files))
-    problems += _seal(wanted, files, manifest)
-    problems += _verified(wanted, paths, manifest) if wanted.verify else ()
-    problems += _unrendered(files) if wanted.verify else ()
+    problems += _seal(wanted, files, manifest, digest)
+    problems += _verified(wanted, paths, manifest, switch) if wanted.verify else ()
+    problems += _unrendered(files, switch) if wanted.verify else ()
     problems += _refused(files, wanted.rules) if wanted.verify and index.addresses.has_rules else ()
     presence: dict[str, Presence] = {}
     for project, its_files in _by_project(files).items():
@@ -95,11 +101,11 @@ def look(wanted: Wanted, index: Index, now: datetime | None = None) -> Preflight
     )
 
 
-def _read(paths: Sequence[Path]) -> tuple[tuple[Distribution, ...], list[Problem]]:
+def _read(paths: Sequence[Path], cancellation: Cancellation) -> tuple[tuple[Distribution, ...], list[Problem]]:
     files, problems = [], []
     for path in paths:
         try:
-            files.append(read_distribution(path))
+            files.append(read_distribution(path, cancellation))
         except Unreadable as fault:
             cure = "Build it again; if it is no distribution, keep it in another folder."
             problems.append(Problem(member=path.name, message=f"is no distribution: {fault}", remedy=cure))
@@ -118,17 +124,14 @@ def _unproved(manifest: Manifest | None, wanted: Wanted, files: Iterable[Distrib
             yield f"`{file.name}` is not in the manifest: nobody has verified that it is what was built from"
 
 
-def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | None) -> Iterator[Problem]:
+def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | None, found: str) -> Iterator[Problem]:
     """Yield where the folder is not what the manifest sealed, or the manifest not the one that was announced."""
-    if wanted.digests:
-        path = wanted.folder / sealed.FILE_NAME
-        found = digest_file(path) if manifest else "no manifest"
-        if found not in wanted.digests:
-            yield Problem(
-                member=sealed.FILE_NAME,
-                message=f"is not the one of `manifest-digest`, {' or '.join(wanted.digests)}, but {found}",
-                remedy="Something changed it on its way from the building job; build the set again.",
-            )
+    if wanted.digests and found not in wanted.digests:
+        yield Problem(
+            member=sealed.FILE_NAME,
+            message=f"is not the one of `manifest-digest`, {' or '.join(wanted.digests)}, but {found}",
+            remedy="Something changed it on its way from the building job; build the set again.",
+        )
     if manifest is None:
         return
     digests = {file.name: file.sha256 for file in files if not file.is_sdist}
@@ -140,7 +143,9 @@ def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | No
         yield Problem(message=f"the folder holds more than one release: {named}", remedy=_CLEAN_FOLDER)
 
 
-def _verified(wanted: Wanted, paths: Sequence[Path], manifest: Manifest | None) -> Iterator[Problem]:
+def _verified(
+    wanted: Wanted, paths: Sequence[Path], manifest: Manifest | None, cancellation: Cancellation
+) -> Iterator[Problem]:
     """Yield the errors of `verify`.
 
     Of wheels that a manifest proves, only what the index looks at: all else was judged by the project's own rules when
@@ -151,7 +156,7 @@ def _verified(wanted: Wanted, paths: Sequence[Path], manifest: Manifest | None) 
     wheels = [path for path in paths if path.suffix == ".whl" and not _is_foreign(path)]
     sizes_are_asked_here = Ignored(code=_SIZE)
     rules = replace(wanted.rules, ignored=(*wanted.rules.ignored, sizes_are_asked_here))
-    for finding in verify_wheels(wheels, rules).findings:
+    for finding in verify_wheels(wheels, rules, cancellation=cancellation).findings:
         if finding.severity is Severity.ERROR and (manifest is None or finding.code in _INDEX_LOOKS_AT):
             yield Problem(member=finding.wheel, message=str(finding), remedy=finding.problem.remedy)
 
@@ -161,12 +166,16 @@ def _is_foreign(path: Path) -> bool:
     return platform.startswith(("win", "macosx", "ios", "android", "pyodide", "pyemscripten"))
 
 
-def _unrendered(files: Iterable[Distribution]) -> Iterator[Problem]:
+def _unrendered(files: Iterable[Distribution], cancellation: Cancellation) -> Iterator[Problem]:
     """Yield sdists and foreign wheels whose description the index could not render; `verify` looks at the others."""
+
+    def stop() -> None:
+        cancellation.stop_if_requested("The look at descriptions")
+
     for file in files:
         if file.is_sdist or _is_foreign(file.path):
             description = file.field("description") or ""
-            kind, fault = metadata.rendering_fault(description, file.field("description_content_type"))
+            kind, fault = rendering_fault(description, file.field("description_content_type"), stop)
             if fault is not None:
                 yield Problem(
                     member=file.name,

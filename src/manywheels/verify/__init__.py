@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from manywheels.errors import WheelFileError
+from manywheels.regular_files import files_in
 from manywheels.verify.check import CHECKS, Report, check_wheel
 from manywheels.verify.model import Check, Finding, Severity, Wheel
 
@@ -20,11 +21,12 @@ __all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_w
 def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Return the wheels that the paths name: wheels themselves, and those in folders.
 
-    Raises WheelFileError for a path that does not exist or a folder that holds no wheel.
+    Raises WheelFileError for a path that does not exist, a folder that holds no wheel, and links that root does not
+    follow; OSError for a folder that cannot be read.
     """
     found: list[Path] = []
     for path in paths:
-        wheels = sorted(path.glob("*.whl")) if path.is_dir() else [path]
+        wheels = files_in(path, ".whl") if path.is_dir() else [path]
         if not wheels or not (path.is_dir() or path.is_file()):
             problem = f"The folder `{path}` holds no wheel." if path.is_dir() else f"There is no wheel `{path}`."
             raise WheelFileError(problem, remedy="Give wheels (*.whl), or folders that hold them.")

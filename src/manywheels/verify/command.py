@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,28 +45,30 @@ def run(
     With `digests`, the first path is a folder whose manifest must have one of them. Raises ManywheelsError.
     """
     wheels = collect_wheels(paths)
-    if digests:
-        require_digest(paths[0], digests)
+    manifest = _manifest_of(paths, digests)
     attestations = _attested(wanted.publisher) if wanted.attested else None
     extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
-    verdict = verify_wheels(wheels, rules, manifest=_manifest_of(paths), extra=extra)
+    verdict = verify_wheels(wheels, rules, manifest=manifest, extra=extra, cancellation=cancellation)
     print(render(verdict, wanted.form))
     if attestations and wanted.form == "text":
         print("\n".join(f"{name} was signed by {signer}" for name, signer in sorted(attestations.signers.items())))
     return EXIT_OK if verdict.passed else EXIT_VERIFICATION
 
 
-def _manifest_of(paths: Sequence[Path]) -> Manifest | None:
+def _manifest_of(paths: Sequence[Path], digests: Collection[str]) -> Manifest | None:
     """Return the manifest of the folder that was named, where it is the only path and has one."""
-    folder = paths[0]
-    return read_manifest(folder) if len(paths) == 1 and (folder / FILE_NAME).is_file() else None
+    folder, is_alone = paths[0], len(paths) == 1
+    if digests:
+        sealed = require_digest(folder, digests)
+        return sealed if is_alone else None
+    return read_manifest(folder) if is_alone and os.path.lexists(folder / FILE_NAME) else None
 
 
 def _extra_checks(wanted: Verification, cancellation: Cancellation) -> list[Extra]:
     importing = [_importing_here(cancellation)] if wanted.imports else []
     importing += [_importing_in(image, cancellation) for image in wanted.images]
     return [
-        Extra(ask=chosen_by_installers, unpacks="pip and uv"),
+        Extra(ask=lambda path: chosen_by_installers(path, cancellation), unpacks="pip and uv"),
         *(Extra(ask=ask, unpacks="an interpreter") for ask in importing),
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from manywheels.data import table
 from manywheels.programs import module_argv
+from manywheels.sandbox import Cancellation
 from manywheels.verify.importable import importable, interpreter_for, requires_python
 from manywheels.verify.importing import imports
 from manywheels.verify.importing_in import imports_in
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _TIMEOUT: Final = 120.0  # seconds for one question to an installer; the usual answer takes half a second
+_MOST_SAID: Final = 4 << 20  # bytes of an installer's output
 _PYTHON_TAG: Final = re.compile(r"([a-z]+?)(\d)_?(\d*)")
 
 
@@ -148,17 +151,18 @@ def _oldest(minor: int, requires: SpecifierSet | None) -> int:
 # --- asking ----------------------------------------------------------------------------------------------------------
 
 
-def chosen_by_installers(wheel: Path) -> tuple[Finding, ...]:
+def chosen_by_installers(wheel: Path, cancellation: Cancellation | None = None) -> tuple[Finding, ...]:
     """Ask pip and uv, which see nothing but this wheel, to install it for what its tags name.
 
     Nothing of the wheel is run, nothing is fetched, and no configuration of the caller's is read. uv is not asked about
-    platforms and Pythons that it cannot be asked about. Raises WheelFileError where the file's name is none of a wheel.
+    platforms and Pythons that it cannot be asked about. Raises WheelFileError where the file's name is none of a wheel;
+    and Cancelled, when no process of theirs is left.
     """
     name = parse_name(wheel.name)
     findings = [_finding(wheel, "MW270", _unknown_platform(tag)) for tag in name.platforms if place_of(tag) is None]
     asked = questions(name, requires_python(wheel))
     with tempfile.TemporaryDirectory(prefix="manywheels-") as folder:
-        installers = _Installers(wheel, name, Path(folder))
+        installers = _Installers(wheel, name, Path(folder), cancellation or Cancellation())
         for code, title, ask in (("MW270", "pip", installers.ask_pip), ("MW271", "uv", installers.ask_uv)):
             findings += [_finding(wheel, code, refusal) for refusal in _refusals(title, asked, ask)]
     return tuple(findings)
@@ -196,8 +200,10 @@ def _refusals(title: str, asked: Iterable[Question], ask: Callable[[Question], s
 class _Installers:
     """pip and uv with one wheel in a folder and nothing else in the world."""
 
-    def __init__(self, wheel: Path, name: WheelName, folder: Path) -> None:
+    def __init__(self, wheel: Path, name: WheelName, folder: Path, cancellation: Cancellation) -> None:
         from manywheels.paths import uv_program
+
+        self.cancellation = cancellation
 
         self.uv = uv_program()  # once, here: sysconfig, which it asks, is not safe in threads
         self.requirement = f"{name.name}=={name.version}"
@@ -247,13 +253,33 @@ class _Installers:
             "PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), "TMPDIR": str(self.folder),
             "LC_ALL": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull,
         }  # fmt: skip
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+            status = self._wait(subprocess.Popen(
+                argv, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=said, stderr=complained,
+            ))  # fmt: skip
+            if status is None:
+                return subprocess.CompletedProcess(argv, 1, "", f"it gave no answer within {_TIMEOUT:.0f} s")
+            return subprocess.CompletedProcess(argv, status, _text(said), _text(complained))
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
+        """Return an installer's exit status; None if it takes too long, and is killed. Raises Cancelled."""
+        descriptor, poll = os.pidfd_open(process.pid), select.poll()
         try:
-            return subprocess.run(
-                argv, env=environment, cwd=self.folder, timeout=_TIMEOUT, check=False, capture_output=True, text=True,
-                errors="replace", stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(argv, 1, "", f"it gave no answer within {_TIMEOUT:.0f} s")
+            poll.register(descriptor, select.POLLIN)
+            poll.register(self.cancellation, select.POLLIN)
+            ended = descriptor in dict(poll.poll(_TIMEOUT * 1000))
+        finally:
+            os.close(descriptor)
+            process.kill()  # one that has ended is only reaped
+            status = process.wait()
+        self.cancellation.stop_if_requested("The verification")
+        return status if ended else None
+
+
+def _text(file: IO[bytes]) -> str:
+    """Return what an installer wrote, as much of it as anybody reads."""
+    file.seek(0)
+    return file.read(_MOST_SAID).decode("utf-8", "replace")
 
 
 def _pip_reason(output: str) -> str:

@@ -7,10 +7,8 @@ files; that is let pass, as twine does.
 from __future__ import annotations
 
 import configparser
-import io
 import re
 from collections.abc import Iterable, Iterator
-from email.message import Message
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
@@ -21,7 +19,8 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from manywheels.verify.model import Check, Problem, Severity, Wheel
+from manywheels.verify.model import Check, Problem, Severity, Wheel, short
+from manywheels.verify.rendering import rendering_fault
 
 _KNOWN_FIELDS: Final = frozenset(
     ["author", "author-email", "classifier", "description", "description-content-type", "download-url", "dynamic",
@@ -31,8 +30,6 @@ _KNOWN_FIELDS: Final = frozenset(
      "requires-python", "summary", "supported-platform", "version"]
 )  # fmt: skip
 _LICENCE_FILE: Final = re.compile(r"(licen[cs]es?|copying|unlicense)\b", re.IGNORECASE)
-_MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})
-_LONGEST: Final = 200  # characters of a fault in other words than ours
 _MOST_CLAUSES: Final = 50  # of Requires-Python
 _LATER_MINORS, _PATCHES = 30, 60  # how far ahead a Python is looked for that Requires-Python lets in
 
@@ -89,7 +86,7 @@ def description_renders(wheel: Wheel) -> Iterator[Problem]:
     description = _description(raw)
     if not description:
         return
-    kind, fault = rendering_fault(description, raw.get("description_content_type"))
+    kind, fault = rendering_fault(description, raw.get("description_content_type"), wheel.stop)
     if fault is not None:
         yield Problem(
             member=f"{wheel.dist_info}/METADATA",
@@ -127,7 +124,7 @@ def licence_is_valid(wheel: Wheel) -> Iterator[Problem]:
         if fault:
             yield Problem(
                 member=member,
-                message=f"has the License-Expression `{_short(expression)}`: {fault}",
+                message=f"has the License-Expression `{short(expression)}`: {fault}",
                 remedy="Write an SPDX expression, as `MIT OR Apache-2.0`; for what SPDX does not list, `LicenseRef-…`.",
             )
     yield from (
@@ -191,7 +188,7 @@ def entry_points_are_valid(wheel: Wheel) -> Iterator[Problem]:
     try:
         faults: Iterable[str] = _entry_point_faults(_parse_entry_points(content))
     except (configparser.Error, UnicodeDecodeError) as error:
-        faults = [f"cannot be parsed: {_short(str(error))}"]
+        faults = [f"cannot be parsed: {short(str(error))}"]
     remedy = "Correct `[project.scripts]` or `[project.entry-points]`: `name = package.module:object`."
     yield from (Problem(member=member, message=fault, remedy=remedy) for fault in faults)
 
@@ -267,7 +264,7 @@ def _faults(content: bytes) -> Iterator[tuple[str, str]]:
     except ExceptionGroup as group:
         for error in group.exceptions:
             if isinstance(error, InvalidMetadata) and error.field not in unparsed:
-                yield error.field, _short(str(error))
+                yield error.field, short(str(error))
     except RecursionError:
         yield "requires-dist", "a marker is nested too deeply to be parsed"
 
@@ -286,33 +283,8 @@ def _expression_fault(raw: RawMetadata, expression: str) -> str | None:
     try:
         canonicalize_license_expression(expression)
     except (InvalidLicenseExpression, RecursionError, MemoryError) as error:  # the last two: parentheses without end
-        return _short(str(error))
+        return short(str(error))
     return None
-
-
-def rendering_fault(description: str, content_type: str | None) -> tuple[str, str | None]:
-    """Return what the description is, and why it cannot be rendered; None where it can, or nobody renders it."""
-    header = Message()
-    header["Content-Type"] = content_type or "text/x-rst"
-    variant = header.get_param("variant", "GFM")
-    warnings = io.StringIO()
-    try:
-        match header.get_content_type():
-            case "text/x-rst":
-                from readme_renderer import rst
-
-                kind, rendered = "reStructuredText", rst.render(description, stream=warnings)
-            case "text/markdown" if isinstance(variant, str) and variant in _MARKDOWN_VARIANTS:
-                from readme_renderer import markdown
-
-                kind, rendered = "Markdown", markdown.render(description, variant=variant)
-            case kind:
-                return kind, None  # plain text, or a type that MW240 has refused
-    except Exception as error:  # noqa: BLE001 - docutils meets some texts with an exception of its own
-        return "the declared type", _short(repr(error))
-    if rendered is not None:
-        return kind, None
-    return kind, _short(warnings.getvalue()).removeprefix("<string>:") or "nothing is left of it"
 
 
 def _entry_point_faults(parser: configparser.ConfigParser) -> Iterator[str]:
@@ -335,11 +307,6 @@ def _reference_fault(value: str, *, is_script: bool) -> str | None:
     if is_script and not found["object"]:
         return "a script needs a function to call, after a colon"
     return None
-
-
-def _short(text: str) -> str:
-    line = text.strip().partition("\n")[0]
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 CHECKS: Final = (

@@ -27,6 +27,7 @@ from manywheels.wheelfile import WheelFile, WheelName
 _SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
 _MOST_TOLD: Final = 50  # problems of one check
 _SHOWN: Final = 4  # names in one message
+_LONGEST: Final = 200  # characters of a fault in other words than ours
 
 
 class Severity(StrEnum):
@@ -77,13 +78,21 @@ class Wheel:
     """An open wheel. Its bytes are read once, in one pass, when the first check asks for any of them.
 
     A member whose data cannot be read, or is too much to be read, is in `entries` and not in `members`; `oddities` say
-    why. `elsewhere` are patterns of libraries that users are known to have from another source.
+    why. `elsewhere` are patterns of libraries that users are known to have from another source. A check that waits for
+    something calls `stop` again and again, which may end it by an error.
     """
 
-    def __init__(self, path: Path, archive: Archive, elsewhere: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        archive: Archive,
+        elsewhere: tuple[str, ...] = (),
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
         self.archive = archive
         self.elsewhere = elsewhere
+        self.stop = stop
         self.name: WheelName = wheelfile.parse_name(path.name)
 
     @property
@@ -259,10 +268,10 @@ class _Contents:
 
 
 @contextmanager
-def open_wheel(path: Path, elsewhere: tuple[str, ...] = ()) -> Iterator[Wheel]:
-    """Open a wheel for checking. Raises OSError, WheelFileError."""
-    with archive.open_archive(path) as opened:
-        yield Wheel(path, opened, elsewhere)
+def open_wheel(path: Path, elsewhere: tuple[str, ...] = (), stop: Callable[[], None] = lambda: None) -> Iterator[Wheel]:
+    """Open a wheel for checking; `stop` is called while it is read. Raises OSError, WheelFileError, what it does."""
+    with archive.open_archive(path, stop) as opened:
+        yield Wheel(path, opened, elsewhere, stop)
 
 
 def _limited(problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -279,6 +288,12 @@ def _limited(problems: Iterable[Problem]) -> Iterator[Problem]:
             message=f"there are {more.total()} more problems like these", remedy="Mend those above first.",
             severity=None if None in more else max(filter(None, more), key=list(Severity).index),
         )  # fmt: skip
+
+
+def short(text: str) -> str:
+    """Return the first line of others' words, no longer than a message should be."""
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def some(names: Sequence[str]) -> str:

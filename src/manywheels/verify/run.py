@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -13,6 +13,7 @@ from pathlib import Path
 from manywheels.errors import WheelFileError
 from manywheels.jobserver import available_cores
 from manywheels.manifest import Manifest
+from manywheels.sandbox import Cancellation
 from manywheels.verify import archive, sets
 from manywheels.verify.check import Report, check_wheel
 from manywheels.verify.installs import TRIED
@@ -20,6 +21,9 @@ from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import UNREADABLE, Rules
 
 _OF_ARCHIVES = frozenset(check.code for check in archive.CHECKS)
+_WORK = "The verification"
+_Given = tuple[Path, tuple[str, ...]]  # a wheel, and patterns of libraries that need not be in it
+_MOMENT = 0.1  # seconds between looks at the switch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,39 +56,64 @@ class Verdict:
 
 
 def verify_wheels(
-    paths: Sequence[Path], rules: Rules, *, manifest: Manifest | None = None, extra: Sequence[Extra] = ()
+    paths: Sequence[Path],
+    rules: Rules,
+    *,
+    manifest: Manifest | None = None,
+    extra: Sequence[Extra] = (),
+    cancellation: Cancellation | None = None,
 ) -> Verdict:
     """Check wheels side by side, and those of one project as a set; `extra` checks are asked wheel by wheel.
 
-    A file that is no wheel at all is a finding, MW200: it does not keep the others from being checked.
+    A file that is no wheel at all is a finding, MW200: it does not keep the others from being checked. Raises
+    Cancelled soon after `cancellation` is requested; no process that reads a wheel is left then.
     """
+    switch = cancellation or Cancellation()
     left_out = {wheel.name: wheel.left_out for wheel in manifest.wheels} if manifest else {}
-    read = _check_all([(path, (*left_out.get(path.name, ()), *rules.libraries)) for path in paths])
+    read = _check_all([(path, (*left_out.get(path.name, ()), *rules.libraries)) for path in paths], switch)
     with ThreadPoolExecutor(available_cores()) as pool:  # extra checks wait for processes of their own
-        reports = list(pool.map(lambda report: _with_extra(report, extra), read))
+        reports = list(pool.map(lambda report: _with_extra(report, extra, switch), read))
     facts = [report.facts for report in reports if report.facts]
     return Verdict(
         reports=tuple(replace(report, findings=rules.judge(report.findings)) for report in reports),
-        set_findings=rules.judge(_check_sets(facts, manifest)),
+        set_findings=rules.judge(_check_sets(facts, manifest, switch)),
     )
 
 
-def _check_all(wheels: Sequence[tuple[Path, tuple[str, ...]]]) -> list[Report]:
-    workers = min(len(wheels), available_cores())
-    if workers <= 1:
-        return [_check(wheel) for wheel in wheels]
-    # Wheels are read by processes forked from this one, which has no other threads: they start at once.
+def _check_all(wheels: Sequence[_Given], cancellation: Cancellation) -> list[Report]:
     try:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-            return list(pool.map(_check, wheels))
+        return _in_processes(wheels, cancellation)
     except BrokenProcessPool:  # the kernel ended a process, and all wheels with it: each by itself shows which
-        return [_check_alone(wheel) for wheel in wheels]
+        return [_check_alone(wheel, cancellation) for wheel in wheels]
 
 
-def _check_alone(wheel: tuple[Path, tuple[str, ...]]) -> Report:
+def _in_processes(wheels: Sequence[_Given], cancellation: Cancellation) -> list[Report]:
+    """Read wheels in processes of their own, which are killed as soon as the switch is thrown.
+
+    They are forked from this one, so that they start at once. Raises BrokenProcessPool where one was killed otherwise.
+    """
+    if not wheels:
+        return []
+    workers = min(len(wheels), available_cores())
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        reading = [pool.submit(_check, wheel) for wheel in wheels]
+        try:
+            _wait_for(reading, cancellation)
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+        return [report.result() for report in reading]
+
+
+def _wait_for(reading: Sequence[Future[Report]], cancellation: Cancellation) -> None:
+    while wait(reading, timeout=_MOMENT).not_done:
+        cancellation.stop_if_requested(_WORK)
+
+
+def _check_alone(wheel: _Given, cancellation: Cancellation) -> Report:
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
-            return pool.submit(_check, wheel).result()
+        return _in_processes([wheel], cancellation)[0]
     except BrokenProcessPool:
         problem = Problem(
             message="was not checked: the process that read it was ended, most likely for want of memory",
@@ -93,7 +122,7 @@ def _check_alone(wheel: tuple[Path, tuple[str, ...]]) -> Report:
         return _unreadable(wheel[0], problem)
 
 
-def _check(wheel: tuple[Path, tuple[str, ...]]) -> Report:
+def _check(wheel: _Given) -> Report:
     path, left_out = wheel
     try:
         return check_wheel(path, left_out)
@@ -106,8 +135,9 @@ def _unreadable(path: Path, problem: Problem) -> Report:
     return Report(path=path, size=path.stat().st_size if path.exists() else 0, findings=(finding,))
 
 
-def _with_extra(report: Report, extra: Sequence[Extra]) -> Report:
+def _with_extra(report: Report, extra: Sequence[Extra], cancellation: Cancellation) -> Report:
     """Ask the extra checks. Installers read archives with less care than the checks here: they get no odd ones."""
+    cancellation.stop_if_requested(_WORK)
     odd = sorted({finding.code for finding in report.findings} & {UNREADABLE, *_OF_ARCHIVES})
     found = [finding for check in extra if not (check.unpacks and odd) for finding in check.ask(report.path)]
     untried = " and ".join(dict.fromkeys(check.unpacks for check in extra if check.unpacks))
@@ -120,20 +150,26 @@ def _with_extra(report: Report, extra: Sequence[Extra]) -> Report:
     return replace(report, findings=(*report.findings, *found))
 
 
-def _check_sets(facts: Sequence[sets.WheelFacts], manifest: Manifest | None) -> Iterable[Finding]:
+def _check_sets(
+    facts: Sequence[sets.WheelFacts], manifest: Manifest | None, cancellation: Cancellation
+) -> Iterable[Finding]:
     """A manifest speaks of one set. Without one, wheels of several projects may lie together, each a set of its own."""
     if manifest:
         groups = [list(facts)]
     else:
         ordered = sorted(facts, key=lambda wheel: wheel.project)
         groups = [list(group) for _, group in groupby(ordered, key=lambda wheel: wheel.project)]
-    return [finding for group in groups for finding in check_set(group, manifest)]
+    return [finding for group in groups for finding in check_set(group, manifest, cancellation)]
 
 
-def check_set(facts: Sequence[sets.WheelFacts], manifest: Manifest | None) -> list[Finding]:
-    """Return what the wheels of one project show only together."""
-    return [
-        Finding(code=check.code, severity=check.severity, wheel=wheel or "", problem=problem)
-        for check in sets.CHECKS
-        for wheel, problem in check.run(facts, manifest)
-    ]
+def check_set(
+    facts: Sequence[sets.WheelFacts], manifest: Manifest | None, cancellation: Cancellation | None = None
+) -> list[Finding]:
+    """Return what the wheels of one project show only together. Raises Cancelled."""
+    found = []
+    for check in sets.CHECKS:
+        for wheel, problem in check.run(facts, manifest):
+            found.append(Finding(code=check.code, severity=check.severity, wheel=wheel or "", problem=problem))
+            if cancellation is not None:
+                cancellation.stop_if_requested(_WORK)
+    return found

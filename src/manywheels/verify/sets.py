@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from statistics import median
 from typing import Final
 
@@ -19,7 +20,6 @@ from packaging.utils import parse_wheel_filename
 
 from manywheels.data import table
 from manywheels.manifest import Manifest, State
-from manywheels.project import digest_file
 from manywheels.verify.model import Problem, Severity, Wheel, some
 
 _MIB: Final = 1 << 20
@@ -53,7 +53,7 @@ class WheelFacts:
 
 
 def facts_of(wheel: Wheel) -> WheelFacts:
-    """Return the facts of an open wheel; its file is read once more, for the digest. Raises OSError."""
+    """Return the facts of an open wheel; it is read once more, for the digest. Raises OSError."""
     machine_code = wheel.machine_code
     return WheelFacts(
         file=wheel.path.name,
@@ -61,8 +61,8 @@ def facts_of(wheel: Wheel) -> WheelFacts:
         version=wheel.name.version,
         build=parse_wheel_filename(wheel.path.name)[2],
         tags=wheel.name.tags,
-        size=wheel.path.stat().st_size,
-        sha256=digest_file(wheel.path),
+        size=wheel.archive.size,
+        sha256=wheel.archive.digest(),
         pure_files={
             member.name: member.digest
             for member in wheel.members.values()
@@ -202,9 +202,12 @@ def pure_files_are_alike(wheels: Sequence[WheelFacts], _manifest: Manifest | Non
 
 def tags_do_not_overlap(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
     """No two wheels of one version have a tag in common, unless build tags rank them."""
-    for first, second in combinations(wheels, 2):
+    ranked: dict[object, list[WheelFacts]] = {}
+    for wheel in wheels:
+        ranked.setdefault((wheel.project, wheel.version, wheel.build), []).append(wheel)
+    for first, second in chain.from_iterable(combinations(group, 2) for group in ranked.values()):
         shared = first.tags & second.tags
-        if shared and (first.project, first.version, first.build) == (second.project, second.version, second.build):
+        if shared:
             yield (
                 second.file,
                 Problem(
@@ -227,7 +230,8 @@ def _odd_files(siblings: Sequence[WheelFacts]) -> dict[str, list[str]]:
     odd: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for wheel in siblings for name in wheel.pure_files):
         digests = [wheel.pure_files.get(name) for wheel in siblings]
-        usual = max(dict.fromkeys(digests), key=digests.count)
+        counts = Counter(digests)
+        usual = max(counts, key=counts.__getitem__)
         for wheel, digest in zip(siblings, digests, strict=True):
             if digest != usual:
                 odd.setdefault(wheel.file, []).append(name)

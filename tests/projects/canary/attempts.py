@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import fcntl
 import glob
 import json
 import os
@@ -151,10 +152,27 @@ def what_the_program_runs():
 @attempt
 def what_others_read():
     folders = ["/var/cache/manywheels"]
-    for pattern in ("uv", "fetched", "fetched/*", "work", "work/run-*", "work/run-*/sealed", "work/run-*/sealed/*",
+    for pattern in ("uv", "prefetched", "prefetched/*", "work", "work/run-*", "work/run-*/sealed", "work/run-*/sealed/*",
                     "work/run-*/tools/bin", "work/run-*/source", "users"):
         folders += glob.glob("/var/cache/manywheels/" + pattern)
     return writable(folder for folder in folders if os.path.isdir(folder))
+
+
+@attempt
+def locks_of_others():
+    """Whoever can open a lock's file can hold the lock, and others wait for it."""
+    held = []
+    for pattern in ("work.lock", "users/%d" % os.getuid(), "users/61999", "users/62000", "users/62001", "users/62002",
+                    "prefetched/cache/.lock", "prefetched/cache/wheels-*/*/*/*.lock", "work/run-*/.lock"):
+        path = "/var/cache/manywheels/" + pattern
+        for path in glob.glob(path) or [path]:
+            try:
+                file = os.open(path, os.O_RDWR | os.O_CREAT if os.getuid() == 0 else os.O_RDONLY)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.append(path)
+            except OSError:
+                pass
+    return held
 
 
 def writable(folders):

@@ -1,0 +1,95 @@
+"""Descriptions, rendered as the index does. docutils takes minutes for some texts: long ones are rendered elsewhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from email.message import Message
+from typing import Final
+
+from manywheels.programs import module_argv
+from manywheels.verify.model import short
+
+_MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})
+_LONGEST_HERE: Final = 16_000  # characters of reStructuredText; the time goes with the square of some tables
+PROCESSOR: Final = 30  # seconds for a text that is rendered elsewhere; honest ones take two
+_DEADLINE: Final = 300.0  # seconds, on a machine that has other things to do
+_MOMENT: Final = 0.1  # seconds between looks
+
+
+def rendering_fault(
+    description: str, content_type: str | None, stop: Callable[[], None] = lambda: None
+) -> tuple[str, str | None]:
+    """Return what the description is, and why it cannot be rendered; None where it can, or nobody renders it.
+
+    `stop` is called again and again while a long text is rendered; what it raises ends the rendering.
+    """
+    header = Message()
+    header["Content-Type"] = content_type or "text/x-rst"
+    match header.get_content_type():
+        case "text/x-rst" if len(description) > _LONGEST_HERE:
+            return "reStructuredText", _fault_elsewhere(description, stop)
+        case "text/x-rst":
+            return "reStructuredText", fault_in_rst(description)
+        case "text/markdown" if (variant := header.get_param("variant", "GFM")) in _MARKDOWN_VARIANTS:
+            return "Markdown", _fault_in_markdown(description, str(variant))
+        case kind:
+            return kind, None  # plain text, or a type that MW240 has refused
+
+
+def fault_in_rst(text: str) -> str | None:
+    """Return why a text cannot be rendered as reStructuredText; None where it can."""
+    from readme_renderer import rst
+
+    warnings = io.StringIO()
+    try:
+        rendered = rst.render(text, stream=warnings)
+    except Exception as error:  # noqa: BLE001 - docutils meets some texts with an exception of its own
+        return short(repr(error))
+    if rendered is not None:
+        return None
+    return short(warnings.getvalue()).removeprefix("<string>:") or "nothing is left of it"
+
+
+def _fault_in_markdown(text: str, variant: str) -> str | None:
+    from readme_renderer import markdown
+
+    try:
+        rendered = markdown.render(text, variant=variant)
+    except Exception as error:  # noqa: BLE001 - as above
+        return short(repr(error))
+    return None if rendered is not None else "nothing is left of it"
+
+
+def _fault_elsewhere(text: str, stop: Callable[[], None]) -> str | None:
+    """Render reStructuredText in a process that has a limit, and that can be ended."""
+    argv = module_argv("manywheels.verify.rendering_worker", str(PROCESSOR))
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(json.dumps(text).encode())
+        given.seek(0)
+        process = subprocess.Popen(argv, stdin=given, stdout=said, stderr=subprocess.DEVNULL)
+        try:
+            ended = _has_ended(process, stop)
+        finally:
+            process.kill()  # one that has ended is only reaped
+            process.wait()
+        if not ended or process.returncode:
+            return f"it takes more than {PROCESSOR} s, or too much memory"
+        said.seek(0)
+        fault: str | None = json.load(said)
+        return fault
+
+
+def _has_ended(process: subprocess.Popen[bytes], stop: Callable[[], None]) -> bool:
+    deadline = time.monotonic() + _DEADLINE
+    while time.monotonic() < deadline:
+        stop()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_MOMENT)
+            return True
+    return False
