@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from manywheels.ci.artifacts import Artifacts, Uploaded
-from manywheels.ci.packing import Member, pack, unpack
+from manywheels.ci.packing import LOGS, Member, pack, unpack
 from manywheels.ci.results import find_service
 from manywheels.errors import (
     ArtifactDamaged,
@@ -138,6 +138,23 @@ def test_the_same_files_make_the_same_artifact(files: list[Member]) -> None:
     files[0].path.chmod(0o600)
     pack(reversed(files), second)
     assert first.getvalue() == second.getvalue()
+
+
+@pytest.mark.timeout(120)
+def test_of_a_log_without_measure_the_ends_are_packed(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    with log.open("wb") as file:
+        file.write(b"first")
+        file.seek((1 << 40) - 4)
+        file.write(b"last")
+    with (tmp_path / "a.zip").open("w+b") as file:
+        pack([Member(name=f"{LOGS}x.log", path=log)], file)
+    assert (tmp_path / "a.zip").stat().st_size < 1 << 20
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        content = archive.read(f"{LOGS}x.log")
+    assert len(content) < 100 << 20
+    assert (content[:5], content[-4:]) == (b"first", b"last")
+    assert b"bytes of this log are left out here]" in content
 
 
 def test_a_wheel_that_changed_after_verification_is_not_sent(fake: FakeService, files: list[Member]) -> None:
