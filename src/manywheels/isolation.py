@@ -42,6 +42,7 @@ _PR_SET_DUMPABLE: Final = 4
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _PROBE: Final = Path(__file__).with_name("isolation_probe.py")
 _PROBE_TIMEOUT: Final = 60.0  # seconds
+_LONGEST_ANSWER: Final = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +256,8 @@ def _probe(user: int, closed: Iterable[Path], needed: Iterable[Path]) -> list[st
             folder=Path("/"), environment={}, log=log, timeout=_PROBE_TIMEOUT, user=user,
         )  # fmt: skip
         outcome = sandbox.run(command, Cancellation())
-        said = log.read_text("utf-8", "replace")
+        with log.open("rb") as file:
+            said = file.read(_LONGEST_ANSWER)
     if not outcome.succeeded:
         return [f"no program can be run as user {user} (exit status {outcome.status})"]
     answer: list[str] = json.loads(said)

@@ -32,6 +32,10 @@ MODULES = {
     "sandbox_init.py": PROGRAM, "isolation_probe.py": "runs as a target's user",
     "stages/auditwheel_worker.py": "runs as a target's user",
     "stages/prefetch_worker.py": "runs as the fetching user, and as a target's",
+    "trees.py": "through descriptors that follow no link", "leftovers.py": "through descriptors that follow no link",
+    "regular_files.py": "the caller's folders; looks at the file before it opens it",
+    "gitconfig.py": "the checkout and the snapshot: before anything of a project runs",
+    "repository.py": "the checkout and the snapshot: before anything of a project runs",
     "interpreters.py": "before anything of a project runs",
     "checkout.py": "the checkout and the snapshot: before anything of a project runs",
     "project.py": "the checkout and the snapshot: before anything of a project runs",
@@ -41,7 +45,32 @@ MODULES = {
     "jobserver.py": "the FIFO in the work folder, which is root's",
 }  # fmt: skip
 # Single functions of other modules; each opens something only in the way that the reason says.
-FUNCTIONS: dict[str, str] = {}
+FUNCTIONS = {
+    "engine.py::_run_container": "no path: it removes a container",
+    "isolation.py::_capabilities": PROGRAM, "isolation.py::_runners_mounts": PROGRAM,
+    "isolation.py::_close": "the CI's folders, before anything of a project runs",
+    "isolation.py::_reopen": "the CI's folders; only their owner can write around them",
+    "isolation.py::_hold": "the cache folder, the program's own",
+    "isolation.py::_probe": "a temporary folder, the program's own",
+    "line.py::_walk": "no path: a target walks its way",
+    "pipeline.py::_place_to_work": "the work folder itself, which is root's",
+    "recipes.py::text": "the snapshot, before anything of a project runs as another user",
+    "room.py::_size_of": "the snapshot, by descriptors", "room.py::count": "the snapshot, by descriptors",
+    "sandbox.py::_children": PROGRAM, "sandbox.py::_is_of": PROGRAM,
+    "sandbox.py::_handed_over": "no path: an anonymous file",
+    "stages/before_all.py::prepare": "the work folder, which is root's",
+    "stages/prefetch.py::_answer_in": "`fetching-…` in the work folder, which is root's",
+    "stages/prefetch.py::requirements_of": "the snapshot, which only root can write",
+    "stages/test_in.py::_container": "no path: it removes a container",
+    "stages/test_in.py::_bring_in": "a temporary folder, the program's own",
+    "stages/test_in.py::_pack": "a temporary folder, the program's own",
+    "stages/test_in.py::_run": "a temporary folder, the program's own",
+    "stages/transfer.py::look": "by the descriptor of its folder",
+    "stages/transfer.py::pack_tree": "no path: it walks by descriptors",
+    "stages/transfer.py::_add_file": "by the descriptor of its folder",
+    "stages/transfer.py::take_file": "a temporary folder, the program's own",
+    "stages/trials.py::no_tests_here": PROGRAM,
+}  # fmt: skip
 
 
 def is_on_list(name: str) -> bool:
