@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from manywheels import __version__
 from manywheels.data import table
 from manywheels.errors import FileChanged, UnsafeAddress
+from manywheels.regular_files import open_regular
 from manywheels.retries import may_pass
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _is_loopback(host: str) -> bool:
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return open_regular(path)
     except OSError as error:
         raise FileChanged(
             f"`{path}` cannot be read any more: {error.strerror}.",
