@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import stat
@@ -560,3 +561,18 @@ def test_an_sdist_that_leads_pythons_own_filter_astray(tmp_path: Path) -> None:
     with suppress(ProjectError):
         snapshot_of(made, tmp_path / "work")
     assert not list((tmp_path / "outside").iterdir())
+
+
+def test_an_sdist_cannot_grow_without_bound(tmp_path: Path) -> None:
+    """1.5 KB that become a file of 1 TiB, by holes."""
+    sparse = member("sparse")
+    content = b"1\n0\n3\n".ljust(512, b"\0") + b"abc"
+    sparse.size, sparse.pax_headers = len(content), {
+        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 40),
+        "GNU.sparse.name": "demo-1.0/sparse",
+    }  # fmt: skip
+    with tarfile.open(tmp_path / "demo-1.0.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member("setup.py"))
+        archive.addfile(sparse, io.BytesIO(content))
+    with pytest.raises(ProjectError, match="it holds more than 4 GiB"):
+        snapshot_of(tmp_path / "demo-1.0.tar.gz", tmp_path / "work")
