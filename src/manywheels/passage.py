@@ -372,7 +372,7 @@ class Passage:
         return Elsewhere(
             image=image,
             target=self.target,
-            variables=forwarded(caller) | marks(self.target) | passed,
+            variables=sandbox.without_credentials(forwarded(caller)) | marks(self.target) | passed,
             environment=self.recipe.environment,
         )
 

@@ -383,3 +383,23 @@ def test_a_target_without_a_log_ends_no_run(tmp_path: Path) -> None:
     spoken.reporter.finished(failed("cp312"))
     shown.reporter.finished(failed("cp312"))
     assert "unknown type name" in spoken.whole
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("requested", [False, True])
+def test_of_a_log_without_measure_the_ends_are_shown(tmp_path: Path, requested: bool) -> None:  # noqa: FBT001
+    record = built()
+    log = tmp_path / str(record.log)
+    log.parent.mkdir()
+    with log.open("wb") as file:
+        file.write(b"first\n")
+        file.seek((1 << 40) - 5)
+        file.write(b"\nlast")
+    stream, cancellation = io.StringIO(), Cancellation()
+    if requested:
+        cancellation.request()
+    PlainReporter(tmp_path, stream, cancellation, verbose=True).finished(record)
+    shown = stream.getvalue().splitlines()
+    assert ("  │ first" in shown) is ("  │ last" in shown) is not requested
+    assert sum(map(len, shown)) < 10 << 20
+    assert any("bytes of this log are left out here]" in line for line in shown) is not requested

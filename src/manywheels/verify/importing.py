@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,9 @@ from typing import Final
 from manywheels import sandbox
 from manywheels.errors import Cancelled
 from manywheels.interpreters import Interpreter
+from manywheels.logs import last_bytes
 from manywheels.paths import cache_dir
+from manywheels.regular_files import open_regular
 from manywheels.sandbox import Cancellation, Command
 from manywheels.verify.importable import Module, modules_of
 from manywheels.verify.model import Finding, Problem, Severity
@@ -32,6 +35,8 @@ _INSTALL_TIMEOUT: Final = 600.0  # seconds; dependencies may be large, and the n
 _MOST_CRASHES: Final = 10  # after that many, a wheel has been found out
 _SHOWN: Final = 4  # modules named in one message
 _LONGEST: Final = 400  # letters of an exception's text
+_MOST_TOLD: Final = 4 << 20  # bytes of results
+_MOST_SAID: Final = 32 << 10  # bytes of what uv said
 
 
 # --- importing -------------------------------------------------------------------------------------------------------
@@ -236,8 +241,7 @@ def imports(
 
 
 def _attempt(site: Site, interpreter: Interpreter, modules: Sequence[Module], timeout: float) -> Attempt:
-    results = site.folder / "results"
-    results.unlink(missing_ok=True)
+    results = Path(tempfile.mkdtemp(prefix="results-", dir=site.folder)) / "results"  # no name that imported code knows
     command = Command(
         argv=(str(interpreter.path), *ISOLATED, str(WORKER), str(site.path), str(results),
               *(module.name for module in modules)),
@@ -246,8 +250,16 @@ def _attempt(site: Site, interpreter: Interpreter, modules: Sequence[Module], ti
     outcome = sandbox.run(command, site.cancellation)
     if outcome.cancelled:
         raise stopped()
-    text = results.read_text("utf-8", "replace") if results.exists() else ""
-    return Attempt(status=outcome.status, results=text, timed_out=outcome.timed_out)
+    return Attempt(status=outcome.status, results=_told(results), timed_out=outcome.timed_out)
+
+
+def _told(results: Path) -> str:
+    """Return what the worker told, or what the imported code put in its place; nothing where that is no file."""
+    try:
+        with open_regular(results, links=False) as file:
+            return file.read(_MOST_TOLD).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 # No site-packages, no caller's variables, nothing written, and a trace in the log where it crashes.
@@ -298,7 +310,7 @@ class Site:
             folder=self.elsewhere, environment={**self.environment, **own}, log=output, timeout=_INSTALL_TIMEOUT,
         )  # fmt: skip
         outcome = sandbox.run(command, self.cancellation)
-        text = output.read_text("utf-8", "replace")
+        text = last_bytes(output, _MOST_SAID).decode("utf-8", "replace")
         with self.log.open("a", encoding="utf-8") as log:
             log.write(text)
         if outcome.cancelled:

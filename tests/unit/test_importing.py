@@ -1,0 +1,33 @@
+"""What an imported module leaves where its results should be: a bounded part of a regular file is read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manywheels.sandbox import Cancellation
+from manywheels.verify import importing
+from manywheels.verify.importable import Module
+from manywheels.verify.importing import Site, _attempt
+from unit.helpers import interpreter
+
+HOSTILE = {
+    "a terabyte": "os.truncate(results, 1 << 40)",
+    "a FIFO": "os.unlink(results); os.mkfifo(results)",
+    "a link": "os.unlink(results); os.symlink('/dev/zero', results)",
+    "a folder": "os.unlink(results); os.mkdir(results)",
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE.keys())
+def test_results_are_read_within_bounds(tmp_path: Path, script: str) -> None:
+    site = Site(tmp_path, {"PATH": os.defpath}, tmp_path / "log", Cancellation())
+    (site.path / "evil.py").write_text(f"import os, sys; results = sys.argv[2]; {script}")
+    python = replace(interpreter("cp312"), path=Path(sys.executable))
+    for _ in range(2):
+        assert len(_attempt(site, python, [Module(name="evil")], 30.0).results) <= importing._MOST_TOLD
