@@ -48,6 +48,8 @@ def expand(assignments: tuple[Assignment, ...], environment: Mapping[str, str]) 
 
 def parse(given: Given, name: str) -> tuple[Assignment, ...]:
     """Return the assignments in a value, in order. Raises InputError for what is none, and for what needs a shell."""
+    if "\0" in given.value:
+        raise _refuse(given, name, "no variable can hold a NUL character")
     reader = _Reader(given.value)
     try:
         return tuple(reader.assignments())

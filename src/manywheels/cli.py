@@ -21,7 +21,7 @@ from typing import NoReturn
 from manywheels import __version__, inputs
 from manywheels.commands import FORMATS, MATRICES, Request, Verification, execute
 from manywheels.errors import EXIT_CONFIGURATION, EXIT_TARGET_FAILED, DiskError, ManywheelsError
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.options import ENGINES, TOOLCHAINS
 from manywheels.sandbox import Cancellation
 
@@ -283,5 +283,5 @@ def _given(values: Mapping[str, object]) -> dict[str, Given]:
     for name in inputs.declared_inputs():
         value = values.get(name.replace("-", "_"))
         if name not in {"command", "package-dir"} and value is not None:
-            given[name] = Given(value=str(value), origin=f"--{name}")
+            given[name] = Given(value=str(value), origin=f"--{name}", source=Source.COMMAND_LINE)
     return given

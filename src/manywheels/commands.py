@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from manywheels import inputs, isolation
+from manywheels import inputs, trust
 from manywheels.errors import (
     EXIT_OK,
     EXIT_TARGET_FAILED,
@@ -21,7 +21,7 @@ from manywheels.errors import (
     InterpreterError,
     VerificationFailed,
 )
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.options import Options, resolve
 from manywheels.project import Project, read_project, settings_of
 from manywheels.sandbox import Cancellation
@@ -101,13 +101,22 @@ def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR09
             from manywheels.doctor import examine
 
             return examine()
-    raise inputs.refuse(Given(value=request.command, origin="command"), "command", ", ".join(inputs.COMMANDS))
+    raise inputs.refuse(
+        Given(value=request.command, origin="command", source=Source.COMMAND_LINE),
+        "command",
+        ", ".join(inputs.COMMANDS),
+    )
 
 
 def layers(request: Request) -> dict[str, Given]:
-    """Return a value for every input: `[tool.manywheels]` is that of the project, which later commands stand in."""
+    """Return a value for every input: `[tool.manywheels]` is that of the project, which later commands stand in.
+
+    Raises OutputFolderError where the project's own files name a place that only the workflow can name.
+    """
     project = read_project(request.paths[0]).settings if request.command == "build" else settings_of(Path())
-    return inputs.layered(request.given, project)
+    values = inputs.layered(request.given, project)
+    trust.require_places(values, os.environ)
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +143,7 @@ def build(request: Request, cancellation: Cancellation) -> tuple[Manifest, Built
 def _build_anywhere(request: Request, cancellation: Cancellation) -> Built:
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
-    isolation.require_trusted(options, os.environ)
+    trust.require_trusted(options, os.environ)
     _require_whole_plan(request, project)
     if needs_container(request.engine, options):
         return _build_in_container(request, project, options, cancellation)
@@ -225,8 +234,8 @@ def _build(request: Request, cancellation: Cancellation) -> int:
 def sealed(manifest: Manifest, folder: Path) -> dict[str, Given]:
     """Return the inputs that lead `verify` and `publish` to a set, and hold them to it."""
     return {
-        "packages-dir": Given(value=str(folder), origin="the set of this run"),
-        "manifest-digest": Given(value=manifest.digest, origin="the set of this run"),
+        "packages-dir": Given(value=str(folder), origin="the set of this run", source=Source.PROGRAM),
+        "manifest-digest": Given(value=manifest.digest, origin="the set of this run", source=Source.PROGRAM),
     }
 
 
@@ -275,7 +284,7 @@ def _require_whole_plan(request: Request, project: Project) -> None:
 def _for_container(request: Request, project: Project) -> Request:
     """Return the request with the job's part written out: the CI's variables that say it are not in a container."""
     shard = _shard(request, project)
-    part = {"shard": Given(value=str(shard), origin="shard")} if shard else {}
+    part = {"shard": Given(value=str(shard), origin="shard", source=Source.PROGRAM)} if shard else {}
     return replace(request, given={**request.given, **part})
 
 

@@ -291,7 +291,10 @@ class IndexUnreachable(DeliveryError):
 
 
 class UnsafeAddress(DeliveryError):
-    """The index's address is plain http, leads elsewhere, or is the project's own choice in CI: no token goes there."""
+    """No token goes to the index: its address is plain http, leads elsewhere, or is the project's own choice in CI.
+
+    Or it asks for an identity token for another service.
+    """
 
     code = "MW322"
 

@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cache
 from typing import Any, Final
 
@@ -37,17 +38,37 @@ class Input:
     default: str
 
 
+class Source(Enum):
+    """Who gave a value. A pull request can change what is the PROJECT's; everything else is the caller's or ours."""
+
+    DEFAULT = auto()  # action.yml's
+    VARIABLE = auto()  # `MANYWHEELS_…`, `CIBW_…`
+    WORKFLOW = auto()  # an input of the action, or of GitLab's component
+    COMMAND_LINE = auto()
+    PROGRAM = auto()  # it follows from what was done before: the folder of this run's wheels
+    PROJECT = auto()  # pyproject.toml, alone or together with others
+
+
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A value that somebody gave, and where: `--jobs`, `INPUT_JOBS`, `[tool.manywheels] jobs`."""
+    """A value, who gave it, and where: `--jobs`, `INPUT_JOBS`, `[tool.manywheels] jobs`.
+
+    `origin` is for messages only; what a value is trusted with is decided by `source`.
+    """
 
     value: str
     origin: str
+    source: Source
 
     @property
     def is_projects(self) -> bool:
-        """Whether a table of the project's own files says so, alone or together with others."""
-        return any(part.startswith("[") for part in self.origin.split(" + "))
+        """Whether the project's own files say so, alone or together with others."""
+        return self.source is Source.PROJECT
+
+
+def default(value: str = "") -> Given:
+    """Return a value that counts where nobody gave one."""
+    return Given(value=value, origin="default", source=Source.DEFAULT)
 
 
 @cache
@@ -82,7 +103,7 @@ def layered(
     given: Mapping[str, Given], settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
 ) -> dict[str, Given]:
     """Return a value for every input: what was given, over `[tool.manywheels]`, `MANYWHEELS_…`, and the defaults."""
-    defaults = {name: Given(value=entry.default, origin="default") for name, entry in declared_inputs().items()}
+    defaults = {name: default(entry.default) for name, entry in declared_inputs().items()}
     return defaults | from_environment(environment) | from_settings(settings) | dict(given)
 
 
@@ -121,7 +142,9 @@ def from_settings(settings: Mapping[str, Any]) -> dict[str, Given]:
             remedy="Give it on the command line or as the action's input; secrets come from the CI's own store.",
         )
     return {
-        name: Given(value=formats.write(name, value, f"{origin} {name}"), origin=f"{origin} {name}")
+        name: Given(
+            value=formats.write(name, value, f"{origin} {name}"), origin=f"{origin} {name}", source=Source.PROJECT
+        )
         for name, value in settings.items()
     }
 
@@ -136,7 +159,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
     to_commands = {"command", "package-dir"}
     named = {name: variable(name) for name in declared_inputs() if name not in to_commands}
     return {
-        name: Given(value=environment[key], origin=key)
+        name: Given(value=environment[key], origin=key, source=Source.VARIABLE)
         for name, key in named.items()
         if environment.get(key, "").strip()
     }

@@ -20,22 +20,17 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from manywheels import inputs, leftovers, sandbox
+from manywheels import leftovers, sandbox
 from manywheels.checkout import repository_elsewhere
-from manywheels.data import table
 from manywheels.errors import IsolationError
 from manywheels.paths import cache_dir
 from manywheels.report.text import harmless
 from manywheels.sandbox import Cancellation, Command
+from manywheels.trust import IN_A_JOB_OF_ITS_OWN, grants_in
 from manywheels.untrusted_files import open_lock
-
-if TYPE_CHECKING:
-    from manywheels.inputs import Given
-    from manywheels.options import Options
 
 # Within the range that systemd and distributions leave to users who exist only while something runs.
 _USERS: Final = range(62000, 64000)
@@ -43,15 +38,11 @@ _FETCHER: Final = 61999  # always the same, for what it has fetched outlives a r
 _CAPABILITIES: Final = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7}
 _SOCKETS: Final = ("/var/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock")
 _FILE_COMMANDS: Final = ("GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
-_GRANTS: Final = re.compile(r"ACTIONS_ID_TOKEN_REQUEST_(?:TOKEN|URL)|\w*ID_TOKEN")
 _PR_SET_DUMPABLE: Final = 4
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _PROBE: Final = Path(__file__).with_name("isolation_probe.py")
 _PROBE_TIMEOUT: Final = 60.0  # seconds
-_IN_A_JOB_OF_ITS_OWN: Final = (
-    "Publish in a job of its own, which builds nothing, and give only that job the permission "
-    "(`id-token: write` on GitHub, `id_tokens` on GitLab)."
-)
+_LONGEST_ANSWER: Final = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +80,7 @@ def isolate(
             raise IsolationError(
                 f"This job can have identity tokens ({', '.join(grants)}), and project code would share them: "
                 f"{isolation.against}.",
-                remedy=f"{_IN_A_JOB_OF_ITS_OWN} See docs/security.md.",
+                remedy=f"{IN_A_JOB_OF_ITS_OWN} See docs/security.md.",
             )
         yield isolation
 
@@ -101,58 +92,6 @@ def _shield() -> None:
     """
     if os.geteuid() == 0:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def grants_in(environment: Mapping[str, str]) -> list[str]:
-    """Return the names of the variables by which a CI job gets identity tokens (OIDC)."""
-    return sorted(name for name, value in environment.items() if value and _GRANTS.fullmatch(name))
-
-
-# --- what the project's own files may ask for -------------------------------------------------------------------------
-
-
-def require_trusted(options: Options, environment: Mapping[str, str]) -> None:
-    """Raise IsolationError where the project's own files ask for what would undo isolation.
-
-    That is a credential of the CI's in any job; and, in one that can have identity tokens, commands that root runs, and
-    images that are started beside it.
-    """
-    for given in _values(options, "environment-pass"):
-        refused = credentials_in(inputs.parse_words(given, "environment-pass"), environment)
-        if refused and given.is_projects:
-            raise IsolationError(
-                f"{given.origin}: {', '.join(refused)} authorises the job itself, and project code never gets that.",
-                remedy="Take it out. What a build needs, the workflow can give under a name of its own, and "
-                "`environment-pass` let through.",
-            )
-    grants = grants_in(environment)
-    for name, given in _beyond_isolation(options):
-        if grants and given.value and given.is_projects:
-            raise IsolationError(
-                f"{given.origin}: this job can have identity tokens ({', '.join(grants)}), and `{name}` reaches "
-                "beyond isolation: only the workflow can ask for it here.",
-                remedy=f"Give `{name}` as the workflow's input. Or better: {_IN_A_JOB_OF_ITS_OWN}",
-            )
-
-
-def _beyond_isolation(options: Options) -> Iterator[tuple[str, Given]]:
-    yield from (("before-all", given) for given in _values(options, "before-all"))
-    yield "test-in", options.settings.value("test-in")
-    if options.image:  # else its option names a policy, whose image is manywheels' own choice
-        by_arch = f"{options.platform.family}-{options.arch}-image"
-        yield "image", options.settings.value("image" if options.settings.value("image").value else by_arch)
-
-
-def _values(options: Options, name: str) -> set[Given]:
-    return {options.settings.value(name, target) for target in (None, *options.known_targets)}
-
-
-def credentials_in(names: Iterable[str], environment: Mapping[str, str]) -> list[str]:
-    """Return those of the names whose variables are set and authorise the CI's job, or publishing, sorted."""
-    patterns = table("environment")["credentials"]
-    return sorted(
-        {name for name in names if environment.get(name) and any(fnmatchcase(name, pattern) for pattern in patterns)}
-    )
 
 
 # --- what stands against it -------------------------------------------------------------------------------------------
@@ -317,7 +256,8 @@ def _probe(user: int, closed: Iterable[Path], needed: Iterable[Path]) -> list[st
             folder=Path("/"), environment={}, log=log, timeout=_PROBE_TIMEOUT, user=user,
         )  # fmt: skip
         outcome = sandbox.run(command, Cancellation())
-        said = log.read_text("utf-8", "replace")
+        with log.open("rb") as file:
+            said = file.read(_LONGEST_ANSWER)
     if not outcome.succeeded:
         return [f"no program can be run as user {user} (exit status {outcome.status})"]
     answer: list[str] = json.loads(said)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,7 +101,7 @@ def resolve(
         recipes=_recipes(settings, targets, project),
         toolchain=toolchain,
         left_out=_left_out(settings, project, targets),
-        notes=(*settings.notes, *other_archs),
+        notes=(*settings.notes, *other_archs, *_notes_on_before_all(settings, targets)),
         settings=settings,
     )
 
@@ -212,7 +213,7 @@ def _platform(settings: Settings, arch: str) -> tuple[Policy, str]:
     if given.origin == "default" and by_arch.value and not settings.value("image").value:
         named = re.search(rf"(manylinux\w+?)_{arch}\b", by_arch.value)
         if named or not re.search("[/:]", by_arch.value):
-            given = Given(value=named[1] if named else by_arch.value, origin=by_arch.origin)
+            given = replace(by_arch, value=named[1] if named else by_arch.value)
     policy = _parse_platform(given, "platform")
     image = settings.value("image")
     if not image.value:
@@ -243,14 +244,31 @@ def _recipes(settings: Settings, targets: tuple[Target, ...], project: Project) 
     for row in settings.rows:
         _check_alone(row, project)
     skipped = _untested(settings, targets)
+    vouched = settings.without_projects()
     made: dict[tuple[tuple[Setting, ...], bool], Recipe] = {}
     result = {}
     for target in targets:
         key = (settings.overriding(target), target not in skipped)
         if key not in made:
-            made[key] = recipes.parse_recipe(lambda name, target=target: settings.value(name, target), tested=key[1])  # type: ignore[misc]
+            values = partial(settings.value, target=target), partial(vouched.value, target=target)
+            made[key] = recipes.parse_recipe(*values, tested=key[1])
         result[target] = made[key]
     return result
+
+
+def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tuple[str, ...]:
+    """Tell of variables that `before-all` does not get, because it is not the project's own files that give it."""
+    left_out: dict[str, None] = {}
+    for target in targets:
+        command = settings.value("before-all", target)
+        variables = (settings.value(name, target) for name in ("environment", "environment-pass"))
+        if command.value and not command.is_projects:
+            left_out |= {given.origin: None for given in variables if given.is_projects and given.value}
+    text = (
+        "`before-all` runs without the variables of {}: only a `before-all` of the project's own files gets these. "
+        "If the command needs them, give `environment` as the workflow's input, too."
+    )
+    return (text.format(", ".join(left_out)),) if left_out else ()
 
 
 def _check_alone(row: Setting, project: Project) -> None:

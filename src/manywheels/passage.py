@@ -172,7 +172,10 @@ class Passage:
             user=user,
             scratch=self.line.work / f"fetching-{self.target.identifier}",
         )
-        prefetch(request, self.cancellation)
+        try:
+            prefetch(request, self.cancellation)
+        except OSError as error:
+            note(self.log, f"build requirements are not shared with other targets: {error}")
 
     def _shared_constraints(self) -> tuple[str, ...] | None:
         """Return the constraints under which the target's requirements can be fetched into the common store.
@@ -372,7 +375,7 @@ class Passage:
         return Elsewhere(
             image=image,
             target=self.target,
-            variables=forwarded(caller) | marks(self.target) | passed,
+            variables=sandbox.without_credentials(forwarded(caller)) | marks(self.target) | passed,
             environment=self.recipe.environment,
         )
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from manywheels import __version__, isolation, room, toolchain
+from manywheels import __version__, isolation, room, toolchain, trust
 from manywheels.checkout import git_top, share_objects
 from manywheels.errors import NoInterpreter
 from manywheels.isolation import Isolation
@@ -103,7 +103,7 @@ def _place_to_work(
 
 def _without_credentials(run: Run) -> Run:
     """Return the run without what authorises the CI's job in the caller's environment: nobody can pass it on then."""
-    withheld = isolation.credentials_in(run.caller, run.caller)
+    withheld = trust.credentials_in(run.caller, run.caller)
     if asked := set(withheld) & set(run.options.environment_pass):
         print(f"note: not passed to project code: {', '.join(sorted(asked))}", file=sys.stderr, flush=True)
     return replace(run, caller={name: value for name, value in run.caller.items() if name not in withheld})

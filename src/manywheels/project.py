@@ -17,7 +17,7 @@ import tomllib
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, Self
@@ -34,6 +34,8 @@ _BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplemented
            zipfile.BadZipFile, zlib.error)  # fmt: skip
 _EXTRACTING = "Extracting the sdist"
 _GIT = ".git"
+_LARGEST_SDIST = 4 << 30  # bytes when extracted, those of sparse files too
+_OF_A_MEMBER = 1024  # bytes that each member counts for
 _DECLARATION_LIMIT = 8 << 20  # bytes; no honest pyproject.toml or PKG-INFO is larger
 _PIECE = 1 << 20  # bytes read at once
 
@@ -126,10 +128,11 @@ class Sdist:
         self._archive: tarfile.TarFile | zipfile.ZipFile
         if path.name.endswith(".zip"):
             self._archive = zipfile.ZipFile(path)
-            self._names = self._archive.namelist()
+            members = ((info.filename, info.file_size) for info in self._archive.infolist())
         else:
             self._archive = tarfile.open(path)  # noqa: SIM115 - closed by __exit__
-            self._names = self._archive.getnames()
+            members = ((info.name, info.size) for info in self._archive)
+        self._names = self._bounded(members)
         tops = {PurePosixPath(name).parts[0] for name in self._names if PurePosixPath(name).parts}
         if len(tops) != 1:
             self._archive.close()
@@ -138,6 +141,17 @@ class Sdist:
                 remedy="Make it with `python -m build --sdist` or `uv build --sdist`.",
             )
         self.top = tops.pop()
+
+    def _bounded(self, members: Iterable[tuple[str, int]]) -> list[str]:
+        """Return the names of members, given with their sizes. Raises ProjectError where there is too much."""
+        names, room = [], _LARGEST_SDIST
+        for name, size in members:
+            names.append(name)
+            room -= size + _OF_A_MEMBER
+            if room < 0:
+                self._archive.close()
+                raise _unreadable(self._path, f"it holds more than {_LARGEST_SDIST >> 30} GiB")
+        return names
 
     def __enter__(self) -> Self:
         return self

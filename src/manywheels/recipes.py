@@ -110,15 +110,24 @@ class Tests:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BeforeAll:
+    """What prepares the machine, as root in a container, and the variables that it gets besides the usual ones."""
+
+    command: str
+    environment: tuple[Assignment, ...]
+    environment_pass: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is asked for one target. `audit` and `tests` are None where there is no command, or tests are skipped."""
+    """What is asked for one target. `before_all`, `audit` and `tests` are None where there is nothing to be done."""
 
     environment: tuple[Assignment, ...]
     environment_pass: tuple[str, ...]
     config_settings: tuple[str, ...]
     front_end: FrontEnd
     constraints: Constraints
-    before_all: str
+    before_all: BeforeAll | None
     before_build: str
     repair: Repair
     audit: Audit | None
@@ -148,8 +157,11 @@ def fill_values(made: tuple[Assignment, ...], **places: Path | str) -> tuple[Ass
 # --- texts into values ------------------------------------------------------------------------------------------------
 
 
-def parse_recipe(value: Callable[[str], Given], *, tested: bool) -> Recipe:
-    """Return the recipe from the options' values. Raises InputError for the first that is not allowed."""
+def parse_recipe(value: Callable[[str], Given], vouched: Callable[[str], Given], *, tested: bool) -> Recipe:
+    """Return the recipe from the options' values. Raises InputError for the first that is not allowed.
+
+    `vouched` returns an option's value as it would be if the project's own files gave none.
+    """
 
     def parsed(name: str) -> Any:  # noqa: ANN401 - each parser has its own type
         return PARSERS[name](value(name), name)
@@ -162,7 +174,7 @@ def parse_recipe(value: Callable[[str], Given], *, tested: bool) -> Recipe:
         config_settings=parsed("config-settings"),
         front_end=FrontEnd(name=front_end.name, arguments=front_end.arguments, verbosity=parsed("build-verbosity")),
         constraints=parsed("dependency-versions"),
-        before_all=parsed("before-all"),
+        before_all=_before_all(value, vouched),
         before_build=parsed("before-build"),
         repair=_repair(parsed("repair-wheel-command"), parsed("repair-exclude"), strip=parsed("repair-strip")),
         audit=Audit(command=audit, requires=parsed("audit-requires")) if audit else None,
@@ -249,6 +261,25 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "test-sources": inputs.parse_words,
     "test-environment": assignments.parse,
 }
+
+
+def _before_all(value: Callable[[str], Given], vouched: Callable[[str], Given]) -> BeforeAll | None:
+    """Return the command with its variables. Those of the project's own files are for a command of theirs only.
+
+    With PATH or LD_PRELOAD, a pull request would have the workflow's command run code of its own, as root.
+    """
+    given = value("before-all")
+    source = value if given.is_projects else vouched
+    command = parse_command(given, "before-all")
+    return (
+        BeforeAll(
+            command=command,
+            environment=assignments.parse(source("environment"), "environment"),
+            environment_pass=inputs.parse_words(source("environment-pass"), "environment-pass"),
+        )
+        if command
+        else None
+    )
 
 
 def _repair(command: str, exclude: tuple[str, ...], *, strip: bool) -> Repair:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from manywheels import sandbox_init, untrusted_files
 from manywheels.data import table
@@ -138,9 +138,10 @@ def _run(command: Command, cancellation: Cancellation) -> Outcome:
     user = "-" if command.user is None else str(command.user)
     argv = [sys.executable, "-I", "-S", str(_INIT), str(GRACE), user, str(command.folder), *command.argv]
     with untrusted_files.open_log(command.log, command.user) as log:
-        with _starting:
+        with _handed_over(command.environment) as environment, _starting:
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(command.environment),
+                argv, stdin=environment, stdout=log, stderr=log,
+                env={},  # what the command's variables do to a process, they shall not do to one of root's
                 start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which ends the tree in order
             )  # fmt: skip
             _inits.add(process.pid)
@@ -158,6 +159,17 @@ def _run(command: Command, cancellation: Cancellation) -> Outcome:
         wrote_too_much=wrote_too_much,
         cancelled=ended is _End.CANCELLED,
     )
+
+
+def _handed_over(environment: Mapping[str, str]) -> BinaryIO:
+    """Return an anonymous file with the environment, as `sandbox_init` reads it. Raises ValueError for NUL in it."""
+    entries = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
+    if any(b"\0" in entry for entry in entries):
+        raise ValueError("a variable holds a NUL character")
+    file = open(os.memfd_create("environment"), "w+b")  # noqa: SIM115, PTH123 - a descriptor, closed by the caller
+    file.writelines(entry + b"\0" for entry in entries)
+    file.seek(0)
+    return file
 
 
 def _end_tree(process: subprocess.Popen[bytes], user: int | None, *, asked: bool) -> int:
@@ -373,7 +385,7 @@ def build_environment(
         if not folder.exists():
             untrusted_files.make_folder(folder, user)
     facts = table("environment")
-    allowed = {name: caller[name] for name in facts["pass"] if name in caller and not _CREDENTIALS.search(caller[name])}
+    allowed = without_credentials({name: caller[name] for name in facts["pass"] if name in caller})
     allowed |= _home_toolchains(caller) | allowed  # what the caller names comes before what its home holds
     if user is not None:
         allowed = {name: value for name, value in allowed.items() if name not in facts["written"]}
@@ -387,6 +399,16 @@ def build_environment(
         "TMPDIR": str(private / "tmp"),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def has_credentials(value: str) -> bool:
+    """Whether a variable's value has an address with a user name or password in it."""
+    return bool(_CREDENTIALS.search(value))
+
+
+def without_credentials(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without those whose values have credentials: these are for project code only by name."""
+    return {name: value for name, value in variables.items() if not has_credentials(value)}
 
 
 def _home_toolchains(caller: Mapping[str, str]) -> dict[str, str]:

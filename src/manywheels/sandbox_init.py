@@ -6,6 +6,9 @@ when the command ends, when SIGTERM arrives (first asked, after the grace killed
 
     sandbox_init.py <grace in seconds> <user id, or -> <folder to start in> <program> [argument ...]
 
+The command's environment comes on standard input, as `NAME=value` entries that NUL characters end. It is never this
+process's own: with LD_PRELOAD, for one, whoever writes the command's variables would have code run as root.
+
 With a user id, which only root can ask for, the command runs as that user and has nothing of root's left; this process
 itself stays root's, so that the command cannot touch it. The exit status is the command's; a death by signal is passed
 on as 128 + the signal's number.
@@ -58,7 +61,7 @@ def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
     signal.signal(signal.SIGALRM, on_alarm)
     if os.getppid() != parent:  # the supervisor died before the kernel was told to report it
         return _CANNOT_START
-    child = _start(user, folder, argv)
+    child = _start(user, folder, argv, _take_environment())
     status = _wait_for(child)
     if not terminated:
         _kill_the_rest()
@@ -101,8 +104,7 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _start(user: int | None, folder: str, argv: list[str]) -> int:
-    environment = _given_environment()
+def _start(user: int | None, folder: str, argv: list[str], environment: dict[bytes, bytes]) -> int:
     child = os.fork()
     if child:
         return child
@@ -122,9 +124,13 @@ def _start(user: int | None, folder: str, argv: list[str]) -> int:
         os._exit(_CANNOT_START)
 
 
-def _given_environment() -> dict[bytes, bytes]:
-    """Return the environment as it was given: Python adds LC_CTYPE to its own (PEP 538)."""
-    entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+def _take_environment() -> dict[bytes, bytes]:
+    """Read the command's environment from standard input, which is /dev/null afterwards."""
+    with open(0, "rb", closefd=False) as given:
+        entries = given.read().split(b"\0")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     return dict(entry.split(b"=", 1) for entry in entries if b"=" in entry)
 
 

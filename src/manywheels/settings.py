@@ -18,7 +18,7 @@ from manywheels import formats, inputs
 from manywheels.data import table
 from manywheels.errors import InputError
 from manywheels.formats import Inherit
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.project import Project
 from manywheels.targets import Target, expand_patterns, known_targets, matches
 
@@ -50,11 +50,15 @@ class Settings:
 
     def value(self, name: str, target: Target | None = None) -> Given:
         """Return an option's value for a target (None: for all), with its origin."""
-        result = Given(value="", origin="default")
+        result = inputs.default()
         for row in self.rows:
             if row.name == name and row.applies_to(target):
                 result = _next(name, result, row)
         return result
+
+    def without_projects(self) -> Settings:
+        """Return the settings as they would be if the project's own files gave none."""
+        return replace(self, rows=tuple(row for row in self.rows if not row.given.is_projects))
 
     def is_foreign(self, name: str) -> bool:
         """Whether the value that counts is of cibuildwheel's configuration."""
@@ -74,7 +78,9 @@ def _next(name: str, before: Given, row: Setting) -> Given:
         return row.given
     value = formats.join(name, before.value, row.given.value, row.rule, row.given.origin)
     origin = row.given.origin if before.origin == "default" else f"{before.origin} + {row.given.origin}"
-    return Given(value=value, origin=origin)
+    parts = {before.source, row.given.source}  # what a pull request can change a part of, it can change
+    source = Source.PROJECT if Source.PROJECT in parts else row.given.source
+    return Given(value=value, origin=origin, source=source)
 
 
 def read_settings(
@@ -87,7 +93,7 @@ def read_settings(
     from manywheels import cibuildwheel
 
     defaults = (
-        Setting(name=name, given=Given(value=entry.default, origin="default"))
+        Setting(name=name, given=inputs.default(entry.default))
         for name, entry in inputs.declared_inputs().items()
         if name not in inputs.hidden()
     )
@@ -137,13 +143,12 @@ def read_overrides(settings: Mapping[str, Any], name: str) -> list[Mapping[str, 
 def rows_of(
     values: Mapping[str, Any], inherit: Mapping[str, Inherit], origin: str, select: tuple[str, ...] = ()
 ) -> Iterator[Setting]:
-    """Return a table's values as settings; `origin` names the table."""
+    """Return the values of a table of the project's own as settings; `origin` names the table."""
     for name, value in values.items():
         place = f"{origin} {name}"
         text = formats.write(name, value, place)
-        yield Setting(
-            name=name, given=Given(value=text, origin=place), select=select, rule=inherit.get(name, Inherit.NONE)
-        )
+        given = Given(value=text, origin=place, source=Source.PROJECT)
+        yield Setting(name=name, given=given, select=select, rule=inherit.get(name, Inherit.NONE))
 
 
 def read_select(value: object, origin: str) -> tuple[str, ...]:
@@ -197,7 +202,7 @@ def read_inherit(value: object, known: Iterable[str], origin: str) -> dict[str, 
 
 
 def _inherit_text(text: str, origin: str) -> dict[str, str]:
-    given = Given(value=text, origin=origin)
+    given = Given(value=text, origin=origin, source=Source.VARIABLE)
     rules = {}
     for part in text.split(";"):
         names, colon, rule = part.partition(":")

@@ -56,6 +56,6 @@ def parse_shard(given: Given, name: str, environment: Mapping[str, str] = os.env
         origin, text = "CI_NODE_INDEX/CI_NODE_TOTAL", f"{index}/{count}"
     match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
-        given = Given(value=text, origin=origin)
+        given = replace(given, value=text, origin=origin)
         raise inputs.refuse(given, name, "`auto`, or a part of the whole as `2/5`")
     return Shard(index=int(match[1]), count=int(match[2])) if int(match[2]) > 1 else None

@@ -69,16 +69,17 @@ def make_public_folder(path: Path) -> Path:
     return _make(path, mode=0o755)
 
 
-def keep_folder(path: Path, user: int, mode: int) -> Path:
-    """Make a user's folder that outlives the run, or take the one that is there.
+def keep_folder(path: Path, user: int | None, mode: int) -> Path:
+    """Make a folder that outlives the run, or take the one that is there; `user` is as in `make_folder`.
 
     Raises OSError if what is there is no folder of that user, or its parent is not the program's own.
     """
+    owner = os.geteuid() if user is None else user
     try:
-        return _make(path, owner=(user, user), mode=mode)
+        return _make(path, owner=(owner, owner) if user is not None else None, mode=mode)
     except FileExistsError:
         with _own(path.parent) as parent, _opened(path.name, parent) as folder:
-            if os.fstat(folder).st_uid != user:
+            if os.fstat(folder).st_uid != owner:
                 raise PermissionError(errno.EPERM, "It belongs to another user", str(path)) from None
             os.fchmod(folder, mode)
         return path

@@ -40,6 +40,15 @@ def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float =
     return None
 
 
+def within(seconds: float, work: Callable[[], T], stopped: Callable[[], bool] = lambda: False) -> T:
+    """Return what `work` returns. Raises TimeoutError after `seconds`, or once `stopped` says so."""
+    future, end = begin(work), time.monotonic() + seconds
+    while not futures.wait([future], timeout=0.1).done:
+        if stopped() or time.monotonic() >= end:
+            raise TimeoutError
+    return future.result()
+
+
 def until_stopped(work: Callable[[], T], cancellation: Cancellation) -> T:
     """Return what `work` returns. Raises Cancelled at once when the run is stopped.
 

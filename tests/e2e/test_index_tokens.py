@@ -95,7 +95,7 @@ def test_claims_of_another_publisher_mint_nothing(index: LocalIndex, said: dict[
     index.trust(GitHubPublisher(project="demo", environment="release"))
     job = index.github_environment(**({"environment": "release"} | said))
     headers = {"Authorization": f"bearer {job['ACTIONS_ID_TOKEN_REQUEST_TOKEN']}"}
-    url = f"{job['ACTIONS_ID_TOKEN_REQUEST_URL']}&audience=pypi"
+    url = f"{job['ACTIONS_ID_TOKEN_REQUEST_URL']}&audience={index.settings.audience}"
     identity = requests.get(url, headers=headers, timeout=20).json()["value"]
 
     answer = mint(index, identity)
@@ -106,9 +106,9 @@ def test_claims_of_another_publisher_mint_nothing(index: LocalIndex, said: dict[
 
 def test_gitlab_claims_are_matched(index: LocalIndex) -> None:
     index.trust(GitLabPublisher(project="demo", project_path="Octo/Demo"))
-    good = index.gitlab_environment()["PYPI_ID_TOKEN"]
-    other = index.gitlab_environment(workflow="ci/other.yml")["PYPI_ID_TOKEN"]
-    spent = index.gitlab_environment(lifetime=-60)["PYPI_ID_TOKEN"]
+    good = index.gitlab_environment()["LOCALINDEX_ID_TOKEN"]
+    other = index.gitlab_environment(workflow="ci/other.yml")["LOCALINDEX_ID_TOKEN"]
+    spent = index.gitlab_environment(lifetime=-60)["LOCALINDEX_ID_TOKEN"]
 
     assert code_of(mint(index, other)) == "invalid-publisher"
     assert code_of(mint(index, spent)) == "invalid-token"

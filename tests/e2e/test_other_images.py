@@ -198,12 +198,13 @@ def test_tests_in_another_image_see_what_they_would_see_here(
 ) -> None:
     require_image(client, ELSEWHERE)
     monkeypatch.setenv("PASSED", "from the caller")
+    monkeypatch.setenv("UV_INDEX_URL", "https://me:hush@index.invalid/simple")  # withheld, as it is from builds
     sources = tmp_path / "tested/more data"
     sources.mkdir(parents=True)
     (sources / "*").write_text("no pattern")
     command = (
         'echo "seen: $FLAVOUR, $PASSED, $DATA, $MANYWHEELS $MANYWHEELS_BUILD_IDENTIFIER, '
-        '$CIBUILDWHEEL $CIBUILDWHEEL_BUILD_IDENTIFIER"; cat "more data/*"; test -d tests'
+        '$CIBUILDWHEEL $CIBUILDWHEEL_BUILD_IDENTIFIER"; cat "more data/*"; test -d tests; env'
     )
     done = build(
         tmp_path, "--engine", "host", "--test-in", ELSEWHERE.image_name(MACHINE), "--environment-pass", "PASSED",
@@ -217,6 +218,7 @@ def test_tests_in_another_image_see_what_they_would_see_here(
     known = f"1 cp312-manylinux_{MACHINE}"
     assert f"seen: sweet-sour, from the caller, /manywheels/project/data, {known}, {known}" in log
     assert "no pattern" in log
+    assert "hush" not in log
 
 
 def test_tests_that_fail_in_another_image_keep_the_wheel_out(client: DockerClient, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, 
 from manywheels import inputs
 from manywheels.data import table
 from manywheels.errors import TooLittleTime, UploadIncomplete
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.manifest import FILE_NAME, read_manifest
 from manywheels.publish.command import run as publish_here
 from manywheels.publish.distributions import read_distribution
@@ -278,7 +278,8 @@ def from_gitlab(index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
     for name, value in (environment := index.gitlab_environment()).items():
         monkeypatch.setenv(name, value)
     given = {"repository-url": index.upload_url, "packages-dir": str(folder)}
-    layers = inputs.layered({name: Given(value=value, origin="a test") for name, value in given.items()}, {})
+    asked = {name: Given(value=value, origin="a test", source=Source.COMMAND_LINE) for name, value in given.items()}
+    layers = inputs.layered(asked, {})
     publish_here(layers, Cancellation(), environment)
 
 

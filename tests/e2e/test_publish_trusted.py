@@ -186,8 +186,8 @@ def test_a_pull_request_from_a_fork(index: LocalIndex, folder: Path, tmp_path: P
 
 def test_gitlab_without_the_id_token(index: LocalIndex, folder: Path) -> None:
     run = refused(index, folder, {"GITLAB_CI": "true"}, "MW323")
-    assert "the variable PYPI_ID_TOKEN is not set" in run.err
-    assert "`id_tokens: {PYPI_ID_TOKEN: {aud: pypi}}`" in run.err
+    assert "the variable LOCALINDEX_ID_TOKEN is not set" in run.err
+    assert "`id_tokens: {LOCALINDEX_ID_TOKEN: {aud: localindex}}`" in run.err
 
 
 def test_on_a_machine_of_ones_own(index: LocalIndex, folder: Path) -> None:

@@ -13,7 +13,7 @@ from sigstore.verify import Verifier
 class Settings:
     """Times are in seconds, sizes in bytes. `clock` gives Unix seconds: move it, and tokens expire and releases age."""
 
-    audience: str = "pypi"
+    audience: str = "localindex"  # not that of an index that everybody knows: clients would refuse it
     audience_off: bool = False  # `/_/oidc/audience` answers 403
     issuers_off: set[str] = field(default_factory=set)  # `github`, `gitlab`: the mint says `not-enabled`
     token_lifetime: float = 900.0

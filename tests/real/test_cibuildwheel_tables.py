@@ -123,7 +123,7 @@ def _of_ours(recipe: Recipe, repair: str) -> dict[str, object]:
         "config-settings": recipe.config_settings,
         "build-verbosity": recipe.front_end.verbosity,
         "front-end": (SAME.get(recipe.front_end.name, recipe.front_end.name), recipe.front_end.arguments),
-        "before-all": recipe.before_all,
+        "before-all": recipe.before_all.command if recipe.before_all else "",
         "before-build": recipe.before_build,
         "tests": tests
         and (tests.command, tests.before, tests.requires, ",".join(tests.extras), tests.groups, tests.sources,

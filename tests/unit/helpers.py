@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.interpreters import Interpreter
 from manywheels.manifest import Failure, Manifest, State, TargetRecord, WheelRecord
 from manywheels.project import Project
@@ -42,8 +42,8 @@ def planned(*tags: str) -> list[PlannedTarget]:
     return [PlannedTarget(target=target(tag), interpreter=interpreter(tag), asked_by_name=True) for tag in tags]
 
 
-def given(value: str, origin: str = "--option") -> Given:
-    return Given(value=value, origin=origin)
+def given(value: str, origin: str = "--option", source: Source = Source.COMMAND_LINE) -> Given:
+    return Given(value=value, origin=origin, source=source)
 
 
 def project(**settings: object) -> Project:

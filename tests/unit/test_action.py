@@ -92,7 +92,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "build-frontend": ("pip", lambda it: it.recipe.front_end.name, "pip", "poetry"),
     "build-verbosity": ("2", lambda it: it.recipe.front_end.verbosity, 2, "4"),
     "dependency-versions": ("packages: a==1", lambda it: it.recipe.constraints.packages, ("a==1",), "none.txt"),
-    "before-all": ("make deps", lambda it: it.recipe.before_all, "make deps", "a\0"),
+    "before-all": ("make deps", lambda it: it.recipe.before_all and it.recipe.before_all.command, "make deps", "a\0"),
     "before-build": ("make it", lambda it: it.recipe.before_build, "make it", "a\0"),
     "repair-wheel-command": ("none", lambda it: it.recipe.repair.by, Repairer.NOBODY, "a\0"),
     "repair-exclude": ("liba.so", lambda it: it.recipe.repair.exclude, ("liba.so",), "'"),

@@ -25,12 +25,13 @@ from manywheels.errors import (
     ArtifactRefused,
     ArtifactServiceDown,
     ArtifactServiceMissing,
+    Cancelled,
     DeliveryError,
     FileChanged,
 )
 from manywheels.retries import GivenUp, Passing, Patience
 from unit.artifactservice import LOST, SECRET, Answer, FakeService, always, answer, once, serving, sha256_of, token
-from unit.zipmaker import DESCRIPTOR, MemberSpec, ZipFileSpec
+from unit.zipmaker import DESCRIPTOR, ENCRYPTED, STORED, Lies, MemberSpec, ZipFileSpec
 
 
 @pytest.fixture
@@ -393,6 +394,84 @@ def test_what_no_honest_artifact_has_is_refused_before_anything_is_written(tmp_p
     assert "`wheels`" in caught.value.message
     assert list(folder.iterdir()) == []
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.zip", "out"]
+
+
+BOMBS = {
+    "members that share their bytes": ZipFileSpec(
+        members=(
+            MemberSpec(name="a.whl", content=b"x" * 99, method=STORED),
+            MemberSpec(name="b.whl", content=b"x" * 99, method=STORED, present=False, central=Lies(offset=0)),
+        )
+    ),
+    "a member in the data of another": ZipFileSpec(
+        members=(
+            MemberSpec(
+                name="a.whl", method=STORED, content=ZipFileSpec(members=(MemberSpec(name="b.whl"),)).to_bytes()
+            ),
+            MemberSpec(name="b.whl", present=False, central=Lies(offset=35)),
+        )
+    ),
+    "two archives in one file": ZipFileSpec(
+        members=(MemberSpec(name="a.whl"),), comment=ZipFileSpec(members=(MemberSpec(name="b.whl"),)).to_bytes()
+    ),
+    "a member that no list names": ZipFileSpec(members=(MemberSpec(name="a.whl"), MemberSpec(name="b", listed=False))),
+    "a count that lies": ZipFileSpec(members=(MemberSpec(name="a.whl"),), count=7, count_here=7),
+    "a zip64 record that disagrees": ZipFileSpec(members=(MemberSpec(name="a.whl"),), zip64=True, locator_offset=0),
+    "an encrypted member": ZipFileSpec(members=(MemberSpec(name="a.whl", flags=ENCRYPTED),)),
+    "Deflate64": ZipFileSpec(members=(MemberSpec(name="a.whl", content=b"x", method=9),)),
+    "LZMA": ZipFileSpec(members=(MemberSpec(name="a.whl", content=b"x", method=14),)),
+    "Zstandard": ZipFileSpec(members=(MemberSpec(name="a.whl", content=b"x", method=93),)),
+    "data that goes on for ever": ZipFileSpec(members=(MemberSpec(name="a.whl").lying(size=(1 << 32) - 2),)),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bombs_and_ambiguous_archives_are_refused(tmp_path: Path, bomb: str) -> None:
+    path, folder = tmp_path / "a.zip", tmp_path / "out"
+    path.write_bytes(BOMBS[bomb].to_bytes())
+    folder.mkdir()
+    with pytest.raises(ArtifactDamaged):
+        unpack(path, folder, "wheels")
+    assert list(folder.iterdir()) == []
+
+
+def test_headers_that_disagree_lead_nowhere_else(tmp_path: Path) -> None:
+    """What counts is the list of members, for the checks and for the writing alike."""
+    lying = MemberSpec(name="a.whl", content=b"1", local=Lies(name=b"../b.whl"))
+    (tmp_path / "a.zip").write_bytes(ZipFileSpec(members=(lying,)).to_bytes())
+    (tmp_path / "out").mkdir()
+    unpack(tmp_path / "a.zip", tmp_path / "out", "wheels")
+    assert sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*")) == ["a.zip", "out", "out/a.whl"]
+
+
+def test_unpacking_hears_of_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(ZipFileSpec(members=(MemberSpec(name="a.whl", content=b"1"),)).to_bytes())
+    (tmp_path / "out").mkdir()
+    looks: list[None] = []
+
+    def stop() -> None:
+        looks.append(None)
+        if list((tmp_path / "out").iterdir()):
+            raise Cancelled("The download was stopped.", remedy="")
+
+    with pytest.raises(Cancelled):
+        unpack(tmp_path / "a.zip", tmp_path / "out", "wheels", stop)
+    assert len(looks) > 3
+
+
+def test_a_client_that_was_stopped_unpacks_nothing(fake: FakeService, tmp_path: Path) -> None:
+    fake.finished["wheels"] = packed("a.whl")
+    looks: list[None] = []
+
+    def stopped() -> bool:
+        looks.append(None)
+        return len(looks) > 3  # after three requests: for the list, the address and the bytes
+
+    artifacts = Artifacts(service=fake.service, say=lambda _: None, patience=Patience(stopped=stopped))
+    (wheels,) = artifacts.find(name="wheels")
+    with pytest.raises(Cancelled):
+        artifacts.download(wheels, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_member_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import stat
@@ -489,14 +490,20 @@ def test_a_submodule_inside_the_project_stays_a_checkout(tmp_path: Path) -> None
     assert git(copy, "submodule", "status").split()[1] == "vendor/lib"
 
 
-@pytest.mark.skipif(not shutil.which("git-lfs"), reason="git-lfs is not installed")
-def test_files_of_lfs_are_not_taken_for_changed(tmp_path: Path) -> None:
+def test_files_of_lfs_are_not_taken_for_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the settings of `git lfs install --local`, and a stand-in for git-lfs where that is not installed."""
+    if not shutil.which("git-lfs"):
+        lfs = put(tmp_path / "bin" / "git-lfs", '#!/bin/sh\ncase "$1" in clean) tr x y;; smudge) tr y x;; esac\n')
+        lfs.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{lfs.parent}{os.pathsep}{os.environ['PATH']}")
     project = write_project(tmp_path / "demo")
     git(project, "-c", "init.defaultBranch=main", "init", "-q")
-    git(project, "lfs", "install", "--local")
-    git(project, "lfs", "track", "*.bin")
+    for key, value in {"clean": "git-lfs clean -- %f", "smudge": "git-lfs smudge -- %f", "required": "true"}.items():
+        git(project, "config", f"filter.lfs.{key}", value)
+    put(project / ".gitattributes", "*.bin filter=lfs -text\n")
     put(project / "large.bin", "x" * 1000)
     repository(project)
+    assert git(project, "cat-file", "blob", "HEAD:large.bin") != "x" * 1000
     copy = copy_source(snapshot_of(project, tmp_path / "work"), tmp_path / "target", Cancellation())
     assert git(copy, "describe", "--tags", "--dirty").strip() == "v1.0"
 
@@ -560,3 +567,18 @@ def test_an_sdist_that_leads_pythons_own_filter_astray(tmp_path: Path) -> None:
     with suppress(ProjectError):
         snapshot_of(made, tmp_path / "work")
     assert not list((tmp_path / "outside").iterdir())
+
+
+def test_an_sdist_cannot_grow_without_bound(tmp_path: Path) -> None:
+    """1.5 KB that become a file of 1 TiB, by holes."""
+    sparse = member("sparse")
+    content = b"1\n0\n3\n".ljust(512, b"\0") + b"abc"
+    sparse.size, sparse.pax_headers = len(content), {
+        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 40),
+        "GNU.sparse.name": "demo-1.0/sparse",
+    }  # fmt: skip
+    with tarfile.open(tmp_path / "demo-1.0.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member("setup.py"))
+        archive.addfile(sparse, io.BytesIO(content))
+    with pytest.raises(ProjectError, match="it holds more than 4 GiB"):
+        snapshot_of(tmp_path / "demo-1.0.tar.gz", tmp_path / "work")

@@ -285,8 +285,9 @@ def test_that_folder_is_meant_wherever_places_are_put_in() -> None:
     }, CIBW_BEFORE_ALL_LINUX="ls /project")  # fmt: skip
     assert expand(fill_values(made.environment, project="/copy"), {}) == {"PKG_CONFIG_PATH": "/copy/.openblas"}
     assert made.config_settings == ("cross-file={project}/cross.txt",)
-    assert made.before_all == "ls {project}"
+    assert made.before_all is not None
     assert made.tests is not None
+    assert made.before_all.command == "ls {project}"
     assert (made.tests.command, made.tests.sources) == ("pytest {project}/tests", ("/project/x",))
     assert expand(fill_values(made.tests.environment, project="/copy"), {}) == {"DATA": "/copy/data"}
 

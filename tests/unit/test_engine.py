@@ -28,7 +28,7 @@ from manywheels import engine, image, resources
 from manywheels.commands import Request
 from manywheels.engine import ContainerBuild
 from manywheels.errors import EngineError, InputError
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.policies import policy_named
 from manywheels.sandbox import Cancellation
 
@@ -442,7 +442,9 @@ def request(package: Path, **given: str) -> Request:
     values = {name.replace("_", "-"): value for name, value in given.items()}
     return Request(
         command="build", paths=(package,), engine="container",
-        given={name: Given(value=value, origin=f"--{name}") for name, value in values.items()},
+        given={
+            name: Given(value=value, origin=f"--{name}", source=Source.COMMAND_LINE) for name, value in values.items()
+        },
     )  # fmt: skip
 
 

@@ -401,6 +401,8 @@ def test_a_wheel_that_is_swapped_while_sets_are_gathered(shards: Path, monkeypat
 
 
 def test_gathering_hears_of_the_end(shards: Path) -> None:
+    """While it reads, not only when it copies: one of the wheels is none that would be copied."""
+    (shards / "a" / CP39).write_bytes(CP39.upper().encode())
     stopped = Cancellation()
     stopped.request()
     sources = [Source(folder=shards / name, name=name) for name in ("a", "b")]

@@ -250,6 +250,14 @@ def test_beside_a_grant_the_project_has_no_commands_of_roots(
     assert action.run(before_all="make it") == 0
 
 
+def test_the_project_does_not_have_its_wheels_published(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
+    write_project(action.folder, settings='publish = "pypi"')
+    assert action.run() == 2
+    assert "error MW009: [tool.manywheels] publish: in a CI job, only the workflow" in capsys.readouterr().err
+    assert action.planned == ()
+    assert action.run(publish="none") == 0
+
+
 def test_errors_are_told_with_code_and_cure(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
     assert action.run() == 2  # there is no project
     told = capsys.readouterr()
@@ -402,6 +410,16 @@ def test_a_failed_delivery_leaves_outputs_summary_and_wheels(
     assert "demo" in (action.folder / "github-summary").read_text()
 
 
+@pytest.fixture
+def _heeded() -> Iterator[None]:
+    """Undo what nohup or a script has these tests ignore: the program would go on ignoring it."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_heeded")
 @pytest.mark.parametrize("what", ["PUT", "CreateArtifact", "GET"])
 def test_a_delivery_that_stalls_is_cancelled_at_once(
     action: Action, service: FakeService, capsys: pytest.CaptureFixture[str], what: str
@@ -427,6 +445,7 @@ def test_a_delivery_that_stalls_is_cancelled_at_once(
     assert "demo" in (action.folder / "github-summary").read_text()
 
 
+@pytest.mark.usefixtures("_heeded")
 def test_a_set_that_does_not_come_is_cancelled_at_once(action: Action, service: FakeService) -> None:
     assert action.run() == 0
     shutil.rmtree(action.folder / "dist")

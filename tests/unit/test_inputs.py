@@ -13,7 +13,7 @@ import pytest
 
 from manywheels import inputs, sandbox, untrusted_files
 from manywheels.errors import InputError
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from unit.helpers import given
 
 Parser = Callable[[Given, str], Any]
@@ -115,16 +115,16 @@ def test_every_duration_that_is_taken_can_be_waited_for(text: str, tmp_path: Pat
 )
 def test_variables_give_inputs(variable: str, name: str) -> None:
     found = inputs.from_environment({variable: "3", "PATH": "/bin"})
-    assert found == {name: Given(value="3", origin=variable)}
+    assert found == {name: given("3", variable, Source.VARIABLE)}
     assert inputs.from_environment({variable: " "}) == {}
 
 
 def test_settings_come_before_variables_and_what_is_given_before_both() -> None:
     environment = {"MANYWHEELS_JOBS": "1", "MANYWHEELS_TIMEOUT": "1h", "MANYWHEELS_SKIP": "cp39-*"}
     layers = inputs.layered({"jobs": given("3", "--jobs")}, {"jobs": 2, "timeout": "2h"}, environment)
-    assert layers["jobs"] == Given(value="3", origin="--jobs")
-    assert layers["timeout"] == Given(value="2h", origin="[tool.manywheels] timeout")
-    assert layers["skip"] == Given(value="cp39-*", origin="MANYWHEELS_SKIP")
+    assert layers["jobs"] == given("3", "--jobs")
+    assert layers["timeout"] == given("2h", "[tool.manywheels] timeout", Source.PROJECT)
+    assert layers["skip"] == given("cp39-*", "MANYWHEELS_SKIP", Source.VARIABLE)
     assert layers["platform"].origin == "default"
 
 
@@ -171,7 +171,7 @@ def test_unknown_names_are_refused_with_the_nearest(names: list[str], described:
     ],
 )
 def test_settings_of_the_project(name: str, value: object, expected: str) -> None:
-    assert inputs.from_settings({name: value}) == {name: Given(value=expected, origin=f"[tool.manywheels] {name}")}
+    assert inputs.from_settings({name: value}) == {name: given(expected, f"[tool.manywheels] {name}", Source.PROJECT)}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from manywheels import isolation, pipeline
 from manywheels.errors import EXIT_CONFIGURATION, IsolationError
 from manywheels.interpreters import Interpreter
-from manywheels.isolation import Isolation, closed_folders, credentials_in, grants_in, isolate, require_trusted
+from manywheels.isolation import Isolation, closed_folders, isolate
 from manywheels.line import Run
 from manywheels.options import resolve
 from manywheels.output import OutputFolder
@@ -137,14 +137,6 @@ def test_nothing_else_is_closed(environment: Mapping[str, str]) -> None:
     assert closed_folders(environment) == ()
 
 
-@pytest.mark.parametrize(
-    "name", ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "PYPI_ID_TOKEN", "SIGSTORE_ID_TOKEN"]
-)
-def test_grants(name: str) -> None:
-    assert grants_in({name: "value", "ACTIONS_RUNTIME_TOKEN": "value"}) == [name]
-    assert grants_in({name: ""}) == []
-
-
 def test_a_grant_without_isolation_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(IsolationError) as raised,
@@ -179,72 +171,6 @@ def test_closed_folders_have_their_modes_again_afterwards(job: dict[str, str], t
         closed = [stat.S_IMODE(folder.stat().st_mode) & 0o077 for folder in folders]
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == before
     assert isolated.against or closed == [0] * len(folders)
-
-
-# --- what the project's own files may ask for -------------------------------------------------------------------------
-
-GRANT = {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "eyJ"}
-IMAGE_KEY = f"manylinux-{os.uname().machine}-image"
-OVERRIDE = {"overrides": [{"select": "cp313-*", "before-all": "make it"}]}
-
-
-@pytest.mark.parametrize(
-    ("table", "settings", "name"),
-    [
-        *(
-            (table, settings, name)
-            for table in ("manywheels", "cibuildwheel")
-            for settings, name in (
-                ({"before-all": "make it"}, "before-all"), (OVERRIDE, "before-all"), ({IMAGE_KEY: "evil/x"}, "image"),
-            )
-        ),
-        ("manywheels", {"image": "evil/x"}, "image"),
-        ("manywheels", {"test-in": "evil/x"}, "test-in"),
-    ],
-)  # fmt: skip
-def test_beside_a_grant_the_project_cannot_reach_beyond_isolation(
-    table: str, settings: dict[str, object], name: str
-) -> None:
-    own, theirs = (settings, None) if table == "manywheels" else ({}, settings)
-    options = resolve({}, replace(project(), settings=own, cibuildwheel=theirs), environment={})
-    require_trusted(options, {})
-    with pytest.raises(IsolationError) as raised:
-        require_trusted(options, GRANT)
-    assert raised.value.code == "MW009"
-    assert f"[tool.{table}" in raised.value.message
-    assert f"`{name}`" in raised.value.message
-    assert f"`{name}` as the workflow's input" in raised.value.remedy
-
-
-def test_the_workflow_may_ask_for_all_of_it() -> None:
-    asked = {name: given("evil/x", f"input `{name}`") for name in ("before-all", "image", "test-in")}
-    settings: dict[str, object] = {"before-all": "make it", "image": "mine", IMAGE_KEY: "mine", "test-in": "mine"}
-    require_trusted(resolve(asked, replace(project(), settings=settings), environment={}), GRANT)
-    variables = {"MANYWHEELS_BEFORE_ALL": "make it", "MANYWHEELS_TEST_IN": "x"}
-    require_trusted(resolve({}, project(jobs=2), environment=variables), GRANT)
-
-
-def test_a_policys_name_is_no_image() -> None:
-    require_trusted(resolve({}, replace(project(), cibuildwheel={IMAGE_KEY: "manylinux2014"}), environment={}), GRANT)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "INPUT_PASSWORD", "PYPI_ID_TOKEN", "CI_JOB_TOKEN",
-     "CI_REPOSITORY_URL", "MANYWHEELS_PASSWORD", "TWINE_PASSWORD"],
-)  # fmt: skip
-def test_the_project_cannot_ask_for_what_authorises_the_job(name: str) -> None:
-    environment = {name: "secret", "FLAVOUR": "sweet"}
-    for passed in (f"FLAVOUR {name}", f"FLAVOUR '{name}'"):
-        options = resolve({}, project(environment_pass=passed), environment={})
-        with pytest.raises(IsolationError) as raised:
-            require_trusted(options, environment)
-        assert f"[tool.manywheels] environment-pass: {name} authorises the job" in raised.value.message
-        assert "secret" not in str(raised.value)
-        require_trusted(options, {"FLAVOUR": "sweet"})  # on a machine of one's own there is nothing to pass
-    asked = {"environment-pass": given(name, "input `environment-pass`")}
-    require_trusted(resolve(asked, project(), environment={}), environment)  # it is withheld when it is isolated
-    assert credentials_in(environment, environment) == [name]
 
 
 def test_what_authorises_the_job_is_withheld_whoever_asks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ def test_defaults() -> None:
     recipe = options.for_target(target("cp312"))
     assert (recipe.config_settings, recipe.environment, recipe.environment_pass) == ((), (), ())
     assert (recipe.front_end, recipe.constraints, recipe.repair) == (FrontEnd(), Constraints(), Repair())
-    assert (recipe.before_all, recipe.before_build, recipe.audit, recipe.tests) == ("", "", None, None)
+    assert (recipe.before_all, recipe.before_build, recipe.audit, recipe.tests) == (None, "", None, None)
     assert (options.notes, options.left_out) == ((), ())
     assert (options.verbose, options.toolchain) == (False, "auto")
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -391,3 +393,18 @@ def test_the_worker_needs_no_packages(store: Path, tmp_path: Path) -> None:
     argv = [sys.executable, "-I", "-S", prefetch_worker.__file__, "link", json.dumps(asked)]
     subprocess.run(argv, check=True, env={})
     assert (tmp_path / ENTRY.format("tool")).is_symlink()
+
+
+def test_targets_that_fetch_side_by_side_make_one_store(request_: Prefetch, place: Path) -> None:
+    requests = [
+        replace(
+            request_,
+            store=place / "new",
+            scratch=place / f"run/fetching-{number}",
+            cache=untrusted_files.make_folder(place / f"run/uv-{number}", USER),
+        )
+        for number in range(8)
+    ]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        list(pool.map(lambda each: prefetch(each, Cancellation()), requests))
+    assert (place / "new/cache").stat().st_uid == FETCHER

@@ -224,3 +224,11 @@ def test_a_wheel_that_was_swapped_after_it_was_verified_is_not_delivered(tmp_pat
         output.deliver(wheel, sha256=verified)
     assert caught.value.remedy
     assert [path.name for path in output.path.iterdir()] == ["logs"]
+
+
+def test_delivering_hears_of_the_end(tmp_path: Path) -> None:
+    output, wheel, stopped = open_output(tmp_path / "dist"), write_wheel(tmp_path), Cancellation()
+    stopped.request()
+    with pytest.raises(Cancelled):
+        output.deliver(wheel, cancellation=stopped)
+    assert [path.name for path in output.path.iterdir()] == ["logs"]

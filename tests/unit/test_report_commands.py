@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from manywheels.cli import print_error
 from manywheels.errors import BuildFailed
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.manifest import Failure, State, TargetRecord
 from manywheels.options import resolve
 from manywheels.report import text
@@ -156,7 +156,7 @@ def test_no_output_folder_speaks_to_the_ci(place: str, hostile: str) -> None:
 @example("[/x]")
 def test_no_plan_speaks_to_the_ci(hostile: str) -> None:
     options = resolve({}, project(), environment={})
-    hook = Setting(name="before-all", given=Given(value=hostile, origin=hostile))
+    hook = Setting(name="before-all", given=Given(value=hostile, origin=hostile, source=Source.COMMAND_LINE))
     settings = Settings(rows=(*options.settings.rows, hook))
     options = replace(options, notes=(hostile,), left_out=(("cp312", "x"),), settings=settings)
     stream = io.StringIO()

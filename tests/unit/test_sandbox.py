@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from manywheels import sandbox
+from manywheels.isolation import reason_against
 from manywheels.sandbox import Cancellation, Command, Outcome, build_environment, run
 
 
@@ -150,6 +152,37 @@ def test_whatever_happens_to_the_supervisor_the_tree_is_ended(tmp_path: Path, mo
         run(shell("exec sleep 60", tmp_path, silence=1.0), Cancellation())
     assert time.monotonic() - started < 30
     assert sandbox._inits == set()
+
+
+def test_the_first_process_has_none_of_the_commands_variables(tmp_path: Path) -> None:
+    """It is root's where the command has a user of its own: LD_PRELOAD there is root's code execution."""
+    command = Command(
+        argv=("sh", "-c", "tr '\\0' '\\n' < /proc/$PPID/environ; echo $SAID; cat"), folder=tmp_path,
+        environment={"PATH": os.environ["PATH"], "SAID": "two\nlines=\udcff"}, log=tmp_path / "log", timeout=60,
+    )  # fmt: skip
+    assert run(command, Cancellation()).succeeded
+    assert (tmp_path / "log").read_bytes() == b"two lines=\xff\n"
+
+
+@pytest.mark.skipif(bool(reason_against()), reason="only root has other users' commands to run")
+def test_the_loader_of_roots_process_hears_nothing_of_the_commands_variables(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        command = Command(
+            argv=("true",), folder=Path("/"), log=tmp_path / "log", timeout=60, user=62999,
+            environment={"PATH": os.environ["PATH"], "LD_DEBUG": "files", "LD_DEBUG_OUTPUT": f"{folder}/trace"},
+        )  # fmt: skip
+        assert run(command, Cancellation()).succeeded
+        owners = {file.stat().st_uid for file in Path(folder).iterdir()}
+    assert owners == {62999}
+
+
+def test_a_variable_that_would_be_two_is_refused(tmp_path: Path) -> None:
+    command = Command(
+        argv=("true",), folder=tmp_path, environment={"A": "1\0B=2"}, log=tmp_path / "log", timeout=60
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="NUL"):
+        run(command, Cancellation())
 
 
 def shell(script: str, folder: Path, *, silence: float | None = None) -> Command:

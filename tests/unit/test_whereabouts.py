@@ -9,7 +9,7 @@ import pytest
 from manywheels import emulation, whereabouts
 from manywheels.errors import EngineError, InputError
 from manywheels.hostpaths import HostPaths, own_container_id
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.options import Options, resolve
 from unit.helpers import project
 
@@ -18,7 +18,7 @@ NARROW = "i686" if emulation.is_native("x86_64") else "armv7l"
 
 
 def options(**given: str) -> Options:
-    values = {name: Given(value=value, origin=f"--{name}") for name, value in given.items()}
+    values = {name: Given(value=value, origin=f"--{name}", source=Source.COMMAND_LINE) for name, value in given.items()}
     return resolve(values, project(), environment={})
 
 

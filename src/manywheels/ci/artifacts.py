@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 from manywheels.ci.packing import Member, pack, unpack
-from manywheels.ci.results import TIMEOUTS, Calls, Service, text_of
+from manywheels.ci.results import SLOWEST, TIMEOUTS, Calls, Service, text_of
 from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing, Cancelled
 from manywheels.report.text import size as in_words
 from manywheels.retries import Passing, Patience
@@ -140,7 +140,7 @@ class Artifacts:
                 self._calls.call("DeleteArtifact", {"name": name})
             self.say(f"artifact {name}: the one that was there is deleted")
             answer = self._calls.call("CreateArtifact", request)
-        return text_of(answer, "signed_upload_url")
+        return self._calls.keep(text_of(answer, "signed_upload_url"))
 
     def _send(self, name: str, address: str, file: IO[bytes], size: int) -> None:
         """Send the zip in blocks, one after another, and commit them."""
@@ -206,19 +206,25 @@ class Artifacts:
         """Download an artifact's zip, into a file where one is given, and return its sha256."""
         own = {"workflow_run_backend_id": artifact.run, "workflow_job_run_backend_id": artifact.job}
         answer = self._calls.call("GetSignedArtifactURL", {"name": artifact.name, **own})
-        address = text_of(answer, "signed_url")
+        address = self._calls.keep(text_of(answer, "signed_url"))
 
         def receive() -> str:
             if file:
                 file.seek(0)
                 file.truncate()
             calls, digest, size = self._calls, hashlib.sha256(), 0
-            with calls.lost_connections(), calls.session.get(address, stream=True, timeout=TIMEOUTS) as response:
+            with (
+                calls.lost_connections(),
+                calls.exchange() as clock,
+                calls.session.get(address, stream=True, timeout=TIMEOUTS) as response,
+            ):
                 if not response.ok:
                     raise calls.judged(response.status_code, response.headers, "The download", response.reason)
                 for piece in response.iter_content(1 << 20):
                     digest.update(piece)
                     size += len(piece)
+                    if calls.patience.left > 0:
+                        clock.earn(len(piece) / SLOWEST)
                     if size > _LARGEST:
                         raise _too_large(artifact.name)
                     if file:

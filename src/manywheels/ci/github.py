@@ -14,14 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from manywheels import cli, commands, inputs
+from manywheels import cli, commands, inputs, trust
 from manywheels.ci.results import find_service, has_service
 from manywheels.ci.variables import read_inputs
 from manywheels.commands import Request, Verification
 from manywheels.delivery import Delivery, resolve_delivery
 from manywheels.errors import EXIT_OK, Cancelled, InputError, ManywheelsError
 from manywheels.gather import has_distributions
-from manywheels.inputs import Given
 from manywheels.manifest import FILE_NAME, Manifest
 from manywheels.report.html import FILE_NAME as REPORT
 from manywheels.report.text import harmless
@@ -56,8 +55,8 @@ def _tell_error(error: ManywheelsError) -> None:
 def read_request(environment: Mapping[str, str]) -> Request:
     """Return the request that the inputs make. Raises InputError for unknown inputs and for commands that are none."""
     given = read_inputs(environment, _PREFIX, "with", foreign=_RUNNERS_OWN)
-    command = given.pop("command", Given(value="build", origin="default"))
-    package = given.pop("package-dir", Given(value=".", origin="default"))
+    command = given.pop("command", inputs.default("build"))
+    package = given.pop("package-dir", inputs.default("."))
     return Request(
         command=inputs.parse_choice(command, "command", inputs.COMMANDS),
         paths=(Path(inputs.parse_path(package, "package-dir")),),
@@ -88,13 +87,14 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     """Build, report, deliver, and tell: each of these is done whatever becomes of the one before it."""
     layers = commands.layers(request)
+    trust.require_publishing_asked(layers["publish"])
     delivery = resolve_delivery(layers)
     if delivery.publish == "artifact":
         find_service(environment)  # said before anything is built
     folder = Path(inputs.parse_path(layers["output-dir"], "output-dir"))
     report = delivery.report or folder / REPORT
     before = commands.last_written(report)
-    given = {**request.given, "report": Given(value=str(report), origin=layers["report"].origin)}
+    given = {**request.given, "report": replace(layers["report"], value=str(report))}
     manifest, built = commands.build(replace(request, given=given), cancellation)
     status, folder = commands.exit_status(manifest), built.folder
     outputs = _outputs(manifest, folder)

@@ -18,7 +18,7 @@ from manywheels import cli, commands, inputs
 from manywheels.ci.variables import read_inputs
 from manywheels.commands import Request
 from manywheels.errors import InputError, ToolchainError, WheelFileError
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 from manywheels.manifest import FILE_NAME
 from manywheels.project import settings_of
 from manywheels.report.html import FILE_NAME as REPORT
@@ -41,8 +41,8 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 def read_request(environment: Mapping[str, str]) -> Request:
     """Return the request that the inputs make. Raises InputError."""
     given = read_inputs(environment, inputs.GITLAB_PREFIX, "include: inputs")
-    command = given.pop("command", Given(value="build", origin="default"))
-    package = given.pop("package-dir", Given(value=".", origin="default"))
+    command = given.pop("command", inputs.default("build"))
+    package = given.pop("package-dir", inputs.default("."))
     # The artifacts' paths follow the input, so it goes before `[tool.manywheels]` even where it is the default.
     folder = given["output-dir"] = _output_dir(given, environment)
     request = Request(
@@ -84,7 +84,7 @@ def _publish(request: Request, environment: Mapping[str, str], cancellation: Can
     settings = settings_of(request.paths[0])
     layers = publishing_layers(request, settings, environment)
     gathered = gather_jobs(Path(layers["output-dir"].value))
-    layers["packages-dir"] = Given(value=str(gathered), origin="the gathered jobs")
+    layers["packages-dir"] = Given(value=str(gathered), origin="the gathered jobs", source=Source.PROGRAM)
     return run(layers, cancellation, environment, rules=commands.verification_rules(settings))
 
 
@@ -137,7 +137,9 @@ def to_registry(layers: Mapping[str, Given], environment: Mapping[str, str]) -> 
         "user": "gitlab-ci-token",
         "password": token,
     }
-    return {name: Given(value=value, origin="`repository-url: gitlab`") for name, value in values.items()}
+    # Whoever asked for it: the address and the token are both of the job, so the token goes nowhere else.
+    origin, source = "`repository-url: gitlab`", Source.PROGRAM
+    return {name: Given(value=value, origin=origin, source=source) for name, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from manywheels.documents import parse_json
 from manywheels.errors import (
     ArtifactExists,
     ArtifactMissing,
@@ -23,12 +24,18 @@ from manywheels.errors import (
     DeliveryError,
 )
 from manywheels.publish.claims import read_claims
+from manywheels.redaction import redacted
 from manywheels.retries import GivenUp, Passing, Patience, passing_status
 
 if TYPE_CHECKING:
     import requests
 
+    from manywheels.exchange import Exchange
+
 TIMEOUTS: Final = (20.0, 120.0)  # seconds: to connect, and without a byte
+LIMIT: Final = 120.0  # seconds for a call with its answer
+SLOWEST: Final = 50_000.0  # bytes per second: so much longer may sending or receiving them take
+_LONGEST: Final = 65_536  # characters of a message that are looked at
 _METHODS: Final = "/twirp/github.actions.results.api.v1.ArtifactService/"
 _RUN_AGAIN: Final = "The token is the running job's own and ends with it: run the job again, within its time limit."
 T = TypeVar("T")
@@ -88,7 +95,12 @@ class Calls:
     def __post_init__(self) -> None:
         import requests
 
+        from manywheels.exchange import Adapter
+
         self.session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self.session.mount(scheme, Adapter(limit=_longest, stopped=self.patience.stopped))
+        self._secrets = [self.service.token]
         # Given with each call, and nothing from .netrc in its place.
         self._headers = {"Authorization": f"Bearer {self.service.token}"}
         self.session.auth = lambda prepared: prepared
@@ -110,14 +122,25 @@ class Calls:
             if response.status_code != 200:  # noqa: PLR2004 - Twirp knows no other success
                 raise self.judged(response.status_code, response.headers, method, _twirp_message(response))
             try:
-                answer = _snake(response.json())
-            except ValueError:
+                answer = _snake(parse_json(response.content))
+            except (ValueError, RecursionError):
                 raise Passing(f"{method} was answered, but not in JSON") from None
             if not isinstance(answer, dict) or answer.get("ok", True) is not True:
                 raise Passing(f"{method} was answered without success")
             return answer
 
         return self.persist(ask)
+
+    def exchange(self) -> Exchange:
+        """Return the block for a download; a cancellation ends it."""
+        from manywheels.exchange import Exchange
+
+        return Exchange(LIMIT, stall=TIMEOUTS[1], stopped=self.patience.stopped)
+
+    def keep(self, address: str) -> str:
+        """Return a signed address, which is a secret from now on."""
+        self._secrets.append(urlsplit(address).query)
+        return address
 
     def persist(self, operation: Callable[[], T]) -> T:
         """Call an operation until it does not raise Passing. Raises ArtifactServiceDown."""
@@ -138,8 +161,12 @@ class Calls:
         """Let what requests raises pass; its text would name the address, which is signed."""
         import requests
 
+        from manywheels.exchange import TimeOver, TooLarge
+
         try:
             yield
+        except (TimeOver, TooLarge) as error:
+            raise Passing(str(error)) from None
         except requests.Timeout:
             raise Passing(f"nothing came for {TIMEOUTS[1]:.0f} s") from None
         except requests.RequestException as error:
@@ -171,15 +198,20 @@ class Calls:
 
     def _scrubbed(self, message: str) -> str:
         """Return a message of the service's in one line, without the token and signed addresses."""
-        return re.sub(r"\S+://\S+", "…", message.replace(self.service.token, "…"))[:500]
+        return re.sub(r"\S+://\S+", "…", redacted(message[:_LONGEST], self._secrets))[:500]
 
 
 def _twirp_message(response: requests.Response) -> str:
     try:
-        found = response.json()
+        found = parse_json(response.content)
     except ValueError:
         return response.reason
     return str(found.get("msg") or response.reason) if isinstance(found, dict) else response.reason
+
+
+def _longest(request: requests.PreparedRequest) -> float:
+    """Return the seconds that a request may take with its answer."""
+    return LIMIT + int(request.headers.get("Content-Length", "0")) / SLOWEST
 
 
 def _snake(value: object) -> Any:  # noqa: ANN401 - JSON

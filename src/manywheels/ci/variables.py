@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from manywheels import inputs
 from manywheels.errors import InputError
-from manywheels.inputs import Given
+from manywheels.inputs import Given, Source
 
 
 def read_inputs(
@@ -34,5 +34,5 @@ def read_inputs(
                 f"{place}: `{name}` is given twice, with different values.",
                 remedy=f"Give it once, as `{name}`; `{name.replace('-', '_')}` is an old spelling of the same.",
             )
-        given[name] = Given(value=value, origin=f"input `{name}`")
+        given[name] = Given(value=value, origin=f"input `{name}`", source=Source.WORKFLOW)
     return given

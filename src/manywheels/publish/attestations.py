@@ -27,6 +27,8 @@ from manywheels.errors import (
 from manywheels.output import give
 from manywheels.publish.claims import read_claims, reusable_workflow
 from manywheels.publish.identity import Identity
+from manywheels.publish.pauses import Pauses
+from manywheels.waiting import within
 
 if TYPE_CHECKING:
     import requests
@@ -37,9 +39,9 @@ if TYPE_CHECKING:
 _AUDIENCE: Final = "sigstore"
 _AT_ONCE: Final = 4  # entries of the log
 _TIMEOUT: Final = (10.0, 30.0)  # seconds: to connect, and between two bytes
+_LIMIT: Final = 180.0  # seconds for a call with its retries, and for the roots of trust
 _TRIES: Final = 4
 _LONGEST_PAUSE: Final = 10.0  # seconds, of our own choice
-_LONGEST_WAIT: Final = 60.0  # seconds, where we are asked to wait
 _CONFLICT: Final = "409"
 _WITHOUT: Final = "without attestations (`attestations: false`)"
 _HOW_TO_IDENTIFY: Final = (
@@ -94,8 +96,7 @@ def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = Fa
     if trap or not files:
         return Signed(warning=trap)
     try:
-        config = signatures.load_trust(identity.environment, offline=False)
-        return Signed(attestations=_sign_all(files, token, config))
+        return Signed(attestations=_sign_all(files, token, _load_trust(identity), identity.pauses))
     except ManywheelsError:
         raise
     except Exception as fault:  # noqa: BLE001 - the clients' errors, some of modules that sigstore calls internal
@@ -103,6 +104,19 @@ def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = Fa
             f"Sigstore did not sign: {identity.secrets.cleaned(_reason(fault))}.",
             remedy=f"Run the job again when Sigstore answers, or publish {_WITHOUT}. Nothing has been uploaded.",
         ) from None
+
+
+def _load_trust(identity: Identity) -> ClientTrustConfig:
+    """Ask whom to trust, within time: the update client has no clock over all of an answer, but bounds its size."""
+    pauses = identity.pauses
+    try:
+        return within(
+            pauses.limit(_LIMIT),
+            lambda: signatures.load_trust(identity.environment, offline=False),
+            lambda: pauses.cancelled,
+        )
+    except TimeoutError:
+        raise TimeoutError(f"its roots of trust did not come within {_LIMIT:.0f} s") from None
 
 
 def form_field(attestation: str) -> str:
@@ -174,7 +188,7 @@ def _calling_trap(token: str) -> str:
     )
 
 
-def _sign_all(files: Mapping[Path, str], token: str, config: ClientTrustConfig) -> dict[Path, str]:
+def _sign_all(files: Mapping[Path, str], token: str, config: ClientTrustConfig, pauses: Pauses) -> dict[Path, str]:
     from sigstore.oidc import IdentityToken
     from sigstore.sign import SigningContext
     from sigstore.verify import Verifier
@@ -182,7 +196,7 @@ def _sign_all(files: Mapping[Path, str], token: str, config: ClientTrustConfig) 
     config.force_tlog_version = 1  # entries of version 2 prove their time by timestamps, which PEP 740 has no place for
     fulcio = config.signing_config.get_fulcio()
     log: Any = config.signing_config.get_tlogs()[0]
-    _make_patient(fulcio.session)
+    _make_patient(fulcio.session, pauses)
     verifier = Verifier(trusted_root=config.trusted_root)
     context = SigningContext(fulcio=fulcio, rekor=log, trusted_root=config.trusted_root)
     with context.signer(IdentityToken(token)) as signer:
@@ -193,7 +207,7 @@ def _sign_all(files: Mapping[Path, str], token: str, config: ClientTrustConfig) 
             return attestation.model_dump_json()
 
         # The log's client has a session for each thread.
-        prepare: Callable[[], None] = lambda: _make_patient(log.log.session)  # noqa: E731
+        prepare: Callable[[], None] = lambda: _make_patient(log.log.session, pauses)  # noqa: E731
         with ThreadPoolExecutor(min(_AT_ONCE, len(files)), initializer=prepare) as pool:
             return dict(zip(files, pool.map(sign, files), strict=True))
 
@@ -211,27 +225,19 @@ def _sign(signer: Signer, name: str, sha256: str) -> Attestation:
         return Attestation.sign(signer, file)
 
 
-def _make_patient(session: requests.Session) -> None:
-    """Give a session that waits for ever, and never tries again, time-outs and bounded, jittered retries."""
-    from requests import PreparedRequest, Response
-    from requests.adapters import HTTPAdapter
-    from urllib3 import BaseHTTPResponse, Retry
+def _make_patient(session: requests.Session, pauses: Pauses) -> None:
+    """Give a session that waits for ever, and never tries again, a clock and bounded, jittered retries."""
+    from manywheels.exchange import Adapter, PatientRetry
 
-    class Patient(HTTPAdapter):
-        def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override]  # noqa: ANN401
-            return super().send(request, **(options | {"timeout": options.get("timeout") or _TIMEOUT}))
-
-    class Bounded(Retry):
-        def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-            asked = super().get_retry_after(response)
-            return asked and min(asked, _LONGEST_WAIT)
-
-    retries = Bounded(
+    retries = PatientRetry(
         total=_TRIES, backoff_factor=0.5, backoff_jitter=0.5, backoff_max=_LONGEST_PAUSE, raise_on_status=False,
         allowed_methods=None, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=True,
     )  # fmt: skip
+    adapter = Adapter(
+        limit=lambda _: pauses.limit(_LIMIT), stopped=lambda: pauses.cancelled, wait=_TIMEOUT, max_retries=retries
+    )
     for scheme in ("http://", "https://"):
-        session.mount(scheme, Patient(max_retries=retries))
+        session.mount(scheme, adapter)
 
 
 def _reason(fault: BaseException) -> str:

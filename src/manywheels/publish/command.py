@@ -40,6 +40,7 @@ from manywheels.report import text
 from manywheels.report.summary import LIMIT
 from manywheels.retries import RealClock
 from manywheels.sandbox import Cancellation
+from manywheels.trust import in_ci, require_places
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
 from manywheels.waiting import until_stopped
@@ -69,6 +70,7 @@ def run(
     options = resolve_publishing(layers)
     where = addresses(options.repository)
     _require_trusted(layers["repository-url"], where, environment)
+    require_places(layers, environment)
     secrets = Secrets(environment=environment)
     api_token = _api_token(options, layers, environment)
     wanted = Wanted(
@@ -78,7 +80,7 @@ def run(
         rules=rules or Rules(),
         skip_existing=options.skip_existing,
     )
-    with Requests() as transport:
+    with Requests(cancellation) as transport, secrets.kept_out():
         pauses = Pauses(RealClock(cancellation), cancellation)
         identity = Identity(pauses=pauses, secrets=secrets, environment=environment)
         # Private indexes want credentials for reading, too; the known ones do not.
@@ -103,7 +105,7 @@ def run(
 
 def _require_trusted(repository: Given, where: Addresses, environment: Mapping[str, str]) -> None:
     """Raise UnsafeAddress where the project's own files lead a CI job's tokens to an index that is not known."""
-    if environment.get("CI") and repository.is_projects and where.web is None:
+    if in_ci(environment) and repository.is_projects and where.web is None:
         raise UnsafeAddress(
             f"{repository.origin}: in a CI job, only the workflow says which index gets its tokens.",
             remedy="Give `repository-url` as the job's input: a pull request can change pyproject.toml.",
@@ -124,7 +126,8 @@ def _publish(line: Line, found: Preflight, options: PublishOptions, identity: Id
         _require_none(found.problems)
         if signs:
             attestations.require_none([file.path for file in found.to_send])
-        say(*([f"warning: {refusal.message}"] if refusal else []), "Nothing was sent (dry run).")
+        told = [f"warning: {identity.secrets.cleaned(refusal.message)}"] if refusal else []
+        say(*told, "Nothing was sent (dry run).")
         return
     ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
     try:

@@ -44,7 +44,7 @@ def confirm(files: Sequence[Distribution], index: Index, transport: Transport, p
             raise NotConfirmed(f"The index does not list {names} {_until(pauses, limit)}.", remedy=_REMEDY)
     listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)} with the sha256 that was sent"
     wheels = [file for file in files if not file.is_sdist]
-    if not wheels or not _is_public(wheels[0], index, transport):
+    if not wheels or not _is_public(wheels[0], index, transport, own):
         return f"{listed}; pip was not asked"
     for wheel in wheels:
         while fault := _fetch(wheel, str(index.simple), own):
@@ -73,10 +73,10 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
     return absent
 
 
-def _is_public(wheel: Distribution, index: Index, transport: Transport) -> bool:
+def _is_public(wheel: Distribution, index: Index, transport: Transport, pauses: Pauses) -> bool:
     """Whether pip can read the index without credentials: they would stand in its arguments or its environment."""
     try:
-        limit = table("publish")["ask-timeout"]
+        limit = pauses.limit(table("publish")["ask-timeout"])
         page = transport.get(f"{index.simple}{wheel.project}/", accept=ACCEPT, auth=None, timeout=limit)
     except NoAnswer:
         return False

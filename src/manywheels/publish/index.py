@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 from packaging.version import Version
 
 from manywheels.data import table
+from manywheels.documents import parse_json
 from manywheels.errors import InputError
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.transport import Answer, Auth, NoAnswer, Transport, origin, require_safe
@@ -153,9 +153,9 @@ class Index:
 
     def _get(self, url: str, *, with_body: bool = True) -> Answer:
         auth = self._auth if origin(url) == origin(self.addresses.upload) else None
-        limit = table("publish")["ask-timeout"]
 
         def request() -> Answer:
+            limit = self._pauses.limit(table("publish")["ask-timeout"])
             return self._transport.get(url, accept=ACCEPT, auth=auth, timeout=limit, with_body=with_body)
 
         return self._pauses.ask(request)
@@ -202,33 +202,39 @@ def _parse(answer: Answer, project: str) -> Listing | None:
     kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
         if kind.endswith("json"):
-            return dict(_of_json(json.loads(answer.body)))
-        if kind.endswith("html"):
+            return dict(_of_json(parse_json(answer.body, table("publish")["most-values"])))
+        if kind.endswith("html") and answer.body.count(b"<") <= table("publish")["most-values"]:
             page = _Page()
             page.feed(answer.body.decode("utf-8", "replace"))
             return page.files if page.is_of(project) else None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return None
 
 
 def _of_json(page: Any) -> Iterator[tuple[str, Listed]]:  # noqa: ANN401 - whatever JSON holds
     for file in page["files"]:
-        uploaded = file.get("upload-time")
+        uploaded, size = file.get("upload-time"), file.get("size")
         yield (
-            file["filename"],
+            _text(file["filename"]),
             Listed(
                 sha256=_lower(file["hashes"].get("sha256")),
-                size=file.get("size"),
+                size=size if type(size) is int and size >= 0 else None,
                 uploaded=_moment(uploaded) if uploaded else None,
             ),
         )
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
 def _moment(text: str) -> datetime:
-    """Return a moment with its zone; PEP 700 has all of them in UTC, whether they say so or not."""
+    """Return a moment in UTC; PEP 700 has all of them in it, whether they say so or not."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _lower(digest: str | None) -> str | None:

@@ -48,6 +48,11 @@ class Pauses:
         """Whether the deadline has passed, or the run was cancelled."""
         return self.cancelled or self.clock.monotonic() >= self._end
 
+    def limit(self, seconds: float) -> float:
+        """Return the seconds a request may take, of these: until the deadline, after it as long as a last question."""
+        last: float = table("publish")["last-questions"]
+        return min(seconds, max(self._end - self.clock.monotonic(), last))
+
     def length(self, number: int) -> float:
         """Return the seconds to wait after the attempt with this number (0 the first)."""
         facts = table("publish")

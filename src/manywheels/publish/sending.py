@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -25,7 +25,7 @@ from manywheels.publish.trusted import Credentials, redirected
 from manywheels.sandbox import Cancellation
 
 Extra = Mapping[str, tuple[tuple[str, str], ...]]
-_GRACE: Final = 3.0  # seconds that files on their way get after a cancellation
+_NOTING: Final = 0.5  # seconds that threads get, after a cancellation's grace, to note what came of their files
 _OTHER: Final = "the index has a file of this name with other content"
 
 
@@ -100,13 +100,13 @@ class Sender:
         return self._halt.is_set() or self._line.pauses.over
 
     def _send_group(self, files: Sequence[Distribution]) -> None:
-        """Wait for the threads; not for one that hangs in a socket after a cancellation: its file stays unknown."""
+        """Wait for the threads; after a cancellation, only as long as requests that are on their way have."""
         queue = deque(files)
         count = min(table("publish")["parallel"], len(files))
         threads = [threading.Thread(target=self._work, args=(queue,), daemon=True) for _ in range(count)]
         for thread in threads:
             thread.start()
-        left = _GRACE
+        left = table("publish")["grace"] + _NOTING
         for thread in threads:
             while thread.is_alive() and left > 0:
                 thread.join(0.1)
@@ -120,6 +120,7 @@ class Sender:
                 return
             try:
                 end = self._bring(file)
+                end = replace(end, reason=self._line.secrets.cleaned(end.reason))
                 if not end.state.is_there:
                     self._halt.set()
                 self._ledger.note(file.name, end.state, end.reason)
@@ -162,10 +163,9 @@ class Sender:
             self._progress.sent(file, count)
 
         form = file.form(*self._extra.get(file.name, ()))
+        limit = line.pauses.limit(_longest(file))
         try:
-            answer = line.transport.post_form(
-                line.index.addresses.upload, form, auth=auth, timeout=table("publish")["send-timeout"], watch=watch
-            )
+            answer = line.transport.post_form(line.index.addresses.upload, form, auth=auth, timeout=limit, watch=watch)
         except Interrupted:
             reason = "the run was cancelled" if line.pauses.cancelled else "the time for uploads was over"
             return _End(state=State.NOT_SENT, reason=f"{reason} before it was sent as a whole")
@@ -233,6 +233,12 @@ class Sender:
             if number < facts["settle-asks"] - 1:
                 self._line.pauses.clock.sleep(facts["settle-pause"])
         return presence
+
+
+def _longest(file: Distribution) -> float:
+    """Return the seconds that one attempt to upload a file may take."""
+    facts = table("publish")
+    return float(facts["send-timeout"] + file.size / facts["slowest-rate"])
 
 
 def _known(presence: Presence) -> _End | None:

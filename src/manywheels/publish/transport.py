@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,13 @@ from urllib.parse import urlsplit
 from manywheels import __version__
 from manywheels.data import table
 from manywheels.errors import FileChanged, UnsafeAddress
+from manywheels.regular_files import open_regular
 from manywheels.retries import may_pass
 
 if TYPE_CHECKING:
     import requests
+
+    from manywheels.sandbox import Cancellation
 
 Auth = tuple[str, str]  # user and password of HTTP's basic authentication
 
@@ -66,7 +70,7 @@ class Form:
 
 
 class Transport(Protocol):
-    """How requests are made. Every method raises NoAnswer; `timeout` is in seconds, for each wait."""
+    """How requests are made. Every method raises NoAnswer; `timeout` is in seconds, for the whole exchange."""
 
     def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
         """Get a page; without its body if only the status is asked for."""
@@ -109,7 +113,7 @@ def _is_loopback(host: str) -> bool:
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return open_regular(path)
     except OSError as error:
         raise FileChanged(
             f"`{path}` cannot be read any more: {error.strerror}.",
@@ -149,13 +153,18 @@ class SealedFile:
 
 
 class Requests:
-    """The real way, through `requests`; one object serves several threads."""
+    """The real way, through `requests`; one object serves several threads.
 
-    def __init__(self) -> None:
+    Once the run is cancelled, everything that is on its way has a few seconds left, so that answers which are about to
+    come still count.
+    """
+
+    def __init__(self, cancellation: Cancellation | None = None) -> None:
         import requests
 
-        from manywheels.publish.connections import Adapter
+        from manywheels.exchange import Adapter
 
+        self._cancellation, self._last = cancellation, math.inf
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"manywheels/{__version__}"
         for scheme in ("https://", "http://"):
@@ -169,11 +178,12 @@ class Requests:
 
     def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
         """Get a page; see Transport."""
-        return self._ask("GET", url, auth, timeout, with_body=with_body, headers={"Accept": accept, **_FRESH})
+        most = table("publish")["largest-page"] if with_body else 0
+        return self._ask("GET", url, auth, timeout, most=most, headers={"Accept": accept, **_FRESH})
 
     def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Answer:
         """Post a JSON document; see Transport."""
-        return self._ask("POST", url, None, timeout, json=content)
+        return self._ask("POST", url, None, timeout, most=table("publish")["largest-answer"], json=content)
 
     def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Answer:
         """Post an upload; see Transport."""
@@ -183,11 +193,18 @@ class Requests:
             sealed = SealedFile(stream, form, watch)
             content = (form.path.name, sealed, "application/octet-stream")
             body = MultipartEncoder([*form.fields, ("content", content)])
-            headers = {"Content-Type": body.content_type}
+            headers, most = {"Content-Type": body.content_type}, table("publish")["largest-answer"]
             try:
-                return self._ask("POST", url, auth, timeout, data=body, headers=headers)
+                return self._ask("POST", url, auth, timeout, most=most, data=body, headers=headers)
             except NoAnswer as lost:
                 raise NoAnswer(str(lost), arrived=lost.arrived and sealed.finished) from None
+
+    def _stopped(self) -> bool:
+        if not (self._cancellation and self._cancellation.requested):
+            return False
+        now = time.monotonic()
+        self._last = min(self._last, now + table("publish")["grace"])
+        return now >= self._last
 
     def _ask(
         self,
@@ -196,28 +213,29 @@ class Requests:
         auth: Auth | None,
         timeout: float,
         *,
-        with_body: bool = True,
+        most: int,
         **content: Any,  # noqa: ANN401 - what `requests` takes
     ) -> Answer:
         import requests
-        import urllib3
 
-        waits = (min(timeout, table("publish")["connect-timeout"]), timeout)
-        credentials = _basic(auth) if auth else _anonymous
+        from manywheels import exchange
+
+        facts = table("publish")
+        waits = (min(timeout, facts["connect-timeout"]), min(timeout, facts["send-timeout"]))
+        clock = exchange.Exchange(timeout, stall=waits[1], stopped=self._stopped)
         try:
-            with self._session.request(
-                method, url, auth=credentials, timeout=waits, allow_redirects=False, stream=True, **content
-            ) as response:
+            with clock, self._session.request(
+                method, url, auth=_basic(auth) if auth else _anonymous, timeout=waits, allow_redirects=False,
+                stream=True, **content,
+            ) as response:  # fmt: skip
                 return Answer(
                     status=response.status_code,
                     reason=response.reason or "",
                     headers={name.lower(): value for name, value in response.headers.items()},
-                    body=_body(response) if with_body else b"",
+                    body=exchange.read(response, most) if most else b"",
                 )
-        except requests.exceptions.ConnectTimeout:
-            raise NoAnswer("no connection within the time limit", arrived=False) from None
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise NoAnswer(_shortly(error), arrived=not _never_connected(error)) from None
+        except requests.exceptions.RequestException as error:
+            raise NoAnswer(_shortly(error), arrived=clock.connected) from None
 
 
 _FRESH: Final = {"Cache-Control": "max-age=0"}  # what was uploaded a second ago must be seen
@@ -235,20 +253,6 @@ def _anonymous(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _body(response: requests.Response) -> bytes:
-    """Return an answer's body, bounded in size and in time: a byte now and then keeps every wait for the next short."""
-    facts, pieces, size = table("publish"), [], 0
-    most, end = facts["largest-page"], time.monotonic() + facts["body-timeout"]
-    while piece := response.raw.read1(1 << 16, decode_content=True):
-        size += len(piece)
-        if size > most:
-            raise NoAnswer(f"the answer is larger than {most} bytes", arrived=True)
-        if time.monotonic() > end:
-            raise NoAnswer("the answer did not end within the time limit", arrived=True)
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 def _never_connected(error: Exception) -> bool:
     from urllib3.exceptions import MaxRetryError, NewConnectionError
 
@@ -259,12 +263,17 @@ def _never_connected(error: Exception) -> bool:
 def _shortly(error: Exception) -> str:
     """Return what went wrong without the addresses of objects; requests' errors hold neither headers nor bodies."""
     import requests
-    import urllib3
 
+    from manywheels.exchange import TimeOver, TooLarge
+
+    if isinstance(error, TimeOver | TooLarge):
+        return str(error)
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "no connection within the time limit"
     if _never_connected(error):
         return "nobody answers at this address"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted"
-    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
+    if isinstance(error, requests.exceptions.Timeout):
         return "no answer within the time limit"
     return "the connection was lost"

@@ -7,7 +7,6 @@ GitLab has one for each job.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,8 +14,10 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from manywheels.data import table
+from manywheels.documents import parse_json
 from manywheels.errors import IndexUnreachable, MintRefused, NoIdentity, UnsafeAddress
 from manywheels.publish import claims as claimed
+from manywheels.publish.audiences import require_own
 from manywheels.publish.claims import Claims
 from manywheels.publish.identity import Identity
 from manywheels.publish.transport import Answer, Auth, NoAnswer, Transport, origin
@@ -80,7 +81,7 @@ class TrustedPublisher:
     """The upload tokens of trusted publishing: minted when needed, renewed where the CI can; for several threads."""
 
     def __init__(self, upload: str, transport: Transport, identity: Identity) -> None:
-        self._oidc = f"{origin(upload)}/_/oidc"
+        self._upload, self._oidc = upload, f"{origin(upload)}/_/oidc"
         self._transport, self._ci = transport, identity
         self._pauses, self._secrets = identity.pauses, identity.secrets
         self._audience: str | None = None
@@ -127,9 +128,8 @@ class TrustedPublisher:
 
         def exchange() -> Answer:
             used.append(self._identity())
-            return self._transport.post_json(
-                f"{self._oidc}/mint-token", {"token": used[-1]}, timeout=table("publish")["ask-timeout"]
-            )
+            limit = self._pauses.limit(table("publish")["ask-timeout"])
+            return self._transport.post_json(f"{self._oidc}/mint-token", {"token": used[-1]}, timeout=limit)
 
         try:
             answer = self._pauses.ask(exchange)
@@ -159,8 +159,9 @@ class TrustedPublisher:
         """Return the moment at which a token ends, by this machine's monotonic clock and the server's own time."""
         longest: float = table("publish")["token"]["lifetime"]
         now = server_time(answer.headers)
-        known = isinstance(expires, int | float) and now is not None
-        left = min(max(float(expires) - now, 0.0), longest) if known else longest  # type: ignore[operator,arg-type]
+        left = longest
+        if isinstance(expires, int | float) and now is not None:
+            left = max(min(expires, now + longest), now) - now  # in this order: no float holds the largest integers
         return self._pauses.clock.monotonic() + left
 
     def _refusal(self, answer: Answer, identity: str, *, is_first: bool) -> MintRefused:
@@ -225,12 +226,12 @@ class TrustedPublisher:
                     f"There is nothing to authorise the upload with: no API token, and the index {problem}.",
                     remedy="Give an API token in the variable MANYWHEELS_PASSWORD.",
                 )
-            self._audience = audience
+            self._audience = require_own(audience, self._upload)
         return self._audience
 
     def _get_audience(self) -> Answer:
         def request() -> Answer:
-            limit = table("publish")["ask-timeout"]
+            limit = self._pauses.limit(table("publish")["ask-timeout"])
             return self._transport.get(f"{self._oidc}/audience", accept="application/json", auth=None, timeout=limit)
 
         try:
@@ -265,8 +266,8 @@ def _place(answer: Answer) -> str:
 
 def _object(answer: Answer) -> Mapping[str, object]:
     try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        found = parse_json(answer.body)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -1,8 +1,9 @@
 """`before-all`: prepares the machine, or the image, once, before the first target begins.
 
 It is configuration that its author stands for, not the work of a build back end: in a container it runs as root, as it
-does with cibuildwheel, so that it can install libraries. Its folder is the snapshot that all targets' copies are made
-from, and its HOME outlives it: what it puts there (`$HOME/.cargo/bin`) the targets' `environment` can name.
+does with cibuildwheel, so that it can install libraries. So nobody else may steer it: a command of the workflow does
+not get the variables of the project's own files. Its folder is the snapshot that all targets' copies are made from, and
+its HOME outlives it: what it puts there (`$HOME/.cargo/bin`) the targets' `environment` can name.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 
 from manywheels import assignments, sandbox
 from manywheels.assignments import Assignment
-from manywheels.recipes import Recipe, fill, fill_values
+from manywheels.recipes import BeforeAll, Recipe, fill, fill_values
 from manywheels.sandbox import Cancellation
 from manywheels.stages.hooks import Hook, marks, run_before_all
 
@@ -41,13 +42,13 @@ class Preparation:
     log: Path
 
     @property
-    def commands(self) -> dict[str, Recipe]:
-        """Each command once, in the order of the targets, with the first target's recipe that has it."""
-        commands: dict[str, Recipe] = {}
+    def commands(self) -> tuple[BeforeAll, ...]:
+        """Each command once, in the order of the targets, with the variables of the first target that has it."""
+        commands: dict[str, BeforeAll] = {}
         for recipe in self.recipes:
-            commands.setdefault(recipe.before_all, recipe)
-        commands.pop("", None)
-        return commands
+            if recipe.before_all:
+                commands.setdefault(recipe.before_all.command, recipe.before_all)
+        return tuple(commands.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +80,13 @@ def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
     request.folder.mkdir()
     scrubbed = sandbox.build_environment(request.caller, path=request.path, private=request.folder)
     places = {"project": request.project, "package": request.package}
-    for command, recipe in request.commands.items():
-        passed = {name: request.caller[name] for name in recipe.environment_pass if name in request.caller}
+    for asked in request.commands:
+        passed = {name: request.caller[name] for name in asked.environment_pass if name in request.caller}
         seen = {**scrubbed, **request.environment, **marks(), **passed}
         hook = Hook(
-            option=OPTION, command=fill(command, python=request.python, **places),
+            option=OPTION, command=fill(asked.command, python=request.python, **places),
             folder=request.project, timeout=request.timeout, log=request.log,
-            environment=assignments.expand(fill_values(recipe.environment, **places), seen),
+            environment=assignments.expand(fill_values(asked.environment, **places), seen),
         )  # fmt: skip
         run_before_all(hook, cancellation)
     return Prepared(home=request.folder / "home")

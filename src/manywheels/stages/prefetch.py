@@ -22,6 +22,7 @@ import json
 import os
 import re
 import sys
+import threading
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _BY_DEFAULT: Final = ("setuptools",)  # PEP 518, if there is no `requires`
 _WORKER: Final = Path(__file__).with_name("prefetch_worker.py")
 _PATH: Final = "/usr/bin:/bin"
 _INDEX: Final = re.compile(r"([\w.-]+=)?https?://[^@\s]+")  # UV_INDEX takes names as well: `name=address`
+_one_at_a_time = threading.Lock()
 _LONGEST_ANSWER: Final = 1 << 20  # bytes of the fetching user's output that are read
 # Variables that uv, pip, their HTTP clients and their keyrings read: if one differs, something else may be fetched.
 _STEERS_FETCHING: Final = re.compile(r"(?i)(UV|PIP|SSL|REQUESTS|CURL|NIX_SSL|GIT|NETRC|PYTHON_KEYRING).*|\w+_proxy")
@@ -117,7 +119,8 @@ def prefetch(request: Prefetch, cancellation: Cancellation) -> None:
 
 def _fetch(request: Prefetch, cancellation: Cancellation) -> list[tuple[str, str]]:
     """Have the fetching user fetch; return the name and version of each wheel that is in the store then."""
-    _make_store(request.store, request.fetcher)
+    with _one_at_a_time:  # several targets fetch side by side
+        _make_store(request.store, request.fetcher)
     untrusted_files.make_place(request.scratch, request.fetcher)
     home = untrusted_files.make_folder(request.scratch / "home", request.fetcher)
     for name, lines in (("requirements", request.requirements), ("constraints", request.constraints)):
@@ -141,8 +144,7 @@ def _fetch(request: Prefetch, cancellation: Cancellation) -> list[tuple[str, str
 
 
 def _make_store(store: Path, fetcher: int) -> None:
-    if not store.exists():
-        untrusted_files.make_public_folder(store)
+    untrusted_files.keep_folder(store, None, 0o755)
     untrusted_files.keep_folder(store / "cache", fetcher, 0o700)
     for name in ("archive-v0", "entries"):
         untrusted_files.keep_folder(store / name, fetcher, 0o755)

@@ -101,7 +101,7 @@ def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) 
     common = Counter(folder for outline in outlines for folder in outline.folders)
     for outline in outlines:
         (cache / _ARCHIVE).mkdir(exist_ok=True)
-        _link_folder(outline, "", cache / _ARCHIVE / outline.archive.name, common)
+        _link_folder(outline, "", f"{cache}/{_ARCHIVE}/{outline.archive.name}", common)
     for pointer in (*pointers, *_answers(entries, wheels)):
         own = cache / pointer.relative_to(entries)
         own.parent.mkdir(parents=True, exist_ok=True)
@@ -135,8 +135,8 @@ def read_outline(archive: Path) -> Outline:
     folders: dict[str, tuple[list[str], list[str]]] = {}
     looked_into = {""}
     for parent, inside, names in os.walk(archive):
-        folder = os.path.relpath(parent, archive) if parent != str(archive) else ""
-        links = [name for name in inside if Path(parent, name).is_symlink()]
+        folder = parent[len(str(archive)) + 1 :]
+        links = [name for name in inside if os.path.islink(f"{parent}/{name}")]  # noqa: PTH114
         folders[folder] = ([name for name in inside if name not in links], names + links)
         if _is_looked_into(folder, names):
             while folder not in looked_into:
@@ -152,17 +152,19 @@ def _is_looked_into(folder: str, names: list[str]) -> bool:
     return any(name.endswith(".py") for name in names) and not {"test", "tests"} & set(below)
 
 
-def _link_folder(outline: Outline, folder: str, own: Path, common: Mapping[str, int]) -> None:
-    own.mkdir()
+def _link_folder(outline: Outline, folder: str, own: str, common: Mapping[str, int]) -> None:
+    """Make the folder `own` with links to what is in a folder of the archive. In text, as there are thousands."""
+    os.mkdir(own)  # noqa: PTH102
+    archive = f"{outline.archive}/{folder}".rstrip("/")
     inside, names = outline.folders[folder]
     for name in inside:
         path = os.path.join(folder, name)  # noqa: PTH118 - as in the outline
         if path in outline.looked_into or common[path] > 1:
-            _link_folder(outline, path, own / name, common)
+            _link_folder(outline, path, f"{own}/{name}", common)
         else:
-            (own / name).symlink_to(outline.archive / path)
+            os.symlink(f"{archive}/{name}", f"{own}/{name}")  # noqa: PTH211
     for name in names:
-        (own / name).symlink_to(outline.archive / folder / name)
+        os.symlink(f"{archive}/{name}", f"{own}/{name}")  # noqa: PTH211
 
 
 def main(task: str, asked: Mapping[str, Any]) -> int:

@@ -194,16 +194,24 @@ def _stop_if_requested(cancellation: Cancellation) -> None:
 
 
 def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome:
-    """Write what a container says into a log until it ends, or the log has no room for more."""
-    started = time.monotonic()
+    """Write what a container says into a log until it ends. Where the log has no room for more, it is killed.
+
+    It is listened to in any case: the engine neither kills nor removes a container whose output nobody takes.
+    """
+    from manywheels.waiting import begin
+
+    started, wrote_too_much = time.monotonic(), False
     with untrusted_files.open_log(log) as written:
         room = sandbox.LARGEST_LOG - os.fstat(written.fileno()).st_size
         for frame in frames:
             room -= len(frame)
-            if room < 0:
-                return Outcome(status=-1, seconds=time.monotonic() - started, wrote_too_much=True)
-            written.write(frame)
-    return Outcome(status=int(container.wait()["StatusCode"]), seconds=time.monotonic() - started)
+            if room >= 0:
+                written.write(frame)
+            elif not wrote_too_much:
+                wrote_too_much = True
+                begin(container.kill)
+    status = int(container.wait()["StatusCode"])
+    return Outcome(status=status, seconds=time.monotonic() - started, wrote_too_much=wrote_too_much)
 
 
 @contextmanager

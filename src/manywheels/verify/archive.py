@@ -18,6 +18,8 @@ from manywheels.verify.model import Check, Problem, Wheel
 
 _REBUILD: Final = "Build the wheel again, and change nothing in it but with `wheel unpack` and `wheel pack`."
 _LONGEST_NAME: Final = 255  # bytes of a file's name: NAME_MAX of the common file systems
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_DRIVE: Final = re.compile("[A-Za-z]:")
 _FOLDER_ATTRIBUTE: Final = 0x10
 _EMPTY_DEFLATED: Final = 2  # bytes: some tools deflate even folders
 _SET_BITS: Final = {stat.S_ISUID: "setuid", stat.S_ISGID: "setgid", stat.S_ISVTX: "sticky"}
@@ -114,7 +116,7 @@ def _collision(name: str, other: str) -> Problem:
 
 def _wrong_with_path(entry: Entry) -> Iterator[str]:
     parts = entry.name.removesuffix("/").split("/")
-    if entry.name.startswith("/") or re.match(r"[A-Za-z]:", entry.name):
+    if entry.name.startswith("/") or _DRIVE.match(entry.name):
         yield "is an absolute path"
     elif "" in parts or "." in parts:
         yield "has empty parts, or `.`, in its path"
@@ -122,9 +124,9 @@ def _wrong_with_path(entry: Entry) -> Iterator[str]:
         yield "leads out of the folder by `..`"
     if b"\\" in entry.raw:
         yield "has a backslash, which some systems take for a slash"
-    if any(byte < 0x20 or byte == 0x7F for byte in entry.raw):  # noqa: PLR2004 - ASCII's control characters
+    if _CONTROL.search(entry.raw):
         yield "has control characters in its name"
-    if any(len(part) > _LONGEST_NAME for part in entry.raw.split(b"/")):
+    if len(entry.raw) > _LONGEST_NAME and any(len(part) > _LONGEST_NAME for part in entry.raw.split(b"/")):
         yield f"has a name of more than {_LONGEST_NAME} bytes"
     if not entry.raw.isascii() and not _is_utf8(entry):
         yield "has a name that is not marked as UTF-8, or is none"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels import signatures
 from manywheels.project import digest_file
+from manywheels.sandbox import Cancellation
 from manywheels.signatures import Invalid, Publisher
 from manywheels.verify.installs import InstallCheck
 from manywheels.verify.model import Finding, Problem, Severity
@@ -35,6 +36,7 @@ class Attested:
 
     verifier: Verifier
     publisher: Publisher | None = None
+    cancellation: Cancellation | None = None
     signers: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, path: Path) -> tuple[Finding, ...]:
@@ -44,7 +46,7 @@ class Attested:
             return (_finding(path, f"has no attestation: there is no `{beside.name}`"),)
         try:
             attestation = signatures.read_attestation(beside)
-            claims = signatures.check(attestation, path.name, digest_file(path), self.verifier)
+            claims = signatures.check(attestation, path.name, digest_file(path, self.cancellation), self.verifier)
             if self.publisher:
                 signatures.require_signer(claims, self.publisher)
         except (Invalid, OSError) as fault:
@@ -53,12 +55,17 @@ class Attested:
         return ()
 
 
-def attested(publisher: Publisher | None, environment: Mapping[str, str] = os.environ) -> Attested:
+def attested(
+    publisher: Publisher | None,
+    environment: Mapping[str, str] = os.environ,
+    cancellation: Cancellation | None = None,
+) -> Attested:
     """Return the check for wheels that `publisher` should have signed, None for whoever.
 
     Raises InputError for a trust configuration that is none.
     """
-    return Attested(verifier=signatures.offline_verifier(environment), publisher=publisher)
+    verifier = signatures.offline_verifier(environment)
+    return Attested(verifier=verifier, publisher=publisher, cancellation=cancellation)
 
 
 def _finding(path: Path, message: str) -> Finding:

@@ -46,7 +46,7 @@ def run(
     """
     wheels = collect_wheels(paths)
     manifest = _manifest_of(paths, digests)
-    attestations = _attested(wanted.publisher) if wanted.attested else None
+    attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
     extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
     verdict = verify_wheels(wheels, rules, manifest=manifest, extra=extra, cancellation=cancellation)
     print(render(verdict, wanted.form))
@@ -73,11 +73,11 @@ def _extra_checks(wanted: Verification, cancellation: Cancellation) -> list[Extr
     ]
 
 
-def _attested(publisher: str) -> Attested:
+def _attested(publisher: str, cancellation: Cancellation) -> Attested:
     from manywheels.signatures import parse_publisher
     from manywheels.verify.attested import attested
 
-    return attested(parse_publisher(publisher) if publisher else None)
+    return attested(parse_publisher(publisher) if publisher else None, cancellation=cancellation)
 
 
 def _importing_in(image: str, cancellation: Cancellation) -> Ask:

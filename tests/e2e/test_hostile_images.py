@@ -1,0 +1,154 @@
+"""Tests in an image of somebody who means harm: the run ends in time, and what lies outside is not reached."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import BASE_IMAGE
+from manywheels import recipes, sandbox
+from manywheels.sandbox import Cancellation
+from manywheels.stages.environments import Quarters
+from manywheels.stages.test_in import Elsewhere, try_wheel_in
+from manywheels.stages.trials import TrialRequest, Tried
+from unit.helpers import target, write_project, write_wheel
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+# The SDK leaves the sockets that it was attached with to the garbage collector.
+pytestmark = [pytest.mark.docker, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
+
+LIMIT = 120.0  # seconds; without a cure, these never end
+
+# /manywheels leads elsewhere, nothing is what it should be, and each of three Pythons is a trap of its own.
+HOSTILE = f"""
+FROM {BASE_IMAGE}
+RUN mkdir /trap && ln -s /trap /manywheels && cd /opt/python \\
+    && plant() {{ rm "$1/bin/python"; printf '#!/bin/sh\\n%s\\n' "$2" >"$1/bin/python"; chmod +x "$1/bin/python"; }} \\
+    && plant cp39-cp39 'trap "" TERM INT HUP; while :; do (trap "" TERM; sleep 1) & wait; done' \\
+    && plant cp310-cp310 'test "$1" = -c && echo 3.10 && exit; exec yes' \\
+    && plant cp311-cp311 'test "$1" = -c && echo 3.11 && exit; truncate -s 1T /manywheels/results/junit.xml'
+ENV WITHOUT= HOME=/etc PATH=/usr/bin:/bin
+WORKDIR /manywheels/work
+VOLUME /manywheels/home
+ENTRYPOINT ["/bin/false"]
+HEALTHCHECK --interval=1s CMD touch /tmp/health
+USER root
+CMD ["/bin/false"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def hostile(client: DockerClient) -> Iterator[str]:
+    import docker
+
+    name = f"manywheels-test-{uuid.uuid4().hex}:1"
+    client.images.build(fileobj=io.BytesIO(HOSTILE.encode()), tag=name, network_mode="none", rm=True, forcerm=True)
+    yield name
+    with contextlib.suppress(docker.errors.ImageNotFound):
+        client.images.remove(name, force=True)
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> TrialRequest:
+    """A wheel that needs nothing, and a project whose tests are a command."""
+    tests = recipes.Tests(
+        command="true", before="", requires=(), extras=(), groups=(), sources=(), environment=(),
+    )  # fmt: skip
+    project = write_project(tmp_path / "project")
+    quarters = Quarters(uv="uv", python=Path("python"), environment={}, log=tmp_path / "log")
+    return TrialRequest(
+        tests=tests, wheel=write_wheel(tmp_path, tags="py3-none-any", members={"demo.py": b""}), project=project,
+        package=project, folder=tmp_path / "trial", quarters=quarters, timeout=LIMIT,
+    )  # fmt: skip
+
+
+def tried(request: TrialRequest, image: str, tag: str, client: DockerClient) -> Tried:
+    """Test the wheel in the image; nothing of it is there afterwards."""
+    started = time.monotonic()
+    place = Elsewhere(image=image, target=target(tag), variables={}, environment=())
+    ended = try_wheel_in(request, place, Cancellation())
+    assert time.monotonic() - started < 2 * LIMIT
+    assert client.containers.list(all=True, filters={"ancestor": image}) == []
+    return ended
+
+
+def test_what_an_image_says_of_itself_does_not_count(
+    client: DockerClient, hostile: str, request_: TrialRequest
+) -> None:
+    command = """
+        id -u; pwd; test -L /manywheels && echo linked; test -w /trap && echo writable; test -e /tmp/health && echo ill
+        grep -E 'CapEff|NoNewPrivs' /proc/self/status; cat /proc/self/oom_score_adj
+        cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max
+        ln -s /etc/passwd ../results/junit.xml; (trap '' TERM; sleep 600) &
+        sleep 2
+    """
+    ended = tried(replace(request_, tests=replace(request_.tests, command=command)), hostile, "cp312", client)
+    log = request_.quarters.log.read_text()
+    assert ended.failure is None, log
+    assert ended.trial.count is None
+    said = log.splitlines()
+    assert "65534" in said
+    assert "/manywheels/elsewhere" in said
+    assert not {"linked", "writable", "ill"} & set(said), "the link is replaced, in the container alone"
+    assert "CapEff:\t0000000000000000" in said
+    assert "NoNewPrivs:\t1" in said
+    assert "4096" in said
+    assert "500" in said
+
+
+def test_a_container_that_never_ends_and_hears_no_signal(
+    client: DockerClient, hostile: str, request_: TrialRequest
+) -> None:
+    ended = tried(replace(request_, timeout=3.0), hostile, "cp39", client)
+    assert ended.failure
+    assert "did not end within their limit of 3 s" in ended.failure.message
+
+
+def test_output_without_end(
+    client: DockerClient, hostile: str, request_: TrialRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "LARGEST_LOG", 1 << 20)
+    ended = tried(request_, hostile, "cp310", client)
+    assert ended.failure
+    assert request_.quarters.log.stat().st_size <= 1 << 20
+
+
+def test_results_without_end(client: DockerClient, hostile: str, request_: TrialRequest) -> None:
+    ended = tried(request_, hostile, "cp311", client)
+    assert ended.failure
+    assert ended.trial.count is None
+
+
+def test_an_image_for_another_machine_is_named(client: DockerClient, request_: TrialRequest) -> None:
+    import docker
+
+    machine = "arm64" if os.uname().machine == "x86_64" else "amd64"
+    name = f"manywheels-test-{uuid.uuid4().hex}:1"
+    client.images.build(
+        fileobj=io.BytesIO(b"FROM scratch\nCOPY Dockerfile /bin/sh\n"), tag=name, platform=f"linux/{machine}"
+    )
+    try:
+        ended = tried(request_, name, "cp312", client)
+        assert ended.failure
+        assert name in ended.failure.message
+    finally:
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            client.images.remove(name, force=True)
