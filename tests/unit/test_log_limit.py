@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -79,11 +81,20 @@ def test_tests(tmp_path: Path) -> None:
 
 
 def test_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on until it is killed, and is listened to until then."""
     monkeypatch.setattr(sandbox, "LARGEST_LOG", 100)
-    container = cast("Any", SimpleNamespace(wait=lambda: {"StatusCode": 3}))
+    killed = threading.Event()
+    container = cast("Any", SimpleNamespace(wait=lambda: {"StatusCode": 3}, kill=killed.set))
     log = tmp_path / "log"
     log.write_bytes(bytes(40))
     assert _follow(container, [bytes(30), bytes(30)], log).status == 3
-    outcome = _follow(container, iter([b"x", bytes(1 << 20)]), log)
+    assert not killed.is_set()
+
+    def endless() -> Iterator[bytes]:
+        yield b"x"
+        while not killed.wait(0.01):
+            yield bytes(1 << 20)
+
+    outcome = _follow(container, endless(), log)
     assert (outcome.wrote_too_much, outcome.succeeded) == (True, False)
     assert log.stat().st_size <= 100
