@@ -14,7 +14,6 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,7 @@ from manywheels.copying import copy_entry
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.report.text import harmless
 from manywheels.sandbox import Cancellation, Command
+from manywheels.trees import Walk, walk
 
 _LISTING: Final = 120.0  # seconds for git to list the files of a checkout
 _LARGEST_LIST: Final = 256 << 20  # bytes of their names
@@ -186,11 +186,18 @@ def share_objects(copy: Path) -> None:
         return
     for folder in (copy, copy / ".git"):
         folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-    for path, rights in _objects_and_rights(objects_of(copy)):
-        path.chmod(path.stat().st_mode | rights)
+    walk(objects_of(copy), _open_to_others)
 
 
-def _objects_and_rights(objects: Path) -> Iterator[tuple[Path, int]]:
-    for parent, _, names in os.walk(objects):
-        yield Path(parent), stat.S_IROTH | stat.S_IXOTH
-        yield from ((path, stat.S_IROTH) for name in names if not (path := Path(parent, name)).is_symlink())
+def _open_to_others(at: Walk) -> list[str]:
+    """Let every user read a folder and the files in it; return its subfolders."""
+    os.fchmod(at.descriptor, os.fstat(at.descriptor).st_mode | stat.S_IROTH | stat.S_IXOTH)
+    below = []
+    with os.scandir(at.descriptor) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                mode = entry.stat(follow_symlinks=False).st_mode
+                os.chmod(entry.name, mode | stat.S_IROTH, dir_fd=at.descriptor)
+    return below

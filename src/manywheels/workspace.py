@@ -11,13 +11,14 @@ import os
 import re
 import stat
 import tempfile
+import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from manywheels.checkout import borrow_objects, copy_nested, copy_repository, files_beside, git_top, objects_of
 from manywheels.copying import COPYING, copy_entry, copy_tree, give_tree, remove_tree
@@ -28,6 +29,7 @@ from manywheels.sandbox import Cancellation
 from manywheels.untrusted_files import open_lock
 
 _LOCK: Final = ".lock"
+_MOMENT: Final = 0.05  # seconds between two looks at a lock
 _ELSEWHERE: Final = Path("/var/lib/manywheels/work")
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
 _SET_FLAGS: Final = 0x40086602
@@ -52,12 +54,12 @@ def work_folder(parent: Path | None = None, cancellation: Cancellation | None = 
 
     `parent` is another place for it. Folders that killed runs left behind are known by their lock, which nobody holds,
     and are removed too. When `cancellation` is requested, what is left of a folder is for the next run to remove.
-    Raises DiskError.
+    Raises DiskError, and Cancelled.
     """
     parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
     with open_lock(cache_dir() / "work.lock") as one_at_a_time:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        _wait_for(one_at_a_time, cancellation)
         for abandoned in parent.glob("run-*"):
             # Where a removal had no time to end, the lock may be gone already: it is made anew.
             with suppress(OSError), open_lock(abandoned / _LOCK) as lock:
@@ -72,6 +74,19 @@ def work_folder(parent: Path | None = None, cancellation: Cancellation | None = 
     finally:
         remove_tree(folder, cancellation)
         held.close()
+
+
+def _wait_for(lock: BinaryIO, cancellation: Cancellation | None) -> None:
+    """Hold a lock that another run may have while it removes what killed ones left behind. Raises Cancelled."""
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if cancellation:
+                cancellation.stop_if_requested("The build")
+            time.sleep(_MOMENT)
+        else:
+            return
 
 
 def _work_parent() -> Path:

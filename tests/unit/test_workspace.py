@@ -9,6 +9,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import threading
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
@@ -524,3 +525,16 @@ def test_copying_leaves_out_what_it_is_told_to(tmp_path: Path) -> None:
     put(tmp_path / "a" / "y" / "z")
     copy_tree(tmp_path / "a", tmp_path / "b", lambda path: path == tmp_path / "a" / "y", Cancellation())
     assert names(tmp_path / "b") == {"x"}
+
+
+def test_waiting_for_another_runs_tidying_hears_the_cancellation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path))
+    cancellation = Cancellation()
+    with (tmp_path / "work.lock").open("wb") as another_runs:
+        flock(another_runs, LOCK_EX)
+        threading.Timer(0.2, cancellation.request).start()
+        with pytest.raises(Cancelled), work_folder(tmp_path / "work", cancellation):
+            pass
+    assert list((tmp_path / "work").iterdir()) == []
