@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from manywheels.untrusted_files import open_folder
+
 if TYPE_CHECKING:
     from manywheels.sandbox import Cancellation
 
@@ -26,7 +28,6 @@ _PLACES: Final = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")  #
 _SECONDS: Final = 3.0  # for all of it
 _DEEPEST: Final = 8  # folders of others, below one another, that are looked into
 _MOST_NAMED: Final = 10
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OURS: Final = ".manywheels-leftovers-"
 _SYSTEM_V: Final = Path("/proc/sysvipc")
 _IPC_RMID: Final = 0
@@ -51,7 +52,7 @@ def remove_of(
     """
     sweep = _Sweep(frozenset(users), time.monotonic() + seconds, cancellation)
     for place in dict.fromkeys(map(os.path.realpath, places)):
-        with suppress(FileNotFoundError, NotADirectoryError), _opened(place) as folder:
+        with suppress(FileNotFoundError, NotADirectoryError), open_folder(place) as folder:
             sweep.clear(folder, place)
     with _message_queues() as folder:
         if folder is not None:
@@ -158,7 +159,7 @@ class _Held:
         os.rename(name, _new(), src_dir_fd=folder, dst_dir_fd=self._own)
 
     def adopt(self, name: str) -> int:
-        descriptor = self._stack.enter_context(_opened(name, self._place))
+        descriptor = self._stack.enter_context(open_folder(name, self._place))
         self.folders.append(descriptor)
         self._stack.callback(self._remove, name)
         return descriptor
@@ -177,21 +178,12 @@ def _is_ours(name: str, status: os.stat_result) -> bool:
 
 
 @contextmanager
-def _opened(name: str, parent: int | None = None) -> Iterator[int]:
-    descriptor = os.open(name, _FOLDER, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
 def _below(place: int, parts: tuple[str, ...]) -> Iterator[int]:
     """Open a folder below another one, no link being followed on the way."""
     with ExitStack() as stack:
-        folder = stack.enter_context(_opened(".", place))
+        folder = stack.enter_context(open_folder(".", place))
         for part in parts:
-            folder = stack.enter_context(_opened(part, folder))
+            folder = stack.enter_context(open_folder(part, folder))
         yield folder
 
 
@@ -223,4 +215,4 @@ def _message_queues() -> Iterator[int | None]:
             yield None
             return
         stack.callback(os.close, mount)
-        yield stack.enter_context(_opened(".", mount))
+        yield stack.enter_context(open_folder(".", mount))

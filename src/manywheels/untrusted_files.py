@@ -78,7 +78,7 @@ def keep_folder(path: Path, user: int | None, mode: int) -> Path:
     try:
         return _make(path, owner=(owner, owner) if user is not None else None, mode=mode)
     except FileExistsError:
-        with _own(path.parent) as parent, _opened(path.name, parent) as folder:
+        with _own(path.parent) as parent, open_folder(path.name, parent) as folder:
             if os.fstat(folder).st_uid != owner:
                 raise PermissionError(errno.EPERM, "It belongs to another user", str(path)) from None
             os.fchmod(folder, mode)
@@ -118,7 +118,7 @@ def _make(
 ) -> Path:
     with _own(path.parent) as parent:
         os.mkdir(path.name, 0o700, dir_fd=parent)
-        with _opened(path.name, parent) as folder:
+        with open_folder(path.name, parent) as folder:
             for name, data in content.items():
                 _write_new(folder, name, data, owner)
             if owner:
@@ -137,7 +137,7 @@ def _write_new(folder: int, name: str, content: bytes, owner: tuple[int, int] | 
 @contextmanager
 def _own(folder: Path) -> Iterator[int]:
     """Open a folder that only the program can write in. Raises OSError for others."""
-    with _opened(str(folder)) as descriptor:
+    with open_folder(str(folder)) as descriptor:
         status = os.fstat(descriptor)
         is_shared = os.geteuid() == 0 and status.st_mode & _WRITABLE_BY_OTHERS
         if status.st_uid != os.geteuid() or is_shared:
@@ -146,7 +146,8 @@ def _own(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _opened(name: str, parent: int | None = None) -> Iterator[int]:
+def open_folder(name: str, parent: int | None = None) -> Iterator[int]:
+    """Open a folder, of another one where its descriptor is given; no link in its place is followed. Raises OSError."""
     descriptor = os.open(name, _FOLDER, dir_fd=parent)
     try:
         yield descriptor
@@ -215,7 +216,7 @@ def is_there(folder: Path, relative: str) -> bool:
         at = stack.enter_context(_theirs(folder))
         try:
             for part in folders:
-                at = stack.enter_context(_opened(part, at))
+                at = stack.enter_context(open_folder(part, at))
             os.stat(name, dir_fd=at, follow_symlinks=False)
         except OSError as error:
             return error.errno != errno.ENOENT

@@ -23,20 +23,10 @@ from manywheels.project import read_project
 from manywheels.sandbox import Cancellation
 from manywheels.workspace import copy_source, take_snapshot
 from unit.helpers import write_project
-from unit.test_workspace import git, put, repository, snapshot_of
+from unit.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has more rights than project code")
 LIMIT = 30.0  # seconds; what must not hang ends in far less
-
-
-@pytest.fixture(autouse=True)
-def _quiet_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in {
-        "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CEILING_DIRECTORIES": str(tmp_path.parent),
-        "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.invalid",
-        "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.invalid",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
