@@ -440,11 +440,11 @@ def test_a_description_that_takes_too_long_is_a_fault(monkeypatch: pytest.Monkey
 
 
 def test_rendering_is_stopped() -> None:
-    processes: list[str] = []
+    children = Path("/proc/self/task", str(os.getpid()), "children")
+    before, processes = children.read_text().split(), set[str]()
 
     def stop() -> None:
-        children = Path("/proc/self/task", str(os.getpid()), "children")
-        processes[:] = children.read_text().split()
+        processes.update(set(children.read_text().split()) - set(before))
         raise Cancelled("Stopped.", remedy="")
 
     with pytest.raises(Cancelled):

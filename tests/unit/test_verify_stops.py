@@ -135,16 +135,17 @@ def test_the_stage_of_a_build_hears_of_it(tmp_path: Path) -> None:
 
 def test_no_process_is_left(tmp_path: Path) -> None:
     """The switch is thrown while the wheel is read; with `kill` it does not matter what the reader is at."""
-    path = sparse_wheel(tmp_path)
+    path, before = sparse_wheel(tmp_path), children(os.getpid())
     with pytest.raises(Cancelled):
         verify_wheels([path, path], Rules(), cancellation=Counting(2))
-    assert children(os.getpid()) == []
+    assert set(children(os.getpid())) <= set(before)
 
 
 def test_installers_are_ended(tmp_path: Path) -> None:
+    before = children(os.getpid())
     with pytest.raises(Cancelled):
         chosen_by_installers(write_wheel(tmp_path), requested())
-    assert children(os.getpid()) == []
+    assert set(children(os.getpid())) <= set(before)
 
 
 def test_the_checks_of_a_set_hear_of_it(tmp_path: Path) -> None:
