@@ -11,11 +11,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from manywheels import sandbox, untrusted_files
+from manywheels.paths import uv_program
 from manywheels.sandbox import Cancellation, Command
 from manywheels.stages import prefetch as module
 from manywheels.stages import prefetch_worker
@@ -27,6 +30,8 @@ from manywheels.stages.prefetch import (
     prefetch,
     requirements_of,
 )
+from unit.helpers import write_wheel
+from unit.serving import served
 
 
 @pytest.mark.parametrize(
@@ -408,3 +413,47 @@ def test_targets_that_fetch_side_by_side_make_one_store(request_: Prefetch, plac
     with ThreadPoolExecutor(len(requests)) as pool:
         list(pool.map(lambda each: prefetch(each, Cancellation()), requests))
     assert (place / "new/cache").stat().st_uid == FETCHER
+
+
+# --- with uv itself ---------------------------------------------------------------------------------------------------
+
+
+class Index(SimpleHTTPRequestHandler):
+    """Serves a folder, and writes down what it is asked for."""
+
+    folder: ClassVar[str]
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments, directory=self.folder)
+
+    def log_message(self, _form: str, *arguments: object) -> None:
+        self.asked.append(str(arguments[0]))
+
+
+def test_uv_does_not_ask_again_for_a_wheel_that_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only uv knows what it takes for an entry of its cache. A target that has none fetches everything anew."""
+    site, store, cache = tmp_path / "site", tmp_path / "store", tmp_path / "cache"
+    for folder in (site / "simple/demo", store / "cache", store / "archive-v0", store / "entries", cache):
+        folder.mkdir(parents=True)
+    wheel = write_wheel(site, tags="py3-none-any")
+    (site / "simple/demo/index.html").write_text(f'<a href="/{wheel.name}">{wheel.name}</a>')
+    monkeypatch.setattr(Index, "folder", str(site), raising=False)
+    install = (uv_program(), "pip", "install", "--no-config", "--python", sys.executable, "demo", "--target")
+    with served(Index) as url:
+        environment = {
+            "UV_DEFAULT_INDEX": f"{url}/simple", "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never",
+            "HOME": str(tmp_path), "PATH": os.defpath,
+        }  # fmt: skip
+        asked = {"uv": [*install, str(tmp_path / "fetched")], "store": str(store)}
+        argv = [sys.executable, "-I", "-S", prefetch_worker.__file__, "fetch", json.dumps(asked)]
+        fetching = environment | {"UV_CACHE_DIR": str(store / "cache")}
+        said = subprocess.run(argv, check=True, env=fetching, capture_output=True, text=True).stdout
+        assert json.loads(said) == [["demo", "1.0"]]
+        assert [line for line in Index.asked if wheel.name in line] != []
+        assert prefetch_worker.link(store, cache, "cp312", json.loads(said)) == 0
+        Index.asked.clear()
+        own = environment | {"UV_CACHE_DIR": str(cache), "UV_LINK_MODE": "symlink"}
+        subprocess.run([*install, str(tmp_path / "installed")], check=True, env=own)
+    assert (tmp_path / "installed/demo-1.0.dist-info/METADATA").exists()
+    assert [line for line in Index.asked if line.startswith("GET") and wheel.name in line] == []

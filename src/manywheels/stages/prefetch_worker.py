@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -105,7 +106,10 @@ def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) 
     for pointer in (*pointers, *_answers(entries, wheels)):
         own = cache / pointer.relative_to(entries)
         own.parent.mkdir(parents=True, exist_ok=True)
-        own.symlink_to(pointer.readlink() if pointer.is_symlink() else pointer)  # uv's own links are relative
+        if pointer.is_symlink():
+            own.symlink_to(pointer.readlink())  # uv's own links are relative
+        else:
+            shutil.copyfile(pointer, own)  # uv passes over entries that are links to files
     return 0
 
 
