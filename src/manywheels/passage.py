@@ -125,13 +125,8 @@ class Passage:
 
     def _make_folder(self) -> None:
         untrusted_files.make_place(self.folder, self.user)
-        for name in self._own_folders:
-            untrusted_files.make_folder(self.folder / name, self.user)
-
-    @property
-    def _own_folders(self) -> tuple[str, ...]:
-        """The folders that programs of a target with a user of its own expect: caches that nobody else shares."""
-        return ("uv", "zig") if self.user is not None else ()
+        for cache in ("uv", "zig") if self.user is not None else ():  # nobody else shares these
+            untrusted_files.make_folder(self.folder / cache, self.user)
 
     def _quarters(self) -> Quarters:
         return Quarters(
@@ -143,8 +138,8 @@ class Passage:
         )
 
     @property
-    def _provided(self) -> tuple[int, int] | None:
-        """The user of this target and the one who fetches for it; None where the build's front end fetches itself."""
+    def _user_and_fetcher(self) -> tuple[int, int] | None:
+        """The user of this target and the one who fetches for it; None if the build's front end fetches itself."""
         if self.user is None or self.line.fetcher is None or self.part:
             return None
         return self.user, self.line.fetcher
@@ -153,9 +148,9 @@ class Passage:
         """Make the target's quarters, with what the build requires in them if the target has a uv cache of its own."""
         self._make_folder()
         self.quarters = self._quarters()
-        if self._provided is None:
+        if self._user_and_fetcher is None:
             return
-        user, fetcher = self._provided
+        user, fetcher = self._user_and_fetcher
         settings, constraints = caller_settings(self.line.run.caller), self._shared_constraints()
         if settings is None or constraints is None:
             return
@@ -228,7 +223,7 @@ class Passage:
         if self.user is not None:
             # Where the image's compiler is zig: what it keeps of one user's standard input, another's may not replace.
             own["ZIG_LOCAL_CACHE_DIR"] = str(self.folder / "zig")
-        if self._provided:  # what is lent is another user's, and the kernel lets nobody make hard links to that
+        if self._user_and_fetcher:  # the files are another user's, to which the kernel allows no hard links
             own["UV_LINK_MODE"] = "symlink"
         return own
 

@@ -40,12 +40,6 @@ def _require(path: Path, status: os.stat_result, largest: int | None) -> None:
         raise OSError(errno.EFBIG, said, str(path))
 
 
-def read_regular(path: Path, *, largest: int) -> bytes:
-    """Return a regular file's content, `largest` bytes at most. Raises OSError as `open_regular` does."""
-    with open_regular(path, largest=largest) as file:
-        return file.read(largest)
-
-
 def is_regular(path: Path) -> bool:
     """Whether there is a regular file, and no symbolic link: one that a repository brings along may lead anywhere."""
     try:

@@ -16,7 +16,7 @@ from manywheels.manifest import FILE_NAME, read_manifest
 from manywheels.output import open_output
 from manywheels.project import digest_file
 from manywheels.publish.distributions import Unreadable, find_files, read_distribution
-from manywheels.regular_files import files_in, is_regular, open_regular, read_regular
+from manywheels.regular_files import files_in, is_regular, open_regular
 from manywheels.report.files import Reports
 from manywheels.sandbox import Cancellation
 from manywheels.verify import collect_wheels
@@ -52,14 +52,15 @@ def test_only_regular_files_are_opened(tmp_path: Path, make: Make) -> None:
 def test_a_file_of_a_size_that_no_disk_has(tmp_path: Path) -> None:
     sparse(tmp_path / "x")
     with pytest.raises(OSError, match=r"1,099,511,627,776 bytes, and no more than 1,000") as caught:
-        read_regular(tmp_path / "x", largest=1000)
+        open_regular(tmp_path / "x", largest=1000)
     assert caught.value.errno == errno.EFBIG
 
 
 def test_links_are_followed_where_they_may_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "link").symlink_to("file")
-    assert read_regular(tmp_path / "link", largest=100) == b"content"
+    with open_regular(tmp_path / "link", largest=100) as file:
+        assert file.read() == b"content"
     with pytest.raises(OSError, match="regular file"):
         open_regular(tmp_path / "link", links=False)
 
