@@ -28,7 +28,7 @@ from uv import find_uv_bin
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from e2e.pypi_projects import BASE_IMAGE, fetch_source
+from containers.pypi_projects import BASE_IMAGE, fetch_source
 
 PROJECT = "pyovf==0.3.0"
 BUILDS = "cp39-* cp310-* cp311-* cp312-* cp313-* cp314-*"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from e2e.beside_cibuildwheel import CIBUILDWHEEL, MANYWHEELS, Outcome, run
-from e2e.pypi_projects import fetch_source
+from containers.beside_cibuildwheel import CIBUILDWHEEL, MANYWHEELS, Outcome, run
+from containers.pypi_projects import fetch_source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from e2e.chromium import View, browser  # noqa: E402 - the tests' own browser
-from e2e.pages import fetch_mermaid, write_summary  # noqa: E402
+from containers.chromium import View, browser  # noqa: E402 - the tests' own browser
+from containers.pages import fetch_mermaid, write_summary  # noqa: E402
 from manywheels.manifest import read_manifest  # noqa: E402
 
 _VIEW = View(width=1200, scheme="light")

@@ -1,6 +1,6 @@
 """An index in memory, with faults by chance: where the way to it is a Transport, thousands of uploads take seconds.
 
-That it behaves as an index does is checked against the local index, in e2e/test_publish_faults.py.
+That it behaves as an index does is checked against the local index, in publish/test_publish_faults.py.
 """
 
 from __future__ import annotations

@@ -28,25 +28,25 @@ PROOFS = {
         "test_where_a_password_comes_from": "user password",
         "test_metadata_is_verified_unless_told_otherwise": "verify-metadata",
     },
-    "real/test_build.py": {
+    "host/test_build.py": {
         "test_settings_of_the_project": "platform",
         "test_jobs_limits_targets_at_once": "jobs",
         "test_environment_of_the_back_end": "environment environment-pass",
     },
-    "real/test_failures.py": {"test_time_limit_ends_every_process": "timeout"},
-    "real/test_building_options.py": {
+    "host/test_failures.py": {"test_time_limit_ends_every_process": "timeout"},
+    "host/test_building_options.py": {
         "test_every_front_end_builds_what_it_is_told_to": "config-settings build-frontend dependency-versions",
         "test_verbosity": "build-verbosity",
         "test_an_excluded_library_is_neither_grafted_nor_missed": "repair-exclude",
         "test_grafted_libraries_are_stripped_where_asked_for": "repair-strip",
     },
-    "real/test_hooks.py": {
+    "host/test_hooks.py": {
         "test_before_all_runs_once_and_what_it_leaves_all_targets_have": "before-all",
         "test_before_build_has_the_targets_python_and_copy": "before-build",
         "test_a_repair_command_makes_the_wheel": "repair-wheel-command",
         "test_an_audit_looks_at_the_finished_wheel_with_what_it_requires": "audit-command audit-requires",
     },
-    "real/test_trials.py": {
+    "host/test_trials.py": {
         "test_a_failing_test_keeps_the_wheel_out_and_is_named": "test-environment",
         "test_targets_that_are_skipped_are_not_tested": "test-command test-skip",
         "test_before_test_prepares_the_environment_of_the_tests": "before-test",
@@ -55,25 +55,25 @@ PROOFS = {
         "test_sources_are_copied_to_where_the_tests_run": "test-sources",
         "test_the_tests_have_a_limit_of_their_own_and_leave_no_process": "test-timeout",
     },
-    "real/test_reports.py": {
+    "host/test_reports.py": {
         "test_a_failure_shows_in_every_report": "report",
         "test_no_build_speaks_to_the_ci": "verbose",
     },
-    "e2e/test_action.py": {"test_builds_six_wheels_of_a_project_from_the_index": "package-dir"},
-    "e2e/test_other_images.py": {
+    "containers/test_action.py": {"test_builds_six_wheels_of_a_project_from_the_index": "package-dir"},
+    "containers/test_other_images.py": {
         "test_an_image_of_the_users_own_builds_and_tests": "image",
         "test_another_architecture_needs_a_machine_of_it": "archs",
         "test_tests_in_another_image": "test-in",
     },
-    "e2e/test_runner_faults.py": {"test_a_silent_build_is_ended_with_its_last_lines": "silence-limit"},
-    "e2e/test_publish_faults.py": {
+    "containers/test_runner_faults.py": {"test_a_silent_build_is_ended_with_its_last_lines": "silence-limit"},
+    "publish/test_publish_faults.py": {
         "test_a_dry_run_looks_at_everything_and_changes_nothing": "dry-run",
         "test_row_11_a_manifest_that_changed_on_its_way": "manifest-digest",
         "test_row_16_other_content_under_the_name_is_never_passed_over": "skip-existing",
         "test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels": "confirm print-hash",
     },
-    "e2e/publishing.py": {"publish": "packages-dir repository-url"},  # which all tests of publishing call
-    "e2e/test_publish_trusted.py": {
+    "publish/program.py": {"publish": "packages-dir repository-url"},  # which all tests of publishing call
+    "publish/test_publish_trusted.py": {
         "test_files_are_signed_and_the_index_takes_the_attestations": "attestations keep-attestations",
     },
 }  # fmt: skip

@@ -15,7 +15,6 @@ from urllib.parse import quote, urlsplit
 import pytest
 from twine.utils import DEFAULT_REPOSITORY
 
-from e2e.publishing import write_sdist, write_set
 from manywheels.data import table
 from manywheels.documents import parse_json
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
@@ -31,6 +30,7 @@ from manywheels.publish.trusted import TrustedPublisher
 from manywheels.redaction import redacted
 from manywheels.retries import RealClock
 from manywheels.sandbox import Cancellation
+from publish.program import write_sdist, write_set
 from unit.fakeindex import FakeIndex, FastClock
 from unit.serving import served
 

@@ -1,4 +1,4 @@
-"""Isolation: which folders are closed, which variables are grants, what stands against it. It is tried out in e2e."""
+"""Isolation: which folders are closed, which variables are grants, what stands against it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prefetching: what is fetched with whose settings, and how wheels of the store are linked. uv itself runs in e2e."""
+"""Prefetching: what is fetched with whose settings, and how wheels of the store are linked."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ import pytest
 from id import AmbientCredentialError
 from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
-from e2e.publishing import write_sdist, write_set
 from manywheels import inputs
 from manywheels.data import table
 from manywheels.errors import (
@@ -56,6 +55,7 @@ from manywheels.retries import RealClock, passing_status, retry_after
 from manywheels.sandbox import Cancellation
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Ignored, Rules
+from publish.program import write_sdist, write_set
 from unit.fakeindex import FakeIndex, FastClock
 from unit.helpers import write_wheel
 from unit.serving import served

@@ -1,0 +1,73 @@
+"""By the same configuration, cibuildwheel and manywheels make the same wheels and come to the same verdict."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+from containers.beside_cibuildwheel import CIBUILDWHEEL, MANYWHEELS, Outcome, run
+
+pytestmark = [pytest.mark.docker, pytest.mark.network]
+
+CONFIGURATION = """
+[tool.cibuildwheel]
+build-frontend = "build[uv]"
+before-all = "echo all > {project}/before-all"
+test-requires = ["pytest"]
+test-extras = ["ini"]
+test-sources = ["tests"]
+test-command = ["python -c 'import iniconfig'", "pytest tests"]
+before-test = "test $(cat {project}/before-all) = all && touch {project}/before-test"
+
+[tool.cibuildwheel.linux]
+before-build = "pip install -q iniconfig && test -f {package}/setup.py && test $(cat before-all) = all"
+environment = { ANSWER = "42" }
+
+[[tool.cibuildwheel.overrides]]
+select = "cp313-*"
+inherit.environment = "append"
+environment = { EXPECTED = "$ANSWER" }
+"""
+FAILING = """
+[[tool.cibuildwheel.overrides]]
+select = "cp313-*"
+test-environment = { ANSWER = "41" }
+"""
+
+
+def project(folder: Path, configuration: str) -> Path:
+    """Return a copy of the corpus project `tested`, configured."""
+    copied = folder / "tested"
+    shutil.copytree(ROOT / "tests/projects/tested", copied)
+    with (copied / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(configuration)
+    return copied
+
+
+def both(source: Path, folder: Path) -> tuple[Outcome, Outcome]:
+    """Return what comes of cibuildwheel, and of manywheels."""
+    return run(CIBUILDWHEEL, source, folder / "theirs"), run(MANYWHEELS, source, folder / "ours")
+
+
+def test_hooks_and_tests_come_to_the_same(tmp_path: Path) -> None:
+    theirs, ours = both(project(tmp_path, CONFIGURATION), tmp_path)
+
+    assert theirs.passed, theirs.said[-3000:]
+    assert ours.passed, ours.said[-3000:]
+    assert ours.wheels == theirs.wheels
+    assert len(ours.wheels) == 2
+
+
+def test_a_test_that_fails_does_so_with_both(tmp_path: Path) -> None:
+    theirs, ours = both(project(tmp_path, CONFIGURATION + FAILING), tmp_path)
+
+    assert not theirs.passed
+    assert not ours.passed
+    for outcome in (theirs, ours):
+        assert "assert 42 == 41" in outcome.said
+    # cibuildwheel copies nothing out if one test fails; here the others' wheels are kept.
+    assert not theirs.wheels
+    assert [sorted({tag.interpreter for tag in tags}) for tags in ours.wheels] == [["cp312"]]

@@ -1,0 +1,219 @@
+"""GitLab's components in real containers, run by gitlab-ci-local: the examples, shards, failures, publishing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import junitparser
+import pytest
+from uv import find_uv_bin
+
+from conftest import ROOT
+from containers.gitlab import Archives, git, listed, make_project, run, serve_archives
+from index import GitLabPublisher, LocalIndex
+from manywheels import __version__
+from manywheels.verify import CHECKS
+from runner import copied_program
+
+pytestmark = [pytest.mark.docker, pytest.mark.gitlab, pytest.mark.network]
+
+EXAMPLES = ROOT / "examples" / "gitlab"
+SPAM = ROOT / "examples" / "spam"
+TAGS = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archives]:
+    with serve_archives(tmp_path_factory.mktemp("archive") / "checkout") as archives:
+        yield archives
+
+
+def example(name: str) -> str:
+    """Return an example; the component is this checkout's, as a component's own pipeline includes it."""
+    return (EXAMPLES / f"{name}.yml").read_text("utf-8").replace("@v0.1.0", "@$CI_COMMIT_SHA")
+
+
+def unpacked(requirement: str, folder: Path) -> Path:
+    """Return the source of a project on the index."""
+    name = requirement.partition("==")[0]
+    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", name,
+                    "--dest", folder, requirement], check=True)  # fmt: skip
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as source:
+        source.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def built(folder: Path) -> list[str]:
+    """Return the interpreters that a set has wheels for, after looking whether they are there."""
+    targets = json.loads((folder / "manywheels.json").read_text("utf-8"))["targets"]
+    wheels = [(target["identifier"], target["wheel"]) for target in targets if target["wheel"]]
+    assert sorted(path.name for path in folder.glob("*.whl")) == sorted(wheel["name"] for _, wheel in wheels)
+    return [identifier.partition("-")[0] for identifier, _ in wheels]
+
+
+def test_the_smallest_example_builds_all_wheels_with_the_components_own_commit(
+    tmp_path: Path, archives: Archives
+) -> None:
+    repository = make_project(tmp_path / "pyovf", unpacked("pyovf==0.3.0", tmp_path / "sdist"), example("smallest"))
+    ran = run(repository, "--input", f"source={archives.address}")
+    assert ran.status == 0, ran.output
+    assert built(repository / "dist") == list(TAGS)
+    assert set(archives.asked) == {git(repository, "rev-parse", "HEAD")}
+    assert ran.said("publish") == ""  # it is no tag
+    assert "not isolated" not in ran.output
+
+
+def test_the_reports_are_there_and_read_by_a_junit_parser(tmp_path: Path, archives: Archives) -> None:
+    repository = make_project(tmp_path / "fails", ROOT / "tests/projects/fails_on_311", example("smallest"))
+    ran = run(repository, "--input", f"source={archives.address}", "--input", "build=cp311 cp312")
+    assert ran.status != 0
+    assert built(repository / "dist") == ["cp312"]
+    assert "<!doctype html>" in (repository / "dist/manywheels-report.html").read_text("utf-8").lower()
+    report = junitparser.JUnitXml.fromfile(str(repository / "dist/manywheels-junit.xml"))
+    failed = [case for suite in report for case in suite if isinstance(case, junitparser.TestCase) and case.result]
+    assert [case.classname for case in failed] == ["cp311-manylinux_x86_64"]
+    (failure,) = failed[0].result
+    assert "error" in failure.text
+    assert "_core.c" in failure.text
+    passed = [case.name for suite in report if suite.name.startswith("cp312") for case in suite]
+    assert {"build", "verify", *(check.code for check in CHECKS)} <= set(passed)
+
+
+def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_index(
+    tmp_path: Path, archives: Archives
+) -> None:
+    with LocalIndex() as index:
+        index.trust(GitLabPublisher(project="spam", project_path="manywheels/manywheels"))
+        pipeline = example("sharded").replace("gitlab # the project's own package registry", index.upload_url)
+        repository = make_project(tmp_path / "spam", SPAM, pipeline)
+        job = index.gitlab_environment(project_path="manywheels/manywheels", ref="main")
+        tokens = {name: value for name, value in job.items() if name.endswith("_ID_TOKEN")}
+        ran = run(repository, "--input", f"source={archives.address}", variables={"CI_COMMIT_TAG": "v1.0.0", **tokens})
+        assert ran.status == 0, ran.output
+        parts = [built(repository / f"dist/shard-{number}-of-3") for number in (1, 2, 3)]
+        assert parts == [["cp39", "cp312"], ["cp310", "cp313"], ["cp311", "cp314"]]
+        gathered = repository / "dist/gathered"
+        assert built(gathered) == list(TAGS)
+        stored = {name: file.sha256 for name, file in index.files().items()}
+        wheels = [target["wheel"] for target in json.loads((gathered / "manywheels.json").read_text())["targets"]]
+        assert stored == {wheel["name"]: wheel["sha256"] for wheel in wheels}
+        assert all(token not in ran.output for token in tokens.values())
+
+
+def test_a_protected_tag_publishes_as_the_example_says(tmp_path: Path, archives: Archives) -> None:
+    with LocalIndex() as index:
+        index.trust(GitLabPublisher(project="spam", project_path="manywheels/manywheels", environment="release"))
+        inputs = "    inputs:\n"
+        pipeline = example("publish-on-tag").replace(inputs, f"{inputs}      repository-url: {index.upload_url}\n")
+        repository = make_project(tmp_path / "spam", SPAM, pipeline)
+        job = index.gitlab_environment(project_path="manywheels/manywheels", ref="v1.0.0", environment="release")
+        tokens = {name: value for name, value in job.items() if name.endswith("_ID_TOKEN")}
+        tag = {"CI_COMMIT_TAG": "v1.0.0", "CI_COMMIT_REF_PROTECTED": "true"}
+        assert "publish" not in listed(repository, tag | {"CI_COMMIT_REF_PROTECTED": "false"})
+        ran = run(repository, "--input", f"source={archives.address}", variables=tag | tokens)
+        assert ran.status == 0, ran.output
+        assert built(repository / "dist/gathered") == ["cp311", "cp312", "cp313"]
+        assert sorted(index.files()) == sorted(path.name for path in (repository / "dist/gathered").glob("*.whl"))
+
+
+# --- where manywheels comes from --------------------------------------------------------------------------------------
+
+
+def build_one(repository: Path, archives: Archives, *inputs: str, variables: Mapping[str, str] | None = None) -> str:
+    """Build one wheel without the templates' own archive; return the version of manywheels that did it."""
+    before = len(archives.asked)
+    chosen = ("build=cp312", f"source={archives.address}", *inputs)
+    ran = run(repository, *(part for value in chosen for part in ("--input", value)), variables=variables)
+    assert ran.status == 0, ran.output
+    assert built(repository / "dist") == ["cp312"]
+    assert len(archives.asked) == before
+    return str(json.loads((repository / "dist/manywheels.json").read_text("utf-8"))["manywheels"])
+
+
+@pytest.mark.parametrize("kind", ["requirement", "wheel", "folder"])
+def test_the_input_manywheels_names_another_one(kind: str, tmp_path: Path, archives: Archives) -> None:
+    version = f"{__version__}+own"
+    own = copied_program(tmp_path / "own", besides=("pyproject.toml", "README.md", "LICENSE"))
+    (own / "src/manywheels/__init__.py").write_text(f'__version__ = "{version}"\n', encoding="utf-8")
+    repository = make_project(tmp_path / "spam", SPAM, example("smallest"))
+    if kind == "folder":
+        shutil.copytree(own, repository / "own")
+        named = "own"
+    else:
+        subprocess.run([find_uv_bin(), "build", "--quiet", "--wheel", "--out-dir", repository / "own", own], check=True)
+        (wheel,) = (repository / "own").glob("*.whl")
+        named = f"own/{wheel.name}" if kind == "wheel" else f"manywheels=={version}"
+    git(repository, "add", "--all", "--force")
+    git(repository, "commit", "--quiet", "--message", "a manywheels of its own")
+    assert build_one(repository, archives, f"manywheels={named}", variables={"UV_FIND_LINKS": "own"}) == version
+
+
+def test_nothing_is_installed_in_an_image_that_has_manywheels(tmp_path: Path, archives: Archives, image: str) -> None:
+    repository = make_project(tmp_path / "spam", SPAM, example("smallest"))
+    assert build_one(repository, archives, f"image={image}") == __version__
+
+
+# --- what the runner mounts -------------------------------------------------------------------------------------------
+
+KUBERNETES = {"GITLAB_CI": "true", "CI_PROJECT_ID": "7", "CI_JOB_ID": "42", "CI_PROJECT_DIR": "/builds/spam"}
+JOB = """
+echo "export CI_JOB_TOKEN=glcbt-1" >/scripts-7-42/step_script
+touch "/var/own logs/logs-7-42/output.log"
+chmod 777 /scripts-7-42/step_script "/var/own logs/logs-7-42/output.log"
+/opt/manywheels/venv/bin/python -I -m manywheels.ci.gitlab
+cat /scripts-7-42/step_script "/var/own logs/logs-7-42/output.log"
+"""
+ATTEMPTS = "cat /scripts-7-42/step_script; echo false >>'/var/own logs/logs-7-42/output.log'; echo tried as $(id -u)"
+
+
+def test_project_code_reaches_neither_the_scripts_nor_the_log_of_the_kubernetes_executor(
+    tmp_path: Path, image: str
+) -> None:
+    spam = shutil.copytree(SPAM, tmp_path / "spam")
+    inputs = {"BUILD": "cp312", "BEFORE_BUILD": ATTEMPTS, "VERBOSE": "true"}
+    variables = KUBERNETES | {f"MANYWHEELS_INPUT_{name}": value for name, value in inputs.items()}
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--network", "host", "--volume", f"{spam}:/builds/spam", "--workdir", "/builds/spam",
+         "--tmpfs", "/scripts-7-42:mode=777", "--tmpfs", "/var/own logs/logs-7-42:mode=777", "--entrypoint", "sh",
+         *(part for name, value in variables.items() for part in ("--env", f"{name}={value}")), image, "-ec", JOB],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tried as 62000" in done.stdout
+    assert done.stdout.count("glcbt-1") == 1  # what the job itself shows at its end
+    assert "false" not in done.stdout.splitlines()
+
+
+def test_publishing_is_refused_with_the_name_of_the_part_that_is_missing_and_the_target_that_failed(
+    tmp_path: Path, archives: Archives
+) -> None:
+    pipeline = (
+        example("sharded")
+        + """
+build-wheels:
+  allow_failure: true
+  before_script:
+    - test "$CI_NODE_INDEX" != 2
+"""
+    )
+    repository = make_project(tmp_path / "fails", ROOT / "tests/projects/fails_on_311", pipeline)
+    registry = {
+        "CI_API_V4_URL": "https://gitlab.example.invalid/api/v4",
+        "CI_PROJECT_ID": "7",
+        "CI_JOB_TOKEN": "glcbt-1",
+    }
+    variables = {"CI_COMMIT_TAG": "v1.0.0", **registry}
+    ran = run(repository, "--input", f"source={archives.address}", variables=variables)
+    assert ran.status != 0
+    said = ran.said("publish")
+    assert "the shard 2/3 of the plan for manylinux_2_28_x86_64 is missing" in said
+    assert "the target `cp310-manylinux_x86_64` of the plan is missing" in said
+    assert "the target `cp311-manylinux_x86_64` has no wheel: " in said
+    assert not (repository / "dist/gathered/manywheels.json").exists()

@@ -1,0 +1,198 @@
+"""Attestations are checked without the network: those of the local Sigstore, and those that the real one made.
+
+The latter were made for other projects, and lie in the tests of `pypi_attestations`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pypi_attestations
+import pytest
+
+from containers.pypi_projects import fetch_source
+from corpus.makers import wheel as honest_wheel
+from index import LocalIndex
+from index.clients import Ran, run_client
+from index.signing import sign
+from manywheels import signatures
+from manywheels.errors import InputError
+from manywheels.verify.attested import attested
+from unit.helpers import write_wheel
+
+
+def verify(home: Path, *arguments: str | Path, trust: Path | None = None) -> Ran:
+    environment = {signatures.TRUST_CONFIG: str(trust)} if trust else {}
+    return run_client(home, sys.executable, "-m", "manywheels", "verify", *arguments, environment=environment)
+
+
+def attested_wheel(index: LocalIndex, folder: Path, issuer: str = "github") -> Path:
+    wheel = honest_wheel()(folder)
+    text = sign(index, wheel.name, hashlib.sha256(wheel.read_bytes()).hexdigest(), issuer=issuer)
+    wheel.with_name(wheel.name + ".publish.attestation").write_text(text)
+    return wheel
+
+
+@pytest.mark.parametrize(
+    ("issuer", "publisher"),
+    [("github", "github:octo/demo:release.yml"), ("gitlab", "gitlab:octo/demo:.gitlab-ci.yml"), ("github", "")],
+)
+def test_the_command_line_checks_attestations(index: LocalIndex, tmp_path: Path, issuer: str, publisher: str) -> None:
+    wheel = attested_wheel(index, tmp_path, issuer)
+    trust = tmp_path / "trust.json"
+    shutil.copy(index.trust_config, trust)
+    index.forget()
+
+    ran = verify(tmp_path, "--attestations", *(["--publisher", publisher] if publisher else []), wheel, trust=trust)
+
+    assert ran.status == 0, ran.text
+    assert f"{wheel.name} was signed by https://{issuer}.com/octo/demo" in ran.text
+    assert not index.requests
+
+
+@pytest.mark.parametrize(
+    ("publisher", "named"),
+    [
+        ("github:octo/other:release.yml", "github.com/octo/other/.github/workflows/release.yml"),
+        ("github:octo/demo:elsewhere.yml", "elsewhere.yml"),
+        ("github:octo/demo:release.y", "release.y"),
+        ("gitlab:octo/demo:.gitlab-ci.yml", "gitlab.com/octo/demo//.gitlab-ci.yml"),
+    ],
+)
+def test_another_publisher_is_not_believed(index: LocalIndex, tmp_path: Path, publisher: str, named: str) -> None:
+    trust = {signatures.TRUST_CONFIG: str(index.trust_config)}
+    check = attested(signatures.parse_publisher(publisher), trust)
+
+    [finding] = check(attested_wheel(index, tmp_path))
+
+    signer = "https://github.com/octo/demo/.github/workflows/release.yml@refs/heads/main"
+    assert f"it was signed by {signer}, not by " in finding.problem.message
+    assert finding.problem.message.endswith(named)
+    assert not check.signers
+
+
+def _no_file(beside: Path) -> None:
+    beside.unlink()
+
+
+def _no_json(beside: Path) -> None:
+    beside.write_text("{")
+
+
+def _huge(beside: Path) -> None:
+    beside.write_bytes(b" " * (1 << 21))
+
+
+def _changed_signature(beside: Path) -> None:
+    text = json.loads(beside.read_text())
+    signature = text["envelope"]["signature"]
+    text["envelope"]["signature"] = signature[:20] + ("A" if signature[20] != "A" else "B") + signature[21:]
+    beside.write_text(json.dumps(text))
+
+
+def _no_entry(beside: Path) -> None:
+    text = json.loads(beside.read_text())
+    text["verification_material"]["transparency_entries"][0]["integratedTime"] = "1"
+    beside.write_text(json.dumps(text))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_no_file, "has no attestation"),
+        (_no_json, "is no attestation"),
+        (_huge, "larger than an attestation can be"),
+        (_changed_signature, "its signature proves nothing"),
+        (_no_entry, "its signature proves nothing"),
+    ],
+)
+def test_a_spoilt_attestation_is_found(
+    index: LocalIndex, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    wheel = attested_wheel(index, tmp_path)
+    spoil(wheel.with_name(wheel.name + ".publish.attestation"))
+
+    [finding] = attested(None, {signatures.TRUST_CONFIG: str(index.trust_config)})(wheel)
+
+    assert finding.code == "MW280"
+    assert message in finding.problem.message
+
+
+def test_a_changed_wheel_is_found(index: LocalIndex, tmp_path: Path) -> None:
+    attested_wheel(index, tmp_path)
+    wheel = honest_wheel(also={"demo/more.py": b"answer = 43\n"})(tmp_path)
+
+    ran = verify(tmp_path, "--attestations", wheel, trust=index.trust_config)
+
+    assert ran.status == 3
+    assert "about other content" in ran.text
+    assert "1 wheel: 1 error" in ran.text
+
+
+def test_signatures_of_another_sigstore_are_not_believed(index: LocalIndex, tmp_path: Path) -> None:
+    ran = verify(tmp_path, "--attestations", attested_wheel(index, tmp_path))
+
+    assert ran.status == 3
+    assert "its signature proves nothing" in ran.text
+
+
+@pytest.mark.parametrize("text", ["github", "github:octo:release.yml", "github:octo/demo", "forgejo:octo/demo:x.yml"])
+def test_a_publisher_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="names no publisher"):
+        signatures.parse_publisher(text)
+
+
+def test_a_trust_configuration_that_is_none_is_refused(tmp_path: Path) -> None:
+    ran = verify(tmp_path, "--attestations", write_wheel(tmp_path), trust=tmp_path / "absent.json")
+
+    assert ran.status == 2
+    assert "is no client trust configuration" in ran.text
+
+
+# --- what Sigstore really signed ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The signed files in the tests of `pypi_attestations`, as its source distribution of this version has them."""
+    folder = tmp_path_factory.mktemp("recorded")
+    return fetch_source(f"pypi-attestations=={pypi_attestations.__version__}", folder) / "test" / "assets"
+
+
+REAL = {
+    "pypi_attestations-0.0.19.tar.gz": "github:trailofbits/pypi-attestations:release.yml",
+    "gitlab_oidc_project-0.0.3.tar.gz": "gitlab:facutuesca/gitlab-oidc-project:.gitlab-ci.yml",
+}
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", REAL)
+def test_what_sigstore_signed_is_believed(recorded: Path, name: str) -> None:
+    attestation = signatures.read_attestation(recorded / f"{name}.publish.attestation")
+    digest = hashlib.sha256((recorded / name).read_bytes()).hexdigest()
+    verifier = signatures.offline_verifier({})
+
+    claims = signatures.check(attestation, name, digest, verifier)
+    signatures.require_signer(claims, signatures.parse_publisher(REAL[name]))
+
+    with pytest.raises(signatures.Invalid, match=r"not by https://github\.com/octo/spam/"):
+        signatures.require_signer(claims, signatures.parse_publisher("github:octo/spam:release.yml"))
+    with pytest.raises(signatures.Invalid, match="other content"):
+        signatures.check(attestation, name, "0" * 64, verifier)
+    with pytest.raises(signatures.Invalid, match="another file"):
+        signatures.check(attestation, "spam-1.0.tar.gz", digest, verifier)
+
+
+@pytest.mark.network
+def test_what_sigstores_staging_signed_is_not(recorded: Path) -> None:
+    name = "rfc8785-0.1.2-py3-none-any.whl"
+    attestation = signatures.read_attestation(recorded / f"{name}.publish.attestation")
+    digest = hashlib.sha256((recorded / name).read_bytes()).hexdigest()
+
+    with pytest.raises(signatures.Invalid, match="signature proves nothing"):
+        signatures.check(attestation, name, digest, signatures.offline_verifier({}))

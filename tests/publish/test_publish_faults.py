@@ -1,0 +1,511 @@
+"""What goes wrong in publishing, against the local index: the promises of rows 11, 12, 16 to 22, as users see them."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex, redirect, too_many
+from manywheels import inputs
+from manywheels.data import table
+from manywheels.errors import TooLittleTime, UploadIncomplete
+from manywheels.inputs import Given, Source
+from manywheels.manifest import FILE_NAME, read_manifest
+from manywheels.publish.command import run as publish_here
+from manywheels.publish.distributions import read_distribution
+from manywheels.publish.index import Index, Presence, addresses
+from manywheels.publish.pauses import Pauses
+from manywheels.publish.says import says_exists
+from manywheels.publish.transport import Form, NoAnswer, Requests, Transport
+from manywheels.publish.trusted import ApiToken
+from manywheels.sandbox import Cancellation
+from manywheels.targets import Shard
+from publish.program import (
+    Run,
+    clean_environment,
+    publish,
+    read_ledger,
+    seal,
+    states,
+    write_many,
+    write_sdist,
+    write_set,
+)
+from unit.fakeindex import FakeIndex, FastClock
+from unit.helpers import PLATFORM, write_wheel
+from unit.uploads import Upload, check
+
+WHEEL = f"demo-1.0-cp312-cp312-{PLATFORM}.whl"
+
+
+@pytest.fixture
+def index() -> Iterator[LocalIndex]:
+    """An index that trusts the release workflow of octo/demo."""
+    with LocalIndex() as index:
+        index.trust(GitHubPublisher(project="demo"), GitLabPublisher(project="demo"))
+        yield index
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two wheels, their manifest, and an sdist."""
+    write_set(tmp_path / "dist", "cp312", "cp313")
+    write_sdist(tmp_path / "dist")
+    return tmp_path / "dist"
+
+
+def from_github(index: LocalIndex, folder: Path, *options: str, **variables: str) -> Run:
+    """Publish as a job of octo/demo's release workflow, and see that no token is where it does not belong."""
+    before = len(index.requests)
+    run = publish(folder, index.upload_url, *options, environment=index.github_environment() | variables)
+    secrets = {request.password for request in index.requests[before:] if request.password}
+    shown = "\n".join(line for line in run.said.splitlines() if not line.startswith("::add-mask::"))
+    ledger = (folder / "manywheels-ledger.json").read_text() if run.states else ""
+    for secret in secrets:
+        assert f"::add-mask::{secret}\n" in run.out
+        assert secret not in shown
+        assert secret not in ledger
+    return run
+
+
+def uploads(index: LocalIndex) -> list[str]:
+    return [request.file for request in index.requests if request.path == "/legacy/"]
+
+
+def seen(run: Run) -> set[str]:
+    return set(run.states.values())
+
+
+# --- before the first byte --------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_looks_at_everything_and_changes_nothing(index: LocalIndex, folder: Path) -> None:
+    run = from_github(index, folder, "--dry-run")
+    assert run.status == 0
+    assert run.out.count("will be uploaded") == 3
+    assert {request.method for request in index.requests} == {"GET"}
+    assert run.states == {}
+
+
+def test_row_11_a_wheel_that_changed_after_it_was_verified(index: LocalIndex, folder: Path) -> None:
+    other = write_wheel(folder.parent, members={"demo/evil.py": b"print('mine')\n"})
+    other.replace(folder / other.name)
+    run = from_github(index, folder)
+    assert run.status == 4
+    assert "error MW320" in run.err
+    assert f"{WHEEL} has the sha256" in run.err
+    assert uploads(index) == []
+
+
+def test_row_11_a_manifest_that_changed_on_its_way(index: LocalIndex, folder: Path) -> None:
+    run = from_github(index, folder, "--manifest-digest", "ab" * 32)
+    assert run.status == 4
+    assert f"{FILE_NAME} is not the one of `manifest-digest`, {'ab' * 32}" in run.err
+    assert uploads(index) == []
+
+
+def test_row_12_wheels_that_are_missing_or_added_are_told_together(index: LocalIndex, folder: Path) -> None:
+    (folder / WHEEL).unlink()
+    write_wheel(folder, tags=f"cp314-cp314-{PLATFORM}")
+    run = from_github(index, folder)
+    assert run.status == 4
+    assert "2 problems found before the first byte was sent" in run.err
+    assert f"`{WHEEL}` of the manifest is not there" in run.err
+    assert f"demo-1.0-cp314-cp314-{PLATFORM}.whl does not stand in the manifest" in run.err
+    assert uploads(index) == []
+
+
+def test_row_12_a_shard_is_not_published_as_if_it_were_the_release(index: LocalIndex, folder: Path) -> None:
+    whole = read_manifest(folder)
+    planned = (*(target.identifier for target in whole.targets), "cp314-manylinux_x86_64")
+    replace(whole, planned=planned, shard=Shard(index=1, count=2)).write(folder)
+    run = from_github(index, folder)
+    assert run.status == 4
+    assert "the manifest is only of shard 1/2 of the plan; it lacks `cp314-manylinux_x86_64`" in run.err
+    assert "`artifact-pattern` on GitHub" in run.err
+    assert uploads(index) == []
+
+
+def test_all_problems_are_told_together(index: LocalIndex, folder: Path) -> None:
+    """Of the folder, of the index, and of the identity."""
+    with (folder / WHEEL).open("ab") as wheel:
+        wheel.write(b"\0")
+    (folder / "notes.zip").write_bytes(b"no zip")
+    run = publish(folder, index.upload_url, environment={"GITHUB_ACTIONS": "true"})
+    assert run.status == 4
+    for told in ("notes.zip is no distribution", "has the sha256", "`id-token: write`"):
+        assert told in run.err
+    assert uploads(index) == []
+    assert seen(run) == {"not sent"}
+
+
+def test_one_content_under_two_names_is_seen_before(index: LocalIndex, folder: Path) -> None:
+    """The index keeps no content twice: it would refuse the second after the first is there."""
+    twin = folder / WHEEL.replace("1.0-", "1.0-1-")
+    twin.write_bytes((folder / WHEEL).read_bytes())
+    write_set_manifest(folder)
+    run = from_github(index, folder)
+    assert run.status == 4
+    assert f"{WHEEL} has the same content as `{twin.name}`" in run.err
+    assert uploads(index) == []
+
+
+def test_a_release_that_is_too_old_is_seen_before(index: LocalIndex, folder: Path) -> None:
+    assert from_github(index, folder).status == 0
+    index.age("demo", "1.0", days=15)
+    write_set(folder, "cp312", "cp313", "cp314")
+    for wheel in folder.glob("*cp31[23]*.whl"):
+        wheel.write_bytes(index.files()[wheel.name].path.read_bytes())
+    write_set_manifest(folder)
+    index.forget()
+    run = from_github(index, folder)
+    assert run.status == 4
+    assert "the index takes no files for releases older than 14 days" in run.err
+    assert uploads(index) == []
+
+
+def write_set_manifest(folder: Path) -> None:
+    seal(folder, sorted(folder.glob("*.whl")))
+
+
+def test_an_index_that_is_silent_stops_everything(index: LocalIndex, folder: Path) -> None:
+    index.fail(Fault(Answer(status=503), path="/simple/*", times=None))
+    run = from_github(index, folder)
+    assert run.status == 4
+    assert "does not say which files it has: it answers 503" in run.err
+    assert uploads(index) == []
+
+
+def test_no_address_but_https(folder: Path) -> None:
+    run = publish(folder, "http://index.example/legacy/", environment={"PYPI_TOKEN": "pypi-secret"})
+    assert run.status == 4
+    assert "error MW322: `http://index.example` is plain http" in run.err
+
+
+@pytest.mark.parametrize("url", ["https://user:secret@index.example/legacy/", "index.example", "https://", "pipy"])
+def test_addresses_that_are_none(folder: Path, url: str) -> None:
+    run = publish(folder, url)
+    assert run.status == 2
+    assert "error MW001: repository-url:" in run.err
+    assert "secret" not in run.said
+
+
+# --- while files are sent ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lag", [0, 5])
+def test_row_16_other_content_under_the_name_is_never_passed_over(index: LocalIndex, folder: Path, lag: int) -> None:
+    """Also where the index's page does not show it yet, so that only the upload finds it."""
+    index.settings.lag = lag
+    assert from_github(index, folder).status == 0
+    kept = {name: file.sha256 for name, file in index.files().items()}
+    (changed := folder.parent / "changed").mkdir()
+    write_wheel(changed, tags=f"cp312-cp312-{PLATFORM}", members={"demo/x.py": b"changed = 1\n"})
+    write_set_manifest(changed)
+    run = from_github(index, changed, "--skip-existing")
+    assert run.status == 4
+    assert "error MW326" in run.err
+    assert run.states == {WHEEL: "conflict"}
+    assert {name: file.sha256 for name, file in index.files().items()} == kept
+
+
+def test_row_17_an_answer_that_is_lost_after_the_file_was_stored(index: LocalIndex, folder: Path) -> None:
+    index.fail(Fault(Drop(after=True), file=WHEEL))
+    run = from_github(index, folder)
+    assert run.status == 0
+    assert seen(run) == {"uploaded"}
+    assert uploads(index).count(WHEEL) == 1, "the index was asked, and the file not sent again"
+
+
+@pytest.mark.parametrize(
+    "action", [too_many("1"), Answer(status=502), Answer(status=504, after=True), Drop(received=500)], ids=str
+)
+def test_row_18_what_passes_is_tried_again(index: LocalIndex, folder: Path, action: Answer | Drop) -> None:
+    index.fail(Fault(action, method="POST", path="/legacy/", times=2))
+    run = from_github(index, folder)
+    assert run.status == 0, run.said
+    assert seen(run) == {"uploaded"}
+    assert len(index.files()) == 3
+
+
+def test_row_18_retry_after_is_honoured(index: LocalIndex, folder: Path) -> None:
+    index.fail(Fault(too_many("3"), path="/legacy/"))
+    assert from_github(index, folder).status == 0
+    first, second = [request.began for request in index.requests if request.path == "/legacy/"][:2]
+    assert second - first >= 3
+
+
+def test_row_19_a_release_half_uploaded_is_finished_by_a_second_run(index: LocalIndex, tmp_path: Path) -> None:
+    folder = tmp_path / "dist"
+    write_many(folder, 40)
+    index.fail(Fault(Answer(status=400, body=b"Project size too large"), method="POST", path="/legacy/", skip=6))
+    first = from_github(index, folder)
+    assert first.status == 4
+    assert "error MW327" in first.err
+    assert "Project size too large" in first.err
+    there = {name for name, state in first.states.items() if state == "uploaded"}
+    assert there == set(index.files())
+    assert 6 <= len(there) < 40
+    assert {state for name, state in first.states.items() if name not in there} == {"not sent"}
+    second = from_github(index, folder)
+    assert second.status == 0
+    assert {name for name, state in second.states.items() if state == "identical"} == there
+    assert len(index.files()) == 40
+
+
+def test_row_20_a_token_that_expires_is_renewed_on_github(index: LocalIndex, tmp_path: Path) -> None:
+    folder = tmp_path / "dist"
+    write_many(folder, 8)
+    index.settings.token_lifetime = 2
+    index.fail(Fault(Delay(0.7), path="/legacy/", times=None))
+    run = from_github(index, folder)
+    assert run.status == 0, run.said
+    assert len([request for request in index.requests if request.path.endswith("/mint-token")]) > 1
+
+
+def from_gitlab(index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish as a job of GitLab's, in this process."""
+    for name in ("GITHUB_ACTIONS", "MANYWHEELS_PASSWORD", "TWINE_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (environment := index.gitlab_environment()).items():
+        monkeypatch.setenv(name, value)
+    given = {"repository-url": index.upload_url, "packages-dir": str(folder)}
+    asked = {name: Given(value=value, origin="a test", source=Source.COMMAND_LINE) for name, value in given.items()}
+    layers = inputs.layered(asked, {})
+    publish_here(layers, Cancellation(), environment)
+
+
+def test_row_20_on_gitlab_what_one_token_cannot_carry_is_refused_before_the_first_byte(
+    index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(table("publish")["token"], "rate", 1.0)
+    with pytest.raises(TooLittleTime):
+        from_gitlab(index, folder, monkeypatch)
+    assert uploads(index) == []
+    assert not [request for request in index.requests if request.path.endswith("/mint-token")]
+    assert set(states(folder).values()) == {"not sent"}
+
+
+def test_row_20_on_gitlab_no_upload_begins_after_the_token_has_ended(
+    index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no other token: what is left is for the next job, and the ledger says of each file where it stands."""
+    folder = tmp_path / "dist"
+    write_many(folder, 20)
+    index.settings.token_lifetime = 3
+    index.fail(Fault(Delay(1.0), path="/legacy/", times=None))
+    with pytest.raises(UploadIncomplete):
+        from_gitlab(index, folder, monkeypatch)
+    (minted,) = [request.began for request in index.requests if request.path.endswith("/mint-token")]
+    began = [request.began for request in index.requests if request.path == "/legacy/"]
+    assert 4 <= len(began) < 20
+    assert max(began) < minted + 3.5
+    there = set(index.files())
+    found = states(folder)
+    assert {name for name, state in found.items() if state == "uploaded"} == there
+    assert {state for name, state in found.items() if name not in there} == {"not sent"}
+
+
+def test_row_20_on_gitlab_nothing_is_waited_for_beyond_the_end_of_the_token(
+    index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.settings.token_lifetime = 5
+    index.fail(Fault(too_many("3"), path="/legacy/", file=WHEEL, times=None))
+    with pytest.raises(UploadIncomplete):
+        from_gitlab(index, folder, monkeypatch)
+    assert uploads(index).count(WHEEL) == 2, "a third time would be after six seconds"
+    assert states(folder)[WHEEL] == "not sent"
+
+
+def test_row_21_a_mint_whose_answer_is_lost(index: LocalIndex, folder: Path) -> None:
+    index.fail(Fault(Answer(status=502, after=True), path="*/mint-token", times=2))
+    assert from_github(index, folder).status == 0
+    index.fail(Fault(Drop(after=True), path="*/mint-token"))
+    (other := folder.parent / "other").mkdir()
+    write_sdist(other, version="1.1")
+    run = publish(other, index.upload_url, environment=index.gitlab_environment())
+    assert run.status == 4
+    assert "error MW324: The answer with the upload token was lost" in run.err
+    assert "Run the job again" in run.err
+    assert set(states(other).values()) == {"not sent"}
+
+
+@pytest.mark.parametrize("place", ["/legacy/", "*/mint-token", "*/audience"])
+def test_row_22_a_redirect_never_carries_a_token(index: LocalIndex, folder: Path, place: str) -> None:
+    with LocalIndex() as other:
+        index.fail(Fault(redirect(other.upload_url), path=place, times=None))
+        run = from_github(index, folder)
+        assert run.status == 4
+        assert f"error MW322: The index sends uploads elsewhere (`307`, to `{other.url}`)" in run.err
+        assert other.requests == ()
+    assert seen(run) == {"not sent"}
+
+
+def test_a_name_that_was_deleted_is_a_conflict(index: LocalIndex, folder: Path) -> None:
+    assert from_github(index, folder).status == 0
+    index.delete(WHEEL)
+    run = from_github(index, folder)
+    assert run.status == 4
+    assert run.states[WHEEL] == "conflict"
+    assert "previously used by a file that has since been deleted" in run.err
+
+
+def test_a_page_that_lies_is_not_believed_to_be_right(index: LocalIndex, folder: Path) -> None:
+    """--confirm looks at what the index serves, and not at what was sent."""
+    index.settings.lies[WHEEL] = "0" * 64
+    run = from_github(index, folder, "--confirm", "1s")
+    assert run.status == 4
+    assert "error MW328: The index does not list" in run.err
+
+
+def test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels(index: LocalIndex, folder: Path) -> None:
+    index.settings.lag = 2
+    run = from_github(index, folder, "--confirm", "60s", "--print-hash")
+    assert run.status == 0, run.said
+    assert "Confirmed: the index lists 3 files" in run.out
+    assert "pip fetches 2 wheels by it" in run.out
+    for name, file in index.files().items():
+        assert f"sha256_digest {file.sha256}" in run.out
+        assert name.endswith(".gz") or any(request.path.endswith(name) for request in index.requests)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancelled_upload_ends_soon_and_the_ledger_is_true(
+    index: LocalIndex, folder: Path, number: signal.Signals
+) -> None:
+    index.fail(Fault(Delay(30), method="POST", path="/legacy/", times=None))
+    argv = [sys.executable, "-m", "manywheels", "publish", str(folder), "--repository-url", index.upload_url]
+    environment = clean_environment() | index.github_environment()
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        while not uploads(index):
+            assert process.poll() is None
+            time.sleep(0.05)
+        began = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        assert time.monotonic() - began < 6
+        assert process.returncode == 128 + number
+    assert states(folder)["demo-1.0.tar.gz"] == "unknown"
+    assert states(folder)[WHEEL] == "not sent"
+
+
+def test_a_killed_upload_leaves_a_ledger_that_is_true_and_a_second_run_finishes(
+    index: LocalIndex, tmp_path: Path
+) -> None:
+    folder = tmp_path / "dist"
+    write_many(folder, 20)
+    index.fail(Fault(Delay(0.2), method="POST", path="/legacy/", times=None))
+    argv = [sys.executable, "-m", "manywheels", "publish", str(folder), "--repository-url", index.upload_url]
+    with subprocess.Popen(
+        argv, env=clean_environment() | index.github_environment(), stdout=subprocess.DEVNULL
+    ) as process:
+        while len(index.files()) < 5:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    time.sleep(1)  # what the index was doing, it finishes
+    there = set(index.files())
+    for name, state in states(folder).items():
+        assert state == "unknown" or (name in there) == (state == "uploaded")
+    run = from_github(index, folder)
+    assert (run.status, seen(run)) == (0, {"uploaded", "identical"})
+    assert len(read_ledger(folder)["files"]) == len(index.files()) == 20
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_first_byte(index: LocalIndex, folder: Path) -> None:
+    (folder / "manywheels-ledger.json").mkdir()
+    run = publish(folder, index.upload_url, environment=index.github_environment())
+    assert run.status == 4
+    assert "error MW329" in run.err
+    assert uploads(index) == []
+
+
+def test_the_known_indexes_are_reached_by_their_names(index: LocalIndex, folder: Path) -> None:
+    """Through a proxy that plays both: their addresses come from twine's table."""
+    index.settings.audience = "testpypi"
+    environment = index.github_environment() | index.proxy_environment() | {"NO_PROXY": "127.0.0.1"}
+    run = publish(folder, "testpypi", "--attestations", "false", environment=environment)
+    assert run.status == 0, run.said
+    assert "demo 1.0: https://test." in run.out
+    assert "/project/demo/1.0/" in run.out
+    index.settings.audience = "pypi"
+    again = publish(folder, "pypi", environment=environment)
+    assert (again.status, seen(again)) == (0, {"identical"})
+    hosts = [request.host for request in index.requests if request.path in {"/legacy/", "/simple/demo/"}]
+    assert len(set(hosts)) == 2, "the test index, and the pages of the other"
+
+
+# --- the index in memory behaves as this one --------------------------------------------------------------------------
+
+
+def _real(index: LocalIndex) -> Transport:
+    return Requests()
+
+
+def _fake(index: LocalIndex) -> Transport:
+    return FakeIndex()
+
+
+@pytest.mark.parametrize("make", [_real, _fake])
+def test_the_index_in_memory_answers_as_the_local_one_does(
+    make: Callable[[LocalIndex], Transport], index: LocalIndex, tmp_path: Path
+) -> None:
+    transport = make(index)
+    auth = ("__token__", index.api_token())
+    pauses = Pauses(FastClock(), Cancellation())
+    asked = Index(addresses(index.upload_url), transport, pauses)
+    file = read_distribution(write_sdist(tmp_path))
+
+    def send(form: Form) -> tuple[int, bool]:
+        answer = transport.post_form(index.upload_url, form, auth=auth, timeout=10, watch=lambda _count: None)
+        return answer.status, says_exists(answer)
+
+    assert asked.presence("demo", file.name, file.sha256) is Presence.ABSENT
+    assert send(file.form()) == (200, False)
+    assert asked.presence("demo", file.name, file.sha256) is Presence.SAME
+    assert send(file.form()) == (200, False)
+    write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nSummary: other\n")
+    other = read_distribution(file.path)
+    assert asked.presence("demo", file.name, other.sha256) is Presence.OTHER
+    assert send(other.form()) == (400, True)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_goes_wrong_at_a_real_server_the_ledger_is_true_and_publishing_again_converges(
+    index: LocalIndex, tmp_path: Path, seed: int
+) -> None:
+    """As 200 times in memory (unit/test_publish_sending.py), with real requests and sockets."""
+    chance = random.Random(seed)
+    files = [read_distribution(path) for path in (write_sdist(tmp_path), *write_many(tmp_path, 8))]
+    index.settings.lag = chance.choice([0, 2])
+    actions: list[Answer | Drop] = [
+        Answer(status=502), Answer(status=504, after=True), Drop(), Drop(after=True), Drop(received=500),
+        too_many("5"), Answer(status=503, early=True),
+    ]  # fmt: skip
+    for _ in range(40):
+        place = chance.choice([{"path": "/legacy/"}, {"path": "/legacy/"}, {"path": "/simple/*"}])
+        index.fail(Fault(chance.choice(actions), skip=chance.randrange(12), times=chance.randrange(1, 4), **place))
+    token = ApiToken(user="__token__", password=index.api_token())
+    with Requests() as transport:
+        for _ in range(12):
+            upload = Upload(transport, files, token, url=index.upload_url, chance=chance)
+            if not upload.stops:
+                upload.send()
+            check({name: stored.sha256 for name, stored in index.files().items()}, upload)
+            if set(upload.states().values()) <= {"uploaded", "identical"}:
+                break
+    assert len(index.files()) == len(files)
+
+
+def test_a_port_where_nobody_listens_has_not_got_the_request(tmp_path: Path) -> None:
+    with Requests() as transport, pytest.raises(NoAnswer, match="nobody answers") as caught:
+        transport.get("http://127.0.0.1:9/simple/", accept="*/*", auth=None, timeout=5)
+    assert not caught.value.arrived
