@@ -20,9 +20,10 @@ from typing import Final
 
 from manywheels import gitconfig, repository, sandbox
 from manywheels.copying import copy_entry
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.text import harmless
 from manywheels.errors import Cancelled, ProjectError
-from manywheels.report.text import harmless
-from manywheels.sandbox import Cancellation, Command
+from manywheels.sandbox import Command
 from manywheels.trees import Walk, walk
 
 _LISTING: Final = 120.0  # seconds for git to list the files of a checkout

@@ -23,7 +23,7 @@ from manywheels.targets import Target, expand_braces
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-    from manywheels.settings import Setting
+    from manywheels.setting import Setting
 
 _TABLE: Final = "[tool.cibuildwheel]"
 _LINUX: Final = "[tool.cibuildwheel.linux]"
@@ -47,7 +47,7 @@ def read(
 
     Where there is neither, nothing is set. Raises InputError for values that no option of that name can have.
     """
-    from manywheels.settings import read_overrides
+    from manywheels.setting import read_overrides
 
     variables = dict(_variables(environment))
     if configuration is None and not variables:
@@ -76,7 +76,7 @@ def _shared(name: str) -> bool:
 
 
 def _table_rows(values: Mapping[str, Any], origin: str, select: tuple[str, ...] = ()) -> Iterator[Setting]:
-    from manywheels.settings import read_inherit
+    from manywheels.setting import read_inherit
 
     inherit = read_inherit(values.get("inherit", {}), (*values, *table("cibuildwheel")["shared"]), origin)
     for name, value in values.items():
@@ -89,7 +89,7 @@ def _table_rows(values: Mapping[str, Any], origin: str, select: tuple[str, ...] 
 
 
 def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting]:
-    from manywheels.settings import read_select
+    from manywheels.setting import read_select
 
     select = read_select(override.get("select"), origin)
     if any(_matches(identifier, select) for identifier in _every_identifier()):  # else it is another system's
@@ -109,7 +109,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str,
 
 
 def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> Iterator[Setting]:
-    from manywheels.settings import read_inherit
+    from manywheels.setting import read_inherit
 
     shared = table("cibuildwheel")["shared"]
     rules = read_inherit(inherit, (*shared, *(f"{name}-linux" for name in shared)), "CIBW_INHERIT")
@@ -122,7 +122,7 @@ def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> It
 def _setting(
     name: str, text: str, origin: str, source: Source, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
 ) -> Setting:
-    from manywheels.settings import Setting
+    from manywheels.setting import Setting
 
     text = _LIKE_OURS.get(name, {}).get(text, text)
     if name == "build-verbosity" and re.fullmatch(r"[+-]?\d+", text):

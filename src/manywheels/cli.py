@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from manywheels import __version__, inputs
-from manywheels.commands import FORMATS, MATRICES, Request, Verification, execute
+from manywheels.cli_request import FORMATS, MATRICES, Request, Verification
+from manywheels.commands import execute
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_CONFIGURATION, EXIT_TARGET_FAILED, DiskError, ManywheelsError
 from manywheels.inputs import Given, Source
 from manywheels.options import ENGINES, TOOLCHAINS
-from manywheels.sandbox import Cancellation
 
 _TITLES = {
     "build": "build, repair and verify the project's wheels",
@@ -107,7 +108,7 @@ def _fault(error: Exception) -> ManywheelsError:
 
 def print_error(error: ManywheelsError) -> None:
     """Print an error to stderr: what happened, and what to do."""
-    from manywheels.report.text import harmless, quote
+    from manywheels.core.text import harmless, quote
 
     first, *rest = error.message.split("\n")
     print(f"error {error.code}: {harmless(first)}", file=sys.stderr)

@@ -6,75 +6,41 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from manywheels import inputs, trust
+from manywheels.cli_complete_plan import _complete, _make_plan
+from manywheels.cli_request import Request
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import last_written
 from manywheels.errors import (
     EXIT_OK,
     EXIT_TARGET_FAILED,
     EXIT_VERIFICATION,
     ContainerFailed,
     InputError,
-    InterpreterError,
     VerificationFailed,
 )
 from manywheels.inputs import Given, Source
+from manywheels.manifest import Shard
 from manywheels.options import Options, resolve
 from manywheels.project import Project, read_project, settings_of
-from manywheels.sandbox import Cancellation
-from manywheels.sharding import parse_shard, take_part
-from manywheels.targets import Plan, Shard, select
+from manywheels.sharding import parse_shard
 from manywheels.whereabouts import needs_container
 
 if TYPE_CHECKING:
-    from manywheels.interpreters import Discovery
     from manywheels.manifest import Manifest
     from manywheels.output import OutputFolder
     from manywheels.report.files import Reports
     from manywheels.verify.rules import Rules
 
 
-FORMATS: Final = ("text", "json", "sarif", "github")
-MATRICES: Final = ("github", "gitlab")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verification:
-    """How `verify` shall be done: `imports` runs code of the wheels, `images` are containers to do that in.
-
-    `attested` looks at attestations, which `publisher` should have signed; empty for whoever.
-    """
-
-    form: str = "text"
-    strict: bool = False
-    imports: bool = False
-    images: tuple[str, ...] = ()
-    attested: bool = False
-    publisher: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """A command with what was given for it: `paths` is the project, or the wheels of `verify`.
-
-    `matrix` is the CI for whose jobs `plan` is printed, with `per_job` targets at most in each; empty for people.
-    """
-
-    command: str
-    paths: tuple[Path, ...] = (Path(),)
-    given: Mapping[str, Given] = field(default_factory=dict)
-    engine: str = "auto"
-    toolchain: str = "auto"
-    as_json: bool = False
-    explain: bool = False
-    matrix: str = ""
-    per_job: int = 1
-    junit: Path | None = None
-    verification: Verification = Verification()
-    codes: tuple[str, ...] = ()
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR0911 - one for each command
@@ -152,10 +118,10 @@ def _build_anywhere(request: Request, cancellation: Cancellation) -> Built:
 
 def _build_here(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
     from manywheels import pipeline
+    from manywheels.core.text import harmless
     from manywheels.line import Run
     from manywheels.output import open_output
     from manywheels.report.console import console_reporter
-    from manywheels.report.text import harmless
 
     for note in options.notes:
         print(harmless(f"note: {note}"), file=sys.stderr)
@@ -242,16 +208,16 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Given]:
 def _build_in_container(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
     """Build in a container; the reports are written here, for their paths mean this machine's."""
     from manywheels.engine import build_in_container
-    from manywheels.manifest import FILE_NAME, read_manifest
-    from manywheels.output import open_output
+    from manywheels.manifest import read_manifest
+    from manywheels.output import MANIFEST, open_output
 
     folder = options.output_dir
     output = open_output(folder)
     reports = _reports(request, project)
     reports.require()
-    before = last_written(folder / FILE_NAME)
+    before = last_written(folder / MANIFEST)
     status = build_in_container(_for_container(request, project), cancellation)
-    if last_written(folder / FILE_NAME) in {before, None}:
+    if last_written(folder / MANIFEST) in {before, None}:
         return Built(status=status, manifest=None, folder=folder)  # what is there is not of this build
     manifest = read_manifest(folder)
     return Built(
@@ -259,12 +225,6 @@ def _build_in_container(request: Request, project: Project, options: Options, ca
     )
 
 
-def last_written(path: Path) -> tuple[int, int] | None:
-    """Return what tells one writing of a file from the next; None where there is no file."""
-    with suppress(OSError):
-        status = path.stat()
-        return status.st_ino, status.st_mtime_ns
-    return None
 
 
 def _shard(request: Request, project: Project) -> Shard | None:
@@ -288,44 +248,8 @@ def _for_container(request: Request, project: Project) -> Request:
     return replace(request, given={**request.given, **part})
 
 
-def _make_plan(project: Project, options: Options, shard: Shard | None) -> tuple[Plan, Discovery]:
-    from manywheels.interpreters import discover
-
-    discovery = discover()
-    plan = select(options.selection, options.known_targets, discovery.interpreters, project.requires_python)
-    return take_part(plan, shard), discovery
 
 
-def _complete(  # noqa: PLR0917 - what the plan was made of
-    plan: Plan,
-    discovery: Discovery,
-    project: Project,
-    options: Options,
-    shard: Shard | None,
-    cancellation: Cancellation,
-) -> Plan:
-    """Have uv install the interpreters that the plan lacks, where it can; inside an image there are no others.
-
-    Raises InterpreterError where one that was asked for by name is still missing, or all are; and Cancelled.
-    """
-    from manywheels.interpreters import in_manylinux_image, install
-
-    reason = "the image has no others"
-    if plan.missing and not in_manylinux_image():
-        names = " ".join(planned.target.spec for planned in plan.missing)
-        print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
-        installation = install([planned.target for planned in plan.missing], cancellation)
-        plan, discovery = _make_plan(project, options, shard)
-        reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
-    missing = [planned for planned in plan.missing if planned.asked_by_name]
-    if len(plan.missing) == len(plan.targets):
-        missing = list(plan.missing)
-    if missing:
-        names = " ".join(planned.target.tag for planned in missing)
-        cures = [f"{found.path}: {found.reason}." for found in discovery.unusable]
-        cures.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
-        raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(cures))
-    return plan
 
 
 def _plan(request: Request) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
 from manywheels.trees import Walk, walk
 
 COPYING: Final = "Copying the source"
@@ -208,6 +208,6 @@ class _Removal:
 
 
 def _note(text: str) -> None:
-    from manywheels.report.text import harmless
+    from manywheels.core.text import harmless
 
     print(harmless(f"note: {text}."), file=sys.stderr, flush=True)

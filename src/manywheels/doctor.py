@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from manywheels import toolchain
+from manywheels.core.files import cache_dir
 from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, ManywheelsError
 from manywheels.interpreters import discover
 from manywheels.isolation import reason_against
-from manywheels.paths import cache_dir
 from manywheels.policies import Policy, policies
 from manywheels.targets import known_targets
 
@@ -107,7 +107,7 @@ def _first_line(program: str) -> str:
 
 
 def _engine() -> Observation:
-    from manywheels.engine import describe_engine
+    from manywheels.runtime.containers.engine import describe_engine
 
     try:
         return Observation(topic="container engine", found=describe_engine())

@@ -17,23 +17,19 @@ from typing import Final
 
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename, parse_wheel_filename
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
+from manywheels.core.regular_files import is_regular
+from manywheels.core.text import harmless
 from manywheels.errors import SetMismatch, WheelFileError
-from manywheels.manifest import FILE_NAME, Manifest, State, TargetRecord, WheelRecord, read_sealed
-from manywheels.output import OutputFolder
-from manywheels.project import digest_file
-from manywheels.publish.ledger import FILE_NAME as LEDGER
-from manywheels.regular_files import is_regular
-from manywheels.report.html import FILE_NAME as REPORT
-from manywheels.report.junit import FILE_NAME as JUNIT
-from manywheels.report.text import harmless
-from manywheels.sandbox import Cancellation
-from manywheels.targets import Shard
+from manywheels.manifest import Manifest, Shard, State, TargetRecord, WheelRecord, read_sealed
+from manywheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
 
 _WITHOUT_WHEEL: Final = frozenset({State.FAILED, State.CANCELLED})
 _SDIST: Final = ".tar.gz"
 _MOST_TOLD: Final = 50  # problems
 _LONGEST: Final = 1_000  # characters of one
-_LEFT: Final = frozenset({"logs", REPORT, JUNIT, LEDGER})  # of one set only: need no telling
+_LEFT: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # of one set only: need no telling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +132,7 @@ def _some(problems: Sequence[str]) -> list[str]:
 def require_digest(folder: Path, digests: Collection[str]) -> Manifest:
     """Return the folder's manifest. Raises SetMismatch unless its sha256 (hex) is the only one that is asked for."""
     found = _open(Source(folder=folder, name=str(folder)))
-    problems = list(_not_asked_for([found], digests)) if found.manifest else [f"{found} has no manifest ({FILE_NAME})"]
+    problems = list(_not_asked_for([found], digests)) if found.manifest else [f"{found} has no manifest ({MANIFEST})"]
     if problems or not found.manifest:
         raise SetMismatch(
             problems[0][0].upper() + problems[0][1:] + ".", remedy="Take the set that the building job made."
@@ -151,7 +147,7 @@ def has_distributions(path: Path) -> bool:
 
 def is_of_a_set(name: str) -> bool:
     """Whether a file of this name belongs to a set: a manifest, a wheel or an sdist."""
-    return name == FILE_NAME or name.endswith((".whl", _SDIST))
+    return name == MANIFEST or name.endswith((".whl", _SDIST))
 
 
 def merge(manifests: Sequence[Manifest]) -> Manifest:
@@ -185,7 +181,7 @@ def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
 def _open(source: Source) -> _Set:
     if not source.folder.is_dir():
         raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Give folders that `build` wrote into.")
-    there = os.path.lexists(source.folder / FILE_NAME)
+    there = os.path.lexists(source.folder / MANIFEST)
     manifest, digest = read_sealed(source.folder) if there else (None, "")
     return _Set(
         source=source,
@@ -198,7 +194,7 @@ def _open(source: Source) -> _Set:
 
 def _others(found: _Set, known: Collection[Path]) -> list[str]:
     """Return the names of what is neither taken nor on the way to a folder that is `known`."""
-    taken = {FILE_NAME, *(file.name for file in (*found.wheels, *found.sdists))}
+    taken = {MANIFEST, *(file.name for file in (*found.wheels, *found.sdists))}
     return sorted(
         path.name
         for path in found.source.folder.iterdir()
@@ -216,7 +212,7 @@ def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str], hash
         yield from _of_one(found, hashes)
     manifests = [found for found in sets if found.manifest]
     if not manifests:
-        yield f"none of {', '.join(map(str, sets))} has a manifest ({FILE_NAME})"
+        yield f"none of {', '.join(map(str, sets))} has a manifest ({MANIFEST})"
         return
     yield from _not_asked_for(manifests, digests)
     yield from _not_of_one_release(manifests)

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from manywheels import emulation
+from manywheels.core.text import quote
 from manywheels.errors import EngineError
 from manywheels.policies import Policy
-from manywheels.report.text import quote
 from manywheels.resources import IMAGE_FILES, PACKAGE, resource
 
 if TYPE_CHECKING:

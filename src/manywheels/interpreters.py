@@ -10,15 +10,10 @@ import json
 import os
 import re
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-from manywheels import sandbox
-from manywheels.sandbox import Cancellation, Command
-from manywheels.targets import Target
 
 _PROBE = """
 import json, os, platform, sys, sysconfig
@@ -31,7 +26,6 @@ header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
 print(json.dumps([abi, platform.python_version(), os.path.exists(header), platform.machine()]))
 """
 _PROBE_TIMEOUT = 20.0  # seconds; a Python on a cold network disk may need several
-_INSTALL_TIMEOUT = 300.0  # seconds for all missing interpreters together
 _NAME = re.compile(r"python3\.\d+t?|pypy3\.\d+")
 
 
@@ -77,33 +71,8 @@ def discover(environment: Mapping[str, str] = os.environ) -> Discovery:
     return Discovery(interpreters=tuple(found), unusable=tuple(unusable))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Installation:
-    """What came of asking uv for missing interpreters: None, or why it failed, in one line."""
-
-    failure: str | None
 
 
-def install(
-    targets: Sequence[Target], cancellation: Cancellation, environment: Mapping[str, str] = os.environ
-) -> Installation:
-    """Ask uv to install the interpreters of these targets into its own folder (`uv python dir`). Raises Cancelled.
-
-    Each is asked for by itself, so that one that uv does not have keeps none of the others away.
-    """
-    if environment.get("UV_PYTHON_DOWNLOADS") == "never":
-        return Installation(failure="UV_PYTHON_DOWNLOADS is `never`")
-    from manywheels.paths import uv_program
-
-    uv = uv_program()
-
-    def install_one(target: Target) -> str | None:
-        return _install_one(uv, target, cancellation, environment)
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        failures = [failure for failure in pool.map(install_one, targets) if failure]
-    cancellation.stop_if_requested("Installing interpreters")
-    return Installation(failure=failures[0] if failures else None)
 
 
 def in_manylinux_image() -> bool:
@@ -111,25 +80,6 @@ def in_manylinux_image() -> bool:
     return "AUDITWHEEL_PLAT" in os.environ and Path("/opt/python").is_dir()
 
 
-def _install_one(uv: str, target: Target, cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
-    """Return why uv did not install an interpreter. It runs in a sandbox because that can be stopped at once."""
-    with tempfile.TemporaryDirectory(prefix="manywheels-") as scratch:
-        log = Path(scratch, "log")
-        command = Command(
-            argv=(uv, "python", "install", "--no-bin", "--no-progress", target.spec),
-            folder=Path.cwd(),
-            environment={"UV_HTTP_RETRIES": "1", **environment},
-            log=log,
-            timeout=_INSTALL_TIMEOUT,
-        )
-        outcome = sandbox.run(command, cancellation)
-        said = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
-    if outcome.timed_out:
-        return f"uv did not finish within {_INSTALL_TIMEOUT:.0f} s"
-    if outcome.succeeded:
-        return None
-    lines = [line.strip() for line in said if line.strip()]
-    return (lines[-1] if lines else "uv gave no reason").removeprefix("cause: ")
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:

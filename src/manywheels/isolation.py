@@ -25,10 +25,11 @@ from typing import Final
 
 from manywheels import leftovers, sandbox
 from manywheels.checkout import repository_elsewhere
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import cache_dir
+from manywheels.core.text import harmless
 from manywheels.errors import IsolationError
-from manywheels.paths import cache_dir
-from manywheels.report.text import harmless
-from manywheels.sandbox import Cancellation, Command
+from manywheels.sandbox import Command
 from manywheels.trust import IN_A_JOB_OF_ITS_OWN, grants_in
 from manywheels.untrusted_files import open_lock
 

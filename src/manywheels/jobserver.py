@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.sandbox import Cancellation
 
 _TOKEN = b"+"
 _LOOK = 0.02  # seconds between looks whether a waiting target was cancelled
@@ -105,13 +105,3 @@ class Jobserver:
         self.path.unlink(missing_ok=True)
 
 
-def available_cores() -> int:
-    """Return how many cores this process may use: its affinity, bounded by the control group's quota (cgroup v2)."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
-        if quota != "max":
-            cores = min(cores, max(1, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass
-    return max(1, cores)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from manywheels.untrusted_files import open_folder
 
 if TYPE_CHECKING:
-    from manywheels.sandbox import Cancellation
+    from manywheels.core.cancellation import Cancellation
 
 _PLACES: Final = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")  # noqa: S108 - not for files of ours
 _SECONDS: Final = 3.0  # for all of it

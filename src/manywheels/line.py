@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from manywheels import wheelfile
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, TargetError, WrongWheel
 from manywheels.jobserver import Jobserver
 from manywheels.manifest import State, TargetRecord
 from manywheels.options import Options
 from manywheels.output import OutputFolder
 from manywheels.passage import Passage, describe
-from manywheels.paths import uv_program
 from manywheels.project import Project
 from manywheels.report import Reporter
-from manywheels.sandbox import Cancellation
+from manywheels.runtime.uv import uv_program
 from manywheels.sharing import Board, Served
 from manywheels.stages.before_all import Prepared
 from manywheels.stages.hooks import note

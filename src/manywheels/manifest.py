@@ -18,14 +18,14 @@ from typing import Any, Final
 
 from packaging.utils import parse_wheel_filename
 
+from manywheels.core.files import create, digest_file
+from manywheels.core.regular_files import open_regular
 from manywheels.errors import WheelFileError
-from manywheels.output import create
-from manywheels.project import digest_file
-from manywheels.regular_files import open_regular
-from manywheels.sharding import MOST_SHARDS
-from manywheels.targets import Shard
+from manywheels.output import MANIFEST
 
-FILE_NAME: Final = "manywheels.json"
+MOST_SHARDS: Final = 1000
+
+
 SCHEMA: Final = 1
 _LARGEST: Final = 64 << 20  # bytes; a manifest of a thousand targets has three millions
 _LONGEST: Final = 1_000  # characters of a fault
@@ -149,8 +149,8 @@ class Manifest:
 
     def write(self, folder: Path) -> Path:
         """Write the manifest into a folder, whole or not at all, and return its path."""
-        path = folder / FILE_NAME
-        partial = folder / f".{FILE_NAME}.partial"
+        path = folder / MANIFEST
+        partial = folder / f".{MANIFEST}.partial"
         try:
             with create(partial) as file:
                 file.write(self.serialized())
@@ -195,7 +195,7 @@ def read_sealed(folder: Path) -> tuple[Manifest, str]:
 
     Raises WheelFileError as `read_manifest` does.
     """
-    path = folder / FILE_NAME
+    path = folder / MANIFEST
     try:
         with open_regular(path, largest=_LARGEST, links=False) as file:
             content = file.read(_LARGEST)
@@ -353,3 +353,14 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise TypeError("it holds something else where targets, wheels and failures should be")
     return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of `count` parts of a plan; `index` counts from 1."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"

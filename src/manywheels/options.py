@@ -20,7 +20,8 @@ from manywheels.inputs import Given
 from manywheels.policies import Policy, policies, policy_named
 from manywheels.project import Project
 from manywheels.recipes import Recipe
-from manywheels.settings import Setting, Settings, read_settings
+from manywheels.setting import Setting
+from manywheels.settings import Settings, read_settings
 from manywheels.targets import Selection, Target, expand_patterns, known_targets, matches, require_match
 
 TOOLCHAINS: Final = ("auto", "zig", "system")

@@ -7,19 +7,24 @@ none is followed.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from typing import IO, Final
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import create, give, make_folder, refused_link
+from manywheels.core.regular_files import open_regular
 from manywheels.errors import OutputFolderError, TargetError
-from manywheels.regular_files import open_regular
-from manywheels.sandbox import Cancellation
 
-_LOGS: Final = "logs"
+# The files of an output folder, besides the wheels.
+MANIFEST: Final = "manywheels.json"
+LEDGER: Final = "manywheels-ledger.json"
+REPORT: Final = "manywheels-report.html"
+JUNIT: Final = "manywheels-junit.xml"  # where nobody names another
+LOGS: Final = "logs"
+BEFORE_ALL: Final = "before-all"  # a log that is of no target
 _PIECE: Final = 1 << 20  # bytes
 
 
@@ -55,7 +60,7 @@ class OutputFolder:
 
     def log(self, identifier: str) -> Path:
         """Return the path of a target's log, empty."""
-        path = self.path / _LOGS / f"{identifier}.log"
+        path = self.path / LOGS / f"{identifier}.log"
         create(path).close()
         self.give(path)
         return path
@@ -84,16 +89,8 @@ def copy(read: IO[bytes], write: IO[bytes], cancellation: Cancellation | None = 
     return digest.hexdigest()
 
 
-def create(path: Path) -> BinaryIO:
-    """Open a new file for writing, in the place of the file or link that is there."""
-    path.unlink(missing_ok=True)
-    return path.open("xb")  # O_EXCL: no link is followed, neither one that has just been put there
 
 
-def give(path: Path, owner: tuple[int, int]) -> None:
-    """Hand a file or folder to a user and group, as only root can; the files of others are nobody else's anyway."""
-    if os.geteuid() == 0:
-        os.chown(path, *owner, follow_symlinks=False)
 
 
 def open_output(path: Path) -> OutputFolder:
@@ -104,9 +101,9 @@ def open_output(path: Path) -> OutputFolder:
     path = path.absolute()
     try:
         output = OutputFolder(path=path, owner=make_folder(path))
-        logs = path / _LOGS
+        logs = path / LOGS
         if logs.is_symlink():
-            raise _is_link(logs)
+            raise refused_link(logs)
         if not logs.is_dir():
             logs.mkdir()
             output.give(logs)
@@ -121,24 +118,5 @@ def open_output(path: Path) -> OutputFolder:
     return output
 
 
-def make_folder(path: Path) -> tuple[int, int]:
-    """Make a folder where there is none; return who owns the nearest one that was there: the new ones are theirs, too.
-
-    Raises OSError, also where root would go through a symbolic link below the working folder: a repository can have
-    such links, to places that only root can write. Where an ordinary user's lead, builds get by themselves.
-    """
-    path = path.absolute()
-    ways = (path, *path.parents)
-    if os.geteuid() == 0 and (links := [way for way in ways if way.is_relative_to(Path.cwd()) and way.is_symlink()]):
-        raise _is_link(links[-1])
-    status = next(folder for folder in ways if folder.exists()).stat()
-    owner = (status.st_uid, status.st_gid)
-    for folder in reversed(ways):
-        if not folder.is_dir():
-            folder.mkdir()
-            give(folder, owner)
-    return owner
 
 
-def _is_link(path: Path) -> OSError:
-    return OSError(errno.ELOOP, f"`{path}` is a symbolic link, which is not followed there")

@@ -11,12 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels import sandbox, untrusted_files, verify, wheelfile
+from manywheels import untrusted_files, verify, wheelfile
+from manywheels.core.credentials import without_credentials
+from manywheels.core.files import cache_dir
 from manywheels.errors import TargetError, VerificationFailed
 from manywheels.forwarding import forwarded
 from manywheels.manifest import Failure, State, TargetRecord, WheelRecord, describe_wheel
-from manywheels.paths import cache_dir
 from manywheels.recipes import Audit, Repairer, fill, fill_values
+from manywheels.runtime.environment import build_environment
 from manywheels.stages import environments
 from manywheels.stages.build import BuildRequest, build
 from manywheels.stages.environments import Quarters
@@ -205,7 +207,7 @@ class Passage:
         return self.line.prepared.expand(made, scrubbed | self._own_variables() | self._constraints())
 
     def _scrubbed(self, passed: tuple[str, ...]) -> dict[str, str]:
-        return sandbox.build_environment(
+        return build_environment(
             self.line.run.caller, path=(self.line.tools.bin_dir,), private=self.folder, passed=passed, user=self.user
         )
 
@@ -370,7 +372,7 @@ class Passage:
         return Elsewhere(
             image=image,
             target=self.target,
-            variables=sandbox.without_credentials(forwarded(caller)) | marks(self.target) | passed,
+            variables=without_credentials(forwarded(caller)) | marks(self.target) | passed,
             environment=self.recipe.environment,
         )
 

@@ -12,16 +12,19 @@ from pathlib import Path
 
 from manywheels import __version__, isolation, room, toolchain, trust
 from manywheels.checkout import git_top, share_objects
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.cgroup import available_cores
+from manywheels.core.files import cache_dir
+from manywheels.core.text import harmless
 from manywheels.errors import NoInterpreter
 from manywheels.isolation import Isolation
-from manywheels.jobserver import Jobserver, available_cores
+from manywheels.jobserver import Jobserver
 from manywheels.line import Line, Run
 from manywheels.manifest import Failure, Manifest, State, TargetRecord
 from manywheels.options import Options
-from manywheels.paths import cache_dir, uv_program
+from manywheels.output import BEFORE_ALL
 from manywheels.report import Reporter
-from manywheels.report.text import harmless
-from manywheels.sandbox import Cancellation
+from manywheels.runtime.uv import uv_program
 from manywheels.sharing import Board
 from manywheels.stages import before_all
 from manywheels.stages.before_all import Preparation, Prepared
@@ -117,7 +120,7 @@ def _prepare_machine(
     recipes = tuple(run.options.for_target(planned.target) for planned in buildable)
     if not any(recipe.before_all for recipe in recipes):
         return Prepared()
-    log = run.output.log(before_all.OPTION)
+    log = run.output.log(BEFORE_ALL)
     print(harmless(f"running {before_all.OPTION}; it writes to {log}"), file=sys.stderr, flush=True)
     python = next(planned.interpreter.path for planned in buildable if planned.interpreter)
     request = Preparation(

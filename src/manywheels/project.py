@@ -24,9 +24,10 @@ from typing import Any, Protocol, Self
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
+from manywheels.core.regular_files import open_regular
 from manywheels.errors import ProjectError
-from manywheels.regular_files import open_regular
-from manywheels.sandbox import Cancellation
 
 _SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 # What reading a damaged archive raises.
@@ -343,15 +344,6 @@ def digest_source(folder: Path, cancellation: Cancellation) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
-    """Return a regular file's sha256 as lower-case hex. Raises OSError, and Cancelled between two pieces of it."""
-    digest = hashlib.sha256()
-    with open_regular(path) as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-            if cancellation is not None:
-                cancellation.stop_if_requested(f"Reading `{path.name}`")
-    return digest.hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:

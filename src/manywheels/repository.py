@@ -16,7 +16,7 @@ from typing import Final
 
 from manywheels import gitconfig
 from manywheels.copying import COPYING, copy_entry, copy_tree
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
 
 _OF_A_CHECKOUT: Final = ("HEAD", "index", "info/sparse-checkout")  # each linked worktree has its own
 _IN_COMMON: Final = ("packed-refs", "shallow", "info/exclude", "info/attributes", "info/grafts")

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import DiskError
-from manywheels.sandbox import Cancellation
 from manywheels.trees import Walk, walk
 
 _FOR_A_BUILD: Final = 32 << 20  # bytes for what a target needs besides its copy of the source: tools and objects

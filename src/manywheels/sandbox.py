@@ -9,7 +9,6 @@ command left behind.
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import subprocess
@@ -26,8 +25,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from manywheels import sandbox_init, untrusted_files
-from manywheels.data import table
-from manywheels.errors import Cancelled
+from manywheels.core.cancellation import Cancellation
 
 GRACE: Final = 2.0  # seconds between asking a process tree to end and killing it
 LARGEST_LOG: Final = 1 << 30  # bytes that a log may have, those of holes too: whoever reads it reads these as well
@@ -37,9 +35,7 @@ _LOOKS: Final = 20  # how often signs of life are looked for in the time that a 
 _IDLE: Final = 0.01  # processor seconds per second up to which a tree of processes is idle
 _inits: set[int] = set()  # the first processes of the sandboxes that run now
 _starting = threading.Lock()  # held while there may be one that is not in there yet
-_USER_NAME: Final = "manywheels"
 _INIT: Final = Path(__file__).with_name("sandbox_init.py")
-_CREDENTIALS: Final = re.compile(r"://[^/@\s]+@|(?:^|\s|=)[^/@\s]+:[^/@\s]*@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,45 +76,6 @@ class Outcome:
         return self.status == 0 and not was_ended
 
 
-class Cancellation:
-    """A switch that stops running sandboxes at once, from any thread or signal handler. It cannot be turned back."""
-
-    def __init__(self) -> None:
-        self._requested = threading.Event()
-        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._children: list[Cancellation] = []
-
-    def child(self) -> Cancellation:
-        """Return a switch of its own that is thrown together with this one."""
-        child = Cancellation()
-        self._children.append(child)
-        if self.requested:
-            child.request()
-        return child
-
-    def request(self) -> None:
-        """Stop whatever runs under this switch, and let nothing more start."""
-        self._requested.set()
-        os.eventfd_write(self._descriptor, 1)
-        for child in self._children:
-            child.request()
-
-    @property
-    def requested(self) -> bool:
-        """Whether `request` was called."""
-        return self._requested.is_set()
-
-    def stop_if_requested(self, work: str) -> None:
-        """Raise Cancelled if `request` was called; `work` is what would go on otherwise, as "The build"."""
-        if self.requested:
-            raise Cancelled(f"{work} was stopped.", remedy="")
-
-    def fileno(self) -> int:
-        """Return the descriptor that becomes readable when the switch is thrown."""
-        return self._descriptor
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)
 
 
 def run(command: Command, cancellation: Cancellation) -> Outcome:
@@ -366,53 +323,9 @@ def _processor_seconds(root: int) -> float:
 # --- the environment --------------------------------------------------------------------------------------------------
 
 
-def build_environment(
-    caller: Mapping[str, str],
-    *,
-    path: tuple[Path, ...],
-    private: Path,
-    passed: tuple[str, ...] = (),
-    user: int | None = None,
-) -> dict[str, str]:
-    """Return the scrubbed environment: allowed names of the caller's, and `path` before the caller's PATH.
-
-    HOME and TMPDIR lie below `private`, a folder of the program's own. `passed` are names that the user lets through.
-    The program's own virtual environment is taken out of PATH: project code must not find it. An index address with
-    credentials in it is kept from project code unless it is in `passed`. For a `user` other than the program's own, the
-    folders are that user's, and the caller's caches are left out: project code shall not write what others trust.
-    """
-    for folder in (private / "home", private / "tmp"):
-        if not folder.exists():
-            untrusted_files.make_folder(folder, user)
-    facts = table("environment")
-    allowed = without_credentials({name: caller[name] for name in facts["pass"] if name in caller})
-    allowed |= _home_toolchains(caller) | allowed  # what the caller names comes before what its home holds
-    if user is not None:
-        allowed = {name: value for name, value in allowed.items() if name not in facts["written"]}
-        allowed |= {"USER": _USER_NAME, "LOGNAME": _USER_NAME}  # the user has no entry in /etc/passwd
-    own = Path(sys.prefix) / "bin" if sys.prefix != sys.base_prefix else None
-    folders = [folder for folder in caller.get("PATH", os.defpath).split(os.pathsep) if folder and Path(folder) != own]
-    return allowed | {
-        **{name: caller[name] for name in passed if name in caller},
-        "PATH": os.pathsep.join([*map(str, path), *folders]),
-        "HOME": str(private / "home"),
-        "TMPDIR": str(private / "tmp"),
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
-def has_credentials(value: str) -> bool:
-    """Whether a variable's value has an address with a user name or password in it."""
-    return bool(_CREDENTIALS.search(value))
 
 
-def without_credentials(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables without those whose values have credentials: these are for project code only by name."""
-    return {name: value for name, value in variables.items() if not has_credentials(value)}
 
 
-def _home_toolchains(caller: Mapping[str, str]) -> dict[str, str]:
-    """Rust's tools are looked up below HOME, which is private here: say where the caller's are."""
-    home = Path(caller.get("HOME", "/nonexistent"))
-    folders = {"CARGO_HOME": home / ".cargo", "RUSTUP_HOME": home / ".rustup"}
-    return {name: str(folder) for name, folder in folders.items() if folder.is_dir()}

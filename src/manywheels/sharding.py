@@ -10,13 +10,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from manywheels import inputs
 from manywheels.inputs import Given
-from manywheels.targets import Plan, Shard
+from manywheels.manifest import MOST_SHARDS, Shard
+from manywheels.targets import Plan
 
-MOST_SHARDS: Final = 1000
 T = TypeVar("T")
 
 

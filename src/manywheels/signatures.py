@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from manywheels.core.regular_files import open_regular
 from manywheels.errors import InputError
-from manywheels.regular_files import open_regular
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

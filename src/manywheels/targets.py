@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from manywheels.data import table
 from manywheels.errors import SelectionError
+from manywheels.manifest import Shard
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -115,15 +116,6 @@ class PlannedTarget:
     asked_by_name: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One of `count` parts of a plan; `index` counts from 1."""
-
-    index: int
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
 
 
 @dataclass(frozen=True, kw_only=True)

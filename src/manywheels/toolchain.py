@@ -22,9 +22,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from manywheels.core.files import cache_dir
 from manywheels.data import table
 from manywheels.errors import InputError, ToolchainError
-from manywheels.paths import cache_dir
 from manywheels.policies import Policy, policy_named
 
 KINDS: Final = ("auto", "zig", "system")

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels import inputs
+from manywheels.core.credentials import has_credentials
 from manywheels.data import table
 from manywheels.errors import IsolationError, OutputFolderError
 from manywheels.forwarding import forwarded
-from manywheels.sandbox import has_credentials
 
 if TYPE_CHECKING:
     from manywheels.inputs import Given

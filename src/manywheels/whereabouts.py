@@ -7,17 +7,16 @@ that the user named, another architecture, and, in the image of one policy, a bu
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from manywheels import emulation
 from manywheels.errors import InputError
 from manywheels.interpreters import in_manylinux_image
+from manywheels.runtime.containers.engine import has_engine
 
 if TYPE_CHECKING:
     from manywheels.options import Options
 
-_SOCKET: Final = Path("/var/run/docker.sock")
 
 
 def needs_container(engine: str, options: Options) -> bool:
@@ -42,6 +41,3 @@ def _is_in_image_of_another_policy(options: Options) -> bool:
     return in_manylinux_image() and here != options.platform.name and has_engine()
 
 
-def has_engine() -> bool:
-    """Whether a container engine seems to be within reach; nobody asks it."""
-    return _SOCKET.exists() or "DOCKER_HOST" in os.environ

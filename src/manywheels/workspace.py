@@ -22,10 +22,10 @@ from typing import BinaryIO, Final
 
 from manywheels.checkout import borrow_objects, copy_nested, copy_repository, files_beside, git_top, objects_of
 from manywheels.copying import COPYING, copy_entry, copy_tree, give_tree, remove_tree
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import cache_dir, digest_file
 from manywheels.errors import DiskError, ProjectError
-from manywheels.paths import cache_dir
-from manywheels.project import Project, digest_file, digest_source, extract_sdist
-from manywheels.sandbox import Cancellation
+from manywheels.project import Project, digest_source, extract_sdist
 from manywheels.untrusted_files import open_lock
 
 _LOCK: Final = ".lock"

@@ -17,8 +17,8 @@ from containers.npm import npm_packages
 from manywheels.ci.artifacts import Artifacts
 from manywheels.ci.packing import Member
 from manywheels.ci.results import find_service
+from manywheels.core.retry import Patience
 from manywheels.errors import ArtifactDiffers, ArtifactMissing, ArtifactServiceDown
-from manywheels.retries import Patience
 
 pytestmark = [pytest.mark.docker, pytest.mark.act]
 

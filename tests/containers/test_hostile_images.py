@@ -17,7 +17,7 @@ import pytest
 
 from conftest import BASE_IMAGE
 from manywheels import recipes, sandbox
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
 from manywheels.stages.environments import Quarters
 from manywheels.stages.test_in import Elsewhere, try_wheel_in
 from manywheels.stages.trials import TrialRequest, Tried

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import BASE_IMAGE, ROOT
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EngineError
-from manywheels.sandbox import Cancellation
 from manywheels.verify.installs import imports_in
 from manywheels.verify.model import Finding, Severity
 from unit.helpers import METADATA, write_wheel

@@ -25,8 +25,8 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from uv import find_uv_bin
 
+from manywheels.core.files import cache_dir
 from manywheels.interpreters import Interpreter, discover
-from manywheels.paths import cache_dir
 from manywheels.toolchain import Machine
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -13,7 +13,7 @@ import pytest
 from uv import find_uv_bin
 
 from manywheels import __version__
-from manywheels.paths import cache_dir
+from manywheels.core.files import cache_dir
 from manywheels.toolchain import Machine
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.isolation import reason_against
-from manywheels.sandbox import GRACE, Cancellation, Command, Outcome, processes_of, run
+from manywheels.sandbox import GRACE, Command, Outcome, processes_of, run
 
 if TYPE_CHECKING:
     from host.conftest import Processes

@@ -18,6 +18,8 @@ from index.clients import twine
 from index.rekor import Log
 from index.signing import sign
 from manywheels import signatures
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.retry import RealClock
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -27,11 +29,8 @@ from manywheels.errors import (
 )
 from manywheels.publish import attestations
 from manywheels.publish.attestations import Signed, attest, form_field, keep
-from manywheels.publish.identity import Identity
+from manywheels.publish.identity import Identity, Secrets
 from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
-from manywheels.retries import RealClock
-from manywheels.sandbox import Cancellation
 from publish.indexing import simple
 from publish.program import publish, write_sdist, write_set
 from unit.helpers import write_wheel

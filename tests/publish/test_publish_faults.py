@@ -15,19 +15,18 @@ import pytest
 
 from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex, redirect, too_many
 from manywheels import inputs
+from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.errors import TooLittleTime, UploadIncomplete
 from manywheels.inputs import Given, Source
-from manywheels.manifest import FILE_NAME, read_manifest
+from manywheels.manifest import Shard, read_manifest
+from manywheels.output import MANIFEST
 from manywheels.publish.command import run as publish_here
 from manywheels.publish.distributions import read_distribution
 from manywheels.publish.index import Index, Presence, addresses
 from manywheels.publish.pauses import Pauses
-from manywheels.publish.says import says_exists
-from manywheels.publish.transport import Form, NoAnswer, Requests, Transport
+from manywheels.publish.transport import Form, NoAnswer, Requests, Transport, says_exists
 from manywheels.publish.trusted import ApiToken
-from manywheels.sandbox import Cancellation
-from manywheels.targets import Shard
 from publish.program import (
     Run,
     clean_environment,
@@ -108,7 +107,7 @@ def test_row_11_a_wheel_that_changed_after_it_was_verified(index: LocalIndex, fo
 def test_row_11_a_manifest_that_changed_on_its_way(index: LocalIndex, folder: Path) -> None:
     run = from_github(index, folder, "--manifest-digest", "ab" * 32)
     assert run.status == 4
-    assert f"{FILE_NAME} is not the one of `manifest-digest`, {'ab' * 32}" in run.err
+    assert f"{MANIFEST} is not the one of `manifest-digest`, {'ab' * 32}" in run.err
     assert uploads(index) == []
 
 

@@ -17,19 +17,19 @@ from manywheels import cli, inputs, recipes
 from manywheels.assignments import Assignment
 from manywheels.ci import github
 from manywheels.ci.github import read_request
-from manywheels.commands import Request
-from manywheels.delivery import Delivery, resolve_delivery
+from manywheels.cli_request import Request
+from manywheels.delivery import Delivery, PublishOptions, resolve_delivery, resolve_publishing
 from manywheels.engine import plan_build
 from manywheels.errors import InputError
 from manywheels.inputs import Given, declared_inputs
+from manywheels.manifest import Shard
 from manywheels.options import Options, resolve
 from manywheels.policies import policies
 from manywheels.project import Project
-from manywheels.publish.options import PublishOptions, resolve_publishing
 from manywheels.recipes import Recipe, Repairer
 from manywheels.resources import resource
 from manywheels.sharding import parse_shard
-from manywheels.targets import Shard, select
+from manywheels.targets import select
 from unit.helpers import TARGETS, built, given, interpreter, manifest, project
 
 ACTION: dict[str, Any] = yaml.safe_load(resource("action.yml").read_text("utf-8"))

@@ -16,6 +16,7 @@ import pytest
 from manywheels.ci.artifacts import Artifacts, Uploaded
 from manywheels.ci.packing import LOGS, Member, pack, unpack
 from manywheels.ci.results import find_service
+from manywheels.core.retry import GivenUp, Passing, Patience
 from manywheels.errors import (
     ArtifactDamaged,
     ArtifactDiffers,
@@ -29,7 +30,6 @@ from manywheels.errors import (
     DeliveryError,
     FileChanged,
 )
-from manywheels.retries import GivenUp, Passing, Patience
 from unit.artifactservice import LOST, SECRET, Answer, FakeService, always, answer, once, serving, sha256_of, token
 from unit.zipmaker import DESCRIPTOR, ENCRYPTED, STORED, Lies, MemberSpec, ZipFileSpec
 

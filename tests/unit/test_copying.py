@@ -19,9 +19,10 @@ import pytest
 
 from manywheels import copying, room
 from manywheels.copying import clone_file, copy_tree, give_tree, remove_tree
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
 from manywheels.errors import Cancelled, ProjectError
-from manywheels.project import digest_file, digest_source, read_project
-from manywheels.sandbox import Cancellation
+from manywheels.project import digest_source, read_project
 from manywheels.workspace import take_snapshot, work_folder
 from unit.helpers import write_project
 

@@ -14,9 +14,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from corpus.generator import CASES, Case
+from manywheels.core.cancellation import Cancellation
 from manywheels.interpreters import Interpreter
-from manywheels.manifest import FILE_NAME, read_manifest
-from manywheels.sandbox import Cancellation
+from manywheels.manifest import read_manifest
+from manywheels.output import MANIFEST
 from manywheels.verify import collect_wheels
 from manywheels.verify.attested import attested
 from manywheels.verify.catalogue import catalogue
@@ -43,7 +44,7 @@ def folder() -> Iterator[Path]:
 
 def codes_of(case: Case, folder: Path) -> set[str]:
     """Return every code that is found in a folder's wheels; what starts processes is asked where the case is of it."""
-    manifest = read_manifest(folder) if (folder / FILE_NAME).is_file() else None
+    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     wheels = collect_wheels([folder])
     found = {finding.code for finding in verify_wheels(wheels, Rules(), manifest=manifest).findings}
     for wheel in wheels:

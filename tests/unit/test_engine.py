@@ -24,13 +24,15 @@ from typing import Any
 
 import pytest
 
-from manywheels import engine, image, resources
-from manywheels.commands import Request
+from manywheels import engine as program
+from manywheels import image, resources
+from manywheels.cli_request import Request
+from manywheels.core.cancellation import Cancellation
 from manywheels.engine import ContainerBuild
 from manywheels.errors import EngineError, InputError
 from manywheels.inputs import Given, Source
 from manywheels.policies import policy_named
-from manywheels.sandbox import Cancellation
+from manywheels.runtime.containers import engine
 
 ROOT = Path(__file__).parents[2]
 POLICY = policy_named("manylinux_2_28")
@@ -120,7 +122,7 @@ def container_build(folder: Path) -> ContainerBuild:
 
 def refusal(folder: Path) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        engine.run(container_build(folder), Cancellation())
+        program.run(container_build(folder), Cancellation())
     assert caught.value.code == "MW007"
     assert "--engine host" in caught.value.remedy
     return caught.value
@@ -273,7 +275,7 @@ def test_a_build_of_the_image_can_be_cancelled(socket_path: Path, tmp_path: Path
 
         threading.Thread(target=cancel).start()
         started = time.monotonic()
-        assert engine.run(container_build(tmp_path), cancellation) == 143
+        assert program.run(container_build(tmp_path), cancellation) == 143
         assert time.monotonic() - started < 5
 
 
@@ -356,7 +358,7 @@ def test_the_locks_hold_hashes_and_name_no_index(name: str) -> None:
 
 
 def places(package: Path, output: Path) -> tuple[dict[str, tuple[str, bool]], list[str]]:
-    mounts, arguments = engine.place(package, output)
+    mounts, arguments = program.place(package, output)
     return {mount["Target"]: (mount["Source"], bool(mount["ReadOnly"])) for mount in mounts}, arguments
 
 
@@ -432,7 +434,7 @@ def test_the_environment_is_proxies_indexes_and_what_is_passed(
         package=tmp_path, output_dir=tmp_path, policy=POLICY, arch="x86_64", environment_pass=("WANTED", "MISSING")
     )
     expected = ("https_proxy", "UV_DEFAULT_INDEX", "SOURCE_DATE_EPOCH", "WANTED", "UV_CONSTRAINT")
-    assert engine._environment(build) == {name: given[name] for name in expected}
+    assert program._environment(build) == {name: given[name] for name in expected}
     notice = capsys.readouterr().err
     assert all(name in notice for name in ("PIP_FIND_LINKS", "UV_INDEX", "PIP_CONSTRAINT"))
     assert "SSL_CERT_FILE" not in notice
@@ -458,7 +460,7 @@ def test_the_command_line_is_handed_on_without_the_output_folder(tmp_path: Path)
         verbose="true",
         environment_pass="A B",
     )
-    build = engine.plan_build(asked)
+    build = program.plan_build(asked)
     assert build.policy.name == "manylinux2014"
     assert build.output_dir == tmp_path
     assert build.environment_pass == ("A", "B")
@@ -470,4 +472,4 @@ def test_the_command_line_is_handed_on_without_the_output_folder(tmp_path: Path)
 
 def test_wrong_values_are_refused_before_the_engine_is_asked(socket_path: Path) -> None:
     with pytest.raises(InputError):
-        engine.build_in_container(request(ROOT / "tests/projects/pure", jobs="many"), Cancellation())
+        program.build_in_container(request(ROOT / "tests/projects/pure", jobs="many"), Cancellation())

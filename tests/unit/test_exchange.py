@@ -20,23 +20,22 @@ from id import AmbientCredentialError
 
 from index import LocalIndex
 from index.tls import make_certificates
-from manywheels import exchange
 from manywheels.ci import results
 from manywheels.ci.artifacts import Artifacts
 from manywheels.ci.packing import Member
+from manywheels.core import exchange
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.exchange import Exchange
+from manywheels.core.interruptible import until_stopped
+from manywheels.core.retry import Patience, RealClock
 from manywheels.data import table
 from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
-from manywheels.exchange import Exchange
 from manywheels.publish import attestations
 from manywheels.publish.distributions import Distribution
-from manywheels.publish.identity import Identity
+from manywheels.publish.identity import Identity, Secrets
 from manywheels.publish.index import Index, addresses
 from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
 from manywheels.publish.transport import NoAnswer, Requests
-from manywheels.retries import Patience, RealClock
-from manywheels.sandbox import Cancellation
-from manywheels.waiting import until_stopped
 from unit.artifactservice import FakeService, answer, serving
 from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, drips, hostile, mute, reluctant
 

@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 
 from manywheels import cli
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, SetMismatch, TargetError, WheelFileError
 from manywheels.gather import Gathered, Source, gather, merge, require_digest
-from manywheels.manifest import Manifest, TargetRecord, read_manifest
-from manywheels.output import OutputFolder, open_output
-from manywheels.report.html import FILE_NAME as REPORT
-from manywheels.sandbox import Cancellation
-from manywheels.targets import Shard
+from manywheels.manifest import Manifest, Shard, TargetRecord, read_manifest
+from manywheels.output import REPORT, OutputFolder, open_output
 from unit.helpers import built, failed, manifest, seal, wheel_record
 from unit.specialfiles import MAKERS, ending, sparse
 

@@ -13,14 +13,13 @@ import pytest
 
 from manywheels.ci import gitlab
 from manywheels.ci.gitlab import gather_jobs, main, publishing_layers, read_request, to_registry
-from manywheels.commands import Request
+from manywheels.cli_request import Request
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
 from manywheels.errors import InputError, SetMismatch, WheelFileError
 from manywheels.inputs import Given, declared_inputs
-from manywheels.manifest import Manifest
-from manywheels.project import digest_file
+from manywheels.manifest import Manifest, Shard
 from manywheels.report.console import PlainReporter, gitlab_section
-from manywheels.sandbox import Cancellation
-from manywheels.targets import Shard
 from unit.helpers import built, failed, given, manifest, write_wheel
 
 DEFAULTS = {

@@ -15,21 +15,20 @@ from urllib.parse import quote, urlsplit
 import pytest
 from twine.utils import DEFAULT_REPOSITORY
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.documents import parse_json
+from manywheels.core.redaction import redacted
+from manywheels.core.retry import RealClock
 from manywheels.data import table
-from manywheels.documents import parse_json
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
 from manywheels.inputs import Given, Source, layered
 from manywheels.publish.audiences import require_own
 from manywheels.publish.command import run
-from manywheels.publish.identity import Identity
+from manywheels.publish.identity import Identity, Secrets
 from manywheels.publish.index import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
 from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
 from manywheels.publish.transport import Answer, Auth, Requests
 from manywheels.publish.trusted import TrustedPublisher
-from manywheels.redaction import redacted
-from manywheels.retries import RealClock
-from manywheels.sandbox import Cancellation
 from publish.program import write_sdist, write_set
 from unit.fakeindex import FakeIndex, FastClock
 from unit.serving import served

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from manywheels.copying import remove_tree
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
 from manywheels.verify import importing
 from manywheels.verify.importable import Module
 from manywheels.verify.importing import Site, _attempt

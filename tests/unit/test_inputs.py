@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from manywheels import inputs, sandbox, untrusted_files
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
 from manywheels.inputs import Given, Source
 from unit.helpers import given
@@ -101,7 +102,7 @@ def test_every_duration_that_is_taken_can_be_waited_for(text: str, tmp_path: Pat
     except InputError:
         return
 
-    cancellation = sandbox.Cancellation()
+    cancellation = Cancellation()
     cancellation.request()
     ourselves = cast("subprocess.Popen[bytes]", SimpleNamespace(pid=os.getpid()))
     command = sandbox.Command(argv=(), folder=tmp_path, environment={}, log=tmp_path / "log", timeout=seconds)

@@ -11,11 +11,12 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from manywheels.interpreters import Interpreter
+from manywheels.runtime.uv import why_uv_refused
 from manywheels.verify.importable import Module, importable, interpreter_for, modules_of, requires_python
 from manywheels.verify.importing import Attempt, Failure, Trial, try_all
 from manywheels.verify.installs import INSTALL_CHECKS, chosen_by_installers, pythons, questions
 from manywheels.verify.model import Severity
-from manywheels.verify.places import Place, place_of, uv_at_least, uv_at_most, why_uv_refused
+from manywheels.verify.places import Place, place_of, uv_at_least, uv_at_most
 from manywheels.wheelfile import parse_name
 from unit.helpers import interpreter, write_wheel
 

@@ -11,10 +11,12 @@ from threading import Timer
 
 import pytest
 
-from manywheels import interpreters, paths
+from manywheels import interpreters
+from manywheels.cli_complete_plan import install
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.interpreters import Discovery, discover, install
-from manywheels.sandbox import Cancellation
+from manywheels.interpreters import Discovery, discover
+from manywheels.runtime import uv as uv_module
 from unit.helpers import target
 
 
@@ -110,7 +112,7 @@ def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]
 
     def be(script: str) -> None:
         path = program(tmp_path / "uv", script)
-        monkeypatch.setattr(paths, "uv_program", lambda: str(path))
+        monkeypatch.setattr(uv_module, "uv_program", lambda: str(path))
 
     return be
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from manywheels import isolation, pipeline
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_CONFIGURATION, IsolationError
 from manywheels.interpreters import Interpreter
 from manywheels.isolation import Isolation, closed_folders, isolate
@@ -18,7 +19,6 @@ from manywheels.line import Run
 from manywheels.options import resolve
 from manywheels.output import OutputFolder
 from manywheels.pipeline import _without_credentials
-from manywheels.sandbox import Cancellation
 from manywheels.targets import Plan, PlannedTarget
 from manywheels.verify.rules import Rules
 from unit.helpers import given, project, target

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.cgroup import available_cores
 from manywheels.errors import Cancelled
-from manywheels.jobserver import Jobserver, available_cores
-from manywheels.sandbox import Cancellation
+from manywheels.jobserver import Jobserver
 
 
 @pytest.fixture

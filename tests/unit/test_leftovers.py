@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from manywheels import isolation, leftovers
+from manywheels.core.cancellation import Cancellation
 from manywheels.isolation import isolate
 from manywheels.leftovers import _message_queues, remove_of
-from manywheels.sandbox import Cancellation, Command, run
+from manywheels.sandbox import Command, run
 
 USER, OTHER = 61991, 61992
 LIMIT = 120.0  # seconds for removing what a test has made

@@ -14,8 +14,9 @@ from typing import Any, cast
 import pytest
 
 from manywheels import sandbox
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BeforeAllFailed, HookFailed, RepairFailed
-from manywheels.sandbox import Cancellation, Command, Outcome
+from manywheels.sandbox import Command, Outcome
 from manywheels.stages import repair
 from manywheels.stages.environments import Quarters
 from manywheels.stages.hooks import Hook, run_before_all, run_hook

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import memory
+from manywheels.core import cgroup
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from manywheels import memory
 )
 def test_kills(text: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "counter").write_text(text)
-    monkeypatch.setattr(memory, "_COUNTERS", (tmp_path / "absent", tmp_path / "counter"))
-    assert memory.kills() == expected
+    monkeypatch.setattr(cgroup, "_COUNTERS", (tmp_path / "absent", tmp_path / "counter"))
+    assert cgroup.kills() == expected
 
 
 def test_a_machine_that_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_COUNTERS", (tmp_path / "absent",))
-    assert memory.kills() == 0
+    monkeypatch.setattr(cgroup, "_COUNTERS", (tmp_path / "absent",))
+    assert cgroup.kills() == 0

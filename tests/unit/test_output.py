@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from manywheels.errors import OutputFolderError, TargetError
-from manywheels.manifest import FILE_NAME, State, TargetRecord, describe_wheel
-from manywheels.output import open_output
+from manywheels.manifest import State, TargetRecord, describe_wheel
+from manywheels.output import MANIFEST, open_output
 from manywheels.report.files import Reports
 from unit.helpers import built, failed, manifest, wheel_record, write_wheel
 
@@ -148,7 +148,7 @@ def victim(tmp_path: Path) -> Path:
 
 def test_what_is_written_replaces_links_and_does_not_follow_them(tmp_path: Path, victim: Path) -> None:
     (tmp_path / "dist/logs").mkdir(parents=True)
-    for name in ("logs/cp312.log", ".demo.whl.partial", "demo.whl", f".{FILE_NAME}.partial", FILE_NAME):
+    for name in ("logs/cp312.log", ".demo.whl.partial", "demo.whl", f".{MANIFEST}.partial", MANIFEST):
         (tmp_path / "dist" / name).symlink_to(victim)
     (tmp_path / "demo.whl").write_bytes(b"wheel")
     output = open_output(tmp_path / "dist")
@@ -210,7 +210,7 @@ def test_the_manifest_is_stable_json(tmp_path: Path) -> None:
         built_for="cp312-manylinux_x86_64",
     )  # fmt: skip
     path = manifest(built("cp312", warnings=("MW2xx something",)), reused, failed("cp39")).write(tmp_path)
-    assert path == tmp_path / FILE_NAME
+    assert path == tmp_path / MANIFEST
     told = json.loads(path.read_text("utf-8"))
     assert told["schema"] == 1
     assert {"project", "version", "source", "platform", "toolchain", "manywheels", "seconds", "targets"} < set(told)
@@ -233,10 +233,10 @@ def test_a_shared_wheel_is_listed_once() -> None:
 
 
 def test_a_manifest_that_cannot_be_put_in_place_leaves_no_part_of_it(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).mkdir()
-    with pytest.raises(OSError, match=FILE_NAME):
+    (tmp_path / MANIFEST).mkdir()
+    with pytest.raises(OSError, match=MANIFEST):
         manifest(built()).write(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 
 
 def test_a_wheels_record(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 import pytest
 
 from manywheels import sandbox, untrusted_files
-from manywheels.paths import uv_program
-from manywheels.sandbox import Cancellation, Command
+from manywheels.core.cancellation import Cancellation
+from manywheels.runtime.uv import uv_program
+from manywheels.sandbox import Command
 from manywheels.stages import prefetch as module
 from manywheels.stages import prefetch_worker
 from manywheels.stages.prefetch import (

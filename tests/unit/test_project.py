@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
 from manywheels.errors import ProjectError
-from manywheels.project import digest_file, digest_source, extract_sdist, read_project
-from manywheels.sandbox import Cancellation
+from manywheels.project import digest_source, extract_sdist, read_project
 
 PYPROJECT = b"""\
 [build-system]

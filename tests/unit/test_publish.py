@@ -21,7 +21,11 @@ from id import AmbientCredentialError
 from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
 from manywheels import inputs
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
+from manywheels.core.retry import RealClock, passing_status, retry_after
 from manywheels.data import table
+from manywheels.delivery import resolve_publishing
 from manywheels.errors import (
     Cancelled,
     FileChanged,
@@ -34,25 +38,19 @@ from manywheels.errors import (
     WheelFileError,
 )
 from manywheels.inputs import Given, Source
-from manywheels.project import digest_file
 from manywheels.publish import attestations, claims, preflight
 from manywheels.publish.attestations import Signed
 from manywheels.publish.command import _api_token, _require_none, _require_time, run
 from manywheels.publish.confirm import confirm
 from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
-from manywheels.publish.identity import Identity
+from manywheels.publish.identity import Identity, Secrets
 from manywheels.publish.index import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
 from manywheels.publish.ledger import Entry, Ledger, State, as_markdown
-from manywheels.publish.options import resolve_publishing
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.preflight import Wanted
 from manywheels.publish.progress import progress
-from manywheels.publish.says import says_exists, words
-from manywheels.publish.secrets import Secrets
-from manywheels.publish.transport import Answer, Auth, NoAnswer, Requests, require_safe
+from manywheels.publish.transport import Answer, Auth, NoAnswer, Requests, require_safe, says_exists, words
 from manywheels.publish.trusted import ApiToken, redirected
-from manywheels.retries import RealClock, passing_status, retry_after
-from manywheels.sandbox import Cancellation
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Ignored, Rules
 from publish.program import write_sdist, write_set

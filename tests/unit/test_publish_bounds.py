@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.errors import Cancelled
 from manywheels.publish import bounds
 from manywheels.publish.bounds import Unbounded, require_bounded
 from manywheels.publish.distributions import Unreadable, read_distribution
-from manywheels.sandbox import Cancellation
 from unit.helpers import write_wheel
 
 MIB = 1 << 20

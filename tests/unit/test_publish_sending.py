@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from manywheels.core.files import digest_file
 from manywheels.data import table
 from manywheels.errors import DeliveryError, FileChanged, UnsafeAddress
-from manywheels.project import digest_file
 from manywheels.publish.distributions import Distribution
 from manywheels.publish.ledger import State
 from manywheels.publish.transport import Answer, Auth, NoAnswer

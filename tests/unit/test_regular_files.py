@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from manywheels import cli
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
+from manywheels.core.regular_files import files_in, is_regular, open_regular
 from manywheels.errors import Cancelled, TargetError, WheelFileError
-from manywheels.manifest import FILE_NAME, read_manifest
-from manywheels.output import open_output
-from manywheels.project import digest_file
+from manywheels.manifest import read_manifest
+from manywheels.output import MANIFEST, open_output
 from manywheels.publish.distributions import Unreadable, find_files, read_distribution
-from manywheels.regular_files import files_in, is_regular, open_regular
 from manywheels.report.files import Reports
-from manywheels.sandbox import Cancellation
 from manywheels.verify import collect_wheels
 from unit.helpers import built, manifest, write_wheel
 from unit.specialfiles import MAKERS, TEBIBYTE, ending, sparse
@@ -138,13 +138,13 @@ def test_a_manifest_that_is_none(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dist").mkdir()
     write_wheel(tmp_path / "dist", tags="py3-none-any")
-    make(tmp_path / "dist" / FILE_NAME)
+    make(tmp_path / "dist" / MANIFEST)
     for command in (["verify", "dist"], ["gather", "dist"]):
         with ending():
             assert cli.main(command) == 2
         told = capsys.readouterr().err
         assert "error MW008" in told
-        assert FILE_NAME in told
+        assert MANIFEST in told
 
 
 # --- publish ----------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_an_output_folder_that_holds_such_files(tmp_path: Path, make: Make, monk
     folder = tmp_path / "dist"
     (folder / "logs").mkdir(parents=True)
     wheel = write_wheel(tmp_path)
-    names = (wheel.name, f".{wheel.name}.partial", FILE_NAME, f".{FILE_NAME}.partial", "logs/a.log", "report.html")
+    names = (wheel.name, f".{wheel.name}.partial", MANIFEST, f".{MANIFEST}.partial", "logs/a.log", "report.html")
     for name in names:
         if make is not Path.mkdir:  # those are no files to be replaced: see below
             make(folder / name)
@@ -187,7 +187,7 @@ def test_an_output_folder_that_holds_such_files(tmp_path: Path, make: Make, monk
         made.write(output.path)
         Reports(html=folder / "report.html", junit=None).write(made, output)
     assert read_manifest(folder) == made
-    assert all(is_regular(folder / name) for name in (wheel.name, FILE_NAME, "logs/a.log", "report.html"))
+    assert all(is_regular(folder / name) for name in (wheel.name, MANIFEST, "logs/a.log", "report.html"))
     assert not list(folder.glob(".*"))
 
 
@@ -197,7 +197,7 @@ def test_what_has_another_name_elsewhere_keeps_its_content(tmp_path: Path) -> No
     (folder / "logs").mkdir(parents=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(b"precious")
-    for name in (wheel.name, f".{wheel.name}.partial", FILE_NAME, f".{FILE_NAME}.partial", "logs/a.log"):
+    for name in (wheel.name, f".{wheel.name}.partial", MANIFEST, f".{MANIFEST}.partial", "logs/a.log"):
         os.link(elsewhere, folder / name)
     output = open_output(folder)
     output.log("a").write_bytes(b"log")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import RepairFailed
 from manywheels.policies import policy_named
-from manywheels.sandbox import Cancellation
 from manywheels.stages.repair import RepairRequest, take_over
 from manywheels.untrusted_files import Suspicious
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from manywheels.core import text
+from manywheels.core.cancellation import Cancellation
 from manywheels.manifest import State, TargetRecord
-from manywheels.report import text
+from manywheels.report import wording
 from manywheels.report.console import LiveReporter, PlainReporter, github_group, plan_remarks, unfolded, warnings
-from manywheels.sandbox import Cancellation
 from manywheels.targets import Plan, PlannedTarget, Refusal
 from unit.helpers import built, failed, manifest, planned, target, wheel_record
 
@@ -168,8 +169,8 @@ def test_durations(seconds: float, expected: str) -> None:
     ],
 )
 def test_the_least_demanding_platform(platform: str, expected: str) -> None:
-    assert text.platforms(replace(built(), wheel=wheel_record(platform=platform))) == expected
-    assert text.platforms(failed()) == ""
+    assert wording.platforms(replace(built(), wheel=wheel_record(platform=platform))) == expected
+    assert wording.platforms(failed()) == ""
 
 
 @pytest.mark.parametrize(
@@ -189,19 +190,19 @@ def test_the_least_demanding_platform(platform: str, expected: str) -> None:
     ],
 )
 def test_headlines(record: TargetRecord, expected: str) -> None:
-    assert text.headline(record) == expected
+    assert wording.headline(record) == expected
 
 
 def test_waiting_does_not_count() -> None:
-    assert text.total(built(seconds=3.0)) == 3.0
+    assert wording.total(built(seconds=3.0)) == 3.0
 
 
 def test_the_sum_names_what_is_missing() -> None:
-    one = text.summary(manifest(built("cp312"), seconds=8.3))
+    one = wording.summary(manifest(built("cp312"), seconds=8.3))
     assert one.startswith("1 wheel in 8.3 s")
     absent_one = TargetRecord(identifier="cp310-manylinux_x86_64", state=State.NO_INTERPRETER)
     stopped = TargetRecord(identifier="cp311-manylinux_x86_64", state=State.CANCELLED)
-    several = text.summary(manifest(built("cp312"), built("cp313"), failed("cp39"), absent_one, stopped))
+    several = wording.summary(manifest(built("cp312"), built("cp313"), failed("cp39"), absent_one, stopped))
     assert several.startswith("2 wheels in 12.3 s")
     assert "1 failed" in several
     assert re.search(r"1 (?:without|no) .*interpreter", several) or "interpreter" in several
@@ -210,13 +211,13 @@ def test_the_sum_names_what_is_missing() -> None:
 
 
 def test_a_failure_is_explained_with_its_lines_cure_and_log() -> None:
-    assert text.explain(failed("cp312", excerpt=("a", "b"), remedy="Mend it."), OUTPUT) == [
+    assert wording.explain(failed("cp312", excerpt=("a", "b"), remedy="Mend it."), OUTPUT) == [
         "  │ a",
         "  │ b",
         "  Mend it.",
         "  Log: /out/dist/logs/cp312-manylinux_x86_64.log",
     ]
-    assert text.explain(built(), OUTPUT) == []
+    assert wording.explain(built(), OUTPUT) == []
 
 
 # --- the plain reporter -----------------------------------------------------------------------------------------------
@@ -307,7 +308,7 @@ def test_the_table_and_the_sum() -> None:
     assert (
         len({line.index(word) for line, word in zip(table, ["result", "built", "served", "failed"], strict=True)}) == 1
     )
-    assert spoken.lines[-1] == f"{text.summary(whole)}; /out/dist"
+    assert spoken.lines[-1] == f"{wording.summary(whole)}; /out/dist"
 
 
 def test_warnings_follow_the_table() -> None:

@@ -13,15 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from manywheels.cli import print_error
+from manywheels.core import text
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BuildFailed
 from manywheels.inputs import Given, Source
 from manywheels.manifest import Failure, State, TargetRecord
 from manywheels.options import resolve
-from manywheels.report import text
 from manywheels.report.console import Fold, LiveReporter, PlainReporter, github_group, gitlab_section, unfolded
 from manywheels.report.plan import as_table
-from manywheels.sandbox import Cancellation
-from manywheels.settings import Setting, Settings
+from manywheels.setting import Setting
+from manywheels.settings import Settings
 from manywheels.targets import Plan
 from unit.ci_logs import Command, github_commands, gitlab_sections, parse
 from unit.helpers import built, failed, manifest, planned, project, wheel_record

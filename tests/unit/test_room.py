@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import DiskError
 from manywheels.room import require_for
-from manywheels.sandbox import Cancellation
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from manywheels import sandbox
+from manywheels.core.cancellation import Cancellation
 from manywheels.isolation import reason_against
-from manywheels.sandbox import Cancellation, Command, Outcome, build_environment, run
+from manywheels.runtime.environment import build_environment
+from manywheels.sandbox import Command, Outcome, run
 
 
 def environment(

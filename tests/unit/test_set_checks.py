@@ -14,8 +14,8 @@ import pytest
 from packaging.tags import parse_tag
 
 from manywheels.errors import WheelFileError
-from manywheels.manifest import FILE_NAME, Manifest, State, describe_wheel, read_manifest
-from manywheels.targets import Shard
+from manywheels.manifest import Manifest, Shard, State, describe_wheel, read_manifest
+from manywheels.output import MANIFEST
 from manywheels.verify import Severity
 from manywheels.verify.model import Problem, open_wheel
 from manywheels.verify.sets import CHECKS, WheelFacts, facts_of, left_to_build
@@ -307,7 +307,7 @@ def test_mw265_near_misses() -> None:
 
 def written(folder: Path, **changes: object) -> Path:
     content: dict[str, Any] = json.loads(json.dumps(asdict(manifest(built("cp312"), failed("cp313")))))
-    (folder / FILE_NAME).write_text(json.dumps({**content, **changes}))
+    (folder / MANIFEST).write_text(json.dumps({**content, **changes}))
     return folder
 
 
@@ -333,14 +333,14 @@ def test_there_is_no_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_manifests_that_are_no_json(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / FILE_NAME).write_bytes(content)
+    (tmp_path / MANIFEST).write_bytes(content)
     with pytest.raises(WheelFileError, match="is no JSON"):
         read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "{}", '{"schema": 2}', '{"schema": "1"}'])
 def test_manifests_of_another_schema(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE_NAME).write_text(content)
+    (tmp_path / MANIFEST).write_text(content)
     with pytest.raises(WheelFileError, match="schema"):
         read_manifest(tmp_path)
 

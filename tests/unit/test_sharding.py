@@ -12,12 +12,14 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 
 from manywheels import commands
-from manywheels.commands import Request, _for_container
+from manywheels.cli_request import Request
+from manywheels.commands import _for_container
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
+from manywheels.manifest import Shard
 from manywheels.report import matrix
-from manywheels.sandbox import Cancellation
 from manywheels.sharding import parse_shard, part, shards_for, take_part
-from manywheels.targets import Plan, Shard
+from manywheels.targets import Plan
 from unit.helpers import given, planned, project, write_project
 
 TAGS = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")

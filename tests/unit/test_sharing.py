@@ -8,7 +8,7 @@ from itertools import permutations
 
 import pytest
 
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
 from manywheels.sharing import Board, Served
 from manywheels.wheelfile import WheelName, parse_name
 from unit.helpers import planned, target

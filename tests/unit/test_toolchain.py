@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from manywheels import doctor, toolchain
+from manywheels.core.files import cache_dir
 from manywheels.errors import InputError, ToolchainError
-from manywheels.paths import cache_dir
 from manywheels.policies import policies, policy_named
 from manywheels.toolchain import Machine, prepare, resolve, shares_jobserver
 

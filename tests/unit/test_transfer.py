@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.sandbox import Cancellation
 from manywheels.stages.test_in import image_variables
 from manywheels.stages.transfer import NotTaken, pack_tree, take_file
 

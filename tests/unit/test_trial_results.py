@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.sandbox import Cancellation
 from manywheels.stages.junit import Results, asking_for, read_results
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>

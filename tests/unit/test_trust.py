@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from manywheels import assignments, commands, sandbox
+from manywheels import assignments, cli_request, commands
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, IsolationError, OutputFolderError
 from manywheels.inputs import Source
 from manywheels.options import Options, resolve
-from manywheels.sandbox import Cancellation
+from manywheels.runtime.environment import build_environment
 from manywheels.stages import before_all
 from manywheels.stages.before_all import Preparation
 from manywheels.trust import credentials_in, grants_in, in_ci, require_trusted
@@ -233,7 +234,7 @@ def test_a_reference_reaches_only_what_builds_see_anyway(table: str, tmp_path: P
     made = resolved(table, {"environment": leak, "test-environment": leak, "test-command": "true"})
     recipe = made.for_target(target("cp312"))
     caller = {"GITHUB_TOKEN": "hush", "GH_TOKEN": "hush", "UV_INDEX_URL": "https://hush@x.example/", "PATH": "/bin"}
-    seen = sandbox.build_environment(caller, path=(), private=tmp_path, passed=recipe.environment_pass)
+    seen = build_environment(caller, path=(), private=tmp_path, passed=recipe.environment_pass)
     assert recipe.tests is not None
     seen = assignments.expand((*recipe.environment, *recipe.tests.environment), seen)
     assert (seen["X"], seen["Y"]) == (" ", " ")
@@ -379,5 +380,5 @@ def test_later_commands_hold_to_it_as_well(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("CI", "true")
     for command in ("verify", "publish", "gather"):
         with pytest.raises(OutputFolderError, match="only the workflow"):
-            commands.execute(commands.Request(command=command), Cancellation())
+            commands.execute(cli_request.Request(command=command), Cancellation())
     assert not outside.exists()

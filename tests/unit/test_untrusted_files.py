@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.sandbox import Cancellation
 from manywheels.untrusted_files import (
     Suspicious,
     is_there,

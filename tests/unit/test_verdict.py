@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from manywheels import cli
-from manywheels.commands import FORMATS, verification_rules
+from manywheels.cli_request import FORMATS
+from manywheels.commands import verification_rules
 from manywheels.errors import InputError
-from manywheels.manifest import FILE_NAME
+from manywheels.output import MANIFEST
 from manywheels.report.findings import render
 from manywheels.verify import Report, check_wheel, collect_wheels
 from manywheels.verify.catalogue import catalogue
@@ -218,7 +219,7 @@ def test_the_command_finds_the_manifest_and_the_projects_rules(
         "schema": 1, "project": "demo", "version": "1.0", "source": "sha256:0", "platform": PLATFORM, "seconds": 1.0,
         "toolchain": "t", "manywheels": "0", "targets": [{"identifier": f"cp313-{PLATFORM}", "state": "failed"}],
     }  # fmt: skip
-    (tmp_path / FILE_NAME).write_text(json.dumps(manifest))
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     assert cli.main(["verify", "."]) == 3
     assert "MW260" in capsys.readouterr().out
     rules = '[tool.manywheels.verify]\nignore = [{ code = "MW260", reason = "only a test" }]\n'

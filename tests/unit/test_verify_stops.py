@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
 from manywheels.passage import Passage
-from manywheels.sandbox import Cancellation
 from manywheels.verify import check_wheel
 from manywheels.verify.installs import chosen_by_installers
 from manywheels.verify.model import Check, Problem, Wheel

@@ -19,9 +19,9 @@ import pytest
 from manywheels import copying, workspace
 from manywheels.checkout import share_objects
 from manywheels.copying import clone_file, copy_tree, remove_tree
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.project import read_project
-from manywheels.sandbox import Cancellation
 from manywheels.workspace import Snapshot, copy_source, public_work_parent, take_snapshot, work_folder
 from unit.helpers import write_project
 

@@ -7,16 +7,17 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.output import LEDGER
 from manywheels.publish.command import first_entries
 from manywheels.publish.distributions import Distribution
+from manywheels.publish.identity import Secrets
 from manywheels.publish.index import Index, Presence, addresses
-from manywheels.publish.ledger import FILE_NAME, Ledger, State
+from manywheels.publish.ledger import Ledger, State
 from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
 from manywheels.publish.sending import Line, Progress, Sender
 from manywheels.publish.transport import Transport
 from manywheels.publish.trusted import ApiToken
-from manywheels.sandbox import Cancellation
 from unit.fakeindex import FastClock
 
 URL = "https://index.example/legacy/"
@@ -62,7 +63,7 @@ class Upload:
         return self.states()
 
     def states(self) -> dict[str, str]:
-        content: dict[str, Any] = json.loads((self.folder / FILE_NAME).read_text("utf-8"))
+        content: dict[str, Any] = json.loads((self.folder / LEDGER).read_text("utf-8"))
         return {entry["name"]: entry["state"] for entry in content["files"]}
 
     def reason(self) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 from manywheels.archive.data import Archive
 from manywheels.archive.model import DEFLATED, STORED, BadData, Entry, Kind, Oddities, Oddity, Source, printable
 from manywheels.archive.structure import Reader
+from manywheels.core.regular_files import open_regular
 from manywheels.data import table
-from manywheels.regular_files import open_regular
 
 __all__ = [
     "DEFLATED", "STORED", "Archive", "BadData", "Entry", "Kind", "Oddities", "Oddity", "open_archive", "printable",

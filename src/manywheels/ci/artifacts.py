@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 from manywheels.ci.packing import Member, pack, unpack
 from manywheels.ci.results import SLOWEST, TIMEOUTS, Calls, Service, text_of
+from manywheels.core.retry import Passing, Patience
+from manywheels.core.text import size as in_words
 from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing, Cancelled
-from manywheels.report.text import size as in_words
-from manywheels.retries import Passing, Patience
 
 _VERSION: Final = 4
 _BLOCK: Final = 8 << 20  # bytes, as the official client sends them

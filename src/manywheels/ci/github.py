@@ -17,15 +17,16 @@ from typing import Final
 from manywheels import cli, commands, inputs, trust
 from manywheels.ci.results import find_service, has_service
 from manywheels.ci.variables import read_inputs
-from manywheels.commands import Request, Verification
+from manywheels.cli_request import Request, Verification
+from manywheels.core import files
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.text import harmless
 from manywheels.delivery import Delivery, resolve_delivery
 from manywheels.errors import EXIT_OK, Cancelled, InputError, ManywheelsError
 from manywheels.gather import has_distributions
-from manywheels.manifest import FILE_NAME, Manifest
-from manywheels.report.html import FILE_NAME as REPORT
-from manywheels.report.text import harmless
-from manywheels.report.text import summary as in_one_sentence
-from manywheels.sandbox import Cancellation
+from manywheels.manifest import Manifest
+from manywheels.output import MANIFEST, REPORT
+from manywheels.report.wording import summary as in_one_sentence
 
 _PREFIX: Final = "INPUT_"
 _ALSO_IN_ARTIFACT: Final = frozenset({"auto", "pypi"})  # where there is a service
@@ -42,7 +43,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 
 def _tell_error(error: ManywheelsError) -> None:
     """Print what ended the step, and show it on the run's page, where readers look before they open its log."""
-    from manywheels.report.github import Annotation
+    from manywheels.core.github_commands import Annotation
 
     cli.print_error(error)
     if isinstance(error, Cancelled):  # the page says that itself
@@ -66,7 +67,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
 
 
 def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    from manywheels.report.github import known_secrets, masks
+    from manywheels.core.github_commands import known_secrets, masks
 
     for line in masks(known_secrets(environment)):
         print(line, flush=True)
@@ -93,7 +94,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
         find_service(environment)  # said before anything is built
     folder = Path(inputs.parse_path(layers["output-dir"], "output-dir"))
     report = delivery.report or folder / REPORT
-    before = commands.last_written(report)
+    before = files.last_written(report)
     given = {**request.given, "report": replace(layers["report"], value=str(report))}
     manifest, built = commands.build(replace(request, given=given), cancellation)
     status, folder = commands.exit_status(manifest), built.folder
@@ -103,7 +104,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
     finally:
         try:
             if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
-                written = commands.last_written(report) not in {before, None}  # else it came with the checkout
+                written = files.last_written(report) not in {before, None}  # else it came with the checkout
                 shown = report if written else None
                 outputs |= _upload(delivery, manifest, folder, environment, cancellation, report=shown)
         finally:
@@ -210,7 +211,7 @@ def _take(delivery: Delivery, folder: Path, environment: Mapping[str, str], canc
 def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:
     return {
         "wheels": json.dumps([str(folder / wheel.name) for wheel in manifest.wheels]),
-        "manifest": str(folder / FILE_NAME),
+        "manifest": str(folder / MANIFEST),
         "manifest-digest": manifest.digest,
         "summary": in_one_sentence(manifest),
     }

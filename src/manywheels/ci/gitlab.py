@@ -16,16 +16,14 @@ from typing import Any, Final
 
 from manywheels import cli, commands, inputs
 from manywheels.ci.variables import read_inputs
-from manywheels.commands import Request
+from manywheels.cli_request import Request
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, ToolchainError, WheelFileError
 from manywheels.inputs import Given, Source
-from manywheels.manifest import FILE_NAME
+from manywheels.output import JUNIT, MANIFEST, REPORT
 from manywheels.project import settings_of
-from manywheels.report.html import FILE_NAME as REPORT
-from manywheels.report.junit import FILE_NAME as JUNIT
-from manywheels.sandbox import Cancellation
+from manywheels.runtime.containers.engine import has_engine
 from manywheels.sharding import parse_shard
-from manywheels.whereabouts import has_engine
 
 _GATHERED: Final = "gathered"
 _REGISTRY: Final = "gitlab"
@@ -107,9 +105,9 @@ def gather_jobs(folder: Path) -> Path:
     target = folder / _GATHERED
     files = {Path(place): list(filter(is_of_a_set, names)) for place, _, names in os.walk(folder)}
     found = sorted(place for place, names in files.items() if names and place != target)
-    if not any(FILE_NAME in files[place] for place in found):
+    if not any(MANIFEST in files[place] for place in found):
         raise WheelFileError(
-            f"There are no wheels of a building job in `{folder}`: no {FILE_NAME} is there.",
+            f"There are no wheels of a building job in `{folder}`: no {MANIFEST} is there.",
             remedy="Name the building jobs in `needs`, and give both the same `output-dir`.",
         )
     gathered = gather([Source(folder=path, name=str(path)) for path in found], open_output(target))

@@ -11,15 +11,15 @@ from manywheels import inputs
 from manywheels.ci.packing import Member
 from manywheels.ci.relay import open_artifacts
 from manywheels.ci.results import has_service
-from manywheels.commands import Request, last_written
-from manywheels.delivery import resolve_delivery
+from manywheels.cli_request import Request
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import last_written
+from manywheels.core.interruptible import until_stopped
+from manywheels.core.text import harmless
+from manywheels.delivery import resolve_delivery, resolve_publishing
 from manywheels.errors import DeliveryError
+from manywheels.output import LEDGER
 from manywheels.project import settings_of
-from manywheels.publish.ledger import FILE_NAME
-from manywheels.publish.options import resolve_publishing
-from manywheels.report.text import harmless
-from manywheels.sandbox import Cancellation
-from manywheels.waiting import until_stopped
 
 
 @contextmanager
@@ -27,14 +27,14 @@ def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellati
     """Upload the ledger that the block writes, whatever becomes of the block; that it cannot be is only a warning."""
     layers = inputs.layered(request.given, settings_of(request.paths[0]))
     options, delivery = resolve_publishing(layers), resolve_delivery(layers)
-    path = options.packages_dir / FILE_NAME
+    path = options.packages_dir / LEDGER
     before = last_written(path)
     try:
         yield
     finally:
         if has_service(environment) and last_written(path) not in {before, None} and not cancellation.requested:
             name = artifact_name(delivery.artifact_name, options.repository)
-            artifacts, member = open_artifacts(environment, cancellation), Member(name=FILE_NAME, path=path)
+            artifacts, member = open_artifacts(environment, cancellation), Member(name=LEDGER, path=path)
             try:
                 until_stopped(
                     lambda: artifacts.upload(name, [member], retention_days=delivery.retention_days, overwrite=True),

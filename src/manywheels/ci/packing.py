@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from manywheels.archive import Archive, BadData, Entry, Kind, open_archive
+from manywheels.core.regular_files import open_regular
 from manywheels.errors import ArtifactDamaged, FileChanged, WheelFileError
 from manywheels.logs import open_ends
 from manywheels.output import copy
-from manywheels.regular_files import open_regular
 
 LOGS: Final = "logs/"  # the one folder that artifacts have; later jobs do not take it
 _MOST_TOLD: Final = 10

@@ -9,18 +9,16 @@ from pathlib import Path
 from manywheels.ci.artifacts import Artifacts, Uploaded
 from manywheels.ci.packing import LOGS, Member
 from manywheels.ci.results import find_service
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.interruptible import until_stopped
+from manywheels.core.regular_files import is_regular
+from manywheels.core.retry import Patience, RealClock
+from manywheels.core.text import harmless
 from manywheels.delivery import Delivery
 from manywheels.errors import ArtifactMissing
 from manywheels.gather import Gathered, Source, gather, is_sdist_of
-from manywheels.manifest import FILE_NAME, Manifest
-from manywheels.output import OutputFolder
-from manywheels.regular_files import is_regular
-from manywheels.report.html import FILE_NAME as REPORT
-from manywheels.report.text import harmless
-from manywheels.retries import Patience, RealClock
-from manywheels.sandbox import Cancellation
-from manywheels.stages import before_all
-from manywheels.waiting import until_stopped
+from manywheels.manifest import Manifest
+from manywheels.output import BEFORE_ALL, MANIFEST, REPORT, OutputFolder
 
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
@@ -55,7 +53,7 @@ def upload_set(
 
 
 def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[Member]:
-    yield Member(name=FILE_NAME, path=folder / FILE_NAME, sha256=manifest.digest)
+    yield Member(name=MANIFEST, path=folder / MANIFEST, sha256=manifest.digest)
     for wheel in manifest.wheels:
         yield Member(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
     for log in dict.fromkeys(_logs(manifest)):
@@ -70,7 +68,7 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
 
 def _logs(manifest: Manifest) -> Iterator[str]:
     """Yield what the run wrote, relative to the output folder: the report has links to them."""
-    yield f"{LOGS}{before_all.OPTION}.log"
+    yield f"{LOGS}{BEFORE_ALL}.log"
     for record in manifest.targets:
         yield from filter(None, (record.log, record.tests.log if record.tests else None))
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from manywheels.documents import parse_json
+from manywheels.core.documents import parse_json
+from manywheels.core.redaction import redacted
+from manywheels.core.retry import GivenUp, Passing, Patience, passing_status
 from manywheels.errors import (
     ArtifactExists,
     ArtifactMissing,
@@ -24,13 +26,11 @@ from manywheels.errors import (
     DeliveryError,
 )
 from manywheels.publish.claims import read_claims
-from manywheels.redaction import redacted
-from manywheels.retries import GivenUp, Passing, Patience, passing_status
 
 if TYPE_CHECKING:
     import requests
 
-    from manywheels.exchange import Exchange
+    from manywheels.core.exchange import Exchange
 
 TIMEOUTS: Final = (20.0, 120.0)  # seconds: to connect, and without a byte
 LIMIT: Final = 120.0  # seconds for a call with its answer
@@ -95,7 +95,7 @@ class Calls:
     def __post_init__(self) -> None:
         import requests
 
-        from manywheels.exchange import Adapter
+        from manywheels.core.exchange import Adapter
 
         self.session = requests.Session()
         for scheme in ("https://", "http://"):
@@ -133,7 +133,7 @@ class Calls:
 
     def exchange(self) -> Exchange:
         """Return the block for a download; a cancellation ends it."""
-        from manywheels.exchange import Exchange
+        from manywheels.core.exchange import Exchange
 
         return Exchange(LIMIT, stall=TIMEOUTS[1], stopped=self.patience.stopped)
 
@@ -161,7 +161,7 @@ class Calls:
         """Let what requests raises pass; its text would name the address, which is signed."""
         import requests
 
-        from manywheels.exchange import TimeOver, TooLarge
+        from manywheels.core.exchange import TimeOver, TooLarge
 
         try:
             yield

@@ -14,12 +14,12 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from manywheels.core.log_files import is_longer, last_bytes, open_ends, open_log
 from manywheels.logs.kinds import CHAIN, COLUMNS, KILLED, KINDS, Location, Rank, Sighting, matched, traceback_end
-from manywheels.logs.reading import is_longer, last_bytes, open_ends, open_log
 from manywheels.logs.scan import Scan, blocks
 
 if TYPE_CHECKING:
-    from manywheels.sandbox import Cancellation
+    from manywheels.core.cancellation import Cancellation
 
 __all__ = ["Excerpt", "Location", "last_bytes", "last_lines", "open_ends", "open_log", "telling_excerpt"]
 

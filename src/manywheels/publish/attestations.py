@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from manywheels import signatures
+from manywheels.core.files import give
+from manywheels.core.interruptible import within
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -24,11 +26,9 @@ from manywheels.errors import (
     NoSigningIdentity,
     SigningFailed,
 )
-from manywheels.output import give
 from manywheels.publish.claims import read_claims, reusable_workflow
 from manywheels.publish.identity import Identity
 from manywheels.publish.pauses import Pauses
-from manywheels.waiting import within
 
 if TYPE_CHECKING:
     import requests
@@ -227,7 +227,7 @@ def _sign(signer: Signer, name: str, sha256: str) -> Attestation:
 
 def _make_patient(session: requests.Session, pauses: Pauses) -> None:
     """Give a session that waits for ever, and never tries again, a clock and bounded, jittered retries."""
-    from manywheels.exchange import Adapter, PatientRetry
+    from manywheels.core.exchange import Adapter, PatientRetry
 
     retries = PatientRetry(
         total=_TRIES, backoff_factor=0.5, backoff_jitter=0.5, backoff_max=_LONGEST_PAUSE, raise_on_status=False,

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.archive import open_archive
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.regular_files import open_regular
 from manywheels.data import table
 from manywheels.errors import WheelFileError
-from manywheels.regular_files import open_regular
-from manywheels.sandbox import Cancellation
 
 _PIECE: Final = 1 << 20  # bytes
 _DESCRIBING: Final = (b"x", b"g", b"X", b"L", b"K")  # types of tar members that tell of others (pax, GNU)

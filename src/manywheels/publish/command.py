@@ -7,8 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from manywheels.core import text
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.interruptible import until_stopped
+from manywheels.core.markdown import LIMIT
+from manywheels.core.printing import say
+from manywheels.core.retry import RealClock
 from manywheels.data import table
-from manywheels.delivery import resolve_delivery
+from manywheels.delivery import PublishOptions, resolve_delivery, resolve_publishing
 from manywheels.errors import (
     EXIT_OK,
     ContentConflict,
@@ -24,26 +30,18 @@ from manywheels.publish import attestations, preflight
 from manywheels.publish.attestations import Signed
 from manywheels.publish.confirm import confirm
 from manywheels.publish.distributions import Distribution
-from manywheels.publish.identity import Identity
+from manywheels.publish.identity import Identity, Secrets
 from manywheels.publish.index import Addresses, Index, Presence, addresses
 from manywheels.publish.ledger import Entry, Ledger, State, as_markdown
-from manywheels.publish.lines import say
-from manywheels.publish.options import PublishOptions, resolve_publishing
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.preflight import Preflight, Wanted
 from manywheels.publish.progress import progress
-from manywheels.publish.secrets import Secrets
 from manywheels.publish.sending import Extra, Line, Sender
 from manywheels.publish.transport import Requests
 from manywheels.publish.trusted import USER, ApiToken, Credentials, TrustedPublisher
-from manywheels.report import text
-from manywheels.report.summary import LIMIT
-from manywheels.retries import RealClock
-from manywheels.sandbox import Cancellation
 from manywheels.trust import in_ci, require_places
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
-from manywheels.waiting import until_stopped
 
 _OF_PYPI: Final = "PYPI_TOKEN"
 _OF_TWINE: Final = "TWINE_PASSWORD"

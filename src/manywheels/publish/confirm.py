@@ -19,7 +19,7 @@ from manywheels.publish.distributions import Distribution
 from manywheels.publish.index import ACCEPT, Index, Presence, compare
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.transport import NoAnswer, Transport
-from manywheels.sandbox import build_environment
+from manywheels.runtime.environment import build_environment
 from manywheels.verify.installs import questions, requires_python
 from manywheels.wheelfile import parse_name
 

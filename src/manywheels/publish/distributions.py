@@ -20,11 +20,11 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.regular_files import files_in
 from manywheels.errors import WheelFileError
 from manywheels.publish.bounds import Unbounded, require_bounded
 from manywheels.publish.transport import Form
-from manywheels.regular_files import files_in
-from manywheels.sandbox import Cancellation
 
 SUFFIXES: Final = (".tar.gz", ".zip", ".whl")  # sdists first: who installs meanwhile gets at least the source
 _BROKEN: Final = (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, LookupError)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, TextIO
 
+from manywheels.core import printing
+from manywheels.core.github_commands import masks
+from manywheels.core.interruptible import within
+from manywheels.core.redaction import redacted
 from manywheels.data import table
+from manywheels.errors import ManywheelsError
 from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
-from manywheels.waiting import within
 
 _ATTEMPTS: Final = 4
 _BEARER: Final = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
@@ -59,3 +65,38 @@ class Identity:
             return within(limit, lambda: detect_credential(audience), lambda: self.pauses.cancelled)
         except TimeoutError:
             raise AmbientCredentialError(f"the CI gave no identity token within {limit:.0f} s") from None
+
+
+@dataclass(kw_only=True)
+class Secrets:
+    """The tokens of this run. GitHub's runner is told of each, and masks it in everything that is logged after."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    stream: TextIO = field(default_factory=lambda: sys.stdout)
+    _known: list[str] = field(default_factory=list, repr=False)
+
+    def keep(self, token: str) -> str:
+        """Remember a token, have it masked, and return it."""
+        if token and token not in self._known:
+            self._known.append(token)
+            if self.environment.get("GITHUB_ACTIONS") == "true":
+                printing.write("".join(f"{mask}\n" for mask in masks([token])), self.stream)
+        return token
+
+    def hide(self, token: str) -> None:
+        """Remember a token that the runner itself has made, and masks."""
+        if token and token not in self._known:
+            self._known.append(token)
+
+    def cleaned(self, text: str) -> str:
+        """Return a text, as of a server, without the tokens in it, in whatever form."""
+        return redacted(text, self._known)
+
+    @contextmanager
+    def kept_out(self) -> Iterator[None]:
+        """Take the tokens out of whatever error leaves the block: servers' words and addresses are in many."""
+        try:
+            yield
+        except ManywheelsError as error:
+            error.message, error.remedy = self.cleaned(error.message), self.cleaned(error.remedy)
+            raise

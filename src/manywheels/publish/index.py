@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
+from manywheels.core.documents import parse_json
 from manywheels.data import table
-from manywheels.documents import parse_json
 from manywheels.errors import InputError
 from manywheels.publish.pauses import Pauses
 from manywheels.publish.transport import Answer, Auth, NoAnswer, Transport, origin, require_safe

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import __version__
+from manywheels.core.files import create, give
+from manywheels.core.markdown import code, prose, within
 from manywheels.errors import LedgerError
-from manywheels.output import create, give
-from manywheels.report.summary import code, prose, within
+from manywheels.output import LEDGER
 
-FILE_NAME: Final = "manywheels-ledger.json"
 SCHEMA: Final = 1
 
 
@@ -51,7 +51,7 @@ class Ledger:
 
     def __init__(self, folder: Path, repository: str, entries: Iterable[Entry]) -> None:
         """Write it for the first time. Raises LedgerError where the folder cannot be written."""
-        self._path, self._repository = folder / FILE_NAME, repository
+        self._path, self._repository = folder / LEDGER, repository
         self._entries = {entry.name: entry for entry in entries}
         self._lock = threading.Lock()
         status = folder.stat()
@@ -81,7 +81,7 @@ class Ledger:
         # A line for each file: it is written anew with every change of any of thousands of files.
         head = json.dumps({"schema": SCHEMA, "manywheels": __version__, "repository": self._repository})
         files = ",\n".join(f"  {json.dumps(vars(entry))}" for entry in self._entries.values())
-        partial = self._path.with_name(f".{FILE_NAME}.partial")
+        partial = self._path.with_name(f".{LEDGER}.partial")
         try:
             with create(partial) as file:
                 file.write(f'{head[:-1]}, "files": [\n{files}\n]}}\n'.encode())

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.retry import Clock, jittered, retry_after
 from manywheels.data import table
 from manywheels.publish.transport import Answer, NoAnswer
-from manywheels.retries import Clock, jittered, retry_after
-from manywheels.sandbox import Cancellation
 
 _QUESTIONS: Final = 4  # attempts for each question
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from manywheels import manifest as sealed
+from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.manifest import Manifest, read_sealed
+from manywheels.output import MANIFEST
 from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.publish.index import Index, Listing, Presence, compare, listed_sdists, oldest_upload
 from manywheels.publish.transport import NoAnswer
-from manywheels.sandbox import Cancellation
 from manywheels.verify import acceptance, archive, metadata, record, tags
 from manywheels.verify.model import Problem, Severity, some
 from manywheels.verify.rendering import rendering_fault
@@ -66,7 +66,7 @@ def look(
 ) -> Preflight:
     """Look at everything, changing nothing. Raises WheelFileError where there is nothing to publish; and Cancelled."""
     paths = find_files(wanted.folder)
-    there = os.path.lexists(wanted.folder / sealed.FILE_NAME)
+    there = os.path.lexists(wanted.folder / MANIFEST)
     manifest, digest = read_sealed(wanted.folder) if there else (None, "no manifest")
     switch = cancellation or Cancellation()
     files, problems = _read(paths, switch)
@@ -115,7 +115,7 @@ def _read(paths: Sequence[Path], cancellation: Cancellation) -> tuple[tuple[Dist
 def _unproved(manifest: Manifest | None, wanted: Wanted, files: Iterable[Distribution]) -> Iterator[str]:
     if manifest is None:
         yield (
-            f"`{wanted.folder}` has no manifest ({sealed.FILE_NAME}): whether the set is whole, and what was tested, "
+            f"`{wanted.folder}` has no manifest ({MANIFEST}): whether the set is whole, and what was tested, "
             "cannot be known"
         )
         return
@@ -128,7 +128,7 @@ def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | No
     """Yield where the folder is not what the manifest sealed, or the manifest not the one that was announced."""
     if wanted.digests and found not in wanted.digests:
         yield Problem(
-            member=sealed.FILE_NAME,
+            member=MANIFEST,
             message=f"is not the one of `manifest-digest`, {' or '.join(wanted.digests)}, but {found}",
             remedy="Something changed it on its way from the building job; build the set again.",
         )

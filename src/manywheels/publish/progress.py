@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from manywheels.publish import lines
+from manywheels.core import printing, text
 from manywheels.publish.distributions import Distribution
 from manywheels.publish.ledger import State
 from manywheels.publish.sending import Progress
-from manywheels.report import text
 
 
 class LineProgress:
@@ -45,7 +44,7 @@ class LineProgress:
         self._say(f"{mark} [{number}/{self._total}] {file.name}: {state}" + (f" ({reason})" if reason else ""))
 
     def _say(self, line: str) -> None:
-        lines.say(line, stream=self._stream)
+        printing.say(line, stream=self._stream)
 
 
 class BarProgress(LineProgress):

@@ -12,17 +12,16 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, Protocol
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.errors import DeliveryError
 from manywheels.publish.distributions import Distribution
+from manywheels.publish.identity import Secrets
 from manywheels.publish.index import Index, Presence
 from manywheels.publish.ledger import Ledger, State
 from manywheels.publish.pauses import Pauses
-from manywheels.publish.says import says_exists, words
-from manywheels.publish.secrets import Secrets
-from manywheels.publish.transport import Answer, Auth, Interrupted, NoAnswer, Transport
+from manywheels.publish.transport import Answer, Auth, Interrupted, NoAnswer, Transport, says_exists, words
 from manywheels.publish.trusted import Credentials, redirected
-from manywheels.sandbox import Cancellation
 
 Extra = Mapping[str, tuple[tuple[str, str], ...]]
 _NOTING: Final = 0.5  # seconds that threads get, after a cancellation's grace, to note what came of their files

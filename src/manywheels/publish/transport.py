@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import ipaddress
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +16,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from manywheels import __version__
+from manywheels.core.regular_files import open_regular
+from manywheels.core.retry import may_pass
 from manywheels.data import table
 from manywheels.errors import FileChanged, UnsafeAddress
-from manywheels.regular_files import open_regular
-from manywheels.retries import may_pass
 
 if TYPE_CHECKING:
     import requests
 
-    from manywheels.sandbox import Cancellation
+    from manywheels.core.cancellation import Cancellation
+
+_EXISTS: Final = re.compile(r"already exists?|already been taken|previously used", re.IGNORECASE)
+_LONGEST: Final = 300  # characters
+_LONGEST_PAGE: Final = 65_536
+
 
 Auth = tuple[str, str]  # user and password of HTTP's basic authentication
 
@@ -162,7 +169,7 @@ class Requests:
     def __init__(self, cancellation: Cancellation | None = None) -> None:
         import requests
 
-        from manywheels.exchange import Adapter
+        from manywheels.core.exchange import Adapter
 
         self._cancellation, self._last = cancellation, math.inf
         self._session = requests.Session()
@@ -218,7 +225,7 @@ class Requests:
     ) -> Answer:
         import requests
 
-        from manywheels import exchange
+        from manywheels.core import exchange
 
         facts = table("publish")
         waits = (min(timeout, facts["connect-timeout"]), min(timeout, facts["send-timeout"]))
@@ -264,7 +271,7 @@ def _shortly(error: Exception) -> str:
     """Return what went wrong without the addresses of objects; requests' errors hold neither headers nor bodies."""
     import requests
 
-    from manywheels.exchange import TimeOver, TooLarge
+    from manywheels.core.exchange import TimeOver, TooLarge
 
     if isinstance(error, TimeOver | TooLarge):
         return str(error)
@@ -277,3 +284,25 @@ def _shortly(error: Exception) -> str:
     if isinstance(error, requests.exceptions.Timeout):
         return "no answer within the time limit"
     return "the connection was lost"
+
+
+def says_exists(answer: Answer) -> bool:
+    """Whether an upload was refused because of its name: 409, or a 400 or 403 that says so in words."""
+    if answer.status == HTTPStatus.CONFLICT:
+        return True
+    is_refusal = answer.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
+    return is_refusal and _EXISTS.search(words(answer)) is not None
+
+
+def words(answer: Answer, clean: Callable[[str], str] = str) -> str:
+    """Return what the index says, in one short line without markup; the status line's own text comes first.
+
+    `clean` takes secrets out, before anything is shortened: half a token would not be recognised.
+    """
+    usual = {status.value: status.phrase for status in HTTPStatus}
+    reason = answer.reason.removeprefix(f"{answer.status} ").strip()
+    if not reason or reason.lower() == usual.get(answer.status, "").lower():
+        page = clean(answer.body.decode("utf-8", "replace"))[:_LONGEST_PAGE]
+        text = re.sub(r"(?s)<(script|style|title)\b.*?</\1>|<[^>]*>", " ", page)
+        reason = " ".join(html.unescape(text).split())
+    return f"{answer.status} {clean(reason)[:_LONGEST]}".strip()

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Protocol
 
+from manywheels.core.documents import parse_json
+from manywheels.core.retry import server_time
 from manywheels.data import table
-from manywheels.documents import parse_json
 from manywheels.errors import IndexUnreachable, MintRefused, NoIdentity, UnsafeAddress
 from manywheels.publish import claims as claimed
 from manywheels.publish.audiences import require_own
 from manywheels.publish.claims import Claims
 from manywheels.publish.identity import Identity
 from manywheels.publish.transport import Answer, Auth, NoAnswer, Transport, origin
-from manywheels.retries import server_time
 
 USER: Final = "__token__"
 _SPENT: Final = "invalid-reuse-token"

@@ -14,10 +14,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from manywheels.core import text
+from manywheels.core.cancellation import Cancellation
 from manywheels.logs import open_ends
 from manywheels.manifest import Manifest, State, TargetRecord
-from manywheels.report import Reporter, gitlab, text
-from manywheels.sandbox import Cancellation
+from manywheels.report import Reporter, gitlab, wording
 from manywheels.targets import Plan, Refusal, Target
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def github_group(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
 
 def gitlab_section(head: str, record: TargetRecord) -> tuple[str, list[str]]:
     """Make a block a section of GitLab's log."""
-    before, after = gitlab.section(record.identifier, head, text.total(record))
+    before, after = gitlab.section(record.identifier, head, wording.total(record))
     return before, [after]
 
 
@@ -101,14 +102,14 @@ class PlainReporter:
     def finished(self, record: TargetRecord) -> None:
         """Say how a target ended, in one block."""
         with self._lock:
-            twin = text.like(record, self._failed)
+            twin = wording.like(record, self._failed)
             if record.failure:
                 self._failed.append(record)
-        told = text.explain(record, self._output)
+        told = wording.explain(record, self._output)
         if twin:
-            told = [text.harmless(f"  as {twin.identifier}; log: {self._output / text.log_of(record)}")]
+            told = [text.harmless(f"  as {twin.identifier}; log: {self._output / wording.log_of(record)}")]
         wheel = [f"  {text.harmless(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
-        head = f"{_MARKS[record.state][0]} {text.headline(record)}"
+        head = f"{_MARKS[record.state][0]} {wording.headline(record)}"
         if self._verbose and record.log:
             log = _quoted(self._output / record.log, self._cancellation)
             self._block(self._fold(head, record), chain(log, wheel), told)
@@ -196,7 +197,7 @@ class LiveReporter:
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
         if self._verbose and record.log:
-            self._print_log(self._output / record.log, text.headline(record))
+            self._print_log(self._output / record.log, wording.headline(record))
 
     def _print_log(self, path: Path, head: str) -> None:
         with self._one_log_at_a_time:
@@ -209,9 +210,9 @@ class LiveReporter:
         with self._lock:
             self._rows = {record.identifier: _Row(record=record) for record in manifest.targets}
         self.stop()
-        for record, twin in text.alike(manifest.failures):
-            self._console.print(f"\n{text.headline(record)}", style="red", markup=False)
-            for line in [f"  as {twin.identifier}"] if twin else text.explain(record, self._output):
+        for record, twin in wording.alike(manifest.failures):
+            self._console.print(f"\n{wording.headline(record)}", style="red", markup=False)
+            for line in [f"  as {twin.identifier}"] if twin else wording.explain(record, self._output):
                 self._console.print(line, markup=False, style="dim" if line.startswith("  │") else None)
         for warning in warnings(manifest):
             self._console.print(warning, style="yellow", markup=False)
@@ -258,16 +259,16 @@ def _row(record: TargetRecord) -> tuple[str, ...]:
     wheel = record.wheel
     return (
         record.identifier,
-        text.outcome(record),
-        text.duration(text.total(record)) if record.seconds else "",
+        wording.outcome(record),
+        text.duration(wording.total(record)) if record.seconds else "",
         (wheel.glibc or "any") if wheel else "",
         text.size(wheel.size) if wheel else "",
-        text.platforms(record),
+        wording.platforms(record),
     )
 
 
 def _sum(manifest: Manifest, output: Path) -> str:
-    return text.harmless(f"{text.summary(manifest)}; {output}")
+    return text.harmless(f"{wording.summary(manifest)}; {output}")
 
 
 def plan_remarks(plan: Plan) -> list[str]:
@@ -284,8 +285,8 @@ def plan_remarks(plan: Plan) -> list[str]:
 
 def warnings(manifest: Manifest) -> list[str]:
     """Return the warnings that the table does not show, each once, with the targets that it is about."""
-    about = text.about(manifest).items()
-    found = [text.harmless(f"warning: {warning} ({text.tags(records)})") for warning, records in about]
+    about = wording.about(manifest).items()
+    found = [text.harmless(f"warning: {warning} ({wording.tags(records)})") for warning, records in about]
     found += [text.harmless(f"warning: {warning}") for warning in manifest.warnings]
     missing = [record.identifier for record in manifest.targets if record.state is State.NO_INTERPRETER]
     if missing:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from manywheels import __version__
-from manywheels.report.github import Annotation, at_most
-from manywheels.report.text import harmless, quote, size
+from manywheels.core.github_commands import Annotation, at_most
+from manywheels.core.text import harmless, quote, size
 from manywheels.verify.catalogue import catalogue
 from manywheels.verify.model import Finding, Severity
 from manywheels.verify.run import Verdict

@@ -6,78 +6,20 @@ which everything that could end or split a part stands as %XX.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final
-from urllib.parse import unquote, urlsplit
 
+from manywheels.core.github_commands import Annotation, at_most
 from manywheels.manifest import Failure, Manifest, TargetRecord
-from manywheels.report import text
-
-MOST_ANNOTATIONS: Final = 10  # of one kind in one step; GitHub drops the others
-_SECRET_NAME: Final = re.compile(r"(?:^|[_-])(?:PASSWORD|TOKEN|SECRET|API[_-]?KEY)$", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Annotation:
-    """A remark that GitHub shows: `kind` is `error` or `warning`; `file` is relative to the repository."""
-
-    kind: str
-    title: str
-    message: str
-    file: str | None = None
-    line: int | None = None
-
-    def __str__(self) -> str:
-        place = {"file": text.clean(self.file), "line": str(self.line)} if self.file and self.line else {}
-        message = "\n".join(map(text.clean, self.message.split("\n")))  # what cannot be printed ends no step
-        return command(self.kind, message, {**place, "title": text.clean(self.title)})
-
-
-def command(name: str, data: str, properties: Mapping[str, str] | None = None) -> str:
-    """Return a workflow command, one line whatever it carries."""
-    written = ",".join(f"{key}={_escape_property(value)}" for key, value in (properties or {}).items())
-    return f"::{name}{' ' if written else ''}{written}::{escape(data)}"
-
-
-def escape(data: str) -> str:
-    """Return text as the data of a workflow command."""
-    return data.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _escape_property(value: str) -> str:
-    return escape(value).replace(":", "%3A").replace(",", "%2C")
-
+from manywheels.report import wording
 
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
-def masks(values: Iterable[str]) -> list[str]:
-    """Return the commands that keep secrets out of the log, one for each value and for each line of one.
-
-    They must be printed before anything that could hold one of the values.
-    """
-    lines = (part for value in values for part in (value.strip(), *value.splitlines()))
-    return [command("add-mask", line) for line in dict.fromkeys(map(str.strip, lines)) if line]
 
 
-def known_secrets(environment: Mapping[str, str]) -> list[str]:
-    """Return an environment's passwords and tokens, and the passwords in addresses, as written and decoded."""
-    found = [value for name, value in environment.items() if _SECRET_NAME.search(name) and value.strip()]
-    for value in environment.values():
-        for word in re.findall(r"https?://[^\s'\"]*@\S+", value):
-            found += _passwords(word)
-    return list(dict.fromkeys(found))
 
 
-def _passwords(address: str) -> list[str]:
-    try:
-        password = urlsplit(address).password or ""
-    except ValueError:
-        return []
-    return [password, unquote(password)] if password else []
 
 
 # --- annotations ------------------------------------------------------------------------------------------------------
@@ -92,30 +34,19 @@ def annotate(manifest: Manifest, package: Path, root: Path) -> Iterator[str]:
     # What is wrong at a line can be shown there; so it comes first.
     yield from map(str, at_most(sorted(failures, key=lambda annotation: annotation.file is None)))
     warnings = [
-        Annotation(kind="warning", title=text.tags(records), message=told)
-        for told, records in text.about(manifest).items()
+        Annotation(kind="warning", title=wording.tags(records), message=told)
+        for told, records in wording.about(manifest).items()
     ]
     warnings += [Annotation(kind="warning", title="the set of wheels", message=told) for told in manifest.warnings]
     yield from map(str, at_most(warnings))
 
 
-def at_most(found: list[Annotation]) -> list[Annotation]:
-    """Return as many annotations of one kind as GitHub shows; the last says how many there are besides."""
-    if len(found) <= MOST_ANNOTATIONS:
-        return found
-    shown = found[: MOST_ANNOTATIONS - 1]
-    rest = Annotation(
-        kind=found[0].kind,
-        title=f"{len(found) - len(shown)} more",
-        message=f"GitHub shows {MOST_ANNOTATIONS} of one step; the others are in the step's summary and log.",
-    )
-    return [*shown, rest]
 
 
 def _alike(failures: Iterable[TargetRecord]) -> list[list[TargetRecord]]:
     """Return the failed targets, those together that failed for the same reason."""
     groups: dict[str, list[TargetRecord]] = {}
-    for record, twin in text.alike(failures):
+    for record, twin in wording.alike(failures):
         groups.setdefault((twin or record).identifier, []).append(record)
     return list(groups.values())
 
@@ -126,7 +57,7 @@ def _of_failure(records: list[TargetRecord], package: Path, root: Path) -> Annot
     file = _in_repository(failure, package, root)
     return Annotation(
         kind="error",
-        title=f"{text.tags(records)}: {text.outcome(records[0])} ({failure.code})",
+        title=f"{wording.tags(records)}: {wording.outcome(records[0])} ({failure.code})",
         message="\n".join([failure.problem, *([failure.remedy] if failure.remedy else [])]),
         file=file,
         line=failure.line if file else None,

@@ -9,8 +9,9 @@ import json
 from typing import Final
 
 from manywheels.inputs import GITLAB_PREFIX
+from manywheels.manifest import Shard
 from manywheels.sharding import part, shards_for
-from manywheels.targets import Plan, Shard
+from manywheels.targets import Plan
 
 _LONGEST: Final = (
     90  # GitLab takes names of 255 characters, where `needs` has them of 128; the job's own name is in there

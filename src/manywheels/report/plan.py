@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from manywheels import inputs, toolchain
+from manywheels.core.text import clean, harmless
 from manywheels.errors import ToolchainError
 from manywheels.inputs import Given
 from manywheels.options import Options
 from manywheels.project import Project
-from manywheels.report.text import clean, harmless
 from manywheels.targets import Plan
 
 if TYPE_CHECKING:

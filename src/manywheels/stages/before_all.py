@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels import assignments, sandbox
+from manywheels import assignments
 from manywheels.assignments import Assignment
+from manywheels.core.cancellation import Cancellation
 from manywheels.recipes import BeforeAll, Recipe, fill, fill_values
-from manywheels.sandbox import Cancellation
+from manywheels.runtime.environment import build_environment
 from manywheels.stages.hooks import Hook, marks, run_before_all
 
 OPTION: Final = "before-all"
@@ -78,7 +79,7 @@ def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
     if not request.commands:
         return Prepared()
     request.folder.mkdir()
-    scrubbed = sandbox.build_environment(request.caller, path=request.path, private=request.folder)
+    scrubbed = build_environment(request.caller, path=request.path, private=request.folder)
     places = {"project": request.project, "package": request.package}
     for asked in request.commands:
         passed = {name: request.caller[name] for name in asked.environment_pass if name in request.caller}

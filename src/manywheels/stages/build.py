@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from manywheels import memory, sandbox, untrusted_files, wheelfile
+from manywheels import sandbox, untrusted_files, wheelfile
+from manywheels.core import cgroup
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import (
     BuildFailed,
     BuildSilent,
@@ -26,7 +28,7 @@ from manywheels.errors import (
     WrongWheel,
 )
 from manywheels.recipes import FrontEnd, Recipe, fill
-from manywheels.sandbox import Cancellation, Command, Outcome
+from manywheels.sandbox import Command, Outcome
 from manywheels.stages.hooks import WROTE_TOO_MUCH, describe_end
 from manywheels.targets import PlannedTarget, Target
 
@@ -62,7 +64,7 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
     made none, several, or another one.
     """
     untrusted_files.make_folder(request.output, request.user)
-    killed_before = memory.kills()
+    killed_before = cgroup.kills()
     outcome = sandbox.run(
         Command(
             argv=_front_end(request),
@@ -81,7 +83,7 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
         raise _explain_limit(request, outcome, cancellation)
     if outcome.status == 0 or _was_content(request):
         return _the_wheel(request, cancellation)
-    raise _explain_failure(request, outcome.status, cancellation, for_memory=memory.kills() > killed_before)
+    raise _explain_failure(request, outcome.status, cancellation, for_memory=cgroup.kills() > killed_before)
 
 
 def _explain_limit(request: BuildRequest, outcome: Outcome, cancellation: Cancellation) -> TargetError:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import sandbox, untrusted_files
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed
 from manywheels.logs import last_bytes
-from manywheels.sandbox import Cancellation, Command
+from manywheels.runtime.uv import why_uv_refused
+from manywheels.sandbox import Command
 from manywheels.stages.hooks import WROTE_TOO_MUCH
-from manywheels.verify.places import why_uv_refused
 
 TIMEOUT: Final = 600.0  # seconds for uv to make an environment, or to install into one
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import sandbox, untrusted_files
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BeforeAllFailed, Cancelled, HookFailed
 from manywheels.logs import telling_excerpt
-from manywheels.sandbox import Cancellation, Command
+from manywheels.sandbox import Command
 from manywheels.targets import Target
 
 _LINES: Final = 12  # of a failed command's log

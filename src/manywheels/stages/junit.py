@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 from xml.parsers import expat
 
 from manywheels import untrusted_files
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
 
 _LARGEST: Final = 32 << 20  # bytes; some 100,000 tests
 _PIECE: Final = 1 << 16  # bytes given to the parser at once

@@ -32,8 +32,9 @@ from typing import Final
 from packaging.requirements import InvalidRequirement, Requirement
 
 from manywheels import sandbox, untrusted_files
+from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
-from manywheels.sandbox import Cancellation, Command
+from manywheels.sandbox import Command
 
 _TIMEOUT: Final = 300.0  # seconds; the build fetches what is not there by then
 _BY_DEFAULT: Final = ("setuptools",)  # PEP 518, if there is no `requires`

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import sandbox, untrusted_files
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, RepairFailed
 from manywheels.policies import Policy
 from manywheels.programs import module_argv, script_folders
-from manywheels.sandbox import Cancellation, Command
+from manywheels.sandbox import Command
 from manywheels.stages.hooks import WROTE_TOO_MUCH
 
 _TIMEOUT: Final = 600.0  # seconds; a wheel of 100 MB takes some ten

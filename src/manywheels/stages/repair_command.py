@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import untrusted_files, wheelfile
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import HookFailed, RepairFailed, WheelFileError
 from manywheels.recipes import fill
-from manywheels.sandbox import Cancellation
 from manywheels.stages.environments import Quarters
 from manywheels.stages.hooks import Hook, run_hook
 from manywheels.targets import Target

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from manywheels import assignments, sandbox, untrusted_files
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed, TargetError, TestsFailed
-from manywheels.sandbox import Cancellation, Command, Outcome
+from manywheels.sandbox import Command, Outcome
 from manywheels.stages import environments
 from manywheels.stages.environments import Quarters
 from manywheels.stages.hooks import Hook, announce, run_hook

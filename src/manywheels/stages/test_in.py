@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-    from manywheels.sandbox import Cancellation
+    from manywheels.core.cancellation import Cancellation
 
 OTHERWISE: Final = "or leave `test-in` out"
 _NOBODY: Final = 65534
@@ -112,7 +112,7 @@ class Elsewhere:
 
 def require_image(image: str, cancellation: Cancellation) -> None:
     """Pull an image where it is not there, before anything is built. Raises EngineError and Cancelled."""
-    from manywheels.engine import connect, explained, obtain
+    from manywheels.runtime.containers.engine import connect, explained, obtain
 
     with closing(connect(OTHERWISE)) as client, explained(f"pull `{image}`", OTHERWISE):
         obtain(client, image, OTHERWISE, cancellation)
@@ -159,8 +159,8 @@ def _run(
     request: TrialRequest, inside: TrialRequest, place: Elsewhere, cancellation: Cancellation
 ) -> tuple[Outcome, Results | None]:
     """Run the script; return how it ended, and what pytest found."""
-    from manywheels.engine import connect, explained
-    from manywheels.waiting import begin, wait
+    from manywheels.core.interruptible import begin, wait
+    from manywheels.runtime.containers.engine import connect, explained
 
     log = request.quarters.log
     announce(log, f"{inside.tests.command} (in {place.image})")
@@ -198,7 +198,7 @@ def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome
 
     It is listened to in any case: the engine neither kills nor removes a container whose output nobody takes.
     """
-    from manywheels.waiting import begin
+    from manywheels.core.interruptible import begin
 
     started, wrote_too_much = time.monotonic(), False
     with untrusted_files.open_log(log) as written:
@@ -218,7 +218,7 @@ def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome
 def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> Iterator[Container]:
     from docker.types import LogConfig
 
-    from manywheels.engine import LABEL
+    from manywheels.runtime.containers.engine import LABEL
 
     tests = inside.tests
     extras = f"[{','.join(tests.extras)}]" if tests.extras else ""

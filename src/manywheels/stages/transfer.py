@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
 from manywheels.trees import Walk, walk
 
 LARGEST_TREE: Final = 4 << 30  # bytes that a tree may have, those of holes too

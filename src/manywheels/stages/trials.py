@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.assignments import Assignment
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import TargetError, TestsFailed
 from manywheels.logs import telling_excerpt
 from manywheels.manifest import Trial
 from manywheels.recipes import Tests, fill, fill_values
-from manywheels.sandbox import Cancellation, Outcome
+from manywheels.sandbox import Outcome
 from manywheels.stages.environments import Quarters
 from manywheels.stages.hooks import WROTE_TOO_MUCH, describe_end
 from manywheels.stages.junit import Results

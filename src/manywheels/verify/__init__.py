@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from manywheels.core.regular_files import files_in
 from manywheels.errors import WheelFileError
-from manywheels.regular_files import files_in
 from manywheels.verify.check import CHECKS, Report, check_wheel
 from manywheels.verify.model import Check, Finding, Severity, Wheel
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels import signatures
-from manywheels.project import digest_file
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
 from manywheels.signatures import Invalid, Publisher
 from manywheels.verify.installs import InstallCheck
 from manywheels.verify.model import Finding, Problem, Severity

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import WheelFileError
-from manywheels.sandbox import Cancellation
 from manywheels.verify import acceptance, archive, contents, loading, metadata, platform, record, symbols, tags
 from manywheels.verify.model import Check, Finding, Wheel, open_wheel
 from manywheels.verify.sets import WheelFacts, facts_of

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
 from manywheels.gather import require_digest
-from manywheels.manifest import FILE_NAME, Manifest, read_manifest
+from manywheels.manifest import Manifest, read_manifest
+from manywheels.output import MANIFEST
 from manywheels.report.findings import render
-from manywheels.sandbox import Cancellation
 from manywheels.verify import collect_wheels
 from manywheels.verify.installs import (
     TRIED,
@@ -26,7 +27,7 @@ from manywheels.verify.rules import Rules
 from manywheels.verify.run import Extra, verify_wheels
 
 if TYPE_CHECKING:
-    from manywheels.commands import Verification
+    from manywheels.cli_request import Verification
     from manywheels.verify.attested import Attested
 
 Ask = Callable[[Path], Iterable[Finding]]
@@ -61,7 +62,7 @@ def _manifest_of(paths: Sequence[Path], digests: Collection[str]) -> Manifest | 
     if digests:
         sealed = require_digest(folder, digests)
         return sealed if is_alone else None
-    return read_manifest(folder) if is_alone and os.path.lexists(folder / FILE_NAME) else None
+    return read_manifest(folder) if is_alone and os.path.lexists(folder / MANIFEST) else None
 
 
 def _extra_checks(wanted: Verification, cancellation: Cancellation) -> list[Extra]:

@@ -9,9 +9,9 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from manywheels.suffixes import is_tagged
 from manywheels.verify.loading import is_extension_module
 from manywheels.verify.model import Check, Problem, Severity, Wheel, some
+from manywheels.wheelfile import is_tagged
 
 # What lies at the top of a source tree, and of site-packages only by accident: several projects would share it.
 _FOREIGN_FOLDERS: Final = frozenset(

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.errors import WheelFileError
 from manywheels.interpreters import Interpreter
-from manywheels.suffixes import suffix_of
 from manywheels.targets import known_targets
-from manywheels.wheelfile import WheelName
+from manywheels.wheelfile import WheelName, suffix_of
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

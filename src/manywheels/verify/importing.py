@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import sandbox
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import cache_dir
+from manywheels.core.regular_files import open_regular
 from manywheels.errors import Cancelled
 from manywheels.interpreters import Interpreter
 from manywheels.logs import last_bytes
-from manywheels.paths import cache_dir
-from manywheels.regular_files import open_regular
-from manywheels.sandbox import Cancellation, Command
+from manywheels.runtime.environment import build_environment
+from manywheels.runtime.uv import why_uv_refused
+from manywheels.sandbox import Command
 from manywheels.verify.importable import Module, modules_of
 from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.places import why_uv_refused
 from manywheels.workspace import work_folder
 
 WORKER: Final = Path(__file__).with_name("import_worker.py")
@@ -275,14 +277,14 @@ class Site:
     """A folder that a wheel and its dependencies are installed into, as site-packages are."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], log: Path, cancellation: Cancellation) -> None:
-        from manywheels.paths import uv_program
+        from manywheels.runtime.uv import uv_program
 
         self.uv = uv_program()
         self.folder, self.log, self.cancellation = folder, log, cancellation
         self.path, self.elsewhere = folder / "site", folder / "elsewhere"
         self.path.mkdir()
         self.elsewhere.mkdir()
-        self.environment = sandbox.build_environment(environment, path=(), private=folder)
+        self.environment = build_environment(environment, path=(), private=folder)
 
     def install(self, trial: Trial, *options: str) -> tuple[tuple[Finding, ...], bool]:
         """Install the trial's wheel; return what is to be said of that, and whether the imports can be tried.

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.interruptible import begin, wait
 from manywheels.data import table
-from manywheels.engine import LABEL, connect, explained, obtain
-from manywheels.sandbox import Cancellation
+from manywheels.runtime.containers.engine import LABEL, connect, explained, obtain
 from manywheels.targets import image_folder
 from manywheels.verify.import_worker import describe
 from manywheels.verify.importable import Module, accepts, modules_of, requires_python
@@ -37,7 +38,6 @@ from manywheels.verify.importing import (
 )
 from manywheels.verify.model import Finding
 from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least, uv_at_most
-from manywheels.waiting import begin, wait
 from manywheels.wheelfile import WheelName, parse_name
 from manywheels.workspace import work_folder
 

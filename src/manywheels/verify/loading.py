@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from manywheels.elf import Elf
-from manywheels.suffixes import is_tagged
 from manywheels.verify.model import Check, Problem, Severity, Wheel
+from manywheels.wheelfile import is_tagged
 
 _PYTHON_LIBRARY: Final = re.compile(r"libpython3(\.\d+[dmtu]*)?\.so(\.|$)")
 # auditwheel puts a hash before the dot: libgomp-a34b3233.so.1.0.0

@@ -21,8 +21,7 @@ from manywheels.archive import Archive, BadData, Entry, Kind, Oddities, Oddity
 from manywheels.data import table
 from manywheels.elf import BrokenElf, Elf, Header
 from manywheels.record import Record
-from manywheels.suffixes import is_tagged, suffix_of
-from manywheels.wheelfile import WheelFile, WheelName
+from manywheels.wheelfile import WheelFile, WheelName, is_tagged, suffix_of
 
 _SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
 _MOST_TOLD: Final = 50  # problems of one check

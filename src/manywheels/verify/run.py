@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.cgroup import available_cores
 from manywheels.errors import WheelFileError
-from manywheels.jobserver import available_cores
 from manywheels.manifest import Manifest
-from manywheels.sandbox import Cancellation
 from manywheels.verify import archive, sets
 from manywheels.verify.check import Report, check_wheel
 from manywheels.verify.installs import TRIED

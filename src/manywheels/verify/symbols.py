@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.data import table
 from manywheels.elf import Elf
-from manywheels.suffixes import suffix_of
 from manywheels.verify import loading, metadata
 from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.verify.places import Place, place_of
 from manywheels.verify.platform import folder_of, installed_path, is_inside
+from manywheels.wheelfile import suffix_of
 
 if TYPE_CHECKING:
     from auditwheel.policy import Policy, WheelPolicies

@@ -11,10 +11,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from manywheels.data import table
-from manywheels.suffixes import Suffix, suffix_of
 from manywheels.verify.loading import is_extension_module
 from manywheels.verify.model import Check, Problem, Severity, Wheel, some
 from manywheels.verify.places import place_of
+from manywheels.wheelfile import Suffix, suffix_of
 
 _RENAMED: Final = "Do not rename wheels by hand: `wheel tags` changes both."
 _EARLIER_BUILD: Final = "Remove what an earlier build left in the source tree, and build again."

@@ -29,7 +29,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, P
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
-from manywheels.waiting import begin
+from manywheels.core.interruptible import begin
 
 _LOOK: Final = 0.1  # seconds between two looks at the clock and the cancellation
 _STALL: Final = 120.0  # seconds

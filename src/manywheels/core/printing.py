@@ -1,6 +1,6 @@
 """Lines on the log. Threads write them: each goes out in one piece, so that none begins in the middle of another.
 
-What GitHub's runner is told to mask, it hears only where the command stands at the beginning of a line.
+GitHub's runner obeys a command only where it stands at the beginning of a line.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import Final, TextIO
 
-from manywheels.report import text
+from manywheels.core import text
 
 _WRITING: Final = threading.Lock()
 

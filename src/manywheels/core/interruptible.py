@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from manywheels.errors import Cancelled, DeliveryError
 
 if TYPE_CHECKING:
-    from manywheels.sandbox import Cancellation
+    from manywheels.core.cancellation import Cancellation
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from manywheels.regular_files import open_regular
+from manywheels.core.regular_files import open_regular
 
 BEGINNING: Final = 16 << 20  # bytes
 ENDING: Final = 64 << 20
