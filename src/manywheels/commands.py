@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from manywheels import inputs, trust
 from manywheels.cli_complete_plan import _complete, _make_plan
@@ -31,16 +31,15 @@ from manywheels.sharding import parse_shard
 from manywheels.whereabouts import needs_container
 
 if TYPE_CHECKING:
+    from manywheels.engine import ContainerBuild
     from manywheels.manifest import Manifest
     from manywheels.output import OutputFolder
     from manywheels.report.files import Reports
     from manywheels.verify.rules import Rules
 
 
-
-
-
-
+# The inputs of a build that are not handed in: places of this machine's, the image, and how much is told.
+_HANDLED_HERE: Final = {"output-dir", "image", "verbose"}
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR0911 - one for each command
@@ -207,7 +206,7 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Given]:
 
 def _build_in_container(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
     """Build in a container; the reports are written here, for their paths mean this machine's."""
-    from manywheels.engine import build_in_container
+    from manywheels.engine import run
     from manywheels.manifest import read_manifest
     from manywheels.output import MANIFEST, open_output
 
@@ -216,7 +215,7 @@ def _build_in_container(request: Request, project: Project, options: Options, ca
     reports = _reports(request, project)
     reports.require()
     before = last_written(folder / MANIFEST)
-    status = build_in_container(_for_container(request, project), cancellation)
+    status = run(container_build(_for_container(request, project), project, options), cancellation)
     if last_written(folder / MANIFEST) in {before, None}:
         return Built(status=status, manifest=None, folder=folder)  # what is there is not of this build
     manifest = read_manifest(folder)
@@ -225,6 +224,37 @@ def _build_in_container(request: Request, project: Project, options: Options, ca
     )
 
 
+def container_build(request: Request, project: Project, options: Options) -> ContainerBuild:
+    """Return what a container is to be started for. Raises InputError where an input cannot be handed in."""
+    from manywheels.engine import ContainerBuild
+
+    arguments = [*_arguments(request.given), "--report=", f"--toolchain={request.toolchain}"]
+    arguments += ["--verbose"] if options.verbose else []
+    return ContainerBuild(
+        package=project.path,
+        output_dir=options.output_dir,
+        policy=options.platform,
+        arch=options.arch,
+        arguments=tuple(arguments),
+        environment_pass=options.environment_pass,
+        terminal=sys.stdout.isatty() and sys.stderr.isatty(),
+        image=options.image,
+        needs_engine=bool(options.test_in),
+    )
+
+
+def _arguments(given: Mapping[str, Given]) -> Iterator[str]:
+    """Write what was given for building, which is what `plan` takes, as the command line's options.
+
+    The rest is done out here: what is delivered and told, and secrets, which arguments of processes show to everybody.
+    """
+    for name in (entry.name for entry in inputs.inputs_of("plan") if entry.name not in _HANDLED_HERE):
+        if name not in given:
+            continue
+        if name not in inputs.flags():
+            yield f"--{name}={given[name].value}"
+        elif inputs.parse_flag(given[name], name):
+            yield f"--{name}"
 
 
 def _shard(request: Request, project: Project) -> Shard | None:
@@ -246,10 +276,6 @@ def _for_container(request: Request, project: Project) -> Request:
     shard = _shard(request, project)
     part = {"shard": Given(value=str(shard), origin="shard", source=Source.PROGRAM)} if shard else {}
     return replace(request, given={**request.given, **part})
-
-
-
-
 
 
 def _plan(request: Request) -> int:

@@ -10,25 +10,22 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from manywheels import emulation, inputs
+from manywheels import emulation
 from manywheels.checkout import git_top, repository_elsewhere
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
 from manywheels.forwarding import forwarded, local_only
 from manywheels.hostpaths import find_host_paths
 from manywheels.image import ensure_image, say
-from manywheels.inputs import Given
-from manywheels.options import resolve
 from manywheels.output import open_output
 from manywheels.policies import Policy
-from manywheels.project import read_project
 from manywheels.runtime.containers.engine import LABEL, connect, explained
 from manywheels.settings import setting_variables
 
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.types import Mount
 
-    from manywheels.cli_request import Request
 
 _SOCKET: Final = "/var/run/docker.sock"
 _PROJECT: Final = PurePosixPath("/project/source")  # not in "/": what is around it is closed while it is built
@@ -49,8 +45,6 @@ _IMAGE_PARTS: Final = ("/bin", "/etc", "/lib", "/lib64", "/opt/_internal", "/opt
 _GRACE: Final = 4  # seconds that a container has to end by itself; inside, a build has two (sandbox.GRACE)
 _STOPPED: Final = 143
 
-# The inputs of a build that are not handed in: places of this machine's, the image, and how much is told.
-_HANDLED_HERE: Final = {"output-dir", "image", "verbose"}
 _TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
 
 T = TypeVar("T")
@@ -76,44 +70,6 @@ class ContainerBuild:
     needs_engine: bool = False
 
 
-def build_in_container(request: Request, cancellation: Cancellation) -> int:
-    """Do what the command line asks for in a container, and return the exit status of the program inside."""
-    return run(plan_build(request), cancellation)
-
-
-def plan_build(request: Request) -> ContainerBuild:
-    """Turn the command line's request into a container's. Raises InputError and ProjectError as a host build does."""
-    project = read_project(request.paths[0])
-    options = resolve(request.given, project, toolchain=request.toolchain)
-    arguments = [*_arguments(request.given), "--report=", f"--toolchain={request.toolchain}"]
-    arguments += ["--verbose"] if options.verbose else []
-    return ContainerBuild(
-        package=project.path,
-        output_dir=options.output_dir,
-        policy=options.platform,
-        arch=options.arch,
-        arguments=tuple(arguments),
-        environment_pass=options.environment_pass,
-        terminal=sys.stdout.isatty() and sys.stderr.isatty(),
-        image=options.image,
-        needs_engine=bool(options.test_in),
-    )
-
-
-def _arguments(given: Mapping[str, Given]) -> Iterator[str]:
-    """Write what was given for building, which is what `plan` takes, as the command line's options.
-
-    The rest is done out here: what is delivered and told, and secrets, which arguments of processes show to everybody.
-    """
-    for name in (entry.name for entry in inputs.inputs_of("plan") if entry.name not in _HANDLED_HERE):
-        if name not in given:
-            continue
-        if name not in inputs.flags():
-            yield f"--{name}={given[name].value}"
-        elif inputs.parse_flag(given[name], name):
-            yield f"--{name}"
-
-
 def run(build: ContainerBuild, cancellation: Cancellation) -> int:
     """Build in a container with the output passed on live; return the exit status, 143 if cancelled.
 
@@ -135,21 +91,7 @@ def run(build: ContainerBuild, cancellation: Cancellation) -> int:
         client.close()
 
 
-
-
 # --- the engine -----------------------------------------------------------------------------------------------------
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 # --- the container --------------------------------------------------------------------------------------------------

@@ -71,15 +71,9 @@ def discover(environment: Mapping[str, str] = os.environ) -> Discovery:
     return Discovery(interpreters=tuple(found), unusable=tuple(unusable))
 
 
-
-
-
-
 def in_manylinux_image() -> bool:
     """Whether this is a manylinux or musllinux image: it brings its own interpreters, and all of them."""
     return "AUDITWHEEL_PLAT" in os.environ and Path("/opt/python").is_dir()
-
-
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:

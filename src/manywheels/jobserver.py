@@ -103,5 +103,3 @@ class Jobserver:
         """Remove the FIFO."""
         os.close(self._descriptor)
         self.path.unlink(missing_ok=True)
-
-

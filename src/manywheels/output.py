@@ -89,10 +89,6 @@ def copy(read: IO[bytes], write: IO[bytes], cancellation: Cancellation | None = 
     return digest.hexdigest()
 
 
-
-
-
-
 def open_output(path: Path) -> OutputFolder:
     """Make the folder, with its logs below, and prove that it can be written.
 
@@ -116,7 +112,3 @@ def open_output(path: Path) -> OutputFolder:
             remedy="Give another with `output-dir`, or make it writable for this user.",
         ) from None
     return output
-
-
-
-

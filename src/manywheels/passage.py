@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from manywheels import untrusted_files, verify, wheelfile
 from manywheels.core.credentials import without_credentials
 from manywheels.core.files import cache_dir
 from manywheels.errors import TargetError, VerificationFailed
 from manywheels.forwarding import forwarded
+from manywheels.line import Line
 from manywheels.manifest import Failure, State, TargetRecord, WheelRecord, describe_wheel
 from manywheels.recipes import Audit, Repairer, fill, fill_values
 from manywheels.runtime.environment import build_environment
@@ -39,9 +39,6 @@ from manywheels.stages.trials import TrialRequest, Tried
 from manywheels.targets import PlannedTarget
 from manywheels.verify import Severity
 from manywheels.workspace import copy_source, store_beside
-
-if TYPE_CHECKING:
-    from manywheels.line import Line
 
 # Where pip, also for what it builds, and uv look for constraints.
 _CONSTRAINTS = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,21 +18,26 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.core.files import cache_dir
 from manywheels.core.text import harmless
-from manywheels.errors import NoInterpreter
+from manywheels.errors import Cancelled, NoInterpreter, TargetError
 from manywheels.isolation import Isolation
 from manywheels.jobserver import Jobserver
 from manywheels.line import Line, Run
 from manywheels.manifest import Failure, Manifest, State, TargetRecord
 from manywheels.options import Options
 from manywheels.output import BEFORE_ALL
+from manywheels.passage import Passage, describe
 from manywheels.report import Reporter
 from manywheels.runtime.uv import uv_program
-from manywheels.sharing import Board
+from manywheels.sharing import Board, Served
 from manywheels.stages import before_all
 from manywheels.stages.before_all import Preparation, Prepared
-from manywheels.targets import PlannedTarget
+from manywheels.stages.hooks import note
+from manywheels.stages.trials import Tried
+from manywheels.targets import PlannedTarget, Target
 from manywheels.toolchain import Toolchain
 from manywheels.workspace import Snapshot, public_work_parent, store_beside, take_snapshot, work_folder
+
+_FETCHES = 2  # targets at once; they unpack wheels beside compilers that are at work
 
 
 def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifest:
@@ -59,7 +66,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
                 users={planned.target: isolated.user(number) for number, planned in enumerate(buildable)},
                 fetcher=isolated.fetcher,
             )  # fmt: skip
-            records = line.process(buildable)
+            records = _process(line, buildable)
         finally:
             jobserver.close()
     targets = tuple(records.get(planned.target) or _missing(planned) for planned in run.plan.targets)
@@ -79,6 +86,71 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     run.output.give(manifest.write(run.output.path))
     reporter.closed(manifest)
     return manifest
+
+
+def _process(line: Line, buildable: list[PlannedTarget]) -> dict[Target, TargetRecord]:
+    """Lead every target through its stages; return the records, those of reused wheels filled in last."""
+    if not buildable:
+        return {}
+    passages = [Passage(line, planned) for planned in buildable]
+    with (
+        ThreadPoolExecutor(max_workers=len(buildable), thread_name_prefix="target") as leaders,
+        ThreadPoolExecutor(max_workers=_FETCHES, thread_name_prefix="fetch") as fetchers,
+    ):
+        for passage in passages:  # those who wait for their turn to build need not wait for the network then
+            passage.fetched = fetchers.submit(passage.fetch)
+        ended = leaders.map(_lead, passages)
+        records = {passage.target: record for passage, record in zip(passages, ended, strict=True)}
+    for target, source in line.board.served.items():
+        if records[target].state is not State.BUILT:
+            records[target] = _share(records[target], records[source], line.tried.get(target))
+            line.reporter.finished(records[target])
+    return records
+
+
+def _lead(passage: Passage) -> TargetRecord:
+    """Lead one target from source to delivered wheel; others, which may wait for it, hear when it has ended."""
+    try:
+        return _walk(passage)
+    finally:
+        passage.line.board.leave(passage.target)
+
+
+def _walk(passage: Passage) -> TargetRecord:
+    """Have a target walk its way; whatever happens to it ends up in its record."""
+    try:
+        record = passage.walk()
+    except Served:
+        return passage.record(State.REUSED)
+    except Cancelled as error:
+        if passage.line.board.is_served(passage.target):
+            return passage.record(State.REUSED)
+        record = passage.fail(error, State.CANCELLED)
+    except TargetError as error:
+        record = passage.fail(error, State.FAILED)
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        problem = f"{error.strerror or error}{place}."
+        record = passage.fail(TargetError(problem, remedy="Look at the machine's disk and rights."), State.FAILED)
+    except Exception as error:  # noqa: BLE001 - a fault of ours must not take the other targets with it
+        note(passage.log, traceback.format_exc())
+        fault = TargetError(f"A fault in manywheels: {error!r}.", remedy="Please report it, with the target's log.")
+        record = passage.fail(fault, State.FAILED)
+    passage.line.reporter.finished(record)
+    return record
+
+
+def _share(record: TargetRecord, source: TargetRecord, tried: Tried | None) -> TargetRecord:
+    """Return the record of a target that another one's wheel serves, with which it was tested, or not."""
+    record = replace(record, built_for=source.identifier, tests=tried.trial if tried else None)
+    if source.wheel:
+        return replace(record, state=State.REUSED, wheel=source.wheel)
+    failure = source.failure and replace(
+        source.failure, problem=f"It shares the wheel of {source.identifier}, which has none.", excerpt=()
+    )
+    if tried and tried.failure:
+        failure = describe(tried.failure, "test")
+    return replace(record, state=source.state, failure=failure)
 
 
 @contextmanager

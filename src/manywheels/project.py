@@ -344,8 +344,6 @@ def digest_source(folder: Path, cancellation: Cancellation) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """Yield what is below a folder and is no folder itself, without `.git`; os.walk is recursive before Python 3.12."""
     pending = [folder]

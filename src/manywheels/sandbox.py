@@ -76,8 +76,6 @@ class Outcome:
         return self.status == 0 and not was_ended
 
 
-
-
 def run(command: Command, cancellation: Cancellation) -> Outcome:
     """Run a command and wait until no process of it is left.
 
@@ -321,11 +319,3 @@ def _processor_seconds(root: int) -> float:
 
 
 # --- the environment --------------------------------------------------------------------------------------------------
-
-
-
-
-
-
-
-

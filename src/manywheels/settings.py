@@ -112,8 +112,6 @@ def _overrides(settings: Mapping[str, Any]) -> Iterator[Setting]:
         yield from rows_of(own, read_inherit(override.get("inherit", {}), own, origin), origin, select)
 
 
-
-
 def rows_of(
     values: Mapping[str, Any], inherit: Mapping[str, Inherit], origin: str, select: tuple[str, ...] = ()
 ) -> Iterator[Setting]:
@@ -123,8 +121,6 @@ def rows_of(
         text = formats.write(name, value, place)
         given = Given(value=text, origin=place, source=Source.PROJECT)
         yield Setting(name=name, given=given, select=select, rule=inherit.get(name, Inherit.NONE))
-
-
 
 
 def _require_meaning(select: Iterable[str], origin: str) -> None:
@@ -147,10 +143,6 @@ def _all_targets() -> tuple[Target, ...]:
 def overridable() -> tuple[str, ...]:
     """Return the options that an override can give for some targets."""
     return tuple(name for name, facts in table("options").items() if facts.get("target"))
-
-
-
-
 
 
 def setting_variables(environment: Mapping[str, str]) -> tuple[str, ...]:

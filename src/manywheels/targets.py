@@ -116,8 +116,6 @@ class PlannedTarget:
     asked_by_name: bool
 
 
-
-
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What will be built, in order, and which selected targets the project itself excludes.

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from manywheels.options import Options
 
 
-
 def needs_container(engine: str, options: Options) -> bool:
     """Tell whether the build is done in a container. Raises InputError where `host` was asked for and cannot do it."""
     foreign = options.arch != emulation.machine()  # that it runs programs of another one makes no compiler for it
@@ -39,5 +38,3 @@ def _is_in_image_of_another_policy(options: Options) -> bool:
     """Whether this is an image of another policy, and an engine is there to start the right one."""
     here = os.environ.get("AUDITWHEEL_POLICY", "")
     return in_manylinux_image() and here != options.platform.name and has_engine()
-
-

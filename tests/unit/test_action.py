@@ -18,14 +18,14 @@ from manywheels.assignments import Assignment
 from manywheels.ci import github
 from manywheels.ci.github import read_request
 from manywheels.cli_request import Request
+from manywheels.commands import container_build
 from manywheels.delivery import Delivery, PublishOptions, resolve_delivery, resolve_publishing
-from manywheels.engine import plan_build
 from manywheels.errors import InputError
 from manywheels.inputs import Given, declared_inputs
 from manywheels.manifest import Shard
 from manywheels.options import Options, resolve
 from manywheels.policies import policies
-from manywheels.project import Project
+from manywheels.project import Project, read_project
 from manywheels.recipes import Recipe, Repairer
 from manywheels.resources import resource
 from manywheels.sharding import parse_shard
@@ -207,7 +207,9 @@ def test_every_option_of_the_command_line_is_given(command: str, name: str) -> N
 def handed_in(**values: str) -> tuple[str, ...]:
     """Return the arguments of the program in a container, for inputs with these values."""
     entries = {name.replace("_", "-"): given(value) for name, value in values.items()}
-    return plan_build(Request(command="build", paths=(ROOT / "tests/projects/pure",), given=entries)).arguments
+    project = read_project(ROOT / "tests/projects/pure")
+    request = Request(command="build", paths=(project.path,), given=entries)
+    return container_build(request, project, resolve(entries, project)).arguments
 
 
 def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> None:

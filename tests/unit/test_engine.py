@@ -24,14 +24,16 @@ from typing import Any
 
 import pytest
 
+from manywheels import commands, image, resources
 from manywheels import engine as program
-from manywheels import image, resources
 from manywheels.cli_request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.engine import ContainerBuild
 from manywheels.errors import EngineError, InputError
 from manywheels.inputs import Given, Source
+from manywheels.options import resolve
 from manywheels.policies import policy_named
+from manywheels.project import read_project
 from manywheels.runtime.containers import engine
 
 ROOT = Path(__file__).parents[2]
@@ -460,7 +462,8 @@ def test_the_command_line_is_handed_on_without_the_output_folder(tmp_path: Path)
         verbose="true",
         environment_pass="A B",
     )
-    build = program.plan_build(asked)
+    project = read_project(package)
+    build = commands.container_build(asked, project, resolve(asked.given, project))
     assert build.policy.name == "manylinux2014"
     assert build.output_dir == tmp_path
     assert build.environment_pass == ("A", "B")
@@ -472,4 +475,4 @@ def test_the_command_line_is_handed_on_without_the_output_folder(tmp_path: Path)
 
 def test_wrong_values_are_refused_before_the_engine_is_asked(socket_path: Path) -> None:
     with pytest.raises(InputError):
-        program.build_in_container(request(ROOT / "tests/projects/pure", jobs="many"), Cancellation())
+        commands.execute(request(ROOT / "tests/projects/pure", jobs="many"), Cancellation())

@@ -11,6 +11,7 @@ from manywheels.errors import EngineError, InputError
 from manywheels.hostpaths import HostPaths, own_container_id
 from manywheels.inputs import Given, Source
 from manywheels.options import Options, resolve
+from manywheels.runtime.containers import engine
 from unit.helpers import project
 
 OTHER = "aarch64" if emulation.is_native("x86_64") else "x86_64"
@@ -25,7 +26,7 @@ def options(**given: str) -> Options:
 @pytest.fixture(autouse=True)
 def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(whereabouts, "in_manylinux_image", lambda: False)
-    monkeypatch.setattr(whereabouts, "_SOCKET", tmp_path / "docker.sock")
+    monkeypatch.setattr(engine, "_SOCKET", tmp_path / "docker.sock")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
 
 

@@ -10,7 +10,6 @@ from typing import Final
 _COUNTERS: Final = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
 
-
 def available_cores() -> int:
     """Return how many cores this process may use: its affinity, bounded by the control group's quota (cgroup v2)."""
     cores = len(os.sched_getaffinity(0))

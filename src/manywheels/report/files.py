@@ -34,9 +34,3 @@ class Reports:
         if self.junit:
             write_junit(manifest, self.junit)
             output.give(self.junit)
-
-
-
-
-
-

@@ -16,12 +16,6 @@ from manywheels.report import wording
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
-
-
-
-
-
-
 # --- annotations ------------------------------------------------------------------------------------------------------
 
 
@@ -39,8 +33,6 @@ def annotate(manifest: Manifest, package: Path, root: Path) -> Iterator[str]:
     ]
     warnings += [Annotation(kind="warning", title="the set of wheels", message=told) for told in manifest.warnings]
     yield from map(str, at_most(warnings))
-
-
 
 
 def _alike(failures: Iterable[TargetRecord]) -> list[list[TargetRecord]]:

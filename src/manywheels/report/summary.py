@@ -54,18 +54,6 @@ def step_summary(manifest: Manifest) -> str:
     return "\n".join(part for part in parts if part)
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
