@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels import sandbox
+from manywheels import inputs, sandbox
+from manywheels.cli_request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InterpreterError
 from manywheels.manifest import Shard
 from manywheels.options import Options
 from manywheels.project import Project
 from manywheels.sandbox import Command
-from manywheels.sharding import take_part
+from manywheels.sharding import parse_shard, take_part
 from manywheels.targets import Plan, Target, select
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def _install_one(uv: str, target: Target, cancellation: Cancellation, environmen
     return (lines[-1] if lines else "uv gave no reason").removeprefix("cause: ")
 
 
-def _make_plan(project: Project, options: Options, shard: Shard | None) -> tuple[Plan, Discovery]:
+def make_plan(project: Project, options: Options, shard: Shard | None) -> tuple[Plan, Discovery]:
+    """Return this job's plan with this machine's interpreters, and all that were found. Raises SelectionError."""
     from manywheels.interpreters import discover
 
     discovery = discover()
@@ -86,7 +88,7 @@ def _make_plan(project: Project, options: Options, shard: Shard | None) -> tuple
     return take_part(plan, shard), discovery
 
 
-def _complete(  # noqa: PLR0917 - what the plan was made of
+def complete_plan(  # noqa: PLR0917 - what the plan was made of
     plan: Plan,
     discovery: Discovery,
     project: Project,
@@ -106,7 +108,7 @@ def _complete(  # noqa: PLR0917 - what the plan was made of
         names = " ".join(planned.target.spec for planned in plan.missing)
         print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
         installation = install([planned.target for planned in plan.missing], cancellation)
-        plan, discovery = _make_plan(project, options, shard)
+        plan, discovery = make_plan(project, options, shard)
         reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
     missing = [planned for planned in plan.missing if planned.asked_by_name]
     if len(plan.missing) == len(plan.targets):
@@ -117,3 +119,8 @@ def _complete(  # noqa: PLR0917 - what the plan was made of
         cures.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
         raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(cures))
     return plan
+
+
+def shard_of(request: Request, project: Project) -> Shard | None:
+    """Return the part of the plan that this job builds; None for all of it. Raises InputError."""
+    return parse_shard(inputs.layered(request.given, project.settings)["shard"], "shard")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from manywheels import inputs, trust
 from manywheels.inputs import Given
+from manywheels.project import read_project, settings_of
 
 FORMATS: Final = ("text", "json", "sarif", "github")
 MATRICES: Final = ("github", "gitlab")
@@ -47,3 +50,14 @@ class Request:
     junit: Path | None = None
     verification: Verification = Verification()
     codes: tuple[str, ...] = ()
+
+
+def layers(request: Request) -> dict[str, Given]:
+    """Return a value for every input: `[tool.manywheels]` is that of the project, which later commands stand in.
+
+    Raises OutputFolderError where the project's own files name a place that only the workflow can name.
+    """
+    project = read_project(request.paths[0]).settings if request.command == "build" else settings_of(Path())
+    values = inputs.layered(request.given, project)
+    trust.require_places(values, os.environ)
+    return values

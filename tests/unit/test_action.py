@@ -17,8 +17,8 @@ from manywheels import cli, inputs, recipes
 from manywheels.assignments import Assignment
 from manywheels.ci import github
 from manywheels.ci.github import read_request
+from manywheels.cli_container_build import container_build
 from manywheels.cli_request import Request
-from manywheels.commands import container_build
 from manywheels.delivery import Delivery, PublishOptions, resolve_delivery, resolve_publishing
 from manywheels.errors import InputError
 from manywheels.inputs import Given, declared_inputs

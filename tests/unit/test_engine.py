@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from manywheels import commands, image, resources
+from manywheels import cli_container_build, commands, image, resources
 from manywheels import engine as program
 from manywheels.cli_request import Request
 from manywheels.core.cancellation import Cancellation
@@ -463,7 +463,7 @@ def test_the_command_line_is_handed_on_without_the_output_folder(tmp_path: Path)
         environment_pass="A B",
     )
     project = read_project(package)
-    build = commands.container_build(asked, project, resolve(asked.given, project))
+    build = cli_container_build.container_build(asked, project, resolve(asked.given, project))
     assert build.policy.name == "manylinux2014"
     assert build.output_dir == tmp_path
     assert build.environment_pass == ("A", "B")

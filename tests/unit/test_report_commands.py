@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from manywheels.cli import print_error
+from manywheels.cli_guard import print_error
 from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BuildFailed

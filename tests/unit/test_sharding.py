@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from manywheels import commands
+from manywheels import cli_build
+from manywheels.cli_build import _for_container
 from manywheels.cli_request import Request
-from manywheels.commands import _for_container
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
 from manywheels.manifest import Shard
@@ -126,5 +126,5 @@ def test_a_shard_is_not_published_by_the_job_that_builds_it(tmp_path: Path) -> N
     write_project(tmp_path)
     asked = {"shard": given("1/2"), "publish": given("pypi", "--publish")}
     with pytest.raises(InputError, match=r"--publish: this job builds only the shard 1/2") as caught:
-        commands.build(Request(command="build", paths=(tmp_path,), given=asked), Cancellation())
+        cli_build.build(Request(command="build", paths=(tmp_path,), given=asked), Cancellation())
     assert "`artifact-pattern`" in caught.value.remedy

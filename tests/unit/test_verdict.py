@@ -11,12 +11,11 @@ import pytest
 
 from manywheels import cli
 from manywheels.cli_request import FORMATS
-from manywheels.commands import verification_rules
 from manywheels.errors import InputError
 from manywheels.output import MANIFEST
 from manywheels.report.findings import render
 from manywheels.verify import Report, check_wheel, collect_wheels
-from manywheels.verify.catalogue import catalogue
+from manywheels.verify.catalogue import catalogue, verification_rules
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import Ignored, Rules, parse_rules
 from manywheels.verify.run import Extra, verify_wheels

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from manywheels import emulation, whereabouts
+from manywheels import cli_container_build, emulation
 from manywheels.errors import EngineError, InputError
 from manywheels.hostpaths import HostPaths, own_container_id
 from manywheels.inputs import Given, Source
@@ -25,7 +25,7 @@ def options(**given: str) -> Options:
 
 @pytest.fixture(autouse=True)
 def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(whereabouts, "in_manylinux_image", lambda: False)
+    monkeypatch.setattr(cli_container_build, "in_manylinux_image", lambda: False)
     monkeypatch.setattr(engine, "_SOCKET", tmp_path / "docker.sock")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
 
@@ -45,31 +45,31 @@ def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_container_is_started_for_what_cannot_be_done_here(
     engine: str, given: dict[str, str], *, expected: bool
 ) -> None:
-    assert whereabouts.needs_container(engine, options(**given)) is expected
+    assert cli_container_build.needs_container(engine, options(**given)) is expected
 
 
 def test_in_the_image_of_one_policy_others_get_theirs_where_an_engine_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(whereabouts, "in_manylinux_image", lambda: True)
+    monkeypatch.setattr(cli_container_build, "in_manylinux_image", lambda: True)
     monkeypatch.setenv("AUDITWHEEL_POLICY", "manylinux_2_28")
-    assert not whereabouts.needs_container("auto", options(platform="manylinux2014"))
+    assert not cli_container_build.needs_container("auto", options(platform="manylinux2014"))
     (tmp_path / "docker.sock").touch()
-    assert whereabouts.needs_container("auto", options(platform="manylinux2014"))
-    assert not whereabouts.needs_container("auto", options(platform="manylinux_2_28"))
+    assert cli_container_build.needs_container("auto", options(platform="manylinux2014"))
+    assert not cli_container_build.needs_container("auto", options(platform="manylinux_2_28"))
 
 
 @pytest.mark.parametrize("arch", [OTHER, NARROW])
 def test_the_host_does_not_build_for_another_architecture(arch: str) -> None:
     with pytest.raises(InputError, match=f"cannot build for `{arch}` itself"):
-        whereabouts.needs_container("host", options(archs=arch))
+        cli_container_build.needs_container("host", options(archs=arch))
 
 
 def test_an_image_for_32_bits_builds_for_them_on_a_kernel_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUDITWHEEL_ARCH", NARROW)
     assert options().arch == NARROW
-    assert not whereabouts.needs_container("auto", options(archs=NARROW))
-    assert not whereabouts.needs_container("host", options(archs=NARROW))
+    assert not cli_container_build.needs_container("auto", options(archs=NARROW))
+    assert not cli_container_build.needs_container("host", options(archs=NARROW))
 
 
 def test_emulation_is_asked_of_the_kernel(tmp_path: Path) -> None:

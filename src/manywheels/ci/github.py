@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from manywheels import cli, commands, inputs, trust
+from manywheels import cli_build, cli_guard, cli_request, commands, inputs, trust
 from manywheels.ci.results import find_service, has_service
 from manywheels.ci.variables import read_inputs
 from manywheels.cli_request import Request, Verification
@@ -36,16 +36,16 @@ _RUNNERS_OWN: Final = frozenset({"args", "entrypoint"})  # `with: args` and `ent
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run the action; return its exit status."""
-    cli.print_anything()
-    with cli.cancellable() as cancellation:
-        return cli.run_guarded(lambda: _run(environment, cancellation), cancellation, _tell_error)
+    cli_guard.print_anything()
+    with cli_guard.cancellable() as cancellation:
+        return cli_guard.run_guarded(lambda: _run(environment, cancellation), cancellation, _tell_error)
 
 
 def _tell_error(error: ManywheelsError) -> None:
     """Print what ended the step, and show it on the run's page, where readers look before they open its log."""
     from manywheels.core.github_commands import Annotation
 
-    cli.print_error(error)
+    cli_guard.print_error(error)
     if isinstance(error, Cancelled):  # the page says that itself
         return
     said = [error.message.partition("\n")[0], error.remedy]
@@ -87,7 +87,7 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     """Build, report, deliver, and tell: each of these is done whatever becomes of the one before it."""
-    layers = commands.layers(request)
+    layers = cli_request.layers(request)
     trust.require_publishing_asked(layers["publish"])
     delivery = resolve_delivery(layers)
     if delivery.publish == "artifact":
@@ -96,8 +96,8 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
     report = delivery.report or folder / REPORT
     before = files.last_written(report)
     given = {**request.given, "report": replace(layers["report"], value=str(report))}
-    manifest, built = commands.build(replace(request, given=given), cancellation)
-    status, folder = commands.exit_status(manifest), built.folder
+    manifest, built = cli_build.build(replace(request, given=given), cancellation)
+    status, folder = cli_build.exit_status(manifest), built.folder
     outputs = _outputs(manifest, folder)
     try:
         built.report()
@@ -110,7 +110,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
         finally:
             _tell(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
-        given = {**request.given, **commands.sealed(manifest, folder)}
+        given = {**request.given, **cli_build.sealed(manifest, folder)}
         return _publish(replace(request, command="publish", given=given), environment, cancellation)
     return status
 
@@ -167,7 +167,7 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
     That is so where an artifact is named that is not the default, and where the folder has nothing to look at. Where no
     folder is named, the run's artifact goes before it too: wheels that lie there may have come with the checkout.
     """
-    layers = commands.layers(request)
+    layers = cli_request.layers(request)
     verifies = request.command == "verify"
     name = "output-dir" if verifies or not layers["packages-dir"].value else "packages-dir"
     folder = Path(inputs.parse_path(layers[name], name))
@@ -182,7 +182,7 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
     manifest = _take(delivery, folder, environment, cancellation)
     _tell(manifest, _outputs(manifest, folder), environment)
     paths = (folder,) if verifies else request.paths
-    return replace(request, paths=paths, given={**request.given, **commands.sealed(manifest, folder)})
+    return replace(request, paths=paths, given={**request.given, **cli_build.sealed(manifest, folder)})
 
 
 def _has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: Cancellation) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from manywheels import cli, commands, inputs
+from manywheels import cli_guard, commands, inputs
 from manywheels.ci.variables import read_inputs
 from manywheels.cli_request import Request
 from manywheels.core.cancellation import Cancellation
@@ -24,6 +24,7 @@ from manywheels.output import JUNIT, MANIFEST, REPORT
 from manywheels.project import settings_of
 from manywheels.runtime.containers.engine import has_engine
 from manywheels.sharding import parse_shard
+from manywheels.verify import catalogue
 
 _GATHERED: Final = "gathered"
 _REGISTRY: Final = "gitlab"
@@ -31,9 +32,9 @@ _REGISTRY: Final = "gitlab"
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Do what a job of the templates asks for; return its exit status."""
-    cli.print_anything()
-    with cli.cancellable() as cancellation:
-        return cli.run_guarded(lambda: _run(environment, cancellation), cancellation)
+    cli_guard.print_anything()
+    with cli_guard.cancellable() as cancellation:
+        return cli_guard.run_guarded(lambda: _run(environment, cancellation), cancellation)
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
@@ -83,7 +84,7 @@ def _publish(request: Request, environment: Mapping[str, str], cancellation: Can
     layers = publishing_layers(request, settings, environment)
     gathered = gather_jobs(Path(layers["output-dir"].value))
     layers["packages-dir"] = Given(value=str(gathered), origin="the gathered jobs", source=Source.PROGRAM)
-    return run(layers, cancellation, environment, rules=commands.verification_rules(settings))
+    return run(layers, cancellation, environment, rules=catalogue.verification_rules(settings))
 
 
 def publishing_layers(

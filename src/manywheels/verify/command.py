@@ -7,13 +7,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manywheels.cli_request import Request, layers
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
 from manywheels.gather import require_digest
 from manywheels.manifest import Manifest, read_manifest
 from manywheels.output import MANIFEST
+from manywheels.project import settings_of
 from manywheels.report.findings import render
 from manywheels.verify import collect_wheels
+from manywheels.verify.catalogue import verification_rules
 from manywheels.verify.installs import (
     TRIED,
     chosen_by_installers,
@@ -25,6 +28,10 @@ from manywheels.verify.installs import (
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import Extra, verify_wheels
+
+if TYPE_CHECKING:
+    from manywheels.verify.rules import Rules
+
 
 if TYPE_CHECKING:
     from manywheels.cli_request import Verification
@@ -105,3 +112,14 @@ def _importing_here(cancellation: Cancellation) -> Ask:
         return (Finding(code=TRIED, severity=Severity.WARNING, wheel=path.name, problem=problem),)
 
     return check
+
+
+def execute(request: Request, cancellation: Cancellation) -> int:
+    """Verify the given wheels by the rules of this folder's project; return the exit status. Raises ManywheelsError."""
+    from manywheels.delivery import resolve_delivery
+    from manywheels.verify.command import run
+
+    wanted = request.verification
+    rules = verification_rules(settings_of(Path()), strict=wanted.strict)
+    digests = resolve_delivery(layers(request)).manifest_digests
+    return run(request.paths, wanted, rules, cancellation, digests=digests)
