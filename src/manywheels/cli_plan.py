@@ -13,15 +13,13 @@ from manywheels.project import read_project
 
 def execute(request: Request) -> int:
     """Print the plan, and return the exit status. Raises InputError, ProjectError and SelectionError."""
-    from manywheels.report.plan import as_json, as_table
+    from manywheels.report.plan import as_json, as_table, github_matrix, gitlab_matrix
 
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
     plan, _ = make_plan(project, options, shard_of(request, project))
     if request.matrix:
-        from manywheels.report import matrix
-
-        written = matrix.github if request.matrix == "github" else matrix.gitlab
+        written = github_matrix if request.matrix == "github" else gitlab_matrix
         print(written(plan, request.per_job))
     elif request.as_json:
         print(json.dumps(as_json(plan, project, options, explain=request.explain), indent=2))

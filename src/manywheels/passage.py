@@ -31,8 +31,7 @@ from manywheels.stages.prefetch import (
     prefetch,
     requirements_of,
 )
-from manywheels.stages.repair import RepairRequest, repair
-from manywheels.stages.repair_command import CommandRequest, repair_by_command
+from manywheels.stages.repair import CommandRequest, RepairRequest, repair, repair_by_command
 from manywheels.stages.test import try_wheel
 from manywheels.stages.test_in import Elsewhere, try_wheel_in
 from manywheels.stages.trials import TrialRequest, Tried

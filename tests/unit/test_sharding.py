@@ -17,7 +17,7 @@ from manywheels.cli_request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
 from manywheels.manifest import Shard
-from manywheels.report import matrix
+from manywheels.report.plan import github_matrix, gitlab_matrix
 from manywheels.sharding import parse_shard, part, shards_for, take_part
 from manywheels.targets import Plan
 from unit.helpers import given, planned, project, write_project
@@ -87,7 +87,7 @@ def test_numbers_of_gitlab_that_make_no_sense_are_named() -> None:
 
 
 def test_githubs_matrix_is_one_line_with_a_job_for_each_shard() -> None:
-    text = matrix.github(PLAN, 2)
+    text = github_matrix(PLAN, 2)
     assert "\n" not in text
     jobs = json.loads(text)["include"]
     assert [job["shard"] for job in jobs] == ["1/3", "2/3", "3/3"]
@@ -95,7 +95,7 @@ def test_githubs_matrix_is_one_line_with_a_job_for_each_shard() -> None:
 
 
 def test_gitlabs_matrix_gives_each_job_the_variable_that_the_templates_read() -> None:
-    jobs = yaml.safe_load(matrix.gitlab(PLAN, 1))[".manywheels-matrix"]["parallel"]["matrix"]
+    jobs = yaml.safe_load(gitlab_matrix(PLAN, 1))[".manywheels-matrix"]["parallel"]["matrix"]
     assert [job["MANYWHEELS_INPUT_SHARD"] for job in jobs] == [f"{index}/6" for index in range(1, 7)]
     assert [job["TARGETS"] for job in jobs] == list(TAGS)
 
@@ -103,14 +103,14 @@ def test_gitlabs_matrix_gives_each_job_the_variable_that_the_templates_read() ->
 def test_gitlab_takes_the_names_of_the_matrixs_jobs_however_many_targets_they_have() -> None:
     plan = Plan(targets=PLAN.targets * 20, excluded=())
     for per_job in range(1, 121):
-        jobs = yaml.safe_load(matrix.gitlab(plan, per_job))[".manywheels-matrix"]["parallel"]["matrix"]
+        jobs = yaml.safe_load(gitlab_matrix(plan, per_job))[".manywheels-matrix"]["parallel"]["matrix"]
         names = [f"arm-build-wheels: [{', '.join(job.values())}]" for job in jobs]
         assert max(map(len, names)) <= 128
     assert names == ["arm-build-wheels: [1/1, cp39 … cp314]"]
 
 
 def test_one_job_is_enough_for_few_targets() -> None:
-    assert [job["shard"] for job in json.loads(matrix.github(PLAN, 100))["include"]] == ["1/1"]
+    assert [job["shard"] for job in json.loads(github_matrix(PLAN, 100))["include"]] == ["1/1"]
 
 
 def test_a_container_is_told_the_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from manywheels import cli_build, cli_guard, cli_request, commands, inputs, trust
+from manywheels.ci.packing import Member
+from manywheels.ci.relay import open_artifacts
 from manywheels.ci.results import find_service, has_service
 from manywheels.ci.variables import read_inputs
 from manywheels.cli_request import Request, Verification
 from manywheels.core import files
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import last_written
+from manywheels.core.interruptible import until_stopped
 from manywheels.core.text import harmless
-from manywheels.delivery import Delivery, resolve_delivery
-from manywheels.errors import EXIT_OK, Cancelled, InputError, ManywheelsError
+from manywheels.delivery import Delivery, resolve_delivery, resolve_publishing
+from manywheels.errors import EXIT_OK, Cancelled, DeliveryError, InputError, ManywheelsError
 from manywheels.gather import has_distributions
 from manywheels.manifest import Manifest
-from manywheels.output import MANIFEST, REPORT
+from manywheels.output import LEDGER, MANIFEST, REPORT
+from manywheels.project import settings_of
 from manywheels.report.wording import summary as in_one_sentence
 
 _PREFIX: Final = "INPUT_"
@@ -116,7 +124,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
 
 
 def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    from manywheels.ci.ledgers import ledger_uploaded
+    from manywheels.ci.github import ledger_uploaded
 
     with ledger_uploaded(request, environment, cancellation):
         return commands.execute(request, cancellation)
@@ -228,3 +236,34 @@ def write_outputs(file: Path, values: Mapping[str, str]) -> None:
             if delimiter in value:
                 raise InputError(f"The output `{name}` holds its own delimiter.", remedy="Run the job again.")
             outputs.write(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
+
+
+@contextmanager
+def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
+    """Upload the ledger that the block writes, whatever becomes of the block; that it cannot be is only a warning."""
+    layers = inputs.layered(request.given, settings_of(request.paths[0]))
+    options, delivery = resolve_publishing(layers), resolve_delivery(layers)
+    path = options.packages_dir / LEDGER
+    before = last_written(path)
+    try:
+        yield
+    finally:
+        if has_service(environment) and last_written(path) not in {before, None} and not cancellation.requested:
+            name = artifact_name(delivery.artifact_name, options.repository)
+            artifacts, member = open_artifacts(environment, cancellation), Member(name=LEDGER, path=path)
+            try:
+                until_stopped(
+                    lambda: artifacts.upload(name, [member], retention_days=delivery.retention_days, overwrite=True),
+                    cancellation,
+                )
+            except DeliveryError as error:
+                print(harmless(f"warning: the ledger is in no artifact: {error.message}"), flush=True)
+
+
+def artifact_name(wheels: str, repository: str) -> str:
+    """Return the name for a ledger: one for each set and index, so that one run may publish to several.
+
+    It does not begin as the sets' names do: a later job's `artifact-pattern: wheels-*` shall not take it for a set.
+    """
+    index = urlsplit(repository).hostname or repository
+    return f"ledger-{wheels}-{re.sub(r'[^A-Za-z0-9.-]', '-', index)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import threading
 import time
@@ -18,13 +19,16 @@ from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
 from manywheels.logs import open_ends
 from manywheels.manifest import Manifest, State, TargetRecord
-from manywheels.report import Reporter, gitlab, wording
+from manywheels.report import Reporter, wording
 from manywheels.targets import Plan, Refusal, Target
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
     from rich.table import Table
+
+_CLEAR = "\x1b[0K"
+
 
 _MARKS = {
     State.BUILT: ("✓", "green"),
@@ -68,7 +72,7 @@ def github_group(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
 
 def gitlab_section(head: str, record: TargetRecord) -> tuple[str, list[str]]:
     """Make a block a section of GitLab's log."""
-    before, after = gitlab.section(record.identifier, head, wording.total(record))
+    before, after = section(record.identifier, head, wording.total(record))
     return before, [after]
 
 
@@ -292,3 +296,11 @@ def warnings(manifest: Manifest) -> list[str]:
     if missing:
         found.append(f"warning: not built, for want of an interpreter: {' '.join(missing)} (see `manywheels doctor`)")
     return found
+
+
+def section(name: str, head: str, seconds: float) -> tuple[str, str]:
+    """Return the markers around a section, `head` its title, that has just ended and took this many seconds."""
+    ended = int(time.time())
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    before = f"{_CLEAR}section_start:{ended - round(seconds)}:{name}[collapsed=true]\r{_CLEAR}{head}"
+    return before, f"{_CLEAR}section_end:{ended}:{name}\r{_CLEAR}"

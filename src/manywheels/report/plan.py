@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from manywheels import inputs, toolchain
 from manywheels.core.text import clean, harmless
 from manywheels.errors import ToolchainError
-from manywheels.inputs import Given
+from manywheels.inputs import GITLAB_PREFIX, Given
+from manywheels.manifest import Shard
 from manywheels.options import Options
 from manywheels.project import Project
+from manywheels.sharding import part, shards_for
 from manywheels.targets import Plan
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+# GitLab takes names of 255 characters, where `needs` has them of 128; the job's own name is in there
+_LONGEST: Final = 90  # characters
 
 
 def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> dict[str, Any]:
@@ -155,3 +161,35 @@ def _toolchain(options: Options) -> str:
         return toolchain.resolve(options.toolchain, options.platform)
     except ToolchainError as error:
         return f"unavailable ({error.message})"
+
+
+def github_matrix(plan: Plan, per_job: int) -> str:
+    """Return one line of JSON for `matrix: ${{ fromJSON(…) }}`; a job has `matrix.shard` and `matrix.targets`."""
+    jobs = [{"shard": str(shard), "targets": _names(plan, shard)} for shard in _shards(plan, per_job)]
+    return json.dumps({"include": jobs})
+
+
+def gitlab_matrix(plan: Plan, per_job: int) -> str:
+    """Return a hidden job with `parallel:matrix`, to which the building job of a child pipeline refers.
+
+    A job finds its shard in the variable that the templates' jobs read; TARGETS is there for its name, and so short.
+    """
+    lines = [".manywheels-matrix:", "  parallel:", "    matrix:"]
+    for shard in _shards(plan, per_job):
+        lines.append(f'      - {GITLAB_PREFIX}SHARD: "{shard}"')
+        lines.append(f'        TARGETS: "{_short_names(plan, shard)}"')
+    return "\n".join(lines)
+
+
+def _shards(plan: Plan, per_job: int) -> tuple[Shard, ...]:
+    return shards_for(len(plan.targets), per_job)
+
+
+def _names(plan: Plan, shard: Shard) -> str:
+    return " ".join(planned.target.identifier for planned in part(plan.targets, shard))
+
+
+def _short_names(plan: Plan, shard: Shard) -> str:
+    tags = [planned.target.tag for planned in part(plan.targets, shard)]
+    names = " ".join(tags)
+    return names if len(names) <= _LONGEST else f"{tags[0]} … {tags[-1]}"

@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels import sandbox, untrusted_files
+from manywheels import sandbox, untrusted_files, wheelfile
 from manywheels.core.cancellation import Cancellation
-from manywheels.errors import Cancelled, RepairFailed
+from manywheels.errors import Cancelled, HookFailed, RepairFailed, WheelFileError
 from manywheels.policies import Policy
 from manywheels.programs import module_argv, script_folders
+from manywheels.recipes import fill
 from manywheels.sandbox import Command
-from manywheels.stages.hooks import WROTE_TOO_MUCH
+from manywheels.stages.environments import Quarters
+from manywheels.stages.hooks import WROTE_TOO_MUCH, Hook, run_hook
+from manywheels.targets import Target
+
+_BY_COMMAND: Final = "repair-wheel-command"
+
 
 _TIMEOUT: Final = 600.0  # seconds; a wheel of 100 MB takes some ten
 _ANSWER: Final = "answer.json"
@@ -107,3 +113,65 @@ def take_over(request: RepairRequest, cancellation: Cancellation) -> Path:
             finished, name = untrusted_files.make_public_folder(request.finished), Path(wheel).name
             return untrusted_files.take_over(request.folder, name, finished, cancellation, owner=request.user)
     raise untrusted_files.Suspicious(f"`{_ANSWER}` is no answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandRequest:
+    """A built wheel and the command that shall repair it.
+
+    `made` must not exist in a folder of the program's own; `finished`, the program's own, gets the result.
+    """
+
+    command: str
+    target: Target
+    wheel: Path
+    project: Path
+    package: Path
+    made: Path
+    finished: Path
+    quarters: Quarters
+    timeout: float
+
+
+def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Path:
+    """Run the command and return the wheel that it made, which lies in `request.finished`.
+
+    Raises RepairFailed where it fails or makes another number of wheels than one, and Cancelled.
+    """
+    user = request.quarters.user
+    untrusted_files.make_folder(request.made, user)
+    command = fill(
+        request.command, wheel=request.wheel, dest_dir=request.made, project=request.project, package=request.package,
+        python=request.quarters.python,
+    )  # fmt: skip
+    hook = Hook(
+        option=_BY_COMMAND, command=command, folder=request.project, environment=request.quarters.environment,
+        timeout=request.timeout, log=request.quarters.log, user=user,
+    )  # fmt: skip
+    try:
+        run_hook(hook, cancellation)
+        return _the_wheel(request, cancellation)
+    except HookFailed as failed:
+        raise RepairFailed(failed.message, remedy=failed.remedy, excerpt=failed.excerpt) from None
+    except (untrusted_files.Suspicious, WheelFileError) as finding:
+        raise RepairFailed(
+            f"The wheel cannot be taken over from `{_BY_COMMAND}`: {finding}.",
+            remedy="It must leave one regular wheel.",
+        ) from None
+
+
+def _the_wheel(request: CommandRequest, cancellation: Cancellation) -> Path:
+    try:
+        wheel = untrusted_files.only_wheel_in(request.made)
+    except untrusted_files.NotOne as made:
+        raise RepairFailed(
+            f"`{_BY_COMMAND}` made {made}.", remedy="It must leave exactly one in `{dest_dir}`."
+        ) from None
+    name = wheelfile.parse_name(wheel)
+    if name.is_pure or not request.target.installs(name.tags):
+        raise RepairFailed(
+            f"`{_BY_COMMAND}` made a wheel for something else: {wheel} is not for {request.target.tag}.",
+            remedy="It may change the platform of the wheel's name, and nothing else of it.",
+        )
+    finished = untrusted_files.make_public_folder(request.finished)
+    return untrusted_files.take_over(request.made, wheel, finished, cancellation, owner=request.quarters.user)
