@@ -14,10 +14,10 @@ import pytest
 from containers.act import ArtifactServer, artifact_server
 from containers.artifactproxy import Fault, Proxy, proxying
 from containers.npm import npm_packages
-from manywheels.ci.artifacts import Artifacts
-from manywheels.ci.packing import Member
-from manywheels.ci.results import find_service
 from manywheels.core.retry import Patience
+from manywheels.deliver.artifacts.client import Artifacts
+from manywheels.deliver.artifacts.packing import Member
+from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import ArtifactDiffers, ArtifactMissing, ArtifactServiceDown
 
 pytestmark = [pytest.mark.docker, pytest.mark.act]

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import BASE_IMAGE
-from manywheels import recipes, sandbox
+from manywheels.build.stages.test_container import Elsewhere, try_wheel_in
+from manywheels.build.stages.test_run import TrialRequest, Tried
+from manywheels.build.stages.venv import Quarters
 from manywheels.core.cancellation import Cancellation
-from manywheels.stages.environments import Quarters
-from manywheels.stages.test_in import Elsewhere, try_wheel_in
-from manywheels.stages.trials import TrialRequest, Tried
+from manywheels.plan import target_options
+from manywheels.runtime import sandbox
 from unit.helpers import target, write_project, write_wheel
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def hostile(client: DockerClient) -> Iterator[str]:
 @pytest.fixture
 def request_(tmp_path: Path) -> TrialRequest:
     """A wheel that needs nothing, and a project whose tests are a command."""
-    tests = recipes.Tests(
+    tests = target_options.Tests(
         command="true", before="", requires=(), extras=(), groups=(), sources=(), environment=(),
     )  # fmt: skip
     project = write_project(tmp_path / "project")

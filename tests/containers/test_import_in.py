@@ -31,7 +31,7 @@ RECORD = {"demo-1.0.dist-info/RECORD": b""}
 IMPORT = """
 import sys
 from pathlib import Path
-from manywheels.cli import cancellable
+from manywheels.cli.main import cancellable
 from manywheels.errors import Cancelled
 from manywheels.verify.installs import imports_in
 with cancellable() as cancellation:

@@ -10,8 +10,8 @@ import pytest
 
 from containers.chromium import Page, View, browser
 from containers.pages import SCHEMES, WIDTHS, fetch_mermaid, measure, write_summary
-from manywheels.manifest import Manifest, State, TargetRecord, Trial
 from manywheels.report.html import write_report
+from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
 from unit.helpers import built, failed, manifest, wheel_record
 
 pytestmark = [pytest.mark.chromium, pytest.mark.network]

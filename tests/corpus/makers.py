@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from manywheels.manifest import State, TargetRecord, describe_wheel
-from manywheels.record import written
+from manywheels.wheels.manifest import State, TargetRecord, describe_wheel
+from manywheels.wheels.record import written
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import METADATA, manifest, write_wheel
 from unit.wheelmaker import RECORD, record_of, wheel_spec, write_spec

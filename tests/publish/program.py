@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from manywheels.manifest import State, TargetRecord, describe_wheel
+from manywheels.wheels.manifest import State, TargetRecord, describe_wheel
 from unit.helpers import METADATA, PLATFORM, manifest, write_wheel
 
 PROJECT = "demo"

@@ -17,9 +17,12 @@ from index import Answer, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIn
 from index.clients import twine
 from index.rekor import Log
 from index.signing import sign
-from manywheels import signatures
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.retry import RealClock
+from manywheels.deliver.index import attestations
+from manywheels.deliver.index.attestations import Signed, attest, form_field, keep
+from manywheels.deliver.index.identity import Identity, Secrets
+from manywheels.deliver.index.pauses import Pauses
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -27,10 +30,7 @@ from manywheels.errors import (
     NoSigningIdentity,
     SigningFailed,
 )
-from manywheels.publish import attestations
-from manywheels.publish.attestations import Signed, attest, form_field, keep
-from manywheels.publish.identity import Identity, Secrets
-from manywheels.publish.pauses import Pauses
+from manywheels.verify import signatures
 from publish.indexing import simple
 from publish.program import publish, write_sdist, write_set
 from unit.helpers import write_wheel

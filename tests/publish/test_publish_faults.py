@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 
 from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex, redirect, too_many
-from manywheels import inputs
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
+from manywheels.deliver.index.distributions import read_distribution
+from manywheels.deliver.index.http import Form, NoAnswer, Requests, Transport, says_exists
+from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.publish import run as publish_here
+from manywheels.deliver.index.simple_api import Index, Presence, addresses
+from manywheels.deliver.index.trusted import ApiToken
 from manywheels.errors import TooLittleTime, UploadIncomplete
-from manywheels.inputs import Given, Source
-from manywheels.manifest import Shard, read_manifest
-from manywheels.output import MANIFEST
-from manywheels.publish.command import run as publish_here
-from manywheels.publish.distributions import read_distribution
-from manywheels.publish.index import Index, Presence, addresses
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.transport import Form, NoAnswer, Requests, Transport, says_exists
-from manywheels.publish.trusted import ApiToken
+from manywheels.plan import inputs
+from manywheels.plan.inputs import Given, Source
+from manywheels.wheels.manifest import Shard, read_manifest
+from manywheels.wheels.output import MANIFEST
 from publish.program import (
     Run,
     clean_environment,

@@ -10,7 +10,7 @@ import pytest
 
 from index import Answer, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex
 from manywheels.core.markdown import code
-from manywheels.signatures import TRUST_CONFIG
+from manywheels.verify.signatures import TRUST_CONFIG
 from publish.program import Run, publish, write_set
 
 

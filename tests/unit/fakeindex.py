@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from manywheels.publish.transport import Answer, Auth, Form, NoAnswer, SealedFile
+from manywheels.deliver.index.http import Answer, Auth, Form, NoAnswer, SealedFile
 
 JSON = "application/vnd.pypi.simple.v1+json"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from manywheels.inputs import Given, Source
-from manywheels.interpreters import Interpreter
-from manywheels.manifest import Failure, Manifest, State, TargetRecord, WheelRecord
-from manywheels.project import Project
-from manywheels.targets import PlannedTarget, Target, known_targets
+from manywheels.plan.inputs import Given, Source
+from manywheels.plan.interpreters import Interpreter
+from manywheels.plan.project import Project
+from manywheels.plan.targets import PlannedTarget, Target, known_targets
 from manywheels.verify import Finding
+from manywheels.wheels.manifest import Failure, Manifest, State, TargetRecord, WheelRecord
 from unit.wheelmaker import record_of
 
 PLATFORM = "manylinux_2_17_x86_64.manylinux2014_x86_64"

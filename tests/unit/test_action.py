@@ -13,23 +13,23 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from manywheels import cli, inputs, recipes
-from manywheels.assignments import Assignment
-from manywheels.ci import github
-from manywheels.ci.github import read_request
-from manywheels.cli_container_build import container_build
-from manywheels.cli_request import Request
-from manywheels.delivery import Delivery, PublishOptions, resolve_delivery, resolve_publishing
+from manywheels.cli import github, main
+from manywheels.cli.container_build import container_build
+from manywheels.cli.github import read_request
+from manywheels.cli.request import Request
 from manywheels.errors import InputError
-from manywheels.inputs import Given, declared_inputs
-from manywheels.manifest import Shard
-from manywheels.options import Options, resolve
-from manywheels.policies import policies
-from manywheels.project import Project, read_project
-from manywheels.recipes import Recipe, Repairer
+from manywheels.plan import inputs, target_options
+from manywheels.plan.assignments import Assignment
+from manywheels.plan.delivery_options import Delivery, PublishOptions, resolve_delivery, resolve_publishing
+from manywheels.plan.inputs import Given, declared_inputs
+from manywheels.plan.options import Options, resolve
+from manywheels.plan.policies import policies
+from manywheels.plan.project import Project, read_project
+from manywheels.plan.sharding import parse_shard
+from manywheels.plan.target_options import Recipe, Repairer
+from manywheels.plan.targets import select
 from manywheels.resources import resource
-from manywheels.sharding import parse_shard
-from manywheels.targets import select
+from manywheels.wheels.manifest import Shard
 from unit.helpers import TARGETS, built, given, interpreter, manifest, project
 
 ACTION: dict[str, Any] = yaml.safe_load(resource("action.yml").read_text("utf-8"))
@@ -51,7 +51,7 @@ class Resolved:
         return self.options.for_target(self.options.known_targets[0])
 
     @property
-    def tests(self) -> recipes.Tests:
+    def tests(self) -> target_options.Tests:
         """How its wheel is tested."""
         assert self.recipe.tests is not None
         return self.recipe.tests
@@ -177,7 +177,7 @@ def test_every_input_is_described(name: str) -> None:
 @pytest.mark.parametrize("command", ["build", "plan", "publish"])
 def test_every_input_is_an_option_of_the_command_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main([command, "--help"])
+        main.main([command, "--help"])
     assert caught.value.code == 0
     told = capsys.readouterr().out
     taken = [entry.name for entry in inputs.inputs_of(command)]
@@ -198,7 +198,7 @@ def test_every_input_is_an_option_of_some_command() -> None:
 def test_every_option_of_the_command_line_is_given(command: str, name: str) -> None:
     value = OPTIONS[name][0]
     words = [f"--{name}"] if name in inputs.flags() else [f"--{name}", value]
-    request = cli._request(cli._parser().parse_args([command, *words]))
+    request = main._request(main._parser().parse_args([command, *words]))
     assert {known: (entry.value, entry.origin) for known, entry in request.given.items()} == {
         name: (value, f"--{name}")
     }
@@ -215,7 +215,7 @@ def handed_in(**values: str) -> tuple[str, ...]:
 def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> None:
     """Arguments are seen by everybody who may ask the engine, and printed where they are refused."""
     arguments = handed_in(**{name: value for name, (value, *_) in OPTIONS.items()})
-    asked = cli._request(cli._parser().parse_args(["build", *arguments]))
+    asked = main._request(main._parser().parse_args(["build", *arguments]))
     building = {entry.name for entry in inputs.inputs_of("plan")} - {"output-dir", "image"}
     assert {name: entry.value for name, entry in asked.given.items()} == {
         **{name: OPTIONS[name][0] for name in building}, "report": "",
@@ -225,7 +225,7 @@ def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> No
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_container_understands_every_input(name: str) -> None:
-    cli._parser().parse_args(["build", *handed_in(**{name: OPTIONS[name][0]})])
+    main._parser().parse_args(["build", *handed_in(**{name: OPTIONS[name][0]})])
 
 
 def test_a_container_is_handed_a_switch_only_where_it_is_on() -> None:
@@ -235,7 +235,7 @@ def test_a_container_is_handed_a_switch_only_where_it_is_on() -> None:
 
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["build", "--bild", "x"])
+        main.main(["build", "--bild", "x"])
     assert caught.value.code == 2
     told = capsys.readouterr().err
     assert "MW001" in told

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.archive import open_archive
 from manywheels.data import table
 from manywheels.errors import WheelFileError
-from manywheels.verify import archive, check_wheel, record
+from manywheels.verify import check_wheel
+from manywheels.verify.checks import archive, record
 from manywheels.verify.model import Finding, open_wheel
+from manywheels.wheels.archive import open_archive
 from unit.wheelmaker import DIST_INFO, WHEEL_NAME, wheel_spec, write_spec
 from unit.zipmaker import DEFLATED, DESCRIPTOR, ENCRYPTED, STORED, UTF8, Lies, MemberSpec, ZipFileSpec
 

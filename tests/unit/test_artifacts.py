@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from manywheels.ci.artifacts import Artifacts, Uploaded
-from manywheels.ci.packing import LOGS, Member, pack, unpack
-from manywheels.ci.results import find_service
 from manywheels.core.retry import GivenUp, Passing, Patience
+from manywheels.deliver.artifacts.client import Artifacts, Uploaded
+from manywheels.deliver.artifacts.packing import LOGS, Member, pack, unpack
+from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import (
     ArtifactDamaged,
     ArtifactDiffers,

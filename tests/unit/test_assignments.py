@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from manywheels.assignments import Assignment, Reference, expand, parse
 from manywheels.errors import InputError
+from manywheels.plan.assignments import Assignment, Reference, expand, parse
 from unit.helpers import given
 
 BEFORE = {"PATH": "/bin", "HOME": "/root", "A": "a b", "EMPTY": ""}

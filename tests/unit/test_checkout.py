@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import checkout
-from manywheels.checkout import repository_elsewhere, share_objects
-from manywheels.copying import remove_tree
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, ProjectError
-from manywheels.project import read_project
-from manywheels.workspace import copy_source, take_snapshot
+from manywheels.plan.project import read_project
+from manywheels.runtime import git as checkout
+from manywheels.runtime.copying import remove_tree
+from manywheels.runtime.git import repository_elsewhere, share_objects
+from manywheels.runtime.workspace import copy_source, take_snapshot
 from unit.helpers import write_project
 from unit.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from manywheels.assignments import expand
 from manywheels.errors import InputError, SelectionError
-from manywheels.options import Options, resolve
-from manywheels.recipes import Recipe, fill, fill_values
+from manywheels.plan.assignments import expand
+from manywheels.plan.options import Options, resolve
+from manywheels.plan.target_options import Recipe, fill, fill_values
 from unit.helpers import given, project, target
 
 MACHINE = os.uname().machine

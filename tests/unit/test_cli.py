@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import cli, cli_guard
-from manywheels.ci import github, gitlab
+from manywheels.cli import github, gitlab, guard
+from manywheels.cli.main import main
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -24,8 +24,8 @@ def told(error: Exception, capsys: pytest.CaptureFixture[str]) -> str:
     def command() -> int:
         raise error
 
-    with cli_guard.cancellable() as cancellation:
-        assert cli_guard.run_guarded(command, cancellation) == 1
+    with guard.cancellable() as cancellation:
+        assert guard.run_guarded(command, cancellation) == 1
     return capsys.readouterr().err
 
 
@@ -60,7 +60,7 @@ def test_what_else_happens_is_a_fault_of_ours(
 def test_a_cache_that_cannot_be_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from manywheels.workspace import work_folder
+    from manywheels.runtime.workspace import work_folder
 
     (tmp_path / "file").touch()
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "file" / "cache"))
@@ -69,8 +69,8 @@ def test_a_cache_that_cannot_be_made(
         with work_folder():
             return 0
 
-    with cli_guard.cancellable() as cancellation:
-        assert cli_guard.run_guarded(command, cancellation) == 1
+    with guard.cancellable() as cancellation:
+        assert guard.run_guarded(command, cancellation) == 1
     said = capsys.readouterr().err
     assert f"`{tmp_path}/file/cache` cannot be used: Not a directory." in said
     assert "MANYWHEELS_CACHE" in said
@@ -89,7 +89,7 @@ def _signals() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_throws_the_switch(number: signal.Signals) -> None:
-    with cli_guard.cancellable() as cancellation:
+    with guard.cancellable() as cancellation:
         os.kill(os.getpid(), number)
         assert cancellation.requested
     assert cancellation.exit_status == 128 + number
@@ -100,7 +100,7 @@ def test_a_signal_throws_the_switch(number: signal.Signals) -> None:
 def test_what_is_ignored_stays_ignored(number: signal.Signals) -> None:
     """nohup has SIGHUP ignored, and a shell SIGINT for what its scripts start in the background."""
     signal.signal(number, signal.SIG_IGN)
-    with cli_guard.cancellable() as cancellation:
+    with guard.cancellable() as cancellation:
         os.kill(os.getpid(), number)
         assert not cancellation.requested
         os.kill(os.getpid(), signal.SIGTERM)
@@ -119,7 +119,7 @@ def test_a_log_that_is_not_utf_8_ends_no_run(door: str, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     match door:
         case "cli":
-            assert cli.main(["plan", "ünïcödé"]) == 2
+            assert main(["plan", "ünïcödé"]) == 2
         case "github":
             assert github.main({"INPUT_PACKAGE-DIR": "ünïcödé"}) == 2
         case "gitlab":

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import copying, room
-from manywheels.copying import clone_file, copy_tree, give_tree, remove_tree
+from manywheels.build import disk_space
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.errors import Cancelled, ProjectError
-from manywheels.project import digest_source, read_project
-from manywheels.workspace import take_snapshot, work_folder
+from manywheels.plan.project import digest_source, read_project
+from manywheels.runtime import copying
+from manywheels.runtime.copying import clone_file, copy_tree, give_tree, remove_tree
+from manywheels.runtime.workspace import take_snapshot, work_folder
 from unit.helpers import write_project
 
 TERABYTE = 1 << 40
@@ -187,7 +188,7 @@ def test_what_is_mounted_in_a_tree_stays(tmp_path: Path) -> None:
     script = f"""
 import subprocess, sys
 from pathlib import Path
-from manywheels.copying import remove_tree
+from manywheels.runtime.copying import remove_tree
 subprocess.run(["mount", "--bind", {str(elsewhere)!r}, {str(tmp_path / "a/bound place")!r}], check=True)
 subprocess.run(["mount", "-t", "tmpfs", "none", {str(tmp_path / "a/other")!r}], check=True)
 Path({str(tmp_path / "a/other/inside")!r}).touch()
@@ -259,7 +260,7 @@ def test_a_tree_of_any_depth_is_measured(place: Path) -> None:
     tree = nest(place / "a", DEEP)
     (tree / "file").write_bytes(bytes(1_000))
     with few_descriptors():
-        assert room._size_of(tree, Cancellation()) == 1_000
+        assert disk_space._size_of(tree, Cancellation()) == 1_000
     remove_tree(tree)
 
 
@@ -267,7 +268,7 @@ def test_measuring_and_giving_stop_at_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").touch()
     with pytest.raises(Cancelled):
-        room._size_of(tmp_path / "a", thrown())
+        disk_space._size_of(tmp_path / "a", thrown())
     with pytest.raises(Cancelled):
         give_tree(tmp_path / "a", os.getuid(), thrown())
 

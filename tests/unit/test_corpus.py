@@ -15,16 +15,16 @@ import pytest
 
 from corpus.generator import CASES, Case
 from manywheels.core.cancellation import Cancellation
-from manywheels.interpreters import Interpreter
-from manywheels.manifest import read_manifest
-from manywheels.output import MANIFEST
+from manywheels.plan.interpreters import Interpreter
 from manywheels.verify import collect_wheels
-from manywheels.verify.attested import attested
+from manywheels.verify.attestations import attested
 from manywheels.verify.catalogue import catalogue
 from manywheels.verify.installs import chosen_by_installers, imports, interpreter_for, requires_python
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
-from manywheels.wheelfile import parse_name
+from manywheels.wheels.manifest import read_manifest
+from manywheels.wheels.output import MANIFEST
+from manywheels.wheels.wheelfile import parse_name
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLERS = ("MW270", "MW271")

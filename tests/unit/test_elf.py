@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from manywheels.elf import BrokenElf, Elf, Import, Room, parse_symbol_version, read_elf
 from manywheels.verify import check_wheel
 from manywheels.verify.model import open_wheel
+from manywheels.wheels.elf import BrokenElf, Elf, Import, Room, parse_symbol_version, read_elf
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import write_wheel
 
@@ -248,7 +248,7 @@ def test_more_than_any_honest_file_has(wanted: SharedObject, said: str) -> None:
     ("limit", "said"), [("_MOST_VERSIONS", "versions"), ("_MOST_SYMBOLS", "symbols"), ("_LONGEST_STRINGS", "table")]
 )
 def test_counts_have_bounds(limit: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"manywheels.elf.{limit}", 3)
+    monkeypatch.setattr(f"manywheels.wheels.elf.{limit}", 3)
     with pytest.raises(BrokenElf, match=said):
         read(WHOLE)
 
@@ -280,7 +280,7 @@ def test_what_glibc_goes_by_are_the_links_of_the_version_lists() -> None:
 
 def test_the_symbols_of_all_files_of_a_wheel_have_one_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them may have a million; those without a name take no room for names."""
-    monkeypatch.setattr("manywheels.elf._MOST_ENTRIES", 25_000, raising=False)
+    monkeypatch.setattr("manywheels.wheels.elf._MOST_ENTRIES", 25_000, raising=False)
     content = bytearray(SharedObject(exports=tuple(f"f{number}" for number in range(10_000))).to_bytes())
     symbols = ELFFile(BytesIO(content)).get_section_by_name(".dynsym")
     assert symbols is not None

@@ -24,17 +24,18 @@ from typing import Any
 
 import pytest
 
-from manywheels import cli_container_build, commands, image, resources
-from manywheels import engine as program
-from manywheels.cli_request import Request
+from manywheels import resources
+from manywheels.cli import commands
+from manywheels.cli import container_build as cli_container_build
+from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
-from manywheels.engine import ContainerBuild
 from manywheels.errors import EngineError, InputError
-from manywheels.inputs import Given, Source
-from manywheels.options import resolve
-from manywheels.policies import policy_named
-from manywheels.project import read_project
-from manywheels.runtime.containers import engine
+from manywheels.plan.inputs import Given, Source
+from manywheels.plan.options import resolve
+from manywheels.plan.policies import policy_named
+from manywheels.plan.project import read_project
+from manywheels.runtime.containers import engine, image, program
+from manywheels.runtime.containers.program import ContainerBuild
 
 ROOT = Path(__file__).parents[2]
 POLICY = policy_named("manylinux_2_28")

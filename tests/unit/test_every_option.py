@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.inputs import declared_inputs
+from manywheels.plan.inputs import declared_inputs
 
 TESTS = Path(__file__).parents[1]
 # That an option's text becomes a value is shown for all of them in test_action; here is what comes of the value.

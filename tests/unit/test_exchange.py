@@ -20,22 +20,22 @@ from id import AmbientCredentialError
 
 from index import LocalIndex
 from index.tls import make_certificates
-from manywheels.ci import results
-from manywheels.ci.artifacts import Artifacts
-from manywheels.ci.packing import Member
 from manywheels.core import exchange
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.exchange import Exchange
 from manywheels.core.interruptible import until_stopped
 from manywheels.core.retry import Patience, RealClock
 from manywheels.data import table
+from manywheels.deliver.artifacts import service as results
+from manywheels.deliver.artifacts.client import Artifacts
+from manywheels.deliver.artifacts.packing import Member
+from manywheels.deliver.index import attestations
+from manywheels.deliver.index.distributions import Distribution
+from manywheels.deliver.index.http import NoAnswer, Requests
+from manywheels.deliver.index.identity import Identity, Secrets
+from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.simple_api import Index, addresses
 from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
-from manywheels.publish import attestations
-from manywheels.publish.distributions import Distribution
-from manywheels.publish.identity import Identity, Secrets
-from manywheels.publish.index import Index, addresses
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.transport import NoAnswer, Requests
 from unit.artifactservice import FakeService, answer, serving
 from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, drips, hostile, mute, reluctant
 
@@ -255,7 +255,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exchanges with the artifact service have a second, whatever is sent."""
     monkeypatch.setattr(results, "LIMIT", 0.4)
     monkeypatch.setattr(results, "SLOWEST", 1e12)
-    monkeypatch.setattr("manywheels.ci.artifacts.SLOWEST", 1e12)
+    monkeypatch.setattr("manywheels.deliver.artifacts.client.SLOWEST", 1e12)
 
 
 def client(fake: FakeService, url: str = "", cancellation: Cancellation | None = None) -> Artifacts:
@@ -403,7 +403,7 @@ def test_a_sigstore_that_does_not_end_does_not_hold_a_cancelled_run(
 def test_roots_of_trust_that_do_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: LocalIndex) -> None:
     over = threading.Event()
     monkeypatch.setattr(attestations, "_LIMIT", 1.0)
-    monkeypatch.setattr("manywheels.signatures.load_trust", lambda *_, **__: over.wait(60))
+    monkeypatch.setattr("manywheels.verify.signatures.load_trust", lambda *_, **__: over.wait(60))
     with soon(), pytest.raises(SigningFailed, match="roots of trust did not come within 1 s"):
         sign(index, identity({}), tmp_path, monkeypatch)
     over.set()

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from manywheels.errors import WheelFileError
 from manywheels.verify import check_wheel
-from manywheels.verify.archive import CHECKS
+from manywheels.verify.checks.archive import CHECKS
 from manywheels.verify.model import Member, Wheel, open_wheel
 from unit.elfmaker import SharedObject, Symbol
 from unit.helpers import PLATFORM

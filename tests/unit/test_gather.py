@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from manywheels import cli
+from manywheels.cli.main import main
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, SetMismatch, TargetError, WheelFileError
-from manywheels.gather import Gathered, Source, gather, merge, require_digest
-from manywheels.manifest import Manifest, Shard, TargetRecord, read_manifest
-from manywheels.output import REPORT, OutputFolder, open_output
+from manywheels.wheels.gather import Gathered, Source, gather, merge, require_digest
+from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, read_manifest
+from manywheels.wheels.output import REPORT, OutputFolder, open_output
 from unit.helpers import built, failed, manifest, seal, wheel_record
 from unit.specialfiles import MAKERS, ending, sparse
 
@@ -234,12 +234,12 @@ def test_other_files_are_left_behind_by_name(shards: Path) -> None:
 
 def test_on_the_command_line(shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(shards)
-    assert cli.main(["gather", "a", "b", "--output-dir", "all"]) == 0
+    assert main(["gather", "a", "b", "--output-dir", "all"]) == 0
     told = capsys.readouterr().out
     assert "demo 1.0: 4 wheels in all" in told
     assert read_manifest(shards / "all").digest in told
     (shards / "a" / name_of("cp39")).write_bytes(b"evil")
-    assert cli.main(["gather", "a", "b", "--output-dir", "again"]) == 3
+    assert main(["gather", "a", "b", "--output-dir", "again"]) == 3
     assert "error MW310" in capsys.readouterr().err
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.gitconfig import read_text, reduced, settings_in
+from manywheels.runtime.gitconfig import read_text, reduced, settings_in
 
 ODD = [
     "\ufeff[core]\n\tbare = false\n",

@@ -19,16 +19,17 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import interpreters, pipeline
-from manywheels.ci import github
-from manywheels.ci.github import read_request, write_outputs
+from manywheels.build import pipeline
+from manywheels.build.context import Run
+from manywheels.cli import github
+from manywheels.cli.github import read_request, write_outputs
+from manywheels.deliver.index.ledger import Ledger
 from manywheels.errors import Cancelled, InputError, UploadIncomplete
-from manywheels.inputs import declared_inputs
-from manywheels.interpreters import Discovery
-from manywheels.line import Run
-from manywheels.manifest import Manifest, Trial, read_manifest
-from manywheels.publish.ledger import Ledger
+from manywheels.plan import interpreters
+from manywheels.plan.inputs import declared_inputs
+from manywheels.plan.interpreters import Discovery
 from manywheels.report import html
+from manywheels.wheels.manifest import Manifest, Trial, read_manifest
 from unit.artifactservice import FakeService, always, answer, serving
 from unit.ci_logs import github_commands
 from unit.helpers import built, failed, interpreter, manifest, seal, write_project
@@ -487,7 +488,7 @@ def test_what_is_published_is_in_an_artifact_first(
         assert set(service.finished) == {"wheels"}
         raise UploadIncomplete("Not all.", remedy="Again.")
 
-    monkeypatch.setattr("manywheels.publish.command.run", publish)
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
     assert action.run(publish="pypi") == 4
 
 
@@ -518,7 +519,7 @@ def test_the_ledger_becomes_an_artifact_whatever_becomes_of_the_upload(
             raise UploadIncomplete("Not all.", remedy="Again.")
         return 0
 
-    monkeypatch.setattr("manywheels.publish.command.run", publish)
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
     for _ in range(2):
         assert action.run(command="publish", repository_url="https://index.example:8/legacy/") == status
     assert set(service.finished) == {"wheels", "ledger-wheels-index.example"}
@@ -532,12 +533,12 @@ def test_a_ledger_that_cannot_be_uploaded_is_a_warning(
     """An old ledger in the folder is not uploaded as if it were this run's."""
     assert action.run() == 0
     Ledger(action.folder / "dist", "https://index.example/legacy/", [])
-    monkeypatch.setattr("manywheels.publish.command.run", lambda *_, **__: 0)
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", lambda *_, **__: 0)
     assert action.run(command="publish") == 0
     assert set(service.finished) == {"wheels"}
     service.scripts["CreateArtifact"] = always(answer(403, {"msg": "no"}))
     monkeypatch.setattr(
-        "manywheels.publish.command.run",
+        "manywheels.deliver.index.publish.run",
         lambda *_, **__: len(Ledger(action.folder / "dist", "https://index.example/legacy/", []).entries),
     )
     assert action.run(command="publish") == 0

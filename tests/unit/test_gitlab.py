@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.ci import gitlab
-from manywheels.ci.gitlab import gather_jobs, main, publishing_layers, read_request, to_registry
-from manywheels.cli_request import Request
+from manywheels.cli import gitlab
+from manywheels.cli.gitlab import gather_jobs, main, publishing_layers, read_request, to_registry
+from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.errors import InputError, SetMismatch, WheelFileError
-from manywheels.inputs import Given, declared_inputs
-from manywheels.manifest import Manifest, Shard
+from manywheels.plan.inputs import Given, declared_inputs
 from manywheels.report.console import PlainReporter, gitlab_section
+from manywheels.wheels.manifest import Manifest, Shard
 from unit.helpers import built, failed, given, manifest, write_wheel
 
 DEFAULTS = {

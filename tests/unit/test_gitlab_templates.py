@@ -12,7 +12,7 @@ import yaml
 
 from conftest import BASE_IMAGE, ROOT
 from manywheels import __version__
-from manywheels.inputs import declared_inputs
+from manywheels.plan.inputs import declared_inputs
 
 NAMES = ("build-wheels", "publish", "wheels")
 # What action.yml has and the templates have not, or otherwise, each with the reason.

@@ -20,15 +20,15 @@ from manywheels.core.documents import parse_json
 from manywheels.core.redaction import redacted
 from manywheels.core.retry import RealClock
 from manywheels.data import table
+from manywheels.deliver.index.audiences import require_own
+from manywheels.deliver.index.http import Answer, Auth, Requests
+from manywheels.deliver.index.identity import Identity, Secrets
+from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.publish import run
+from manywheels.deliver.index.simple_api import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
+from manywheels.deliver.index.trusted import TrustedPublisher
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
-from manywheels.inputs import Given, Source, layered
-from manywheels.publish.audiences import require_own
-from manywheels.publish.command import run
-from manywheels.publish.identity import Identity, Secrets
-from manywheels.publish.index import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.transport import Answer, Auth, Requests
-from manywheels.publish.trusted import TrustedPublisher
+from manywheels.plan.inputs import Given, Source, layered
 from publish.program import write_sdist, write_set
 from unit.fakeindex import FakeIndex, FastClock
 from unit.serving import served

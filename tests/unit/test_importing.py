@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.copying import remove_tree
 from manywheels.core.cancellation import Cancellation
-from manywheels.verify import importing
-from manywheels.verify.importable import Module
-from manywheels.verify.importing import Site, _attempt
+from manywheels.runtime.copying import remove_tree
+from manywheels.verify.imports import host
+from manywheels.verify.imports.host import Site, _attempt
+from manywheels.verify.imports.modules import Module
 from unit.helpers import interpreter
 
 HOSTILE = {
@@ -31,5 +31,5 @@ def test_results_are_read_within_bounds(tmp_path: Path, script: str) -> None:
     (site.path / "evil.py").write_text(f"import os, sys; results = sys.argv[2]; {script}")
     python = replace(interpreter("cp312"), path=Path(sys.executable))
     for _ in range(2):
-        assert len(_attempt(site, python, [Module(name="evil")], 30.0).results) <= importing._MOST_TOLD
+        assert len(_attempt(site, python, [Module(name="evil")], 30.0).results) <= host._MOST_TOLD
     remove_tree(tmp_path)  # pytest keeps its folders

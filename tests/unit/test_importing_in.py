@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from manywheels.verify.import_worker import describe
-from manywheels.verify.importing import Attempt, _read
-from manywheels.verify.importing_in import Room, pythons_in
+from manywheels.verify.imports.container import Room, pythons_in
+from manywheels.verify.imports.host import Attempt, _read
+from manywheels.verify.imports.worker import describe
 
 HONEST = {"abi": "cp312", "version": "3.12.1", "path": "/usr/bin/python3", "libc": "glibc", "libc_version": [2, 36],
           "arch": "x86_64"}  # fmt: skip

@@ -11,10 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from manywheels import inputs, sandbox, untrusted_files
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
-from manywheels.inputs import Given, Source
+from manywheels.plan import inputs
+from manywheels.plan.inputs import Given, Source
+from manywheels.runtime import sandbox, untrusted_files
 from unit.helpers import given
 
 Parser = Callable[[Given, str], Any]

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from manywheels.interpreters import Interpreter
+from manywheels.plan.interpreters import Interpreter
 from manywheels.runtime.uv import why_uv_refused
-from manywheels.verify.importable import Module, importable, interpreter_for, modules_of, requires_python
-from manywheels.verify.importing import Attempt, Failure, Trial, try_all
+from manywheels.verify.imports.host import Attempt, Failure, Trial, try_all
+from manywheels.verify.imports.modules import Module, importable, interpreter_for, modules_of, requires_python
 from manywheels.verify.installs import INSTALL_CHECKS, chosen_by_installers, pythons, questions
 from manywheels.verify.model import Severity
 from manywheels.verify.places import Place, place_of, uv_at_least, uv_at_most
-from manywheels.wheelfile import parse_name
+from manywheels.wheels.wheelfile import parse_name
 from unit.helpers import interpreter, write_wheel
 
 SPAM = Module(name="spam")
@@ -359,7 +359,7 @@ def test_each_check_has_a_code_of_its_own_and_says_why() -> None:
 
 
 def test_the_worker_describes_the_interpreter_that_runs_it() -> None:
-    from manywheels.verify.import_worker import describe
+    from manywheels.verify.imports.worker import describe
 
     facts = describe()
     assert facts["version"] == ".".join(map(str, sys.version_info[:3]))

@@ -11,11 +11,11 @@ from threading import Timer
 
 import pytest
 
-from manywheels import cli_complete_plan
-from manywheels.cli_complete_plan import install
+from manywheels.cli import complete_plan
+from manywheels.cli.complete_plan import install
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.interpreters import Discovery, discover
+from manywheels.plan.interpreters import Discovery, discover
 from manywheels.runtime import uv as uv_module
 from unit.helpers import target
 
@@ -153,7 +153,7 @@ def test_uv_is_not_asked_where_it_must_not_download(uv: Callable[[str], None]) -
 
 
 def test_a_uv_that_takes_too_long(uv: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_complete_plan, "_INSTALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(complete_plan, "_INSTALL_TIMEOUT", 0.2)
     uv("exec sleep 60")
     assert install([target("cp312")], Cancellation()).failure == "uv did not finish within 0 s"
 

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import isolation, pipeline
+from manywheels.build import pipeline
+from manywheels.build.context import Run
+from manywheels.build.pipeline import _without_credentials
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_CONFIGURATION, IsolationError
-from manywheels.interpreters import Interpreter
-from manywheels.isolation import Isolation, closed_folders, isolate
-from manywheels.line import Run
-from manywheels.options import resolve
-from manywheels.output import OutputFolder
-from manywheels.pipeline import _without_credentials
-from manywheels.targets import Plan, PlannedTarget
+from manywheels.plan.interpreters import Interpreter
+from manywheels.plan.options import resolve
+from manywheels.plan.targets import Plan, PlannedTarget
+from manywheels.runtime import isolation
+from manywheels.runtime.isolation import Isolation, closed_folders, isolate
 from manywheels.verify.rules import Rules
+from manywheels.wheels.output import OutputFolder
 from unit.helpers import given, project, target
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.build.jobserver import Jobserver
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.errors import Cancelled
-from manywheels.jobserver import Jobserver
 
 
 @pytest.fixture

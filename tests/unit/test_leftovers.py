@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from manywheels import isolation, leftovers
 from manywheels.core.cancellation import Cancellation
-from manywheels.isolation import isolate
-from manywheels.leftovers import _message_queues, remove_of
-from manywheels.sandbox import Command, run
+from manywheels.runtime import isolation, leftovers
+from manywheels.runtime.isolation import isolate
+from manywheels.runtime.leftovers import _message_queues, remove_of
+from manywheels.runtime.sandbox import Command, run
 
 USER, OTHER = 61991, 61992
 LIMIT = 120.0  # seconds for removing what a test has made

@@ -9,7 +9,7 @@ import auditwheel.policy  # noqa: F401 - loaded here, so that no one test bears 
 import pytest
 
 from manywheels.data import table
-from manywheels.verify import loading, platform, symbols
+from manywheels.verify.checks import loading, platform, symbols
 from manywheels.verify.model import Problem, open_wheel
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import write_wheel

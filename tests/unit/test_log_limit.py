@@ -13,16 +13,16 @@ from typing import Any, cast
 
 import pytest
 
-from manywheels import sandbox
+from manywheels.build.stages import repair
+from manywheels.build.stages.hooks import Hook, run_before_all, run_hook
+from manywheels.build.stages.repair import RepairRequest
+from manywheels.build.stages.test_container import _follow
+from manywheels.build.stages.test_run import TrialRequest, explain
+from manywheels.build.stages.venv import Quarters
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BeforeAllFailed, HookFailed, RepairFailed
-from manywheels.sandbox import Command, Outcome
-from manywheels.stages import repair
-from manywheels.stages.environments import Quarters
-from manywheels.stages.hooks import Hook, run_before_all, run_hook
-from manywheels.stages.repair import RepairRequest
-from manywheels.stages.test_in import _follow
-from manywheels.stages.trials import TrialRequest, explain
+from manywheels.runtime import sandbox
+from manywheels.runtime.sandbox import Command, Outcome
 
 LARGER = (sys.executable, "-c", "import os; os.ftruncate(1, 1 << 40)")
 SAID = "wrote more than 1 GiB into the log, which is its limit."

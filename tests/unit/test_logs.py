@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.build.logs import Excerpt, Location, last_lines, telling_excerpt
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.log_files import BEGINNING, ENDING, open_ends
 from manywheels.errors import Cancelled
-from manywheels.logs import Excerpt, Location, last_lines, telling_excerpt
 
 LOGS = Path(__file__).parent / "logs"
 MEGABYTE = 1_000_000

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import formats
-from manywheels.assignments import expand
 from manywheels.errors import InputError, SelectionError
-from manywheels.inputs import declared_inputs
-from manywheels.options import resolve
-from manywheels.project import read_project
-from manywheels.recipes import Constraints, FrontEnd, Repair
-from manywheels.settings import setting_variables
+from manywheels.plan import option_types
+from manywheels.plan.assignments import expand
+from manywheels.plan.inputs import declared_inputs
+from manywheels.plan.options import resolve
+from manywheels.plan.project import read_project
+from manywheels.plan.settings import setting_variables
+from manywheels.plan.target_options import Constraints, FrontEnd, Repair
 from unit.helpers import given, project, target, write_project
 
 MACHINE = os.uname().machine
@@ -198,7 +198,7 @@ def test_overrides_inherit(name: str, below: object, above: object, append: str,
         override = {"select": "cp312", name: above, "inherit": {name: rule}}
         options = resolve({}, project(**{name: below, "overrides": [override]}), environment={})
         assert options.settings.value(name, target("cp312")).value == expected
-        assert options.settings.value(name).value == formats.write(name, below, "")
+        assert options.settings.value(name).value == option_types.write(name, below, "")
 
 
 def test_what_is_given_comes_before_overrides() -> None:

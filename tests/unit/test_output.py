@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from manywheels.errors import OutputFolderError, TargetError
-from manywheels.manifest import State, TargetRecord, describe_wheel
-from manywheels.output import MANIFEST, open_output
 from manywheels.report.files import Reports
+from manywheels.wheels.manifest import State, TargetRecord, describe_wheel
+from manywheels.wheels.output import MANIFEST, open_output
 from unit.helpers import built, failed, manifest, wheel_record, write_wheel
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

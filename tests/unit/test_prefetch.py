@@ -17,13 +17,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from manywheels import sandbox, untrusted_files
-from manywheels.core.cancellation import Cancellation
-from manywheels.runtime.uv import uv_program
-from manywheels.sandbox import Command
-from manywheels.stages import prefetch as module
-from manywheels.stages import prefetch_worker
-from manywheels.stages.prefetch import (
+from manywheels.build.stages import prefetch as module
+from manywheels.build.stages import prefetch_worker
+from manywheels.build.stages.prefetch import (
     Prefetch,
     caller_settings,
     constraints_in,
@@ -31,6 +27,10 @@ from manywheels.stages.prefetch import (
     prefetch,
     requirements_of,
 )
+from manywheels.core.cancellation import Cancellation
+from manywheels.runtime import sandbox, untrusted_files
+from manywheels.runtime.sandbox import Command
+from manywheels.runtime.uv import uv_program
 from unit.helpers import write_wheel
 from unit.serving import served
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import manywheels
-from manywheels.programs import module_argv
+from manywheels.runtime.own_python import module_argv
 
 PACKAGE = Path(manywheels.__file__).resolve().parent
 # Prints what a module that is started finds, as started from the Python that runs this.
 ASK = """
 import subprocess
-from manywheels.programs import module_argv, script_folders
+from manywheels.runtime.own_python import module_argv, script_folders
 done = subprocess.run(module_argv("asked", "a b"), stdout=-1, text=True, check=True)
 print(done.stdout, *script_folders(), sep="\\n")
 """

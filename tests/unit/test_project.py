@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.errors import ProjectError
-from manywheels.project import digest_source, extract_sdist, read_project
+from manywheels.plan.project import digest_source, extract_sdist, read_project
 
 PYPROJECT = b"""\
 [build-system]

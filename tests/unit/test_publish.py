@@ -20,12 +20,23 @@ import pytest
 from id import AmbientCredentialError
 from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
-from manywheels import inputs
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.core.retry import RealClock, passing_status, retry_after
 from manywheels.data import table
-from manywheels.delivery import resolve_publishing
+from manywheels.deliver.index import attestations, claims, preflight
+from manywheels.deliver.index.attestations import Signed
+from manywheels.deliver.index.confirm import confirm
+from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
+from manywheels.deliver.index.http import Answer, Auth, NoAnswer, Requests, require_safe, says_exists, words
+from manywheels.deliver.index.identity import Identity, Secrets
+from manywheels.deliver.index.ledger import Entry, Ledger, State, as_markdown
+from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.preflight import Wanted
+from manywheels.deliver.index.progress import progress
+from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, run
+from manywheels.deliver.index.simple_api import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
+from manywheels.deliver.index.trusted import ApiToken, redirected
 from manywheels.errors import (
     Cancelled,
     FileChanged,
@@ -37,20 +48,9 @@ from manywheels.errors import (
     UnsafeAddress,
     WheelFileError,
 )
-from manywheels.inputs import Given, Source
-from manywheels.publish import attestations, claims, preflight
-from manywheels.publish.attestations import Signed
-from manywheels.publish.command import _api_token, _require_none, _require_time, run
-from manywheels.publish.confirm import confirm
-from manywheels.publish.distributions import Distribution, Unreadable, find_files, read_distribution
-from manywheels.publish.identity import Identity, Secrets
-from manywheels.publish.index import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
-from manywheels.publish.ledger import Entry, Ledger, State, as_markdown
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.preflight import Wanted
-from manywheels.publish.progress import progress
-from manywheels.publish.transport import Answer, Auth, NoAnswer, Requests, require_safe, says_exists, words
-from manywheels.publish.trusted import ApiToken, redirected
+from manywheels.plan import inputs
+from manywheels.plan.delivery_options import resolve_publishing
+from manywheels.plan.inputs import Given, Source
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Ignored, Rules
 from publish.program import write_sdist, write_set
@@ -319,7 +319,7 @@ def slow_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program, noted = tmp_path / "python", tmp_path / "pid"
     program.write_text(f"#!/bin/sh\necho $$ >{noted}\nexec sleep 600\n")
     program.chmod(0o755)
-    monkeypatch.setattr("manywheels.programs.sys.executable", str(program))
+    monkeypatch.setattr("manywheels.runtime.own_python.sys.executable", str(program))
     return noted
 
 

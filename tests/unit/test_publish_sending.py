@@ -11,10 +11,10 @@ import pytest
 
 from manywheels.core.files import digest_file
 from manywheels.data import table
+from manywheels.deliver.index.distributions import Distribution
+from manywheels.deliver.index.http import Answer, Auth, NoAnswer
+from manywheels.deliver.index.ledger import State
 from manywheels.errors import DeliveryError, FileChanged, UnsafeAddress
-from manywheels.publish.distributions import Distribution
-from manywheels.publish.ledger import State
-from manywheels.publish.transport import Answer, Auth, NoAnswer
 from unit.fakeindex import FakeIndex
 from unit.uploads import Silence, Upload, check
 

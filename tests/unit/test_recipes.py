@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 from manywheels.errors import InputError
-from manywheels.options import resolve
-from manywheels.recipes import Constraints, FrontEnd, Repair, Repairer, fill, parse_constraints, parse_front_end
+from manywheels.plan.options import resolve
+from manywheels.plan.target_options import (
+    Constraints,
+    FrontEnd,
+    Repair,
+    Repairer,
+    fill,
+    parse_constraints,
+    parse_front_end,
+)
 from unit.helpers import given, project, target
 
 

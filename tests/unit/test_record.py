@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.record import parse_record
-from manywheels.verify import record
+from manywheels.verify.checks import record
 from manywheels.verify.model import open_wheel
+from manywheels.wheels.record import parse_record
 from unit.wheelmaker import DIST_INFO, RECORD, record_of, wheel_spec, wheel_texts, write_spec
 from unit.zipmaker import MemberSpec, ZipFileSpec
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import cli
+from manywheels.cli.main import main
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.core.regular_files import files_in, is_regular, open_regular
+from manywheels.deliver.index.distributions import Unreadable, find_files, read_distribution
 from manywheels.errors import Cancelled, TargetError, WheelFileError
-from manywheels.manifest import read_manifest
-from manywheels.output import MANIFEST, open_output
-from manywheels.publish.distributions import Unreadable, find_files, read_distribution
 from manywheels.report.files import Reports
 from manywheels.verify import collect_wheels
+from manywheels.wheels.manifest import read_manifest
+from manywheels.wheels.output import MANIFEST, open_output
 from unit.helpers import built, manifest, write_wheel
 from unit.specialfiles import MAKERS, TEBIBYTE, ending, sparse
 
@@ -32,7 +32,7 @@ Make = Callable[[Path], None]
 @pytest.fixture(autouse=True)
 def no_installers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here is about what pip and uv make of a wheel."""
-    monkeypatch.setattr("manywheels.verify.command.chosen_by_installers", lambda *_: ())
+    monkeypatch.setattr("manywheels.cli.verify.chosen_by_installers", lambda *_: ())
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def test_verify_of_a_folder_with_such_a_file(
     write_wheel(tmp_path / "dist", tags="py3-none-any")
     make(tmp_path / "dist" / WHEEL)
     with ending():
-        status = cli.main(["verify", "dist"])
+        status = main(["verify", "dist"])
     told = "".join(capsys.readouterr())
     assert status in {2, 3}
     assert WHEEL in told
@@ -117,7 +117,7 @@ def test_verify_of_a_wheel_of_a_tebibyte(
     monkeypatch.chdir(tmp_path)
     sparse(tmp_path / WHEEL)
     with ending():
-        assert cli.main(["verify", WHEEL]) == 3
+        assert main(["verify", WHEEL]) == 3
     assert f"it has {TEBIBYTE:,} bytes, and no more than 8,589,934,592 are read" in capsys.readouterr().out
 
 
@@ -127,8 +127,8 @@ def test_verify_takes_a_wheel_with_two_names(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "dist").mkdir()
     wheel = write_wheel(tmp_path, tags="py3-none-any", wheel_file=None)
     os.link(wheel, tmp_path / "dist" / wheel.name)
-    alone = cli.main(["verify", str(wheel)])
-    assert cli.main(["verify", "dist"]) == alone
+    alone = main(["verify", str(wheel)])
+    assert main(["verify", "dist"]) == alone
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, sparse], ids=["fifo", "folder", "sparse"])
@@ -141,7 +141,7 @@ def test_a_manifest_that_is_none(
     make(tmp_path / "dist" / MANIFEST)
     for command in (["verify", "dist"], ["gather", "dist"]):
         with ending():
-            assert cli.main(command) == 2
+            assert main(command) == 2
         told = capsys.readouterr().err
         assert "error MW008" in told
         assert MANIFEST in told

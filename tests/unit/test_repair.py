@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.build.stages.repair import RepairRequest, take_over
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import RepairFailed
-from manywheels.policies import policy_named
-from manywheels.stages.repair import RepairRequest, take_over
-from manywheels.untrusted_files import Suspicious
+from manywheels.plan.policies import policy_named
+from manywheels.runtime.untrusted_files import Suspicious
 
 
 @pytest.fixture

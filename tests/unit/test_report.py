@@ -13,10 +13,10 @@ from rich.console import Console
 
 from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
-from manywheels.manifest import State, TargetRecord
+from manywheels.plan.targets import Plan, PlannedTarget, Refusal
 from manywheels.report import wording
 from manywheels.report.console import LiveReporter, PlainReporter, github_group, plan_remarks, unfolded, warnings
-from manywheels.targets import Plan, PlannedTarget, Refusal
+from manywheels.wheels.manifest import State, TargetRecord
 from unit.helpers import built, failed, manifest, planned, target, wheel_record
 
 OUTPUT = Path("/out/dist")

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from manywheels.cli_guard import print_error
+from manywheels.cli.guard import print_error
 from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BuildFailed
-from manywheels.inputs import Given, Source
-from manywheels.manifest import Failure, State, TargetRecord
-from manywheels.options import resolve
+from manywheels.plan.inputs import Given, Source
+from manywheels.plan.options import resolve
+from manywheels.plan.setting import Setting
+from manywheels.plan.settings import Settings
+from manywheels.plan.targets import Plan
 from manywheels.report.console import Fold, LiveReporter, PlainReporter, github_group, gitlab_section, unfolded
 from manywheels.report.plan import as_table
-from manywheels.setting import Setting
-from manywheels.settings import Settings
-from manywheels.targets import Plan
+from manywheels.wheels.manifest import Failure, State, TargetRecord
 from unit.ci_logs import Command, github_commands, gitlab_sections, parse
 from unit.helpers import built, failed, manifest, planned, project, wheel_record
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manywheels.core.github_commands import Annotation, command, known_secrets, masks
-from manywheels.manifest import TargetRecord
+from manywheels.report.annotations import annotate
 from manywheels.report.findings import render
-from manywheels.report.github import annotate
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.run import Verdict
+from manywheels.wheels.manifest import TargetRecord
 from unit.ci_logs import Command, github_commands, parse
 from unit.helpers import built, failed, manifest
 

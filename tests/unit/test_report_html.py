@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 
 from manywheels.errors import OutputFolderError
-from manywheels.manifest import Manifest, State, TargetRecord, Trial
 from manywheels.report.files import Reports
 from manywheels.report.html import write_report
 from manywheels.report.junit import write_junit
 from manywheels.report.summary import step_summary
+from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
 from unit.helpers import built, failed, manifest, wheel_record
 from unit.test_report_summary import HOSTILE, hostile_run, many
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from junitparser import Failure as Failed
 from junitparser import JUnitXml, Skipped, TestCase
 
-from manywheels.manifest import Manifest, State, TargetRecord, Trial
 from manywheels.report.junit import write_junit
+from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
 from unit.helpers import built, failed, manifest
 from unit.test_report_summary import HOSTILE, hostile_run, many
 

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from manywheels.core.markdown import LIMIT, code, fenced, prose
-from manywheels.manifest import Manifest, State, TargetRecord, Trial
 from manywheels.report.summary import step_summary
+from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
 from unit.gfm import to_html
 from unit.helpers import built, failed, manifest, wheel_record
 

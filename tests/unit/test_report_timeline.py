@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manywheels.manifest import TargetRecord
 from manywheels.report.timeline import Bar, Timeline, lay_out
+from manywheels.wheels.manifest import TargetRecord
 from unit.helpers import built, manifest
 
 SECONDS = st.floats(min_value=-10, max_value=1e6, allow_nan=False)

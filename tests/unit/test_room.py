@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.build.disk_space import require_for
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import DiskError
-from manywheels.room import require_for
 
 
 @pytest.fixture

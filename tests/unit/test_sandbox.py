@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import sandbox
 from manywheels.core.cancellation import Cancellation
-from manywheels.isolation import reason_against
+from manywheels.runtime import sandbox
 from manywheels.runtime.environment import build_environment
-from manywheels.sandbox import Command, Outcome, run
+from manywheels.runtime.isolation import reason_against
+from manywheels.runtime.sandbox import Command, Outcome, run
 
 
 def environment(

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from manywheels import cli, inputs
+from manywheels.cli.main import main
 from manywheels.data import table
 from manywheels.errors import ManywheelsError
-from manywheels.formats import FORMATS
-from manywheels.options import resolve
-from manywheels.schema import schema
+from manywheels.plan import inputs
+from manywheels.plan.option_types import FORMATS
+from manywheels.plan.options import resolve
+from manywheels.plan.schema import schema
 from unit.helpers import project
 
 VALIDATOR = Draft202012Validator(schema())
@@ -58,7 +59,7 @@ BAD: list[dict[str, Any]] = [
 
 def resolved(settings: dict[str, Any]) -> None:
     """Let the program read the settings, those of delivery and verification too."""
-    from manywheels.delivery import resolve_delivery
+    from manywheels.plan.delivery_options import resolve_delivery
     from manywheels.verify.catalogue import verification_rules
 
     resolve({}, replace(project(), settings=settings), environment={})
@@ -99,5 +100,5 @@ def test_every_example_and_default_is_right(name: str) -> None:
 
 
 def test_the_command_line_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["schema"]) == 0
+    assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == schema()

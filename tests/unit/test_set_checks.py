@@ -14,11 +14,11 @@ import pytest
 from packaging.tags import parse_tag
 
 from manywheels.errors import WheelFileError
-from manywheels.manifest import Manifest, Shard, State, describe_wheel, read_manifest
-from manywheels.output import MANIFEST
 from manywheels.verify import Severity
 from manywheels.verify.model import Problem, open_wheel
 from manywheels.verify.sets import CHECKS, WheelFacts, facts_of, left_to_build
+from manywheels.wheels.manifest import Manifest, Shard, State, describe_wheel, read_manifest
+from manywheels.wheels.output import MANIFEST
 from unit.elfmaker import SharedObject
 from unit.helpers import PLATFORM, built, failed, manifest, write_wheel
 

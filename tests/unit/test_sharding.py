@@ -11,15 +11,15 @@ import yaml
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from manywheels import cli_build
-from manywheels.cli_build import _for_container
-from manywheels.cli_request import Request
+from manywheels.cli import build
+from manywheels.cli.build import _for_container
+from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
-from manywheels.manifest import Shard
+from manywheels.plan.sharding import parse_shard, part, shards_for, take_part
+from manywheels.plan.targets import Plan
 from manywheels.report.plan import github_matrix, gitlab_matrix
-from manywheels.sharding import parse_shard, part, shards_for, take_part
-from manywheels.targets import Plan
+from manywheels.wheels.manifest import Shard
 from unit.helpers import given, planned, project, write_project
 
 TAGS = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")
@@ -126,5 +126,5 @@ def test_a_shard_is_not_published_by_the_job_that_builds_it(tmp_path: Path) -> N
     write_project(tmp_path)
     asked = {"shard": given("1/2"), "publish": given("pypi", "--publish")}
     with pytest.raises(InputError, match=r"--publish: this job builds only the shard 1/2") as caught:
-        cli_build.build(Request(command="build", paths=(tmp_path,), given=asked), Cancellation())
+        build.build(Request(command="build", paths=(tmp_path,), given=asked), Cancellation())
     assert "`artifact-pattern`" in caught.value.remedy

@@ -8,9 +8,9 @@ from itertools import permutations
 
 import pytest
 
+from manywheels.build.wheel_sharing import Board, Served
 from manywheels.core.cancellation import Cancellation
-from manywheels.sharing import Board, Served
-from manywheels.wheelfile import WheelName, parse_name
+from manywheels.wheels.wheelfile import WheelName, parse_name
 from unit.helpers import planned, target
 
 FAILS = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from packaging.tags import Tag
 
-from manywheels.wheelfile import is_tagged, suffix_of
+from manywheels.wheels.wheelfile import is_tagged, suffix_of
 
 
 @pytest.mark.parametrize(

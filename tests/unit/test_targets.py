@@ -6,7 +6,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from manywheels.errors import SelectionError
-from manywheels.targets import Plan, Refusal, Selection, expand_patterns, known_targets, select
+from manywheels.plan.targets import Plan, Refusal, Selection, expand_patterns, known_targets, select
 from unit.helpers import TARGETS, interpreter, target
 
 EVERYWHERE = [interpreter(known.tag) for known in TARGETS]

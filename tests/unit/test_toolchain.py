@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import doctor, toolchain
+from manywheels.build import toolchain
+from manywheels.build.toolchain import Machine, prepare, resolve, shares_jobserver
+from manywheels.cli import doctor
 from manywheels.core.files import cache_dir
 from manywheels.errors import InputError, ToolchainError
-from manywheels.policies import policies, policy_named
-from manywheels.toolchain import Machine, prepare, resolve, shares_jobserver
+from manywheels.plan.policies import policies, policy_named
 
 LAPTOP = Machine(
     arch="x86_64", glibc=(2, 36), image_policy=None, zig=Path("/venv/ziglang/zig"), compiler=Path("/usr/bin/cc")

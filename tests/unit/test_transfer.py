@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.build.stages.test_container import image_variables
+from manywheels.build.stages.transfer import NotTaken, pack_tree, take_file
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.stages.test_in import image_variables
-from manywheels.stages.transfer import NotTaken, pack_tree, take_file
 
 USER = 61990
 MIB = 1 << 20

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.build.stages.pytest_results import Results, asking_for, read_results
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.stages.junit import Results, asking_for, read_results
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="pytest" errors="1" failures="1" skipped="1" tests="4">

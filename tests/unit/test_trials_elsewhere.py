@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.stages.test_in import FIND_PYTHON, Elsewhere
+from manywheels.build.stages.test_container import FIND_PYTHON, Elsewhere
 from unit.helpers import target
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

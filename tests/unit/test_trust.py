@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from manywheels import assignments, cli_request, commands
+from manywheels.build.stages import before_all
+from manywheels.build.stages.before_all import Preparation
+from manywheels.cli import commands
+from manywheels.cli import request as cli_request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, IsolationError, OutputFolderError
-from manywheels.inputs import Source
-from manywheels.options import Options, resolve
+from manywheels.plan import assignments
+from manywheels.plan.inputs import Source
+from manywheels.plan.options import Options, resolve
+from manywheels.plan.trust import credentials_in, grants_in, in_ci, require_trusted
 from manywheels.runtime.environment import build_environment
-from manywheels.stages import before_all
-from manywheels.stages.before_all import Preparation
-from manywheels.trust import credentials_in, grants_in, in_ci, require_trusted
 from unit.helpers import given, project, target, write_project
 
 CI = {"GITHUB_ACTIONS": "true"}

@@ -10,7 +10,7 @@ import pytest
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.untrusted_files import (
+from manywheels.runtime.untrusted_files import (
     Suspicious,
     is_there,
     keep_folder,

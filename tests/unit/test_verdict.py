@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from manywheels import cli
-from manywheels.cli_request import FORMATS
+from manywheels.cli.main import main
+from manywheels.cli.request import FORMATS
 from manywheels.errors import InputError
-from manywheels.output import MANIFEST
 from manywheels.report.findings import render
 from manywheels.verify import Report, check_wheel, collect_wheels
 from manywheels.verify.catalogue import catalogue, verification_rules
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import Ignored, Rules, parse_rules
 from manywheels.verify.run import Extra, verify_wheels
+from manywheels.wheels.output import MANIFEST
 from unit.elfmaker import SharedObject
 from unit.helpers import PLATFORM, write_wheel
 
@@ -212,29 +212,29 @@ def test_the_command_finds_the_manifest_and_the_projects_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("manywheels.verify.command.chosen_by_installers", lambda *_: ())
+    monkeypatch.setattr("manywheels.cli.verify.chosen_by_installers", lambda *_: ())
     good_wheel(tmp_path)
     manifest = {
         "schema": 1, "project": "demo", "version": "1.0", "source": "sha256:0", "platform": PLATFORM, "seconds": 1.0,
         "toolchain": "t", "manywheels": "0", "targets": [{"identifier": f"cp313-{PLATFORM}", "state": "failed"}],
     }  # fmt: skip
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
-    assert cli.main(["verify", "."]) == 3
+    assert main(["verify", "."]) == 3
     assert "MW260" in capsys.readouterr().out
     rules = '[tool.manywheels.verify]\nignore = [{ code = "MW260", reason = "only a test" }]\n'
     (tmp_path / "pyproject.toml").write_text(rules)
-    assert cli.main(["verify", "."]) == 0
+    assert main(["verify", "."]) == 0
     assert "MW260" not in capsys.readouterr().out
 
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["explain", "mw208"]) == 0
+    assert main(["explain", "mw208"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("MW208 symbols (error)\n")
     assert "newer symbols" in told
-    assert cli.main(["explain"]) == 0
+    assert main(["explain"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("MW")] == CODES
-    assert cli.main(["explain", "MW999"]) == 2
+    assert main(["explain", "MW999"]) == 2
     assert "`MW999`" in capsys.readouterr().err
 
 
@@ -246,8 +246,8 @@ def test_a_fault_of_our_own_is_no_traceback(
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(cli, "execute", fail)
-    assert cli.main(["doctor"]) == 1
+    monkeypatch.setattr(main, "execute", fail)
+    assert main(["doctor"]) == 1
     told = capsys.readouterr().err
     assert "A fault in manywheels" in told
     assert "Traceback" not in told

@@ -12,7 +12,7 @@ import pytest
 
 from manywheels.errors import WheelFileError
 from manywheels.verify import CHECKS, Finding, Severity, check_wheel, collect_wheels, sets
-from manywheels.verify.platform import is_inside
+from manywheels.verify.checks.platform import is_inside
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import METADATA, PLATFORM, write_wheel
 from unit.wheelmaker import record_of

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from manywheels.build.target import Passage
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.passage import Passage
 from manywheels.verify import check_wheel
 from manywheels.verify.installs import chosen_by_installers
 from manywheels.verify.model import Check, Problem, Wheel
@@ -97,7 +97,7 @@ def test_the_switch_is_looked_at_between_two_checks(tmp_path: Path, monkeypatch:
         return ()
 
     checks = [Check(code="MW299", title="", reason="", run=run) for run in (stopped, late)]
-    monkeypatch.setattr("manywheels.verify.check.CHECKS", checks)
+    monkeypatch.setattr("manywheels.verify.checks.CHECKS", checks)
     with pytest.raises(Cancelled):
         check_wheel(write_wheel(tmp_path), cancellation=switch)
     assert made == ["first"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from manywheels.errors import WheelFileError
-from manywheels.wheelfile import parse_name, parse_wheel_file
+from manywheels.wheels.wheelfile import parse_name, parse_wheel_file
 
 
 @pytest.mark.parametrize(

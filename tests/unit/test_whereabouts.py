@@ -6,16 +6,17 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from manywheels import cli_container_build, emulation
+from manywheels.cli import container_build
 from manywheels.errors import EngineError, InputError
-from manywheels.hostpaths import HostPaths, own_container_id
-from manywheels.inputs import Given, Source
-from manywheels.options import Options, resolve
+from manywheels.plan import architectures
+from manywheels.plan.inputs import Given, Source
+from manywheels.plan.options import Options, resolve
 from manywheels.runtime.containers import engine
+from manywheels.runtime.containers.host_paths import HostPaths, own_container_id
 from unit.helpers import project
 
-OTHER = "aarch64" if emulation.is_native("x86_64") else "x86_64"
-NARROW = "i686" if emulation.is_native("x86_64") else "armv7l"
+OTHER = "aarch64" if architectures.is_native("x86_64") else "x86_64"
+NARROW = "i686" if architectures.is_native("x86_64") else "armv7l"
 
 
 def options(**given: str) -> Options:
@@ -25,7 +26,7 @@ def options(**given: str) -> Options:
 
 @pytest.fixture(autouse=True)
 def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cli_container_build, "in_manylinux_image", lambda: False)
+    monkeypatch.setattr(container_build, "in_manylinux_image", lambda: False)
     monkeypatch.setattr(engine, "_SOCKET", tmp_path / "docker.sock")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
 
@@ -45,45 +46,45 @@ def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_container_is_started_for_what_cannot_be_done_here(
     engine: str, given: dict[str, str], *, expected: bool
 ) -> None:
-    assert cli_container_build.needs_container(engine, options(**given)) is expected
+    assert container_build.needs_container(engine, options(**given)) is expected
 
 
 def test_in_the_image_of_one_policy_others_get_theirs_where_an_engine_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cli_container_build, "in_manylinux_image", lambda: True)
+    monkeypatch.setattr(container_build, "in_manylinux_image", lambda: True)
     monkeypatch.setenv("AUDITWHEEL_POLICY", "manylinux_2_28")
-    assert not cli_container_build.needs_container("auto", options(platform="manylinux2014"))
+    assert not container_build.needs_container("auto", options(platform="manylinux2014"))
     (tmp_path / "docker.sock").touch()
-    assert cli_container_build.needs_container("auto", options(platform="manylinux2014"))
-    assert not cli_container_build.needs_container("auto", options(platform="manylinux_2_28"))
+    assert container_build.needs_container("auto", options(platform="manylinux2014"))
+    assert not container_build.needs_container("auto", options(platform="manylinux_2_28"))
 
 
 @pytest.mark.parametrize("arch", [OTHER, NARROW])
 def test_the_host_does_not_build_for_another_architecture(arch: str) -> None:
     with pytest.raises(InputError, match=f"cannot build for `{arch}` itself"):
-        cli_container_build.needs_container("host", options(archs=arch))
+        container_build.needs_container("host", options(archs=arch))
 
 
 def test_an_image_for_32_bits_builds_for_them_on_a_kernel_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUDITWHEEL_ARCH", NARROW)
     assert options().arch == NARROW
-    assert not cli_container_build.needs_container("auto", options(archs=NARROW))
-    assert not cli_container_build.needs_container("host", options(archs=NARROW))
+    assert not container_build.needs_container("auto", options(archs=NARROW))
+    assert not container_build.needs_container("host", options(archs=NARROW))
 
 
 def test_emulation_is_asked_of_the_kernel(tmp_path: Path) -> None:
-    emulation.require("riscv64", "x86_64", tmp_path)  # binfmt_misc cannot be seen: the engine is left to try
-    emulation.require("i686", "x86_64", tmp_path)
+    architectures.require("riscv64", "x86_64", tmp_path)  # binfmt_misc cannot be seen: the engine is left to try
+    architectures.require("i686", "x86_64", tmp_path)
     (tmp_path / "status").touch()
     with pytest.raises(EngineError) as caught:
-        emulation.require("aarch64", "x86_64", tmp_path)
+        architectures.require("aarch64", "x86_64", tmp_path)
     assert "x86_64" in caught.value.message
     assert "`runs-on: ubuntu-24.04-arm`" in caught.value.remedy
     (tmp_path / "qemu-aarch64").touch()
-    emulation.require("aarch64", "x86_64", tmp_path)
+    architectures.require("aarch64", "x86_64", tmp_path)
     (tmp_path / "qemu-arm").touch()
-    emulation.require("armv7l", "x86_64", tmp_path)
+    architectures.require("armv7l", "x86_64", tmp_path)
 
 
 def test_the_hosts_name_of_a_folder_is_that_of_the_innermost_mount() -> None:

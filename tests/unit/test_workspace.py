@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from manywheels import copying, workspace
-from manywheels.checkout import share_objects
-from manywheels.copying import clone_file, copy_tree, remove_tree
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, ProjectError
-from manywheels.project import read_project
-from manywheels.workspace import Snapshot, copy_source, public_work_parent, take_snapshot, work_folder
+from manywheels.plan.project import read_project
+from manywheels.runtime import copying, workspace
+from manywheels.runtime.copying import clone_file, copy_tree, remove_tree
+from manywheels.runtime.git import share_objects
+from manywheels.runtime.workspace import Snapshot, copy_source, public_work_parent, take_snapshot, work_folder
 from unit.helpers import write_project
 
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.output import LEDGER
-from manywheels.publish.command import first_entries
-from manywheels.publish.distributions import Distribution
-from manywheels.publish.identity import Secrets
-from manywheels.publish.index import Index, Presence, addresses
-from manywheels.publish.ledger import Ledger, State
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.sending import Line, Progress, Sender
-from manywheels.publish.transport import Transport
-from manywheels.publish.trusted import ApiToken
+from manywheels.deliver.index.distributions import Distribution
+from manywheels.deliver.index.http import Transport
+from manywheels.deliver.index.identity import Secrets
+from manywheels.deliver.index.ledger import Ledger, State
+from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.publish import first_entries
+from manywheels.deliver.index.simple_api import Index, Presence, addresses
+from manywheels.deliver.index.trusted import ApiToken
+from manywheels.deliver.index.upload import Line, Progress, Sender
+from manywheels.wheels.output import LEDGER
 from unit.fakeindex import FastClock
 
 URL = "https://index.example/legacy/"

@@ -15,12 +15,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from manywheels.build.reporter import Reporter
 from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
-from manywheels.logs import open_ends
-from manywheels.manifest import Manifest, State, TargetRecord
-from manywheels.report import Reporter, wording
-from manywheels.targets import Plan, Refusal, Target
+from manywheels.core.log_files import open_ends
+from manywheels.plan.targets import Plan, Refusal, Target
+from manywheels.report import wording
+from manywheels.wheels.manifest import Manifest, State, TargetRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manywheels.core.files import require_place
-from manywheels.manifest import Manifest
-from manywheels.output import OutputFolder
+from manywheels.wheels.manifest import Manifest
+from manywheels.wheels.output import OutputFolder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from manywheels.core import text
 from manywheels.core.files import whole_file
-from manywheels.manifest import Manifest, State
 from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Bar, Timeline, lay_out
+from manywheels.wheels.manifest import Manifest, State
 
 if TYPE_CHECKING:
     from jinja2 import Environment

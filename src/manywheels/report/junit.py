@@ -15,8 +15,8 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from manywheels.core.files import whole_file
-from manywheels.manifest import Failure, Manifest, State, TargetRecord, Trial
 from manywheels.report import wording
+from manywheels.wheels.manifest import Failure, Manifest, State, TargetRecord, Trial
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from manywheels import inputs, toolchain
+from manywheels.build import toolchain
 from manywheels.core.text import clean, harmless
 from manywheels.errors import ToolchainError
-from manywheels.inputs import GITLAB_PREFIX, Given
-from manywheels.manifest import Shard
-from manywheels.options import Options
-from manywheels.project import Project
-from manywheels.sharding import part, shards_for
-from manywheels.targets import Plan
+from manywheels.plan import inputs
+from manywheels.plan.inputs import GITLAB_PREFIX, Given
+from manywheels.plan.options import Options
+from manywheels.plan.project import Project
+from manywheels.plan.sharding import part, shards_for
+from manywheels.plan.targets import Plan
+from manywheels.wheels.manifest import Shard
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -13,9 +13,9 @@ from typing import Final
 
 from manywheels.core import text
 from manywheels.core.markdown import LIMIT, code, fenced, prose, size_in_bytes, within
-from manywheels.manifest import Manifest, State, TargetRecord, Trial
 from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Lane, lay_out
+from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
 
 _FAILURES: Final = LIMIT // 4  # bytes that failures may have of it
 _WARNINGS: Final = LIMIT // 10

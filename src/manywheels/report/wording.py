@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from manywheels.core.text import duration, harmless, quote
-from manywheels.manifest import Manifest, State, TargetRecord, Trial
+from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
 
 
 def platforms(record: TargetRecord) -> str:

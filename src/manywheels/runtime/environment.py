@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from manywheels import untrusted_files
 from manywheels.core.credentials import without_credentials
 from manywheels.data import table
+from manywheels.runtime import untrusted_files
 
 _USER_NAME: Final = "manywheels"
 

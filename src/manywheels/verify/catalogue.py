@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from manywheels.errors import InputError
 from manywheels.verify import sets
-from manywheels.verify.attested import ATTESTATION_CHECK
-from manywheels.verify.check import CHECKS
+from manywheels.verify.attestations import ATTESTATION_CHECK
+from manywheels.verify.checks import CHECKS
 from manywheels.verify.installs import INSTALL_CHECKS
 from manywheels.verify.model import Severity
 

@@ -21,14 +21,14 @@ from typing import IO, TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
-from manywheels.programs import module_argv
+from manywheels.runtime.own_python import module_argv
 from manywheels.runtime.uv import why_uv_refused
-from manywheels.verify.importable import importable, interpreter_for, requires_python
-from manywheels.verify.importing import imports
-from manywheels.verify.importing_in import imports_in
+from manywheels.verify.imports.container import imports_in
+from manywheels.verify.imports.host import imports
+from manywheels.verify.imports.modules import importable, interpreter_for, requires_python
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least
-from manywheels.wheelfile import WheelName, parse_name
+from manywheels.wheels.wheelfile import WheelName, parse_name
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

@@ -16,12 +16,12 @@ from typing import Final
 
 from packaging.metadata import RawMetadata, parse_email
 
-from manywheels import archive, elf, record, wheelfile
-from manywheels.archive import Archive, BadData, Entry, Kind, Oddities, Oddity
 from manywheels.data import table
-from manywheels.elf import BrokenElf, Elf, Header
-from manywheels.record import Record
-from manywheels.wheelfile import WheelFile, WheelName, is_tagged, suffix_of
+from manywheels.wheels import archive, elf, record, wheelfile
+from manywheels.wheels.archive import Archive, BadData, Entry, Kind, Oddities, Oddity
+from manywheels.wheels.elf import BrokenElf, Elf, Header
+from manywheels.wheels.record import Record
+from manywheels.wheels.wheelfile import WheelFile, WheelName, is_tagged, suffix_of
 
 _SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
 _MOST_TOLD: Final = 50  # problems of one check

@@ -19,8 +19,8 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
 from manywheels.data import table
-from manywheels.manifest import Manifest, State
 from manywheels.verify.model import Problem, Severity, Wheel, some
+from manywheels.wheels.manifest import Manifest, State
 
 _MIB: Final = 1 << 20
 _SIZE_FACTOR: Final = 3

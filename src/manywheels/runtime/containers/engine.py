@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
 from manywheels.errors import Cancelled, EngineError
-from manywheels.image import HOST_ENGINE, refused, require_image
+from manywheels.runtime.containers.image import HOST_ENGINE, refused, require_image
 
 if TYPE_CHECKING:
     from docker import DockerClient
