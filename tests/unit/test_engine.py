@@ -310,8 +310,8 @@ def test_the_context_is_the_same_from_a_checkout_and_from_a_wheel(
     wheel = lay_out(tmp_path / "wheel", installed=True)
     (wheel / "__pycache__").mkdir()
     (wheel / "__pycache__/cli.cpython-312.pyc").write_bytes(b"x")
-    (wheel / "cli.py").chmod(0o600)
-    os.utime(wheel / "cli.py", (1, 1))
+    (wheel / "cli/main.py").chmod(0o600)
+    os.utime(wheel / "cli/main.py", (1, 1))
     assert context_of(checkout, monkeypatch) == context_of(wheel, monkeypatch)
 
 
@@ -324,7 +324,7 @@ def test_the_image_has_another_name_when_anything_in_it_changes(
         image.image_tag(POLICY, "x86_64", context),
         image.image_tag(policy_named("manylinux2014"), "x86_64", context),
     }
-    for changed in (package / "cli.py", tmp_path / "Dockerfile", tmp_path / "requirements/image.txt"):
+    for changed in (package / "cli/main.py", tmp_path / "Dockerfile", tmp_path / "requirements/image.txt"):
         changed.write_text(changed.read_text() + "\n# changed\n")
         tags.add(image.image_tag(POLICY, "x86_64", context_of(package, monkeypatch)))
     assert len(tags) == 5

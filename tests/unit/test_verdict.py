@@ -246,7 +246,7 @@ def test_a_fault_of_our_own_is_no_traceback(
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(main, "execute", fail)
+    monkeypatch.setattr("manywheels.cli.main.execute", fail)
     assert main(["doctor"]) == 1
     told = capsys.readouterr().err
     assert "A fault in manywheels" in told

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.build.logs.kinds import CHAIN, COLUMNS, KILLED, KINDS, Location, Rank, Sighting, matched, traceback_end
 from manywheels.build.logs.scan import Scan, blocks
-from manywheels.core.log_files import is_longer, last_bytes, open_ends, open_log
+from manywheels.core.log_files import is_longer, open_ends
 
 if TYPE_CHECKING:
     from manywheels.core.cancellation import Cancellation
