@@ -481,7 +481,7 @@ def test_the_index_in_memory_answers_as_the_local_one_does(
 def test_whatever_goes_wrong_at_a_real_server_the_ledger_is_true_and_publishing_again_converges(
     index: LocalIndex, tmp_path: Path, seed: int
 ) -> None:
-    """As 200 times in memory (unit/test_publish_sending.py), with real requests and sockets."""
+    """As 200 times in memory (unit/deliver/test_upload.py), with real requests and sockets."""
     chance = random.Random(seed)
     files = [read_distribution(path) for path in (write_sdist(tmp_path), *write_many(tmp_path, 8))]
     index.settings.lag = chance.choice([0, 2])

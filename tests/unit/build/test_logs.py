@@ -16,7 +16,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.log_files import BEGINNING, ENDING, open_ends
 from manywheels.errors import Cancelled
 
-LOGS = Path(__file__).parent / "logs"
+LOGS = Path(__file__).parents[1] / "logs"
 MEGABYTE = 1_000_000
 ERROR = b"spam.c:12:5: error: unknown type name 'fooo'"
 

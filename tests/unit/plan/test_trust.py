@@ -25,7 +25,7 @@ from manywheels.runtime.environment import build_environment
 from unit.helpers import given, project, target, write_project
 
 CI = {"GITHUB_ACTIONS": "true"}
-DATA = Path(__file__).parent.parent / "data/cibuildwheel"
+DATA = Path(__file__).parents[2] / "data/cibuildwheel"
 
 
 def resolved(

@@ -13,7 +13,7 @@ from junitparser import JUnitXml, Skipped, TestCase
 from manywheels.report.junit import write_junit
 from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
 from unit.helpers import built, failed, manifest
-from unit.test_report_summary import HOSTILE, hostile_run, many
+from unit.report.test_summary import HOSTILE, hostile_run, many
 
 
 def read(whole: Manifest, folder: Path) -> dict[str, dict[str, TestCase]]:

@@ -37,7 +37,7 @@ from manywheels.plan.project import read_project
 from manywheels.runtime.containers import engine, image, program
 from manywheels.runtime.containers.program import ContainerBuild
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POLICY = policy_named("manylinux_2_28")
 VERSION = {"ApiVersion": "1.41", "Version": "20.10.24", "Components": [{"Name": "Engine", "Version": "20.10.24"}]}
 Answer = tuple[int, list[dict[str, Any]]]

@@ -9,10 +9,10 @@ import pytest
 
 from manywheels.plan.inputs import declared_inputs
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 # That an option's text becomes a value is shown for all of them in test_action; here is what comes of the value.
 PROOFS = {
-    "unit/test_github.py": {
+    "unit/cli/test_github.py": {
         "test_commands": "command",
         "test_the_outputs_name_files_that_are_there": "output-dir",
         "test_a_job_builds_its_part_of_the_targets": "shard",
@@ -20,11 +20,11 @@ PROOFS = {
         "test_the_artifact_is_called_kept_and_replaced_as_the_inputs_say": "artifact-name retention-days overwrite",
         "test_a_named_artifact_goes_before_the_wheels_that_are_there": "artifact-pattern",
     },
-    "unit/test_targets.py": {
+    "unit/plan/test_targets.py": {
         "test_selection": "build skip",
         "test_interpreters_of_groups_are_enabled_or_named": "enable",
     },
-    "unit/test_publish.py": {
+    "unit/deliver/test_publish.py": {
         "test_where_a_password_comes_from": "user password",
         "test_metadata_is_verified_unless_told_otherwise": "verify-metadata",
     },

@@ -28,7 +28,7 @@ from unit.helpers import write_wheel
 from unit.wheelmaker import WHEEL_NAME, wheel_spec, write_spec
 from unit.zipmaker import STORED, MemberSpec
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LARGE = 3 << 30  # bytes
 
 

@@ -17,7 +17,7 @@ from manywheels.report.junit import write_junit
 from manywheels.report.summary import step_summary
 from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
 from unit.helpers import built, failed, manifest, wheel_record
-from unit.test_report_summary import HOSTILE, hostile_run, many
+from unit.report.test_summary import HOSTILE, hostile_run, many
 
 VOID = {"meta", "wbr", "rect", "line"}
 

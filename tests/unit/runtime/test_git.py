@@ -23,7 +23,7 @@ from manywheels.runtime.copying import remove_tree
 from manywheels.runtime.git import repository_elsewhere, share_objects
 from manywheels.runtime.workspace import copy_source, take_snapshot
 from unit.helpers import write_project
-from unit.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
+from unit.runtime.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has more rights than project code")
 LIMIT = 30.0  # seconds; what must not hang ends in far less

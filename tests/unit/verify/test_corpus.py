@@ -26,7 +26,7 @@ from manywheels.wheels.manifest import read_manifest
 from manywheels.wheels.output import MANIFEST
 from manywheels.wheels.wheelfile import parse_name
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 INSTALLERS = ("MW270", "MW271")
 IMPORTS, TRIED, ATTESTED = "MW272", "MW273", "MW280"
 THIS_PYTHON = Interpreter(
@@ -98,7 +98,7 @@ def test_the_command_line_says_how_it_is_called() -> None:
 
 
 def test_every_check_has_its_page() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "verify.md").read_text("utf-8")
     assert re.findall(r"^### (MW2\d\d) ", page, re.MULTILINE) == [entry.code for entry in catalogue()]
     for entry in catalogue():  # as `make docs` writes it
         assert f"\n{entry.must_hold} {entry.why} *({entry.severity})*\n" in page
