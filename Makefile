@@ -16,6 +16,7 @@ check: $(VENV)/.ready ## linters and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python -m pytest --quiet tests/unit/test_root_opens.py
 	$(BIN)/python docs/tables.py --check
 	$(BIN)/python docs/gitlab.py --check
