@@ -25,7 +25,7 @@ from manywheels.data import table
 from manywheels.plan import assignments, cibuildwheel, interpreters
 from manywheels.plan.options import resolve
 from manywheels.plan.project import read_project
-from manywheels.plan.target_options import Recipe, fill, fill_values
+from manywheels.plan.target_options import TargetOptions, fill, fill_values
 
 TABLES = sorted((ROOT / "tests" / "data" / "cibuildwheel").glob("*.toml"))
 MACHINE = os.uname().machine
@@ -113,7 +113,7 @@ def test_every_target_has_the_same_recipe(source: Path, tmp_path: Path) -> None:
             assert made == _of_theirs(theirs, identifier), identifier
 
 
-def _of_ours(recipe: Recipe, repair: str) -> dict[str, object]:
+def _of_ours(recipe: TargetOptions, repair: str) -> dict[str, object]:
     tests = recipe.tests
     return {
         "repair": fill({"auditwheel": AUDITWHEEL, "none": ""}.get(repair, repair), **CONTAINER),

@@ -22,7 +22,7 @@ from manywheels.core.retry import RealClock
 from manywheels.deliver.index import attestations
 from manywheels.deliver.index.attestations import Signed, attest, form_field, keep
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -61,7 +61,7 @@ def job(index: LocalIndex, monkeypatch: pytest.MonkeyPatch, environment: Mapping
         monkeypatch.setenv(name, value)
     cancellation = Cancellation()
     return Identity(
-        pauses=Pauses(RealClock(cancellation), cancellation),
+        pauses=RetrySchedule(RealClock(cancellation), cancellation),
         secrets=Secrets(environment=environment),
         environment={**environment, signatures.TRUST_CONFIG: str(index.trust_config)},
     )

@@ -17,8 +17,8 @@ from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, 
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.deliver.index.distributions import read_distribution
-from manywheels.deliver.index.http import Form, NoAnswer, Requests, Transport, says_exists
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.http import Form, NoResponse, Requests, Transport, is_name_taken
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.publish import run as publish_here
 from manywheels.deliver.index.simple_api import Index, Presence, addresses
 from manywheels.deliver.index.trusted import ApiToken
@@ -459,13 +459,13 @@ def test_the_index_in_memory_answers_as_the_local_one_does(
 ) -> None:
     transport = make(index)
     auth = ("__token__", index.api_token())
-    pauses = Pauses(FastClock(), Cancellation())
+    pauses = RetrySchedule(FastClock(), Cancellation())
     asked = Index(addresses(index.upload_url), transport, pauses)
     file = read_distribution(write_sdist(tmp_path))
 
     def send(form: Form) -> tuple[int, bool]:
         answer = transport.post_form(index.upload_url, form, auth=auth, timeout=10, watch=lambda _count: None)
-        return answer.status, says_exists(answer)
+        return answer.status, is_name_taken(answer)
 
     assert asked.presence("demo", file.name, file.sha256) is Presence.ABSENT
     assert send(file.form()) == (200, False)
@@ -505,6 +505,6 @@ def test_whatever_goes_wrong_at_a_real_server_the_ledger_is_true_and_publishing_
 
 
 def test_a_port_where_nobody_listens_has_not_got_the_request(tmp_path: Path) -> None:
-    with Requests() as transport, pytest.raises(NoAnswer, match="nobody answers") as caught:
+    with Requests() as transport, pytest.raises(NoResponse, match="nobody answers") as caught:
         transport.get("http://127.0.0.1:9/simple/", accept="*/*", auth=None, timeout=5)
     assert not caught.value.arrived

@@ -11,9 +11,9 @@ from pathlib import Path
 from manywheels.build.jobserver import Jobserver
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages.before_all import Prepared
-from manywheels.build.stages.test_run import Tried
+from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.toolchain import Toolchain
-from manywheels.build.wheel_sharing import Board
+from manywheels.build.wheel_sharing import WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import WrongWheel
 from manywheels.plan.options import Options
@@ -42,7 +42,7 @@ class Run:
 
 
 @dataclass(kw_only=True)
-class Line:
+class RunContext:
     """What the targets of one run have in common."""
 
     run: Run
@@ -52,7 +52,7 @@ class Line:
     jobserver: Jobserver
     work: Path
     reporter: Reporter
-    board: Board
+    board: WheelSharing
     users: dict[Target, int | None]
     fetcher: int | None
     started: float
@@ -60,7 +60,7 @@ class Line:
     def __post_init__(self) -> None:
         self.version: str | None = None
         self.facts: list[WheelFacts] = []
-        self.tried: dict[Target, Tried] = {}
+        self.tried: dict[Target, TestOutcome] = {}
         self.front_end = uv_program()  # once, here: sysconfig, which it asks, is not safe in threads
         self._delivery = threading.Lock()
         jobs = self.run.options.jobs

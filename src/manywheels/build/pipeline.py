@@ -14,20 +14,20 @@ from pathlib import Path
 
 from manywheels import __version__
 from manywheels.build import disk_space, toolchain
-from manywheels.build.context import Line, Run
+from manywheels.build.context import Run, RunContext
 from manywheels.build.jobserver import Jobserver
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages import before_all
 from manywheels.build.stages.before_all import Preparation, Prepared
 from manywheels.build.stages.hooks import note
-from manywheels.build.stages.test_run import Tried
-from manywheels.build.target import Passage, describe
+from manywheels.build.stages.test_run import TestOutcome
+from manywheels.build.target import TargetBuild, describe
 from manywheels.build.toolchain import Toolchain
-from manywheels.build.wheel_sharing import Board, Served
+from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.core.files import cache_dir
-from manywheels.core.text import harmless
+from manywheels.core.text import sanitize
 from manywheels.errors import Cancelled, NoInterpreter, TargetError
 from manywheels.plan import trust
 from manywheels.plan.options import Options
@@ -37,7 +37,7 @@ from manywheels.runtime.git import git_top, share_objects
 from manywheels.runtime.isolation import Isolation
 from manywheels.runtime.uv import uv_program
 from manywheels.runtime.workspace import Snapshot, public_work_parent, store_beside, take_snapshot, work_folder
-from manywheels.wheels.manifest import Failure, Manifest, State, TargetRecord
+from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState
 from manywheels.wheels.output import BEFORE_ALL
 
 _FETCHES = 2  # targets at once; they unpack wheels beside compilers that are at work
@@ -63,9 +63,9 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
         reporter.started(run.plan, f"{run.project.title} for {run.options.platform.name}, {tools.description}")
         jobserver = Jobserver(work / "jobserver", cores)
         try:
-            line = Line(
+            line = RunContext(
                 run=run, snapshot=snapshot, prepared=prepared, tools=tools, jobserver=jobserver, work=work,
-                reporter=reporter, board=Board(buildable, cancellation), started=started,
+                reporter=reporter, board=WheelSharing(buildable, cancellation), started=started,
                 users={planned.target: isolated.user(number) for number, planned in enumerate(buildable)},
                 fetcher=isolated.fetcher,
             )  # fmt: skip
@@ -91,11 +91,11 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     return manifest
 
 
-def _process(line: Line, buildable: list[PlannedTarget]) -> dict[Target, TargetRecord]:
+def _process(line: RunContext, buildable: list[PlannedTarget]) -> dict[Target, TargetRecord]:
     """Lead every target through its stages; return the records, those of reused wheels filled in last."""
     if not buildable:
         return {}
-    passages = [Passage(line, planned) for planned in buildable]
+    passages = [TargetBuild(line, planned) for planned in buildable]
     with (
         ThreadPoolExecutor(max_workers=len(buildable), thread_name_prefix="target") as leaders,
         ThreadPoolExecutor(max_workers=_FETCHES, thread_name_prefix="fetch") as fetchers,
@@ -105,13 +105,13 @@ def _process(line: Line, buildable: list[PlannedTarget]) -> dict[Target, TargetR
         ended = leaders.map(_lead, passages)
         records = {passage.target: record for passage, record in zip(passages, ended, strict=True)}
     for target, source in line.board.served.items():
-        if records[target].state is not State.BUILT:
+        if records[target].state is not TargetState.BUILT:
             records[target] = _share(records[target], records[source], line.tried.get(target))
             line.reporter.finished(records[target])
     return records
 
 
-def _lead(passage: Passage) -> TargetRecord:
+def _lead(passage: TargetBuild) -> TargetRecord:
     """Lead one target from source to delivered wheel; others, which may wait for it, hear when it has ended."""
     try:
         return _walk(passage)
@@ -119,35 +119,35 @@ def _lead(passage: Passage) -> TargetRecord:
         passage.line.board.leave(passage.target)
 
 
-def _walk(passage: Passage) -> TargetRecord:
+def _walk(passage: TargetBuild) -> TargetRecord:
     """Have a target walk its way; whatever happens to it ends up in its record."""
     try:
         record = passage.walk()
-    except Served:
-        return passage.record(State.REUSED)
+    except ServedByOther:
+        return passage.record(TargetState.REUSED)
     except Cancelled as error:
         if passage.line.board.is_served(passage.target):
-            return passage.record(State.REUSED)
-        record = passage.fail(error, State.CANCELLED)
+            return passage.record(TargetState.REUSED)
+        record = passage.fail(error, TargetState.CANCELLED)
     except TargetError as error:
-        record = passage.fail(error, State.FAILED)
+        record = passage.fail(error, TargetState.FAILED)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         problem = f"{error.strerror or error}{place}."
-        record = passage.fail(TargetError(problem, remedy="Look at the machine's disk and rights."), State.FAILED)
+        record = passage.fail(TargetError(problem, remedy="Look at the machine's disk and rights."), TargetState.FAILED)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not take the other targets with it
         note(passage.log, traceback.format_exc())
         fault = TargetError(f"A fault in manywheels: {error!r}.", remedy="Please report it, with the target's log.")
-        record = passage.fail(fault, State.FAILED)
+        record = passage.fail(fault, TargetState.FAILED)
     passage.line.reporter.finished(record)
     return record
 
 
-def _share(record: TargetRecord, source: TargetRecord, tried: Tried | None) -> TargetRecord:
+def _share(record: TargetRecord, source: TargetRecord, tried: TestOutcome | None) -> TargetRecord:
     """Return the record of a target that another one's wheel serves, with which it was tested, or not."""
     record = replace(record, built_for=source.identifier, tests=tried.trial if tried else None)
     if source.wheel:
-        return replace(record, state=State.REUSED, wheel=source.wheel)
+        return replace(record, state=TargetState.REUSED, wheel=source.wheel)
     failure = source.failure and replace(
         source.failure, problem=f"It shares the wheel of {source.identifier}, which has none.", excerpt=()
     )
@@ -175,7 +175,7 @@ def _place_to_work(
         if isolated.users:
             work.chmod(0o711)  # each user reaches its target's folder, and sees no other's
         elif kind == "system" and os.geteuid() == 0:
-            print(f"note: project code is not isolated: {harmless(isolated.against)}", file=sys.stderr, flush=True)
+            print(f"note: project code is not isolated: {sanitize(isolated.against)}", file=sys.stderr, flush=True)
         yield work, isolated
 
 
@@ -196,7 +196,7 @@ def _prepare_machine(
     if not any(recipe.before_all for recipe in recipes):
         return Prepared()
     log = run.output.log(BEFORE_ALL)
-    print(harmless(f"running {before_all.OPTION}; it writes to {log}"), file=sys.stderr, flush=True)
+    print(sanitize(f"running {before_all.OPTION}; it writes to {log}"), file=sys.stderr, flush=True)
     python = next(planned.interpreter.path for planned in buildable if planned.interpreter)
     request = Preparation(
         recipes=recipes, caller=run.caller, path=(tools.bin_dir, python.parent), python=python,
@@ -230,4 +230,4 @@ def _missing(planned: PlannedTarget) -> TargetRecord:
         remedy=f"`uv python install {planned.target.spec}`, or build with `--engine container`.",
     )
     failure = Failure(code=error.code, stage="plan", problem=error.message, remedy=error.remedy)
-    return TargetRecord(identifier=planned.target.identifier, state=State.NO_INTERPRETER, failure=failure)
+    return TargetRecord(identifier=planned.target.identifier, state=TargetState.NO_INTERPRETER, failure=failure)

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from manywheels import verify
-from manywheels.build.context import Line
+from manywheels.build.context import RunContext
 from manywheels.build.stages import venv
 from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.hooks import Hook, marks, note, run_hook
@@ -24,10 +24,10 @@ from manywheels.build.stages.prefetch import (
     requirements_of,
 )
 from manywheels.build.stages.repair import CommandRequest, RepairRequest, repair, repair_by_command
-from manywheels.build.stages.test_container import Elsewhere, try_wheel_in
-from manywheels.build.stages.test_host import try_wheel
-from manywheels.build.stages.test_run import TrialRequest, Tried
-from manywheels.build.stages.venv import Quarters
+from manywheels.build.stages.test_container import TestImage, run_tests_in_image
+from manywheels.build.stages.test_host import run_tests
+from manywheels.build.stages.test_run import TestOutcome, TestRequest
+from manywheels.build.stages.venv import Venv
 from manywheels.core.credentials import without_credentials
 from manywheels.core.files import cache_dir
 from manywheels.errors import TargetError, VerificationFailed
@@ -39,14 +39,14 @@ from manywheels.runtime.environment import build_environment
 from manywheels.runtime.workspace import copy_source, store_beside
 from manywheels.verify import Severity
 from manywheels.wheels import wheelfile
-from manywheels.wheels.manifest import Failure, State, TargetRecord, WheelRecord, describe_wheel
+from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, WheelRecord, describe_wheel
 
 # Where pip, also for what it builds, and uv look for constraints.
 _CONSTRAINTS = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT")
 
 
 @dataclass
-class Passage:
+class TargetBuild:
     """One target's way along the line: where it is, when each stage began and how long it took (seconds).
 
     `folder` is the program's own and holds the folders of the target's user, who alone can pass through it. `sealed` is
@@ -54,7 +54,7 @@ class Passage:
     passage is not the target's first.
     """
 
-    line: Line
+    line: RunContext
     planned: PlannedTarget
     part: str = ""
     stage: str = "prepare"
@@ -110,7 +110,7 @@ class Passage:
                 delivered, glibc=report.glibc, libraries=report.libraries, sha256=report.facts.sha256,
                 left_out=self.recipe.repair.exclude,
             )  # fmt: skip
-        return self.record(State.BUILT, wheel=wheel)
+        return self.record(TargetState.BUILT, wheel=wheel)
 
     @contextmanager
     def _stage(self, stage: str) -> Iterator[None]:
@@ -128,8 +128,8 @@ class Passage:
         for cache in ("uv", "zig") if self.user is not None else ():  # nobody else shares these
             untrusted_files.make_folder(self.folder / cache, self.user)
 
-    def _quarters(self) -> Quarters:
-        return Quarters(
+    def _quarters(self) -> Venv:
+        return Venv(
             uv=self.line.front_end,
             python=self.interpreter.path,
             environment=self._environment(),
@@ -187,7 +187,7 @@ class Passage:
         """Run the hook in an environment with the target's Python, which the build then sees as well."""
         front_end = self.recipe.front_end.name
         packages = (front_end,) if front_end.startswith("build") else ()
-        self.quarters = venv.create(self.quarters, self.folder / "venv", source, self.cancellation, packages)
+        self.quarters = venv.create_venv(self.quarters, self.folder / "venv", source, self.cancellation, packages)
         hook = Hook(
             option="before-build",
             command=fill(self.recipe.before_build, **self._places, python=self.quarters.python),
@@ -293,7 +293,7 @@ class Passage:
                 return built
         quarters = self.quarters
         if quarters.venv is None:  # as other commands, it has the target's Python first on PATH
-            quarters = venv.create(quarters, self.folder / "venv", self._places["package"], self.cancellation)
+            quarters = venv.create_venv(quarters, self.folder / "venv", self._places["package"], self.cancellation)
         request = CommandRequest(
             command=self.recipe.repair.command,
             target=self.target,
@@ -311,7 +311,7 @@ class Passage:
         command = audit.command_for(wheel.name)
         if not command:
             return
-        quarters = venv.create(
+        quarters = venv.create_venv(
             self.quarters, self.folder / "audit", self._places["package"], self.cancellation, audit.requires
         )
         hook = Hook(
@@ -343,10 +343,10 @@ class Passage:
                 failure.message = f"With Python {planned.target.spec}, which this wheel serves: {failure.message}"
             raise failure
 
-    def _try(self, planned: PlannedTarget, wheel: Path) -> Tried:
+    def _try(self, planned: PlannedTarget, wheel: Path) -> TestOutcome:
         if planned is not self.planned:  # its user's processes must be gone: folders are made for it
             self.line.board.wait_for_end(planned.target)
-        trial = Passage(self.line, planned, part="-test")
+        trial = TargetBuild(self.line, planned, part="-test")
         tests, image = trial.recipe.tests, self.line.run.options.test_in
         assert tests is not None  # noqa: S101 - others are not asked for
         with self.line.place(self.cancellation):
@@ -355,19 +355,19 @@ class Passage:
                 trial.project = self.project  # with what `before-build` and the build left there
             else:
                 copy_source(self.line.snapshot, trial.project, self.cancellation, user=trial.user)
-            request = TrialRequest(
+            request = TestRequest(
                 tests=tests, wheel=wheel, **trial._places, folder=trial.folder / "trial",
                 quarters=trial._quarters(), timeout=self.line.run.options.test_timeout,
             )  # fmt: skip
             if not image:
-                return try_wheel(request, self.cancellation)
-            return try_wheel_in(request, trial._elsewhere(image), self.cancellation)
+                return run_tests(request, self.cancellation)
+            return run_tests_in_image(request, trial._elsewhere(image), self.cancellation)
 
-    def _elsewhere(self, image: str) -> Elsewhere:
+    def _elsewhere(self, image: str) -> TestImage:
         """Return the place in which the wheel is tested in an image, with the variables that it would see here."""
         caller = self.line.run.caller
         passed = {name: caller[name] for name in self.recipe.environment_pass if name in caller}
-        return Elsewhere(
+        return TestImage(
             image=image,
             target=self.target,
             variables=without_credentials(forwarded(caller)) | marks(self.target) | passed,
@@ -392,7 +392,9 @@ class Passage:
             )
         return report
 
-    def record(self, state: State, *, wheel: WheelRecord | None = None, failure: Failure | None = None) -> TargetRecord:
+    def record(
+        self, state: TargetState, *, wheel: WheelRecord | None = None, failure: Failure | None = None
+    ) -> TargetRecord:
         """Return the target's record as it stands."""
         return TargetRecord(
             identifier=self.target.identifier,
@@ -408,7 +410,7 @@ class Passage:
             warnings=tuple(self.warnings),
         )
 
-    def fail(self, error: TargetError, state: State) -> TargetRecord:
+    def fail(self, error: TargetError, state: TargetState) -> TargetRecord:
         """Return the record of a target that ended with an error."""
         return self.record(state, failure=describe(error, self.stage))
 

@@ -16,11 +16,11 @@ from manywheels.plan.targets import PlannedTarget, Target
 from manywheels.wheels.wheelfile import WheelName
 
 
-class Served(Exception):
+class ServedByOther(Exception):
     """An earlier target's wheel serves this one."""
 
 
-class Board:
+class WheelSharing:
     """Where targets announce what they made, and learn whether they are still needed."""
 
     def __init__(self, planned: Sequence[PlannedTarget], cancellation: Cancellation) -> None:
@@ -45,7 +45,7 @@ class Board:
                 earlier = set(self._order[: self._order.index(target)])
                 self._condition.wait_for(lambda: earlier <= self._decided)
             if target in self.served:
-                raise Served
+                raise ServedByOther
 
     def leave(self, target: Target) -> None:
         """Announce that a target has ended, with or without a wheel."""

@@ -68,13 +68,13 @@ def _build_anywhere(request: Request, cancellation: Cancellation) -> Built:
 def _build_here(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
     from manywheels.build import pipeline
     from manywheels.build.context import Run
-    from manywheels.core.text import harmless
+    from manywheels.core.text import sanitize
     from manywheels.report.console import console_reporter
     from manywheels.verify.catalogue import verification_rules
     from manywheels.wheels.output import open_output
 
     for note in options.notes:
-        print(harmless(f"note: {note}"), file=sys.stderr)
+        print(sanitize(f"note: {note}"), file=sys.stderr)
     rules = verification_rules(project.settings)
     output = open_output(options.output_dir)
     reports = _reports(request, project)

@@ -13,12 +13,12 @@ from manywheels.plan import inputs
 def execute(request: Request, cancellation: Cancellation) -> int:
     """Gather the sets in the given folders, and return the exit status. Raises ManywheelsError."""
     from manywheels.plan.delivery_options import resolve_delivery
-    from manywheels.wheels.gather import Source, gather
+    from manywheels.wheels.gather import SetSource, gather
     from manywheels.wheels.output import open_output
 
     given = layers(request)
     folder = Path(inputs.parse_path(given["output-dir"], "output-dir"))
-    sources = [Source(folder=path, name=str(path)) for path in request.paths]
+    sources = [SetSource(folder=path, name=str(path)) for path in request.paths]
     digests = resolve_delivery(given).manifest_digests
     gathered = gather(sources, open_output(folder), digests=digests, cancellation=cancellation)
     print(gathered.told(folder))

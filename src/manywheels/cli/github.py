@@ -25,8 +25,8 @@ from manywheels.core import files
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import last_written
 from manywheels.core.interruptible import until_stopped
-from manywheels.core.text import harmless
-from manywheels.deliver.artifacts.packing import Member
+from manywheels.core.text import sanitize
+from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.artifacts.service import find_service, has_service
 from manywheels.deliver.artifacts.sets import open_artifacts
 from manywheels.errors import EXIT_OK, Cancelled, DeliveryError, InputError, ManywheelsError
@@ -59,7 +59,7 @@ def _tell_error(error: ManywheelsError) -> None:
     if isinstance(error, Cancelled):  # the page says that itself
         return
     said = [error.message.partition("\n")[0], error.remedy]
-    message = "\n".join(harmless(line) for line in said if line)
+    message = "\n".join(sanitize(line) for line in said if line)
     print(Annotation(kind="error", title=f"manywheels {error.code}", message=message), flush=True)
 
 
@@ -202,7 +202,7 @@ def _has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: C
     found = has_set(open_artifacts(environment, cancellation), delivery, cancellation)
     if found:
         print(
-            f"this run's artifact {harmless(delivery.artifact_name)} goes before the files that are here; "
+            f"this run's artifact {sanitize(delivery.artifact_name)} goes before the files that are here; "
             "to take these, name their folder in `packages-dir` (`verify`: in `package-dir`)",
             flush=True,
         )
@@ -252,14 +252,14 @@ def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellati
     finally:
         if has_service(environment) and last_written(path) not in {before, None} and not cancellation.requested:
             name = artifact_name(delivery.artifact_name, options.repository)
-            artifacts, member = open_artifacts(environment, cancellation), Member(name=LEDGER, path=path)
+            artifacts, member = open_artifacts(environment, cancellation), ArtifactMember(name=LEDGER, path=path)
             try:
                 until_stopped(
                     lambda: artifacts.upload(name, [member], retention_days=delivery.retention_days, overwrite=True),
                     cancellation,
                 )
             except DeliveryError as error:
-                print(harmless(f"warning: the ledger is in no artifact: {error.message}"), flush=True)
+                print(sanitize(f"warning: the ledger is in no artifact: {error.message}"), flush=True)
 
 
 def artifact_name(wheels: str, repository: str) -> str:

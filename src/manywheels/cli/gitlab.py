@@ -101,7 +101,7 @@ def gather_jobs(folder: Path) -> Path:
 
     Raises SetMismatch and WheelFileError.
     """
-    from manywheels.wheels.gather import Source, gather, is_of_a_set
+    from manywheels.wheels.gather import SetSource, gather, is_of_a_set
     from manywheels.wheels.output import open_output
 
     target = folder / _GATHERED
@@ -112,7 +112,7 @@ def gather_jobs(folder: Path) -> Path:
             f"There are no wheels of a building job in `{folder}`: no {MANIFEST} is there.",
             remedy="Name the building jobs in `needs`, and give both the same `output-dir`.",
         )
-    gathered = gather([Source(folder=path, name=str(path)) for path in found], open_output(target))
+    gathered = gather([SetSource(folder=path, name=str(path)) for path in found], open_output(target))
     print(gathered.told(target), flush=True)
     return target
 

@@ -76,14 +76,14 @@ def _fault(error: Exception) -> ManywheelsError:
 
 def print_error(error: ManywheelsError) -> None:
     """Print an error to stderr: what happened, and what to do."""
-    from manywheels.core.text import harmless, quote
+    from manywheels.core.text import quote, sanitize
 
     first, *rest = error.message.split("\n")
-    print(f"error {error.code}: {harmless(first)}", file=sys.stderr)
+    print(f"error {error.code}: {sanitize(first)}", file=sys.stderr)
     for line in rest:
         print(quote(line), file=sys.stderr)
     if error.remedy:
-        print(f"  {harmless(error.remedy)}", file=sys.stderr)
+        print(f"  {sanitize(error.remedy)}", file=sys.stderr)
 
 
 class CancelledBy(Cancellation):

@@ -24,7 +24,7 @@ def create(path: Path) -> BinaryIO:
     return path.open("xb")  # O_EXCL: no link is followed, neither one that has just been put there
 
 
-def give(path: Path, owner: tuple[int, int]) -> None:
+def chown(path: Path, owner: tuple[int, int]) -> None:
     """Hand a file or folder to a user and group, as only root can; the files of others are nobody else's anyway."""
     if os.geteuid() == 0:
         os.chown(path, *owner, follow_symlinks=False)
@@ -45,7 +45,7 @@ def make_folder(path: Path) -> tuple[int, int]:
     for folder in reversed(ways):
         if not folder.is_dir():
             folder.mkdir()
-            give(folder, owner)
+            chown(folder, owner)
     return owner
 
 

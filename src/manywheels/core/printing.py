@@ -16,7 +16,7 @@ _WRITING: Final = threading.Lock()
 
 def say(*lines: str, stream: TextIO | None = None) -> None:
     """Print lines, whatever is in them."""
-    write("".join(f"{text.harmless(line)}\n" for line in lines), stream or sys.stdout)
+    write("".join(f"{text.sanitize(line)}\n" for line in lines), stream or sys.stdout)
 
 
 def write(block: str, stream: TextIO) -> None:

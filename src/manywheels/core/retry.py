@@ -46,7 +46,7 @@ class RealClock:
         poll.poll(seconds * 1000)
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """A failure that may pass; `pause` is how many seconds the other side asked to wait."""
 
     def __init__(self, reason: str, *, pause: float = 0.0) -> None:
@@ -54,7 +54,7 @@ class Passing(Exception):
         self.reason, self.pause = reason, pause
 
 
-class GivenUp(Exception):
+class RetriesExhausted(Exception):
     """What should have passed did not; `reason` is the last one, and how often it was tried."""
 
     def __init__(self, reason: str) -> None:
@@ -63,7 +63,7 @@ class GivenUp(Exception):
 
 
 @dataclass(kw_only=True)
-class Patience:
+class RetryPolicy:
     """How often and how long to try; all in seconds. `budget` is counted from when this was made, over all calls.
 
     Nothing is tried again once `stopped` says so.
@@ -86,14 +86,14 @@ class Patience:
         """
         for attempt in range(1, self.attempts + 1):
             if self.stopped():
-                raise GivenUp("the run was cancelled")
+                raise RetriesExhausted("the run was cancelled")
             try:
                 return operation()
-            except Passing as failure:
+            except TransientError as failure:
                 pause = max(failure.pause, jittered(attempt - 1, self.first_pause, self.longest_pause))
                 if attempt == self.attempts or self.left <= pause:
                     times = "once" if attempt == 1 else f"{attempt} times"
-                    raise GivenUp(f"{failure.reason} (tried {times})") from None
+                    raise RetriesExhausted(f"{failure.reason} (tried {times})") from None
                 say(f"{failure.reason}; trying again in {pause:.1f} s")
                 self.clock.sleep(pause)
         raise AssertionError("unreachable")  # pragma: no cover
@@ -116,16 +116,16 @@ def jittered(number: int, first: float, longest: float, chance: random.Random = 
     return grown * chance.uniform(0.5, 1.0)
 
 
-def may_pass(status: int) -> bool:
+def is_transient(status: int) -> bool:
     """Whether a request that had this HTTP status for an answer may be answered otherwise later."""
     return status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def passing_status(status: int, headers: Mapping[str, str]) -> Passing | None:
+def transient_status(status: int, headers: Mapping[str, str]) -> TransientError | None:
     """Return the failure of an HTTP status that may pass, with the pause of Retry-After; None for all others."""
-    if not may_pass(status):
+    if not is_transient(status):
         return None
-    return Passing(f"the answer was HTTP status {status}", pause=retry_after(headers))
+    return TransientError(f"the answer was HTTP status {status}", pause=retry_after(headers))
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -15,10 +15,10 @@ def quote(line: str) -> str:
 
     GitHub's runner reads `::name::` at a line's beginning and `##[name]` anywhere; GitLab's reads `section_start:`.
     """
-    return f"  │ {harmless(line)}"
+    return f"  │ {sanitize(line)}"
 
 
-def harmless(line: str) -> str:
+def sanitize(line: str) -> str:
     """Return one line without control characters and without what a CI would read as a command of its own.
 
     A backslash goes between the characters of such a command: the runner compares as a language does, and passes over

@@ -21,7 +21,7 @@ from manywheels.plan.policies import Policy, policies, policy_named
 from manywheels.plan.project import Project
 from manywheels.plan.setting import Setting
 from manywheels.plan.settings import Settings, read_settings
-from manywheels.plan.target_options import Recipe
+from manywheels.plan.target_options import TargetOptions
 from manywheels.plan.targets import Selection, Target, expand_patterns, known_targets, matches, require_match
 
 TOOLCHAINS: Final = ("auto", "zig", "system")
@@ -47,7 +47,7 @@ class Options:
     test_timeout: float
     test_in: str
     verbose: bool
-    recipes: Mapping[Target, Recipe]
+    recipes: Mapping[Target, TargetOptions]
     toolchain: str = "auto"
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -63,7 +63,7 @@ class Options:
         """The caller's variables that the build of at least one target may see."""
         return tuple(dict.fromkeys(name for recipe in self.recipes.values() for name in recipe.environment_pass))
 
-    def for_target(self, target: Target) -> Recipe:
+    def for_target(self, target: Target) -> TargetOptions:
         """Return what is asked for one target."""
         return self.recipes[target]
 
@@ -240,19 +240,19 @@ def _parse_image(given: Given, name: str) -> str:
 # --- how --------------------------------------------------------------------------------------------------------------
 
 
-def _recipes(settings: Settings, targets: tuple[Target, ...], project: Project) -> dict[Target, Recipe]:
+def _recipes(settings: Settings, targets: tuple[Target, ...], project: Project) -> dict[Target, TargetOptions]:
     """Return each target's recipe; targets with the same overrides share one."""
     for row in settings.rows:
         _check_alone(row, project)
     skipped = _untested(settings, targets)
     vouched = settings.without_projects()
-    made: dict[tuple[tuple[Setting, ...], bool], Recipe] = {}
+    made: dict[tuple[tuple[Setting, ...], bool], TargetOptions] = {}
     result = {}
     for target in targets:
         key = (settings.overriding(target), target not in skipped)
         if key not in made:
             values = partial(settings.value, target=target), partial(vouched.value, target=target)
-            made[key] = target_options.parse_recipe(*values, tested=key[1])
+            made[key] = target_options.parse_target_options(*values, tested=key[1])
         result[target] = made[key]
     return result
 

@@ -119,7 +119,7 @@ class BeforeAll:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TargetOptions:
     """What is asked for one target. `before_all`, `audit` and `tests` are None where there is nothing to be done."""
 
     environment: tuple[Assignment, ...]
@@ -157,7 +157,9 @@ def fill_values(made: tuple[Assignment, ...], **places: Path | str) -> tuple[Ass
 # --- texts into values ------------------------------------------------------------------------------------------------
 
 
-def parse_recipe(value: Callable[[str], Given], vouched: Callable[[str], Given], *, tested: bool) -> Recipe:
+def parse_target_options(
+    value: Callable[[str], Given], vouched: Callable[[str], Given], *, tested: bool
+) -> TargetOptions:
     """Return the recipe from the options' values. Raises InputError for the first that is not allowed.
 
     `vouched` returns an option's value as it would be if the project's own files gave none.
@@ -168,7 +170,7 @@ def parse_recipe(value: Callable[[str], Given], vouched: Callable[[str], Given],
 
     front_end: FrontEnd = parsed("build-frontend")
     audit, tests = parsed("audit-command"), parsed("test-command")
-    return Recipe(
+    return TargetOptions(
         environment=parsed("environment"),
         environment_pass=parsed("environment-pass"),
         config_settings=parsed("config-settings"),

@@ -21,7 +21,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.log_files import open_ends
 from manywheels.plan.targets import Plan, Refusal, Target
 from manywheels.report import wording
-from manywheels.wheels.manifest import Manifest, State, TargetRecord
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -32,11 +32,11 @@ _CLEAR = "\x1b[0K"
 
 
 _MARKS = {
-    State.BUILT: ("✓", "green"),
-    State.REUSED: ("✓", "green"),
-    State.FAILED: ("✗", "red"),
-    State.NO_INTERPRETER: ("-", "yellow"),
-    State.CANCELLED: ("-", "yellow"),
+    TargetState.BUILT: ("✓", "green"),
+    TargetState.REUSED: ("✓", "green"),
+    TargetState.FAILED: ("✗", "red"),
+    TargetState.NO_INTERPRETER: ("-", "yellow"),
+    TargetState.CANCELLED: ("-", "yellow"),
 }
 
 
@@ -97,7 +97,7 @@ class PlainReporter:
     def started(self, plan: Plan, title: str) -> None:
         """Say what will be done."""
         names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
-        self._say(text.harmless(f"{title}: {names}"), *plan_remarks(plan))
+        self._say(text.sanitize(f"{title}: {names}"), *plan_remarks(plan))
 
     def entered(self, target: Target, stage: str) -> None:
         """Say that a target's build began."""
@@ -112,8 +112,8 @@ class PlainReporter:
                 self._failed.append(record)
         told = wording.explain(record, self._output)
         if twin:
-            told = [text.harmless(f"  as {twin.identifier}; log: {self._output / wording.log_of(record)}")]
-        wheel = [f"  {text.harmless(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
+            told = [text.sanitize(f"  as {twin.identifier}; log: {self._output / wording.log_of(record)}")]
+        wheel = [f"  {text.sanitize(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
         head = f"{_MARKS[record.state][0]} {wording.headline(record)}"
         if self._verbose and record.log:
             log = _quoted(self._output / record.log, self._cancellation)
@@ -123,7 +123,7 @@ class PlainReporter:
 
     def closed(self, manifest: Manifest) -> None:
         """Print the table and the sum."""
-        rows = [tuple(map(text.harmless, _row(record))) for record in manifest.targets]
+        rows = [tuple(map(text.sanitize, _row(record))) for record in manifest.targets]
         widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [_HEADINGS, *rows]]  # fmt: skip
@@ -187,7 +187,7 @@ class LiveReporter:
 
         for remark in plan_remarks(plan):
             self._console.print(remark, style="yellow", markup=False)
-        self._title = text.harmless(title)
+        self._title = text.sanitize(title)
         self._rows = {planned.target.identifier: _Row() for planned in plan.targets if planned.interpreter}
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=8)
         self._live.start()
@@ -273,7 +273,7 @@ def _row(record: TargetRecord) -> tuple[str, ...]:
 
 
 def _sum(manifest: Manifest, output: Path) -> str:
-    return text.harmless(f"{wording.summary(manifest)}; {output}")
+    return text.sanitize(f"{wording.summary(manifest)}; {output}")
 
 
 def plan_remarks(plan: Plan) -> list[str]:
@@ -291,9 +291,9 @@ def plan_remarks(plan: Plan) -> list[str]:
 def warnings(manifest: Manifest) -> list[str]:
     """Return the warnings that the table does not show, each once, with the targets that it is about."""
     about = wording.about(manifest).items()
-    found = [text.harmless(f"warning: {warning} ({wording.tags(records)})") for warning, records in about]
-    found += [text.harmless(f"warning: {warning}") for warning in manifest.warnings]
-    missing = [record.identifier for record in manifest.targets if record.state is State.NO_INTERPRETER]
+    found = [text.sanitize(f"warning: {warning} ({wording.tags(records)})") for warning, records in about]
+    found += [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
+    missing = [record.identifier for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
     if missing:
         found.append(f"warning: not built, for want of an interpreter: {' '.join(missing)} (see `manywheels doctor`)")
     return found

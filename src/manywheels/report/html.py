@@ -18,7 +18,7 @@ from manywheels.core import text
 from manywheels.core.files import whole_file
 from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Bar, Timeline, lay_out
-from manywheels.wheels.manifest import Manifest, State
+from manywheels.wheels.manifest import Manifest, TargetState
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -69,7 +69,7 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "STAGES": _STAGES,
-        "State": State,
+        "State": TargetState,
         "about": wording.about,
         "summary": wording.summary,
         "share": _share,

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 from manywheels.core.files import whole_file
 from manywheels.report import wording
-from manywheels.wheels.manifest import Failure, Manifest, State, TargetRecord, Trial
+from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, TestRun
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 
@@ -49,13 +49,13 @@ def _cases(record: TargetRecord) -> Iterator[ET.Element]:
         if stage not in {"waiting", failed_in}:
             yield _case(record.identifier, stage, seconds)
     match record.state:
-        case State.NO_INTERPRETER | State.CANCELLED:
+        case TargetState.NO_INTERPRETER | TargetState.CANCELLED:
             case = _case(record.identifier, failed_in or "build")
             ET.SubElement(case, "skipped", message=_xml(record.failure.problem if record.failure else record.state))
             yield case
-        case State.REUSED:
+        case TargetState.REUSED:
             yield _case(record.identifier, wording.outcome(record))
-        case State.FAILED if record.failure and not (failed_in == "verify" and any(record.checks.values())):
+        case TargetState.FAILED if record.failure and not (failed_in == "verify" and any(record.checks.values())):
             yield _failed(record, record.failure)
     yield from _checks(record)
     if record.tests:
@@ -87,7 +87,7 @@ def _failed(record: TargetRecord, failure: Failure) -> ET.Element:
     return case
 
 
-def _tests(identifier: str, trial: Trial) -> Iterator[ET.Element]:
+def _tests(identifier: str, trial: TestRun) -> Iterator[ET.Element]:
     """Return the tests that failed, each a case; with none of them known by name, one case for all."""
     for name in trial.failed:
         case = _case(identifier, f"test {name}")

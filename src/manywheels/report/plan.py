@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from manywheels.build import toolchain
-from manywheels.core.text import clean, harmless
+from manywheels.core.text import clean, sanitize
 from manywheels.errors import ToolchainError
 from manywheels.plan import inputs
 from manywheels.plan.inputs import GITLAB_PREFIX, Given
@@ -74,7 +74,7 @@ def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = 
         table.add_row(identifier, "", reason, style="dim")
     _show(table)
     for note in options.notes:
-        print(harmless(f"note: {note}"))
+        print(sanitize(f"note: {note}"))
     if explain:
         _show(_table_of_options(plan, options))
 
@@ -90,7 +90,7 @@ def _show(table: Table) -> None:
         return
     with console.capture() as drawn:
         console.print(table)
-    print("\n".join(map(harmless, drawn.get().split("\n"))), end="")
+    print("\n".join(map(sanitize, drawn.get().split("\n"))), end="")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from manywheels.core import text
 from manywheels.core.markdown import LIMIT, code, fenced, prose, size_in_bytes, within
 from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Lane, lay_out
-from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 
 _FAILURES: Final = LIMIT // 4  # bytes that failures may have of it
 _WARNINGS: Final = LIMIT // 10
@@ -32,8 +32,12 @@ _GANTT_HEAD: Final = (
 _NAMELESS: Final = "\u200b"  # a task must have a name; beside a narrow bar it would lie on the next one
 _KINDS: Final = {WAITING: "done, ", "build": "active, "}
 _MARKS: Final = {
-    State.BUILT: "✅", State.REUSED: "✅", State.FAILED: "❌", State.NO_INTERPRETER: "⚠️", State.CANCELLED: "⚪"
-}  # fmt: skip
+    TargetState.BUILT: "✅",
+    TargetState.REUSED: "✅",
+    TargetState.FAILED: "❌",
+    TargetState.NO_INTERPRETER: "⚠️",
+    TargetState.CANCELLED: "⚪",
+}
 _HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled libraries", "tests", "time")
 
 
@@ -72,7 +76,7 @@ def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
     seconds = _unbroken(text.duration(wording.total(record))) if record.seconds else ""
     if wheel is None:
         return (identifier, prose(wording.outcome(record)), "", "", "", "", "", seconds)
-    file = prose(wording.outcome(record)) if record.state is State.REUSED else _breakable(code(wheel.name))
+    file = prose(wording.outcome(record)) if record.state is TargetState.REUSED else _breakable(code(wheel.name))
     return (
         identifier,
         file,
@@ -85,7 +89,7 @@ def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
     )
 
 
-def _tests(trial: Trial | None) -> str:
+def _tests(trial: TestRun | None) -> str:
     return _unbroken(f"{'✅' if trial.passed else '❌'} {wording.tests(trial)}") if trial else ""
 
 

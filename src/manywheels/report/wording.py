@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from manywheels.core.text import duration, harmless, quote
-from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
+from manywheels.core.text import duration, quote, sanitize
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 
 
 def platforms(record: TargetRecord) -> str:
@@ -22,11 +22,11 @@ def platforms(record: TargetRecord) -> str:
 def outcome(record: TargetRecord) -> str:
     """Return how a target ended, in a few words."""
     match record.state:
-        case State.BUILT:
+        case TargetState.BUILT:
             return "built"
-        case State.REUSED:
+        case TargetState.REUSED:
             return f"served by {str(record.built_for).partition('-')[0]}"
-        case State.FAILED:
+        case TargetState.FAILED:
             return f"failed in {record.failure.stage}" if record.failure else "failed"
     return record.state.value
 
@@ -39,7 +39,7 @@ def short_tags(wheel_tags: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*pythons, *platforms]))
 
 
-def tests(trial: Trial) -> str:
+def tests(trial: TestRun) -> str:
     """Return how the project's own tests of a wheel ended, as `12 passed` or `3 failed`."""
     if not trial.passed:
         return f"{len(trial.failed)} failed" if trial.failed else "failed"
@@ -68,8 +68,8 @@ def total(record: TargetRecord) -> float:
 def summary(manifest: Manifest) -> str:
     """Return the run in one sentence."""
     wheels, failures = len(manifest.wheels), len(manifest.failures)
-    missing = sum(record.state is State.NO_INTERPRETER for record in manifest.targets)
-    cancelled = sum(record.state is State.CANCELLED for record in manifest.targets)
+    missing = sum(record.state is TargetState.NO_INTERPRETER for record in manifest.targets)
+    cancelled = sum(record.state is TargetState.CANCELLED for record in manifest.targets)
     parts = [f"{wheels} wheel{'s' * (wheels != 1)} in {duration(manifest.seconds)}"]
     parts += [f"{failures} failed"] if failures else []
     parts += [f"{missing} without an interpreter"] if missing else []
@@ -82,8 +82,8 @@ def explain(record: TargetRecord, output: Path) -> list[str]:
     if record.failure is None:
         return []
     lines = [quote(line) for line in record.failure.excerpt]
-    lines += [f"  {harmless(record.failure.remedy)}"] if record.failure.remedy else []
-    lines += [harmless(f"  Log: {output / log_of(record)}")] if record.log else []
+    lines += [f"  {sanitize(record.failure.remedy)}"] if record.failure.remedy else []
+    lines += [sanitize(f"  Log: {output / log_of(record)}")] if record.log else []
     return lines
 
 
@@ -98,7 +98,7 @@ def headline(record: TargetRecord) -> str:
     """Return how a target ended, in one line."""
     seconds = f" in {duration(total(record))}" if record.seconds else ""
     problem = f" ({record.failure.code}): {record.failure.problem}" if record.failure else ""
-    return harmless(f"{record.identifier}: {outcome(record)}{seconds}{problem}")
+    return sanitize(f"{record.identifier}: {outcome(record)}{seconds}{problem}")
 
 
 def like(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetRecord | None:

@@ -208,6 +208,6 @@ class _Removal:
 
 
 def _note(text: str) -> None:
-    from manywheels.core.text import harmless
+    from manywheels.core.text import sanitize
 
-    print(harmless(f"note: {text}."), file=sys.stderr, flush=True)
+    print(sanitize(f"note: {text}."), file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.text import harmless
+from manywheels.core.text import sanitize
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.runtime import gitconfig, repository, sandbox
 from manywheels.runtime.copying import copy_entry
@@ -100,7 +100,7 @@ def copy_repository(entry: Path, target: Path, cancellation: Cancellation) -> No
     if led is None:
         if not entry.is_symlink():
             copy_entry(entry, target)
-        print(f"note: {harmless(_leads_nowhere(entry))}", file=sys.stderr, flush=True)
+        print(f"note: {sanitize(_leads_nowhere(entry))}", file=sys.stderr, flush=True)
     elif led.own == entry:
         repository.copy(entry, target, cancellation)
     else:

@@ -25,7 +25,7 @@ from typing import Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
-from manywheels.core.text import harmless
+from manywheels.core.text import sanitize
 from manywheels.errors import IsolationError
 from manywheels.plan.trust import IN_A_JOB_OF_ITS_OWN, grants_in
 from manywheels.runtime import leftovers, sandbox
@@ -155,7 +155,7 @@ def _hold(stack: ExitStack, user: int) -> bool:
 
 def _remove_leftovers(users: Sequence[int]) -> None:
     if left := leftovers.remove_of(users):
-        print(f"note: project code left behind {harmless('; '.join(left))}", file=sys.stderr, flush=True)
+        print(f"note: project code left behind {sanitize('; '.join(left))}", file=sys.stderr, flush=True)
 
 
 def _is_known(user: int) -> bool:

@@ -114,7 +114,7 @@ def parse_symbol_version(version: str) -> tuple[str, tuple[int, ...]] | None:
 
 
 @dataclass(kw_only=True)
-class Room:
+class NameBudget:
     """What may still be kept and looked at: bytes of names, entries of tables. The files of a wheel share one."""
 
     names: int = field(default_factory=lambda: _MOST_KEPT)
@@ -159,7 +159,7 @@ def _machines() -> Mapping[int, str]:
     return {number: name for name, number in ENUM_E_MACHINE.items() if isinstance(number, int)}
 
 
-def read_elf(member: str, stream: IO[bytes], room: Room | None = None) -> Elf | None:
+def read_elf(member: str, stream: IO[bytes], room: NameBudget | None = None) -> Elf | None:
     """Read one ELF file from a stream that can seek.
 
     None where the dynamic loader has no part in it: an object file, a static program, code for a device. Raises
@@ -170,7 +170,7 @@ def read_elf(member: str, stream: IO[bytes], room: Room | None = None) -> Elf | 
         header = read_header(stream.read(HEAD))
         if header.kind == RELOCATABLE or header.machine in DEVICES:
             return None
-        return _Reader(header, stream, room or Room()).read(member)
+        return _Reader(header, stream, room or NameBudget()).read(member)
     except (struct.error, OverflowError, UnicodeError) as error:
         raise BrokenElf(f"what its headers point to is not in the file: {error}") from None
 
@@ -185,7 +185,7 @@ class _Segment(NamedTuple):
 
 
 class _Reader:
-    def __init__(self, header: Header, stream: IO[bytes], room: Room) -> None:
+    def __init__(self, header: Header, stream: IO[bytes], room: NameBudget) -> None:
         self.header, self.stream, self.room = header, stream, room
         self.wide = header.bits == 64  # noqa: PLR2004
         self.order = "<" if header.little_endian else ">"

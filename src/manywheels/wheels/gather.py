@@ -20,12 +20,12 @@ from packaging.utils import InvalidSdistFilename, parse_sdist_filename, parse_wh
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.core.regular_files import is_regular
-from manywheels.core.text import harmless
+from manywheels.core.text import sanitize
 from manywheels.errors import SetMismatch, WheelFileError
-from manywheels.wheels.manifest import Manifest, Shard, State, TargetRecord, WheelRecord, read_sealed
+from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, read_sealed
 from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
 
-_WITHOUT_WHEEL: Final = frozenset({State.FAILED, State.CANCELLED})
+_WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
 _SDIST: Final = ".tar.gz"
 _MOST_TOLD: Final = 50  # problems
 _LONGEST: Final = 1_000  # characters of one
@@ -33,7 +33,7 @@ _LEFT: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # of one set only: need
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SetSource:
     """A folder with a set in it, and what to call it: the folder's name as it was given, or an artifact's."""
 
     folder: Path
@@ -44,7 +44,7 @@ class Source:
 class _Set:
     """A source as it was found. `manifest` is None where there is none; `digest` is its file's sha256 in hex."""
 
-    source: Source
+    source: SetSource
     manifest: Manifest | None
     digest: str
     wheels: tuple[Path, ...]
@@ -72,11 +72,11 @@ class Gathered:
             f"  manifest sha256 {manifest.digest}",
             *(f"  left behind: {name}" for name in self.left),
         ]
-        return "\n".join(map(harmless, lines))
+        return "\n".join(map(sanitize, lines))
 
 
 def gather(
-    sources: Sequence[Source],
+    sources: Sequence[SetSource],
     output: OutputFolder,
     *,
     digests: Collection[str] = (),
@@ -131,7 +131,7 @@ def _some(problems: Sequence[str]) -> list[str]:
 
 def require_digest(folder: Path, digests: Collection[str]) -> Manifest:
     """Return the folder's manifest. Raises SetMismatch unless its sha256 (hex) is the only one that is asked for."""
-    found = _open(Source(folder=folder, name=str(folder)))
+    found = _open(SetSource(folder=folder, name=str(folder)))
     problems = list(_not_asked_for([found], digests)) if found.manifest else [f"{found} has no manifest ({MANIFEST})"]
     if problems or not found.manifest:
         raise SetMismatch(
@@ -178,7 +178,7 @@ def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", identifier))
 
 
-def _open(source: Source) -> _Set:
+def _open(source: SetSource) -> _Set:
     if not source.folder.is_dir():
         raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Give folders that `build` wrote into.")
     there = os.path.lexists(source.folder / MANIFEST)

@@ -32,7 +32,7 @@ _LONGEST: Final = 1_000  # characters of a fault
 _LOG: Final = re.compile(r"logs/(?!\.\.?$)[^/\\]+")
 
 
-class State(StrEnum):
+class TargetState(StrEnum):
     """How a target ended."""
 
     BUILT = "built"
@@ -75,7 +75,7 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class TestRun:
     """How the project's own tests of a wheel ended. `count` is None where their output tells no number."""
 
     passed: bool
@@ -95,14 +95,14 @@ class TargetRecord:
     """
 
     identifier: str
-    state: State
+    state: TargetState
     python: str | None = None
     wheel: WheelRecord | None = None
     built_for: str | None = None
     began: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     checks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    tests: Trial | None = None
+    tests: TestRun | None = None
     log: str | None = None
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ class Manifest:
     @property
     def failures(self) -> tuple[TargetRecord, ...]:
         """The targets that failed."""
-        return tuple(record for record in self.targets if record.state is State.FAILED)
+        return tuple(record for record in self.targets if record.state is TargetState.FAILED)
 
     def serialized(self) -> bytes:
         """Return the content of the file: the same bytes for the same manifest, so that its digest stands for it."""
@@ -255,7 +255,7 @@ def _parse_target(found: Mapping[str, Any]) -> TargetRecord:
     wheel, failure = found.get("wheel"), found.get("failure")
     return TargetRecord(
         identifier=_text(found, "identifier"),
-        state=State(found["state"]),
+        state=TargetState(found["state"]),
         python=_text_or_none(found, "python"),
         wheel=_parse_wheel(*_objects([wheel])) if wheel is not None else None,
         built_for=_text_or_none(found, "built_for"),
@@ -303,8 +303,8 @@ def _parse_failure(found: Mapping[str, Any]) -> Failure:
     )
 
 
-def _parse_tests(found: Mapping[str, Any]) -> Trial:
-    return Trial(
+def _parse_tests(found: Mapping[str, Any]) -> TestRun:
+    return TestRun(
         passed=found["passed"] is True,
         seconds=_number(found["seconds"]),
         log=_log(found),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.files import create, give, make_folder, refused_link
+from manywheels.core.files import chown, create, make_folder, refused_link
 from manywheels.core.regular_files import open_regular
 from manywheels.errors import OutputFolderError, TargetError
 
@@ -67,7 +67,7 @@ class OutputFolder:
 
     def give(self, path: Path) -> None:
         """Hand a file or folder to the owner of the surroundings."""
-        give(path, self.owner)
+        chown(path, self.owner)
 
 
 def _require_same(file: Path, found: str, sha256: str | None) -> None:

@@ -17,8 +17,8 @@ from manywheels.build.stages import repair
 from manywheels.build.stages.hooks import Hook, run_before_all, run_hook
 from manywheels.build.stages.repair import RepairRequest
 from manywheels.build.stages.test_container import _follow
-from manywheels.build.stages.test_run import TrialRequest, explain
-from manywheels.build.stages.venv import Quarters
+from manywheels.build.stages.test_run import TestRequest, explain
+from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BeforeAllFailed, HookFailed, RepairFailed
 from manywheels.runtime import sandbox
@@ -36,8 +36,8 @@ def hook(folder: Path, option: str) -> Hook:
     )  # fmt: skip
 
 
-def quarters(folder: Path) -> Quarters:
-    return Quarters(uv="uv", python=Path(sys.executable), environment={"PATH": os.defpath}, log=folder / "log")
+def quarters(folder: Path) -> Venv:
+    return Venv(uv="uv", python=Path(sys.executable), environment={"PATH": os.defpath}, log=folder / "log")
 
 
 def test_a_hook(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_auditwheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tests(tmp_path: Path) -> None:
-    request = TrialRequest(
+    request = TestRequest(
         tests=cast("Any", SimpleNamespace(command="pytest")), wheel=tmp_path / "x.whl", project=tmp_path,
         package=tmp_path, folder=tmp_path / "trial", quarters=quarters(tmp_path), timeout=60,
     )  # fmt: skip

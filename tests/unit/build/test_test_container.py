@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.build.stages.test_container import FIND_PYTHON, Elsewhere
+from manywheels.build.stages.test_container import FIND_PYTHON, TestImage
 from unit.helpers import target
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -33,7 +33,7 @@ def found(folder: Path, wanted: str) -> str:
     ],
 )
 def test_a_python_is_looked_for_by_name_and_in_its_folder(tag: str, expected: tuple[str, str]) -> None:
-    place = Elsewhere(image="image", target=target(tag), variables={}, environment=())
+    place = TestImage(image="image", target=target(tag), variables={}, environment=())
     assert place.python == expected
 
 

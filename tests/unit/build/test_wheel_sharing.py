@@ -8,7 +8,7 @@ from itertools import permutations
 
 import pytest
 
-from manywheels.build.wheel_sharing import Board, Served
+from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.wheels.wheelfile import WheelName, parse_name
 from unit.helpers import planned, target
@@ -25,7 +25,7 @@ class Race:
 
     def __init__(self, wheels: dict[str, str | None]) -> None:
         self.cancellation = Cancellation()
-        self.board = Board(planned(*wheels), self.cancellation)
+        self.board = WheelSharing(planned(*wheels), self.cancellation)
         self._wheels = wheels
         self.results: dict[str, str] = {}
         self._threads: dict[str, threading.Thread] = {}
@@ -52,7 +52,7 @@ class Race:
             else:
                 self.board.announce(target(tag), made(wheel))
                 self.results[tag] = "goes on"
-        except Served:
+        except ServedByOther:
             self.results[tag] = "served"
         finally:
             self.board.leave(target(tag))
@@ -149,17 +149,17 @@ def test_targets_that_are_served_are_stopped_and_others_are_not() -> None:
 
 def test_cancelling_the_run_stops_every_target() -> None:
     cancellation = Cancellation()
-    board = Board(planned("cp39", "cp310"), cancellation)
+    board = WheelSharing(planned("cp39", "cp310"), cancellation)
     cancellation.request()
     assert all(board.cancellation(target(tag)).requested for tag in ("cp39", "cp310"))
 
 
 def test_whoever_serves_a_target_can_wait_until_that_has_ended() -> None:
-    board = Board(planned("cp39", "cp310"), Cancellation())
+    board = WheelSharing(planned("cp39", "cp310"), Cancellation())
     board.announce(target("cp39"), made("cp39-abi3"))
     waiting = threading.Thread(target=board.wait_for_end, args=[target("cp310")], daemon=True)
     waiting.start()
-    with pytest.raises(Served):
+    with pytest.raises(ServedByOther):
         board.announce(target("cp310"), made("cp310-cp310"))
     waiting.join(0.05)
     assert waiting.is_alive(), "what it made is known, and something of it may still run"

@@ -26,7 +26,7 @@ from manywheels.plan.options import Options, resolve
 from manywheels.plan.policies import policies
 from manywheels.plan.project import Project, read_project
 from manywheels.plan.sharding import parse_shard
-from manywheels.plan.target_options import Recipe, Repairer
+from manywheels.plan.target_options import Repairer, TargetOptions
 from manywheels.plan.targets import select
 from manywheels.resources import resource
 from manywheels.wheels.manifest import Shard
@@ -46,7 +46,7 @@ class Resolved:
     shard: Shard | None
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> TargetOptions:
         """What is asked for one target."""
         return self.options.for_target(self.options.known_targets[0])
 

@@ -29,7 +29,7 @@ from manywheels.plan import interpreters
 from manywheels.plan.inputs import declared_inputs
 from manywheels.plan.interpreters import Discovery
 from manywheels.report import html
-from manywheels.wheels.manifest import Manifest, Trial, read_manifest
+from manywheels.wheels.manifest import Manifest, TestRun, read_manifest
 from unit.artifactservice import FakeService, always, answer, serving
 from unit.ci_logs import github_commands
 from unit.helpers import built, failed, interpreter, manifest, seal, write_project
@@ -336,7 +336,7 @@ def test_a_job_builds_its_part_of_the_targets(action: Action) -> None:
 
 
 def test_every_link_of_the_report_leads_into_the_artifact(action: Action, service: FakeService) -> None:
-    trial = Trial(passed=False, seconds=1.0, log="logs/cp313-manylinux_x86_64-test.log")
+    trial = TestRun(passed=False, seconds=1.0, log="logs/cp313-manylinux_x86_64-test.log")
     action.result = manifest(built("cp312"), failed("cp311"), replace(failed("cp313"), tests=trial))
     (action.folder / "dist/logs").mkdir(parents=True)
     logs = [*(str(record.log) for record in action.result.targets), trial.log, "logs/before-all.log"]

@@ -24,16 +24,16 @@ from manywheels.core import exchange
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.exchange import Exchange
 from manywheels.core.interruptible import until_stopped
-from manywheels.core.retry import Patience, RealClock
+from manywheels.core.retry import RealClock, RetryPolicy
 from manywheels.data import table
 from manywheels.deliver.artifacts import service as results
 from manywheels.deliver.artifacts.client import Artifacts
-from manywheels.deliver.artifacts.packing import Member
+from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.index import attestations
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import NoAnswer, Requests
+from manywheels.deliver.index.http import NoResponse, Requests
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import Index, addresses
 from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
 from unit.artifactservice import FakeService, answer, serving
@@ -85,7 +85,7 @@ def send(way: Requests, url: str, file: Distribution, timeout: float = 0.4) -> N
 
 @endless
 def test_an_answer_that_does_not_end_is_given_up(manner: Manner) -> None:
-    with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoAnswer):
+    with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoResponse):
         get(way, server.url)
 
 
@@ -94,7 +94,7 @@ def test_an_answer_that_does_not_end_does_not_hold_a_cancelled_run(
     manner: Manner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(table("publish"), "grace", 0.2)
-    with hostile(manner) as server, Requests(cancelled_once(server)) as way, soon(), pytest.raises(NoAnswer):
+    with hostile(manner) as server, Requests(cancelled_once(server)) as way, soon(), pytest.raises(NoResponse):
         get(way, server.url, timeout=600.0)
 
 
@@ -103,7 +103,7 @@ def test_an_answer_as_large_as_can_be_takes_little_memory(manner: Manner, monkey
     monkeypatch.setitem(table("publish"), "largest-page", 1 << 20)
     tracemalloc.start()
     try:
-        with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoAnswer):
+        with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoResponse):
             get(way, server.url, timeout=3.0)
         assert tracemalloc.get_traced_memory()[1] < 40 << 20
     finally:
@@ -113,17 +113,26 @@ def test_an_answer_as_large_as_can_be_takes_little_memory(manner: Manner, monkey
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_small_answer_that_becomes_large_is_refused(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(table("publish"), "largest-page", 1 << 20)
-    with hostile(compressed(times)) as server, Requests() as way, soon(), pytest.raises(NoAnswer, match="larger than"):
+    with (
+        hostile(compressed(times)) as server,
+        Requests() as way,
+        soon(),
+        pytest.raises(NoResponse, match="larger than"),
+    ):
         get(way, server.url, timeout=10.0)
 
 
 def test_an_answer_to_a_post_is_small() -> None:
-    with hostile(FLOODS["a body with a length"]) as server, Requests() as way, pytest.raises(NoAnswer, match="larger"):
+    with (
+        hostile(FLOODS["a body with a length"]) as server,
+        Requests() as way,
+        pytest.raises(NoResponse, match="larger"),
+    ):
         way.post_json(server.url, {}, timeout=10.0)
 
 
 def test_an_index_that_reads_slowly_does_not_hold_an_upload(upload: Distribution) -> None:
-    with hostile(reluctant) as server, Requests() as way, soon(), pytest.raises(NoAnswer) as caught:
+    with hostile(reluctant) as server, Requests() as way, soon(), pytest.raises(NoResponse) as caught:
         send(way, server.url, upload)
     assert not caught.value.arrived
 
@@ -132,7 +141,7 @@ def test_an_index_that_reads_slowly_does_not_hold_a_cancelled_run(
     upload: Distribution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(table("publish"), "grace", 0.2)
-    with hostile(reluctant) as server, Requests(cancelled_once(server)) as way, soon(), pytest.raises(NoAnswer):
+    with hostile(reluctant) as server, Requests(cancelled_once(server)) as way, soon(), pytest.raises(NoResponse):
         send(way, server.url, upload, timeout=600.0)
 
 
@@ -140,9 +149,9 @@ def test_the_deadline_of_publishing_ends_a_question(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(table("publish"), "last-questions", 0.5)
     cancellation = Cancellation()
     with hostile(ENDLESS["a header byte by byte"]) as server, Requests() as way, soon():
-        pauses = Pauses(RealClock(cancellation), cancellation, limit=1.0)
+        pauses = RetrySchedule(RealClock(cancellation), cancellation, limit=1.0)
         index = Index(addresses(f"{server.url}/legacy/"), way, pauses)
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             index.listing("demo")
 
 
@@ -160,7 +169,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 @pytest.mark.parametrize("name", ["a header byte by byte", "a body up to the connection's end"])
 def test_the_clock_runs_behind_tls(context: ssl.SSLContext, name: str) -> None:
     """There, a connection that is shut down looks like a body that has ended."""
-    with hostile(ENDLESS[name], context) as server, Requests() as way, soon(), pytest.raises(NoAnswer, match="1 s"):
+    with hostile(ENDLESS[name], context) as server, Requests() as way, soon(), pytest.raises(NoResponse, match="1 s"):
         get(way, server.url.replace("http:", "https:"), timeout=1.0)
 
 
@@ -174,7 +183,7 @@ def test_a_handshake_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(table("publish"), "connect-timeout", 600.0)
     for manner in (mute, slow):
-        with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoAnswer):
+        with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoResponse):
             get(way, server.url.replace("http:", "https:"))
 
 
@@ -184,7 +193,7 @@ def test_a_proxy_that_does_not_end(monkeypatch: pytest.MonkeyPatch, name: str) -
     with hostile(ENDLESS[name]) as server, Requests() as way, soon():
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         monkeypatch.setenv("NO_PROXY", "")
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             get(way, "https://index.example/simple/")
     assert server.connections
 
@@ -198,7 +207,7 @@ def test_a_connection_that_does_not_come_about() -> None:
         for caller in callers:
             caller.settimeout(0.0)
             caller.connect_ex(listener.getsockname())
-        with Requests() as way, soon(), pytest.raises(NoAnswer) as caught:
+        with Requests() as way, soon(), pytest.raises(NoResponse) as caught:
             get(way, f"http://127.0.0.1:{listener.getsockname()[1]}")
         assert not caught.value.arrived
         for caller in callers:
@@ -208,7 +217,7 @@ def test_a_connection_that_does_not_come_about() -> None:
 def test_a_name_that_nobody_looks_up(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait(60))
-    with Requests() as way, soon(), pytest.raises(NoAnswer) as caught:
+    with Requests() as way, soon(), pytest.raises(NoResponse) as caught:
         get(way, "http://index.example")
     over.set()
     assert not caught.value.arrived
@@ -261,7 +270,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def client(fake: FakeService, url: str = "", cancellation: Cancellation | None = None) -> Artifacts:
     fake.url = url or fake.url
     stopped: Callable[[], bool] = lambda: bool(cancellation and cancellation.requested)  # noqa: E731
-    return Artifacts(service=fake.service, say=lambda _: None, patience=Patience(attempts=1, stopped=stopped))
+    return Artifacts(service=fake.service, say=lambda _: None, patience=RetryPolicy(attempts=1, stopped=stopped))
 
 
 @endless
@@ -275,7 +284,7 @@ def test_an_artifact_service_that_does_not_end(manner: Manner) -> None:
 @pytest.mark.usefixtures("short")
 def test_a_store_of_blobs_that_does_not_end(tmp_path: Path, manner: Manner) -> None:
     (tmp_path / "a.whl").write_bytes(bytes(8 << 20))
-    members = [Member(name="a.whl", path=tmp_path / "a.whl")]
+    members = [ArtifactMember(name="a.whl", path=tmp_path / "a.whl")]
     with hostile(manner) as server, serving(FakeService()) as fake, soon():
         signed = answer(200, {"ok": True, "signed_upload_url": f"{server.url}/container/blob?sig=x"})
         fake.scripts["CreateArtifact"] = lambda _service, _request: signed
@@ -333,7 +342,7 @@ def test_an_artifact_service_whose_json_is_none(body: bytes) -> None:
 
 def identity(environment: dict[str, str], cancellation: Cancellation | None = None) -> Identity:
     switch = cancellation or Cancellation()
-    pauses = Pauses(RealClock(switch), switch, limit=3600.0)
+    pauses = RetrySchedule(RealClock(switch), switch, limit=3600.0)
     return Identity(pauses=pauses, secrets=Secrets(environment={}), environment=environment)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from manywheels.core.retry import GivenUp, Passing, Patience
+from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError
 from manywheels.deliver.artifacts.client import Artifacts, Uploaded
-from manywheels.deliver.artifacts.packing import LOGS, Member, pack, unpack
+from manywheels.deliver.artifacts.packing import LOGS, ArtifactMember, pack, unpack
 from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import (
     ArtifactDamaged,
@@ -41,13 +41,15 @@ def fake() -> Iterator[FakeService]:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[Member]:
+def files(tmp_path: Path) -> list[ArtifactMember]:
     folder = tmp_path / "dist"
     (folder / "logs").mkdir(parents=True)
     contents = {"b.whl": b"wheel" * 1000, "a.json": b"{}" * 1000, "logs/a.log": b"line\n" * 1000}
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    return [Member(name=name, path=folder / name, sha256=sha256_of(content)) for name, content in contents.items()]
+    return [
+        ArtifactMember(name=name, path=folder / name, sha256=sha256_of(content)) for name, content in contents.items()
+    ]
 
 
 class Client:
@@ -56,10 +58,10 @@ class Client:
     def __init__(self, fake: FakeService) -> None:
         self.said: list[str] = []
         self.artifacts = Artifacts(
-            service=fake.service, say=self.said.append, patience=Patience(attempts=3, first_pause=0.001)
+            service=fake.service, say=self.said.append, patience=RetryPolicy(attempts=3, first_pause=0.001)
         )
 
-    def upload(self, files: list[Member], **options: object) -> Uploaded:
+    def upload(self, files: list[ArtifactMember], **options: object) -> Uploaded:
         return self.artifacts.upload("wheels", files, **{"overwrite": False, **options})  # type: ignore[arg-type]
 
 
@@ -91,7 +93,7 @@ def test_outside_of_a_workflow_it_is_said_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("snake", [True, False])
-def test_an_upload_arrives_and_is_read_back(fake: FakeService, files: list[Member], *, snake: bool) -> None:
+def test_an_upload_arrives_and_is_read_back(fake: FakeService, files: list[ArtifactMember], *, snake: bool) -> None:
     fake.snake = snake
     client = Client(fake)
     uploaded = client.upload(files)
@@ -106,7 +108,7 @@ def test_an_upload_arrives_and_is_read_back(fake: FakeService, files: list[Membe
     assert "read back" in client.said[-1]
 
 
-def test_the_request_names_run_job_and_version(fake: FakeService, files: list[Member]) -> None:
+def test_the_request_names_run_job_and_version(fake: FakeService, files: list[ArtifactMember]) -> None:
     Client(fake).upload(files)
     (request,) = fake.calls("CreateArtifact")
     assert request == {
@@ -116,7 +118,7 @@ def test_the_request_names_run_job_and_version(fake: FakeService, files: list[Me
 
 
 def test_netrc_does_not_take_the_tokens_place(
-    fake: FakeService, files: list[Member], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake: FakeService, files: list[ArtifactMember], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\n")
     (tmp_path / ".netrc").chmod(0o600)
@@ -125,13 +127,13 @@ def test_netrc_does_not_take_the_tokens_place(
     assert set(fake.authorizations) == {f"Bearer {token()}"}
 
 
-def test_retention_days_reach_the_service(fake: FakeService, files: list[Member]) -> None:
+def test_retention_days_reach_the_service(fake: FakeService, files: list[ArtifactMember]) -> None:
     Client(fake).upload(files, retention_days=5)
     until = datetime.strptime(fake.calls("CreateArtifact")[0]["expires_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert abs(until - datetime.now(UTC) - timedelta(days=5)) < timedelta(minutes=5)
 
 
-def test_the_same_files_make_the_same_artifact(files: list[Member]) -> None:
+def test_the_same_files_make_the_same_artifact(files: list[ArtifactMember]) -> None:
     first, second = io.BytesIO(), io.BytesIO()
     pack(files, first)
     files[0].path.touch()
@@ -148,7 +150,7 @@ def test_of_a_log_without_measure_the_ends_are_packed(tmp_path: Path) -> None:
         file.seek((1 << 40) - 4)
         file.write(b"last")
     with (tmp_path / "a.zip").open("w+b") as file:
-        pack([Member(name=f"{LOGS}x.log", path=log)], file)
+        pack([ArtifactMember(name=f"{LOGS}x.log", path=log)], file)
     log.unlink()  # pytest keeps its folders
     assert (tmp_path / "a.zip").stat().st_size < 1 << 20
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
@@ -158,7 +160,7 @@ def test_of_a_log_without_measure_the_ends_are_packed(tmp_path: Path) -> None:
     assert b"bytes of this log are left out here]" in content
 
 
-def test_a_wheel_that_changed_after_verification_is_not_sent(fake: FakeService, files: list[Member]) -> None:
+def test_a_wheel_that_changed_after_verification_is_not_sent(fake: FakeService, files: list[ArtifactMember]) -> None:
     files[0].path.write_bytes(b"something else")
     with pytest.raises(FileChanged) as caught:
         Client(fake).upload(files)
@@ -166,13 +168,13 @@ def test_a_wheel_that_changed_after_verification_is_not_sent(fake: FakeService, 
     assert fake.asked == []
 
 
-def test_a_wheel_that_is_gone_is_named(fake: FakeService, files: list[Member]) -> None:
+def test_a_wheel_that_is_gone_is_named(fake: FakeService, files: list[ArtifactMember]) -> None:
     files[0].path.unlink()
     with pytest.raises(FileChanged, match=r"b\.whl"):
         Client(fake).upload(files)
 
 
-def test_only_regular_files_are_packed(fake: FakeService, files: list[Member], tmp_path: Path) -> None:
+def test_only_regular_files_are_packed(fake: FakeService, files: list[ArtifactMember], tmp_path: Path) -> None:
     content = files[0].path.read_bytes()
     (tmp_path / "secret").write_bytes(content)
     for make in (lambda path: path.symlink_to(tmp_path / "secret"), os.mkfifo, Path.mkdir):
@@ -186,7 +188,7 @@ def test_only_regular_files_are_packed(fake: FakeService, files: list[Member], t
 def test_large_artifacts_go_in_blocks_and_tell_how_far_they_are(fake: FakeService, tmp_path: Path) -> None:
     (tmp_path / "big.whl").write_bytes(bytes(20 << 20))
     client = Client(fake)
-    client.upload([Member(name="big.whl", path=tmp_path / "big.whl")])
+    client.upload([ArtifactMember(name="big.whl", path=tmp_path / "big.whl")])
     assert [len(request["body"]) for request in fake.calls("PUT")][:2] == [8 << 20, 8 << 20]
     assert [line for line in client.said if " of 21.0 MB sent" in line][-1].startswith("artifact wheels: 21.0 MB")
 
@@ -194,7 +196,7 @@ def test_large_artifacts_go_in_blocks_and_tell_how_far_they_are(fake: FakeServic
 # --- a name that is taken ---------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_is_taken_is_refused(fake: FakeService, files: list[Member]) -> None:
+def test_a_name_that_is_taken_is_refused(fake: FakeService, files: list[ArtifactMember]) -> None:
     Client(fake).upload(files)
     with pytest.raises(ArtifactExists) as caught:
         Client(fake).upload(files)
@@ -202,14 +204,14 @@ def test_a_name_that_is_taken_is_refused(fake: FakeService, files: list[Member])
     assert fake.calls("DeleteArtifact") == []
 
 
-def test_overwrite_deletes_first(fake: FakeService, files: list[Member]) -> None:
+def test_overwrite_deletes_first(fake: FakeService, files: list[ArtifactMember]) -> None:
     Client(fake).upload(files)
     Client(fake).upload(files[:1], overwrite=True)
     assert [request["name"] for request in fake.calls("DeleteArtifact")] == ["wheels"]
     assert zipfile.ZipFile(io.BytesIO(fake.finished["wheels"][0])).namelist() == ["b.whl"]
 
 
-def test_the_lost_answer_to_deleting_is_no_missing_artifact(fake: FakeService, files: list[Member]) -> None:
+def test_the_lost_answer_to_deleting_is_no_missing_artifact(fake: FakeService, files: list[ArtifactMember]) -> None:
     def delete_and_lose(service: FakeService, request: Mapping[str, Any]) -> Answer:
         service.scripts["DeleteArtifact"] = always(answer(404, {"code": "not_found", "msg": "no such artifact"}))
         service._DeleteArtifact(request)
@@ -221,14 +223,14 @@ def test_the_lost_answer_to_deleting_is_no_missing_artifact(fake: FakeService, f
     assert len(fake.calls("DeleteArtifact")) == 2
 
 
-def test_the_lost_answer_to_our_own_first_try_is_no_taken_name(fake: FakeService, files: list[Member]) -> None:
+def test_the_lost_answer_to_our_own_first_try_is_no_taken_name(fake: FakeService, files: list[ArtifactMember]) -> None:
     taken = answer(409, {"msg": "exists"})
     fake.scripts["CreateArtifact"] = once(LOST, taken)
     Client(fake).upload(files)
     assert "wheels" in fake.finished
 
 
-def test_a_finished_artifact_is_kept_though_an_answer_was_lost(fake: FakeService, files: list[Member]) -> None:
+def test_a_finished_artifact_is_kept_though_an_answer_was_lost(fake: FakeService, files: list[ArtifactMember]) -> None:
     Client(fake).upload(files)
     fake.scripts["CreateArtifact"] = once(LOST)
     with pytest.raises(ArtifactExists):
@@ -236,7 +238,7 @@ def test_a_finished_artifact_is_kept_though_an_answer_was_lost(fake: FakeService
     assert fake.calls("DeleteArtifact") == []
 
 
-def test_the_lost_answer_to_finalize_is_looked_up(fake: FakeService, files: list[Member]) -> None:
+def test_the_lost_answer_to_finalize_is_looked_up(fake: FakeService, files: list[ArtifactMember]) -> None:
     def finish_and_lose(service: FakeService, request: object) -> tuple[int, dict[str, str], bytes]:
         service.scripts["FinalizeArtifact"] = always(answer(409, {"msg": "already finalized"}))
         service._FinalizeArtifact(request)  # type: ignore[arg-type]
@@ -251,7 +253,7 @@ def test_the_lost_answer_to_finalize_is_looked_up(fake: FakeService, files: list
 
 @pytest.mark.parametrize("what", ["CreateArtifact", "PUT", "FinalizeArtifact", "ListArtifacts", "GET"])
 @pytest.mark.parametrize("fault", [answer(503), answer(500), answer(429, Retry_After="0"), LOST], ids=str)
-def test_what_passes_is_tried_again(fake: FakeService, files: list[Member], what: str, fault: object) -> None:
+def test_what_passes_is_tried_again(fake: FakeService, files: list[ArtifactMember], what: str, fault: object) -> None:
     fake.scripts[what] = once(fault, fault)  # type: ignore[arg-type]
     client = Client(fake)
     client.upload(files)
@@ -261,7 +263,9 @@ def test_what_passes_is_tried_again(fake: FakeService, files: list[Member], what
 
 @pytest.mark.parametrize("what", ["CreateArtifact", "PUT", "GET"])
 @pytest.mark.parametrize("fault", [answer(502), LOST, (200, {}, b"<html>")], ids=str)
-def test_what_does_not_pass_is_given_up(fake: FakeService, files: list[Member], what: str, fault: object) -> None:
+def test_what_does_not_pass_is_given_up(
+    fake: FakeService, files: list[ArtifactMember], what: str, fault: object
+) -> None:
     fake.scripts[what] = always(fault)  # type: ignore[arg-type]
     with pytest.raises(DeliveryError) as caught:
         Client(fake).upload(files)
@@ -285,7 +289,7 @@ def test_what_does_not_pass_is_given_up(fake: FakeService, files: list[Member], 
     ],
 )
 def test_refusals_are_told_in_the_services_words(
-    fake: FakeService, files: list[Member], fault: object, kind: type[DeliveryError], told: str
+    fake: FakeService, files: list[ArtifactMember], fault: object, kind: type[DeliveryError], told: str
 ) -> None:
     fake.scripts["CreateArtifact"] = always(fault)  # type: ignore[arg-type]
     with pytest.raises(kind) as caught:
@@ -297,7 +301,9 @@ def test_refusals_are_told_in_the_services_words(
 
 @pytest.mark.parametrize("what", ["CreateArtifact", "PUT", "GET", "ListArtifacts"])
 @pytest.mark.parametrize("status", [403, 503])
-def test_neither_token_nor_signature_is_told(fake: FakeService, files: list[Member], what: str, status: int) -> None:
+def test_neither_token_nor_signature_is_told(
+    fake: FakeService, files: list[ArtifactMember], what: str, status: int
+) -> None:
     leak = {"msg": f"bad token {token()} for https://blob.example/x?sig={SECRET}"}
     fake.scripts[what] = always(answer(status, leak))
     client = Client(fake)
@@ -308,13 +314,13 @@ def test_neither_token_nor_signature_is_told(fake: FakeService, files: list[Memb
     assert SECRET not in told
 
 
-def test_a_service_that_changes_bytes_is_found_out(fake: FakeService, files: list[Member]) -> None:
+def test_a_service_that_changes_bytes_is_found_out(fake: FakeService, files: list[ArtifactMember]) -> None:
     fake.scripts["GET"] = lambda service, _: (200, {}, service.finished["wheels"][0][:-1] + b"?")
     with pytest.raises(ArtifactDiffers, match="of what came back"):
         Client(fake).upload(files)
 
 
-def test_a_service_that_says_another_digest_is_found_out(fake: FakeService, files: list[Member]) -> None:
+def test_a_service_that_says_another_digest_is_found_out(fake: FakeService, files: list[ArtifactMember]) -> None:
     def lie(service: FakeService, _request: object) -> None:
         service.finished = {name: (content, "sha256:" + "0" * 64) for name, (content, _) in service.finished.items()}
 
@@ -323,7 +329,7 @@ def test_a_service_that_says_another_digest_is_found_out(fake: FakeService, file
         Client(fake).upload(files)
 
 
-def test_a_service_that_keeps_nothing_is_found_out(fake: FakeService, files: list[Member]) -> None:
+def test_a_service_that_keeps_nothing_is_found_out(fake: FakeService, files: list[ArtifactMember]) -> None:
     fake.scripts["ListArtifacts"] = always(answer(200, {"artifacts": []}))
     with pytest.raises(ArtifactMissing):
         Client(fake).upload(files)
@@ -467,7 +473,7 @@ def test_a_client_that_was_stopped_unpacks_nothing(fake: FakeService, tmp_path: 
         looks.append(None)
         return len(looks) > 3  # after three requests: for the list, the address and the bytes
 
-    artifacts = Artifacts(service=fake.service, say=lambda _: None, patience=Patience(stopped=stopped))
+    artifacts = Artifacts(service=fake.service, say=lambda _: None, patience=RetryPolicy(stopped=stopped))
     (wheels,) = artifacts.find(name="wheels")
     with pytest.raises(Cancelled):
         artifacts.download(wheels, tmp_path)
@@ -517,29 +523,29 @@ class SlowClock:
 
 
 def fail(pause: float = 0.0) -> None:
-    raise Passing("it failed", pause=pause)
+    raise TransientError("it failed", pause=pause)
 
 
 def test_pauses_grow_and_jitter() -> None:
     clock = SlowClock()
-    with pytest.raises(GivenUp, match="it failed \\(tried 6 times\\)"):
-        Patience(clock=clock).call(fail, say=lambda _: None)
+    with pytest.raises(RetriesExhausted, match="it failed \\(tried 6 times\\)"):
+        RetryPolicy(clock=clock).call(fail, say=lambda _: None)
     assert len(clock.slept) == 5
     assert all(length / 2 <= slept <= length for slept, length in zip(clock.slept, (1, 2, 4, 8, 16), strict=True))
 
 
 def test_retry_after_is_honoured_and_the_deadline_is_one_for_all() -> None:
     clock = SlowClock()
-    patience = Patience(clock=clock, attempts=100, budget=100.0)
-    with pytest.raises(GivenUp):
+    patience = RetryPolicy(clock=clock, attempts=100, budget=100.0)
+    with pytest.raises(RetriesExhausted):
         patience.call(lambda: fail(30), say=lambda _: None)
     assert clock.slept == [30, 30, 30]
-    with pytest.raises(GivenUp, match="tried once"):
+    with pytest.raises(RetriesExhausted, match="tried once"):
         patience.call(lambda: fail(30), say=lambda _: None)
 
 
 def test_nothing_is_tried_again_when_the_run_was_cancelled() -> None:
     clock = SlowClock()
-    with pytest.raises(GivenUp, match="cancelled"):
-        Patience(clock=clock, stopped=lambda: bool(clock.slept)).call(fail, say=lambda _: None)
+    with pytest.raises(RetriesExhausted, match="cancelled"):
+        RetryPolicy(clock=clock, stopped=lambda: bool(clock.slept)).call(fail, say=lambda _: None)
     assert len(clock.slept) == 1

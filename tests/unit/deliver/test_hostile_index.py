@@ -21,9 +21,9 @@ from manywheels.core.redaction import redacted
 from manywheels.core.retry import RealClock
 from manywheels.data import table
 from manywheels.deliver.index.audiences import require_own
-from manywheels.deliver.index.http import Answer, Auth, Requests
+from manywheels.deliver.index.http import Auth, Requests, Response
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.publish import run
 from manywheels.deliver.index.simple_api import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
 from manywheels.deliver.index.trusted import TrustedPublisher
@@ -168,15 +168,15 @@ def test_an_index_gets_identities_for_itself_only(audience: str, index: str, *, 
 class Oidc(FakeIndex):
     """An index that answers questions of trusted publishing as it is told."""
 
-    def __init__(self, audience: object, mint: Answer) -> None:
+    def __init__(self, audience: object, mint: Response) -> None:
         super().__init__()
         self._audience, self._mint = audience, mint
         self.identities: list[str] = []
 
-    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
-        return Answer(status=200, body=json.dumps({"audience": self._audience}).encode())
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
+        return Response(status=200, body=json.dumps({"audience": self._audience}).encode())
 
-    def post_json(self, url: str, content: Any, *, timeout: float) -> Answer:
+    def post_json(self, url: str, content: Any, *, timeout: float) -> Response:
         self.identities.append(content["token"])
         return self._mint
 
@@ -192,13 +192,13 @@ def publisher(monkeypatch: pytest.MonkeyPatch, index: Oidc, audience: str) -> Tr
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.setenv("GITLAB_CI", "true")
     monkeypatch.setenv(f"{audience.upper()}_ID_TOKEN", jwt(audience))
-    pauses = Pauses(FastClock(), Cancellation())
+    pauses = RetrySchedule(FastClock(), Cancellation())
     identity = Identity(pauses=pauses, secrets=Secrets(environment={}), environment={"GITLAB_CI": "true"})
     return TrustedPublisher("https://index.example/legacy/", index, identity)
 
 
 def test_an_index_that_asks_for_a_signers_identity_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    index = Oidc("sigstore", Answer(status=200))
+    index = Oidc("sigstore", Response(status=200))
     with pytest.raises(UnsafeAddress, match="an identity token for `sigstore`"):
         publisher(monkeypatch, index, "sigstore").current()
     assert index.identities == []
@@ -207,7 +207,7 @@ def test_an_index_that_asks_for_a_signers_identity_gets_none(monkeypatch: pytest
 @pytest.mark.parametrize("form", [FORMS["as it is"], FORMS["its last part"], FORMS["in base64"]])
 def test_a_mint_that_echoes_the_identity(monkeypatch: pytest.MonkeyPatch, form: Callable[[str], str]) -> None:
     errors = [{"code": "invalid-token", "description": f"This is none: {form(jwt('index'))}."}]
-    index = Oidc("index", Answer(status=422, body=json.dumps({"errors": errors}).encode()))
+    index = Oidc("index", Response(status=422, body=json.dumps({"errors": errors}).encode()))
     with pytest.raises(MintRefused, match=r"This is none: \*\*\*") as caught:
         publisher(monkeypatch, index, "index").current()
     assert jwt("index")[-20:] not in str(caught.value)
@@ -221,7 +221,7 @@ def test_a_mint_that_echoes_the_identity(monkeypatch: pytest.MonkeyPatch, form: 
 def test_a_mint_whose_token_ends_at_no_moment(monkeypatch: pytest.MonkeyPatch, expires: str, *, is_json: bool) -> None:
     body = f'{{"token": "pypi-x", "expires": {expires}}}'.encode()
     date = {"date": "Thu, 01 Jan 2026 00:00:00 GMT"}
-    credentials = publisher(monkeypatch, Oidc("index", Answer(status=200, body=body, headers=date)), "index")
+    credentials = publisher(monkeypatch, Oidc("index", Response(status=200, body=body, headers=date)), "index")
     if is_json:
         assert credentials.current() == ("__token__", "pypi-x")
         assert 0 <= (credentials.valid_until or 0) - 1000.0 <= table("publish")["token"]["lifetime"]
@@ -250,10 +250,10 @@ def test_json_that_is_some() -> None:
 
 def listing(body: bytes, kind: str = "application/vnd.pypi.simple.v1+json") -> Listing | None:
     class Page(FakeIndex):
-        def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
-            return Answer(status=200, headers={"content-type": kind}, body=body)
+        def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
+            return Response(status=200, headers={"content-type": kind}, body=body)
 
-    return Index(addresses("https://h/legacy/"), Page(), Pauses(FastClock(), Cancellation())).listing("demo")
+    return Index(addresses("https://h/legacy/"), Page(), RetrySchedule(FastClock(), Cancellation())).listing("demo")
 
 
 def files(**changed: object) -> bytes:
@@ -312,5 +312,5 @@ def test_an_index_whose_pages_are_none_is_silent() -> None:
 
     with served(Nested) as url, Requests() as way:
         cancellation = Cancellation()
-        index = Index(addresses(f"{url}/legacy/"), way, Pauses(RealClock(cancellation), cancellation))
+        index = Index(addresses(f"{url}/legacy/"), way, RetrySchedule(RealClock(cancellation), cancellation))
         assert index.presence("demo", "demo-1.0.tar.gz", "ab") is Presence.SILENT

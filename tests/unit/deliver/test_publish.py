@@ -22,16 +22,16 @@ from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
-from manywheels.core.retry import RealClock, passing_status, retry_after
+from manywheels.core.retry import RealClock, retry_after, transient_status
 from manywheels.data import table
 from manywheels.deliver.index import attestations, claims, preflight
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
-from manywheels.deliver.index.http import Answer, Auth, NoAnswer, Requests, require_safe, says_exists, words
+from manywheels.deliver.index.http import Auth, NoResponse, Requests, Response, is_name_taken, reason_text, require_safe
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.ledger import Entry, Ledger, State, as_markdown
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.preflight import Wanted
 from manywheels.deliver.index.progress import progress
 from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, run
@@ -120,7 +120,7 @@ def test_what_is_no_address(given: str) -> None:
     ],
 )  # fmt: skip
 def test_where_a_redirect_leads_is_told_by_its_host(location: str, told: str) -> None:
-    refusal = redirected(Answer(status=307, headers={"location": location})).message
+    refusal = redirected(Response(status=307, headers={"location": location})).message
     assert f"(`307`, to {told});" in refusal
 
 
@@ -130,21 +130,21 @@ def test_where_a_redirect_leads_is_told_by_its_host(location: str, told: str) ->
 class Pages(FakeIndex):
     """An index that has these pages, by address."""
 
-    def __init__(self, pages: Mapping[str, Answer]) -> None:
+    def __init__(self, pages: Mapping[str, Response]) -> None:
         super().__init__()
         self.pages, self.auths = pages, []  # type: ignore[var-annotated]
 
-    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
         self.auths.append(auth)
-        return self.pages.get(url, Answer(status=404))
+        return self.pages.get(url, Response(status=404))
 
 
-def ask(pages: Mapping[str, Answer], url: str = "https://h/legacy/", auth: Auth | None = None) -> Listing | None:
-    return Index(addresses(url), Pages(pages), Pauses(FastClock(), Cancellation()), auth).listing("demo")
+def ask(pages: Mapping[str, Response], url: str = "https://h/legacy/", auth: Auth | None = None) -> Listing | None:
+    return Index(addresses(url), Pages(pages), RetrySchedule(FastClock(), Cancellation()), auth).listing("demo")
 
 
-def page(text: str, kind: str) -> Answer:
-    return Answer(status=200, headers={"content-type": kind}, body=text.encode())
+def page(text: str, kind: str) -> Response:
+    return Response(status=200, headers={"content-type": kind}, body=text.encode())
 
 
 def test_a_page_in_json() -> None:
@@ -204,17 +204,17 @@ def test_a_page_that_is_none_is_no_listing(text: str) -> None:
 
 def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None:
     """Only at a simple API does 404 say anything."""
-    assert ask({"https://h/simple/": Answer(status=200)}) == {}
+    assert ask({"https://h/simple/": Response(status=200)}) == {}
     assert ask({}) is None
-    elsewhere = Answer(status=302, headers={"location": "https://other/simple/demo/"})
-    assert ask({"https://h/simple/demo/": elsewhere, "https://h/simple/": Answer(status=200)}) == {}
-    assert ask({"https://h/a/simple/": Answer(status=200)}, "https://h/a/") == {}
+    elsewhere = Response(status=302, headers={"location": "https://other/simple/demo/"})
+    assert ask({"https://h/simple/demo/": elsewhere, "https://h/simple/": Response(status=200)}) == {}
+    assert ask({"https://h/a/simple/": Response(status=200)}, "https://h/a/") == {}
 
 
 def test_credentials_are_for_the_host_of_the_upload_only() -> None:
     for url, expected in (("https://h/legacy/", ("ada", "secret")), ("https://upload.h/legacy/", None)):
         pages = Pages({"https://h/simple/demo/": page('{"files": []}', JSON)})
-        Index(addresses(url), pages, Pauses(FastClock(), Cancellation()), ("ada", "secret")).listing("demo")
+        Index(addresses(url), pages, RetrySchedule(FastClock(), Cancellation()), ("ada", "secret")).listing("demo")
         assert pages.auths == [expected]
 
 
@@ -247,19 +247,20 @@ def test_the_oldest_file_of_a_release() -> None:
 @pytest.mark.parametrize(
     ("answer", "text", "exists"),
     [
-        (Answer(status=400, reason="File already exists ('a')"), "400 File already exists ('a')", True),
-        (Answer(status=400, reason="400 File already exists"), "400 File already exists", True),
-        (Answer(status=400, reason="Bad Request", body=b"<title>x</title><p>Was&nbsp;<b>previously used</b>"),
+        (Response(status=400, reason="File already exists ('a')"), "400 File already exists ('a')", True),
+        (Response(status=400, reason="400 File already exists"), "400 File already exists", True),
+        (Response(status=400, reason="Bad Request", body=b"<title>x</title><p>Was&nbsp;<b>previously used</b>"),
          "400 Was previously used", True),
-        (Answer(status=403, body=b"exists already? It Already Exists"), "403 exists already? It Already Exists", True),
-        (Answer(status=409, reason="Conflict"), "409", True),
-        (Answer(status=503, body=b"it already exists"), "503 it already exists", False),
-        (Answer(status=400, body=b"x" * 1000), f"400 {'x' * 300}", False),
-        (Answer(status=400, body=b"\xff\xfe"), "400 \ufffd\ufffd", False),
+        (Response(status=403, body=b"exists already? It Already Exists"), "403 exists already? It Already Exists",
+         True),
+        (Response(status=409, reason="Conflict"), "409", True),
+        (Response(status=503, body=b"it already exists"), "503 it already exists", False),
+        (Response(status=400, body=b"x" * 1000), f"400 {'x' * 300}", False),
+        (Response(status=400, body=b"\xff\xfe"), "400 \ufffd\ufffd", False),
     ],
 )  # fmt: skip
-def test_what_an_index_says(answer: Answer, text: str, exists: bool) -> None:  # noqa: FBT001 - a case
-    assert (words(answer), says_exists(answer)) == (text, exists)
+def test_what_an_index_says(answer: Response, text: str, exists: bool) -> None:  # noqa: FBT001 - a case
+    assert (reason_text(answer), is_name_taken(answer)) == (text, exists)
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
@@ -281,7 +282,7 @@ def test_what_an_index_says(answer: Answer, text: str, exists: bool) -> None:  #
 )
 def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], seconds: float) -> None:
     assert retry_after(headers) == seconds
-    passing = passing_status(429, headers)
+    passing = transient_status(429, headers)
     assert passing
     assert passing.pause == seconds
 
@@ -289,7 +290,7 @@ def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], secon
 def test_a_cancellation_ends_a_pause() -> None:
     cancellation = Cancellation()
     clock = RealClock(cancellation)
-    pauses = Pauses(clock, cancellation)
+    pauses = RetrySchedule(clock, cancellation)
     cancellation.request()
     began = clock.monotonic()
     clock.sleep(60)
@@ -300,7 +301,7 @@ def test_a_cancellation_ends_a_pause() -> None:
 def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
     """The clock has hours left, and the index is not asked again and again meanwhile."""
     cancellation, index = Cancellation(), Counted()
-    pauses = Pauses(RealClock(cancellation), cancellation)
+    pauses = RetrySchedule(RealClock(cancellation), cancellation)
     cancellation.request()
     with pytest.raises(NotConfirmed, match=r"does not list `a\.whl` so far, and the run was cancelled"):
         confirm(
@@ -327,7 +328,7 @@ def confirm_one(folder: Path, cancellation: Cancellation, limit: float) -> str:
     """Confirm a wheel that the index lists."""
     (folder / "dist").mkdir()
     wheel = read_distribution(write_wheel(folder / "dist", tags="py3-none-any"))
-    index, pauses = FakeIndex(stored={wheel.name: wheel.sha256}), Pauses(RealClock(cancellation), cancellation)
+    index, pauses = FakeIndex(stored={wheel.name: wheel.sha256}), RetrySchedule(RealClock(cancellation), cancellation)
     return confirm([wheel], Index(addresses("https://h/legacy/"), index, pauses), index, pauses, limit)
 
 
@@ -355,7 +356,7 @@ def test_a_cancellation_ends_pip(tmp_path: Path, slow_pip: Path) -> None:
 def test_what_was_uploaded_late_is_still_confirmed(tmp_path: Path) -> None:
     """The time for uploads has no say in it."""
     clock, cancellation = FastClock(), Cancellation()
-    index, pauses = Counted(), Pauses(clock, cancellation)
+    index, pauses = Counted(), RetrySchedule(clock, cancellation)
     clock.sleep(7200.0)
     with pytest.raises(NotConfirmed, match="within 60 s"):
         confirm(
@@ -373,7 +374,7 @@ class Counted(FakeIndex):
 
     asked = 0
 
-    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
         self.asked += 1
         return super().get(url, accept=accept, auth=auth, timeout=timeout, with_body=with_body)
 
@@ -416,10 +417,10 @@ def test_a_token_at_the_cut_of_a_long_answer_is_not_half_shown() -> None:
     secrets.keep("pypi-secret")
     for start in ("x" * 295, "x" * 65_530, f"<!--{'x' * 65_522}-->"):
         for answer in (
-            Answer(status=400, reason=f"{start}pypi-secret"),
-            Answer(status=400, body=f"{start}pypi-secret".encode()),
+            Response(status=400, reason=f"{start}pypi-secret"),
+            Response(status=400, body=f"{start}pypi-secret".encode()),
         ):
-            assert "pypi" not in words(answer, secrets.cleaned)
+            assert "pypi" not in reason_text(answer, secrets.cleaned)
 
 
 class Pieces(io.StringIO):
@@ -440,7 +441,7 @@ def test_what_threads_say_and_masks_go_out_in_whole_lines(tmp_path: Path) -> Non
     Secrets(environment={"GITHUB_ACTIONS": "true"}, stream=stream).keep("one\ntwo")
     with progress([distribution(tmp_path / "a.whl")], verbose=True, stream=stream) as shown:
         shown.waits(distribution(tmp_path / "a.whl"), "503")
-        shown.ended(distribution(tmp_path / "a.whl"), State.UPLOADED, "")
+        shown.ended(distribution(tmp_path / "a.whl"), UploadState.UPLOADED, "")
     assert stream.pieces == [
         "::add-mask::one%0Atwo\n::add-mask::one\n::add-mask::two\n", "  a.whl: 503\n", "✓ [1/1] a.whl: uploaded\n",
     ]  # fmt: skip
@@ -467,7 +468,7 @@ def test_a_ci_that_issues_tokens_is_asked_again_and_no_other(
 
     monkeypatch.setattr("id.detect_credential", detect)
     secrets = Secrets(environment={})
-    identity = Identity(pauses=Pauses(FastClock(), Cancellation()), secrets=secrets, environment=environment)
+    identity = Identity(pauses=RetrySchedule(FastClock(), Cancellation()), secrets=secrets, environment=environment)
     if asked == 1:
         with pytest.raises(AmbientCredentialError):
             identity.token("pypi")
@@ -550,9 +551,9 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def look(
-    folder: Path, pages: Mapping[str, Answer], rules: Rules | None = None, url: str = "https://h/legacy/"
+    folder: Path, pages: Mapping[str, Response], rules: Rules | None = None, url: str = "https://h/legacy/"
 ) -> list[str]:
-    index = Index(addresses(url), Pages(pages), Pauses(FastClock(), Cancellation()))
+    index = Index(addresses(url), Pages(pages), RetrySchedule(FastClock(), Cancellation()))
     wanted = Wanted(folder=folder, verify=False, rules=rules or Rules())
     return [problem.message for problem in preflight.look(wanted, index).problems]
 
@@ -560,12 +561,12 @@ def look(
 def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
     """A project that has a larger file was given a higher limit; indexes of other kinds have rules of their own."""
     size = write_wheel(tmp_path, tags="py3-none-any").stat().st_size
-    root = {"https://h/simple/": Answer(status=200)}
+    root = {"https://h/simple/": Response(status=200)}
     assert look(tmp_path, root) == [f"has {size:,} bytes, the index takes 500"]
     assert look(tmp_path, root, Rules(ignored=(Ignored(code="MW263"),))) == []
     larger = page('{"files": [{"filename": "demo-0.9.tar.gz", "hashes": {}, "size": 5000}]}', JSON)
     assert look(tmp_path, {"https://h/simple/demo/": larger}) == []
-    assert look(tmp_path, {"https://h/a/simple/": Answer(status=200)}, url="https://h/a/") == []
+    assert look(tmp_path, {"https://h/a/simple/": Response(status=200)}, url="https://h/a/") == []
 
 
 def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
@@ -583,7 +584,7 @@ def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
 def test_an_sdist_is_outside_the_seal_and_that_is_said(tmp_path: Path) -> None:
     write_set(tmp_path, "cp312")
     write_sdist(tmp_path)
-    index = Index(addresses("https://h/legacy/"), Pages({}), Pauses(FastClock(), Cancellation()))
+    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
     warnings = preflight.look(Wanted(folder=tmp_path, verify=False), index).warnings
     assert warnings[0] == (
         "`demo-1.0.tar.gz` is not in the manifest: nobody has verified that it is what was built from"
@@ -642,7 +643,7 @@ def test_a_version_may_be_spelled_in_several_ways(tmp_path: Path, spelled: str) 
 def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platform: str) -> None:
     """Their tags are none that `verify` knows."""
     write_wheel(tmp_path, tags=f"cp314-cp314-{platform}")
-    index = Index(addresses("https://h/legacy/"), Pages({}), Pauses(FastClock(), Cancellation()))
+    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
     assert preflight.look(Wanted(folder=tmp_path), index).problems == ()
 
 
@@ -655,7 +656,7 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
     write_wheel(tmp_path, tags=f"py3-none-{platform}", metadata=_PRIVATE)
 
     def told(url: str, rules: Rules | None = None, *, verify: bool = True) -> list[str]:
-        index = Index(addresses(url), Pages({}), Pauses(FastClock(), Cancellation()))
+        index = Index(addresses(url), Pages({}), RetrySchedule(FastClock(), Cancellation()))
         wanted = Wanted(folder=tmp_path, rules=rules or Rules(), verify=verify)
         return [problem.message for problem in preflight.look(wanted, index).problems if "Private" in problem.message]
 
@@ -669,7 +670,7 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
 def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
     """No check of `verify` sees them."""
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
-    index = Index(addresses("https://h/legacy/"), Pages({}), Pauses(FastClock(), Cancellation()))
+    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
     told = [problem.message for problem in preflight.look(Wanted(folder=tmp_path), index).problems]
     assert "has a `Home-page` that the index refuses: `UNKNOWN` is no http or https URL" in told
 
@@ -723,7 +724,7 @@ def test_an_index_that_reads_slowly_gets_the_upload(tmp_path: Path, monkeypatch:
 
 def test_an_answer_that_never_ends_is_given_up() -> None:
     began = time.monotonic()
-    with served(Slow) as url, Requests() as way, pytest.raises(NoAnswer, match="did not end within 1 s"):
+    with served(Slow) as url, Requests() as way, pytest.raises(NoResponse, match="did not end within 1 s"):
         way.get(url, accept="*/*", auth=None, timeout=1.0)
     assert time.monotonic() - began < 8
 
@@ -735,13 +736,15 @@ def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
 
 
 def test_the_ledger_in_a_summary() -> None:
-    entry = Entry(name="a|b.whl", size=1, sha256="0", state=State.UNKNOWN, reason="a | <b>\nc")
+    entry = LedgerEntry(name="a|b.whl", size=1, sha256="0", state=UploadState.UNKNOWN, reason="a | <b>\nc")
     row = "| <code>a&#124;b&#46;whl</code> | unknown | a &#124; &#60;b&#62; c |"
     assert as_markdown([entry], 1_000).splitlines()[-1] == row
 
 
 def test_a_long_ledger_takes_what_room_there_is() -> None:
-    entries = [Entry(name=f"{number}.whl", size=1, sha256="0", state=State.UPLOADED) for number in range(100)]
+    entries = [
+        LedgerEntry(name=f"{number}.whl", size=1, sha256="0", state=UploadState.UPLOADED) for number in range(100)
+    ]
     shown = as_markdown(entries, 1_000)
     assert len(shown.encode()) < 1_100
     assert "more files: see the ledger." in shown

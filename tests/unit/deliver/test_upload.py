@@ -12,14 +12,14 @@ import pytest
 from manywheels.core.files import digest_file
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import Answer, Auth, NoAnswer
-from manywheels.deliver.index.ledger import State
+from manywheels.deliver.index.http import Auth, NoResponse, Response
+from manywheels.deliver.index.ledger import UploadState
 from manywheels.errors import DeliveryError, FileChanged, UnsafeAddress
 from unit.fakeindex import FakeIndex
 from unit.uploads import Silence, Upload, check
 
-LOST = NoAnswer("the connection was lost", arrived=True)
-REFUSED = NoAnswer("nobody answers at this address", arrived=False)
+LOST = NoResponse("the connection was lost", arrived=True)
+REFUSED = NoResponse("nobody answers at this address", arrived=False)
 
 
 def files_in(folder: Path, count: int = 1) -> tuple[Distribution, ...]:
@@ -50,23 +50,23 @@ def test_sdist_first_then_wheels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answers", "state", "uploads"),
     [
-        ([Answer(status=503), Answer(status=429), Answer(status=500)], "uploaded", 4),
+        ([Response(status=503), Response(status=429), Response(status=500)], "uploaded", 4),
         ([REFUSED] * 5, "uploaded", 6),
         ([REFUSED] * 6, "not sent", 6),
-        ([Answer(status=429)] * 6, "not sent", 6),
-        ([Answer(status=408)] * 6, "unknown", 6),
-        ([Answer(status=503)] * 6, "unknown", 6),  # a gateway's answer: the index may still be working on it
+        ([Response(status=429)] * 6, "not sent", 6),
+        ([Response(status=408)] * 6, "unknown", 6),
+        ([Response(status=503)] * 6, "unknown", 6),  # a gateway's answer: the index may still be working on it
         ([LOST] * 6, "unknown", 6),
-        ([LOST, *[Answer(status=503)] * 5], "unknown", 6),
-        ([LOST, Answer(status=400, reason="Invalid")], "unknown", 2),
-        ([Answer(status=400, reason="Invalid")], "not sent", 1),
-        ([Answer(status=403, reason="Invalid token")], "not sent", 1),
-        ([Answer(status=400, reason="File already exists")], "conflict", 1),  # and is not shown: the name was used
-        ([Answer(status=409)], "conflict", 1),
-        ([LOST, Answer(status=409)], "unknown", 2),
+        ([LOST, *[Response(status=503)] * 5], "unknown", 6),
+        ([LOST, Response(status=400, reason="Invalid")], "unknown", 2),
+        ([Response(status=400, reason="Invalid")], "not sent", 1),
+        ([Response(status=403, reason="Invalid token")], "not sent", 1),
+        ([Response(status=400, reason="File already exists")], "conflict", 1),  # and is not shown: the name was used
+        ([Response(status=409)], "conflict", 1),
+        ([LOST, Response(status=409)], "unknown", 2),
     ],
 )
-def test_how_a_file_ends(tmp_path: Path, answers: list[Answer | NoAnswer], state: str, uploads: int) -> None:
+def test_how_a_file_ends(tmp_path: Path, answers: list[Response | NoResponse], state: str, uploads: int) -> None:
     index = FakeIndex(answers=list(answers))
     upload = Upload(index, files_in(tmp_path))
     assert upload.send() == {"demo-1.0.tar.gz": state}
@@ -85,7 +85,7 @@ def test_an_answer_that_was_lost_is_looked_up_and_nothing_repeated(tmp_path: Pat
 
 def test_the_same_name_with_other_content_is_a_conflict_however_it_comes_out(tmp_path: Path) -> None:
     (file,) = files_in(tmp_path)
-    for answers in ([], [LOST], [Answer(status=500)], [Answer(status=409)]):
+    for answers in ([], [LOST], [Response(status=500)], [Response(status=409)]):
         index = FakeIndex(answers=list(answers))
         upload = Upload(index, [file])
         index.stored[file.name] = "0" * 64
@@ -94,24 +94,24 @@ def test_the_same_name_with_other_content_is_a_conflict_however_it_comes_out(tmp
 
 
 def test_retry_after_is_waited_for_and_a_longer_one_than_there_is_time_ends_it(tmp_path: Path) -> None:
-    index = FakeIndex(answers=[Answer(status=429, headers={"retry-after": "77"})])
+    index = FakeIndex(answers=[Response(status=429, headers={"retry-after": "77"})])
     upload = Upload(index, files_in(tmp_path))
     assert upload.send() == {"demo-1.0.tar.gz": "uploaded"}
     assert upload.clock.slept == [77.0]
-    index = FakeIndex(answers=[Answer(status=429, headers={"retry-after": "999999"})])
+    index = FakeIndex(answers=[Response(status=429, headers={"retry-after": "999999"})])
     upload = Upload(index, files_in(tmp_path))
     assert upload.send() == {"demo-1.0.tar.gz": "not sent"}
     assert upload.clock.slept == []
 
 
 def test_pauses_grow_and_one_deadline_ends_them_all(tmp_path: Path) -> None:
-    index = FakeIndex(answers=[Answer(status=429)] * 6)
+    index = FakeIndex(answers=[Response(status=429)] * 6)
     upload = Upload(index, files_in(tmp_path))
     upload.send()
     longest = table("publish")["longest-pause"]
     for number, pause in enumerate(upload.clock.slept):
         assert 0.5 * min(2**number, longest) <= pause <= min(2**number, longest)
-    index = FakeIndex(answers=[Answer(status=429)] * 6)
+    index = FakeIndex(answers=[Response(status=429)] * 6)
     upload = Upload(index, files_in(tmp_path))
     upload.line.pauses.end_at(upload.clock.monotonic() + 4)
     assert upload.send() == {"demo-1.0.tar.gz": "not sent"}
@@ -120,14 +120,14 @@ def test_pauses_grow_and_one_deadline_ends_them_all(tmp_path: Path) -> None:
 
 
 def test_the_first_that_is_refused_stops_those_that_were_not_begun(tmp_path: Path) -> None:
-    index = FakeIndex(answers=[Answer(status=200), *[Answer(status=400, reason="Project size too large")] * 40])
+    index = FakeIndex(answers=[Response(status=200), *[Response(status=400, reason="Project size too large")] * 40])
     states = Upload(index, files_in(tmp_path, 40)).send()
     assert 2 <= len(index.uploads) <= 1 + table("publish")["parallel"]
     assert list(states.values()).count("not sent") == 39
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
-    index = FakeIndex(answers=[Answer(status=307, headers={"location": "https://other.example/legacy/?x"})])
+    index = FakeIndex(answers=[Response(status=307, headers={"location": "https://other.example/legacy/?x"})])
     upload = Upload(index, files_in(tmp_path, 3))
     with pytest.raises(UnsafeAddress, match=r"`307`, to `https://other\.example`"):
         upload.send()
@@ -168,7 +168,7 @@ def test_a_cancelled_run_ends_without_sending_more(tmp_path: Path) -> None:
     upload = Upload(index := FakeIndex(), files)
 
     class Cancels(Silence):
-        def ended(self, file: Distribution, state: State, reason: str) -> None:
+        def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
             upload.cancellation.request()
 
     states = upload.send(Cancels())
@@ -207,7 +207,7 @@ class Expiring:
 
 
 def test_a_token_that_has_expired_is_renewed_once_for_each_file(tmp_path: Path) -> None:
-    expired = Answer(status=403, reason="Invalid or non-existent authentication information")
+    expired = Response(status=403, reason="Invalid or non-existent authentication information")
     credentials: Any = Expiring(5)
     upload = Upload(FakeIndex(answers=[expired]), files_in(tmp_path), credentials)
     assert upload.send() == {"demo-1.0.tar.gz": "uploaded"}
@@ -218,7 +218,7 @@ def test_a_token_that_has_expired_is_renewed_once_for_each_file(tmp_path: Path) 
 
 
 def test_tokens_in_what_the_index_says_do_not_reach_the_ledger(tmp_path: Path) -> None:
-    index = FakeIndex(answers=[Answer(status=400, body=b"<p>Bad token pypi-secret for <b>demo</b></p>")])
+    index = FakeIndex(answers=[Response(status=400, body=b"<p>Bad token pypi-secret for <b>demo</b></p>")])
     upload = Upload(index, files_in(tmp_path))
     upload.line.secrets.keep("pypi-secret")
     upload.send()
@@ -253,6 +253,6 @@ def test_whatever_goes_wrong_the_ledger_is_true_and_publishing_again_converges(t
 
 def test_an_error_of_delivery_is_what_stops_a_run(tmp_path: Path) -> None:
     """Sender raises what keeps every file from being sent, as the base class that the command catches."""
-    index = FakeIndex(answers=[Answer(status=302)])
+    index = FakeIndex(answers=[Response(status=302)])
     with pytest.raises(DeliveryError):
         Upload(index, files_in(tmp_path)).send()

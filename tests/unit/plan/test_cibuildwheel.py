@@ -11,7 +11,7 @@ import pytest
 from manywheels.errors import InputError, SelectionError
 from manywheels.plan.assignments import expand
 from manywheels.plan.options import Options, resolve
-from manywheels.plan.target_options import Recipe, fill, fill_values
+from manywheels.plan.target_options import TargetOptions, fill, fill_values
 from unit.helpers import given, project, target
 
 MACHINE = os.uname().machine
@@ -24,7 +24,7 @@ def options(
     return resolve({}, replace(project(), settings=own or {}, cibuildwheel=configuration), environment=environment)
 
 
-def recipe(configuration: dict[str, Any] | None = None, tag: str = "cp312", /, **environment: str) -> Recipe:
+def recipe(configuration: dict[str, Any] | None = None, tag: str = "cp312", /, **environment: str) -> TargetOptions:
     return options(configuration, **environment).for_target(target(tag))
 
 

@@ -23,7 +23,7 @@ from manywheels.plan.settings import Settings
 from manywheels.plan.targets import Plan
 from manywheels.report.console import Fold, LiveReporter, PlainReporter, github_group, gitlab_section, unfolded
 from manywheels.report.plan import as_table
-from manywheels.wheels.manifest import Failure, State, TargetRecord
+from manywheels.wheels.manifest import Failure, TargetRecord, TargetState
 from unit.ci_logs import Command, github_commands, gitlab_sections, parse
 from unit.helpers import built, failed, manifest, planned, project, wheel_record
 
@@ -75,7 +75,7 @@ PLACES: dict[str, Told] = {
         failed(), failure=Failure(code="MW101", stage=hostile, problem="x", remedy="", excerpt=())
     ),
     "target": lambda hostile: replace(built(), identifier=hostile),
-    "other": lambda hostile: replace(built(), state=State.REUSED, built_for=hostile),
+    "other": lambda hostile: replace(built(), state=TargetState.REUSED, built_for=hostile),
 }
 
 
@@ -116,7 +116,7 @@ def test_the_port_reads_what_a_command_carries() -> None:
 @settings(max_examples=400, deadline=None)
 @given(HOSTILE)
 def test_no_text_is_a_command(hostile: str) -> None:
-    for shown in (text.quote(hostile), text.harmless(hostile)):
+    for shown in (text.quote(hostile), text.sanitize(hostile)):
         assert github_commands(shown) == []
         assert gitlab_sections(shown) == []
         assert len(shown.splitlines()) <= 1
@@ -201,4 +201,4 @@ def test_no_error_speaks_to_the_ci(message: str, remedy: str) -> None:
 
 @pytest.mark.parametrize("line", ["int section_size = a::b;", "cross_section_area", "[##]", "a # [b]", "❤️ ünï 汉字"])
 def test_honest_text_stays_as_it_is(line: str) -> None:
-    assert text.harmless(line) == line
+    assert text.sanitize(line) == line

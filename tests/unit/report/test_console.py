@@ -16,7 +16,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.plan.targets import Plan, PlannedTarget, Refusal
 from manywheels.report import wording
 from manywheels.report.console import LiveReporter, PlainReporter, github_group, plan_remarks, unfolded, warnings
-from manywheels.wheels.manifest import State, TargetRecord
+from manywheels.wheels.manifest import TargetRecord, TargetState
 from unit.helpers import built, failed, manifest, planned, target, wheel_record
 
 OUTPUT = Path("/out/dist")
@@ -179,14 +179,19 @@ def test_the_least_demanding_platform(platform: str, expected: str) -> None:
         (built("cp312", seconds=8.25), "cp312-manylinux_x86_64: built in 8.2 s"),
         (failed("cp39", problem="It broke."), "cp39-manylinux_x86_64: failed in build in 2.0 s (MW101): It broke."),
         (
-            TargetRecord(identifier="cp313-manylinux_x86_64", state=State.REUSED, built_for="cp39-manylinux_x86_64"),
+            TargetRecord(
+                identifier="cp313-manylinux_x86_64", state=TargetState.REUSED, built_for="cp39-manylinux_x86_64"
+            ),
             "cp313-manylinux_x86_64: served by cp39",
         ),
         (
-            TargetRecord(identifier="cp39-manylinux_x86_64", state=State.NO_INTERPRETER),
+            TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.NO_INTERPRETER),
             "cp39-manylinux_x86_64: no interpreter",
         ),
-        (TargetRecord(identifier="cp39-manylinux_x86_64", state=State.CANCELLED), "cp39-manylinux_x86_64: cancelled"),
+        (
+            TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.CANCELLED),
+            "cp39-manylinux_x86_64: cancelled",
+        ),
     ],
 )
 def test_headlines(record: TargetRecord, expected: str) -> None:
@@ -200,8 +205,8 @@ def test_waiting_does_not_count() -> None:
 def test_the_sum_names_what_is_missing() -> None:
     one = wording.summary(manifest(built("cp312"), seconds=8.3))
     assert one.startswith("1 wheel in 8.3 s")
-    absent_one = TargetRecord(identifier="cp310-manylinux_x86_64", state=State.NO_INTERPRETER)
-    stopped = TargetRecord(identifier="cp311-manylinux_x86_64", state=State.CANCELLED)
+    absent_one = TargetRecord(identifier="cp310-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
+    stopped = TargetRecord(identifier="cp311-manylinux_x86_64", state=TargetState.CANCELLED)
     several = wording.summary(manifest(built("cp312"), built("cp313"), failed("cp39"), absent_one, stopped))
     assert several.startswith("2 wheels in 12.3 s")
     assert "1 failed" in several
@@ -293,7 +298,7 @@ def test_verbose_tells_the_whole_log(tmp_path: Path) -> None:
 def test_the_table_and_the_sum() -> None:
     spoken = Spoken()
     reused = TargetRecord(
-        identifier="cp313-manylinux_x86_64", state=State.REUSED, wheel=wheel_record("cp312"), built_for="cp312-x"
+        identifier="cp313-manylinux_x86_64", state=TargetState.REUSED, wheel=wheel_record("cp312"), built_for="cp312-x"
     )
     whole = manifest(built("cp312", seconds=8.25), reused, failed("cp39"), seconds=12.3)
     spoken.reporter.closed(whole)
@@ -312,7 +317,7 @@ def test_the_table_and_the_sum() -> None:
 
 
 def test_warnings_follow_the_table() -> None:
-    absent_one = TargetRecord(identifier="cp310-manylinux_x86_64", state=State.NO_INTERPRETER)
+    absent_one = TargetRecord(identifier="cp310-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
     twice = (built("cp312", warnings=("MW299 odd",)), built("cp313", warnings=("MW299 odd",)))
     found = warnings(manifest(*twice, absent_one))
     assert found[0] == "warning: MW299 odd (cp312 cp313)"

@@ -15,7 +15,7 @@ from manywheels.report.files import Reports
 from manywheels.report.html import write_report
 from manywheels.report.junit import write_junit
 from manywheels.report.summary import step_summary
-from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 from unit.helpers import built, failed, manifest, wheel_record
 from unit.report.test_summary import HOSTILE, hostile_run, many
 
@@ -60,9 +60,9 @@ def report(whole: Manifest, folder: Path, name: str = "report.html") -> Report:
 
 def test_it_says_all_that_is_known(tmp_path: Path) -> None:
     wheel = replace(wheel_record("cp312"), libraries=("libgomp-1.so.1",))
-    tested = Trial(passed=True, seconds=1.0, log="x", count=12)
+    tested = TestRun(passed=True, seconds=1.0, log="x", count=12)
     one = replace(built("cp312", warnings=("MW231 odd",)), wheel=wheel, tests=tested, began={"build": 0.0})
-    absent = TargetRecord(identifier="cp39-manylinux_x86_64", state=State.NO_INTERPRETER)
+    absent = TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
     whole = replace(manifest(one, failed("cp313"), failed("cp314"), absent), warnings=("MW240 differ",))
     found = report(whole, tmp_path)
     for words in (
@@ -178,7 +178,7 @@ def test_a_link_is_not_followed_to_write_a_report(tmp_path: Path) -> None:
 
 
 def test_the_log_of_failed_tests_is_the_one_to_look_into(tmp_path: Path) -> None:
-    record = replace(failed("cp312"), tests=Trial(passed=False, seconds=1.0, log="logs/cp312-test.log"))
+    record = replace(failed("cp312"), tests=TestRun(passed=False, seconds=1.0, log="logs/cp312-test.log"))
     assert set(report(manifest(record), tmp_path).links) == {"dist/logs/cp312-test.log"}
     write_junit(manifest(record), tmp_path / "junit.xml")
     for told in (step_summary(manifest(record)), (tmp_path / "junit.xml").read_text("utf-8")):

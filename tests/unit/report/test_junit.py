@@ -11,7 +11,7 @@ from junitparser import Failure as Failed
 from junitparser import JUnitXml, Skipped, TestCase
 
 from manywheels.report.junit import write_junit
-from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 from unit.helpers import built, failed, manifest
 from unit.report.test_summary import HOSTILE, hostile_run, many
 
@@ -50,7 +50,7 @@ def test_a_failure_has_the_lines_that_matter(tmp_path: Path) -> None:
 
 
 def test_the_numbers_add_up(tmp_path: Path) -> None:
-    absent = TargetRecord(identifier="cp39-manylinux_x86_64", state=State.NO_INTERPRETER)
+    absent = TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
     write_junit(manifest(built("cp312"), failed("cp313"), absent), tmp_path / "junit.xml")
     found = JUnitXml.fromfile(str(tmp_path / "junit.xml"))
     told = [(suite.tests, suite.failures, suite.skipped, suite.errors) for suite in found]
@@ -59,7 +59,7 @@ def test_the_numbers_add_up(tmp_path: Path) -> None:
 
 
 def test_what_was_not_built_is_skipped_with_the_reason(tmp_path: Path) -> None:
-    record = replace(failed("cp39", problem="There is no Python 3.9."), state=State.NO_INTERPRETER, seconds={})
+    record = replace(failed("cp39", problem="There is no Python 3.9."), state=TargetState.NO_INTERPRETER, seconds={})
     (suite,) = read(manifest(record), tmp_path).values()
     (case,) = suite.values()
     assert isinstance(case.result[0], Skipped)
@@ -67,7 +67,7 @@ def test_what_was_not_built_is_skipped_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_a_served_target_says_by_whom(tmp_path: Path) -> None:
-    record = replace(built("cp313"), state=State.REUSED, seconds={}, built_for="cp312-manylinux_x86_64")
+    record = replace(built("cp313"), state=TargetState.REUSED, seconds={}, built_for="cp312-manylinux_x86_64")
     (suite,) = read(manifest(record), tmp_path).values()
     assert outcomes(suite) == {"served by cp312": "passed"}
 
@@ -108,15 +108,15 @@ def test_of_the_checks_those_that_found_errors_fail_each_with_its_own(tmp_path: 
 @pytest.mark.parametrize(
     ("trial", "expected"),
     [
-        (Trial(passed=True, seconds=3.0, log="t.log", count=12), {"the project's tests": "passed"}),
-        (Trial(passed=False, seconds=3.0, log="t.log"), {"the project's tests": "Failure"}),
+        (TestRun(passed=True, seconds=3.0, log="t.log", count=12), {"the project's tests": "passed"}),
+        (TestRun(passed=False, seconds=3.0, log="t.log"), {"the project's tests": "Failure"}),
         (
-            Trial(passed=False, seconds=3.0, log="t.log", failed=("test_a", "test_b")),
+            TestRun(passed=False, seconds=3.0, log="t.log", failed=("test_a", "test_b")),
             {"test test_a": "Failure", "test test_b": "Failure"},
         ),
     ],
 )
-def test_the_projects_tests_are_cases(tmp_path: Path, trial: Trial, expected: dict[str, str]) -> None:
+def test_the_projects_tests_are_cases(tmp_path: Path, trial: TestRun, expected: dict[str, str]) -> None:
     record = replace(built("cp312"), seconds={}, tests=trial)
     assert outcomes(read(manifest(record), tmp_path)["cp312-manylinux_x86_64"]) == expected
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from manywheels.core.markdown import LIMIT, code, fenced, prose
 from manywheels.report.summary import step_summary
-from manywheels.wheels.manifest import Manifest, State, TargetRecord, Trial
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 from unit.gfm import to_html
 from unit.helpers import built, failed, manifest, wheel_record
 
@@ -61,7 +61,7 @@ def hostile_run(words: str) -> Manifest:
     failure = failed("cp313", problem=words, excerpt=(words, words), remedy=words)
     assert failure.failure
     failure = replace(failure, log=words, failure=replace(failure.failure, code=words, stage=words))
-    tested = Trial(passed=False, seconds=1, log=words, failed=(words,))
+    tested = TestRun(passed=False, seconds=1, log=words, failed=(words,))
     one = replace(
         built("cp312", warnings=(words,)), wheel=wheel, tests=tested, began={words: 0.0}, seconds={words: 3.0}
     )
@@ -86,7 +86,7 @@ def test_the_table_has_all_that_is_known_of_a_wheel() -> None:
         libraries=("libgomp-1.so.1",),
         tags=("cp312-cp312-manylinux2014_x86_64", "cp312-cp312-manylinux_2_17_x86_64"),
     )
-    whole = manifest(replace(built("cp312"), wheel=wheel, tests=Trial(passed=True, seconds=1, log="x", count=12)))
+    whole = manifest(replace(built("cp312"), wheel=wheel, tests=TestRun(passed=True, seconds=1, log="x", count=12)))
     table = [line for line in step_summary(whole).splitlines() if line.startswith("|")]
     cells = [rendered(cell).text.strip().replace("\xa0", " ") for cell in table[2].strip("| ").split(" | ")]
     assert table[0] == "| target | wheel | size | tags | lowest glibc | bundled libraries | tests | time |"
@@ -97,8 +97,8 @@ def test_the_table_has_all_that_is_known_of_a_wheel() -> None:
 
 
 def test_the_table_has_every_target() -> None:
-    absent = TargetRecord(identifier="cp39-manylinux_x86_64", state=State.NO_INTERPRETER)
-    reused = replace(built("cp313"), state=State.REUSED, built_for="cp312-manylinux_x86_64")
+    absent = TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
+    reused = replace(built("cp313"), state=TargetState.REUSED, built_for="cp312-manylinux_x86_64")
     page = rendered(step_summary(manifest(built("cp312"), reused, failed("cp311"), absent)))
     assert page.elements.count("tr") == 1 + 4
     assert "served by cp312" in page.text

@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 from manywheels.plan.interpreters import Interpreter
 from manywheels.runtime.uv import why_uv_refused
-from manywheels.verify.imports.host import Attempt, Failure, Trial, try_all
+from manywheels.verify.imports.host import Attempt, ImportFailure, ImportReport, try_all
 from manywheels.verify.imports.modules import Module, importable, interpreter_for, modules_of, requires_python
 from manywheels.verify.installs import INSTALL_CHECKS, chosen_by_installers, pythons, questions
 from manywheels.verify.model import Severity
@@ -255,7 +255,7 @@ def test_a_crash_ends_one_interpreter_and_another_goes_on_with_the_rest() -> Non
         Attempt(status=0, results=lines({"begun": "eggs"}, {"imported": "eggs"}, {"ended": True})),
     )
     (failure,) = try_all([SPAM, CORE, EGGS], run)
-    assert failure == Failure(module=CORE, how="the interpreter is killed by SIGABRT")
+    assert failure == ImportFailure(module=CORE, how="the interpreter is killed by SIGABRT")
     assert run.asked == [["spam", "spam._core", "eggs"], ["eggs"]]
 
 
@@ -278,7 +278,7 @@ def test_nothing_below_a_package_that_crashes_is_tried() -> None:
 )
 def test_an_interpreter_that_ends_before_its_time(attempt: Attempt, how: str) -> None:
     (failure,) = try_all([SPAM], Interpreters(attempt))
-    assert failure == Failure(module=SPAM, how=how)
+    assert failure == ImportFailure(module=SPAM, how=how)
 
 
 def test_after_the_time_limit_nothing_more_is_tried() -> None:
@@ -303,7 +303,7 @@ def test_lines_that_are_no_results_are_passed_over() -> None:
 def findings_of(*results: dict[str, object]) -> list[tuple[Severity, str, str]]:
     modules = [SPAM, CORE, MORE]
     attempt = Attempt(status=0, results=lines(*results, {"ended": True}))
-    trial = Trial(wheel=Path("spam.whl"), modules=modules, where="with Python 3.12.1")
+    trial = ImportReport(wheel=Path("spam.whl"), modules=modules, where="with Python 3.12.1")
     found = trial.findings(try_all(modules, Interpreters(attempt)), "/tmp/x/site")
     assert all(finding.code == "MW272" for finding in found)
     return [(finding.severity, finding.problem.message, finding.problem.remedy) for finding in found]

@@ -17,7 +17,7 @@ from manywheels.errors import WheelFileError
 from manywheels.verify import Severity
 from manywheels.verify.model import Problem, open_wheel
 from manywheels.verify.sets import CHECKS, WheelFacts, facts_of, left_to_build
-from manywheels.wheels.manifest import Manifest, Shard, State, describe_wheel, read_manifest
+from manywheels.wheels.manifest import Manifest, Shard, TargetState, describe_wheel, read_manifest
 from manywheels.wheels.output import MANIFEST
 from unit.elfmaker import SharedObject
 from unit.helpers import PLATFORM, built, failed, manifest, write_wheel
@@ -141,7 +141,7 @@ def test_mw260_the_same_set() -> None:
 
 def test_mw260_a_wheel_that_serves_two_targets() -> None:
     wheels, record = sealed("cp312")
-    reused = replace(built("cp313"), state=State.REUSED, wheel=record.wheels[0])
+    reused = replace(built("cp313"), state=TargetState.REUSED, wheel=record.wheels[0])
     assert run(*wheels, against=replace(record, targets=(*record.targets, reused))) == []
 
 
@@ -168,9 +168,10 @@ def test_mw260_another_wheel_of_the_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "told"), [(State.FAILED, "failed"), (State.CANCELLED, "was cancelled"), (State.NO_INTERPRETER, None)]
+    ("state", "told"),
+    [(TargetState.FAILED, "failed"), (TargetState.CANCELLED, "was cancelled"), (TargetState.NO_INTERPRETER, None)],
 )
-def test_mw260_targets_without_a_wheel(state: State, told: str | None) -> None:
+def test_mw260_targets_without_a_wheel(state: TargetState, told: str | None) -> None:
     wheels, record = sealed("cp312")
     record = replace(record, targets=(*record.targets, replace(failed("cp313"), state=state)))
     found = run(*wheels, against=record)
@@ -312,7 +313,7 @@ def written(folder: Path, **changes: object) -> Path:
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
-    reused = replace(built("cp311"), state=State.REUSED, built_for="cp310", warnings=("slow",))
+    reused = replace(built("cp311"), state=TargetState.REUSED, built_for="cp310", warnings=("slow",))
     proved = replace(built("cp312"), checks={"MW201": (), "MW203": ("MW203 a.so is wrong",)})
     original = manifest(proved, failed("cp313"), reused)
     original.write(tmp_path)

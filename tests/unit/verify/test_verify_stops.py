@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from manywheels.build.target import Passage
+from manywheels.build.target import TargetBuild
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
 from manywheels.verify import check_wheel
@@ -127,7 +127,7 @@ def test_the_stage_of_a_build_hears_of_it(tmp_path: Path) -> None:
         cancellation=requested(),
     )
     with pytest.raises(Cancelled):
-        Passage._verify(passage, write_wheel(tmp_path))
+        TargetBuild._verify(passage, write_wheel(tmp_path))
 
 
 # --- several wheels, in processes of their own ------------------------------------------------------------------------

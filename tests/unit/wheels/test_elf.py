@@ -15,7 +15,7 @@ from elftools.elf.elffile import ELFFile
 
 from manywheels.verify import check_wheel
 from manywheels.verify.model import open_wheel
-from manywheels.wheels.elf import BrokenElf, Elf, Import, Room, parse_symbol_version, read_elf
+from manywheels.wheels.elf import BrokenElf, Elf, Import, NameBudget, parse_symbol_version, read_elf
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import write_wheel
 
@@ -308,7 +308,7 @@ def with_an_endless_chain(words: int) -> bytes:
 
 def test_hashes_that_are_gone_through_to_count_symbols_count_as_well() -> None:
     content = with_an_endless_chain(200_000)
-    room = Room(entries=1_000_000)
+    room = NameBudget(entries=1_000_000)
     with pytest.raises(BrokenElf, match="too many"):
         read_elf("x.so", BytesIO(content), room)
     assert room.entries <= 800_000
@@ -318,6 +318,6 @@ def test_hashes_that_are_gone_through_to_count_symbols_count_as_well() -> None:
 
 
 def test_program_headers_and_tags_count_as_well() -> None:
-    room = Room(entries=1_000)
+    room = NameBudget(entries=1_000)
     read_elf("x.so", BytesIO(WHOLE.to_bytes()), room)
     assert room.entries <= 1_000 - 3 - 12  # program headers, tags

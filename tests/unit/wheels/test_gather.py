@@ -15,7 +15,7 @@ import pytest
 from manywheels.cli.main import main
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, SetMismatch, TargetError, WheelFileError
-from manywheels.wheels.gather import Gathered, Source, gather, merge, require_digest
+from manywheels.wheels.gather import Gathered, SetSource, gather, merge, require_digest
 from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, read_manifest
 from manywheels.wheels.output import REPORT, OutputFolder, open_output
 from unit.helpers import built, failed, manifest, seal, wheel_record
@@ -34,7 +34,7 @@ def write_set(folder: Path, *records: TargetRecord, **changes: Any) -> Manifest:
 
 
 def gathered(tmp_path: Path, *names: str, digests: tuple[str, ...] = ()) -> Gathered:
-    sources = [Source(folder=tmp_path / name, name=name) for name in names]
+    sources = [SetSource(folder=tmp_path / name, name=name) for name in names]
     return gather(sources, open_output(tmp_path / "dist"), digests=digests)
 
 
@@ -403,7 +403,7 @@ def test_gathering_hears_of_the_end(shards: Path) -> None:
     (shards / "a" / CP39).write_bytes(CP39.upper().encode())
     stopped = Cancellation()
     stopped.request()
-    sources = [Source(folder=shards / name, name=name) for name in ("a", "b")]
+    sources = [SetSource(folder=shards / name, name=name) for name in ("a", "b")]
     with pytest.raises(Cancelled):
         gather(sources, open_output(shards / "dist"), cancellation=stopped)
     assert not list((shards / "dist").glob("*.whl"))

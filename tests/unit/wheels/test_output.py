@@ -11,7 +11,7 @@ import pytest
 
 from manywheels.errors import OutputFolderError, TargetError
 from manywheels.report.files import Reports
-from manywheels.wheels.manifest import State, TargetRecord, describe_wheel
+from manywheels.wheels.manifest import TargetRecord, TargetState, describe_wheel
 from manywheels.wheels.output import MANIFEST, open_output
 from unit.helpers import built, failed, manifest, wheel_record, write_wheel
 
@@ -206,7 +206,7 @@ def test_links_of_the_machine_are_followed(tmp_path: Path, victim: Path, monkeyp
 
 def test_the_manifest_is_stable_json(tmp_path: Path) -> None:
     reused = TargetRecord(
-        identifier="cp313-manylinux_x86_64", state=State.REUSED, wheel=wheel_record("cp312"),
+        identifier="cp313-manylinux_x86_64", state=TargetState.REUSED, wheel=wheel_record("cp312"),
         built_for="cp312-manylinux_x86_64",
     )  # fmt: skip
     path = manifest(built("cp312", warnings=("MW2xx something",)), reused, failed("cp39")).write(tmp_path)
@@ -226,7 +226,7 @@ def test_the_manifest_is_stable_json(tmp_path: Path) -> None:
 
 
 def test_a_shared_wheel_is_listed_once() -> None:
-    shared = TargetRecord(identifier="cp313-manylinux_x86_64", state=State.REUSED, wheel=wheel_record("cp312"))
+    shared = TargetRecord(identifier="cp313-manylinux_x86_64", state=TargetState.REUSED, wheel=wheel_record("cp312"))
     whole = manifest(built("cp312"), shared, built("cp39"), failed("cp310"))
     assert [wheel.name for wheel in whole.wheels] == [wheel_record("cp312").name, wheel_record("cp39").name]
     assert [record.identifier for record in whole.failures] == ["cp310-manylinux_x86_64"]

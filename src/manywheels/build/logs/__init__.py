@@ -14,7 +14,17 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from manywheels.build.logs.kinds import CHAIN, COLUMNS, KILLED, KINDS, Location, Rank, Sighting, matched, traceback_end
+from manywheels.build.logs.kinds import (
+    CHAIN,
+    COLUMNS,
+    KILLED,
+    PATTERNS,
+    Location,
+    PatternMatch,
+    Rank,
+    matched,
+    traceback_end,
+)
 from manywheels.build.logs.scan import Scan, blocks
 from manywheels.core.log_files import is_longer, open_ends
 
@@ -81,10 +91,10 @@ def _scanned(log: Path, cancellation: Cancellation, *, limit: int) -> Scan:
 
 def _ends(line: str) -> bool:
     """Tell whether `line` begins the report of someone who only knows that something failed."""
-    return any(kind.pattern.match(line) for kind in KINDS if kind.last or kind.rank >= Rank.COMMAND)
+    return any(kind.pattern.match(line) for kind in PATTERNS if kind.last or kind.rank >= Rank.COMMAND)
 
 
-def _body(sighting: Sighting, *, limit: int) -> tuple[int, list[str]]:
+def _body(sighting: PatternMatch, *, limit: int) -> tuple[int, list[str]]:
     """Return how many lines of the report to leave out at its beginning, and those to show."""
     rank, after = sighting.kind.rank, sighting.after
     end = traceback_end(after) if rank == Rank.TRACEBACK else None
@@ -101,7 +111,7 @@ def _body(sighting: Sighting, *, limit: int) -> tuple[int, list[str]]:
     return skipped, after[skipped : skipped + limit]
 
 
-def _lead(sighting: Sighting, *, limit: int) -> list[str]:
+def _lead(sighting: PatternMatch, *, limit: int) -> list[str]:
     """Return the lines before a report that belong to it, or those that may explain a vague one."""
     kind, before = sighting.kind, sighting.before
     if kind.rank >= Rank.COMMAND:
@@ -115,7 +125,7 @@ def _lead(sighting: Sighting, *, limit: int) -> list[str]:
     return list(dropwhile(lambda line: not line, lead))
 
 
-def _excerpt(sighting: Sighting, *, limit: int, numbered: bool) -> Excerpt:
+def _excerpt(sighting: PatternMatch, *, limit: int, numbered: bool) -> Excerpt:
     reason, location = (sighting.kind.telling or matched)(sighting)
     skipped, body = _body(sighting, limit=limit)
     lead = [] if skipped else _lead(sighting, limit=limit)

@@ -1,6 +1,6 @@
 """What failures look like in a log: one entry for each way in which tools report them, ranked.
 
-Adding a compiler is adding an entry to `KINDS`; the first entry that matches a line claims it.
+Adding a compiler is adding an entry to `PATTERNS`; the first entry that matches a line claims it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Rank(IntEnum):
 
 
 @dataclass(kw_only=True)
-class Sighting:
+class PatternMatch:
     """A report in the log with its neighbourhood. `after` begins with its own line and grows as the log is read."""
 
-    kind: Kind
+    kind: ErrorPattern
     match: re.Match[str]
     start: int  # in the block that is being read
     number: int = 0
@@ -58,7 +58,7 @@ _Telling = tuple[str, Location | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class ErrorPattern:
     """One way of reporting a failure.
 
     `hints` are lowercase bytes, one of which stands in every such line: they make the search fast. `pattern` is
@@ -74,7 +74,7 @@ class Kind:
     preceded: re.Pattern[str] | None = None
     followed: re.Pattern[str] | None = None
     lead: re.Pattern[str] | None = None
-    telling: Callable[[Sighting], _Telling] | None = None
+    telling: Callable[[PatternMatch], _Telling] | None = None
     last: bool = False
 
 
@@ -90,12 +90,12 @@ def _place(match: re.Match[str] | None) -> Location | None:
     return Location(file=groups["file"], line=int(groups["line"]), column=int(groups.get("column") or 0) or None)
 
 
-def matched(sighting: Sighting) -> _Telling:
+def matched(sighting: PatternMatch) -> _Telling:
     """Tell what the entry's own pattern matched."""
     return _one_line(sighting.match["reason"]), _place(sighting.match)
 
 
-def _killed(sighting: Sighting) -> _Telling:
+def _killed(sighting: PatternMatch) -> _Telling:
     program = sighting.match.groupdict().get("program") or "the compiler"
     return f"{program} was killed, probably out of memory: {matched(sighting)[0]}"[:COLUMNS], None
 
@@ -103,7 +103,7 @@ def _killed(sighting: Sighting) -> _Telling:
 _CYTHON_PLACE: Final = re.compile(r"(?P<file>\S[^:]*\.(?:pyx|pxd|pxi|py)):(?P<line>\d+):(?P<column>\d+): \S.*")
 
 
-def _cython(sighting: Sighting) -> _Telling:
+def _cython(sighting: PatternMatch) -> _Telling:
     for line in sighting.after:
         if match := _CYTHON_PLACE.match(line):
             return _one_line(match[0]), _place(match)
@@ -113,7 +113,7 @@ def _cython(sighting: Sighting) -> _Telling:
 _RUST_PLACE: Final = re.compile(r"\s*--> (?P<file>[^:]+):(?P<line>\d+):(?P<column>\d+)")
 
 
-def _rust(sighting: Sighting) -> _Telling:
+def _rust(sighting: PatternMatch) -> _Telling:
     place = next((_place(match) for line in sighting.after[:4] if (match := _RUST_PLACE.match(line))), None)
     reason = matched(sighting)[0]
     return (f"{place.file}:{place.line}:{place.column}: {reason}" if place else reason), place
@@ -122,7 +122,7 @@ def _rust(sighting: Sighting) -> _Telling:
 _FORTRAN_PLACE: Final = re.compile(r"(?P<file>\S[^:]*\.(?i:f|for|ftn|fpp|f\d\d)):(?P<line>\d+):(?P<column>\d+):$")
 
 
-def _fortran(sighting: Sighting) -> _Telling:
+def _fortran(sighting: PatternMatch) -> _Telling:
     places = (_FORTRAN_PLACE.match(line) for line in reversed(sighting.before))
     match = next((match for match in places if match), None)
     return _one_line(f"{match[0] if match else ''} {sighting.match['reason']}"), _place(match)
@@ -131,7 +131,7 @@ def _fortran(sighting: Sighting) -> _Telling:
 _CMAKE_CALLER: Final = re.compile(r"  (?P<file>\S.*):(?P<line>\d+) \(\w+\)$")
 
 
-def _cmake(sighting: Sighting) -> _Telling:
+def _cmake(sighting: PatternMatch) -> _Telling:
     """Tell the first paragraph; the outermost caller is the project's own line, the innermost is often CMake's."""
     place, paragraph = _place(sighting.match), []
     rest = sighting.after[1:]
@@ -152,7 +152,7 @@ _BECAUSE: Final = re.compile(rf"{_UV_TREE}(?P<reason>Because .*)")
 _UV_STEP: Final = re.compile(rf"{_UV_TREE}(?P<reason>No solution found .*)")
 
 
-def _resolution(sighting: Sighting) -> _Telling:
+def _resolution(sighting: PatternMatch) -> _Telling:
     """Tell uv's explanation where it is short; the long ones list every version there is."""
     reason = matched(sighting)[0]
     for index, line in enumerate(sighting.after):
@@ -181,7 +181,7 @@ def traceback_end(lines: Sequence[str]) -> int | None:
     return next((n for n, line in enumerate(lines) if n and not _FRAGMENT.match(line[indent:])), None)
 
 
-def _traceback(sighting: Sighting) -> _Telling:
+def _traceback(sighting: PatternMatch) -> _Telling:
     end = traceback_end(sighting.after)
     reason = _one_line(sighting.after[end]) if end else matched(sighting)[0]
     place = None
@@ -213,8 +213,8 @@ _DRIVER: Final = (
 KILLED: Final = frozenset({"killed compiler", "killed command"})  # what the kernel does where memory runs out
 
 # The first entry that matches a line claims it, so narrow entries stand before wide ones.
-KINDS: Final = (
-    Kind(
+PATTERNS: Final = (
+    ErrorPattern(
         name="optional extension",
         rank=Rank.PARDON,
         hints=(b"building extension", b"could not be compiled", b"compile optional"),
@@ -223,13 +223,13 @@ KINDS: Final = (
             r"|.*(?i:extensions? could not be compiled|failed to compile optional).*)"
         ),
     ),
-    Kind(
+    ErrorPattern(
         name="disk full",
         rank=Rank.MACHINE,
         hints=(b"no space left on device", b"disk quota exceeded"),
         pattern=re.compile(r"(?P<reason>.*\b(?:No space left on device|Disk quota exceeded)\b.*)"),
     ),
-    Kind(
+    ErrorPattern(
         name="killed compiler",
         rank=Rank.COMPILER,
         hints=(b"killed", b"signal 9", b"signal: 9"),
@@ -241,7 +241,7 @@ KINDS: Final = (
         ),
         telling=_killed,
     ),
-    Kind(
+    ErrorPattern(
         name="killed command",
         rank=Rank.DRIVER,
         hints=(b"sigkill", b"failed (signal: 9"),
@@ -251,13 +251,13 @@ KINDS: Final = (
         ),
         telling=_killed,
     ),
-    Kind(
+    ErrorPattern(
         name="probe",
         rank=Rank.PROBE,
         hints=(b": error:", b": fatal error:"),
         pattern=re.compile(rf"(?P<reason>(?:{_PROBE}).*error: .*)"),
     ),
-    Kind(
+    ErrorPattern(
         name="weak",
         rank=Rank.WEAK,
         hints=(b"error: ld returned", b"error: linker command failed", b" being treated as errors", b": *** ["),
@@ -266,13 +266,13 @@ KINDS: Final = (
             r"|\S+: (?:error: )?(?:all|some) warnings being treated as errors.*|\S*make(?:\[\d+\])?: \*\*\* \[.*)"
         ),
     ),
-    Kind(
+    ErrorPattern(
         name="meson",
         rank=Rank.CONFIGURE,
         hints=(b": error: ",),
         pattern=re.compile(rf"(?P<reason>{_AT} ERROR: .*)"),
     ),
-    Kind(
+    ErrorPattern(
         name="linker with a place",
         rank=Rank.COMPILER,
         hints=(b"undefined reference to", b"multiple definition of"),
@@ -282,7 +282,7 @@ KINDS: Final = (
         ),
         lead=_GCC_LEAD,
     ),
-    Kind(
+    ErrorPattern(
         name="linker",
         rank=Rank.COMPILER,
         hints=(
@@ -306,7 +306,7 @@ KINDS: Final = (
         ),
         lead=_GCC_LEAD,
     ),
-    Kind(
+    ErrorPattern(
         name="zig linker",
         rank=Rank.COMPILER,
         hints=(b"error: undefined symbol", b"error: unable to find ", b"error: unsupported linker arg"),
@@ -314,14 +314,14 @@ KINDS: Final = (
             r"\s*(?P<reason>error: (?:undefined symbol|unable to find .*\blibrary\b|unsupported linker arg).*)"
         ),
     ),
-    Kind(
+    ErrorPattern(
         name="compiler",  # gcc, g++, clang, zig cc, gas, nasm, swig, mypyc, gfortran's preprocessor
         rank=Rank.COMPILER,
         hints=(b": error:", b": fatal error:", b": internal compiler error:"),
         pattern=re.compile(rf"\s*(?P<reason>{_AT} (?:[Ff]atal |internal compiler )?[Ee]rror: .*)"),
         lead=_GCC_LEAD,
     ),
-    Kind(
+    ErrorPattern(
         name="compiler with parentheses",  # nvcc, icc
         rank=Rank.COMPILER,
         hints=(b"): error",),
@@ -330,21 +330,21 @@ KINDS: Final = (
         ),
         lead=_GCC_LEAD,
     ),
-    Kind(
+    ErrorPattern(
         name="assembler without a place",
         rank=Rank.COMPILER,
         hints=(b": fatal error: ",),
         pattern=re.compile(r"(?P<reason>\S+\.[sS]: Fatal error: .*)"),
         lead=_GCC_LEAD,
     ),
-    Kind(
+    ErrorPattern(
         name="cython",
         rank=Rank.COMPILER,
         hints=(b"error compiling cython file",),
         pattern=re.compile(r"\s*(?P<reason>Error compiling Cython file):?"),
         telling=_cython,
     ),
-    Kind(
+    ErrorPattern(
         name="gfortran",
         rank=Rank.COMPILER,
         hints=(b"error: ",),
@@ -353,7 +353,7 @@ KINDS: Final = (
         lead=_FORTRAN_LEAD,
         telling=_fortran,
     ),
-    Kind(
+    ErrorPattern(
         name="rustc",
         rank=Rank.COMPILER,
         hints=(b"error[", b"error: "),
@@ -361,14 +361,14 @@ KINDS: Final = (
         followed=_RUST_PLACE,
         telling=_rust,
     ),
-    Kind(
+    ErrorPattern(
         name="cmake",
         rank=Rank.CONFIGURE,
         hints=(b"cmake error",),
         pattern=re.compile(r"(?P<reason>CMake Error(?: at (?P<file>[^:]+):(?P<line>\d+) \(\w+\))?.*)"),
         telling=_cmake,
     ),
-    Kind(
+    ErrorPattern(
         name="dependency resolution",
         rank=Rank.CONFIGURE,
         hints=(b"failed to resolve", b"no solution found", b"we can conclude", b"no matching distribution"),
@@ -378,7 +378,7 @@ KINDS: Final = (
         ),
         telling=_resolution,
     ),
-    Kind(
+    ErrorPattern(
         name="network",
         rank=Rank.CONFIGURE,
         hints=(
@@ -393,19 +393,19 @@ KINDS: Final = (
             r"|Could not resolve host).*)"
         ),
     ),
-    Kind(
+    ErrorPattern(
         name="driver",
         rank=Rank.DRIVER,
         hints=(b"error: ",),
         pattern=re.compile(rf"\s*(?P<reason>{_DRIVER}(?:fatal |internal compiler )?error: .*)"),
     ),
-    Kind(
+    ErrorPattern(
         name="cargo",
         rank=Rank.WEAK,
         hints=(b"error: could not compile", b"error: linking with", b"maturin failed"),
         pattern=re.compile(r"\s*(?P<reason>error: (?:could not compile|linking with).*|.*maturin failed.*)"),
     ),
-    Kind(
+    ErrorPattern(
         name="traceback",
         rank=Rank.TRACEBACK,
         hints=(b"traceback (most recent call last)",),
@@ -413,19 +413,19 @@ KINDS: Final = (
         telling=_traceback,
         last=True,
     ),
-    Kind(
+    ErrorPattern(
         name="failed command",  # setuptools, after the compiler's own words
         rank=Rank.COMMAND,
         hints=(b"error: command ",),
         pattern=re.compile(r"\s*(?P<reason>error: [Cc]ommand .*)"),
     ),
-    Kind(
+    ErrorPattern(
         name="failed backend",
         rank=Rank.FRONT_END,
         hints=(b"call to `",),
         pattern=re.compile(rf"{_UV_TREE}(?P<reason>Call to `.*)"),
     ),
-    Kind(
+    ErrorPattern(
         name="headline",
         rank=Rank.HEADLINE,
         hints=(b"failed to build", b"the build backend returned", b"*** cmake "),
@@ -433,7 +433,7 @@ KINDS: Final = (
             rf"{_UV_TREE}(?P<reason>Failed to build .*|The build backend returned an error.*|\*\*\* CMake \w+ failed.*)"
         ),
     ),
-    Kind(
+    ErrorPattern(
         name="generic",
         rank=Rank.GENERIC,
         hints=(b"error: ", b"error ", b"error] ", b"fatal: "),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import BinaryIO, Final
 
-from manywheels.build.logs.kinds import CHAIN, EXCEPTION_WRAPPER, KINDS, Rank, Sighting, traceback_end
+from manywheels.build.logs.kinds import CHAIN, EXCEPTION_WRAPPER, PATTERNS, PatternMatch, Rank, traceback_end
 
 _LONGEST: Final = 8192  # bytes of a line that are looked at
 _BLOCK: Final = 1 << 18  # bytes read at once
@@ -28,7 +28,7 @@ _CONTROLS: Final = bytes({*range(32), 127} - set(b"\t\n\r"))
 @cache
 def _hints(rank: Rank) -> tuple[bytes, ...]:
     """Return the hints of the kinds that can still win over `rank`, without those that contain another."""
-    hints = {hint for kind in KINDS if kind.rank < rank or (kind.last and kind.rank == rank) for hint in kind.hints}
+    hints = {hint for kind in PATTERNS if kind.rank < rank or (kind.last and kind.rank == rank) for hint in kind.hints}
     return tuple(sorted(hint for hint in hints if not any(other in hint for other in hints - {hint})))
 
 
@@ -128,8 +128,8 @@ class Scan:
         self.lines = 0
         self.is_whole = True
         self._kept = max(limit, _BEFORE)
-        self._best: deque[Sighting] = deque(maxlen=_TRACEBACKS)
-        self._pardoned: Sighting | None = None
+        self._best: deque[PatternMatch] = deque(maxlen=_TRACEBACKS)
+        self._pardoned: PatternMatch | None = None
 
     def feed(self, block: bytes) -> None:
         """Look at the next lines of the log."""
@@ -144,7 +144,7 @@ class Scan:
         self.tail = self._before(block, len(block), self._kept)
         self.lines += block.count(b"\n") + (not block.endswith(b"\n"))
 
-    def verdict(self) -> Sighting | None:
+    def verdict(self) -> PatternMatch | None:
         """Return the report that explains the failure best, None if there is none."""
         chain = list(self._best)
         best = chain.pop() if chain else None
@@ -157,10 +157,10 @@ class Scan:
     def _rank(self) -> Rank:
         return self._best[-1].kind.rank if self._best else Rank.NOTHING
 
-    def _sighting(self, block: bytes, start: int, end: int) -> Sighting | None:
+    def _sighting(self, block: bytes, start: int, end: int) -> PatternMatch | None:
         line = _text(block[start:end])
         lowered = line.lower().encode()
-        for kind in KINDS:
+        for kind in PATTERNS:
             match = kind.pattern.match(line) if any(hint in lowered for hint in kind.hints) else None
             if match is None:
                 continue
@@ -168,10 +168,10 @@ class Scan:
                 continue
             if kind.followed and not any(map(kind.followed.match, _lines_from(block, end + 1, _NEAR_AFTER))):
                 continue
-            return Sighting(kind=kind, match=match, start=start)
+            return PatternMatch(kind=kind, match=match, start=start)
         return None
 
-    def _consider(self, sighting: Sighting) -> None:
+    def _consider(self, sighting: PatternMatch) -> None:
         """Keep `sighting` if it explains more than what there is."""
         rank = sighting.kind.rank
         if rank == Rank.PARDON:
@@ -183,7 +183,7 @@ class Scan:
         elif rank == self._rank() and sighting.kind.last:
             self._best.append(sighting)
 
-    def _describe(self, sighting: Sighting, block: bytes) -> None:
+    def _describe(self, sighting: PatternMatch, block: bytes) -> None:
         sighting.number = self.lines + block.count(b"\n", 0, sighting.start) + 1
         sighting.before = self._before(block, sighting.start, self._kept)
         sighting.after = _lines_from(block, sighting.start, _AFTER)
@@ -194,7 +194,7 @@ class Scan:
         return [*self.tail[len(self.tail) - min(missing, len(self.tail)) :], *lines]
 
 
-def _wraps(outer: Sighting, inner: Sighting) -> bool:
+def _wraps(outer: PatternMatch, inner: PatternMatch) -> bool:
     """Tell whether `outer` is a traceback that only says that a command failed, raised while handling `inner`."""
     end = traceback_end(outer.after)
     chained = any(map(CHAIN.match, inner.after[: outer.number - inner.number]))

@@ -17,7 +17,7 @@ from manywheels.build.stages.hooks import Hook, marks, run_before_all
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
-from manywheels.plan.target_options import BeforeAll, Recipe, fill, fill_values
+from manywheels.plan.target_options import BeforeAll, TargetOptions, fill, fill_values
 from manywheels.runtime.environment import build_environment
 
 OPTION: Final = "before-all"
@@ -31,7 +31,7 @@ class Preparation:
     `timeout` is in seconds.
     """
 
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[TargetOptions, ...]
     caller: Mapping[str, str]
     path: tuple[Path, ...]
     python: Path

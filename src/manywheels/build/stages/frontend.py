@@ -27,7 +27,7 @@ from manywheels.errors import (
     WheelFileError,
     WrongWheel,
 )
-from manywheels.plan.target_options import FrontEnd, Recipe, fill
+from manywheels.plan.target_options import FrontEnd, TargetOptions, fill
 from manywheels.plan.targets import PlannedTarget, Target
 from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command, Outcome
@@ -51,7 +51,7 @@ class BuildRequest:
     output: Path
     finished: Path
     environment: dict[str, str]
-    recipe: Recipe
+    recipe: TargetOptions
     timeout: float
     silence: float | None
     user: int | None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.build.stages.hooks import WROTE_TOO_MUCH, Hook, run_hook
-from manywheels.build.stages.venv import Quarters
+from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed, RepairFailed, WheelFileError
 from manywheels.plan.policies import Policy
@@ -130,7 +130,7 @@ class CommandRequest:
     package: Path
     made: Path
     finished: Path
-    quarters: Quarters
+    quarters: Venv
     timeout: float
 
 

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manywheels.build.stages.hooks import announce
 from manywheels.build.stages.pytest_results import Results, asking_for, read_results
-from manywheels.build.stages.test_run import NO_TESTS_HERE, TrialRequest, Tried, ended, explain, no_tests_here, told
+from manywheels.build.stages.test_run import (
+    NO_TESTS_HERE,
+    TestOutcome,
+    TestRequest,
+    ended,
+    explain,
+    log_lines,
+    no_tests_here,
+)
 from manywheels.build.stages.transfer import NotTaken, pack_tree, take_file
 from manywheels.errors import Cancelled, EngineError, TargetError, TestsFailed
 from manywheels.plan import assignments
@@ -86,7 +94,7 @@ cd ../elsewhere && exec sh -c "$TEST_COMMAND"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elsewhere:
+class TestImage:
     """Another place for tests: an image, the target whose Python they want, and the variables that it gets.
 
     `environment` are the assignments that are made over `variables` and the image's own.
@@ -111,7 +119,7 @@ def require_image(image: str, cancellation: Cancellation) -> None:
         obtain(client, image, OTHERWISE, cancellation)
 
 
-def try_wheel_in(request: TrialRequest, place: Elsewhere, cancellation: Cancellation) -> Tried:
+def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Cancellation) -> TestOutcome:
     """Test a wheel in a container of an image. What fails is in the answer; raises Cancelled only."""
     started = time.monotonic()
     inside = replace(
@@ -137,19 +145,19 @@ def try_wheel_in(request: TrialRequest, place: Elsewhere, cancellation: Cancella
 
 
 def _judge(
-    inside: TrialRequest, place: Elsewhere, outcome: Outcome, results: Results | None, cancellation: Cancellation
+    inside: TestRequest, place: TestImage, outcome: Outcome, results: Results | None, cancellation: Cancellation
 ) -> TargetError | None:
     if outcome.status in _PREPARING and results is None:
         return TestsFailed(
             f"The tests cannot be run in `{place.image}` with Python {place.python[0]}: {_PREPARING[outcome.status]}.",
             remedy="See the log, and name another image if need be: `python:3.12-slim` and its like have all it takes.",
-            excerpt=told(inside, cancellation),
+            excerpt=log_lines(inside, cancellation),
         )
     return None if outcome.succeeded else explain(inside, outcome, results, cancellation)
 
 
 def _run(
-    request: TrialRequest, inside: TrialRequest, place: Elsewhere, cancellation: Cancellation
+    request: TestRequest, inside: TestRequest, place: TestImage, cancellation: Cancellation
 ) -> tuple[Outcome, Results | None]:
     """Run the script; return how it ended, and what pytest found."""
     from manywheels.core.interruptible import begin, wait
@@ -208,7 +216,7 @@ def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome
 
 
 @contextmanager
-def _container(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> Iterator[Container]:
+def _container(client: DockerClient, inside: TestRequest, place: TestImage) -> Iterator[Container]:
     from docker.types import LogConfig
 
     from manywheels.runtime.containers.engine import LABEL
@@ -248,7 +256,7 @@ def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, separator, value in pairs if name and separator}
 
 
-def _variables(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> dict[str, str]:
+def _variables(client: DockerClient, inside: TestRequest, place: TestImage) -> dict[str, str]:
     tests = inside.tests
     base = image_variables(client.images.get(place.image).attrs) | dict(place.variables)
     base |= {"HOME": str(_INSIDE / "home"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -261,7 +269,7 @@ def _variables(client: DockerClient, inside: TrialRequest, place: Elsewhere) -> 
     }
 
 
-def _pack(request: TrialRequest, folder: Path, cancellation: Cancellation) -> Path:
+def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Path:
     """Pack the wheel and the project, as nobody's; no process of the target is there to change them meanwhile.
 
     Raises NotTaken and Cancelled.

@@ -13,8 +13,8 @@ from typing import Final
 from manywheels.build.stages import venv
 from manywheels.build.stages.hooks import Hook, announce, run_hook
 from manywheels.build.stages.pytest_results import Results, asking_for, read_results
-from manywheels.build.stages.test_run import NO_TESTS_HERE, TrialRequest, Tried, ended, explain, no_tests_here
-from manywheels.build.stages.venv import Quarters
+from manywheels.build.stages.test_run import NO_TESTS_HERE, TestOutcome, TestRequest, ended, explain, no_tests_here
+from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed, TargetError, TestsFailed
 from manywheels.plan import assignments
@@ -26,7 +26,7 @@ from manywheels.wheels.wheelfile import parse_name
 _COPY: Final = 'to=$1; shift; for path do mkdir -p "$to/$(dirname "$path")" && cp -R "$path" "$to/$path" || exit; done'
 
 
-def try_wheel(request: TrialRequest, cancellation: Cancellation) -> Tried:
+def run_tests(request: TestRequest, cancellation: Cancellation) -> TestOutcome:
     """Test a wheel. What fails, in the tests or on the way to them, is in the answer; raises Cancelled only."""
     started = time.monotonic()
     failure: TargetError | None = None
@@ -41,14 +41,14 @@ def try_wheel(request: TrialRequest, cancellation: Cancellation) -> Tried:
     return ended(request, started, results, failure)
 
 
-def _furnish(request: TrialRequest, cancellation: Cancellation) -> Quarters:
+def _furnish(request: TestRequest, cancellation: Cancellation) -> Venv:
     """Make the environment that the tests run in, with the wheel and all that they need."""
     user = request.quarters.user
     untrusted_files.make_place(request.folder, user)
     untrusted_files.make_folder(request.results.parent, user)
     content = {} if request.tests.sources else {NO_TESTS_HERE: no_tests_here()}
     untrusted_files.make_folder(request.elsewhere, user, content)
-    bare = venv.create(request.quarters, request.folder / "venv", request.project, cancellation)
+    bare = venv.create_venv(request.quarters, request.folder / "venv", request.project, cancellation)
     variables = assignments.expand(request.environment, bare.environment)
     quarters = replace(bare, environment=variables)
     if request.tests.before:
@@ -63,7 +63,7 @@ def _furnish(request: TrialRequest, cancellation: Cancellation) -> Quarters:
     return quarters
 
 
-def _install(request: TrialRequest, quarters: Quarters, cancellation: Cancellation) -> None:
+def _install(request: TestRequest, quarters: Venv, cancellation: Cancellation) -> None:
     """Install the wheel with its extras, and the tests' requirements and groups, in one resolution."""
     tests = request.tests
     extras = f"[{','.join(tests.extras)}]" if tests.extras else ""
@@ -81,7 +81,7 @@ def _install(request: TrialRequest, quarters: Quarters, cancellation: Cancellati
         )
 
 
-def _lay_out_sources(request: TrialRequest, quarters: Quarters, cancellation: Cancellation) -> None:
+def _lay_out_sources(request: TestRequest, quarters: Venv, cancellation: Cancellation) -> None:
     """Copy `test-sources` into the folder that the tests are run in."""
     sources = request.tests.sources
     argv = ("sh", "-c", _COPY, "sh", str(request.elsewhere), *sources)
@@ -94,7 +94,7 @@ def _lay_out_sources(request: TrialRequest, quarters: Quarters, cancellation: Ca
         )
 
 
-def _run_tests(request: TrialRequest, quarters: Quarters, cancellation: Cancellation) -> Outcome:
+def _run_tests(request: TestRequest, quarters: Venv, cancellation: Cancellation) -> Outcome:
     command = request.fill(request.tests.command)
     announce(quarters.log, command)
     outcome = sandbox.run(

@@ -12,13 +12,13 @@ from typing import Final
 from manywheels.build.logs import telling_excerpt
 from manywheels.build.stages.hooks import WROTE_TOO_MUCH, describe_end
 from manywheels.build.stages.pytest_results import Results
-from manywheels.build.stages.venv import Quarters
+from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import TargetError, TestsFailed
 from manywheels.plan.assignments import Assignment
 from manywheels.plan.target_options import Tests, fill, fill_values
 from manywheels.runtime.sandbox import Outcome
-from manywheels.wheels.manifest import Trial
+from manywheels.wheels.manifest import TestRun
 
 NO_TESTS_HERE: Final = "test_no_tests_here.py"  # lies where the tests are run, unless `test-sources` do
 _LINES: Final = 20  # of the log, where pytest has not said what failed
@@ -27,7 +27,7 @@ _NOTHING_COLLECTED: Final = 5  # pytest's exit status, and unittest's since Pyth
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialRequest:
+class TestRequest:
     """A finished wheel, and how to test it. `project` and `package` are folders of the target's copy of the source.
 
     `folder` must not exist and lies where the target's user may write; `timeout` is in seconds, for the tests alone.
@@ -38,7 +38,7 @@ class TrialRequest:
     project: Path
     package: Path
     folder: Path
-    quarters: Quarters
+    quarters: Venv
     timeout: float
 
     @property
@@ -63,10 +63,10 @@ class TrialRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class TestOutcome:
     """How the tests ended, for the manifest; and the error where they did not pass."""
 
-    trial: Trial
+    trial: TestRun
     failure: TargetError | None
 
 
@@ -75,19 +75,19 @@ def no_tests_here() -> bytes:
     return files("manywheels.data").joinpath("no_tests_here.py").read_bytes()
 
 
-def ended(request: TrialRequest, began: float, results: Results | None, failure: TargetError | None) -> Tried:
+def ended(request: TestRequest, began: float, results: Results | None, failure: TargetError | None) -> TestOutcome:
     """Return how a trial ended that began at that monotonic time, in seconds."""
-    trial = Trial(
+    trial = TestRun(
         passed=failure is None,
         seconds=round(time.monotonic() - began, 3),
         log=f"{request.quarters.log.parent.name}/{request.quarters.log.name}",
         count=results.count if results else None,
         failed=tuple(test.name for test in results.failed) if results else (),
     )
-    return Tried(trial=trial, failure=failure)
+    return TestOutcome(trial=trial, failure=failure)
 
 
-def told(request: TrialRequest, cancellation: Cancellation) -> tuple[str, ...]:
+def log_lines(request: TestRequest, cancellation: Cancellation) -> tuple[str, ...]:
     """Return the lines of the tests' log that matter, with the names that files have in the project.
 
     Raises Cancelled.
@@ -96,28 +96,26 @@ def told(request: TrialRequest, cancellation: Cancellation) -> tuple[str, ...]:
     return tuple(_as_users_know(request, line) for line in said.lines)
 
 
-def explain(
-    request: TrialRequest, outcome: Outcome, results: Results | None, cancellation: Cancellation
-) -> TestsFailed:
+def explain(request: TestRequest, outcome: Outcome, results: Results | None, cancellation: Cancellation) -> TestsFailed:
     """Say why the tests did not succeed. Raises Cancelled."""
     if outcome.timed_out:
         return TestsFailed(
             f"The tests did not end within their limit of {request.timeout:g} s, and were killed.",
             remedy="Give them more with `test-timeout`, or look for what they wait for in the log.",
-            excerpt=told(request, cancellation),
+            excerpt=log_lines(request, cancellation),
         )
     if outcome.wrote_too_much:
         return TestsFailed(
             f"The tests {WROTE_TOO_MUCH}",
             remedy="Look into the log for what they repeat, and let them say less.",
-            excerpt=told(request, cancellation),
+            excerpt=log_lines(request, cancellation),
         )
     if results and results.failed:
         return _explain_failed(request, results)
     return _explain_status(request, outcome.status, cancellation)
 
 
-def _explain_status(request: TrialRequest, status: int, cancellation: Cancellation) -> TestsFailed:
+def _explain_status(request: TestRequest, status: int, cancellation: Cancellation) -> TestsFailed:
     """Say how the command ended, with the lines that matter: pytest has not told which tests failed."""
     said = telling_excerpt(request.quarters.log, cancellation, limit=_LINES)
     reason = _as_users_know(request, said.reason)
@@ -131,7 +129,7 @@ def _explain_status(request: TrialRequest, status: int, cancellation: Cancellati
     )
 
 
-def _explain_failed(request: TrialRequest, results: Results) -> TestsFailed:
+def _explain_failed(request: TestRequest, results: Results) -> TestsFailed:
     names = [_as_users_know(request, test.name) for test in results.failed]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     first = results.failed[0]
@@ -146,7 +144,7 @@ def _explain_failed(request: TrialRequest, results: Results) -> TestsFailed:
     )
 
 
-def _as_users_know(request: TrialRequest, text: str) -> str:
+def _as_users_know(request: TestRequest, text: str) -> str:
     """Return a text with the names that files have in the project."""
     for private in (request.project, request.elsewhere):
         text = text.replace(f"{private}/", "")

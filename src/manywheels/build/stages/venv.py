@@ -20,7 +20,7 @@ TIMEOUT: Final = 600.0  # seconds for uv to make an environment, or to install i
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quarters:
+class Venv:
     """Where a target's project code lives: `user` is the id that it runs as, None for the program's own.
 
     `environment` are the variables that its processes see; `uv` is the front end, and `log` takes what they say.
@@ -53,9 +53,9 @@ def activate(environment: Mapping[str, str], venv: Path) -> dict[str, str]:
     return {**environment, "PATH": path, "VIRTUAL_ENV": str(venv)}
 
 
-def create(
-    quarters: Quarters, venv: Path, folder: Path, cancellation: Cancellation, packages: tuple[str, ...] = ()
-) -> Quarters:
+def create_venv(
+    quarters: Venv, venv: Path, folder: Path, cancellation: Cancellation, packages: tuple[str, ...] = ()
+) -> Venv:
     """Make a virtual environment with pip and `packages` in it; return the quarters as they are when it is activated.
 
     `venv` must not exist in a folder of the program's own; uv is started in `folder`. Raises HookFailed with uv's

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
-from manywheels.core.retry import Passing, Patience
+from manywheels.core.retry import RetryPolicy, TransientError
 from manywheels.core.text import size as in_words
-from manywheels.deliver.artifacts.packing import Member, pack, unpack
+from manywheels.deliver.artifacts.packing import ArtifactMember, pack, unpack
 from manywheels.deliver.artifacts.service import SLOWEST, TIMEOUTS, Calls, Service, text_of
 from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing, Cancelled
 
@@ -57,14 +57,16 @@ class Artifacts:
 
     service: Service
     say: Callable[[str], None]
-    patience: Patience = field(default_factory=Patience)
+    patience: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
         self._calls = Calls(service=self.service, say=self.say, patience=self.patience)
 
     # --- what users of this class do ----------------------------------------------------------------------------------
 
-    def upload(self, name: str, members: Iterable[Member], *, retention_days: int = 0, overwrite: bool) -> Uploaded:
+    def upload(
+        self, name: str, members: Iterable[ArtifactMember], *, retention_days: int = 0, overwrite: bool
+    ) -> Uploaded:
         """Upload files as one artifact, read it back, and return where it is.
 
         `retention_days` 0 is the repository's own setting. Raises DeliveryError in all its kinds.
@@ -177,7 +179,7 @@ class Artifacts:
             headers: Mapping[str, str] = getattr(error.response, "headers", {})
             raise self._calls.judged(error.status_code or 0, headers, "The upload", error.reason or "") from None
         except AzureError:
-            raise Passing("the connection for the upload was lost") from None
+            raise TransientError("the connection for the upload was lost") from None
 
     def _finalize(self, name: str, size: int, sha256: str) -> str:
         """Close an artifact and return its number; the answer may have been lost although the service closed it."""

@@ -23,7 +23,7 @@ _NOT_FLAT: Final = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{0,2}$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class ArtifactMember:
     """A file that goes into an artifact; `sha256` (hex) is what its bytes must be, None where any will do."""
 
     name: str
@@ -36,7 +36,7 @@ class Member:
         return self.name.startswith(LOGS)
 
 
-def pack(members: Iterable[Member], file: IO[bytes]) -> None:
+def pack(members: Iterable[ArtifactMember], file: IO[bytes]) -> None:
     """Write a zip of the members, in the order of their names; the same members give the same bytes.
 
     Wheels and sdists are stored, for they are compressed already. Of a very long log, the beginning and the end are

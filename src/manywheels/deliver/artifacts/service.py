@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from manywheels.core.documents import parse_json
 from manywheels.core.redaction import redacted
-from manywheels.core.retry import GivenUp, Passing, Patience, passing_status
+from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError, transient_status
 from manywheels.deliver.index.claims import read_claims
 from manywheels.errors import (
     ArtifactExists,
@@ -89,7 +89,7 @@ class Calls:
 
     service: Service
     say: Callable[[str], None]
-    patience: Patience = field(default_factory=Patience)
+    patience: RetryPolicy = field(default_factory=RetryPolicy)
     failures: int = 0
 
     def __post_init__(self) -> None:
@@ -124,9 +124,9 @@ class Calls:
             try:
                 answer = _snake(parse_json(response.content))
             except (ValueError, RecursionError):
-                raise Passing(f"{method} was answered, but not in JSON") from None
+                raise TransientError(f"{method} was answered, but not in JSON") from None
             if not isinstance(answer, dict) or answer.get("ok", True) is not True:
-                raise Passing(f"{method} was answered without success")
+                raise TransientError(f"{method} was answered without success")
             return answer
 
         return self.persist(ask)
@@ -146,7 +146,7 @@ class Calls:
         """Call an operation until it does not raise Passing. Raises ArtifactServiceDown."""
         try:
             return self.patience.call(operation, say=self._tell)
-        except GivenUp as error:
+        except RetriesExhausted as error:
             raise ArtifactServiceDown(
                 f"The artifact service is down: {error.reason}.",
                 remedy="The wheels lie in the output folder. Look at GitHub's status page, and run the job again.",
@@ -166,11 +166,11 @@ class Calls:
         try:
             yield
         except (TimeOver, TooLarge) as error:
-            raise Passing(str(error)) from None
+            raise TransientError(str(error)) from None
         except requests.Timeout:
-            raise Passing(f"nothing came for {TIMEOUTS[1]:.0f} s") from None
+            raise TransientError(f"nothing came for {TIMEOUTS[1]:.0f} s") from None
         except requests.RequestException as error:
-            raise Passing(f"the connection was lost ({type(error).__name__})") from None
+            raise TransientError(f"the connection was lost ({type(error).__name__})") from None
 
     def judged(self, status: int, headers: Mapping[str, str], what: str, message: str) -> Exception:
         """Return the error for an HTTP status that is no success; `message` is what the service says."""
@@ -180,8 +180,8 @@ class Calls:
                 f"The storage for artifacts is used up ({told}).",
                 remedy="Delete old artifacts, or keep them for fewer `retention-days`; GitHub counts twice a day.",
             )
-        if passing := passing_status(status, headers):
-            return Passing(f"{passing.reason} ({what})", pause=passing.pause)
+        if passing := transient_status(status, headers):
+            return TransientError(f"{passing.reason} ({what})", pause=passing.pause)
         match status:
             case 401 | 403:
                 return ArtifactRefused(f"The artifact service refuses the job ({told}).", remedy=_RUN_AGAIN)

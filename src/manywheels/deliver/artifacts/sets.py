@@ -9,21 +9,21 @@ from pathlib import Path
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import until_stopped
 from manywheels.core.regular_files import is_regular
-from manywheels.core.retry import Patience, RealClock
-from manywheels.core.text import harmless
+from manywheels.core.retry import RealClock, RetryPolicy
+from manywheels.core.text import sanitize
 from manywheels.deliver.artifacts.client import Artifacts, Uploaded
-from manywheels.deliver.artifacts.packing import LOGS, Member
+from manywheels.deliver.artifacts.packing import LOGS, ArtifactMember
 from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import ArtifactMissing
 from manywheels.plan.delivery_options import Delivery
-from manywheels.wheels.gather import Gathered, Source, gather, is_sdist_of
+from manywheels.wheels.gather import Gathered, SetSource, gather, is_sdist_of
 from manywheels.wheels.manifest import Manifest
 from manywheels.wheels.output import BEFORE_ALL, MANIFEST, REPORT, OutputFolder
 
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
     """Return a client of the job's artifact service. Raises ArtifactServiceMissing."""
-    patience = Patience(clock=RealClock(cancellation), stopped=lambda: cancellation.requested)
+    patience = RetryPolicy(clock=RealClock(cancellation), stopped=lambda: cancellation.requested)
     return Artifacts(service=find_service(environment), say=_say, patience=patience)
 
 
@@ -52,18 +52,18 @@ def upload_set(
     return until_stopped(upload, cancellation)
 
 
-def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[Member]:
-    yield Member(name=MANIFEST, path=folder / MANIFEST, sha256=manifest.digest)
+def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[ArtifactMember]:
+    yield ArtifactMember(name=MANIFEST, path=folder / MANIFEST, sha256=manifest.digest)
     for wheel in manifest.wheels:
-        yield Member(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
+        yield ArtifactMember(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
     for log in dict.fromkeys(_logs(manifest)):
         if is_regular(folder / log):
-            yield Member(name=LOGS + Path(log).name, path=folder / log)
+            yield ArtifactMember(name=LOGS + Path(log).name, path=folder / log)
     if report is not None and is_regular(report):
-        yield Member(name=REPORT, path=report)
+        yield ArtifactMember(name=REPORT, path=report)
     for sdist in sorted(folder.glob("*.tar.gz")):
         if is_regular(sdist) and is_sdist_of(manifest, sdist.name):
-            yield Member(name=sdist.name, path=sdist)
+            yield ArtifactMember(name=sdist.name, path=sdist)
 
 
 def _logs(manifest: Manifest) -> Iterator[str]:
@@ -92,10 +92,10 @@ def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, ca
         return gather(sources, output, digests=delivery.manifest_digests, cancellation=cancellation)
 
 
-def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[Source]:
+def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[SetSource]:
     pattern = delivery.artifact_pattern
     found = artifacts.find(pattern=pattern) if pattern else artifacts.find(name=delivery.artifact_name)
-    sources = [Source(folder=place / str(number), name=artifact.name) for number, artifact in enumerate(found)]
+    sources = [SetSource(folder=place / str(number), name=artifact.name) for number, artifact in enumerate(found)]
     for source, artifact in zip(sources, found, strict=True):
         source.folder.mkdir()
         artifacts.download(artifact, source.folder)
@@ -103,4 +103,4 @@ def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[Sou
 
 
 def _say(line: str) -> None:
-    print(harmless(line), flush=True)
+    print(sanitize(line), flush=True)

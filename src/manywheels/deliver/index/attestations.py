@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from manywheels.core.files import give
+from manywheels.core.files import chown
 from manywheels.core.interruptible import within
 from manywheels.deliver.index.claims import read_claims, reusable_workflow
 from manywheels.deliver.index.identity import Identity
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -147,7 +147,7 @@ def keep(signed: Signed) -> tuple[Path, ...]:
             with path.open("x", encoding="utf-8") as target:
                 target.write(attestation)
             status = file.stat()
-            give(path, (status.st_uid, status.st_gid))
+            chown(path, (status.st_uid, status.st_gid))
         except FileExistsError:
             require_none([file])
         except OSError as fault:
@@ -188,7 +188,9 @@ def _calling_trap(token: str) -> str:
     )
 
 
-def _sign_all(files: Mapping[Path, str], token: str, config: ClientTrustConfig, pauses: Pauses) -> dict[Path, str]:
+def _sign_all(
+    files: Mapping[Path, str], token: str, config: ClientTrustConfig, pauses: RetrySchedule
+) -> dict[Path, str]:
     from sigstore.oidc import IdentityToken
     from sigstore.sign import SigningContext
     from sigstore.verify import Verifier
@@ -225,7 +227,7 @@ def _sign(signer: Signer, name: str, sha256: str) -> Attestation:
         return Attestation.sign(signer, file)
 
 
-def _make_patient(session: requests.Session, pauses: Pauses) -> None:
+def _make_patient(session: requests.Session, pauses: RetrySchedule) -> None:
     """Give a session that waits for ever, and never tries again, a clock and bounded, jittered retries."""
     from manywheels.core.exchange import Adapter, PatientRetry
 

@@ -13,7 +13,7 @@ Claims = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ClaimRow:
     """A field of the index's form: what to enter, and the claim that it is compared with."""
 
     field: str
@@ -33,7 +33,7 @@ def read_claims(token: str) -> Claims:
     return found if isinstance(found, dict) else {}
 
 
-def rows(claims: Claims) -> tuple[Row, ...]:
+def rows(claims: Claims) -> tuple[ClaimRow, ...]:
     """Return the form of the index beside the claims, for identities of GitHub and GitLab; nothing for others."""
     if "job_workflow_ref" in claims:
         return tuple(_github(claims))
@@ -42,7 +42,7 @@ def rows(claims: Claims) -> tuple[Row, ...]:
     return ()
 
 
-def _github(claims: Claims) -> Iterator[Row]:
+def _github(claims: Claims) -> Iterator[ClaimRow]:
     owner, _, name = _text(claims, "repository").partition("/")
     workflow = re.search(r"/([^/@]+)@", _text(claims, "job_workflow_ref"))
     yield _row(claims, "Owner", owner, "repository_owner")
@@ -51,7 +51,7 @@ def _github(claims: Claims) -> Iterator[Row]:
     yield _row(claims, "Environment name", _text(claims, "environment") or "(leave empty)", "environment")
 
 
-def _gitlab(claims: Claims) -> Iterator[Row]:
+def _gitlab(claims: Claims) -> Iterator[ClaimRow]:
     namespace, _, name = _text(claims, "project_path").rpartition("/")
     pipeline = re.search(r"//(.+?)@", _text(claims, "ci_config_ref_uri"))
     yield _row(claims, "Namespace", namespace, "project_path")
@@ -60,8 +60,8 @@ def _gitlab(claims: Claims) -> Iterator[Row]:
     yield _row(claims, "Environment name", _text(claims, "environment") or "(leave empty)", "environment")
 
 
-def _row(claims: Claims, field: str, enter: str, claim: str) -> Row:
-    return Row(field=field, enter=enter, claim=claim, sent=_text(claims, claim) or "(none)")
+def _row(claims: Claims, field: str, enter: str, claim: str) -> ClaimRow:
+    return ClaimRow(field=field, enter=enter, claim=claim, sent=_text(claims, claim) or "(none)")
 
 
 def _text(claims: Claims, name: str) -> str:
@@ -80,10 +80,10 @@ def as_table(claims: Claims) -> Iterator[str]:
         yield f"also sent: {', '.join(others)}"
 
 
-_HEADINGS = Row(field="field of the form", enter="enter", claim="claim", sent="as sent")
+_HEADINGS = ClaimRow(field="field of the form", enter="enter", claim="claim", sent="as sent")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: ClaimRow) -> tuple[str, ...]:
     return row.field, row.enter, row.claim, row.sent
 
 

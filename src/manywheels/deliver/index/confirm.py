@@ -14,8 +14,8 @@ from typing import Final
 
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import NoAnswer, Transport
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.http import NoResponse, Transport
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import ACCEPT, Index, Presence, compare
 from manywheels.errors import NotConfirmed
 from manywheels.runtime.environment import build_environment
@@ -31,7 +31,9 @@ _REMEDY: Final = (
 )
 
 
-def confirm(files: Sequence[Distribution], index: Index, transport: Transport, pauses: Pauses, limit: float) -> str:
+def confirm(
+    files: Sequence[Distribution], index: Index, transport: Transport, pauses: RetrySchedule, limit: float
+) -> str:
     """Wait until the index serves the files, at most `limit` seconds; return what was seen, in one sentence.
 
     Raises NotConfirmed.
@@ -54,7 +56,7 @@ def confirm(files: Sequence[Distribution], index: Index, transport: Transport, p
     return f"{listed}, and pip fetches {len(wheels)} wheel{'s' * (len(wheels) != 1)} by it"
 
 
-def _until(pauses: Pauses, limit: float) -> str:
+def _until(pauses: RetrySchedule, limit: float) -> str:
     return "so far, and the run was cancelled" if pauses.cancelled else f"within {limit:.0f} s"
 
 
@@ -63,7 +65,7 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
     for project in dict.fromkeys(file.project for file in files):
         try:
             listing = index.listing(project)
-        except NoAnswer:
+        except NoResponse:
             listing = None
         absent += [
             file.name
@@ -73,17 +75,17 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
     return absent
 
 
-def _is_public(wheel: Distribution, index: Index, transport: Transport, pauses: Pauses) -> bool:
+def _is_public(wheel: Distribution, index: Index, transport: Transport, pauses: RetrySchedule) -> bool:
     """Whether pip can read the index without credentials: they would stand in its arguments or its environment."""
     try:
         limit = pauses.limit(table("publish")["ask-timeout"])
         page = transport.get(f"{index.simple}{wheel.project}/", accept=ACCEPT, auth=None, timeout=limit)
-    except NoAnswer:
+    except NoResponse:
         return False
     return page.status == 200  # noqa: PLR2004 - OK
 
 
-def _fetch(wheel: Distribution, simple: str, pauses: Pauses) -> str | None:
+def _fetch(wheel: Distribution, simple: str, pauses: RetrySchedule) -> str | None:
     """Have pip fetch the wheel as a machine that it is for would; return why it cannot."""
     if pauses.over:
         return "there was no time left to ask it"
@@ -102,7 +104,7 @@ def _fetch(wheel: Distribution, simple: str, pauses: Pauses) -> str | None:
         )  # fmt: skip
 
 
-def _run(argv: list[str], folder: Path, pauses: Pauses) -> str | None:
+def _run(argv: list[str], folder: Path, pauses: RetrySchedule) -> str | None:
     """Run pip until it ends, time is over, or the run is cancelled; return what it says is wrong."""
     environment = build_environment(os.environ, path=(), private=folder)
     clock, log = pauses.clock, folder / "pip.log"

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from manywheels import __version__
 from manywheels.core.regular_files import open_regular
-from manywheels.core.retry import may_pass
+from manywheels.core.retry import is_transient
 from manywheels.data import table
 from manywheels.errors import FileChanged, UnsafeAddress
 
@@ -34,7 +34,7 @@ _LONGEST_PAGE: Final = 65_536
 Auth = tuple[str, str]  # user and password of HTTP's basic authentication
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """No answer came. `arrived` says whether the whole request can have arrived nevertheless."""
 
     def __init__(self, reason: str, *, arrived: bool) -> None:
@@ -47,7 +47,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Response:
     """What a server said. Header names are in lower case; `reason` is the status line's own text."""
 
     status: int
@@ -63,7 +63,7 @@ class Answer:
     @property
     def is_passing(self) -> bool:
         """Whether the same request may be answered otherwise later."""
-        return may_pass(self.status)
+        return is_transient(self.status)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +79,15 @@ class Form:
 class Transport(Protocol):
     """How requests are made. Every method raises NoAnswer; `timeout` is in seconds, for the whole exchange."""
 
-    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
         """Get a page; without its body if only the status is asked for."""
         ...
 
-    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Answer:
+    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Response:
         """Post a JSON document."""
         ...
 
-    def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Answer:
+    def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Response:
         """Post an upload. `watch` is called with the number of bytes of the file each time some are read.
 
         Raises FileChanged, before the last byte is sent, where the file is gone or is not what `form` says.
@@ -183,16 +183,16 @@ class Requests:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
         """Get a page; see Transport."""
         most = table("publish")["largest-page"] if with_body else 0
         return self._ask("GET", url, auth, timeout, most=most, headers={"Accept": accept, **_FRESH})
 
-    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Answer:
+    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Response:
         """Post a JSON document; see Transport."""
         return self._ask("POST", url, None, timeout, most=table("publish")["largest-answer"], json=content)
 
-    def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Answer:
+    def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Response:
         """Post an upload; see Transport."""
         from requests_toolbelt import MultipartEncoder
 
@@ -203,8 +203,8 @@ class Requests:
             headers, most = {"Content-Type": body.content_type}, table("publish")["largest-answer"]
             try:
                 return self._ask("POST", url, auth, timeout, most=most, data=body, headers=headers)
-            except NoAnswer as lost:
-                raise NoAnswer(str(lost), arrived=lost.arrived and sealed.finished) from None
+            except NoResponse as lost:
+                raise NoResponse(str(lost), arrived=lost.arrived and sealed.finished) from None
 
     def _stopped(self) -> bool:
         if not (self._cancellation and self._cancellation.requested):
@@ -222,7 +222,7 @@ class Requests:
         *,
         most: int,
         **content: Any,  # noqa: ANN401 - what `requests` takes
-    ) -> Answer:
+    ) -> Response:
         import requests
 
         from manywheels.core import exchange
@@ -235,14 +235,14 @@ class Requests:
                 method, url, auth=_basic(auth) if auth else _anonymous, timeout=waits, allow_redirects=False,
                 stream=True, **content,
             ) as response:  # fmt: skip
-                return Answer(
+                return Response(
                     status=response.status_code,
                     reason=response.reason or "",
                     headers={name.lower(): value for name, value in response.headers.items()},
                     body=exchange.read(response, most) if most else b"",
                 )
         except requests.exceptions.RequestException as error:
-            raise NoAnswer(_shortly(error), arrived=clock.connected) from None
+            raise NoResponse(_shortly(error), arrived=clock.connected) from None
 
 
 _FRESH: Final = {"Cache-Control": "max-age=0"}  # what was uploaded a second ago must be seen
@@ -286,15 +286,15 @@ def _shortly(error: Exception) -> str:
     return "the connection was lost"
 
 
-def says_exists(answer: Answer) -> bool:
+def is_name_taken(answer: Response) -> bool:
     """Whether an upload was refused because of its name: 409, or a 400 or 403 that says so in words."""
     if answer.status == HTTPStatus.CONFLICT:
         return True
     is_refusal = answer.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
-    return is_refusal and _EXISTS.search(words(answer)) is not None
+    return is_refusal and _EXISTS.search(reason_text(answer)) is not None
 
 
-def words(answer: Answer, clean: Callable[[str], str] = str) -> str:
+def reason_text(answer: Response, clean: Callable[[str], str] = str) -> str:
     """Return what the index says, in one short line without markup; the status line's own text comes first.
 
     `clean` takes secrets out, before anything is shortened: half a token would not be recognised.

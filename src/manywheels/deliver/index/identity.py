@@ -14,7 +14,7 @@ from manywheels.core.github_commands import masks
 from manywheels.core.interruptible import within
 from manywheels.core.redaction import redacted
 from manywheels.data import table
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import ManywheelsError
 
 _ATTEMPTS: Final = 4
@@ -25,7 +25,7 @@ _BEARER: Final = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 class Identity:
     """What the job can prove to others. `environment` tells which CI this is; `id` reads the process's own."""
 
-    pauses: Pauses
+    pauses: RetrySchedule
     secrets: Secrets
     environment: Mapping[str, str]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import __version__
-from manywheels.core.files import create, give
+from manywheels.core.files import chown, create
 from manywheels.core.markdown import code, prose, within
 from manywheels.errors import LedgerError
 from manywheels.wheels.output import LEDGER
@@ -19,7 +19,7 @@ from manywheels.wheels.output import LEDGER
 SCHEMA: Final = 1
 
 
-class State(StrEnum):
+class UploadState(StrEnum):
     """Where a file stands. UNKNOWN: the index may have it, and has not said so; NOT_SENT: it has not."""
 
     UPLOADED = "uploaded"
@@ -31,17 +31,17 @@ class State(StrEnum):
     @property
     def is_there(self) -> bool:
         """Whether the index has the file, with this content."""
-        return self in {State.UPLOADED, State.IDENTICAL}
+        return self in {UploadState.UPLOADED, UploadState.IDENTICAL}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LedgerEntry:
     """A file of the upload: `size` in bytes, `sha256` in hex, `reason` why it stands there, in one sentence."""
 
     name: str
     size: int
     sha256: str
-    state: State
+    state: UploadState
     reason: str = ""
     attempts: int = 0
 
@@ -49,7 +49,7 @@ class Entry:
 class Ledger:
     """The ledger of one upload, written anew by an atomic rename after each change; for several threads."""
 
-    def __init__(self, folder: Path, repository: str, entries: Iterable[Entry]) -> None:
+    def __init__(self, folder: Path, repository: str, entries: Iterable[LedgerEntry]) -> None:
         """Write it for the first time. Raises LedgerError where the folder cannot be written."""
         self._path, self._repository = folder / LEDGER, repository
         self._entries = {entry.name: entry for entry in entries}
@@ -64,12 +64,12 @@ class Ledger:
         return self._path
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[LedgerEntry, ...]:
         """Every file, in the order of sending."""
         with self._lock:
             return tuple(self._entries.values())
 
-    def note(self, name: str, state: State, reason: str = "", *, attempts: int | None = None) -> None:
+    def note(self, name: str, state: UploadState, reason: str = "", *, attempts: int | None = None) -> None:
         """Note where a file stands. Raises LedgerError."""
         with self._lock:
             entry = self._entries[name]
@@ -85,7 +85,7 @@ class Ledger:
         try:
             with create(partial) as file:
                 file.write(f'{head[:-1]}, "files": [\n{files}\n]}}\n'.encode())
-            give(partial, self._owner)
+            chown(partial, self._owner)
             partial.replace(self._path)
         except OSError as error:
             raise LedgerError(
@@ -94,7 +94,7 @@ class Ledger:
             ) from None
 
 
-def as_markdown(entries: Iterable[Entry], room: int) -> str:
+def as_markdown(entries: Iterable[LedgerEntry], room: int) -> str:
     """Return the ledger as a table for a CI's summary, in about `room` bytes; it says how many files it leaves out.
 
     What an index answered is in there, and none of it becomes markup.

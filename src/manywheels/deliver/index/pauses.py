@@ -9,12 +9,12 @@ from typing import Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.retry import Clock, jittered, retry_after
 from manywheels.data import table
-from manywheels.deliver.index.http import Answer, NoAnswer
+from manywheels.deliver.index.http import NoResponse, Response
 
 _QUESTIONS: Final = 4  # attempts for each question
 
 
-class Pauses:
+class RetrySchedule:
     """Jittered pauses between attempts, under one deadline for all of them. Several threads may take them."""
 
     def __init__(
@@ -34,9 +34,9 @@ class Pauses:
         """Let the deadline be no later than a moment of the clock."""
         self._end = min(self._end, moment)
 
-    def within(self, seconds: float) -> Pauses:
+    def within(self, seconds: float) -> RetrySchedule:
         """Return pauses of the same clock and run, under a deadline of their own."""
-        return Pauses(self.clock, self._cancellation, chance=self._chance, limit=seconds)
+        return RetrySchedule(self.clock, self._cancellation, chance=self._chance, limit=seconds)
 
     @property
     def cancelled(self) -> bool:
@@ -58,14 +58,14 @@ class Pauses:
         facts = table("publish")
         return jittered(number, facts["first-pause"], facts["longest-pause"], self._chance)
 
-    def ask(self, request: Callable[[], Answer]) -> Answer:
+    def ask(self, request: Callable[[], Response]) -> Response:
         """Make a request until its answer is one that will stay; NoAnswer where none of a few attempts brings one."""
         fault = "there was no time left"
         for number in range(_QUESTIONS):
             answer = None
             try:
                 answer = request()
-            except NoAnswer as error:
+            except NoResponse as error:
                 fault = str(error)
             else:
                 if not answer.is_passing:
@@ -73,9 +73,9 @@ class Pauses:
                 fault = f"it answers {answer.status}"
             if number == _QUESTIONS - 1 or not self.take(self.length(number), answer):
                 break
-        raise NoAnswer(fault, arrived=True)
+        raise NoResponse(fault, arrived=True)
 
-    def take(self, seconds: float, answer: Answer | None = None) -> bool:
+    def take(self, seconds: float, answer: Response | None = None) -> bool:
         """Wait, longer if the server wants it; return False, at once, where the deadline does not allow it."""
         seconds = max(seconds, retry_after(answer.headers) if answer else 0.0)
         if self.over or self.clock.monotonic() + seconds > self._end:

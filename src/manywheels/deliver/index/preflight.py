@@ -16,7 +16,7 @@ from typing import Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
-from manywheels.deliver.index.http import NoAnswer
+from manywheels.deliver.index.http import NoResponse
 from manywheels.deliver.index.simple_api import Index, Listing, Presence, compare, listed_sdists, oldest_upload
 from manywheels.verify.checks import acceptance, archive, metadata, record, tags
 from manywheels.verify.model import Problem, Severity, some
@@ -79,7 +79,7 @@ def look(
     for project, its_files in _by_project(files).items():
         try:
             listing = index.listing(project)
-        except NoAnswer as fault:
+        except NoResponse as fault:
             problems.append(_silent(index, fault))
             listing = None
         else:
@@ -236,7 +236,7 @@ def _twins(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]
             )
 
 
-def _silent(index: Index, fault: NoAnswer | str) -> Problem:
+def _silent(index: Index, fault: NoResponse | str) -> Problem:
     return Problem(
         message=f"the index at `{index.addresses.simple[0]}` does not say which files it has: {fault}",
         remedy="Publish again when it answers: what it has must be known before anything is sent.",

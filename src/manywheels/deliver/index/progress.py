@@ -11,7 +11,7 @@ from typing import TextIO
 
 from manywheels.core import printing, text
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.ledger import State
+from manywheels.deliver.index.ledger import UploadState
 from manywheels.deliver.index.upload import Progress
 
 
@@ -35,7 +35,7 @@ class LineProgress:
         """Say why a file is tried again."""
         self._say(f"  {file.name}: {reason}")
 
-    def ended(self, file: Distribution, state: State, reason: str) -> None:
+    def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
         """Say where a file stands."""
         with self._lock:
             self._ended += 1
@@ -71,13 +71,13 @@ class BarProgress(LineProgress):
             if file.name in self._tasks:
                 self._bars.reset(self._tasks[file.name])  # type: ignore[arg-type]
             else:
-                self._tasks[file.name] = self._bars.add_task(text.harmless(file.name), total=file.size)
+                self._tasks[file.name] = self._bars.add_task(text.sanitize(file.name), total=file.size)
 
     def sent(self, file: Distribution, count: int) -> None:
         """Let the bar grow."""
         self._bars.advance(self._tasks[file.name], count)  # type: ignore[arg-type]
 
-    def ended(self, file: Distribution, state: State, reason: str) -> None:
+    def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
         """Replace the bar by a line."""
         with self._lock:
             task = self._tasks.pop(file.name, None)
@@ -87,7 +87,7 @@ class BarProgress(LineProgress):
 
     def _say(self, line: str) -> None:
         with self._lock:
-            self._bars.console.print(text.harmless(line), markup=False)
+            self._bars.console.print(text.sanitize(line), markup=False)
 
 
 @contextmanager

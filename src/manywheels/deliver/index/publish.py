@@ -20,13 +20,13 @@ from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Requests
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.ledger import Entry, Ledger, State, as_markdown
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.preflight import Preflight, Wanted
 from manywheels.deliver.index.progress import progress
 from manywheels.deliver.index.simple_api import Addresses, Index, Presence, addresses
 from manywheels.deliver.index.trusted import USER, ApiToken, Credentials, TrustedPublisher
-from manywheels.deliver.index.upload import Extra, Line, Sender
+from manywheels.deliver.index.upload import Extra, Sender, UploadContext
 from manywheels.errors import (
     EXIT_OK,
     ContentConflict,
@@ -79,11 +79,11 @@ def run(
         skip_existing=options.skip_existing,
     )
     with Requests(cancellation) as transport, secrets.kept_out():
-        pauses = Pauses(RealClock(cancellation), cancellation)
+        pauses = RetrySchedule(RealClock(cancellation), cancellation)
         identity = Identity(pauses=pauses, secrets=secrets, environment=environment)
         # Private indexes want credentials for reading, too; the known ones do not.
         reading = api_token.current() if api_token and where.web is None else None
-        line = Line(
+        line = UploadContext(
             transport=transport,
             index=Index(where, transport, pauses, reading),
             credentials=api_token or TrustedPublisher(where.upload, transport, identity),
@@ -110,7 +110,7 @@ def _require_trusted(repository: Given, where: Addresses, environment: Mapping[s
         )
 
 
-def _publish(line: Line, found: Preflight, options: PublishOptions, identity: Identity) -> None:
+def _publish(line: UploadContext, found: Preflight, options: PublishOptions, identity: Identity) -> None:
     """Send what is missing of what was found, or say that it would be sent."""
     where, environment = line.index.addresses, identity.environment
     refusal = until_stopped(lambda: _authority(found, line.credentials), line.cancellation)
@@ -230,20 +230,20 @@ def _as_extra(signed: Signed) -> Extra:
     }
 
 
-_AT_FIRST: Final[Mapping[Presence, tuple[State, str]]] = {
-    Presence.SAME: (State.IDENTICAL, ""),
-    Presence.OTHER: (State.CONFLICT, "the index has other content under this name"),
-    Presence.ABSENT: (State.NOT_SENT, ""),
-    Presence.UNTOLD: (State.UNKNOWN, "the index has a file of this name, and does not say which"),
-    Presence.SILENT: (State.UNKNOWN, "the index does not say whether it has it"),
+_AT_FIRST: Final[Mapping[Presence, tuple[UploadState, str]]] = {
+    Presence.SAME: (UploadState.IDENTICAL, ""),
+    Presence.OTHER: (UploadState.CONFLICT, "the index has other content under this name"),
+    Presence.ABSENT: (UploadState.NOT_SENT, ""),
+    Presence.UNTOLD: (UploadState.UNKNOWN, "the index has a file of this name, and does not say which"),
+    Presence.SILENT: (UploadState.UNKNOWN, "the index does not say whether it has it"),
 }
 
 
-def first_entries(files: Iterable[Distribution], presence: Mapping[str, Presence]) -> Iterable[Entry]:
+def first_entries(files: Iterable[Distribution], presence: Mapping[str, Presence]) -> Iterable[LedgerEntry]:
     """Yield where each file stands before anything is sent."""
     for file in files:
         state, reason = _AT_FIRST[presence[file.name]]
-        yield Entry(name=file.name, size=file.size, sha256=file.sha256, state=state, reason=reason)
+        yield LedgerEntry(name=file.name, size=file.size, sha256=file.sha256, state=state, reason=reason)
 
 
 def _require_none(problems: Iterable[Problem]) -> None:
@@ -276,7 +276,7 @@ def _require_all(ledger: Ledger) -> None:
     count, total = len(missing), len(ledger.entries)
     lines = [f"Not all files are known to be on the index: {count} of {total}."]
     lines += [f"{entry.name}: {entry.state}" + (f" ({entry.reason})" if entry.reason else "") for entry in missing]
-    if any(entry.state is State.CONFLICT for entry in missing):
+    if any(entry.state is UploadState.CONFLICT for entry in missing):
         raise ContentConflict("\n".join(lines), remedy="Raise the version: what is on the index cannot be replaced.")
     raise UploadIncomplete(
         "\n".join(lines), remedy="Publish the same files again: what is there already is passed over, the rest is sent."
@@ -286,7 +286,7 @@ def _require_all(ledger: Ledger) -> None:
 def _tell_states(ledger: Ledger, environment: Mapping[str, str]) -> None:
     """Say where everything stands, in GitHub's summary of the job too."""
     states = [entry.state for entry in ledger.entries]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
+    counts = ", ".join(f"{states.count(state)} {state}" for state in UploadState if state in states)
     say(f"{counts}; {ledger.path}")
     if file := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(file).open("a", encoding="utf-8") as summary:

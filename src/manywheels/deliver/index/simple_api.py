@@ -17,8 +17,8 @@ from packaging.version import Version
 
 from manywheels.core.documents import parse_json
 from manywheels.data import table
-from manywheels.deliver.index.http import Answer, Auth, NoAnswer, Transport, origin, require_safe
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, require_safe
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import InputError
 
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
@@ -104,7 +104,9 @@ class Presence(Enum):
 class Index:
     """An index that can be asked. Its simple API is found at the first question; several threads may ask."""
 
-    def __init__(self, addresses: Addresses, transport: Transport, pauses: Pauses, auth: Auth | None = None) -> None:
+    def __init__(
+        self, addresses: Addresses, transport: Transport, pauses: RetrySchedule, auth: Auth | None = None
+    ) -> None:
         """`auth` is given for the simple API only where that is at the host that the credentials are for."""
         self.addresses = addresses
         self._transport, self._pauses, self._auth = transport, pauses, auth
@@ -134,7 +136,7 @@ class Index:
         """Return what the index says of a file, asked once more; SILENT where it says nothing."""
         try:
             listing = self.listing(project)
-        except NoAnswer:
+        except NoResponse:
             return Presence.SILENT
         return compare(listing, name, sha256)
 
@@ -151,10 +153,10 @@ class Index:
         """Whether a simple API is there at all: a project that is not listed is 404 at any wrong address, too."""
         return self.addresses.web is not None or self._get(base, with_body=False).status == HTTPStatus.OK
 
-    def _get(self, url: str, *, with_body: bool = True) -> Answer:
+    def _get(self, url: str, *, with_body: bool = True) -> Response:
         auth = self._auth if origin(url) == origin(self.addresses.upload) else None
 
-        def request() -> Answer:
+        def request() -> Response:
             limit = self._pauses.limit(table("publish")["ask-timeout"])
             return self._transport.get(url, accept=ACCEPT, auth=auth, timeout=limit, with_body=with_body)
 
@@ -197,7 +199,7 @@ def _release_of(name: str) -> tuple[str, Version] | None:
         return None
 
 
-def _parse(answer: Answer, project: str) -> Listing | None:
+def _parse(answer: Response, project: str) -> Listing | None:
     """Return the files of a project's page, in JSON or HTML; None for what is no such page."""
     kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     try:

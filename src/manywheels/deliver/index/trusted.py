@@ -19,7 +19,7 @@ from manywheels.data import table
 from manywheels.deliver.index import claims as claimed
 from manywheels.deliver.index.audiences import require_own
 from manywheels.deliver.index.claims import Claims
-from manywheels.deliver.index.http import Answer, Auth, NoAnswer, Transport, origin
+from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin
 from manywheels.deliver.index.identity import Identity
 from manywheels.errors import IndexUnreachable, MintRefused, NoIdentity, UnsafeAddress
 
@@ -126,7 +126,7 @@ class TrustedPublisher:
         """Exchange an identity token. Where an answer is lost, another is tried: of GitHub a fresh one."""
         used: list[str] = []
 
-        def exchange() -> Answer:
+        def exchange() -> Response:
             used.append(self._identity())
             limit = self._pauses.limit(table("publish")["ask-timeout"])
             return self._transport.post_json(f"{self._oidc}/mint-token", {"token": used[-1]}, timeout=limit)
@@ -135,14 +135,14 @@ class TrustedPublisher:
             answer = self._pauses.ask(exchange)
             if self.renewable and _SPENT in dict(_errors(answer)):
                 answer = self._pauses.ask(exchange)
-        except NoAnswer as fault:
+        except NoResponse as fault:
             raise IndexUnreachable(
                 f"The index did not mint an upload token: {fault}.",
                 remedy="Run the job again when the index answers; a new job has a new identity.",
             ) from None
         return self._accept(answer, used[-1], is_first=len(used) == 1)
 
-    def _accept(self, answer: Answer, identity: str, *, is_first: bool) -> _Token:
+    def _accept(self, answer: Response, identity: str, *, is_first: bool) -> _Token:
         _require_no_redirect(answer)
         if answer.status == HTTPStatus.OK:
             found = _object(answer)
@@ -155,7 +155,7 @@ class TrustedPublisher:
             )
         raise self._refusal(answer, identity, is_first=is_first)
 
-    def _end_of(self, answer: Answer, expires: object) -> float:
+    def _end_of(self, answer: Response, expires: object) -> float:
         """Return the moment at which a token ends, by this machine's monotonic clock and the server's own time."""
         longest: float = table("publish")["token"]["lifetime"]
         now = server_time(answer.headers)
@@ -164,7 +164,7 @@ class TrustedPublisher:
             left = max(min(expires, now + longest), now) - now  # in this order: no float holds the largest integers
         return self._pauses.clock.monotonic() + left
 
-    def _refusal(self, answer: Answer, identity: str, *, is_first: bool) -> MintRefused:
+    def _refusal(self, answer: Response, identity: str, *, is_first: bool) -> MintRefused:
         known = table("publish")["mint"]
         errors = _errors(answer)
         codes = [code for code, _ in errors]
@@ -229,25 +229,25 @@ class TrustedPublisher:
             self._audience = require_own(audience, self._upload)
         return self._audience
 
-    def _get_audience(self) -> Answer:
-        def request() -> Answer:
+    def _get_audience(self) -> Response:
+        def request() -> Response:
             limit = self._pauses.limit(table("publish")["ask-timeout"])
             return self._transport.get(f"{self._oidc}/audience", accept="application/json", auth=None, timeout=limit)
 
         try:
             return self._pauses.ask(request)
-        except NoAnswer as fault:
+        except NoResponse as fault:
             raise IndexUnreachable(
                 f"The index at `{self._oidc}` does not answer: {fault}.", remedy="Run the job again when it does."
             ) from None
 
 
-def _require_no_redirect(answer: Answer) -> None:
+def _require_no_redirect(answer: Response) -> None:
     if answer.redirects:
         raise redirected(answer)
 
 
-def redirected(answer: Answer) -> UnsafeAddress:
+def redirected(answer: Response) -> UnsafeAddress:
     """Return the error for an answer that sends the client elsewhere."""
     return UnsafeAddress(
         f"The index sends uploads elsewhere (`{answer.status}`, to {_place(answer)}); the token was not sent there.",
@@ -255,7 +255,7 @@ def redirected(answer: Answer) -> UnsafeAddress:
     )
 
 
-def _place(answer: Answer) -> str:
+def _place(answer: Response) -> str:
     """Return where an answer leads to: only the host, for the rest may hold what nobody else should see."""
     try:
         place = origin(answer.headers.get("location", ""))
@@ -264,7 +264,7 @@ def _place(answer: Answer) -> str:
     return f"`{place}`" if place != "://" else "another path"
 
 
-def _object(answer: Answer) -> Mapping[str, object]:
+def _object(answer: Response) -> Mapping[str, object]:
     try:
         found = parse_json(answer.body)
     except ValueError:
@@ -272,7 +272,7 @@ def _object(answer: Answer) -> Mapping[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _errors(answer: Answer) -> list[tuple[str, str]]:
+def _errors(answer: Response) -> list[tuple[str, str]]:
     found = _object(answer).get("errors")
     if not isinstance(found, list):
         return []

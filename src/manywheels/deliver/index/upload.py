@@ -15,10 +15,10 @@ from typing import Final, Protocol
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import Answer, Auth, Interrupted, NoAnswer, Transport, says_exists, words
+from manywheels.deliver.index.http import Auth, Interrupted, NoResponse, Response, Transport, is_name_taken, reason_text
 from manywheels.deliver.index.identity import Secrets
-from manywheels.deliver.index.ledger import Ledger, State
-from manywheels.deliver.index.pauses import Pauses
+from manywheels.deliver.index.ledger import Ledger, UploadState
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import Index, Presence
 from manywheels.deliver.index.trusted import Credentials, redirected
 from manywheels.errors import DeliveryError
@@ -43,7 +43,7 @@ class Progress(Protocol):
         """Say why a file is tried again."""
         ...
 
-    def ended(self, file: Distribution, state: State, reason: str) -> None:
+    def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
         """Say where a file stands."""
         ...
 
@@ -52,7 +52,7 @@ class Progress(Protocol):
 class _End:
     """Where a file stands after all."""
 
-    state: State
+    state: UploadState
     reason: str = ""
 
 
@@ -62,17 +62,17 @@ class _Again:
 
     reason: str
     doubtful: bool = False
-    answer: Answer | None = None
+    answer: Response | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class UploadContext:
     """What an upload needs: how requests are made, the index, the credentials, the time there is."""
 
     transport: Transport
     index: Index
     credentials: Credentials
-    pauses: Pauses
+    pauses: RetrySchedule
     secrets: Secrets
     cancellation: Cancellation
 
@@ -80,7 +80,7 @@ class Line:
 class Sender:
     """Sends files, and notes in the ledger where each of them stands."""
 
-    def __init__(self, line: Line, ledger: Ledger, progress: Progress, extra: Extra | None = None) -> None:
+    def __init__(self, line: UploadContext, ledger: Ledger, progress: Progress, extra: Extra | None = None) -> None:
         """`extra` are further fields of the files' forms, by the files' names."""
         self._line, self._ledger, self._progress, self._extra = line, ledger, progress, extra or {}
         self._halt = threading.Event()
@@ -137,7 +137,7 @@ class Sender:
                 outcome = self._attempt(file, number + 1, tried)
             except DeliveryError as error:  # no file can be sent any more, or not this one
                 self._failure = self._failure or error
-                outcome = _End(state=State.NOT_SENT, reason=error.message.partition("\n")[0])
+                outcome = _End(state=UploadState.NOT_SENT, reason=error.message.partition("\n")[0])
             if isinstance(outcome, _Again) and outcome.doubtful:
                 outcome = self._ask(file) or outcome
             if isinstance(outcome, _End):
@@ -153,7 +153,7 @@ class Sender:
         auth = line.credentials.current()
         if line.credentials.valid_until is not None:
             line.pauses.end_at(line.credentials.valid_until)
-        self._ledger.note(file.name, State.UNKNOWN, "it is being sent", attempts=number)
+        self._ledger.note(file.name, UploadState.UNKNOWN, "it is being sent", attempts=number)
         self._progress.began(file)
 
         def watch(count: int) -> None:
@@ -167,29 +167,29 @@ class Sender:
             answer = line.transport.post_form(line.index.addresses.upload, form, auth=auth, timeout=limit, watch=watch)
         except Interrupted:
             reason = "the run was cancelled" if line.pauses.cancelled else "the time for uploads was over"
-            return _End(state=State.NOT_SENT, reason=f"{reason} before it was sent as a whole")
-        except NoAnswer as lost:
+            return _End(state=UploadState.NOT_SENT, reason=f"{reason} before it was sent as a whole")
+        except NoResponse as lost:
             return _Again(reason=str(lost), doubtful=lost.arrived)
         return self._judge(file, answer, auth, tried)
 
-    def _judge(self, file: Distribution, answer: Answer, auth: Auth, tried: Sequence[_Again]) -> _End | _Again:
+    def _judge(self, file: Distribution, answer: Response, auth: Auth, tried: Sequence[_Again]) -> _End | _Again:
         """Return what an answer to an upload means."""
-        said = words(answer, self._line.secrets.cleaned)
+        said = reason_text(answer, self._line.secrets.cleaned)
         if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            return _End(state=State.UPLOADED)
+            return _End(state=UploadState.UPLOADED)
         if answer.redirects:
             raise redirected(answer)
-        if says_exists(answer):
+        if is_name_taken(answer):
             return self._existing(file, said, tried)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             # A token that has just expired is refused as a wrong one is: once, another may help.
             if self._line.credentials.renewable and not any(again.answer and _refuses(again.answer) for again in tried):
                 self._line.credentials.renew(auth)
                 return _Again(reason=said, answer=answer)
-            return _End(state=State.NOT_SENT, reason=f"the index refuses the credentials: {said}")
+            return _End(state=UploadState.NOT_SENT, reason=f"the index refuses the credentials: {said}")
         if answer.is_passing:
             return _Again(reason=said, doubtful=answer.status != HTTPStatus.TOO_MANY_REQUESTS, answer=answer)
-        return _End(state=State.NOT_SENT, reason=f"the index refuses it: {said}")
+        return _End(state=UploadState.NOT_SENT, reason=f"the index refuses it: {said}")
 
     def _existing(self, file: Distribution, said: str, tried: Sequence[_Again]) -> _End:
         """Some indexes refuse a name that they have, whatever the content: only a question tells."""
@@ -197,25 +197,27 @@ class Sender:
         was_ours = any(again.doubtful for again in tried)
         match presence:
             case Presence.SAME:
-                return _End(state=State.UPLOADED if was_ours else State.IDENTICAL)
+                return _End(state=UploadState.UPLOADED if was_ours else UploadState.IDENTICAL)
             case Presence.OTHER:
-                return _End(state=State.CONFLICT, reason=_OTHER)
+                return _End(state=UploadState.CONFLICT, reason=_OTHER)
             case Presence.ABSENT if not was_ours:
-                return _End(state=State.CONFLICT, reason=f"the index refuses its name: {said}")
-        return _End(state=State.UNKNOWN, reason=f"the index has a file of this name, and does not say which: {said}")
+                return _End(state=UploadState.CONFLICT, reason=f"the index refuses its name: {said}")
+        return _End(
+            state=UploadState.UNKNOWN, reason=f"the index has a file of this name, and does not say which: {said}"
+        )
 
     def _looked_after(self, file: Distribution, end: _End, tried: Sequence[_Again]) -> _End:
         """What an attempt was refused says nothing of an earlier one whose answer was lost."""
-        if end.state is State.NOT_SENT and any(again.doubtful for again in tried):
+        if end.state is UploadState.NOT_SENT and any(again.doubtful for again in tried):
             return self._give_up(file, [*tried, _Again(reason=end.reason)])
         return end
 
     def _give_up(self, file: Distribution, tried: Sequence[_Again]) -> _End:
         reason = f"{tried[-1].reason} (after {len(tried)} attempt{'s' * (len(tried) > 1)})"
         if not any(again.doubtful for again in tried):
-            return _End(state=State.NOT_SENT, reason=reason)
+            return _End(state=UploadState.NOT_SENT, reason=reason)
         # That it is not listed proves nothing: behind a gateway that gave up, too, the index may store it yet.
-        unknown = _End(state=State.UNKNOWN, reason=f"{reason}, and the index does not say that it has it")
+        unknown = _End(state=UploadState.UNKNOWN, reason=f"{reason}, and the index does not say that it has it")
         return _known(self._settled(file)) or unknown
 
     def _ask(self, file: Distribution) -> _End | None:
@@ -244,11 +246,11 @@ def _known(presence: Presence) -> _End | None:
     """Return the end of a file that was sent, and is now there."""
     match presence:
         case Presence.SAME:
-            return _End(state=State.UPLOADED)
+            return _End(state=UploadState.UPLOADED)
         case Presence.OTHER:
-            return _End(state=State.CONFLICT, reason=_OTHER)
+            return _End(state=UploadState.CONFLICT, reason=_OTHER)
     return None
 
 
-def _refuses(answer: Answer) -> bool:
+def _refuses(answer: Response) -> bool:
     return answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}

@@ -25,7 +25,7 @@ from manywheels.data import table
 from manywheels.plan.targets import image_folder
 from manywheels.runtime.containers.engine import LABEL, connect, explained, obtain
 from manywheels.runtime.workspace import work_folder
-from manywheels.verify.imports.host import ISOLATED, TIMEOUT, WORKER, Attempt, Site, Trial, stopped, try_all
+from manywheels.verify.imports.host import ISOLATED, TIMEOUT, WORKER, Attempt, ImportReport, Site, stopped, try_all
 from manywheels.verify.imports.modules import Module, accepts, modules_of, requires_python
 from manywheels.verify.imports.worker import describe
 from manywheels.verify.model import Finding
@@ -80,7 +80,7 @@ def imports_in(
 
     `timeout` is in seconds, for all imports. Raises EngineError, WheelFileError, Cancelled.
     """
-    trial = Trial(wheel=wheel, modules=modules_of(wheel), where=f"in `{image}`")
+    trial = ImportReport(wheel=wheel, modules=modules_of(wheel), where=f"in `{image}`")
     with closing(connect(OTHERWISE)) as client, explained(f"import in `{image}`", OTHERWISE), work_folder() as folder:
         kit = folder / "kit"
         kit.mkdir()
@@ -102,7 +102,7 @@ def imports_in(
         return (*findings, *(_import_all(room, trial, site, chosen, timeout) if installed else ()))
 
 
-def _import_all(room: Room, trial: Trial, site: Site, chosen: Found, timeout: float) -> tuple[Finding, ...]:
+def _import_all(room: Room, trial: ImportReport, site: Site, chosen: Found, timeout: float) -> tuple[Finding, ...]:
     _let_read(site.path)
     room.mounts[_SITE] = site.path
     deadline = time.monotonic() + timeout
@@ -175,7 +175,7 @@ def _runs_on(name: WheelName, place: Place) -> bool:
     return any(place.serves(asked) for asked in _places(name))
 
 
-def _nothing_fits(trial: Trial, name: WheelName, found: Sequence[Found], fitting: Sequence[Found]) -> Finding:
+def _nothing_fits(trial: ImportReport, name: WheelName, found: Sequence[Found], fitting: Sequence[Found]) -> Finding:
     """Say why there is nothing to import with: no Python of the wheel's, or another libc or architecture."""
     if fitting:
         wanted = " or ".join(dict.fromkeys(map(str, _places(name))))

@@ -54,7 +54,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class ImportFailure:
     """A module that cannot be imported, and how that showed; `missing` is a module that was looked for in vain."""
 
     module: Module
@@ -62,9 +62,9 @@ class Failure:
     missing: str | None = None
 
 
-def try_all(modules: Sequence[Module], attempt: Callable[[Sequence[Module]], Attempt]) -> tuple[Failure, ...]:
+def try_all(modules: Sequence[Module], attempt: Callable[[Sequence[Module]], Attempt]) -> tuple[ImportFailure, ...]:
     """Import the modules, with another attempt after each that takes its interpreter down; return the failures."""
-    failures: list[Failure] = []
+    failures: list[ImportFailure] = []
     crashes = 0
     left = list(modules)
     while left:
@@ -78,18 +78,18 @@ def try_all(modules: Sequence[Module], attempt: Callable[[Sequence[Module]], Att
         crashes += 1
         if ended.timed_out or crashes == _MOST_CRASHES:
             untried = f"; {len(rest)} more were not tried" if rest else ""
-            failures.append(Failure(module=last, how=_describe_end(ended) + untried))
+            failures.append(ImportFailure(module=last, how=_describe_end(ended) + untried))
             break
-        failures.append(Failure(module=last, how=_describe_end(ended)))
+        failures.append(ImportFailure(module=last, how=_describe_end(ended)))
         left = [module for module in rest if not module.name.startswith(f"{last.name}.")]
     return tuple(failures)
 
 
-def _read(results: str, modules: Sequence[Module]) -> tuple[list[Module], list[Failure], bool]:
+def _read(results: str, modules: Sequence[Module]) -> tuple[list[Module], list[ImportFailure], bool]:
     """Return which imports began, which failed, and whether all came to an end; what is no result is passed over."""
     by_name = {module.name: module for module in modules}
     begun: list[Module] = []
-    failed: list[Failure] = []
+    failed: list[ImportFailure] = []
     finished = False
     for text in results.splitlines():
         try:
@@ -102,7 +102,7 @@ def _read(results: str, modules: Sequence[Module]) -> tuple[list[Module], list[F
             case {"failed": str(name), "kind": str(kind), "text": str(said), "missing": missing} if name in by_name:
                 how = ": ".join(filter(None, [kind, " ".join(said.split())]))
                 missing = missing if isinstance(missing, str) else None
-                failed.append(Failure(module=by_name[name], how=_shorten(how), missing=missing))
+                failed.append(ImportFailure(module=by_name[name], how=_shorten(how), missing=missing))
             case {"ended": True}:
                 finished = True
     return begun, failed, finished
@@ -127,16 +127,16 @@ def _describe_end(ended: Attempt) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class ImportReport:
     """A wheel and its modules, for findings: `where` says where it was tried, in words that end a sentence."""
 
     wheel: Path
     modules: Sequence[Module]
     where: str
 
-    def findings(self, failures: Iterable[Failure], site: str) -> tuple[Finding, ...]:
+    def findings(self, failures: Iterable[ImportFailure], site: str) -> tuple[Finding, ...]:
         """Return a finding for each way to fail, with the modules that failed so; `site` is left out of messages."""
-        alike: dict[str, list[Failure]] = {}
+        alike: dict[str, list[ImportFailure]] = {}
         for failure in failures:
             how = failure.how.replace(f"{site}/", "")
             alike.setdefault(how, []).append(replace(failure, how=how))
@@ -163,7 +163,7 @@ class Trial:
         )
         return Finding(code="MW272", severity=Severity.WARNING, wheel=self.wheel.name, problem=problem)
 
-    def _finding(self, how: str, failed: Sequence[Failure]) -> Finding:
+    def _finding(self, how: str, failed: Sequence[ImportFailure]) -> Finding:
         names = [f"`{failure.module.name}`" for failure in failed]
         shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         severe = any(not self._is_optional(failure) for failure in failed)
@@ -178,7 +178,7 @@ class Trial:
             ),
         )
 
-    def _is_optional(self, failure: Failure) -> bool:
+    def _is_optional(self, failure: ImportFailure) -> bool:
         """Whether an extension module only wants a module that is not the wheel's to bring."""
         return failure.module.member is not None and failure.missing is not None and not self._is_own(failure.missing)
 
@@ -186,7 +186,7 @@ class Trial:
         top = module.partition(".")[0]
         return any(known.name.partition(".")[0] == top for known in self.modules)
 
-    def _remedy(self, failure: Failure) -> str:
+    def _remedy(self, failure: ImportFailure) -> str:
         if failure.missing and self._is_own(failure.missing):
             return f"`{failure.missing}` is missing in the wheel: tell the build back end to put it in."
         if failure.missing:
@@ -226,7 +226,7 @@ def imports(
 
     `timeout` is in seconds, for all imports; output is appended to `log`. Raises WheelFileError, Cancelled.
     """
-    trial = Trial(wheel=wheel, modules=modules_of(wheel), where=f"with Python {interpreter.version}")
+    trial = ImportReport(wheel=wheel, modules=modules_of(wheel), where=f"with Python {interpreter.version}")
     with work_folder() as folder:
         log = log or folder / "log"
         site = Site(folder, environment, log, cancellation)
@@ -286,7 +286,7 @@ class Site:
         self.elsewhere.mkdir()
         self.environment = build_environment(environment, path=(), private=folder)
 
-    def install(self, trial: Trial, *options: str) -> tuple[tuple[Finding, ...], bool]:
+    def install(self, trial: ImportReport, *options: str) -> tuple[tuple[Finding, ...], bool]:
         """Install the trial's wheel; return what is to be said of that, and whether the imports can be tried.
 
         Where the dependencies cannot be had, the wheel is installed without them.

@@ -16,11 +16,21 @@ from pathlib import Path
 from manywheels.core.regular_files import open_regular
 from manywheels.data import table
 from manywheels.wheels.archive.data import Archive
-from manywheels.wheels.archive.model import DEFLATED, STORED, BadData, Entry, Kind, Oddities, Oddity, Source, printable
+from manywheels.wheels.archive.model import (
+    DEFLATED,
+    STORED,
+    BadData,
+    ByteSource,
+    Entry,
+    Irregularities,
+    Irregularity,
+    Kind,
+    printable,
+)
 from manywheels.wheels.archive.structure import Reader
 
 __all__ = [
-    "DEFLATED", "STORED", "Archive", "BadData", "Entry", "Kind", "Oddities", "Oddity", "open_archive", "printable",
+    "DEFLATED", "STORED", "Archive", "BadData", "Entry", "Kind", "Irregularities", "Irregularity", "open_archive", "printable",
 ]  # fmt: skip
 
 
@@ -32,4 +42,4 @@ def open_archive(path: Path, stop: Callable[[], None] = lambda: None) -> Iterato
     WheelFileError where there is no list of members.
     """
     with open_regular(path, largest=table("index")["archive"]["size"]) as file:
-        yield Reader(path, Source(file.fileno(), stop)).read()
+        yield Reader(path, ByteSource(file.fileno(), stop)).read()

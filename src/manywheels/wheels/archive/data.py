@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from manywheels.wheels.archive.model import STORED, BadData, Entry, Oddity, Source
+from manywheels.wheels.archive.model import STORED, BadData, ByteSource, Entry, Irregularity
 
 _PIECE: Final = 1 << 20  # bytes inflated at once
 _LEAST_PIECE: Final = 1 << 16
@@ -16,7 +16,9 @@ _LEAST_PIECE: Final = 1 << 16
 class Archive:
     """An open archive. `complete` is false where the directory goes on beyond what was read of it."""
 
-    def __init__(self, source: Source, entries: Sequence[Entry], oddities: Sequence[Oddity], *, complete: bool) -> None:
+    def __init__(
+        self, source: ByteSource, entries: Sequence[Entry], oddities: Sequence[Irregularity], *, complete: bool
+    ) -> None:
         self._source = source
         self.entries = tuple(entries)
         self.oddities = tuple(oddities)

@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Oddity:
+class Irregularity:
     """What no honest archive has, as a clause that goes on after the member's name (None: the archive as a whole)."""
 
     kind: Kind
@@ -37,25 +37,25 @@ class Oddity:
     member: str | None = None
 
 
-class Oddities:
+class Irregularities:
     """Collects oddities, and of each kind no more than can be told."""
 
     def __init__(self) -> None:
-        self._kept: list[Oddity] = []
+        self._kept: list[Irregularity] = []
         self._counts: Counter[Kind] = Counter()
 
     def add(self, kind: Kind, message: str, member: str | None = None) -> None:
         """Take in one oddity."""
         self._counts[kind] += 1
         if self._counts[kind] <= _MOST_TOLD:
-            self._kept.append(Oddity(kind=kind, message=message, member=member))
+            self._kept.append(Irregularity(kind=kind, message=message, member=member))
 
-    def all(self) -> tuple[Oddity, ...]:
+    def all(self) -> tuple[Irregularity, ...]:
         """Return what was kept, and for each kind how much was not."""
         more = [(kind, count - _MOST_TOLD) for kind, count in self._counts.items() if count > _MOST_TOLD]
         return (
             *self._kept,
-            *(Oddity(kind=kind, message=f"there are {count} more problems like these") for kind, count in more),
+            *(Irregularity(kind=kind, message=f"there are {count} more problems like these") for kind, count in more),
         )
 
 
@@ -116,7 +116,7 @@ def printable(name: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
 
 
-class Source:
+class ByteSource:
     """The file's bytes, by offset. What lies outside is empty, not an error.
 
     Whatever reads an archive comes by here for every header and every piece of data: `stop` is called each time, and

@@ -11,7 +11,16 @@ from typing import Final
 from manywheels.data import table
 from manywheels.errors import WheelFileError
 from manywheels.wheels.archive.data import Archive
-from manywheels.wheels.archive.model import DESCRIPTOR, HINTS, STORED, Entry, Kind, Oddities, Source, printable
+from manywheels.wheels.archive.model import (
+    DESCRIPTOR,
+    HINTS,
+    STORED,
+    ByteSource,
+    Entry,
+    Irregularities,
+    Kind,
+    printable,
+)
 
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
@@ -43,9 +52,9 @@ class _Directory:
 class Reader:
     """Reads one archive's structure. Raises WheelFileError, in `read`, where it has no list of members."""
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path, source: ByteSource) -> None:
         self._path, self._source = path, source
-        self._oddities = Oddities()
+        self._oddities = Irregularities()
         self._limits: dict[str, int] = table("index")["archive"]
         self._room = self._limits["directory"]  # for names and extra fields before the members' data
         self._complete = True
