@@ -24,7 +24,7 @@ from manywheels.deliver.index.simple_api import Index, Presence, addresses
 from manywheels.deliver.index.trusted import ApiToken
 from manywheels.errors import TooLittleTime, UploadIncomplete
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.wheels.manifest import Shard, read_manifest
 from manywheels.wheels.output import MANIFEST
 from publish.program import (
@@ -277,7 +277,9 @@ def from_gitlab(index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
     for name, value in (environment := index.gitlab_environment()).items():
         monkeypatch.setenv(name, value)
     given = {"repository-url": index.upload_url, "packages-dir": str(folder)}
-    asked = {name: Given(value=value, origin="a test", source=Source.COMMAND_LINE) for name, value in given.items()}
+    asked = {
+        name: Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, "a test")) for name, value in given.items()
+    }
     layers = inputs.layered(asked, {})
     publish_here(layers, Cancellation(), environment)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.interpreters import Interpreter
 from manywheels.plan.project import Project
 from manywheels.plan.targets import PlannedTarget, Target, known_targets
@@ -42,8 +42,8 @@ def planned(*tags: str) -> list[PlannedTarget]:
     return [PlannedTarget(target=target(tag), interpreter=interpreter(tag), asked_by_name=True) for tag in tags]
 
 
-def given(value: str, origin: str = "--option", source: Source = Source.COMMAND_LINE) -> Given:
-    return Given(value=value, origin=origin, source=source)
+def given(value: str, origin: str = "--option", source: OriginKind = OriginKind.COMMAND_LINE) -> Value:
+    return Value(value=value, origin=Origin(source, origin))
 
 
 def project(**settings: object) -> Project:

@@ -24,7 +24,7 @@ from manywheels.errors import (
     VerificationFailed,
 )
 from manywheels.plan import inputs, trust
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.project import Project, read_project
 
@@ -147,11 +147,11 @@ def execute(request: Request, cancellation: Cancellation) -> int:
     return _publish(replace(request, given={**request.given, **sealed(built.manifest, built.folder)}), cancellation)
 
 
-def sealed(manifest: Manifest, folder: Path) -> dict[str, Given]:
+def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
     """Return the inputs that lead `verify` and `publish` to a set, and hold them to it."""
     return {
-        "packages-dir": Given(value=str(folder), origin="the set of this run", source=Source.PROGRAM),
-        "manifest-digest": Given(value=manifest.digest, origin="the set of this run", source=Source.PROGRAM),
+        "packages-dir": Value(value=str(folder), origin=Origin(OriginKind.PROGRAM, "the set of this run")),
+        "manifest-digest": Value(value=manifest.digest, origin=Origin(OriginKind.PROGRAM, "the set of this run")),
     }
 
 
@@ -188,5 +188,5 @@ def _require_whole_plan(request: Request, project: Project) -> None:
 def _for_container(request: Request, project: Project) -> Request:
     """Return the request with the job's part written out: the CI's variables that say it are not in a container."""
     shard = shard_of(request, project)
-    part = {"shard": Given(value=str(shard), origin="shard", source=Source.PROGRAM)} if shard else {}
+    part = {"shard": Value(value=str(shard), origin=Origin(OriginKind.PROGRAM, "shard"))} if shard else {}
     return replace(request, given={**request.given, **part})

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from manywheels.errors import InputError
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 
 
 def read_inputs(
     environment: Mapping[str, str], prefix: str, place: str, *, foreign: frozenset[str] = frozenset()
-) -> dict[str, Given]:
+) -> dict[str, Value]:
     """Return the inputs that variables with this prefix give; `foreign` are names that mean something else there.
 
     What is empty or only the default is left out, so that `[tool.manywheels]` is heard. An input may come under two
@@ -25,7 +25,7 @@ def read_inputs(
     ]
     named = [(name, value) for name, value in named if name not in foreign]
     inputs.require_known(dict(named), place)
-    declared, given = inputs.declared_inputs(), dict[str, Given]()
+    declared, given = inputs.declared_inputs(), dict[str, Value]()
     for name, value in named:
         if value.strip() in {"", declared[name].default}:
             continue
@@ -34,5 +34,5 @@ def read_inputs(
                 f"{place}: `{name}` is given twice, with different values.",
                 remedy=f"Give it once, as `{name}`; `{name.replace('-', '_')}` is an old spelling of the same.",
             )
-        given[name] = Given(value=value, origin=f"input `{name}`", source=Source.WORKFLOW)
+        given[name] = Value(value=value, origin=Origin(OriginKind.WORKFLOW, f"input `{name}`"))
     return given

@@ -8,7 +8,7 @@ from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR0911 - one for each command
@@ -48,7 +48,7 @@ def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR09
 
             return examine()
     raise inputs.refuse(
-        Given(value=request.command, origin="command", source=Source.COMMAND_LINE),
+        Value(value=request.command, origin=Origin(OriginKind.COMMAND_LINE, "command")),
         "command",
         ", ".join(inputs.COMMANDS),
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from manywheels.cli.request import Request
 from manywheels.errors import InputError
 from manywheels.plan import architectures, inputs
-from manywheels.plan.inputs import Given
+from manywheels.plan.inputs import Value
 from manywheels.plan.interpreters import in_manylinux_image
 from manywheels.plan.options import Options
 from manywheels.plan.project import Project
@@ -72,7 +72,7 @@ def container_build(request: Request, project: Project, options: Options) -> Con
     )
 
 
-def _arguments(given: Mapping[str, Given]) -> Iterator[str]:
+def _arguments(given: Mapping[str, Value]) -> Iterator[str]:
     """Write what was given for building, which is what `plan` takes, as the command line's options.
 
     The rest is done out here: what is delivered and told, and secrets, which arguments of processes show to everybody.

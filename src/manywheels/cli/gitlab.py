@@ -20,7 +20,7 @@ from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, ToolchainError, WheelFileError
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.project import settings_of
 from manywheels.plan.sharding import parse_shard
 from manywheels.runtime.containers.engine import has_engine
@@ -57,7 +57,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
     return replace(request, junit=Path(folder.value, JUNIT), engine="auto" if has_engine() else "host")
 
 
-def _output_dir(given: Mapping[str, Given], environment: Mapping[str, str]) -> Given:
+def _output_dir(given: Mapping[str, Value], environment: Mapping[str, str]) -> Value:
     """Return the output folder; that of one of several jobs is a folder of its own in there."""
     layers = inputs.layered(given, {})
     folder, shard = layers["output-dir"], parse_shard(layers["shard"], "shard", environment)
@@ -84,13 +84,13 @@ def _publish(request: Request, environment: Mapping[str, str], cancellation: Can
     settings = settings_of(request.paths[0])
     layers = publishing_layers(request, settings, environment)
     gathered = gather_jobs(Path(layers["output-dir"].value))
-    layers["packages-dir"] = Given(value=str(gathered), origin="the gathered jobs", source=Source.PROGRAM)
+    layers["packages-dir"] = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
     return run(layers, cancellation, environment, rules=catalogue.verification_rules(settings))
 
 
 def publishing_layers(
     request: Request, settings: Mapping[str, Any], environment: Mapping[str, str]
-) -> dict[str, Given]:
+) -> dict[str, Value]:
     """Return a value for every input of the publishing job. Raises InputError."""
     layers = inputs.layered(request.given, settings, environment)
     return layers | to_registry(layers, environment)
@@ -117,7 +117,7 @@ def gather_jobs(folder: Path) -> Path:
     return target
 
 
-def to_registry(layers: Mapping[str, Given], environment: Mapping[str, str]) -> dict[str, Given]:
+def to_registry(layers: Mapping[str, Value], environment: Mapping[str, str]) -> dict[str, Value]:
     """Return what `repository-url: gitlab` stands for: the project's own package registry, by the job's token.
 
     Raises InputError where this is no job of GitLab's.
@@ -138,8 +138,8 @@ def to_registry(layers: Mapping[str, Given], environment: Mapping[str, str]) -> 
         "password": token,
     }
     # Whoever asked for it: the address and the token are both of the job, so the token goes nowhere else.
-    origin, source = "`repository-url: gitlab`", Source.PROGRAM
-    return {name: Given(value=value, origin=origin, source=source) for name, value in values.items()}
+    origin, source = "`repository-url: gitlab`", OriginKind.PROGRAM
+    return {name: Value(value=value, origin=Origin(source, origin)) for name, value in values.items()}
 
 
 if __name__ == "__main__":

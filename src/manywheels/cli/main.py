@@ -19,7 +19,7 @@ from manywheels.cli.guard import cancellable, print_anything, run_guarded
 from manywheels.cli.request import FORMATS, MATRICES, Request, Verification
 from manywheels.errors import EXIT_CONFIGURATION
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import ENGINES, TOOLCHAINS
 
 _TITLES = {
@@ -175,10 +175,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _given(values: Mapping[str, object]) -> dict[str, Given]:
+def _given(values: Mapping[str, object]) -> dict[str, Value]:
     given = {}
     for name in inputs.declared_inputs():
         value = values.get(name.replace("-", "_"))
         if name not in {"command", "package-dir"} and value is not None:
-            given[name] = Given(value=str(value), origin=f"--{name}", source=Source.COMMAND_LINE)
+            given[name] = Value(value=str(value), origin=Origin(OriginKind.COMMAND_LINE, f"--{name}"))
     return given

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.plan import inputs, trust
-from manywheels.plan.inputs import Given
+from manywheels.plan.inputs import Value
 from manywheels.plan.project import read_project, settings_of
 
 FORMATS: Final = ("text", "json", "sarif", "github")
@@ -40,7 +40,7 @@ class Request:
 
     command: str
     paths: tuple[Path, ...] = (Path(),)
-    given: Mapping[str, Given] = field(default_factory=dict)
+    given: Mapping[str, Value] = field(default_factory=dict)
     engine: str = "auto"
     toolchain: str = "auto"
     as_json: bool = False
@@ -52,7 +52,7 @@ class Request:
     codes: tuple[str, ...] = ()
 
 
-def layers(request: Request) -> dict[str, Given]:
+def layers(request: Request) -> dict[str, Value]:
     """Return a value for every input: `[tool.manywheels]` is that of the project, which later commands stand in.
 
     Raises OutputFolderError where the project's own files name a place that only the workflow can name.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from manywheels.errors import InputError
-from manywheels.plan.inputs import Given, refuse
+from manywheels.plan.inputs import Value, refuse
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE: Final = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -46,7 +46,7 @@ def expand(assignments: tuple[Assignment, ...], environment: Mapping[str, str]) 
     return result
 
 
-def parse(given: Given, name: str) -> tuple[Assignment, ...]:
+def parse(given: Value, name: str) -> tuple[Assignment, ...]:
     """Return the assignments in a value, in order. Raises InputError for what is none, and for what needs a shell."""
     if "\0" in given.value:
         raise _refuse(given, name, "no variable can hold a NUL character")
@@ -57,7 +57,7 @@ def parse(given: Given, name: str) -> tuple[Assignment, ...]:
         raise _refuse(given, name, str(unreadable)) from None
 
 
-def _refuse(given: Given, name: str, reason: str) -> InputError:
+def _refuse(given: Value, name: str, reason: str) -> InputError:
     return refuse(given, name, f"words of the form `NAME=value`, in quotes where they hold blanks ({reason})")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from manywheels.data import table
 from manywheels.errors import InputError
 from manywheels.plan import option_types
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.option_types import Inherit
 from manywheels.plan.targets import Target, expand_braces
 
@@ -58,7 +58,7 @@ def read(
         raise InputError(f"{_LINUX}: this is not a table.", remedy=f"Write it as `{_LINUX}` with keys below.")
     overrides = read_overrides(configuration, "tool.cibuildwheel")
     rows = [
-        _setting("build", "*", "cibuildwheel's default", Source.DEFAULT),
+        _setting("build", "*", "cibuildwheel's default", OriginKind.DEFAULT),
         *_table_rows(configuration, _TABLE),
         *_table_rows(linux, _LINUX),
     ]
@@ -85,7 +85,7 @@ def _table_rows(values: Mapping[str, Any], origin: str, select: tuple[str, ...] 
             text = option_types.write(name, _as_python_writes(value), place)
             if name in {"environment", "test-environment"} and isinstance(value, dict):
                 text = " ".join(f'{key}="{item}"' for key, item in value.items())  # its quotes are a shell's
-            yield _setting(name, text, place, Source.PROJECT, select=select, rule=inherit.get(name, Inherit.NONE))
+            yield _setting(name, text, place, OriginKind.PROJECT, select=select, rule=inherit.get(name, Inherit.NONE))
 
 
 def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting]:
@@ -116,11 +116,11 @@ def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> It
     for variable, (name, value) in variables.items():
         key = f"{name}-linux" if variable.endswith("_LINUX") else name
         usual = Inherit.APPEND if name == "enable" else Inherit.NONE
-        yield _setting(name, value, variable, Source.VARIABLE, rule=rules.get(key, usual))
+        yield _setting(name, value, variable, OriginKind.VARIABLE, rule=rules.get(key, usual))
 
 
 def _setting(
-    name: str, text: str, origin: str, source: Source, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
+    name: str, text: str, origin: str, source: OriginKind, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
 ) -> Setting:
     from manywheels.plan.setting import Setting
 
@@ -129,7 +129,7 @@ def _setting(
         text = str(min(3, max(-3, int(text))))  # what goes beyond is the most that there is
     if table("options").get(name, {}).get("type") in _WITH_PLACES:
         text = _PROJECT.sub(r"\1{project}", text)
-    given = Given(value=text, origin=origin, source=source)
+    given = Value(value=text, origin=Origin(source, origin))
     return Setting(name=name, given=given, select=select, rule=rule, foreign=True)
 
 
@@ -206,7 +206,7 @@ def meant(text: str, targets: Iterable[Target]) -> tuple[str, ...]:
     return tuple(target.identifier for target in targets if _matches(target.identifier, wanted))
 
 
-def groups(given: Given) -> frozenset[str]:
+def groups(given: Value) -> frozenset[str]:
     """Return the groups that `enable` names. Raises InputError for one that cibuildwheel has never had."""
     known = table("cibuildwheel")["groups"]
     former = table("interpreters")["groups"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given
+from manywheels.plan.inputs import Value
 
 DESTINATIONS: Final = ("auto", "artifact", "pypi", "none")
 _NOT_IN_NAMES: Final = re.compile(r'[":<>|*?\r\n\\/]')  # as actions/toolkit refuses them
@@ -33,7 +33,7 @@ class Delivery:
     report: Path | None
 
 
-def resolve_delivery(layers: Mapping[str, Given]) -> Delivery:
+def resolve_delivery(layers: Mapping[str, Value]) -> Delivery:
     """Resolve what `inputs.layered` returned. Raises InputError for the first value that is not allowed."""
     report = layers["report"]
     return Delivery(
@@ -47,19 +47,19 @@ def resolve_delivery(layers: Mapping[str, Given]) -> Delivery:
     )
 
 
-def _parse_artifact_name(given: Given, name: str) -> str:
+def _parse_artifact_name(given: Value, name: str) -> str:
     if not given.value.strip() or _NOT_IN_NAMES.search(given.value):
         raise inputs.refuse(given, name, 'a name without `" : < > | * ? \\ /` and line ends')
     return given.value
 
 
-def _parse_pattern(given: Given, name: str) -> str:
+def _parse_pattern(given: Value, name: str) -> str:
     if re.search(r"[\r\n\\/]", given.value):
         raise inputs.refuse(given, name, "a pattern over artifact names, as `wheels-*`")
     return given.value
 
 
-def _parse_digests(given: Given, name: str) -> tuple[str, ...]:
+def _parse_digests(given: Value, name: str) -> tuple[str, ...]:
     digests = tuple(word.removeprefix("sha256:") for word in given.value.lower().split())
     if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
         raise inputs.refuse(
@@ -68,7 +68,7 @@ def _parse_digests(given: Given, name: str) -> tuple[str, ...]:
     return digests
 
 
-def _parse_days(given: Given, name: str) -> int:
+def _parse_days(given: Value, name: str) -> int:
     if not re.fullmatch("[0-9]{1,3}", given.value) or int(given.value) > _LONGEST:
         raise inputs.refuse(given, name, f"a whole number of days from 0 to {_LONGEST}")
     return int(given.value)
@@ -95,7 +95,7 @@ class PublishOptions:
     dry_run: bool
 
 
-def resolve_publishing(layers: Mapping[str, Given]) -> PublishOptions:
+def resolve_publishing(layers: Mapping[str, Value]) -> PublishOptions:
     """Resolve what `inputs.layered` returned. Raises InputError for the first value that is not allowed."""
 
     def flag(name: str) -> bool:

@@ -38,7 +38,7 @@ class Input:
     default: str
 
 
-class Source(Enum):
+class OriginKind(Enum):
     """Who gave a value. A pull request can change what is the PROJECT's; everything else is the caller's or ours."""
 
     DEFAULT = auto()  # action.yml's
@@ -49,26 +49,41 @@ class Source(Enum):
     PROJECT = auto()  # pyproject.toml, alone or together with others
 
 
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """A value, who gave it, and where: `--jobs`, `INPUT_JOBS`, `[tool.manywheels] jobs`.
+@dataclass(frozen=True)
+class Origin:
+    """Where a value comes from: `kind` decides what it is trusted with; `place` is for messages only.
 
-    `origin` is for messages only; what a value is trusted with is decided by `source`.
+    A place reads as `--jobs`, ``input `jobs` `` or `[tool.manywheels] jobs`.
     """
 
+    kind: OriginKind
+    place: str
+
+    def __str__(self) -> str:
+        return self.place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A value that was given for an input, and where it comes from."""
+
     value: str
-    origin: str
-    source: Source
+    origin: Origin
 
     @property
     def is_projects(self) -> bool:
         """Whether the project's own files say so, alone or together with others."""
-        return self.source is Source.PROJECT
+        return self.origin.kind is OriginKind.PROJECT
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nobody gave it."""
+        return self.origin.kind is OriginKind.DEFAULT
 
 
-def default(value: str = "") -> Given:
+def default(value: str = "") -> Value:
     """Return a value that counts where nobody gave one."""
-    return Given(value=value, origin="default", source=Source.DEFAULT)
+    return Value(value=value, origin=Origin(OriginKind.DEFAULT, "default"))
 
 
 @cache
@@ -100,8 +115,8 @@ def hidden() -> frozenset[str]:
 
 
 def layered(
-    given: Mapping[str, Given], settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
-) -> dict[str, Given]:
+    given: Mapping[str, Value], settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+) -> dict[str, Value]:
     """Return a value for every input: what was given, over `[tool.manywheels]`, `MANYWHEELS_…`, and the defaults."""
     defaults = {name: default(entry.default) for name, entry in declared_inputs().items()}
     return defaults | from_environment(environment) | from_settings(settings) | dict(given)
@@ -127,7 +142,7 @@ def require_one_of(names: Iterable[str], known: Iterable[str], origin: str, kind
     )
 
 
-def from_settings(settings: Mapping[str, Any]) -> dict[str, Given]:
+def from_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
     """Turn the table `[tool.manywheels]` into given inputs.
 
     Raises InputError for unknown names, for those that do not belong there, and for values of other kinds.
@@ -142,8 +157,9 @@ def from_settings(settings: Mapping[str, Any]) -> dict[str, Given]:
             remedy="Give it on the command line or as the action's input; secrets come from the CI's own store.",
         )
     return {
-        name: Given(
-            value=option_types.write(name, value, f"{origin} {name}"), origin=f"{origin} {name}", source=Source.PROJECT
+        name: Value(
+            value=option_types.write(name, value, f"{origin} {name}"),
+            origin=Origin(OriginKind.PROJECT, f"{origin} {name}"),
         )
         for name, value in settings.items()
     }
@@ -154,12 +170,12 @@ def variable(name: str) -> str:
     return _PREFIX + name.upper().replace("-", "_")
 
 
-def from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
+def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
     """Return the inputs that variables `MANYWHEELS_<NAME>` give; one that is empty gives nothing."""
     to_commands = {"command", "package-dir"}
     named = {name: variable(name) for name in declared_inputs() if name not in to_commands}
     return {
-        name: Given(value=environment[key], origin=key, source=Source.VARIABLE)
+        name: Value(value=environment[key], origin=Origin(OriginKind.VARIABLE, key))
         for name, key in named.items()
         if environment.get(key, "").strip()
     }
@@ -175,19 +191,19 @@ def doubtful_variables(environment: Mapping[str, str]) -> Iterator[str]:
                 yield f"The variable {name} is not read; did you mean {near[0]}?"
 
 
-def refuse(given: Given, name: str, allowed: str) -> InputError:
+def refuse(given: Value, name: str, allowed: str) -> InputError:
     """Return the error for a value that is not allowed; `allowed` says what is."""
     return InputError(f"{given.origin}: `{given.value}` is not a value of `{name}`.", remedy=f"Allowed: {allowed}.")
 
 
-def parse_choice(given: Given, name: str, choices: tuple[str, ...]) -> str:
+def parse_choice(given: Value, name: str, choices: tuple[str, ...]) -> str:
     """Return the value if it is one of `choices`."""
     if given.value not in choices:
         raise refuse(given, name, ", ".join(f"`{choice}`" for choice in choices))
     return given.value
 
 
-def parse_flag(given: Given, name: str) -> bool:
+def parse_flag(given: Value, name: str) -> bool:
     """Return a truth value; YAML's and GitHub's spellings are taken."""
     word = given.value.strip().lower()
     if word in {"true", "yes", "on", "1"}:
@@ -197,7 +213,7 @@ def parse_flag(given: Given, name: str) -> bool:
     raise refuse(given, name, "`true`, `false`")
 
 
-def parse_jobs(given: Given, name: str) -> int | None:
+def parse_jobs(given: Value, name: str) -> int | None:
     """Return how many targets at once; None for `auto`."""
     if given.value == "auto":
         return None
@@ -206,7 +222,7 @@ def parse_jobs(given: Given, name: str) -> int | None:
     return int(given.value)
 
 
-def parse_duration(given: Given, name: str) -> float:
+def parse_duration(given: Value, name: str) -> float:
     """Return seconds from `90s`, `60m`, `2h` or a bare number of seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", given.value.strip())
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
@@ -215,7 +231,7 @@ def parse_duration(given: Given, name: str) -> float:
     return seconds
 
 
-def parse_words(given: Given, name: str) -> tuple[str, ...]:
+def parse_words(given: Value, name: str) -> tuple[str, ...]:
     """Split a value into words as a POSIX shell would, without running one."""
     try:
         return tuple(shlex.split(given.value))
@@ -223,7 +239,7 @@ def parse_words(given: Given, name: str) -> tuple[str, ...]:
         raise refuse(given, name, f"words with balanced quotes ({error})") from None
 
 
-def parse_settings(given: Given, name: str) -> tuple[str, ...]:
+def parse_settings(given: Value, name: str) -> tuple[str, ...]:
     """Return the back end's settings as `key=value` words (PEP 517 config_settings)."""
     words = parse_words(given, name)
     for word in words:
@@ -232,11 +248,11 @@ def parse_settings(given: Given, name: str) -> tuple[str, ...]:
     return words
 
 
-def parse_path(given: Given, name: str) -> str:
+def parse_path(given: Value, name: str) -> str:
     """Return a path's text; one that is empty or holds control characters is refused."""
     if not given.value or any(ord(character) < ord(" ") for character in given.value):
         raise refuse(given, name, "a path, not empty and without control characters")
     return given.value
 
 
-Parser = Callable[[Given, str], Any]
+Parser = Callable[[Value, str], Any]

@@ -16,7 +16,7 @@ from typing import Any, Final
 from manywheels.data import table
 from manywheels.errors import InputError, SelectionError
 from manywheels.plan import architectures, cibuildwheel, inputs, target_options
-from manywheels.plan.inputs import Given
+from manywheels.plan.inputs import Value
 from manywheels.plan.policies import Policy, policies, policy_named
 from manywheels.plan.project import Project
 from manywheels.plan.setting import Setting
@@ -69,7 +69,7 @@ class Options:
 
 
 def resolve(
-    given: Mapping[str, Given],
+    given: Mapping[str, Value],
     project: Project,
     *,
     toolchain: str = "auto",
@@ -113,7 +113,7 @@ def resolve(
 def _selection(settings: Settings, targets: tuple[Target, ...]) -> Selection:
     build, skip = settings.value("build"), settings.value("skip")
     enable = _groups(settings)
-    by_name = build.origin != "default" and not settings.is_foreign("build")
+    by_name = not build.is_default and not settings.is_foreign("build")
     if settings.is_foreign("build"):
         names = cibuildwheel.meant(
             build.value, [target for target in targets if not target.group or target.group in enable]
@@ -142,7 +142,7 @@ def _foreign_or_own(
     return cibuildwheel.meant(settings.value(name).value, targets) if settings.is_foreign(name) else own
 
 
-def _parse_patterns(given: Given, name: str) -> tuple[str, ...]:
+def _parse_patterns(given: Value, name: str) -> tuple[str, ...]:
     patterns = expand_patterns(given.value)
     if not patterns:
         raise inputs.refuse(given, name, "patterns over target identifiers, as `cp312-*`")
@@ -211,7 +211,7 @@ def _platform(settings: Settings, arch: str) -> tuple[Policy, str]:
     """Return the policy, and the image where one is asked for; `manylinux-<arch>-image` may name either."""
     given = settings.value("platform")
     by_arch = settings.value(f"manylinux-{arch}-image")
-    if given.origin == "default" and by_arch.value and not settings.value("image").value:
+    if given.is_default and by_arch.value and not settings.value("image").value:
         named = re.search(rf"(manylinux\w+?)_{arch}\b", by_arch.value)
         if named or not re.search("[/:]", by_arch.value):
             given = replace(by_arch, value=named[1] if named else by_arch.value)
@@ -224,14 +224,14 @@ def _platform(settings: Settings, arch: str) -> tuple[Policy, str]:
     return policy, _parse_image(image, "image")
 
 
-def _parse_platform(given: Given, name: str) -> Policy:
+def _parse_platform(given: Value, name: str) -> Policy:
     try:
         return policy_named(given.value)
     except InputError:
         raise inputs.refuse(given, name, ", ".join(f"`{policy.name}`" for policy in policies())) from None
 
 
-def _parse_image(given: Given, name: str) -> str:
+def _parse_image(given: Value, name: str) -> str:
     if given.value and not re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", given.value):
         raise inputs.refuse(given, name, "an image reference, as `quay.io/pypa/manylinux_2_28_x86_64:latest`")
     return given.value
@@ -264,7 +264,7 @@ def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tup
         command = settings.value("before-all", target)
         variables = (settings.value(name, target) for name in ("environment", "environment-pass"))
         if command.value and not command.is_projects:
-            left_out |= {given.origin: None for given in variables if given.is_projects and given.value}
+            left_out |= {str(given.origin): None for given in variables if given.is_projects and given.value}
     text = (
         "`before-all` runs without the variables of {}: only a `before-all` of the project's own files gets these. "
         "If the command needs them, give `environment` as the workflow's input, too."

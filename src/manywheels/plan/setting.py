@@ -8,7 +8,7 @@ from typing import Any
 
 from manywheels.errors import InputError
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.option_types import Inherit
 from manywheels.plan.targets import Target, expand_patterns, matches
 
@@ -21,7 +21,7 @@ class Setting:
     """
 
     name: str
-    given: Given
+    given: Value
     select: tuple[str, ...] = ()
     rule: Inherit = Inherit.NONE
     foreign: bool = False
@@ -71,7 +71,7 @@ def read_inherit(value: object, known: Iterable[str], origin: str) -> dict[str, 
 
 
 def _inherit_text(text: str, origin: str) -> dict[str, str]:
-    given = Given(value=text, origin=origin, source=Source.VARIABLE)
+    given = Value(value=text, origin=Origin(OriginKind.VARIABLE, origin))
     rules = {}
     for part in text.split(";"):
         names, colon, rule = part.partition(":")

@@ -17,7 +17,7 @@ from typing import Any
 from manywheels.data import table
 from manywheels.errors import InputError
 from manywheels.plan import inputs, option_types
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.option_types import Inherit
 from manywheels.plan.project import Project
 from manywheels.plan.setting import Setting, read_inherit, read_overrides, read_select
@@ -31,7 +31,7 @@ class Settings:
     rows: tuple[Setting, ...]
     notes: tuple[str, ...] = ()
 
-    def value(self, name: str, target: Target | None = None) -> Given:
+    def value(self, name: str, target: Target | None = None) -> Value:
         """Return an option's value for a target (None: for all), with its origin."""
         result = inputs.default()
         for row in self.rows:
@@ -56,18 +56,18 @@ class Settings:
         return tuple(dict.fromkeys(row.name for row in self.rows))
 
 
-def _next(name: str, before: Given, row: Setting) -> Given:
+def _next(name: str, before: Value, row: Setting) -> Value:
     if row.rule is Inherit.NONE or not before.value:
         return row.given
-    value = option_types.join(name, before.value, row.given.value, row.rule, row.given.origin)
-    origin = row.given.origin if before.origin == "default" else f"{before.origin} + {row.given.origin}"
-    parts = {before.source, row.given.source}  # what a pull request can change a part of, it can change
-    source = Source.PROJECT if Source.PROJECT in parts else row.given.source
-    return Given(value=value, origin=origin, source=source)
+    value = option_types.join(name, before.value, row.given.value, row.rule, str(row.given.origin))
+    place = row.given.origin.place if before.is_default else f"{before.origin} + {row.given.origin}"
+    # What a pull request can change a part of, it can change.
+    kind = OriginKind.PROJECT if before.is_projects else row.given.origin.kind
+    return Value(value=value, origin=Origin(kind, place))
 
 
 def read_settings(
-    given: Mapping[str, Given], project: Project, environment: Mapping[str, str] = os.environ
+    given: Mapping[str, Value], project: Project, environment: Mapping[str, str] = os.environ
 ) -> Settings:
     """Return all settings for a project.
 
@@ -93,7 +93,7 @@ def read_settings(
     return Settings(rows=(*defaults, *middle, *_rows(given)), notes=tuple(notes))
 
 
-def _rows(values: Mapping[str, Given]) -> Iterator[Setting]:
+def _rows(values: Mapping[str, Value]) -> Iterator[Setting]:
     return (Setting(name=name, given=entry) for name, entry in values.items())
 
 
@@ -119,7 +119,7 @@ def rows_of(
     for name, value in values.items():
         place = f"{origin} {name}"
         text = option_types.write(name, value, place)
-        given = Given(value=text, origin=place, source=Source.PROJECT)
+        given = Value(value=text, origin=Origin(OriginKind.PROJECT, place))
         yield Setting(name=name, given=given, select=select, rule=inherit.get(name, Inherit.NONE))
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.targets import Plan
 from manywheels.wheels.manifest import MOST_SHARDS, Shard
 
@@ -43,19 +43,19 @@ def shards_for(count: int, per_job: int) -> tuple[Shard, ...]:
     return tuple(Shard(index=index, count=jobs) for index in range(1, jobs + 1))
 
 
-def parse_shard(given: Given, name: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
+def parse_shard(given: Value, name: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
     """Return the shard that `2/5` names, None for the whole plan. Raises InputError.
 
     `auto` is what GitLab numbers the jobs of `parallel` with (CI_NODE_INDEX, CI_NODE_TOTAL), elsewhere the whole plan.
     """
-    origin, text = given.origin, given.value.strip()
+    text = given.value.strip()
     if text == "auto":
         index, count = environment.get("CI_NODE_INDEX", ""), environment.get("CI_NODE_TOTAL", "")
         if "GITLAB_CI" not in environment or not index:
             return None
-        origin, text = "CI_NODE_INDEX/CI_NODE_TOTAL", f"{index}/{count}"
+        text = f"{index}/{count}"
+        given = Value(value=text, origin=Origin(OriginKind.VARIABLE, "CI_NODE_INDEX/CI_NODE_TOTAL"))
     match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
-        given = replace(given, value=text, origin=origin)
-        raise inputs.refuse(given, name, "`auto`, or a part of the whole as `2/5`")
+        raise inputs.refuse(replace(given, value=text), name, "`auto`, or a part of the whole as `2/5`")
     return Shard(index=int(match[1]), count=int(match[2])) if int(match[2]) > 1 else None

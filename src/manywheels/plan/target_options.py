@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manywheels.plan import assignments, inputs
 from manywheels.plan.assignments import Assignment
-from manywheels.plan.inputs import Given, Parser
+from manywheels.plan.inputs import Parser, Value
 from manywheels.wheels.wheelfile import parse_name
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def fill_values(made: tuple[Assignment, ...], **places: Path | str) -> tuple[Ass
 
 
 def parse_target_options(
-    value: Callable[[str], Given], vouched: Callable[[str], Given], *, tested: bool
+    value: Callable[[str], Value], vouched: Callable[[str], Value], *, tested: bool
 ) -> TargetOptions:
     """Return the recipe from the options' values. Raises InputError for the first that is not allowed.
 
@@ -194,7 +194,7 @@ def parse_target_options(
     )
 
 
-def parse_front_end(given: Given, name: str) -> FrontEnd:
+def parse_front_end(given: Value, name: str) -> FrontEnd:
     """Return the front end from `pip`, or from `pip; args: --no-cache-dir`."""
     allowed = f"{', '.join(f'`{known}`' for known in FRONT_ENDS)}, with options as in `pip; args: --no-cache-dir`"
     fields = _fields(given, name, ("name", "args"), "name", allowed)
@@ -204,7 +204,7 @@ def parse_front_end(given: Given, name: str) -> FrontEnd:
     return FrontEnd(name=called[0], arguments=fields.get("args", ()))
 
 
-def parse_constraints(given: Given, name: str) -> Constraints:
+def parse_constraints(given: Value, name: str) -> Constraints:
     """Return the constraints from `latest`, a file's name, `file: …` or `packages: … …`."""
     text = given.value.strip()
     if text == "latest":
@@ -218,21 +218,21 @@ def parse_constraints(given: Given, name: str) -> Constraints:
     return Constraints(file=fields.get("file", ("",))[0], packages=fields.get("packages", ()))
 
 
-def parse_verbosity(given: Given, name: str) -> int:
+def parse_verbosity(given: Value, name: str) -> int:
     """Return a whole number from -3 to 3."""
     if not re.fullmatch("[+-]?[0-9]", given.value.strip()) or abs(int(given.value)) > _MOST:
         raise inputs.refuse(given, name, f"a whole number from -{_MOST} to {_MOST}")
     return int(given.value)
 
 
-def parse_command(given: Given, name: str) -> str:
+def parse_command(given: Value, name: str) -> str:
     """Return a shell command's text; it may have several lines."""
     if "\0" in given.value:
         raise inputs.refuse(given, name, "a shell command without NUL characters")
     return given.value.strip()
 
 
-def parse_extras(given: Given, name: str) -> tuple[str, ...]:
+def parse_extras(given: Value, name: str) -> tuple[str, ...]:
     """Return the names of extras from `test,all`."""
     extras = tuple(word for word in re.split(r"[\s,]+", given.value) if word)
     for extra in extras:
@@ -265,7 +265,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
 }
 
 
-def _before_all(value: Callable[[str], Given], vouched: Callable[[str], Given]) -> BeforeAll | None:
+def _before_all(value: Callable[[str], Value], vouched: Callable[[str], Value]) -> BeforeAll | None:
     """Return the command with its variables. Those of the project's own files are for a command of theirs only.
 
     With PATH or LD_PRELOAD, a pull request would have the workflow's command run code of its own, as root.
@@ -314,7 +314,7 @@ def _auditwheel_options(command: str) -> argparse.Namespace:
     return asked
 
 
-def _fields(given: Given, name: str, known: tuple[str, ...], first: str, allowed: str) -> dict[str, tuple[str, ...]]:
+def _fields(given: Value, name: str, known: tuple[str, ...], first: str, allowed: str) -> dict[str, tuple[str, ...]]:
     """Read `value; key: words; …`; the words of a part without a key are those of `first`, where it stands first."""
     lexer = shlex.shlex(given.value, posix=True, punctuation_chars=";")
     lexer.commenters, lexer.whitespace_split = "", True

@@ -2,7 +2,7 @@
 
 A pull request can change pyproject.toml, and in many jobs it cannot change the workflow. So in a CI job, what reaches
 the job's secrets, runs as another user than the targets', or is written outside of the checkout, is for the workflow to
-give: as an input, on the command line, or in a variable. `Given.source` says who gave a value.
+give: as an input, on the command line, or in a variable. `Value.origin.kind` says who gave a value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from manywheels.plan import inputs
 from manywheels.plan.container_variables import forwarded
 
 if TYPE_CHECKING:
-    from manywheels.plan.inputs import Given
+    from manywheels.plan.inputs import Value
     from manywheels.plan.options import Options
     from manywheels.plan.settings import Settings
     from manywheels.plan.targets import Target
@@ -129,7 +129,7 @@ def _require_inside_isolation(options: Options, environment: Mapping[str, str]) 
             )
 
 
-def _beyond_isolation(options: Options) -> Iterator[tuple[str, Given]]:
+def _beyond_isolation(options: Options) -> Iterator[tuple[str, Value]]:
     settings = options.settings
     yield from (("before-all", settings.value("before-all", target)) for target in (None, *options.known_targets))
     yield "test-in", settings.value("test-in")
@@ -141,7 +141,7 @@ def _beyond_isolation(options: Options) -> Iterator[tuple[str, Given]]:
 # --- publishing -------------------------------------------------------------------------------------------------------
 
 
-def require_publishing_asked(publish: Given) -> None:
+def require_publishing_asked(publish: Value) -> None:
     """Raise IsolationError where it is the project's own files that have a CI job publish what it builds."""
     if publish.is_projects and publish.value == "pypi":
         raise IsolationError(
@@ -154,7 +154,7 @@ def require_publishing_asked(publish: Given) -> None:
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
-def require_places(given: Mapping[str, Given], environment: Mapping[str, str]) -> None:
+def require_places(given: Mapping[str, Value], environment: Mapping[str, str]) -> None:
     """Raise OutputFolderError where the project's own files have a CI job write outside of its working folder.
 
     The program may be root there, and a report's text is the project's: it could become a file that others run.

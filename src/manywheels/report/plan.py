@@ -12,7 +12,7 @@ from manywheels.build import toolchain
 from manywheels.core.text import clean, sanitize
 from manywheels.errors import ToolchainError
 from manywheels.plan import inputs
-from manywheels.plan.inputs import GITLAB_PREFIX, Given
+from manywheels.plan.inputs import GITLAB_PREFIX, Value
 from manywheels.plan.options import Options
 from manywheels.plan.project import Project
 from manywheels.plan.sharding import part, shards_for
@@ -98,8 +98,8 @@ class _Explained:
     """An option's value with its origin, and what overrides make of it for some of the planned targets."""
 
     name: str
-    given: Given
-    overridden: tuple[tuple[tuple[str, ...], Given], ...]
+    given: Value
+    overridden: tuple[tuple[tuple[str, ...], Value], ...]
 
 
 def _explained(plan: Plan, options: Options) -> Iterator[_Explained]:
@@ -108,7 +108,7 @@ def _explained(plan: Plan, options: Options) -> Iterator[_Explained]:
     images = [name for name in settings.names() if name not in inputs.declared_inputs()]
     for name in (*building, *images):
         given = settings.value(name)
-        groups: dict[Given, tuple[str, ...]] = {}
+        groups: dict[Value, tuple[str, ...]] = {}
         for planned in plan.targets:
             own = settings.value(name, planned.target)
             if own != given:
@@ -121,9 +121,9 @@ def _options_json(plan: Plan, options: Options) -> dict[str, Any]:
     return {
         entry.name: {
             "value": entry.given.value,
-            "origin": entry.given.origin,
+            "origin": str(entry.given.origin),
             "overridden": [
-                {"targets": list(identifiers), "value": own.value, "origin": own.origin}
+                {"targets": list(identifiers), "value": own.value, "origin": str(own.origin)}
                 for identifiers, own in entry.overridden
             ],
         }
@@ -139,15 +139,15 @@ def _table_of_options(plan: Plan, options: Options) -> Table:
     for heading in ("option", "value", "origin"):
         table.add_column(heading, overflow="fold")
     for entry in _explained(plan, options):
-        style = "dim" if entry.given.origin == "default" else None
-        table.add_row(entry.name, _shown(entry.given), _plain(entry.given.origin), style=style)
+        style = "dim" if entry.given.is_default else None
+        table.add_row(entry.name, _shown(entry.given), _plain(str(entry.given.origin)), style=style)
         for identifiers, own in entry.overridden:
             names = ", ".join(identifier.partition("-")[0] for identifier in identifiers)
-            table.add_row(f"  {names}", _shown(own), _plain(own.origin))
+            table.add_row(f"  {names}", _shown(own), _plain(str(own.origin)))
     return table
 
 
-def _shown(given: Given) -> str:
+def _shown(given: Value) -> str:
     return _plain(given.value.replace("\n", "; ")) if given.value else "[dim]empty[/dim]"
 
 

@@ -21,7 +21,7 @@ from manywheels.errors import InputError
 from manywheels.plan import inputs, target_options
 from manywheels.plan.assignments import Assignment
 from manywheels.plan.delivery_options import Delivery, PublishOptions, resolve_delivery, resolve_publishing
-from manywheels.plan.inputs import Given, declared_inputs
+from manywheels.plan.inputs import Value, declared_inputs
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.policies import policies
 from manywheels.plan.project import Project, read_project
@@ -61,7 +61,7 @@ class Resolved:
 COMMANDS = {"test-command": "pytest", "audit-command": "true"}
 
 
-def resolved(entries: dict[str, Given], project: Project) -> Resolved:
+def resolved(entries: dict[str, Value], project: Project) -> Resolved:
     """Resolve inputs as the commands do."""
     layers = inputs.layered(entries, project.settings, {})
     return Resolved(
@@ -199,7 +199,7 @@ def test_every_option_of_the_command_line_is_given(command: str, name: str) -> N
     value = OPTIONS[name][0]
     words = [f"--{name}"] if name in inputs.flags() else [f"--{name}", value]
     request = main._request(main._parser().parse_args([command, *words]))
-    assert {known: (entry.value, entry.origin) for known, entry in request.given.items()} == {
+    assert {known: (entry.value, str(entry.origin)) for known, entry in request.given.items()} == {
         name: (value, f"--{name}")
     }
 

@@ -64,7 +64,7 @@ def test_defaults_are_left_to_the_project() -> None:
 def test_inputs_that_differ_are_given_with_their_origin() -> None:
     request = read_request(DEFAULTS | {"INPUT_JOBS": "3", "INPUT_PACKAGE-DIR": "python", "INPUT_OUTPUT-DIR": "wheels"})
     assert request.paths == (Path("python"),)
-    assert {name: (entry.value, entry.origin) for name, entry in request.given.items()} == {
+    assert {name: (entry.value, str(entry.origin)) for name, entry in request.given.items()} == {
         "jobs": ("3", "input `jobs`"),
         "output-dir": ("wheels", "input `output-dir`"),
     }

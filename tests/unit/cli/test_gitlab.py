@@ -17,7 +17,7 @@ from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.errors import InputError, SetMismatch, WheelFileError
-from manywheels.plan.inputs import Given, declared_inputs
+from manywheels.plan.inputs import Value, declared_inputs
 from manywheels.report.console import PlainReporter, gitlab_section
 from manywheels.wheels.manifest import Manifest, Shard
 from unit.helpers import built, failed, given, manifest, write_wheel
@@ -45,7 +45,10 @@ def test_inputs_come_as_they_were_written_with_their_origin() -> None:
     hostile = "CFLAGS=\"$(touch x)\" '`id`' $HOME\n; rm -rf / #"
     request = read_request(DEFAULTS | {"MANYWHEELS_INPUT_ENVIRONMENT": hostile, "MANYWHEELS_INPUT_PACKAGE_DIR": "a b"})
     assert request.paths == (Path("a b"),)
-    assert (request.given["environment"].value, request.given["environment"].origin) == (hostile, "input `environment`")
+    assert (request.given["environment"].value, str(request.given["environment"].origin)) == (
+        hostile,
+        "input `environment`",
+    )
 
 
 def test_a_switch_may_have_the_blank_that_makes_it_a_text() -> None:
@@ -125,7 +128,7 @@ def test_other_indexes_are_left_as_they_are() -> None:
     ],
 )
 def test_the_projects_own_registry_can_be_named_wherever_an_index_can(
-    asked: dict[str, Given], settings: dict[str, str], environment: dict[str, str]
+    asked: dict[str, Value], settings: dict[str, str], environment: dict[str, str]
 ) -> None:
     layers = publishing_layers(Request(command="publish", given=asked), settings, REGISTRY | environment)
     assert layers["repository-url"].value == "https://gitlab.example/api/v4/projects/7/packages/pypi"

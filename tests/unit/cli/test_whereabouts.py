@@ -9,7 +9,7 @@ import pytest
 from manywheels.cli import container_build
 from manywheels.errors import EngineError, InputError
 from manywheels.plan import architectures
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import Options, resolve
 from manywheels.runtime.containers import engine
 from manywheels.runtime.containers.host_paths import HostPaths, own_container_id
@@ -20,7 +20,9 @@ NARROW = "i686" if architectures.is_native("x86_64") else "armv7l"
 
 
 def options(**given: str) -> Options:
-    values = {name: Given(value=value, origin=f"--{name}", source=Source.COMMAND_LINE) for name, value in given.items()}
+    values = {
+        name: Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, f"--{name}")) for name, value in given.items()
+    }
     return resolve(values, project(), environment={})
 
 

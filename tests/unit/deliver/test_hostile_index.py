@@ -28,7 +28,7 @@ from manywheels.deliver.index.publish import run
 from manywheels.deliver.index.simple_api import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
 from manywheels.deliver.index.trusted import TrustedPublisher
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
-from manywheels.plan.inputs import Given, Source, layered
+from manywheels.plan.inputs import Origin, OriginKind, Value, layered
 from publish.program import write_sdist, write_set
 from unit.fakeindex import FakeIndex, FastClock
 from unit.serving import served
@@ -104,7 +104,8 @@ def test_what_an_index_echoes_is_shown_nowhere(
     with served(echoing(form, place)) as url:
         given = {"repository-url": f"{url}/legacy/", "packages-dir": str(tmp_path / "dist")}
         layers = layered(
-            {name: Given(value=value, origin="--x", source=Source.COMMAND_LINE) for name, value in given.items()}, {}
+            {name: Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, "--x")) for name, value in given.items()},
+            {},
         )
         with pytest.raises(ManywheelsError) as caught:
             run(layers, Cancellation(), environment)

@@ -50,7 +50,7 @@ from manywheels.errors import (
 )
 from manywheels.plan import inputs
 from manywheels.plan.delivery_options import resolve_publishing
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Ignored, Rules
 from publish.program import write_sdist, write_set
@@ -478,9 +478,9 @@ def test_a_ci_that_issues_tokens_is_asked_again_and_no_other(
     assert answers == ["pypi"] * asked
 
 
-def layers(**values: str) -> dict[str, Given]:
+def layers(**values: str) -> dict[str, Value]:
     given = {
-        name.replace("_", "-"): Given(value=value, origin="--x", source=Source.COMMAND_LINE)
+        name.replace("_", "-"): Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, "--x"))
         for name, value in values.items()
     }
     return inputs.layered(given, {})
@@ -761,7 +761,7 @@ def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(
     tmp_path: Path, ci: str, repository: str, *, refused: bool
 ) -> None:
     """A pull request can change them. On one's own machine they are one's own."""
-    own = Given(value=repository, origin="a table", source=Source.PROJECT)
+    own = Value(value=repository, origin=Origin(OriginKind.PROJECT, "a table"))
     asked = {**layers(packages_dir=str(tmp_path)), "repository-url": own}
     with pytest.raises(UnsafeAddress if refused else WheelFileError) as caught:
         run(asked, Cancellation(), environment={"CI": ci, "TWINE_PASSWORD": "pypi-x"})

@@ -14,11 +14,11 @@ import pytest
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
 from manywheels.plan import inputs
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import OriginKind, Value
 from manywheels.runtime import sandbox, untrusted_files
 from unit.helpers import given
 
-Parser = Callable[[Given, str], Any]
+Parser = Callable[[Value, str], Any]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_every_duration_that_is_taken_can_be_waited_for(text: str, tmp_path: Pat
 )
 def test_variables_give_inputs(variable: str, name: str) -> None:
     found = inputs.from_environment({variable: "3", "PATH": "/bin"})
-    assert found == {name: given("3", variable, Source.VARIABLE)}
+    assert found == {name: given("3", variable, OriginKind.VARIABLE)}
     assert inputs.from_environment({variable: " "}) == {}
 
 
@@ -125,9 +125,9 @@ def test_settings_come_before_variables_and_what_is_given_before_both() -> None:
     environment = {"MANYWHEELS_JOBS": "1", "MANYWHEELS_TIMEOUT": "1h", "MANYWHEELS_SKIP": "cp39-*"}
     layers = inputs.layered({"jobs": given("3", "--jobs")}, {"jobs": 2, "timeout": "2h"}, environment)
     assert layers["jobs"] == given("3", "--jobs")
-    assert layers["timeout"] == given("2h", "[tool.manywheels] timeout", Source.PROJECT)
-    assert layers["skip"] == given("cp39-*", "MANYWHEELS_SKIP", Source.VARIABLE)
-    assert layers["platform"].origin == "default"
+    assert layers["timeout"] == given("2h", "[tool.manywheels] timeout", OriginKind.PROJECT)
+    assert layers["skip"] == given("cp39-*", "MANYWHEELS_SKIP", OriginKind.VARIABLE)
+    assert layers["platform"].is_default
 
 
 def test_variables_that_are_nearly_inputs_are_told_of() -> None:
@@ -173,7 +173,9 @@ def test_unknown_names_are_refused_with_the_nearest(names: list[str], described:
     ],
 )
 def test_settings_of_the_project(name: str, value: object, expected: str) -> None:
-    assert inputs.from_settings({name: value}) == {name: given(expected, f"[tool.manywheels] {name}", Source.PROJECT)}
+    assert inputs.from_settings({name: value}) == {
+        name: given(expected, f"[tool.manywheels] {name}", OriginKind.PROJECT)
+    }
 
 
 @pytest.mark.parametrize(

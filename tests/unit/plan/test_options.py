@@ -210,7 +210,7 @@ def test_what_is_given_comes_before_overrides() -> None:
 def test_the_origin_names_everything_that_a_value_is_made_of() -> None:
     override = {"select": "cp312", "before-build": "b", "inherit": {"before-build": "append"}}
     settings = resolve({}, project(before_build="a", overrides=[override]), environment={}).settings
-    assert settings.value("before-build", target("cp312")).origin == (
+    assert str(settings.value("before-build", target("cp312")).origin) == (
         "[tool.manywheels] before-build + [[tool.manywheels.overrides]] 1 before-build"
     )
 

@@ -18,7 +18,7 @@ from manywheels.cli import request as cli_request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, IsolationError, OutputFolderError
 from manywheels.plan import assignments
-from manywheels.plan.inputs import Source
+from manywheels.plan.inputs import OriginKind
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.trust import credentials_in, grants_in, in_ci, require_trusted
 from manywheels.runtime.environment import build_environment
@@ -33,7 +33,9 @@ def resolved(
 ) -> Options:
     """Return the options of a project with a table; `asked` are inputs of the workflow, `_` in names stands for `-`."""
     own, theirs = (settings, None) if table == "manywheels" else ({}, settings)
-    inputs = {name.replace("_", "-"): given(value, f"input `{name}`", Source.WORKFLOW) for name, value in asked.items()}
+    inputs = {
+        name.replace("_", "-"): given(value, f"input `{name}`", OriginKind.WORKFLOW) for name, value in asked.items()
+    }
     return resolve(inputs, replace(project(), settings=own, cibuildwheel=theirs), environment=variables or {})
 
 
@@ -254,18 +256,18 @@ def test_a_variable_with_a_nul_character_is_refused() -> None:
 def test_who_gave_a_value_is_no_question_of_its_text() -> None:
     """What a pull request can change a part of, it can change."""
     variables = {"CIBW_BEFORE_ALL": "[ -f x ]", "CIBW_INHERIT": "before-all: append; environment: prepend"}
-    cases: list[tuple[str, dict[str, Any], Source]] = [
-        ("before-all", {"before-all": "make evil"}, Source.PROJECT),
-        ("before-all", {}, Source.VARIABLE),
-        ("environment", {"environment": "A=1"}, Source.PROJECT),
-        ("build", {}, Source.DEFAULT),
+    cases: list[tuple[str, dict[str, Any], OriginKind]] = [
+        ("before-all", {"before-all": "make evil"}, OriginKind.PROJECT),
+        ("before-all", {}, OriginKind.VARIABLE),
+        ("environment", {"environment": "A=1"}, OriginKind.PROJECT),
+        ("build", {}, OriginKind.DEFAULT),
     ]
     for key, settings, expected in cases:
         options = resolved("cibuildwheel", settings, variables)
-        assert options.settings.value(key, target("cp312")).source is expected
+        assert options.settings.value(key, target("cp312")).origin.kind is expected
     options = resolved("manywheels", {"jobs": 2, "timeout": "1h"}, {"MANYWHEELS_SILENCE_LIMIT": "1h"}, jobs="3")
-    sources = [options.settings.value(name).source for name in ("jobs", "timeout", "silence-limit", "verbose")]
-    assert sources == [Source.WORKFLOW, Source.PROJECT, Source.VARIABLE, Source.DEFAULT]
+    sources = [options.settings.value(name).origin.kind for name in ("jobs", "timeout", "silence-limit", "verbose")]
+    assert sources == [OriginKind.WORKFLOW, OriginKind.PROJECT, OriginKind.VARIABLE, OriginKind.DEFAULT]
 
 
 @pytest.mark.parametrize("name", ["CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL", "TEAMCITY_VERSION"])

@@ -16,7 +16,7 @@ from manywheels.cli.guard import print_error
 from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BuildFailed
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import resolve
 from manywheels.plan.setting import Setting
 from manywheels.plan.settings import Settings
@@ -157,7 +157,7 @@ def test_no_output_folder_speaks_to_the_ci(place: str, hostile: str) -> None:
 @example("[/x]")
 def test_no_plan_speaks_to_the_ci(hostile: str) -> None:
     options = resolve({}, project(), environment={})
-    hook = Setting(name="before-all", given=Given(value=hostile, origin=hostile, source=Source.COMMAND_LINE))
+    hook = Setting(name="before-all", given=Value(value=hostile, origin=Origin(OriginKind.COMMAND_LINE, hostile)))
     settings = Settings(rows=(*options.settings.rows, hook))
     options = replace(options, notes=(hostile,), left_out=(("cp312", "x"),), settings=settings)
     stream = io.StringIO()

@@ -30,7 +30,7 @@ from manywheels.cli import container_build as cli_container_build
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EngineError, InputError
-from manywheels.plan.inputs import Given, Source
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import resolve
 from manywheels.plan.policies import policy_named
 from manywheels.plan.project import read_project
@@ -448,7 +448,8 @@ def request(package: Path, **given: str) -> Request:
     return Request(
         command="build", paths=(package,), engine="container",
         given={
-            name: Given(value=value, origin=f"--{name}", source=Source.COMMAND_LINE) for name, value in values.items()
+            name: Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, f"--{name}"))
+            for name, value in values.items()
         },
     )  # fmt: skip
 

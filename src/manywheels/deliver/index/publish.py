@@ -38,7 +38,7 @@ from manywheels.errors import (
     UploadIncomplete,
 )
 from manywheels.plan.delivery_options import PublishOptions, resolve_delivery, resolve_publishing
-from manywheels.plan.inputs import Given
+from manywheels.plan.inputs import Value
 from manywheels.plan.trust import in_ci, require_places
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
@@ -55,7 +55,7 @@ _INTENTS: Final = {
 
 
 def run(
-    layers: Mapping[str, Given],
+    layers: Mapping[str, Value],
     cancellation: Cancellation,
     environment: Mapping[str, str] = os.environ,
     *,
@@ -101,7 +101,7 @@ def run(
     return EXIT_OK
 
 
-def _require_trusted(repository: Given, where: Addresses, environment: Mapping[str, str]) -> None:
+def _require_trusted(repository: Value, where: Addresses, environment: Mapping[str, str]) -> None:
     """Raise UnsafeAddress where the project's own files lead a CI job's tokens to an index that is not known."""
     if in_ci(environment) and repository.is_projects and where.web is None:
         raise UnsafeAddress(
@@ -154,18 +154,18 @@ def _warn_of(token: ApiToken, secrets: Secrets) -> None:
         say("warning: an API token is used; trusted publishing needs none that could be stolen (docs/publish.md)")
 
 
-def _api_token(options: PublishOptions, layers: Mapping[str, Given], environment: Mapping[str, str]) -> ApiToken | None:
+def _api_token(options: PublishOptions, layers: Mapping[str, Value], environment: Mapping[str, str]) -> ApiToken | None:
     """Return the user and password that were given, as an input or in the environment; None for trusted publishing.
 
     The variable that is named after PyPI holds a token of PyPI's: no other index gets it.
     """
-    source, user = layers["password"].origin, options.user or USER
+    source, user = str(layers["password"].origin), options.user or USER
     password = options.password
     if not password.strip():
         names = [_OF_PYPI, _OF_TWINE] if addresses(options.repository) == addresses("pypi") else [_OF_TWINE]
         source = next((name for name in names if environment.get(name, "").strip()), "")
         password = environment.get(source, "")
-        if source == _OF_TWINE and layers["user"].origin == "default":
+        if source == _OF_TWINE and layers["user"].is_default:
             user = environment.get("TWINE_USERNAME") or USER
     password = password.strip()
     if not password:

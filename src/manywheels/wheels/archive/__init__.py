@@ -30,7 +30,16 @@ from manywheels.wheels.archive.model import (
 from manywheels.wheels.archive.structure import Reader
 
 __all__ = [
-    "DEFLATED", "STORED", "Archive", "BadData", "Entry", "Kind", "Irregularities", "Irregularity", "open_archive", "printable",
+    "DEFLATED",
+    "STORED",
+    "Archive",
+    "BadData",
+    "Entry",
+    "Irregularities",
+    "Irregularity",
+    "Kind",
+    "open_archive",
+    "printable",
 ]  # fmt: skip
 
 
