@@ -1,4 +1,4 @@
-"""What the container starts: with arguments the command line, without them the GitHub action (inputs in `INPUT_*`)."""
+"""Entry point of the container: the command line if there are arguments, else the GitHub action (inputs in `INPUT_*`)."""
 
 import sys
 
