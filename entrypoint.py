@@ -1,4 +1,4 @@
-"""Entry point of the container: the command line if there are arguments, else the GitHub action (inputs in `INPUT_*`)."""
+"""The container's entry point: the command line if there are arguments, else the GitHub action (inputs: `INPUT_*`)."""
 
 import sys
 
