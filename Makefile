@@ -16,8 +16,9 @@ check: $(VENV)/.ready ## linters and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python -m pytest --quiet tests/unit/test_root_opens.py
-	$(BIN)/python -m manywheels.report.markdown --check
+	$(BIN)/python docs/tables.py --check
 	$(BIN)/python docs/gitlab.py --check
 
 format: $(VENV)/.ready
@@ -25,7 +26,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.ready ## write the generated tables of README.md and docs/ anew
-	$(BIN)/python -m manywheels.report.markdown
+	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/checks.py
 	$(BIN)/python docs/gitlab.py
 

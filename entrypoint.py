@@ -4,10 +4,10 @@ import sys
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        from manywheels import cli
+        from manywheels.cli.main import main
 
-        sys.exit(cli.main(sys.argv[1:]))
+        sys.exit(main(sys.argv[1:]))
 
-    from manywheels.ci import github
+    from manywheels.cli import github
 
     sys.exit(github.main())

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import yaml
 
-from manywheels import inputs
-from manywheels.report.markdown import fill
+from manywheels.plan import inputs
+from tables import fill
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCES: Final = ROOT / "ci-templates"

@@ -20,8 +20,8 @@ import pytest
 
 from conftest import BASE_IMAGE, ROOT
 from containers.test_images import require_image
-from manywheels import image
-from manywheels.policies import policy_named
+from manywheels.plan.policies import policy_named
+from manywheels.runtime.containers import image
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -25,9 +25,9 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from uv import find_uv_bin
 
-from manywheels.interpreters import Interpreter, discover
-from manywheels.paths import cache_dir
-from manywheels.toolchain import Machine
+from manywheels.build.toolchain import Machine
+from manywheels.core.files import cache_dir
+from manywheels.plan.interpreters import Interpreter, discover
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECTS = ROOT / "tests" / "projects"

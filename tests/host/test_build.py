@@ -17,7 +17,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 from uv import find_uv_bin
 
-from manywheels.paths import cache_dir
+from manywheels.core.files import cache_dir
 
 if TYPE_CHECKING:
     from host.conftest import Finished, Program, WheelContents

@@ -13,8 +13,8 @@ import pytest
 from uv import find_uv_bin
 
 from manywheels import __version__
-from manywheels.paths import cache_dir
-from manywheels.toolchain import Machine
+from manywheels.build.toolchain import Machine
+from manywheels.core.files import cache_dir
 
 if TYPE_CHECKING:
     from host.conftest import Program

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from host.conftest import Program
+from manywheels.build.toolchain import Machine
 from manywheels.data import table
-from manywheels.toolchain import Machine
-from manywheels.verify import loading, platform, symbols
+from manywheels.verify.checks import loading, platform, symbols
 from manywheels.verify.model import Problem, open_wheel
 from unit.helpers import write_wheel
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from manywheels.toolchain import Machine
+from manywheels.build.toolchain import Machine
 from manywheels.verify import CHECKS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ network = pytest.mark.network
 # The program's own main, and after it what memory its process had at most (VmHWM, for ru_maxrss is inherited).
 MEASURED = """
 import re, sys
-from manywheels.cli import main
+from manywheels.cli.main import main
 status = main()
 print("peak kB:", re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 sys.exit(status)

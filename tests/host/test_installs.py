@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from uv import find_uv_bin
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.interpreters import Interpreter
-from manywheels.sandbox import Cancellation
+from manywheels.plan.interpreters import Interpreter
 from manywheels.verify.installs import chosen_by_installers, imports, interpreter_for
 from manywheels.verify.model import Finding, Severity
 from manywheels.verify.places import UvPlatform, _uv_platforms
-from manywheels.wheelfile import parse_name
+from manywheels.wheels.wheelfile import parse_name
 from unit.helpers import METADATA, write_wheel
 
 if TYPE_CHECKING:

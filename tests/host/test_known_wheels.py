@@ -27,7 +27,7 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.sections import SymbolTableSection
 from packaging.utils import parse_wheel_filename
 
-from manywheels.elf import MAGIC, read_elf
+from manywheels.wheels.elf import MAGIC, read_elf
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "quay.io/pypa/manylinux_2_28_x86_64:2026.08.15-1"

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from manywheels.isolation import reason_against
-from manywheels.sandbox import GRACE, Cancellation, Command, Outcome, processes_of, run
+from manywheels.core.cancellation import Cancellation
+from manywheels.runtime.isolation import reason_against
+from manywheels.runtime.sandbox import GRACE, Command, Outcome, processes_of, run
 
 if TYPE_CHECKING:
     from host.conftest import Processes
@@ -496,7 +497,7 @@ def test_nothing_starts_after_cancellation(sandbox: Sandbox) -> None:
 SUPERVISOR = """
 import sys
 from pathlib import Path
-from manywheels.sandbox import Cancellation, Command, run
+from manywheels.runtime.sandbox import Cancellation, Command, run
 folder, script, marker, path = Path(sys.argv[1]), *sys.argv[2:]
 command = Command(argv=(sys.executable, "-I", "-S", "-c", script, marker), folder=folder,
                   environment={"PATH": path, "MARKER": marker}, log=folder / "log", timeout=600)

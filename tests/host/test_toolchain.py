@@ -16,8 +16,8 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from manywheels.policies import policy_named
-from manywheels.toolchain import Machine, Toolchain, prepare
+from manywheels.build.toolchain import Machine, Toolchain, prepare
+from manywheels.plan.policies import policy_named
 
 PROJECTS = Path(__file__).parent.parent / "projects"
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from manywheels.manifest import State, TargetRecord, describe_wheel
+from manywheels.wheels.manifest import TargetRecord, TargetState, describe_wheel
 from unit.helpers import METADATA, PLATFORM, manifest, write_wheel
 
 PROJECT = "demo"
@@ -88,7 +88,7 @@ def seal(folder: Path, wheels: list[Path], *, version: str = "1.0") -> None:
     targets = tuple(
         TargetRecord(
             identifier=f"target-{number}",
-            state=State.BUILT,
+            state=TargetState.BUILT,
             wheel=describe_wheel(wheel, glibc="2.17", libraries=()),
         )
         for number, wheel in enumerate(wheels)

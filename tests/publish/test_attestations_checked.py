@@ -20,9 +20,9 @@ from corpus.makers import wheel as honest_wheel
 from index import LocalIndex
 from index.clients import Ran, run_client
 from index.signing import sign
-from manywheels import signatures
 from manywheels.errors import InputError
-from manywheels.verify.attested import attested
+from manywheels.verify import signatures
+from manywheels.verify.attestations import attested
 from unit.helpers import write_wheel
 
 

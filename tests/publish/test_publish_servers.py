@@ -14,8 +14,8 @@ import pytest
 
 from host.conftest import PROJECTS
 from index import LocalIndex
-from manywheels.paths import uv_program
-from manywheels.project import digest_file
+from manywheels.core.files import digest_file
+from manywheels.runtime.uv import uv_program
 from publish.program import (
     RICH_METADATA,
     clean_environment,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from index import Answer, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex
-from manywheels.report.summary import code
-from manywheels.signatures import TRUST_CONFIG
+from manywheels.core.markdown import code
+from manywheels.verify.signatures import TRUST_CONFIG
 from publish.program import Run, publish, write_set
 
 
