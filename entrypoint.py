@@ -1,4 +1,4 @@
-"""What the container starts: with arguments the command line, without them the GitHub action (inputs in `INPUT_*`)."""
+"""The container's entry point: the command line if there are arguments, else the GitHub action (inputs: `INPUT_*`)."""
 
 import sys
 

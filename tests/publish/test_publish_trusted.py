@@ -142,7 +142,7 @@ def test_a_spent_identity_token(index: LocalIndex, folder: Path) -> None:
     write_set(other, "cp313")
     run = publish(other, index.upload_url, environment=environment)
     assert run.status == 4
-    assert "invalid-reuse-token: the identity token was used before" in run.err
+    assert "invalid-reuse-token: the identity token has already been used" in run.err
     assert "Two steps of one GitLab job cannot both publish" in run.err
 
 
