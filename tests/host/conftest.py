@@ -25,6 +25,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from uv import find_uv_bin
 
+from fetched import no_index
 from manywheels.interpreters import Interpreter, discover
 from manywheels.paths import cache_dir
 from manywheels.toolchain import Machine
@@ -179,6 +180,12 @@ def _ignore_nothing() -> None:
     """Undo what nohup or a script has these tests ignore: their programs would go on ignoring it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in no_index().items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")

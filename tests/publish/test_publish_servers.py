@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fetched import no_index
 from host.conftest import PROJECTS
 from index import LocalIndex
 from manywheels.paths import uv_program
@@ -122,13 +123,12 @@ def build(package: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `manywheels build` on a project, its wheels going to `dist` beside it."""
     output = f"--output-dir={package.parent / 'dist'}"
     argv = [sys.executable, "-m", "manywheels", "build", str(package), output, *options]
-    environment = {**os.environ, "MANYWHEELS_PASSWORD": PASSWORD}  # with the machine's own index and certificates
+    environment = {**os.environ, **no_index(), "MANYWHEELS_PASSWORD": PASSWORD}
     return subprocess.run(
         argv, env=environment, cwd=package.parent, capture_output=True, text=True, check=False, timeout=300
     )
 
 
-@pytest.mark.network
 def test_a_build_on_the_command_line_publishes_only_where_it_is_told_to_there(tmp_path: Path) -> None:
     package = Path(shutil.copytree(PROJECTS / "py3_none", tmp_path / "project"))
     with (package / "pyproject.toml").open("a", encoding="utf-8") as file:
