@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rings import pytest_sessionfinish
 
@@ -16,6 +17,11 @@ __all__ = ["pytest_sessionfinish"]  # pytest calls it: the last line
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE_IMAGE = "quay.io/pypa/manylinux_2_28_x86_64:2026.08.15-1"
+
+# The same examples each time: no run fails by chance. `--hypothesis-profile=search` looks for others.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", deadline=None, max_examples=2000)
+settings.load_profile("same")
 
 
 @cache

@@ -42,7 +42,6 @@ from unit.artifactservice import FakeService, answer, serving
 from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, drips, hostile, mute, reluctant
 
 
-
 def each(check: Callable[[Manner], None], manners: Mapping[str, Manner] = ENDLESS) -> None:
     """Check every manner, side by side: each takes its time in waiting."""
     with ThreadPoolExecutor(len(manners)) as pool:
