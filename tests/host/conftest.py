@@ -210,10 +210,13 @@ def program(tmp_path: Path, interpreters: dict[str, Interpreter]) -> Program:
 
 @pytest.fixture
 def private_cache(tmp_path: Path) -> Path:
-    """A cache folder for one test's runs alone, to be given as MANYWHEELS_CACHE; what is warm is shared."""
+    """A cache folder for one test's runs alone, to be given as MANYWHEELS_CACHE.
+
+    What is warm is shared, and so are the locks by which runs side by side take different users.
+    """
     folder = tmp_path / "cache"
     folder.mkdir()
-    for name in ("uv", "zig"):
+    for name in ("uv", "zig", "users"):
         (cache_dir() / name).mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(cache_dir() / name)
     return folder
