@@ -48,7 +48,7 @@ def test_every_front_end_builds_what_it_is_told_to(program: Program, contents: W
 
 @pytest.mark.network
 def test_options_of_a_front_end(program: Program) -> None:
-    finished = program.build("c_setuptools", "--build-frontend", "pip; args: --require-hashes --no-such-option")
+    finished = program.build("tested", "--build-frontend", "pip; args: --require-hashes --no-such-option")
     assert finished.status == 1
     assert "no such option: --no-such-option" in finished.failure()["problem"] + finished.log().read_text("utf-8")
 
@@ -63,9 +63,7 @@ def test_a_constraints_file_of_the_project(program: Program, contents: WheelCont
 
 
 def test_verbosity(program: Program) -> None:
-    logs = {
-        level: program.build("c_setuptools", f"--build-verbosity={level}").log().read_text("utf-8") for level in (-1, 2)
-    }
+    logs = {level: program.build("tested", f"--build-verbosity={level}").log().read_text("utf-8") for level in (-1, 2)}
     assert "DEBUG uv" in logs[2]
     assert "Successfully built" in logs[2]
     assert "Successfully built" not in logs[-1]
