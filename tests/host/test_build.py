@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from host.conftest import Finished, Program, WheelContents
 
 OTHER_USER = 1001
-pytestmark = pytest.mark.network
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,6 @@ def test_targets_that_wait_their_turn_end_as_well(
     assert set(finished.states.values()) == {"cancelled"}
 
 
-@pytest.mark.network
 def test_finished_wheels_stay(
     program: Program, start: Callable[..., Running], private_cache: Path, processes: Processes
 ) -> None:

@@ -12,8 +12,6 @@ import pytest
 if TYPE_CHECKING:
     from host.conftest import Finished, Program
 
-pytestmark = pytest.mark.network
-
 
 def before_all_log(finished: Finished) -> str:
     """Return what `before-all` wrote."""
