@@ -278,7 +278,7 @@ class Processes:
         """Wait until there are that many."""
         return self._wait(lambda alive: len(alive) >= count, within)
 
-    def wait_until_gone(self, *, within: float = 5.0) -> None:
+    def wait_until_gone(self, *, within: float = 30.0) -> None:
         """Wait until there is none."""
         self._wait(lambda alive: not alive, within)
 

@@ -273,7 +273,7 @@ def test_a_build_of_the_image_can_be_cancelled(socket_path: Path, tmp_path: Path
         threading.Thread(target=cancel).start()
         started = time.monotonic()
         assert engine.run(container_build(tmp_path), cancellation) == 143
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 # --- the context
