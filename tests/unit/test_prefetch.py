@@ -32,6 +32,7 @@ from manywheels.stages.prefetch import (
 )
 from unit.helpers import write_wheel
 from unit.serving import served
+from users import FETCHER, USER
 
 
 @pytest.mark.parametrize(
@@ -284,9 +285,6 @@ case "$*" in
     *) env >{seen};;
 esac
 """
-
-
-FETCHER, USER = 61980, 61981  # no other test's
 
 
 @pytest.fixture
