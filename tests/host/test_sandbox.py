@@ -18,6 +18,7 @@ import pytest
 from manywheels.core.cancellation import Cancellation
 from manywheels.runtime.isolation import reason_against
 from manywheels.runtime.sandbox import GRACE, Command, Outcome, processes_of, run
+from users import USER
 
 if TYPE_CHECKING:
     from host.conftest import Processes
@@ -357,7 +358,7 @@ def user() -> int:
     """The id of a user that nobody is."""
     if reason := reason_against():
         pytest.skip(reason)
-    return 63999
+    return USER
 
 
 def test_another_user_has_nothing_of_roots(sandbox: Sandbox, user: int) -> None:

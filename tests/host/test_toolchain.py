@@ -61,9 +61,8 @@ def pythons() -> list[Path]:
 def environment(toolchain: Toolchain, home: Path, **more: str) -> dict[str, str]:
     passed = (
         "SSL_CERT_FILE",
-        "UV_INDEX_URL",
-        "UV_DEFAULT_INDEX",
-        "PIP_INDEX_URL",
+        "UV_OFFLINE",
+        "UV_FIND_LINKS",
         "https_proxy",
         "no_proxy",
         "CARGO_HOME",

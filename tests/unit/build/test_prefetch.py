@@ -33,6 +33,7 @@ from manywheels.runtime.sandbox import Command
 from manywheels.runtime.uv import uv_program
 from unit.helpers import write_wheel
 from unit.serving import served
+from users import FETCHER, USER
 
 
 @pytest.mark.parametrize(
@@ -285,9 +286,6 @@ case "$*" in
     *) env >{seen};;
 esac
 """
-
-
-FETCHER, USER = 61980, 61981  # no other test's
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ PROOFS = {
         "test_row_16_other_content_under_the_name_is_never_passed_over": "skip-existing",
         "test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels": "confirm print-hash",
     },
-    "publish/program.py": {"publish": "packages-dir repository-url"},  # which all tests of publishing call
+    "publish/program.py": {"arguments": "packages-dir repository-url"},  # which all tests of publishing call
     "publish/test_publish_trusted.py": {
         "test_files_are_signed_and_the_index_takes_the_attestations": "attestations keep-attestations",
     },

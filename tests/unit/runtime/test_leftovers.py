@@ -19,8 +19,8 @@ from manywheels.runtime import isolation, leftovers
 from manywheels.runtime.isolation import isolate
 from manywheels.runtime.leftovers import _message_queues, remove_of
 from manywheels.runtime.sandbox import Command, run
+from users import FETCHER, OTHER, THIRD, USER
 
-USER, OTHER = 61991, 61992
 LIMIT = 120.0  # seconds for removing what a test has made
 PYTHON = "/usr/bin/python3"  # one that other users reach
 
@@ -198,7 +198,7 @@ def test_a_user_is_given_to_a_target_without_what_an_earlier_run_left(
     """A run that was killed could not clean up; and one that ends leaves nothing either."""
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(isolation, "_USERS", range(USER, OTHER + 1))
-    monkeypatch.setattr(isolation, "_FETCHER", 61993)
+    monkeypatch.setattr(isolation, "_FETCHER", FETCHER)
     monkeypatch.setattr(sys, "executable", PYTHON)
     poison = Path(f"/tmp/manywheels-test-poison-{os.getpid()}")
     if isolation.reason_against():
@@ -219,7 +219,7 @@ def test_a_user_is_given_to_a_target_without_what_an_earlier_run_left(
 
 def test_a_user_of_whom_something_is_left_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(isolation, "_USERS", range(USER, OTHER + 2))
+    monkeypatch.setattr(isolation, "_USERS", range(USER, THIRD + 1))
     monkeypatch.setattr(sys, "executable", PYTHON)
     monkeypatch.setattr(leftovers, "remove_of", lambda users: ["/tmp/x: in use"] if users == [USER] else [])
     if isolation.reason_against():
