@@ -96,7 +96,7 @@ def artifact_server() -> Iterator[ArtifactServer]:
             yield ArtifactServer(environment=environment, store=store)
         finally:
             (place / "stop").touch()
-            process.wait(timeout=60)
+            process.wait(timeout=300)
 
 
 def artifact_options(store: Path, address: str = "") -> Sequence[str]:
@@ -106,7 +106,7 @@ def artifact_options(store: Path, address: str = "") -> Sequence[str]:
 
 
 def _await_environment(process: subprocess.Popen[bytes], file: Path, log: Path) -> dict[str, str]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not file.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(f"act does not serve: {log.read_text()}")

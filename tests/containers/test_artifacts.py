@@ -20,7 +20,7 @@ from manywheels.ci.results import find_service
 from manywheels.errors import ArtifactDiffers, ArtifactMissing, ArtifactServiceDown
 from manywheels.retries import Patience
 
-pytestmark = [pytest.mark.docker, pytest.mark.act]
+pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("artifacts")]
 
 
 @pytest.fixture(scope="module")
