@@ -22,7 +22,7 @@ jobs:
       - id: wheels
         uses: ./
         with:
-          package-dir: {sdist}
+          {inputs}
       - name: show what came of it
         env:
           WHEELS: ${{{{ steps.wheels.outputs.wheels }}}}
@@ -64,7 +64,7 @@ def repository(tmp_path: Path) -> Path:
 def test_builds_six_wheels_of_a_project_from_the_index(repository: Path) -> None:
     project = project_named("pyovf")
     sdist = download_sdist(project, repository)
-    ran = run_workflow(repository, _BUILD.format(sdist=sdist.name))
+    ran = run_workflow(repository, _BUILD.format(inputs=f"package-dir: {sdist.name}"))
     assert ran.returncode == 0, ran.stdout[-8000:]
     manifest = json.loads((repository / "dist" / "manywheels.json").read_text("utf-8"))
     assert [target["state"] for target in manifest["targets"]] == ["built"] * 6
