@@ -10,7 +10,7 @@ import pytest
 from containers.act import make_repository, run_workflow
 from containers.pypi_projects import download_sdist, project_named, prove
 
-pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("act")]
+pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("act"), pytest.mark.timeout(2400)]
 
 _BUILD = """
 on: push

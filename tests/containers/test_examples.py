@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BASE_IMAGE, ROOT
-from containers.act import artifact_options, commit, make_repository
+from conftest import ROOT
+from containers.act import artifact_options, commit, make_repository, run_act
 from index import GitHubPublisher, LocalIndex
 
-pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("act")]
+pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("act"), pytest.mark.timeout(2400)]
 
 EXAMPLES = ROOT / "examples" / "github"
 
@@ -38,13 +38,8 @@ def project(tmp_path: Path) -> Path:
 def run_example(project: Path, name: str, action: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Commit an example as the project's workflow, and have act run it; each job has a workspace of its own."""
     path = commit(project, (EXAMPLES / name).read_text("utf-8"))
-    return subprocess.run(
-        ["act", "push", "-W", str(path), "-P", f"ubuntu-latest={BASE_IMAGE}", "--pull=false", "--rm",
-         "--local-repository", f"manywheels/manywheels@v0={action}",
-         # act gives the images of all jobs one name: two that build at the same time take each other's away.
-         "--concurrent-jobs", "1", *artifact_options(project / "store"), *options],
-        cwd=project, capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
+    place = ("--local-repository", f"manywheels/manywheels@v0={action}", *artifact_options(project / "store"))
+    return run_act(project, path, *place, *options)
 
 
 def artifact(project: Path, name: str) -> dict[str, str]:
@@ -90,12 +85,7 @@ def test_a_tag_is_published(project: Path, action: Path, tmp_path: Path) -> None
 
 
 def test_nothing_is_published_without_a_tag(project: Path, action: Path) -> None:
-    path = commit(project, (EXAMPLES / "publish-on-tag.yml").read_text("utf-8"))
-    listed = subprocess.run(
-        ["act", "push", "--dryrun", "-W", str(path), "-P", f"ubuntu-latest={BASE_IMAGE}", "--pull=false",
-         "--local-repository", f"manywheels/manywheels@v0={action}"],
-        cwd=project, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    listed = run_example(project, "publish-on-tag.yml", action, "--dryrun")
     assert listed.returncode == 0, listed.stdout
     assert "wheels/build" in listed.stdout
     assert "wheels/publish" not in listed.stdout

@@ -78,14 +78,16 @@ def test_the_reports_are_there_and_read_by_a_junit_parser(tmp_path: Path, image:
     assert {"build", "verify", *(check.code for check in CHECKS)} <= set(passed)
 
 
-def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_index(tmp_path: Path, image: str) -> None:
+def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_index(
+    tmp_path: Path, archives: Archives, image: str
+) -> None:
     with LocalIndex() as index:
         index.trust(GitLabPublisher(project="spam", project_path="manywheels/manywheels"))
         pipeline = example("sharded").replace("gitlab # the project's own package registry", index.upload_url)
         repository = make_project(tmp_path / "spam", SPAM, pipeline)
         job = index.gitlab_environment(project_path="manywheels/manywheels", ref="main")
         tokens = {name: value for name, value in job.items() if name.endswith("_ID_TOKEN")}
-        inputs = given(f"image={image}", "build=cp311 cp312 cp313")
+        inputs = given(f"image={image}", f"source={archives.address}", "build=cp311 cp312 cp313")
         ran = run(repository, *inputs, variables={"CI_COMMIT_TAG": "v1.0.0", **tokens})
         assert ran.status == 0, ran.output
         parts = [built(repository / f"dist/shard-{number}-of-3") for number in (1, 2, 3)]
@@ -182,7 +184,7 @@ def test_project_code_reaches_neither_the_scripts_nor_the_log_of_the_kubernetes_
 
 
 def test_publishing_is_refused_with_the_name_of_the_part_that_is_missing_and_the_target_that_failed(
-    tmp_path: Path, image: str
+    tmp_path: Path, archives: Archives, image: str
 ) -> None:
     pipeline = (
         example("sharded")
@@ -200,7 +202,8 @@ build-wheels:
         "CI_JOB_TOKEN": "glcbt-1",
     }
     variables = {"CI_COMMIT_TAG": "v1.0.0", **registry}
-    ran = run(repository, *given(f"image={image}", "build=cp39 cp310 cp311"), variables=variables)
+    inputs = given(f"image={image}", f"source={archives.address}", "build=cp39 cp310 cp311")
+    ran = run(repository, *inputs, variables=variables)
     assert ran.status != 0
     said = ran.said("publish")
     assert "the shard 2/3 of the plan for manylinux_2_28_x86_64 is missing" in said
