@@ -23,7 +23,7 @@ test-command = ["python -c 'import iniconfig'", "pytest tests"]
 before-test = "test $(cat {project}/before-all) = all && touch {project}/before-test"
 
 [tool.cibuildwheel.linux]
-before-build = "pip install -q iniconfig && test -f {package}/setup.py && test $(cat before-all) = all"
+before-build = "pip install -q iniconfig && test -f {package}/pyproject.toml && test $(cat before-all) = all"
 environment = { ANSWER = "42" }
 
 [[tool.cibuildwheel.overrides]]
