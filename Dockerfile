@@ -1,10 +1,10 @@
-# Where the action runs: a manylinux image, and manywheels beside it in an environment of its own that no build sees.
-# Built without arguments by GitHub's runner, with BASE by `manywheels build --engine container`. It asks nothing of the
-# base's distribution and nothing of BuildKit. What changes least comes first.
+# The action's image: a manylinux image with manywheels in a separate virtual environment, which builds do not see.
+# GitHub's runner builds it without arguments, `manywheels build --engine container` with BASE. Works with any base
+# distribution and without BuildKit. The layers that change least come first.
 ARG BASE=quay.io/pypa/manylinux_2_28:2026.08.15-1
 FROM ${BASE}
 
-# An index of one's own may be named. Every file is known by its hash, so it cannot matter which one it comes from.
+# Any index can be used: every file is pinned by its hash.
 ARG UV_DEFAULT_INDEX
 ARG PIP_INDEX_URL
 
@@ -30,6 +30,6 @@ COPY action.yml Dockerfile entrypoint.py /opt/manywheels/venv/lib/python3.13/sit
 COPY requirements/image.txt /opt/manywheels/venv/lib/python3.13/site-packages/manywheels/_image/requirements/
 COPY entrypoint.py /opt/manywheels/entrypoint.py
 COPY src/manywheels /opt/manywheels/venv/lib/python3.13/site-packages/manywheels
-# Checked by neither time nor hash when they are loaded: nothing in the image changes any more.
+# No time or hash checks when loading: the files in the image never change.
 RUN /opt/manywheels/venv/bin/python -I -m compileall -q --invalidation-mode unchecked-hash \
     /opt/manywheels/venv/lib/python3.13/site-packages/manywheels

@@ -1,13 +1,13 @@
-"""What the container starts: with arguments the command line, without them the GitHub action (inputs in `INPUT_*`)."""
+"""The container's entry point: the command line if there are arguments, else the GitHub action (inputs: `INPUT_*`)."""
 
 import sys
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        from manywheels import cli
+        from manywheels.cli.main import main
 
-        sys.exit(cli.main(sys.argv[1:]))
+        sys.exit(main(sys.argv[1:]))
 
-    from manywheels.ci import github
+    from manywheels.cli import github
 
     sys.exit(github.main())

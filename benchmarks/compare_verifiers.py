@@ -28,9 +28,12 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from uv import find_uv_bin
 
 from manywheels import __version__
-from manywheels.report.markdown import fill
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "docs"))
+
+from tables import fill  # noqa: E402 - a script of the documents, in no package
+
 PEERS = ("auditwheel", "check-wheel-contents", "abi3audit", "twine", "pip")
 ASKED_FOR = {"MW272": ["--import"], "MW273": ["--import"], "MW280": ["--attestations"]}
 TIMEOUT = 300.0  # seconds for one run of one tool

@@ -1,9 +1,9 @@
-# Puts manywheels into an environment of its own, which no build sees. In the project's own image it is there already.
+# Installs manywheels into a separate virtual environment, which builds do not see. The project's own image has it already.
 # MANYWHEELS_FROM is a requirement, a wheel or a folder; empty means MANYWHEELS_SOURCE at MANYWHEELS_REVISION.
-# Nothing is built, and all that it needs is known by its hash: from its own lock, and from no cache that others can write.
+# Builds nothing and uses no cache; dependencies are pinned by hash.
 set -eu
 umask 022
-# Python is there, curl may not be. Proxies and SSL_CERT_FILE are known to it; CURL_CA_BUNDLE is what curl would read.
+# Uses Python, since curl may be missing. Python reads proxies and SSL_CERT_FILE itself, but not CURL_CA_BUNDLE.
 fetch() {
   "$python" -I -c '
 import http.client, os, ssl, sys, time, urllib.request

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from manywheels.report.markdown import fill
 from manywheels.verify.catalogue import Entry, catalogue
+from tables import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "verify.md"

@@ -19,14 +19,14 @@ from typing import Any, Final
 
 import yaml
 
-from manywheels import inputs
-from manywheels.report.markdown import fill
+from manywheels.plan import inputs
+from tables import fill
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCES: Final = ROOT / "ci-templates"
 # Of the inputs that the program has for these commands: GitLab's own say it, or they are about GitHub's artifacts.
 NOT_HERE: Final = {"image", "shard", "packages-dir", "artifact-name", "artifact-pattern", "manifest-digest"}
-WRITTEN: Final = "# Written by `make docs`, from {}.\n"
+WRITTEN: Final = "# Written by `make docs` from {}.\n"
 Spec = dict[str, dict[str, Any]]
 
 
@@ -57,7 +57,7 @@ def both() -> str:
     text = _dump(publish_jobs).replace("$[[ inputs.needs ]]", needed)
     text = re.sub(r"\[\[ inputs\.(stage|rules|image) \]\]", r"[[ inputs.publish-\1 ]]", text)
     jobs |= yaml.safe_load(text)
-    head = "# Builds the project's wheels and publishes them. What the inputs mean: docs/gitlab.md.\n"
+    head = "# Builds the project's wheels and publishes them. Inputs: docs/gitlab.md.\n"
     return head + WRITTEN.format("build-wheels.yml and publish.yml") + _document(spec | publish_spec, jobs)
 
 
@@ -67,7 +67,7 @@ def component(name: str, included: str) -> str:
     given = {entry: f"$[[ inputs.{entry} ]]" for entry in spec} | {"revision": "$[[ component.sha ]]"}
     del spec["revision"]
     body = {"include": [{"local": f"/ci-templates/{name}.yml", "inputs": given}]}
-    head = WRITTEN.format(f"ci-templates/{name}.yml, which says what is done")
+    head = WRITTEN.format(f"ci-templates/{name}.yml, which has the jobs")
     return head + _document(spec, body, component=["sha"])
 
 

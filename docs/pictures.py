@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from containers.chromium import View, browser  # noqa: E402 - the tests' own browser
 from containers.pages import fetch_mermaid, write_summary  # noqa: E402
-from manywheels.manifest import read_manifest  # noqa: E402
+from manywheels.wheels.manifest import read_manifest  # noqa: E402
 
 _VIEW = View(width=1200, scheme="light")
 _LONGEST = 1300  # pixels

@@ -2,6 +2,6 @@
 
 import sys
 
-from manywheels.cli import main
+from manywheels.cli.main import main
 
 sys.exit(main())

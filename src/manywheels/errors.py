@@ -1,7 +1,6 @@
-"""Every error that a user can meet: what happened, where, what to do; a stable code; an exit status.
+"""All errors that users see, each with a stable code, an exit status and a remedy.
 
-`ManywheelsError` is the one root. The command line catches it in one place, prints it and exits with its status;
-nothing else in the program turns an error into text for the user.
+The command line catches `ManywheelsError` in one place, prints it and exits with its status.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ EXIT_DELIVERY: Final = 4
 
 
 class ManywheelsError(Exception):
-    """An error with a stable code, an exit status, and a remedy that the user can act on."""
+    """An error with a stable code, an exit status and a remedy."""
 
     code: ClassVar[str] = "MW000"
     exit_status: ClassVar[int] = EXIT_CONFIGURATION
@@ -30,17 +29,17 @@ class ManywheelsError(Exception):
         return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
 
 
-# --- configuration and usage: exit status 2, found before anything is built -----------------------------------------
+# --- configuration and usage: exit status 2, found before anything is built ----------------------------------------
 
 
 class InputError(ManywheelsError):
-    """An option or CI input is unknown, or its value is not one of those allowed."""
+    """An option or CI input is unknown, or its value is not allowed."""
 
     code = "MW001"
 
 
 class ProjectError(ManywheelsError):
-    """The project cannot be read: no pyproject.toml or setup.py, a broken one, or an unreadable sdist."""
+    """The project cannot be read: pyproject.toml and setup.py are missing or broken, or the sdist is unreadable."""
 
     code = "MW002"
 
@@ -52,7 +51,7 @@ class SelectionError(ManywheelsError):
 
 
 class InterpreterError(ManywheelsError):
-    """A Python that was asked for by name is not on this machine and cannot be installed."""
+    """A Python requested by name is not on this machine and cannot be installed."""
 
     code = "MW004"
 
@@ -64,54 +63,54 @@ class OutputFolderError(ManywheelsError):
 
 
 class ToolchainError(ManywheelsError):
-    """The compilers asked for are not there, or cannot link for the policy asked for."""
+    """The requested compilers are missing or cannot link for the policy."""
 
     code = "MW006"
 
 
 class EngineError(ManywheelsError):
-    """The container engine is missing, not answering, too old, or cannot get or build the image."""
+    """The container engine is missing, unresponsive or too old, or cannot pull or build the image."""
 
     code = "MW007"
 
 
 class WheelFileError(ManywheelsError):
-    """A wheel that should be checked is missing or is not a wheel."""
+    """A wheel to be checked is missing or not a wheel."""
 
     code = "MW008"
 
 
 class IsolationError(ManywheelsError):
-    """Project code cannot be kept from what authorises the job, or the project's own files ask for it."""
+    """Project code cannot be isolated from the job's credentials, or the project's own files request access to them."""
 
     code = "MW009"
 
 
 class DiskError(ManywheelsError):
-    """A disk has too little room for what is to be built, or a file or folder on it cannot be read or written."""
+    """A disk has too little space for the build, or a file or folder cannot be read or written."""
 
     code = "MW010"
 
 
 class BeforeAllFailed(ManywheelsError):
-    """The command that prepares the machine for all builds, `before-all`, failed."""
+    """The command `before-all` failed."""
 
     code = "MW011"
 
 
 class ContainerFailed(ManywheelsError):
-    """The program in the container ended before it had built anything; its own message says why."""
+    """manywheels in the container exited before building anything; its own message says why."""
 
     code = "MW012"
 
 
-# --- a target failed: exit status 1, the other targets go on ---------------------------------------------------------
+# --- a target failed: exit status 1, the other targets continue -----------------------------------------------------
 
 
 class TargetError(ManywheelsError):
-    """One target could not be finished. `excerpt` holds the lines of its log that matter.
+    """A target failed. `excerpt` has the relevant lines of its log.
 
-    `file` and `line` (1-based) are the place in the project that the compiler or interpreter named.
+    `file` and `line` (1-based) are the place in the project that the compiler or interpreter reported.
     """
 
     code = "MW100"
@@ -138,19 +137,19 @@ class BuildFailed(TargetError):
 
 
 class BuildTimeout(TargetError):
-    """The build did not finish within its time limit."""
+    """The build exceeded its time limit."""
 
     code = "MW102"
 
 
 class WrongWheel(TargetError):
-    """The back end made no wheel, several, a pure-Python one, or one for another interpreter."""
+    """The back end built no wheel, several wheels, a pure-Python wheel or one for another interpreter."""
 
     code = "MW103"
 
 
 class RepairFailed(TargetError):
-    """auditwheel cannot make the wheel meet the policy: symbols too new, or libraries that cannot be grafted."""
+    """auditwheel cannot make the wheel meet the policy: its symbols are too new, or libraries cannot be grafted."""
 
     code = "MW104"
 
@@ -162,7 +161,7 @@ class NoInterpreter(TargetError):
 
 
 class VerificationFailed(TargetError):
-    """The repaired wheel is not what its tags say."""
+    """The repaired wheel does not match its tags."""
 
     code = "MW106"
     exit_status = EXIT_VERIFICATION
@@ -175,59 +174,59 @@ class Cancelled(TargetError):
 
 
 class BuildSilent(TargetError):
-    """For too long, the build neither said anything nor used a processor."""
+    """The build printed nothing and used no CPU for too long."""
 
     code = "MW108"
 
 
 class OutOfMemory(TargetError):
-    """The kernel killed the build, or a compiler in it, because memory ran out."""
+    """The kernel killed the build or a compiler because memory ran out."""
 
     code = "MW109"
 
 
 class TestsFailed(TargetError):
-    """The project's own tests of the finished wheel failed, or could not be run."""
+    """The project's tests of the finished wheel failed or could not be run."""
 
     code = "MW110"
 
 
 class HookFailed(TargetError):
-    """A command of the project's around a build failed, such as `before-build`."""
+    """A hook of the project failed, such as `before-build`."""
 
     code = "MW111"
 
 
 class LogTooLong(TargetError):
-    """The build wrote more into its log than a log may have."""
+    """The build's log exceeded the size limit."""
 
     code = "MW112"
 
 
-# --- finished wheels could not be delivered, or taken for delivery: exit status 4; they stay where they are -----------
+# --- finished wheels could not be delivered or fetched: exit status 4; they stay where they are ---------------------
 
 
 class DeliveryError(ManywheelsError):
-    """A service that wheels are delivered to, or taken from, answered in a way that manywheels does not know."""
+    """A service for delivering or fetching wheels sent an unexpected response."""
 
     code = "MW300"
     exit_status = EXIT_DELIVERY
 
 
 class ArtifactServiceMissing(DeliveryError):
-    """There is no artifact service here: not a job of a GitHub workflow, or its token does not say which one."""
+    """There is no artifact service: this is not a job of a GitHub workflow, or its token does not identify the run."""
 
     code = "MW301"
 
 
 class ArtifactRefused(DeliveryError):
-    """The artifact service refuses the job's token: it has expired, or may not do this."""
+    """The artifact service rejects the job's token: it has expired or lacks a permission."""
 
     code = "MW302"
 
 
 class ArtifactQuota(DeliveryError):
-    """The account's storage for artifacts is used up."""
+    """The account's artifact storage is full."""
 
     code = "MW303"
 
@@ -239,13 +238,13 @@ class ArtifactExists(DeliveryError):
 
 
 class ArtifactServiceDown(DeliveryError):
-    """The artifact service does not answer, or answers with server errors, however often it is asked."""
+    """The artifact service does not respond or returns server errors, despite retries."""
 
     code = "MW305"
 
 
 class ArtifactDiffers(DeliveryError):
-    """What the artifact service keeps, or says of it, is not what was sent."""
+    """The artifact service stored or reports something other than what was sent."""
 
     code = "MW306"
 
@@ -257,50 +256,50 @@ class ArtifactMissing(DeliveryError):
 
 
 class ArtifactDamaged(DeliveryError):
-    """An artifact is no archive that can be unpacked safely, or changed on its way."""
+    """An artifact cannot be unpacked safely, or was changed in transit."""
 
     code = "MW308"
 
 
 class FileChanged(DeliveryError):
-    """A finished wheel is not there any more, or is not what the manifest says."""
+    """A finished wheel is missing or does not match the manifest."""
 
     code = "MW309"
 
 
 class SetMismatch(DeliveryError):
-    """Gathered sets are not whole, do not belong together, or are not what their manifests say."""
+    """Gathered sets are incomplete, do not belong together, or do not match their manifests."""
 
     code = "MW310"
     exit_status = EXIT_VERIFICATION
 
 
-# --- finished wheels could not be published, or not all of them: exit status 4 (MW320 to MW349) ----------------------
+# --- not all finished wheels could be published: exit status 4 (MW320 to MW349) -------------------------------------
 
 
 class PreflightFailed(DeliveryError):
-    """Something was found, before the first byte was sent, that keeps the files from being published."""
+    """Checks before the upload found problems that prevent publishing."""
 
     code = "MW320"
 
 
 class IndexUnreachable(DeliveryError):
-    """The index does not answer, or not as an index does."""
+    """The index does not respond, or not as a package index."""
 
     code = "MW321"
 
 
 class UnsafeAddress(DeliveryError):
-    """No token goes to the index: its address is plain http, leads elsewhere, or is the project's own choice in CI.
+    """No token is sent to the index: its address is plain http, redirects elsewhere, or was set by the project in CI.
 
-    Or it asks for an identity token for another service.
+    Or it requests an identity token for another service.
     """
 
     code = "MW322"
 
 
 class NoIdentity(DeliveryError):
-    """The CI gave no identity token for trusted publishing, and no API token is there either."""
+    """The CI issued no identity token for trusted publishing, and there is no API token."""
 
     code = "MW323"
 
@@ -312,60 +311,60 @@ class MintRefused(DeliveryError):
 
 
 class TooLittleTime(DeliveryError):
-    """The files cannot be sent in the time for which the upload token is valid."""
+    """The files cannot be uploaded while the upload token is valid."""
 
     code = "MW325"
 
 
 class ContentConflict(DeliveryError):
-    """The index has a file of the same name with other content."""
+    """The index has a file of the same name with different content."""
 
     code = "MW326"
 
 
 class UploadIncomplete(DeliveryError):
-    """Not all files are known to be on the index; the ledger says where each of them stands."""
+    """Not all files are known to be on the index; the ledger has the state of each."""
 
     code = "MW327"
 
 
 class NotConfirmed(DeliveryError):
-    """After the upload, the index did not serve what was sent within the time given."""
+    """The index did not serve the uploaded files within the time limit."""
 
     code = "MW328"
 
 
 class LedgerError(DeliveryError):
-    """The ledger of the upload cannot be written."""
+    """The upload ledger cannot be written."""
 
     code = "MW329"
 
 
 class AttestationsUnavailable(DeliveryError):
-    """Attestations were asked for where the index would refuse them: without trusted publishing, for example."""
+    """Attestations were requested but the index would refuse them, for example without trusted publishing."""
 
     code = "MW330"
 
 
 class AttestationExists(DeliveryError):
-    """Beside a file lies an attestation already; it is neither overwritten nor sent."""
+    """There is already an attestation beside a file; it is neither overwritten nor uploaded."""
 
     code = "MW331"
 
 
 class NoSigningIdentity(DeliveryError):
-    """The CI gave no identity token to sign attestations with."""
+    """The CI issued no identity token for signing attestations."""
 
     code = "MW332"
 
 
 class SigningFailed(DeliveryError):
-    """Sigstore did not sign: it does not answer, refuses the job's identity, or answers wrongly."""
+    """Sigstore did not sign: it does not respond, refuses the job's identity, or sends an invalid response."""
 
     code = "MW333"
 
 
 class AttestationNotKept(DeliveryError):
-    """An attestation cannot be written beside its file."""
+    """An attestation cannot be written."""
 
     code = "MW334"

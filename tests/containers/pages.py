@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from containers.chromium import Page, View
-from manywheels.manifest import Manifest
 from manywheels.report.summary import step_summary
+from manywheels.wheels.manifest import Manifest
 from unit.gfm import to_html
 
 WIDTHS: Final = (375, 1160, 1440)

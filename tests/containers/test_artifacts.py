@@ -14,11 +14,11 @@ import pytest
 from containers.act import ArtifactServer, artifact_server
 from containers.artifactproxy import Fault, Proxy, proxying
 from containers.npm import npm_packages
-from manywheels.ci.artifacts import Artifacts
-from manywheels.ci.packing import Member
-from manywheels.ci.results import find_service
+from manywheels.core.retry import RetryPolicy
+from manywheels.deliver.artifacts.client import Artifacts
+from manywheels.deliver.artifacts.packing import ArtifactMember
+from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import ArtifactDiffers, ArtifactMissing, ArtifactServiceDown
-from manywheels.retries import Patience
 
 pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("artifacts")]
 
@@ -36,20 +36,20 @@ def proxy(server: ArtifactServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[Member]:
+def files(tmp_path: Path) -> list[ArtifactMember]:
     """A wheel of more than one block, which does not get smaller, and a manifest."""
     folder = tmp_path / "dist"
     folder.mkdir()
     (folder / "a.whl").write_bytes(os.urandom(9 << 20))
     (folder / "b.whl").write_bytes(b"PK\3\4PK\7\x08" * 10_000)  # what a reader that streams may take for an end
     (folder / "manywheels.json").write_bytes(b"{}\n" * 1000)
-    return [Member(name=path.name, path=path) for path in sorted(folder.iterdir())]
+    return [ArtifactMember(name=path.name, path=path) for path in sorted(folder.iterdir())]
 
 
 def client_of(server: ArtifactServer, proxy: Proxy | None = None) -> Artifacts:
     url = {"ACTIONS_RESULTS_URL": proxy.url} if proxy else {}
     said: list[str] = []
-    patience = Patience(attempts=4, first_pause=0.01)
+    patience = RetryPolicy(attempts=4, first_pause=0.01)
     return Artifacts(service=find_service({**server.environment, **url}), say=said.append, patience=patience)
 
 
@@ -59,7 +59,7 @@ def take(artifacts: Artifacts, name: str, folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def contents(files: list[Member]) -> dict[str, bytes]:
+def contents(files: list[ArtifactMember]) -> dict[str, bytes]:
     return {member.name: member.path.read_bytes() for member in files}
 
 
@@ -74,7 +74,7 @@ def official_client(server: ArtifactServer, *arguments: str, **more: str) -> Non
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-def test_what_we_upload_we_download(server: ArtifactServer, files: list[Member], tmp_path: Path) -> None:
+def test_what_we_upload_we_download(server: ArtifactServer, files: list[ArtifactMember], tmp_path: Path) -> None:
     artifacts = client_of(server)
     uploaded = artifacts.upload("ours", files, overwrite=False)
     assert uploaded.size == server.zip_of("ours").stat().st_size
@@ -83,7 +83,7 @@ def test_what_we_upload_we_download(server: ArtifactServer, files: list[Member],
 
 @pytest.mark.network
 def test_githubs_own_client_downloads_what_we_upload(
-    server: ArtifactServer, files: list[Member], tmp_path: Path
+    server: ArtifactServer, files: list[ArtifactMember], tmp_path: Path
 ) -> None:
     client_of(server).upload("for-them", files, overwrite=False)
     folder = tmp_path / "theirs"
@@ -107,7 +107,7 @@ def as_act_knows_it(method: str, request: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.network
 @pytest.mark.parametrize("compression", ["0", "6"])
 def test_we_download_what_githubs_own_client_uploads(
-    server: ArtifactServer, proxy: Proxy, files: list[Member], tmp_path: Path, compression: str
+    server: ArtifactServer, proxy: Proxy, files: list[ArtifactMember], tmp_path: Path, compression: str
 ) -> None:
     proxy.adapt_request, proxy.adapt_answer = as_act_knows_it, as_github_has_it
     small = files[1:]  # act's server appends blocks as they come, and their client sends several at once
@@ -119,7 +119,7 @@ def test_we_download_what_githubs_own_client_uploads(
 
 @pytest.mark.network
 def test_our_requests_have_the_fields_of_githubs_own_client(
-    server: ArtifactServer, proxy: Proxy, files: list[Member], tmp_path: Path
+    server: ArtifactServer, proxy: Proxy, files: list[ArtifactMember], tmp_path: Path
 ) -> None:
     """The fake service of the unit tests believes what we send; this is what the real client sends."""
     proxy.adapt_request, proxy.adapt_answer = as_act_knows_it, as_github_has_it
@@ -148,7 +148,7 @@ def test_our_requests_have_the_fields_of_githubs_own_client(
     ids=lambda faults: next(iter(faults)).partition("&")[0],
 )
 def test_passing_faults_do_no_harm(
-    server: ArtifactServer, proxy: Proxy, files: list[Member], tmp_path: Path, faults: dict[str, list[Fault]]
+    server: ArtifactServer, proxy: Proxy, files: list[ArtifactMember], tmp_path: Path, faults: dict[str, list[Fault]]
 ) -> None:
     expected = [fault for each in faults.values() for fault in each]
     proxy.faults = faults
@@ -158,7 +158,9 @@ def test_passing_faults_do_no_harm(
     assert take(artifacts, "faulty", tmp_path / "taken") == contents(files)
 
 
-def test_a_service_that_stays_down_is_given_up(server: ArtifactServer, proxy: Proxy, files: list[Member]) -> None:
+def test_a_service_that_stays_down_is_given_up(
+    server: ArtifactServer, proxy: Proxy, files: list[ArtifactMember]
+) -> None:
     proxy.faults = {"CreateArtifact": [Fault.REFUSE] * 9}
     with pytest.raises(ArtifactServiceDown, match="HTTP status 503"):
         client_of(server, proxy).upload("never", files, overwrite=False)
@@ -167,21 +169,23 @@ def test_a_service_that_stays_down_is_given_up(server: ArtifactServer, proxy: Pr
 
 
 def test_a_byte_that_changes_on_the_way_back_is_found_out(
-    server: ArtifactServer, proxy: Proxy, files: list[Member]
+    server: ArtifactServer, proxy: Proxy, files: list[ArtifactMember]
 ) -> None:
     proxy.faults = {"DownloadArtifact": [Fault.CHANGE]}
     with pytest.raises(ArtifactDiffers):
         client_of(server, proxy).upload("changed", files, overwrite=False)
 
 
-def test_a_block_that_is_stored_twice_is_found_out(server: ArtifactServer, proxy: Proxy, files: list[Member]) -> None:
+def test_a_block_that_is_stored_twice_is_found_out(
+    server: ArtifactServer, proxy: Proxy, files: list[ArtifactMember]
+) -> None:
     """Azure would know it by its number; act's server appends it once more."""
     proxy.faults = {"comp=block&": [Fault.LOSE]}
     with pytest.raises(ArtifactDiffers):
         client_of(server, proxy).upload("twice", files, overwrite=False)
 
 
-def test_retention_reaches_the_service(server: ArtifactServer, proxy: Proxy, files: list[Member]) -> None:
+def test_retention_reaches_the_service(server: ArtifactServer, proxy: Proxy, files: list[ArtifactMember]) -> None:
     client_of(server, proxy).upload("kept", files[1:], retention_days=3, overwrite=False)
     (request,) = [request for method, request in proxy.seen if method == "CreateArtifact"]
     until = datetime.strptime(request["expires_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

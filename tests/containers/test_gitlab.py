@@ -159,7 +159,7 @@ JOB = """
 echo "export CI_JOB_TOKEN=glcbt-1" >/scripts-7-42/step_script
 touch "/var/own logs/logs-7-42/output.log"
 chmod 777 /scripts-7-42/step_script "/var/own logs/logs-7-42/output.log"
-/opt/manywheels/venv/bin/python -I -m manywheels.ci.gitlab
+/opt/manywheels/venv/bin/python -I -m manywheels.cli.gitlab
 cat /scripts-7-42/step_script "/var/own logs/logs-7-42/output.log"
 """
 ATTEMPTS = "cat /scripts-7-42/step_script; echo false >>'/var/own logs/logs-7-42/output.log'; echo tried as $(id -u)"

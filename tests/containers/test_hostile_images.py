@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import BASE_IMAGE
-from manywheels import recipes, sandbox
-from manywheels.sandbox import Cancellation
-from manywheels.stages.environments import Quarters
-from manywheels.stages.test_in import Elsewhere, try_wheel_in
-from manywheels.stages.trials import TrialRequest, Tried
+from manywheels.build.stages.test_container import TestImage, run_tests_in_image
+from manywheels.build.stages.test_run import TestOutcome, TestRequest
+from manywheels.build.stages.venv import Venv
+from manywheels.core.cancellation import Cancellation
+from manywheels.plan import target_options
+from manywheels.runtime import sandbox
 from unit.helpers import target, write_project, write_wheel
 
 if TYPE_CHECKING:
@@ -69,32 +70,30 @@ def hostile(client: DockerClient) -> Iterator[str]:
 
 
 @pytest.fixture
-def request_(tmp_path: Path) -> TrialRequest:
+def request_(tmp_path: Path) -> TestRequest:
     """A wheel that needs nothing, and a project whose tests are a command."""
-    tests = recipes.Tests(
+    tests = target_options.Tests(
         command="true", before="", requires=(), extras=(), groups=(), sources=(), environment=(),
     )  # fmt: skip
     project = write_project(tmp_path / "project")
-    quarters = Quarters(uv="uv", python=Path("python"), environment={}, log=tmp_path / "log")
-    return TrialRequest(
+    quarters = Venv(uv="uv", python=Path("python"), environment={}, log=tmp_path / "log")
+    return TestRequest(
         tests=tests, wheel=write_wheel(tmp_path, tags="py3-none-any", members={"demo.py": b""}), project=project,
         package=project, folder=tmp_path / "trial", quarters=quarters, timeout=LIMIT,
     )  # fmt: skip
 
 
-def tried(request: TrialRequest, image: str, tag: str, client: DockerClient) -> Tried:
+def tried(request: TestRequest, image: str, tag: str, client: DockerClient) -> TestOutcome:
     """Test the wheel in the image; nothing of it is there afterwards."""
     started = time.monotonic()
-    place = Elsewhere(image=image, target=target(tag), variables={}, environment=())
-    ended = try_wheel_in(request, place, Cancellation())
+    place = TestImage(image=image, target=target(tag), variables={}, environment=())
+    ended = run_tests_in_image(request, place, Cancellation())
     assert time.monotonic() - started < 2 * LIMIT
     assert client.containers.list(all=True, filters={"ancestor": image}) == []
     return ended
 
 
-def test_what_an_image_says_of_itself_does_not_count(
-    client: DockerClient, hostile: str, request_: TrialRequest
-) -> None:
+def test_what_an_image_says_of_itself_does_not_count(client: DockerClient, hostile: str, request_: TestRequest) -> None:
     command = """
         id -u; pwd; test -L /manywheels && echo linked; test -w /trap && echo writable; test -e /tmp/health && echo ill
         grep -E 'CapEff|NoNewPrivs' /proc/self/status; cat /proc/self/oom_score_adj
@@ -117,7 +116,7 @@ def test_what_an_image_says_of_itself_does_not_count(
 
 
 def test_a_container_that_never_ends_and_hears_no_signal(
-    client: DockerClient, hostile: str, request_: TrialRequest
+    client: DockerClient, hostile: str, request_: TestRequest
 ) -> None:
     ended = tried(replace(request_, timeout=3.0), hostile, "cp39", client)
     assert ended.failure
@@ -125,7 +124,7 @@ def test_a_container_that_never_ends_and_hears_no_signal(
 
 
 def test_output_without_end(
-    client: DockerClient, hostile: str, request_: TrialRequest, monkeypatch: pytest.MonkeyPatch
+    client: DockerClient, hostile: str, request_: TestRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "LARGEST_LOG", 1 << 20)
     ended = tried(request_, hostile, "cp310", client)
@@ -133,13 +132,13 @@ def test_output_without_end(
     assert request_.quarters.log.stat().st_size <= 1 << 20
 
 
-def test_results_without_end(client: DockerClient, hostile: str, request_: TrialRequest) -> None:
+def test_results_without_end(client: DockerClient, hostile: str, request_: TestRequest) -> None:
     ended = tried(request_, hostile, "cp311", client)
     assert ended.failure
     assert ended.trial.count is None
 
 
-def test_an_image_for_another_machine_is_named(client: DockerClient, request_: TrialRequest) -> None:
+def test_an_image_for_another_machine_is_named(client: DockerClient, request_: TestRequest) -> None:
     import docker
 
     machine = "arm64" if os.uname().machine == "x86_64" else "amd64"

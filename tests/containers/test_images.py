@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.utils import parse_wheel_filename
 
-from manywheels.policies import Policy, policy_named
+from manywheels.plan.policies import Policy, policy_named
 from runner.images import ARCH
 
 if TYPE_CHECKING:

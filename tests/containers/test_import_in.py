@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import BASE_IMAGE, ROOT
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EngineError
-from manywheels.sandbox import Cancellation
 from manywheels.verify.installs import imports_in
 from manywheels.verify.model import Finding, Severity
 from unit.helpers import METADATA, write_wheel
@@ -31,7 +31,7 @@ RECORD = {"demo-1.0.dist-info/RECORD": b""}
 IMPORT = """
 import sys
 from pathlib import Path
-from manywheels.cli import cancellable
+from manywheels.cli.main import cancellable
 from manywheels.errors import Cancelled
 from manywheels.verify.installs import imports_in
 with cancellable() as cancellation:

@@ -17,7 +17,7 @@ from conftest import ROOT
 from runner import Finished, Runner
 from runner.mini import OIDC, OWNER, SECRET, DockerSocket
 from unit.ci_logs import github_commands
-from unit.test_github import parse_outputs
+from unit.cli.test_github import parse_outputs
 
 pytestmark = [pytest.mark.docker, pytest.mark.network, pytest.mark.xdist_group("isolation")]
 FETCHER = 61999  # see isolation

@@ -20,7 +20,7 @@ import pytest
 
 from conftest import BASE_IMAGE, ROOT
 from containers.test_images import require_image
-from manywheels.policies import policy_named
+from manywheels.plan.policies import policy_named
 from runner import image_of
 
 if TYPE_CHECKING:

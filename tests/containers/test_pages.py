@@ -10,8 +10,8 @@ import pytest
 
 from containers.chromium import Page, View, browser
 from containers.pages import SCHEMES, WIDTHS, fetch_mermaid, measure, write_summary
-from manywheels.manifest import Manifest, State, TargetRecord, Trial
 from manywheels.report.html import write_report
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 from unit.helpers import built, failed, manifest, wheel_record
 
 pytestmark = [pytest.mark.chromium, pytest.mark.network, pytest.mark.xdist_group("pages")]
@@ -31,7 +31,7 @@ def a_target(number: int, tag: str) -> TargetRecord:
         libraries=("libgomp-a34b3233.so.1.0.0", "libgfortran-83c28eba.so.5.0.0"),
     )
     record = replace(built(tag), wheel=wheel, began=began, seconds=seconds)
-    return replace(record, tests=Trial(passed=True, seconds=3.0, log="x", count=128))
+    return replace(record, tests=TestRun(passed=True, seconds=3.0, log="x", count=128))
 
 
 def a_run() -> Manifest:
@@ -40,10 +40,10 @@ def a_run() -> Manifest:
     broken = failed("cp312", excerpt=(f"src/{LONG}.c:9:5: error: unknown type name 'fooo'", "    9 |     fooo x;"))
     records[3] = replace(broken, began={"prepare": 3.0, "build": 3.1}, seconds={"prepare": 0.1, "build": 9.0})
     records[4] = replace(records[4], warnings=(f"MW231 demo/{LONG}.so is not needed by `{LONG}`",))
-    records.append(TargetRecord(identifier="cp314t-manylinux_x86_64", state=State.NO_INTERPRETER))
+    records.append(TargetRecord(identifier="cp314t-manylinux_x86_64", state=TargetState.NO_INTERPRETER))
     records.append(replace(failed("cp313t", problem=f"auditwheel: {LONG}"), seconds={}))
     served = replace(
-        records[0], identifier="cp315-manylinux_x86_64", state=State.REUSED, built_for=records[0].identifier
+        records[0], identifier="cp315-manylinux_x86_64", state=TargetState.REUSED, built_for=records[0].identifier
     )
     return replace(manifest(*records, served, seconds=48.2), warnings=("MW240 the wheels differ in `METADATA`",))
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from manywheels.manifest import State, TargetRecord, describe_wheel
-from manywheels.record import written
+from manywheels.wheels.manifest import TargetRecord, TargetState, describe_wheel
+from manywheels.wheels.record import written
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import METADATA, manifest, write_wheel
 from unit.wheelmaker import RECORD, record_of, wheel_spec, write_spec
@@ -170,7 +170,7 @@ def sealed(maker: Make, *, then: Callable[[Path], object] = lambda _: None) -> M
         path = maker(folder)
         record = describe_wheel(path, glibc="2.2.5", libraries=())
         sealed_as = manifest(
-            TargetRecord(identifier="cp312-manylinux_x86_64", state=State.BUILT, python="3.12.1", wheel=record)
+            TargetRecord(identifier="cp312-manylinux_x86_64", state=TargetState.BUILT, python="3.12.1", wheel=record)
         )
         sealed_as.write(folder)
         then(path)

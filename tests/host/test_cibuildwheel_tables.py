@@ -20,11 +20,12 @@ from cibuildwheel.selector import EnableGroup
 from cibuildwheel.util.resources import CONSTRAINTS
 
 from conftest import ROOT
-from manywheels import assignments, cibuildwheel, cli, interpreters
+from manywheels.cli.main import main
 from manywheels.data import table
-from manywheels.options import resolve
-from manywheels.project import read_project
-from manywheels.recipes import Recipe, fill, fill_values
+from manywheels.plan import assignments, cibuildwheel, interpreters
+from manywheels.plan.options import resolve
+from manywheels.plan.project import read_project
+from manywheels.plan.target_options import TargetOptions, fill, fill_values
 
 TABLES = sorted((ROOT / "tests" / "data" / "cibuildwheel").glob("*.toml"))
 MACHINE = os.uname().machine
@@ -74,7 +75,7 @@ def planned(source: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> d
     """Return what `manywheels plan --json` prints."""
     folder.mkdir()
     shutil.copy(source, folder / "pyproject.toml")
-    status = cli.main(["plan", "--json", str(folder)])
+    status = main(["plan", "--json", str(folder)])
     told = capsys.readouterr()
     assert status == 0, told.err
     plan: dict[str, Any] = json.loads(told.out)
@@ -112,7 +113,7 @@ def test_every_target_has_the_same_recipe(source: Path, tmp_path: Path) -> None:
             assert made == _of_theirs(theirs, identifier), identifier
 
 
-def _of_ours(recipe: Recipe, repair: str) -> dict[str, object]:
+def _of_ours(recipe: TargetOptions, repair: str) -> dict[str, object]:
     tests = recipe.tests
     return {
         "repair": fill({"auditwheel": AUDITWHEEL, "none": ""}.get(repair, repair), **CONTAINER),

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from uv import find_uv_bin
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.interpreters import Interpreter
-from manywheels.sandbox import Cancellation
+from manywheels.plan.interpreters import Interpreter
 from manywheels.verify.installs import chosen_by_installers, imports, interpreter_for
 from manywheels.verify.model import Finding, Severity
 from manywheels.verify.places import UvPlatform, _uv_platforms
-from manywheels.wheelfile import parse_name
+from manywheels.wheels.wheelfile import parse_name
 from unit.helpers import METADATA, write_wheel
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def test_a_crash_leaves_its_trace_in_the_log(tmp_path: Path, compiler: str, cp31
 def test_an_import_that_does_not_end_is_ended(tmp_path: Path, compiler: str, cp312: Interpreter) -> None:
     started = time.monotonic()
     finding = the_one(imports(broken(tmp_path, compiler, "hang"), cp312, Cancellation(), timeout=2.0))
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert "`demo._core` cannot be imported" in finding.problem.message
     assert "does not end" in finding.problem.message
 
@@ -223,7 +223,7 @@ def test_imports_can_be_cancelled(tmp_path: Path, compiler: str, cp312: Interpre
     started = time.monotonic()
     with pytest.raises(Cancelled):
         imports(wheel, cp312, cancellation)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

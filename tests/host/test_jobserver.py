@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from manywheels.jobserver import Jobserver
-from manywheels.sandbox import Cancellation
+from manywheels.build.jobserver import Jobserver
+from manywheels.core.cancellation import Cancellation
 
 JOBS = 5
 # Notes when a job begins and ends; appending a line is atomic.
@@ -42,7 +42,6 @@ def environment(folder: Path, tokens: int) -> Iterator[dict[str, str]]:
         server.close()
 
 
-@pytest.mark.network
 @pytest.mark.parametrize("tokens", [1, 3])
 def test_ninja(tmp_path: Path, tokens: int) -> None:
     log = tmp_path / "log"

@@ -11,7 +11,7 @@ import pytest
 from junitparser import JUnitXml
 
 from unit.ci_logs import github_commands, gitlab_sections
-from unit.test_report_commands import TRAPS
+from unit.report.test_commands import TRAPS
 
 if TYPE_CHECKING:
     from host.conftest import Program

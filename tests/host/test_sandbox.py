@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from manywheels.isolation import reason_against
-from manywheels.sandbox import GRACE, Cancellation, Command, Outcome, processes_of, run
+from manywheels.core.cancellation import Cancellation
+from manywheels.runtime.isolation import reason_against
+from manywheels.runtime.sandbox import GRACE, Command, Outcome, processes_of, run
 
 if TYPE_CHECKING:
     from host.conftest import Processes
 
-SLACK = 3.0  # seconds that a busy machine may lose
+SLACK = 10.0  # seconds that a busy machine may lose; what is prevented takes half a minute or longer
 PATH = {"PATH": os.environ.get("PATH", os.defpath)}
 
 # A daemon in a session of its own that ignores SIGTERM and holds stdout.
@@ -238,7 +239,7 @@ def test_fork_storm(sandbox: Sandbox, processes: Processes) -> None:
 
 @pytest.mark.parametrize("attempt", range(5))  # it depends on who is seen
 def test_processes_that_hand_over_to_the_next(attempt: int, sandbox: Sandbox, processes: Processes) -> None:
-    outcome = sandbox.python(RELAY, timeout=5)
+    outcome = sandbox.python(RELAY, timeout=25)
 
     assert processes.alive() == []
     assert outcome.succeeded
@@ -264,12 +265,12 @@ def test_command_that_kills_its_keeper(sandbox: Sandbox, processes: Processes) -
 
 
 def test_time_limit_of_one_that_listens(sandbox: Sandbox, processes: Processes) -> None:
-    outcome = sandbox.shell("trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done", timeout=0.5)
+    outcome = sandbox.shell("trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done", timeout=3)
 
     assert processes.alive() == []
     assert (outcome.timed_out, outcome.cancelled, outcome.succeeded) == (True, False, False)
     assert "bye" in sandbox.said
-    assert outcome.seconds < 0.5 + SLACK
+    assert outcome.seconds < 3 + SLACK
 
 
 @pytest.mark.parametrize(
@@ -496,7 +497,7 @@ def test_nothing_starts_after_cancellation(sandbox: Sandbox) -> None:
 SUPERVISOR = """
 import sys
 from pathlib import Path
-from manywheels.sandbox import Cancellation, Command, run
+from manywheels.runtime.sandbox import Cancellation, Command, run
 folder, script, marker, path = Path(sys.argv[1]), *sys.argv[2:]
 command = Command(argv=(sys.executable, "-I", "-S", "-c", script, marker), folder=folder,
                   environment={"PATH": path, "MARKER": marker}, log=folder / "log", timeout=600)

@@ -16,8 +16,8 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from manywheels.policies import policy_named
-from manywheels.toolchain import Machine, Toolchain, prepare
+from manywheels.build.toolchain import Machine, Toolchain, prepare
+from manywheels.plan.policies import policy_named
 
 PROJECTS = Path(__file__).parent.parent / "projects"
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
@@ -131,7 +131,6 @@ def zig(work: Path, policy: str = "manylinux_2_28", **prefix_map: str) -> Toolch
 
 
 @needs_zig
-@pytest.mark.network
 @pytest.mark.skipif(len(pythons()) < 2, reason=f"{PYENV} has no two Pythons from 3.9 on")
 @pytest.mark.parametrize(
     ("project", "which", "policy"),

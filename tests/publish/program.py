@@ -8,12 +8,15 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from manywheels.manifest import State, TargetRecord, describe_wheel
+from manywheels.cli.main import main
+from manywheels.wheels.manifest import TargetRecord, TargetState, describe_wheel
 from unit.helpers import METADATA, PLATFORM, manifest, write_wheel
 
 PROJECT = "demo"
@@ -88,7 +91,7 @@ def seal(folder: Path, wheels: list[Path], *, version: str = "1.0") -> None:
     targets = tuple(
         TargetRecord(
             identifier=f"target-{number}",
-            state=State.BUILT,
+            state=TargetState.BUILT,
             wheel=describe_wheel(wheel, glibc="2.17", libraries=()),
         )
         for number, wheel in enumerate(wheels)
@@ -119,12 +122,43 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {name: os.environ[name] for name in keep if name in os.environ} | variables
 
 
+def arguments(folder: Path, url: str, *options: str) -> list[str]:
+    """Return the arguments of `manywheels` that publish a folder."""
+    return ["publish", f"--packages-dir={folder}", "--repository-url", url, *options]
+
+
 def publish(
+    folder: Path, url: str, *options: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Run:
+    """Run `manywheels publish` on a folder, in this process: to start another takes longer than to publish."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        _variables({**clean_environment(), **(environment or {})}), chdir(cwd or folder.parent),
+        redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings(action="ignore"),
+    ):  # fmt: skip
+        status = main(arguments(folder, url, *options))
+    return Run(status=status, out=out.getvalue(), err=err.getvalue(), states=states(folder))
+
+
+@contextmanager
+def _variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let these be the only variables of this process."""
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(variables)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def publish_apart(
     folder: Path, url: str, *options: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Run:
     """Run `manywheels publish` on a folder in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "manywheels", "publish", f"--packages-dir={folder}", "--repository-url", url, *options],
+        [sys.executable, "-m", "manywheels", *arguments(folder, url, *options)],
         env={**clean_environment(), **(environment or {})}, cwd=cwd or folder.parent, capture_output=True, text=True,
         check=False, timeout=120,
     )  # fmt: skip

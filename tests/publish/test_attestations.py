@@ -17,7 +17,12 @@ from index import Answer, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIn
 from index.clients import twine
 from index.rekor import Log
 from index.signing import sign
-from manywheels import signatures
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.retry import RealClock
+from manywheels.deliver.index import attestations
+from manywheels.deliver.index.attestations import Signed, attest, form_field, keep
+from manywheels.deliver.index.identity import Identity, Secrets
+from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -25,13 +30,7 @@ from manywheels.errors import (
     NoSigningIdentity,
     SigningFailed,
 )
-from manywheels.publish import attestations
-from manywheels.publish.attestations import Signed, attest, form_field, keep
-from manywheels.publish.identity import Identity
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
-from manywheels.retries import RealClock
-from manywheels.sandbox import Cancellation
+from manywheels.verify import signatures
 from publish.indexing import simple
 from publish.program import publish, write_sdist, write_set
 from unit.helpers import write_wheel
@@ -62,7 +61,7 @@ def job(index: LocalIndex, monkeypatch: pytest.MonkeyPatch, environment: Mapping
         monkeypatch.setenv(name, value)
     cancellation = Cancellation()
     return Identity(
-        pauses=Pauses(RealClock(cancellation), cancellation),
+        pauses=RetrySchedule(RealClock(cancellation), cancellation),
         secrets=Secrets(environment=environment),
         environment={**environment, signatures.TRUST_CONFIG: str(index.trust_config)},
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from index import Answer, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex
-from manywheels.report.summary import code
-from manywheels.signatures import TRUST_CONFIG
+from manywheels.core.markdown import code
+from manywheels.verify.signatures import TRUST_CONFIG
 from publish.program import Run, publish, write_set
 
 
@@ -142,7 +142,7 @@ def test_a_spent_identity_token(index: LocalIndex, folder: Path) -> None:
     write_set(other, "cp313")
     run = publish(other, index.upload_url, environment=environment)
     assert run.status == 4
-    assert "invalid-reuse-token: the identity token was used before" in run.err
+    assert "invalid-reuse-token: the identity token has already been used" in run.err
     assert "Two steps of one GitLab job cannot both publish" in run.err
 
 

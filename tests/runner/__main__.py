@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from conftest import ROOT
-from manywheels.policies import policy_named
+from manywheels.plan.policies import policy_named
 from runner.images import ARCH, POLICIES
 
 # What the action is built upon has a name of its own, without an architecture.

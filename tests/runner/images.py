@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 from conftest import ROOT
 from manywheels import resources
-from manywheels.forwarding import forwarded
-from manywheels.image import ensure_image, image_context, image_tag
-from manywheels.policies import policy_named
+from manywheels.plan.container_variables import forwarded
+from manywheels.plan.policies import policy_named
+from manywheels.runtime.containers.image import ensure_image, image_context, image_tag
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from manywheels.ci.results import Service, find_service
+from manywheels.deliver.artifacts.service import Service, find_service
 from unit.serving import served
 
 Answer = tuple[int, Mapping[str, str], bytes]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from manywheels.publish.transport import Answer, Auth, Form, NoAnswer, SealedFile
+from manywheels.deliver.index.http import Auth, Form, NoResponse, Response, SealedFile
 
 JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -45,36 +45,36 @@ class FakeIndex:
     lag: int = 0
     stored: dict[str, str] = field(default_factory=dict)
     uploads: list[str] = field(default_factory=list)
-    answers: list[Answer | NoAnswer] = field(default_factory=list)  # given to the next uploads, in this order
+    answers: list[Response | NoResponse] = field(default_factory=list)  # given to the next uploads, in this order
     _hidden: dict[str, int] = field(default_factory=dict)
     _pending: list[tuple[int, str, str]] = field(default_factory=list)  # after so many requests, this file is stored
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Answer:
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
         with self._lock:
             self._work()
             if self.chance.random() < self.faults:
                 if self.chance.random() < 0.5:
-                    raise NoAnswer("the connection was lost", arrived=True)
-                return Answer(status=503)
+                    raise NoResponse("the connection was lost", arrived=True)
+                return Response(status=503)
             if not with_body:
-                return Answer(status=200)
+                return Response(status=200)
             files = [
                 {"filename": name, "hashes": {"sha256": sha}} for name, sha in self.stored.items() if self._shown(name)
             ]
             if not files:
-                return Answer(status=404)
-            return Answer(status=200, headers={"content-type": JSON}, body=json.dumps({"files": files}).encode())
+                return Response(status=404)
+            return Response(status=200, headers={"content-type": JSON}, body=json.dumps({"files": files}).encode())
 
     def _shown(self, name: str) -> bool:
         left = self._hidden.get(name, 0)
         self._hidden[name] = max(left - 1, 0)
         return left == 0
 
-    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Answer:
+    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Response:
         raise NotImplementedError
 
-    def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Answer:
+    def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Response:
         digest = hashlib.sha256()
         with form.path.open("rb") as stream:
             sealed = SealedFile(stream, form, watch)
@@ -85,27 +85,27 @@ class FakeIndex:
             self.uploads.append(form.path.name)
             if self.answers:
                 scripted = self.answers.pop(0)
-                if isinstance(scripted, NoAnswer):
+                if isinstance(scripted, NoResponse):
                     raise scripted
                 return scripted
             return self._fault(form, digest.hexdigest()) or self._store(form.path.name, digest.hexdigest())
 
-    def _fault(self, form: Form, sha256: str) -> Answer | None:
+    def _fault(self, form: Form, sha256: str) -> Response | None:
         """Go wrong by chance: before the file was stored, after, or while it is being stored behind a gateway."""
         if self.chance.random() >= self.faults:
             return None
         if self.chance.random() < 0.2:
             self._pending.append((self.chance.randrange(40), form.path.name, sha256))
-            return Answer(status=self.chance.choice([502, 503, 504]))
+            return Response(status=self.chance.choice([502, 503, 504]))
         if self.chance.random() < 0.5:
             self._store(form.path.name, sha256)
         elif self.chance.random() < 0.3:
-            raise NoAnswer("nobody answers at this address", arrived=False)
+            raise NoResponse("nobody answers at this address", arrived=False)
         elif self.chance.random() < 0.3:
-            return Answer(status=429, headers={"retry-after": str(self.chance.randrange(5))})
+            return Response(status=429, headers={"retry-after": str(self.chance.randrange(5))})
         if self.chance.random() < 0.5:
-            raise NoAnswer("the connection was lost", arrived=True)
-        return Answer(status=self.chance.choice([500, 502, 503, 504]))
+            raise NoResponse("the connection was lost", arrived=True)
+        return Response(status=self.chance.choice([500, 502, 503, 504]))
 
     def finish(self) -> None:
         """Store what is on its way behind a gateway that has long answered."""
@@ -118,10 +118,10 @@ class FakeIndex:
         for _, name, sha256 in due:
             self._store(name, sha256)
 
-    def _store(self, name: str, sha256: str) -> Answer:
+    def _store(self, name: str, sha256: str) -> Response:
         if name not in self.stored:
             self.stored[name] = sha256
             self._hidden[name] = self.chance.randrange(self.lag + 1)
         if self.stored[name] == sha256:
-            return Answer(status=200)
-        return Answer(status=400, reason=f"File already exists ({name!r}).")
+            return Response(status=200)
+        return Response(status=400, reason=f"File already exists ({name!r}).")

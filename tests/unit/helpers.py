@@ -10,12 +10,12 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from manywheels.inputs import Given, Source
-from manywheels.interpreters import Interpreter
-from manywheels.manifest import Failure, Manifest, State, TargetRecord, WheelRecord
-from manywheels.project import Project
-from manywheels.targets import PlannedTarget, Target, known_targets
+from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.interpreters import Interpreter
+from manywheels.plan.project import Project
+from manywheels.plan.targets import PlannedTarget, Target, known_targets
 from manywheels.verify import Finding
+from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, WheelRecord
 from unit.wheelmaker import record_of
 
 PLATFORM = "manylinux_2_17_x86_64.manylinux2014_x86_64"
@@ -42,8 +42,8 @@ def planned(*tags: str) -> list[PlannedTarget]:
     return [PlannedTarget(target=target(tag), interpreter=interpreter(tag), asked_by_name=True) for tag in tags]
 
 
-def given(value: str, origin: str = "--option", source: Source = Source.COMMAND_LINE) -> Given:
-    return Given(value=value, origin=origin, source=source)
+def given(value: str, origin: str = "--option", source: OriginKind = OriginKind.COMMAND_LINE) -> Value:
+    return Value(value=value, origin=Origin(source, origin))
 
 
 def project(**settings: object) -> Project:
@@ -124,7 +124,7 @@ def seal(folder: Path, record: TargetRecord) -> TargetRecord:
 def built(tag: str = "cp312", *, seconds: float = 8.3, warnings: tuple[str, ...] = ()) -> TargetRecord:
     identifier = target(tag).identifier
     return TargetRecord(
-        identifier=identifier, state=State.BUILT, python=f"{target(tag).python}.1", wheel=wheel_record(tag),
+        identifier=identifier, state=TargetState.BUILT, python=f"{target(tag).python}.1", wheel=wheel_record(tag),
         seconds={"build": seconds, "waiting": 50.0}, log=f"logs/{identifier}.log", warnings=warnings,
     )  # fmt: skip
 
@@ -139,7 +139,7 @@ def failed(
     identifier = target(tag).identifier
     failure = Failure(code="MW101", stage="build", problem=problem, remedy=remedy, excerpt=excerpt)
     return TargetRecord(
-        identifier=identifier, state=State.FAILED, python=f"{target(tag).python}.1", seconds={"build": 2.0},
+        identifier=identifier, state=TargetState.FAILED, python=f"{target(tag).python}.1", seconds={"build": 2.0},
         log=f"logs/{identifier}.log", failure=failure,
     )  # fmt: skip
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import manywheels
-from manywheels import cli, errors
+from manywheels import errors
+from manywheels.cli import guard
 from manywheels.errors import ManywheelsError, TargetError, VerificationFailed
 from manywheels.verify import CHECKS
 
@@ -114,8 +115,8 @@ def test_every_error_is_told_once_with_code_and_remedy(
     def command() -> int:
         raise kind("It broke.", remedy="Mend it.")
 
-    with cli.cancellable() as cancellation:
-        assert cli.run_guarded(command, cancellation) == kind.exit_status
+    with guard.cancellable() as cancellation:
+        assert guard.run_guarded(command, cancellation) == kind.exit_status
     captured = capsys.readouterr()
     assert captured.err == f"error {kind.code}: It broke.\n  Mend it.\n"
     assert captured.out == ""
@@ -124,7 +125,7 @@ def test_every_error_is_told_once_with_code_and_remedy(
 @pytest.mark.parametrize("hostile", ["a\n::set-output name=x::y", "a\r::error::x", "##[error]x", "\x1b[2J"])
 def test_no_error_speaks_to_the_ci(hostile: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Names of wheels and members are in messages, and whoever made the wheel chose them."""
-    cli.print_error(ManywheelsError(f"`{hostile}` is not a wheel's file name.", remedy="Mend it."))
+    guard.print_error(ManywheelsError(f"`{hostile}` is not a wheel's file name.", remedy="Mend it."))
     told = capsys.readouterr().err
     assert not re.search(r"##\[|[\x00-\x08\x0b-\x1f\x7f-\x9f]|^\s*::", told, re.MULTILINE)
 

@@ -7,16 +7,17 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from manywheels.publish.command import first_entries
-from manywheels.publish.distributions import Distribution
-from manywheels.publish.index import Index, Presence, addresses
-from manywheels.publish.ledger import FILE_NAME, Ledger, State
-from manywheels.publish.pauses import Pauses
-from manywheels.publish.secrets import Secrets
-from manywheels.publish.sending import Line, Progress, Sender
-from manywheels.publish.transport import Transport
-from manywheels.publish.trusted import ApiToken
-from manywheels.sandbox import Cancellation
+from manywheels.core.cancellation import Cancellation
+from manywheels.deliver.index.distributions import Distribution
+from manywheels.deliver.index.http import Transport
+from manywheels.deliver.index.identity import Secrets
+from manywheels.deliver.index.ledger import Ledger, UploadState
+from manywheels.deliver.index.pauses import RetrySchedule
+from manywheels.deliver.index.publish import first_entries
+from manywheels.deliver.index.simple_api import Index, Presence, addresses
+from manywheels.deliver.index.trusted import ApiToken
+from manywheels.deliver.index.upload import Progress, Sender, UploadContext
+from manywheels.wheels.output import LEDGER
 from unit.fakeindex import FastClock
 
 URL = "https://index.example/legacy/"
@@ -28,7 +29,7 @@ class Silence:
     def began(self, file: Distribution) -> None: ...
     def sent(self, file: Distribution, count: int) -> None: ...
     def waits(self, file: Distribution, reason: str) -> None: ...
-    def ended(self, file: Distribution, state: State, reason: str) -> None: ...
+    def ended(self, file: Distribution, state: UploadState, reason: str) -> None: ...
 
 
 class Upload:
@@ -45,13 +46,13 @@ class Upload:
     ) -> None:
         self.clock, self.cancellation, self.files = FastClock(), Cancellation(), files
         self.folder = files[0].path.parent
-        pauses = Pauses(self.clock, self.cancellation, chance=chance)
+        pauses = RetrySchedule(self.clock, self.cancellation, chance=chance)
         self.index = Index(addresses(url), index, pauses)
         seen = {file.name: self.index.presence("demo", file.name, file.sha256) for file in files}
         self.to_send = [file for file in files if seen[file.name] is not Presence.SAME]
         self.stops = bool({Presence.OTHER, Presence.SILENT} & set(seen.values()))  # as the preflight does
         self.ledger = Ledger(self.folder, url, first_entries(files, seen))
-        self.line = Line(
+        self.line = UploadContext(
             transport=index, index=self.index, credentials=credentials or ApiToken(user="__token__", password="secret"),
             pauses=pauses, secrets=Secrets(environment={}), cancellation=self.cancellation,
         )  # fmt: skip
@@ -62,7 +63,7 @@ class Upload:
         return self.states()
 
     def states(self) -> dict[str, str]:
-        content: dict[str, Any] = json.loads((self.folder / FILE_NAME).read_text("utf-8"))
+        content: dict[str, Any] = json.loads((self.folder / LEDGER).read_text("utf-8"))
         return {entry["name"]: entry["state"] for entry in content["files"]}
 
     def reason(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import threading
 import time
@@ -14,23 +15,28 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from manywheels.logs import open_ends
-from manywheels.manifest import Manifest, State, TargetRecord
-from manywheels.report import Reporter, gitlab, text
-from manywheels.sandbox import Cancellation
-from manywheels.targets import Plan, Refusal, Target
+from manywheels.build.reporter import Reporter
+from manywheels.core import text
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.log_files import open_ends
+from manywheels.plan.targets import Plan, Refusal, Target
+from manywheels.report import wording
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
     from rich.table import Table
 
+_CLEAR = "\x1b[0K"
+
+
 _MARKS = {
-    State.BUILT: ("✓", "green"),
-    State.REUSED: ("✓", "green"),
-    State.FAILED: ("✗", "red"),
-    State.NO_INTERPRETER: ("-", "yellow"),
-    State.CANCELLED: ("-", "yellow"),
+    TargetState.BUILT: ("✓", "green"),
+    TargetState.REUSED: ("✓", "green"),
+    TargetState.FAILED: ("✗", "red"),
+    TargetState.NO_INTERPRETER: ("-", "yellow"),
+    TargetState.CANCELLED: ("-", "yellow"),
 }
 
 
@@ -67,7 +73,7 @@ def github_group(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
 
 def gitlab_section(head: str, record: TargetRecord) -> tuple[str, list[str]]:
     """Make a block a section of GitLab's log."""
-    before, after = gitlab.section(record.identifier, head, text.total(record))
+    before, after = section(record.identifier, head, wording.total(record))
     return before, [after]
 
 
@@ -91,7 +97,7 @@ class PlainReporter:
     def started(self, plan: Plan, title: str) -> None:
         """Say what will be done."""
         names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
-        self._say(text.harmless(f"{title}: {names}"), *plan_remarks(plan))
+        self._say(text.sanitize(f"{title}: {names}"), *plan_remarks(plan))
 
     def entered(self, target: Target, stage: str) -> None:
         """Say that a target's build began."""
@@ -101,14 +107,14 @@ class PlainReporter:
     def finished(self, record: TargetRecord) -> None:
         """Say how a target ended, in one block."""
         with self._lock:
-            twin = text.like(record, self._failed)
+            twin = wording.like(record, self._failed)
             if record.failure:
                 self._failed.append(record)
-        told = text.explain(record, self._output)
+        told = wording.explain(record, self._output)
         if twin:
-            told = [text.harmless(f"  as {twin.identifier}; log: {self._output / text.log_of(record)}")]
-        wheel = [f"  {text.harmless(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
-        head = f"{_MARKS[record.state][0]} {text.headline(record)}"
+            told = [text.sanitize(f"  as {twin.identifier}; log: {self._output / wording.log_of(record)}")]
+        wheel = [f"  {text.sanitize(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
+        head = f"{_MARKS[record.state][0]} {wording.headline(record)}"
         if self._verbose and record.log:
             log = _quoted(self._output / record.log, self._cancellation)
             self._block(self._fold(head, record), chain(log, wheel), told)
@@ -117,7 +123,7 @@ class PlainReporter:
 
     def closed(self, manifest: Manifest) -> None:
         """Print the table and the sum."""
-        rows = [tuple(map(text.harmless, _row(record))) for record in manifest.targets]
+        rows = [tuple(map(text.sanitize, _row(record))) for record in manifest.targets]
         widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [_HEADINGS, *rows]]  # fmt: skip
@@ -181,7 +187,7 @@ class LiveReporter:
 
         for remark in plan_remarks(plan):
             self._console.print(remark, style="yellow", markup=False)
-        self._title = text.harmless(title)
+        self._title = text.sanitize(title)
         self._rows = {planned.target.identifier: _Row() for planned in plan.targets if planned.interpreter}
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=8)
         self._live.start()
@@ -196,7 +202,7 @@ class LiveReporter:
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
         if self._verbose and record.log:
-            self._print_log(self._output / record.log, text.headline(record))
+            self._print_log(self._output / record.log, wording.headline(record))
 
     def _print_log(self, path: Path, head: str) -> None:
         with self._one_log_at_a_time:
@@ -209,9 +215,9 @@ class LiveReporter:
         with self._lock:
             self._rows = {record.identifier: _Row(record=record) for record in manifest.targets}
         self.stop()
-        for record, twin in text.alike(manifest.failures):
-            self._console.print(f"\n{text.headline(record)}", style="red", markup=False)
-            for line in [f"  as {twin.identifier}"] if twin else text.explain(record, self._output):
+        for record, twin in wording.alike(manifest.failures):
+            self._console.print(f"\n{wording.headline(record)}", style="red", markup=False)
+            for line in [f"  as {twin.identifier}"] if twin else wording.explain(record, self._output):
                 self._console.print(line, markup=False, style="dim" if line.startswith("  │") else None)
         for warning in warnings(manifest):
             self._console.print(warning, style="yellow", markup=False)
@@ -258,16 +264,16 @@ def _row(record: TargetRecord) -> tuple[str, ...]:
     wheel = record.wheel
     return (
         record.identifier,
-        text.outcome(record),
-        text.duration(text.total(record)) if record.seconds else "",
+        wording.outcome(record),
+        text.duration(wording.total(record)) if record.seconds else "",
         (wheel.glibc or "any") if wheel else "",
         text.size(wheel.size) if wheel else "",
-        text.platforms(record),
+        wording.platforms(record),
     )
 
 
 def _sum(manifest: Manifest, output: Path) -> str:
-    return text.harmless(f"{text.summary(manifest)}; {output}")
+    return text.sanitize(f"{wording.summary(manifest)}; {output}")
 
 
 def plan_remarks(plan: Plan) -> list[str]:
@@ -284,10 +290,18 @@ def plan_remarks(plan: Plan) -> list[str]:
 
 def warnings(manifest: Manifest) -> list[str]:
     """Return the warnings that the table does not show, each once, with the targets that it is about."""
-    about = text.about(manifest).items()
-    found = [text.harmless(f"warning: {warning} ({text.tags(records)})") for warning, records in about]
-    found += [text.harmless(f"warning: {warning}") for warning in manifest.warnings]
-    missing = [record.identifier for record in manifest.targets if record.state is State.NO_INTERPRETER]
+    about = wording.about(manifest).items()
+    found = [text.sanitize(f"warning: {warning} ({wording.tags(records)})") for warning, records in about]
+    found += [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
+    missing = [record.identifier for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
     if missing:
         found.append(f"warning: not built, for want of an interpreter: {' '.join(missing)} (see `manywheels doctor`)")
     return found
+
+
+def section(name: str, head: str, seconds: float) -> tuple[str, str]:
+    """Return the markers around a section, `head` its title, that has just ended and took this many seconds."""
+    ended = int(time.time())
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    before = f"{_CLEAR}section_start:{ended - round(seconds)}:{name}[collapsed=true]\r{_CLEAR}{head}"
+    return before, f"{_CLEAR}section_end:{ended}:{name}\r{_CLEAR}"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from manywheels import __version__
-from manywheels.report.github import Annotation, at_most
-from manywheels.report.text import harmless, quote, size
+from manywheels.core.github_commands import Annotation, at_most
+from manywheels.core.text import quote, sanitize, size
 from manywheels.verify.catalogue import catalogue
 from manywheels.verify.model import Finding, Severity
 from manywheels.verify.run import Verdict
@@ -33,7 +33,7 @@ def _as_text(verdict: Verdict) -> Iterable[str]:
         facts = [size(report.size)]
         facts += [f"glibc {report.glibc}"] if report.glibc else []
         facts += [f"carries {', '.join(report.libraries)}"] if report.libraries else []
-        yield harmless(f"{mark} {report.path.name} ({', '.join(facts)})")
+        yield sanitize(f"{mark} {report.path.name} ({', '.join(facts)})")
         yield from _explained(report.findings)
     if verdict.set_findings:
         yield "✗ the set of wheels"

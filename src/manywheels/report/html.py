@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from manywheels.manifest import Manifest, State
-from manywheels.report import text
-from manywheels.report.files import whole_file
+from manywheels.core import text
+from manywheels.core.files import whole_file
+from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Bar, Timeline, lay_out
+from manywheels.wheels.manifest import Manifest, TargetState
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-FILE_NAME: Final = "manywheels-report.html"
 _STAGES: Final = ("prepare", "build", "repair", "verify", "test", WAITING)  # those that have a colour
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -38,10 +38,10 @@ def write_report(manifest: Manifest, output_folder: Path, path: Path) -> None:
     pieces = _environment().get_template("report.html").stream(
         manifest=manifest,
         timeline=lay_out(manifest),
-        told=text.alike(manifest.failures),
+        told=wording.alike(manifest.failures),
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        log_of=lambda record: _address(logs / text.log_of(record)),
+        log_of=lambda record: _address(logs / wording.log_of(record)),
     )  # fmt: skip
     with whole_file(path, "report") as partial, partial.open("w", encoding="utf-8") as file:
         file.writelines(pieces)
@@ -61,17 +61,17 @@ def _environment() -> Environment:
         "breakable": _breakable,
         "size": text.size,
         "duration": text.duration,
-        "outcome": text.outcome,
-        "total": text.total,
-        "short_tags": text.short_tags,
-        "tests": text.tests,
-        "pythons": text.tags,
+        "outcome": wording.outcome,
+        "total": wording.total,
+        "short_tags": wording.short_tags,
+        "tests": wording.tests,
+        "pythons": wording.tags,
     }
     environment.globals |= {
         "STAGES": _STAGES,
-        "State": State,
-        "about": text.about,
-        "summary": text.summary,
+        "State": TargetState,
+        "about": wording.about,
+        "summary": wording.summary,
         "share": _share,
         "told_of": _told_of,
     }

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from manywheels.manifest import Failure, Manifest, State, TargetRecord, Trial
-from manywheels.report import text
-from manywheels.report.files import whole_file
+from manywheels.core.files import whole_file
+from manywheels.report import wording
+from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, TestRun
 
-FILE_NAME: Final = "manywheels-junit.xml"  # in the output folder, where nobody names another
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 
 
@@ -50,13 +49,13 @@ def _cases(record: TargetRecord) -> Iterator[ET.Element]:
         if stage not in {"waiting", failed_in}:
             yield _case(record.identifier, stage, seconds)
     match record.state:
-        case State.NO_INTERPRETER | State.CANCELLED:
+        case TargetState.NO_INTERPRETER | TargetState.CANCELLED:
             case = _case(record.identifier, failed_in or "build")
             ET.SubElement(case, "skipped", message=_xml(record.failure.problem if record.failure else record.state))
             yield case
-        case State.REUSED:
-            yield _case(record.identifier, text.outcome(record))
-        case State.FAILED if record.failure and not (failed_in == "verify" and any(record.checks.values())):
+        case TargetState.REUSED:
+            yield _case(record.identifier, wording.outcome(record))
+        case TargetState.FAILED if record.failure and not (failed_in == "verify" and any(record.checks.values())):
             yield _failed(record, record.failure)
     yield from _checks(record)
     if record.tests:
@@ -83,12 +82,12 @@ def _failed(record: TargetRecord, failure: Failure) -> ET.Element:
         case.set("file", _xml(failure.file))
         case.set("line", str(failure.line or 1))
     told = ET.SubElement(case, "failure", type=_xml(failure.code), message=_xml(failure.problem))
-    log = f"Log: {text.log_of(record)}" if record.log else ""
+    log = f"Log: {wording.log_of(record)}" if record.log else ""
     told.text = "\n".join(_xml(line) for line in [*failure.excerpt, failure.remedy, log] if line)
     return case
 
 
-def _tests(identifier: str, trial: Trial) -> Iterator[ET.Element]:
+def _tests(identifier: str, trial: TestRun) -> Iterator[ET.Element]:
     """Return the tests that failed, each a case; with none of them known by name, one case for all."""
     for name in trial.failed:
         case = _case(identifier, f"test {name}")
@@ -97,7 +96,7 @@ def _tests(identifier: str, trial: Trial) -> Iterator[ET.Element]:
     if trial.passed or not trial.failed:
         case = _case(identifier, "the project's tests", trial.seconds)
         if trial.passed:
-            ET.SubElement(case, "system-out").text = text.tests(trial)
+            ET.SubElement(case, "system-out").text = wording.tests(trial)
         else:
             ET.SubElement(case, "failure", type="test", message="The tests failed").text = _xml(f"Log: {trial.log}")
         yield case

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from manywheels import inputs, toolchain
+from manywheels.build import toolchain
+from manywheels.core.text import clean, sanitize
 from manywheels.errors import ToolchainError
-from manywheels.inputs import Given
-from manywheels.options import Options
-from manywheels.project import Project
-from manywheels.report.text import clean, harmless
-from manywheels.targets import Plan
+from manywheels.plan import inputs
+from manywheels.plan.inputs import GITLAB_PREFIX, Value
+from manywheels.plan.options import Options
+from manywheels.plan.project import Project
+from manywheels.plan.sharding import part, shards_for
+from manywheels.plan.targets import Plan
+from manywheels.wheels.manifest import Shard
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+# GitLab takes names of 255 characters, where `needs` has them of 128; the job's own name is in there
+_LONGEST: Final = 90  # characters
 
 
 def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = 
         table.add_row(identifier, "", reason, style="dim")
     _show(table)
     for note in options.notes:
-        print(harmless(f"note: {note}"))
+        print(sanitize(f"note: {note}"))
     if explain:
         _show(_table_of_options(plan, options))
 
@@ -83,7 +90,7 @@ def _show(table: Table) -> None:
         return
     with console.capture() as drawn:
         console.print(table)
-    print("\n".join(map(harmless, drawn.get().split("\n"))), end="")
+    print("\n".join(map(sanitize, drawn.get().split("\n"))), end="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +98,8 @@ class _Explained:
     """An option's value with its origin, and what overrides make of it for some of the planned targets."""
 
     name: str
-    given: Given
-    overridden: tuple[tuple[tuple[str, ...], Given], ...]
+    given: Value
+    overridden: tuple[tuple[tuple[str, ...], Value], ...]
 
 
 def _explained(plan: Plan, options: Options) -> Iterator[_Explained]:
@@ -101,7 +108,7 @@ def _explained(plan: Plan, options: Options) -> Iterator[_Explained]:
     images = [name for name in settings.names() if name not in inputs.declared_inputs()]
     for name in (*building, *images):
         given = settings.value(name)
-        groups: dict[Given, tuple[str, ...]] = {}
+        groups: dict[Value, tuple[str, ...]] = {}
         for planned in plan.targets:
             own = settings.value(name, planned.target)
             if own != given:
@@ -114,9 +121,9 @@ def _options_json(plan: Plan, options: Options) -> dict[str, Any]:
     return {
         entry.name: {
             "value": entry.given.value,
-            "origin": entry.given.origin,
+            "origin": str(entry.given.origin),
             "overridden": [
-                {"targets": list(identifiers), "value": own.value, "origin": own.origin}
+                {"targets": list(identifiers), "value": own.value, "origin": str(own.origin)}
                 for identifiers, own in entry.overridden
             ],
         }
@@ -132,15 +139,15 @@ def _table_of_options(plan: Plan, options: Options) -> Table:
     for heading in ("option", "value", "origin"):
         table.add_column(heading, overflow="fold")
     for entry in _explained(plan, options):
-        style = "dim" if entry.given.origin == "default" else None
-        table.add_row(entry.name, _shown(entry.given), _plain(entry.given.origin), style=style)
+        style = "dim" if entry.given.is_default else None
+        table.add_row(entry.name, _shown(entry.given), _plain(str(entry.given.origin)), style=style)
         for identifiers, own in entry.overridden:
             names = ", ".join(identifier.partition("-")[0] for identifier in identifiers)
-            table.add_row(f"  {names}", _shown(own), _plain(own.origin))
+            table.add_row(f"  {names}", _shown(own), _plain(str(own.origin)))
     return table
 
 
-def _shown(given: Given) -> str:
+def _shown(given: Value) -> str:
     return _plain(given.value.replace("\n", "; ")) if given.value else "[dim]empty[/dim]"
 
 
@@ -155,3 +162,35 @@ def _toolchain(options: Options) -> str:
         return toolchain.resolve(options.toolchain, options.platform)
     except ToolchainError as error:
         return f"unavailable ({error.message})"
+
+
+def github_matrix(plan: Plan, per_job: int) -> str:
+    """Return one line of JSON for `matrix: ${{ fromJSON(…) }}`; a job has `matrix.shard` and `matrix.targets`."""
+    jobs = [{"shard": str(shard), "targets": _names(plan, shard)} for shard in _shards(plan, per_job)]
+    return json.dumps({"include": jobs})
+
+
+def gitlab_matrix(plan: Plan, per_job: int) -> str:
+    """Return a hidden job with `parallel:matrix`, to which the building job of a child pipeline refers.
+
+    A job finds its shard in the variable that the templates' jobs read; TARGETS is there for its name, and so short.
+    """
+    lines = [".manywheels-matrix:", "  parallel:", "    matrix:"]
+    for shard in _shards(plan, per_job):
+        lines.append(f'      - {GITLAB_PREFIX}SHARD: "{shard}"')
+        lines.append(f'        TARGETS: "{_short_names(plan, shard)}"')
+    return "\n".join(lines)
+
+
+def _shards(plan: Plan, per_job: int) -> tuple[Shard, ...]:
+    return shards_for(len(plan.targets), per_job)
+
+
+def _names(plan: Plan, shard: Shard) -> str:
+    return " ".join(planned.target.identifier for planned in part(plan.targets, shard))
+
+
+def _short_names(plan: Plan, shard: Shard) -> str:
+    tags = [planned.target.tag for planned in part(plan.targets, shard)]
+    names = " ".join(tags)
+    return names if len(names) <= _LONGEST else f"{tags[0]} … {tags[-1]}"

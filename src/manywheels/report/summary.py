@@ -8,17 +8,17 @@ stand in fences longer than any that they hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from manywheels.manifest import Manifest, State, TargetRecord, Trial
-from manywheels.report import text
+from manywheels.core import text
+from manywheels.core.markdown import LIMIT, code, fenced, prose, size_in_bytes, within
+from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Lane, lay_out
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 
-LIMIT: Final = 1_000_000  # bytes; the runner refuses a file beyond 1024 KiB, and others may write into it as well
 _FAILURES: Final = LIMIT // 4  # bytes that failures may have of it
 _WARNINGS: Final = LIMIT // 10
-_LONGEST: Final = 1_000  # characters of a name
 _GANTT: Final = 40_000  # characters; Mermaid draws nothing beyond 50,000
 _LANES: Final = 60  # more of them nobody reads
 _CHARACTER: Final = 1 / 100  # of the drawing's width, what a letter of a bar's name takes
@@ -32,8 +32,12 @@ _GANTT_HEAD: Final = (
 _NAMELESS: Final = "\u200b"  # a task must have a name; beside a narrow bar it would lie on the next one
 _KINDS: Final = {WAITING: "done, ", "build": "active, "}
 _MARKS: Final = {
-    State.BUILT: "✅", State.REUSED: "✅", State.FAILED: "❌", State.NO_INTERPRETER: "⚠️", State.CANCELLED: "⚪"
-}  # fmt: skip
+    TargetState.BUILT: "✅",
+    TargetState.REUSED: "✅",
+    TargetState.FAILED: "❌",
+    TargetState.NO_INTERPRETER: "⚠️",
+    TargetState.CANCELLED: "⚪",
+}
 _HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled libraries", "tests", "time")
 
 
@@ -41,7 +45,7 @@ def step_summary(manifest: Manifest) -> str:
     """Return the summary of a run: at most LIMIT bytes of UTF-8, and it says how much it leaves out."""
     failed = bool(manifest.failures)
     mark = "❌" if failed or not manifest.wheels else "✅"
-    head = f"## {mark} {code(manifest.project)}: {text.summary(manifest)}\n"
+    head = f"## {mark} {code(manifest.project)}: {wording.summary(manifest)}\n"
     parts = [
         head,
         within(_FAILURES, _failures(manifest), "failures"),
@@ -50,52 +54,8 @@ def step_summary(manifest: Manifest) -> str:
         within(_WARNINGS, _warnings(manifest), "warnings"),
         f"\n{code(manifest.platform)} · {code(manifest.toolchain)} · manywheels {code(manifest.manywheels)}\n",
     ]
-    parts[2] = _table(manifest, LIMIT - sum(map(_bytes, parts)) - len(parts))
+    parts[2] = _table(manifest, LIMIT - sum(map(size_in_bytes, parts)) - len(parts))
     return "\n".join(part for part in parts if part)
-
-
-def code(words: str) -> str:
-    """Return one line as code that holds no markup, whatever is in it, cut where no name ends."""
-    inert = _inert(text.clean(words).strip()[:_LONGEST])
-    return f"<code>{inert}</code>" if inert else ""
-
-
-def _inert(words: str) -> str:
-    shown = re.sub(r"(?<!\S)[+=-]|[^\w ,/+=-]|_", lambda found: f"&#{ord(found[0])};", words)
-    # Addresses of mail are looked for in what has been rendered; the comment parts the text there.
-    return shown.replace("&#64;", "&#64;<!-- -->")
-
-
-def prose(words: str) -> str:
-    """Return one line of text without markup, but for what stands between two backticks."""
-    return "".join(code(part) if quoted else _inert(part) for part, quoted in text.parts(words.strip())).strip()
-
-
-def fenced(lines: Iterable[str]) -> str:
-    """Return lines as a block of code whose fence none of them can close."""
-    shown = [text.clean(line) for line in lines]
-    longest = max((len(run) for line in shown for run in re.findall("`+", line)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return "\n".join([f"{fence}text", *shown, fence])
-
-
-def _bytes(part: str) -> int:
-    return len(part.encode())
-
-
-def within(budget: int, pieces: Iterable[str], what: str, where: str = "the manifest and the logs") -> str:
-    """Join as many pieces as fit into a number of bytes; a last line says how many were left out, and where to look."""
-    taken, left_out = [], 0
-    room = budget - 100  # for that last line
-    for piece in pieces:
-        room -= _bytes(piece) + 1
-        if room < 0:
-            left_out += 1
-        else:
-            taken.append(piece)
-    if left_out:
-        taken.append(f"\n*{left_out} more {what}: see {where}.*\n")
-    return "\n".join(taken)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -113,15 +73,15 @@ def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
     wheel = record.wheel
     name = record.identifier.partition("-")[0] if short else record.identifier
     identifier = f"{_MARKS[record.state]}&nbsp;{code(name)}"
-    seconds = _unbroken(text.duration(text.total(record))) if record.seconds else ""
+    seconds = _unbroken(text.duration(wording.total(record))) if record.seconds else ""
     if wheel is None:
-        return (identifier, prose(text.outcome(record)), "", "", "", "", "", seconds)
-    file = prose(text.outcome(record)) if record.state is State.REUSED else _breakable(code(wheel.name))
+        return (identifier, prose(wording.outcome(record)), "", "", "", "", "", seconds)
+    file = prose(wording.outcome(record)) if record.state is TargetState.REUSED else _breakable(code(wheel.name))
     return (
         identifier,
         file,
         _unbroken(text.size(wheel.size)),
-        " ".join(map(code, text.short_tags(wheel.tags))),
+        " ".join(map(code, wording.short_tags(wheel.tags))),
         code(wheel.glibc or "any"),
         " ".join(_breakable(code(library)) for library in wheel.libraries),
         _tests(record.tests),
@@ -129,8 +89,8 @@ def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
     )
 
 
-def _tests(trial: Trial | None) -> str:
-    return _unbroken(f"{'✅' if trial.passed else '❌'} {text.tests(trial)}") if trial else ""
+def _tests(trial: TestRun | None) -> str:
+    return _unbroken(f"{'✅' if trial.passed else '❌'} {wording.tests(trial)}") if trial else ""
 
 
 def _unbroken(words: str) -> str:
@@ -183,26 +143,26 @@ def _drawn(lane: Lane, end: float) -> list[str]:
 
 
 def _failures(manifest: Manifest) -> Iterator[str]:
-    for record, twin in text.alike(manifest.failures):
+    for record, twin in wording.alike(manifest.failures):
         failure = record.failure
         if failure is None:
             continue
-        ended = prose(f"{text.outcome(record)} ({failure.code})")
+        ended = prose(f"{wording.outcome(record)} ({failure.code})")
         title = f"### ❌ {code(record.identifier)} {ended}"
         if twin:
             yield f"{title}\n\nAs {code(twin.identifier)}.\n"
             continue
         excerpt = failure.excerpt if failure.problem in failure.excerpt else (failure.problem, "", *failure.excerpt)
         remedy = f"\n\n{prose(failure.remedy)}" if failure.remedy else ""
-        log = f"\n\nLog: {code(text.log_of(record))}" if record.log else ""
+        log = f"\n\nLog: {code(wording.log_of(record))}" if record.log else ""
         yield f"{title}\n\n{fenced(excerpt)}{remedy}{log}\n"
 
 
 def _warnings(manifest: Manifest) -> Iterator[str]:
-    about = text.about(manifest)
+    about = wording.about(manifest)
     if about or manifest.warnings:
         yield "### ⚠️ Warnings\n"
     for warning, records in about.items():
-        yield f"- {code(text.tags(records))} {prose(warning)}"
+        yield f"- {code(wording.tags(records))} {prose(warning)}"
     for warning in manifest.warnings:
         yield f"- {prose(warning)}"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from manywheels.manifest import Manifest, TargetRecord
+from manywheels.wheels.manifest import Manifest, TargetRecord
 
 WAITING: Final = "waiting"
 _SHORTEST: Final = 0.05  # seconds; a shorter gap between two stages is no waiting

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from manywheels.core.regular_files import files_in
 from manywheels.errors import WheelFileError
-from manywheels.regular_files import files_in
-from manywheels.verify.check import CHECKS, Report, check_wheel
+from manywheels.verify.checks import CHECKS, Report, check_wheel
 from manywheels.verify.model import Check, Finding, Severity, Wheel
 
 __all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_wheel", "collect_wheels"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from manywheels.errors import InputError
 from manywheels.verify import sets
-from manywheels.verify.attested import ATTESTATION_CHECK
-from manywheels.verify.check import CHECKS
+from manywheels.verify.attestations import ATTESTATION_CHECK
+from manywheels.verify.checks import CHECKS
 from manywheels.verify.installs import INSTALL_CHECKS
 from manywheels.verify.model import Severity
+
+if TYPE_CHECKING:
+    from manywheels.verify.rules import Rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +48,16 @@ def catalogue() -> tuple[Entry, ...]:
 def _entry(code: str, title: str, run: Callable[..., Any], why: str, severity: Severity) -> Entry:
     """Return a check's entry; what must hold is its function's docstring."""
     return Entry(code=code, title=title, must_hold=" ".join((run.__doc__ or "").split()), why=why, severity=severity)
+
+
+def verification_rules(settings: Mapping[str, Any], *, strict: bool = False) -> Rules:
+    """Return the rules of `[tool.manywheels.verify]` in a project's settings. Raises InputError."""
+    from manywheels.verify.catalogue import catalogue
+    from manywheels.verify.rules import Rules, parse_rules
+
+    table = settings.get("verify")
+    if table is None:
+        return Rules(strict=strict)
+    if not isinstance(table, dict):
+        raise InputError("[tool.manywheels] verify is no table.", remedy="Write it as `[tool.manywheels.verify]`.")
+    return parse_rules(table, (entry.code for entry in catalogue()), strict=strict)

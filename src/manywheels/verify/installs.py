@@ -19,15 +19,16 @@ from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
-from manywheels.programs import module_argv
-from manywheels.sandbox import Cancellation
-from manywheels.verify.importable import importable, interpreter_for, requires_python
-from manywheels.verify.importing import imports
-from manywheels.verify.importing_in import imports_in
+from manywheels.runtime.own_python import module_argv
+from manywheels.runtime.uv import why_uv_refused
+from manywheels.verify.imports.container import imports_in
+from manywheels.verify.imports.host import imports
+from manywheels.verify.imports.modules import importable, interpreter_for, requires_python
 from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least, why_uv_refused
-from manywheels.wheelfile import WheelName, parse_name
+from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least
+from manywheels.wheels.wheelfile import WheelName, parse_name
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -201,7 +202,7 @@ class _Installers:
     """pip and uv with one wheel in a folder and nothing else in the world."""
 
     def __init__(self, wheel: Path, name: WheelName, folder: Path, cancellation: Cancellation) -> None:
-        from manywheels.paths import uv_program
+        from manywheels.runtime.uv import uv_program
 
         self.cancellation = cancellation
 

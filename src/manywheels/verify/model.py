@@ -16,13 +16,12 @@ from typing import Final
 
 from packaging.metadata import RawMetadata, parse_email
 
-from manywheels import archive, elf, record, wheelfile
-from manywheels.archive import Archive, BadData, Entry, Kind, Oddities, Oddity
 from manywheels.data import table
-from manywheels.elf import BrokenElf, Elf, Header
-from manywheels.record import Record
-from manywheels.suffixes import is_tagged, suffix_of
-from manywheels.wheelfile import WheelFile, WheelName
+from manywheels.wheels import archive, elf, record, wheelfile
+from manywheels.wheels.archive import Archive, BadData, Entry, Irregularities, Irregularity, Kind
+from manywheels.wheels.elf import BrokenElf, Elf, Header
+from manywheels.wheels.record import Record
+from manywheels.wheels.wheelfile import WheelFile, WheelName, is_tagged, suffix_of
 
 _SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
 _MOST_TOLD: Final = 50  # problems of one check
@@ -101,7 +100,7 @@ class Wheel:
         return self.archive.entries
 
     @property
-    def oddities(self) -> tuple[Oddity, ...]:
+    def oddities(self) -> tuple[Irregularity, ...]:
         """What is wrong with the archive, and with the data in it."""
         return (*self.archive.oddities, *self._contents.oddities)
 
@@ -194,8 +193,8 @@ class _Contents:
         self.texts: dict[str, bytes] = {}
         self.broken: dict[str, str] = {}
         self._elves: list[Elf] = []
-        self._names = elf.Room()
-        self._oddities = Oddities()
+        self._names = elf.NameBudget()
+        self._oddities = Irregularities()
         self._limits: dict[str, int] = table("index")["archive"]
         self._room = self._limits["texts"]
         for entry in archive.entries:
@@ -206,7 +205,7 @@ class _Contents:
                     self._oddities.add(Kind.DATA, str(error), entry.name)
 
     @property
-    def oddities(self) -> tuple[Oddity, ...]:
+    def oddities(self) -> tuple[Irregularity, ...]:
         return self._oddities.all()
 
     @property

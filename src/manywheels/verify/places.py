@@ -107,14 +107,3 @@ def this_python(python: Python) -> str:
     """Return which interpreter uv shall take as the pattern for another: only its kind matters, not its version."""
     alike = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
     return sys.executable if alike and python.implementation == "cp" and not python.free_threaded else python.spec
-
-
-def why_uv_refused(output: str) -> str:
-    """Return uv's reason in one line; of a resolution that failed, only the fact that it began with."""
-    text = " ".join(output.split())
-    if because := re.search(r"cause: Because (.+?)(?: and only | and you require |, we can conclude)", text):
-        below = re.findall(r"Caused by: (.+?)(?= Caused by: |$)", text)
-        return "; ".join([because[1], *below])
-    start = text.find("error: ")
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return text[start:].removeprefix("error: ") if start >= 0 else (lines or ["uv gave no reason"])[-1]

@@ -12,7 +12,7 @@ from contextlib import suppress
 from email.message import Message
 from typing import Final
 
-from manywheels.programs import module_argv
+from manywheels.runtime.own_python import module_argv
 from manywheels.verify.model import short
 
 _MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.cgroup import available_cores
 from manywheels.errors import WheelFileError
-from manywheels.jobserver import available_cores
-from manywheels.manifest import Manifest
-from manywheels.sandbox import Cancellation
-from manywheels.verify import archive, sets
-from manywheels.verify.check import Report, check_wheel
+from manywheels.verify import sets
+from manywheels.verify.checks import Report, archive, check_wheel
 from manywheels.verify.installs import TRIED
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import UNREADABLE, Rules
+from manywheels.wheels.manifest import Manifest
 
 _OF_ARCHIVES = frozenset(check.code for check in archive.CHECKS)
 _WORK = "The verification"

@@ -19,8 +19,8 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
 from manywheels.data import table
-from manywheels.manifest import Manifest, State
 from manywheels.verify.model import Problem, Severity, Wheel, some
+from manywheels.wheels.manifest import Manifest, TargetState
 
 _MIB: Final = 1 << 20
 _SIZE_FACTOR: Final = 3
@@ -113,7 +113,7 @@ def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
         if name not in sealed:
             yield name, Problem(message="does not stand in the manifest", remedy=_TAKE_THE_WHOLE_SET)
     for target in manifest.targets:
-        if target.wheel is None and target.state in {State.FAILED, State.CANCELLED}:
+        if target.wheel is None and target.state in {TargetState.FAILED, TargetState.CANCELLED}:
             yield (
                 None,
                 Problem(
@@ -247,7 +247,7 @@ def _platform_kind(platform: str) -> str:
     return f"{re.split('[0-9_]', platform)[0]} {arch}".strip()
 
 
-_ENDED: Final = {State.FAILED: "failed", State.CANCELLED: "was cancelled"}
+_ENDED: Final = {TargetState.FAILED: "failed", TargetState.CANCELLED: "was cancelled"}
 _TAKE_THE_WHOLE_SET: Final = "Take the whole output folder of one run, and nothing else."
 _GATHER: Final = (
     "Publish from a job after all of the building ones, which takes their wheels together: `artifact-pattern` on "

@@ -1,0 +1,1 @@
+"""The plan executed, targets side by side."""

@@ -1,0 +1,201 @@
+"""One pass over a log, in blocks and in bounded memory, that keeps the best report of a failure."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import BinaryIO, Final
+
+from manywheels.build.logs.kinds import CHAIN, EXCEPTION_WRAPPER, PATTERNS, PatternMatch, Rank, traceback_end
+
+_LONGEST: Final = 8192  # bytes of a line that are looked at
+_BLOCK: Final = 1 << 18  # bytes read at once
+_BEFORE: Final = 12  # lines before an error that are looked at
+_DENSE: Final = 60  # lines with the same hint that are looked at, at each end of a block
+_AFTER: Final = 200  # lines after it: long tracebacks tell their reason at the end
+_TRACEBACKS: Final = 4  # links of an exception chain that are kept
+_NEAR_BEFORE: Final = 6
+_NEAR_AFTER: Final = 3
+
+_ESCAPES: Final = re.compile(
+    rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,2000}(?:\x07|\x1b\\)|[ -/]?[0-~])"
+)
+_CONTROLS: Final = bytes({*range(32), 127} - set(b"\t\n\r"))
+
+
+@cache
+def _hints(rank: Rank) -> tuple[bytes, ...]:
+    """Return the hints of the kinds that can still win over `rank`, without those that contain another."""
+    hints = {hint for kind in PATTERNS if kind.rank < rank or (kind.last and kind.rank == rank) for hint in kind.hints}
+    return tuple(sorted(hint for hint in hints if not any(other in hint for other in hints - {hint})))
+
+
+def blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the log in pieces of whole lines; of lines longer than a block only what `_shown` keeps."""
+    rest = b""
+    while chunk := stream.read(_BLOCK):
+        rest += chunk
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield _plain(rest[:end])
+            rest = rest[end:]
+        if len(rest) > _LONGEST:
+            # What follows the last carriage return may still grow, so both are kept: it, and what shows without it.
+            *shown, growing = rest.rsplit(b"\r", 1)
+            rest = b"\r".join([*(_shown(_plain(text)) for text in shown), growing[:_LONGEST]])
+    if rest:
+        yield _plain(rest)
+
+
+def _plain(data: bytes) -> bytes:
+    """Take escape sequences and control characters out; tabs, newlines and carriage returns stay."""
+    return _ESCAPES.sub(b"", data).translate(None, _CONTROLS).replace(b"\r\n", b"\n")
+
+
+def _shown(line: bytes) -> bytes:
+    """Return what to read of a line that was overwritten: its first text that looks like an error, else the last."""
+    if b"\r" not in line:
+        return line[:_LONGEST]
+    texts = [text[:_LONGEST] for text in line.split(b"\r") if text.strip()]
+    lowered = line.lower()
+    if any(hint in lowered for hint in _hints(Rank.HEADLINE)):
+        for text in texts:
+            if any(hint in text.lower() for hint in _hints(Rank.HEADLINE)):
+                return text
+    return texts[-1] if texts else b""
+
+
+def _text(line: bytes) -> str:
+    text = _shown(line).decode("utf-8", errors="replace").expandtabs().rstrip()
+    return text if text.isprintable() else "".join(letter for letter in text if letter.isprintable())
+
+
+def _lines_from(block: bytes, start: int, count: int) -> list[str]:
+    lines: list[str] = []
+    while len(lines) < count and start < len(block):
+        end = block.find(b"\n", start)
+        end = len(block) if end < 0 else end
+        lines.append(_text(block[start:end]))
+        start = end + 1
+    return lines
+
+
+def _lines_until(block: bytes, end: int, count: int) -> list[str]:
+    """Return the last `count` lines of `block` before `end`, which is where a line begins."""
+    lines: list[str] = []
+    while len(lines) < count and end > 0:
+        start = block.rfind(b"\n", 0, end - 1) + 1
+        lines.append(_text(block[start:end].rstrip(b"\n")))
+        end = start
+    return lines[::-1]
+
+
+def _suspicious(block: bytes, hints: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Return where the lines begin and end that contain a hint, in their order.
+
+    Of a hint that stands in nearly every line, only the first and the last lines of the block are told: a log that
+    consists of errors would take minutes.
+    """
+    lowered = block.lower()
+    spans: set[tuple[int, int]] = set()
+    for hint in hints:
+        found, count = lowered.find(hint), 0
+        while found >= 0 and count < _DENSE:
+            spans.add(_line_around(lowered, found))
+            found, count = lowered.find(hint, _line_around(lowered, found)[1]), count + 1
+        first, found, count = found, lowered.rfind(hint) if found >= 0 else -1, 0
+        while found >= first >= 0 and count < _DENSE:
+            spans.add(_line_around(lowered, found))
+            found, count = lowered.rfind(hint, 0, _line_around(lowered, found)[0]), count + 1
+    return sorted(spans)
+
+
+def _line_around(block: bytes, position: int) -> tuple[int, int]:
+    end = block.find(b"\n", position)
+    return block.rfind(b"\n", 0, position) + 1, len(block) if end < 0 else end
+
+
+class Scan:
+    """The state of one pass over a log: the best reports so far, and the lines that the next block may need.
+
+    `is_whole` is whether nothing of the log is left out, so that its lines can be numbered.
+    """
+
+    def __init__(self, *, limit: int) -> None:
+        self.tail: list[str] = []
+        self.lines = 0
+        self.is_whole = True
+        self._kept = max(limit, _BEFORE)
+        self._best: deque[PatternMatch] = deque(maxlen=_TRACEBACKS)
+        self._pardoned: PatternMatch | None = None
+
+    def feed(self, block: bytes) -> None:
+        """Look at the next lines of the log."""
+        for sighting in self._best:
+            sighting.after += _lines_from(block, 0, _AFTER - len(sighting.after))
+        for start, end in _suspicious(block, _hints(self._rank())):
+            if seen := self._sighting(block, start, end):
+                self._consider(seen)
+        for sighting in self._best:
+            if not sighting.after:
+                self._describe(sighting, block)
+        self.tail = self._before(block, len(block), self._kept)
+        self.lines += block.count(b"\n") + (not block.endswith(b"\n"))
+
+    def verdict(self) -> PatternMatch | None:
+        """Return the report that explains the failure best, None if there is none."""
+        chain = list(self._best)
+        best = chain.pop() if chain else None
+        while best and chain and _wraps(best, chain[-1]):
+            best = chain.pop()
+        if self._pardoned and (best is None or best.kind.rank >= Rank.WEAK):
+            return self._pardoned
+        return best
+
+    def _rank(self) -> Rank:
+        return self._best[-1].kind.rank if self._best else Rank.NOTHING
+
+    def _sighting(self, block: bytes, start: int, end: int) -> PatternMatch | None:
+        line = _text(block[start:end])
+        lowered = line.lower().encode()
+        for kind in PATTERNS:
+            match = kind.pattern.match(line) if any(hint in lowered for hint in kind.hints) else None
+            if match is None:
+                continue
+            if kind.preceded and not any(map(kind.preceded.match, self._before(block, start, _NEAR_BEFORE))):
+                continue
+            if kind.followed and not any(map(kind.followed.match, _lines_from(block, end + 1, _NEAR_AFTER))):
+                continue
+            return PatternMatch(kind=kind, match=match, start=start)
+        return None
+
+    def _consider(self, sighting: PatternMatch) -> None:
+        """Keep `sighting` if it explains more than what there is."""
+        rank = sighting.kind.rank
+        if rank == Rank.PARDON:
+            self._pardoned = self._pardoned or (self._best[-1] if self._best else None)
+            self._best.clear()
+        elif rank < self._rank():
+            self._best.clear()
+            self._best.append(sighting)
+        elif rank == self._rank() and sighting.kind.last:
+            self._best.append(sighting)
+
+    def _describe(self, sighting: PatternMatch, block: bytes) -> None:
+        sighting.number = self.lines + block.count(b"\n", 0, sighting.start) + 1
+        sighting.before = self._before(block, sighting.start, self._kept)
+        sighting.after = _lines_from(block, sighting.start, _AFTER)
+
+    def _before(self, block: bytes, start: int, count: int) -> list[str]:
+        lines = _lines_until(block, start, count)
+        missing = count - len(lines)
+        return [*self.tail[len(self.tail) - min(missing, len(self.tail)) :], *lines]
+
+
+def _wraps(outer: PatternMatch, inner: PatternMatch) -> bool:
+    """Tell whether `outer` is a traceback that only says that a command failed, raised while handling `inner`."""
+    end = traceback_end(outer.after)
+    chained = any(map(CHAIN.match, inner.after[: outer.number - inner.number]))
+    return chained and end is not None and EXCEPTION_WRAPPER.match(outer.after[end].strip()) is not None

@@ -1,0 +1,138 @@
+"""auditwheel in a process of its own: repair one wheel, and say in JSON what came of it.
+
+auditwheel changes the working folder of its process, so that wheels cannot be repaired side by side in one.
+
+    python -m manywheels.build.stages.auditwheel_worker REQUEST
+
+`REQUEST` is JSON with `wheel`, `folder` (where the repaired wheel goes), `policy` (as `manylinux_2_28`), `arch`,
+`library_path`, `exclude` (patterns of libraries not to graft), `strip`, and `answer`: a file to be written, JSON with
+`wheel` (the repaired file), or with `problem` and `remedy`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditwheel.policy import Policy
+    from auditwheel.wheel_abi import WheelAbIInfo
+
+
+class _Refused(Exception):
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.problem, self.remedy = problem, remedy
+
+
+def main(asked: dict[str, Any]) -> None:
+    """Answer one request."""
+    try:
+        repaired = _repair(asked)
+        result = {"wheel": str(repaired)}
+    except _Refused as refused:
+        result = {"problem": refused.problem, "remedy": refused.remedy}
+    Path(asked["answer"]).write_text(json.dumps(result), encoding="utf-8")
+
+
+def _repair(asked: dict[str, Any]) -> Path:
+    from auditwheel.architecture import Architecture
+    from auditwheel.error import AuditwheelError
+    from auditwheel.libc import Libc
+    from auditwheel.patcher import ElfPatcher
+    from auditwheel.repair import repair_wheel
+    from auditwheel.wheel_abi import analyze_wheel_abi
+
+    wheel, folder, policy_name = Path(asked["wheel"]), Path(asked["folder"]), asked["policy"]
+    libc = Libc.MUSL if policy_name.startswith("musllinux") else Libc.GLIBC
+    try:
+        abi = analyze_wheel_abi(
+            libc, Architecture(asked["arch"]), wheel, frozenset(asked["exclude"]),
+            disable_isa_ext_check=False, allow_graft=True, requested_policy_base_name=policy_name,
+            args_ldpaths=asked["library_path"],
+        )  # fmt: skip
+    except (AuditwheelError, RuntimeError) as error:
+        raise _Refused(
+            str(getattr(error, "message", error)), "The wheel is not one that auditwheel can repair."
+        ) from None
+    policy = abi.policies.get_policy_by_name(f"{policy_name}_{asked['arch']}")
+    _require_repairable(wheel, abi, policy, asked["arch"])
+    tags = [policy.name, *policy.aliases]
+    if policy < abi.overall_policy:
+        tags = [abi.overall_policy.name, *abi.overall_policy.aliases, *tags]
+    try:
+        repaired = repair_wheel(
+            abi, wheel, abis=tags, lib_sdir=".libs", out_dir=folder, update_tags=True,
+            patcher=ElfPatcher.get_patcher("patchelf", policy.name), strip=asked["strip"], zip_compression_level=-1,
+        )  # fmt: skip
+    except (ValueError, RuntimeError) as error:
+        raise _Refused(f"{error}.", "Install the library where the build looks for it, or set LD_LIBRARY_PATH in "
+                       "`environment`.") from None  # fmt: skip
+    if repaired is None:
+        raise _Refused("The wheel holds no ELF file.", "Build the extension modules, or publish a pure wheel.")
+    _remove_foreign_run_paths(repaired)
+    return repaired
+
+
+def _require_repairable(wheel: Path, abi: WheelAbIInfo, policy: Policy, arch: str) -> None:
+    if policy > abi.sym_policy:
+        symbols = "; ".join(_too_new(wheel, abi, policy))
+        raise _Refused(
+            f"The wheel needs symbols newer than {policy.name} promises: {symbols}.",
+            f"Build against an older glibc, or ask for `platform: {abi.sym_policy.name.removesuffix(f'_{arch}')}`.",
+        )
+    if policy > abi.blacklist_policy:
+        raise _Refused(f"The wheel uses symbols that {policy.name} forbids.", "`auditwheel show` names them.")
+    if policy > abi.machine_policy:
+        raise _Refused(
+            f"The wheel needs instructions that {policy.name} does not promise.",
+            "Build without -march=native and the like.",
+        )
+
+
+def _too_new(wheel: Path, abi: WheelAbIInfo, policy: Policy) -> Iterator[str]:
+    """Name what is too new: the symbols of the wheel's own files, and the versions that grafted libraries need."""
+    from manywheels.verify.checks.symbols import symbols_above
+    from manywheels.verify.model import open_wheel
+
+    with open_wheel(wheel) as opened:
+        named = list(symbols_above(opened, policy))
+    for member, symbols in named:
+        yield f"{', '.join(symbols[:8])} in {member}"
+    seen = {symbol.rpartition("@")[2] for _, symbols in named for symbol in symbols}
+    for library, versions in abi.versioned_symbols.items():
+        for version in sorted(versions - seen):
+            family, _, number = version.partition("_")
+            if family in policy.symbol_versions and number not in policy.symbol_versions[family]:
+                yield f"{version} of {library} in a library to be grafted"
+
+
+def _remove_foreign_run_paths(wheel: Path) -> None:
+    """Drop run paths that do not begin with $ORIGIN: auditwheel does it only for files that it grafts into."""
+    from auditwheel.wheeltools import InWheelCtx
+
+    from manywheels.verify.checks.platform import is_inside
+    from manywheels.verify.model import open_wheel
+
+    with open_wheel(wheel) as opened:
+        foreign = [file for file in opened.elves if not all(map(is_inside, file.run_paths))]
+    if not foreign:
+        return
+    with InWheelCtx(wheel) as context:
+        context.out_wheel = wheel
+        for file in foreign:
+            kept = ":".join(filter(is_inside, file.run_paths))
+            _patchelf(*(["--set-rpath", kept] if kept else ["--remove-rpath"]), file.member)
+
+
+def _patchelf(*arguments: str) -> None:
+    import subprocess
+
+    subprocess.run(["patchelf", *arguments], check=True)  # noqa: S607 - the pinned one is first on PATH
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

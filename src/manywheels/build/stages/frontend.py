@@ -1,0 +1,218 @@
+"""Build: a private copy of the source becomes one wheel, made by the project's own back end through uv.
+
+uv is the build front end (PEP 517): it makes the isolated environment, from its cache and with hard links, and calls
+the back end. It runs inside the sandbox, for the back end is its child. `build` and `pip` can do it in its place; then
+uv fetches these and runs them. The wheel is taken over into a folder that builds cannot write when no process of the
+build is left.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from manywheels.build.stages.hooks import WROTE_TOO_MUCH, describe_end
+from manywheels.core import cgroup
+from manywheels.core.cancellation import Cancellation
+from manywheels.errors import (
+    BuildFailed,
+    BuildSilent,
+    BuildTimeout,
+    Cancelled,
+    LogTooLong,
+    OutOfMemory,
+    TargetError,
+    WheelFileError,
+    WrongWheel,
+)
+from manywheels.plan.target_options import FrontEnd, TargetOptions, fill
+from manywheels.plan.targets import PlannedTarget, Target
+from manywheels.runtime import sandbox, untrusted_files
+from manywheels.runtime.sandbox import Command, Outcome
+from manywheels.wheels import wheelfile
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """Everything that one build needs. `front_end` is uv; `source` is what it builds, a folder of its private copy.
+
+    `project` is that copy; the limits are in seconds. The build writes its wheel into `output`, which must not exist;
+    the finished one is put into `finished`. `user` is the user id that the build runs as, None for the program's own;
+    `venv` the environment that `before-build` prepared, None where there is no such hook.
+    """
+
+    front_end: str
+    planned: PlannedTarget
+    venv: Path | None
+    source: Path
+    project: Path
+    output: Path
+    finished: Path
+    environment: dict[str, str]
+    recipe: TargetOptions
+    timeout: float
+    silence: float | None
+    user: int | None
+    log: Path
+
+
+def build(request: BuildRequest, cancellation: Cancellation) -> Path:
+    """Build the target's wheel and return it.
+
+    Raises Cancelled, BuildTimeout, BuildSilent, LogTooLong, OutOfMemory, BuildFailed, or WrongWheel where the back end
+    made none, several, or another one.
+    """
+    untrusted_files.make_folder(request.output, request.user)
+    killed_before = cgroup.kills()
+    outcome = sandbox.run(
+        Command(
+            argv=_front_end(request),
+            folder=request.source,
+            environment=request.environment,
+            log=request.log,
+            timeout=request.timeout,
+            silence=request.silence,
+            user=request.user,
+        ),
+        cancellation,
+    )
+    if outcome.cancelled:
+        raise Cancelled("The build was stopped.", remedy="")
+    if outcome.timed_out or outcome.fell_silent or outcome.wrote_too_much:
+        raise _explain_limit(request, outcome, cancellation)
+    if outcome.status == 0 or _was_content(request):
+        return _the_wheel(request, cancellation)
+    raise _explain_failure(request, outcome.status, cancellation, for_memory=cgroup.kills() > killed_before)
+
+
+def _explain_limit(request: BuildRequest, outcome: Outcome, cancellation: Cancellation) -> TargetError:
+    from manywheels.build.logs import last_lines
+
+    excerpt = tuple(line.replace(f"{request.source}/", "") for line in last_lines(request.log, cancellation))
+    if outcome.timed_out:
+        return BuildTimeout(
+            f"The build did not end within its limit of {request.timeout:g} s, and was killed.",
+            remedy="Give it more with `timeout`, or look for what it waits for in the log.",
+            excerpt=excerpt,
+        )
+    if outcome.wrote_too_much:
+        return LogTooLong(
+            f"The build {WROTE_TOO_MUCH}",
+            remedy="Look into the log for what it repeats; let it say less, or write it into a file of its own.",
+            excerpt=excerpt,
+        )
+    return BuildSilent(
+        f"For {request.silence:g} s the build neither said anything nor used a processor, and was killed.",
+        remedy="Look for what it waits for in the log; if that takes so long, give it more with `silence-limit`.",
+        excerpt=excerpt,
+    )
+
+
+def _front_end(request: BuildRequest) -> tuple[str, ...]:
+    interpreter = request.planned.interpreter
+    assert interpreter is not None, "targets without an interpreter are not built"  # noqa: S101
+    chosen, uv, python = request.recipe.front_end, request.front_end, str(interpreter.path)
+    if request.venv:  # without isolation, the back end comes from there
+        python = str(request.venv / "bin/python")
+    extra = (*_settings(request), *chosen.arguments, *_verbosity(chosen))
+    output, source = str(request.output), str(request.source)
+    program: tuple[str, ...]
+    match chosen.name:
+        case "build" | "build[uv]":
+            isolated = not {"--no-isolation", "-n"} & set(chosen.arguments)
+            installer = ("--installer", "uv") if chosen.name == "build[uv]" and isolated else ()
+            program = (uv, "tool", "run", "--python", python, "--from", chosen.name, "pyproject-build")
+            if request.venv:
+                program = (python, "-m", "build")
+            return (*program, "--wheel", *installer, "--outdir", output, *extra, source)
+        case "pip":
+            program = (python, "-m", "pip") if request.venv else (uv, "tool", "run", "--python", python, "pip")
+            extra = ("--no-deps", "--disable-pip-version-check", *extra)
+            return (*program, "wheel", "--wheel-dir", output, *extra, source)
+    return (uv, "build", "--wheel", "--python", python, "--out-dir", output, "--no-create-gitignore", *extra, source)
+
+
+def _settings(request: BuildRequest) -> Iterator[str]:
+    for setting in request.recipe.config_settings:
+        yield f"-C{fill(setting, project=request.project, package=request.source)}"
+
+
+def _verbosity(front_end: FrontEnd) -> tuple[str, ...]:
+    """Say it as each front end counts: pip shows the back end's output from -v on, the others do so without."""
+    level = front_end.verbosity
+    if level > 0 and front_end.name != "pip":
+        level -= 1
+    return (f"-{'v' * level if level > 0 else 'q' * -level}",) if level else ()
+
+
+def _was_content(request: BuildRequest) -> bool:
+    """Whether uv failed only because the back end, content with itself, left no wheel where it said one was."""
+    from manywheels.core.log_files import last_bytes
+
+    return b"failed (exit status: 0)" in last_bytes(request.log, 4096)
+
+
+def _explain_failure(
+    request: BuildRequest, status: int, cancellation: Cancellation, *, for_memory: bool
+) -> TargetError:
+    from manywheels.build.logs import telling_excerpt
+
+    excerpt = telling_excerpt(request.log, cancellation)
+    # Users know their files by the names that these have in the project.
+    private = f"{request.source}/"
+    reason = excerpt.reason.replace(private, "")
+    lines = tuple(line.replace(private, "") for line in excerpt.lines)
+    if excerpt.killed or (for_memory and status == 128 + signal.SIGKILL):
+        certainly = "" if for_memory else "probably "
+        return OutOfMemory(
+            f"The build was {certainly}killed for memory: {reason}",
+            remedy="Build fewer targets at once with `jobs: 1`, use fewer compilers (`environment: MAKEFLAGS=-j1`), "
+            "or take a machine with more memory.",
+            excerpt=lines,
+        )
+    place = excerpt.location
+    return BuildFailed(
+        reason or f"The build back end failed ({describe_end(status)})",
+        remedy="",
+        excerpt=lines,
+        file=place.file.replace(private, "") if place else None,
+        line=place.line if place else None,
+    )
+
+
+def _the_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
+    try:
+        wheel = untrusted_files.only_wheel_in(request.output)
+        _require_for(request.planned.target, wheel)
+        finished = untrusted_files.make_public_folder(request.finished)
+        return untrusted_files.take_over(request.output, wheel, finished, cancellation, owner=request.user)
+    except untrusted_files.NotOne as made:
+        raise WrongWheel(
+            f"The back end made {made}.", remedy="It must make exactly one (PEP 517, build_wheel)."
+        ) from None
+    except untrusted_files.Suspicious as finding:
+        raise WrongWheel(
+            f"The wheel cannot be taken over from the build: {finding}.",
+            remedy="The back end must leave one regular file of its own (PEP 517, build_wheel).",
+        ) from None
+
+
+def _require_for(target: Target, wheel: str) -> None:
+    """Raise WrongWheel where a file name is none of a wheel for the target."""
+    try:
+        name = wheelfile.parse_name(wheel)
+    except WheelFileError as error:
+        raise WrongWheel(error.message, remedy=error.remedy) from None
+    if name.is_pure:
+        raise WrongWheel(
+            f"The back end made a pure-Python wheel, {wheel}.",
+            remedy="A pure project needs no manywheels: build it once with `uv build`. If it should have an extension "
+            "module, see the log for why that was left out.",
+        )
+    if not target.installs(name.tags):
+        raise WrongWheel(
+            f"The back end made a wheel for another interpreter: {wheel} does not install on {target.tag}.",
+            remedy="Look in the project's build configuration for a Python version or tag that is written out.",
+        )

@@ -1,0 +1,107 @@
+"""Hooks: shell commands of the project's that run around a build, through the sandbox like everything of a project.
+
+`before-all` prepares the machine once, as the user who runs the program: root in a container. `before-build` and
+`before-test` belong to one target and run as its user, with its Python first on PATH.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels.build.logs import telling_excerpt
+from manywheels.core.cancellation import Cancellation
+from manywheels.errors import BeforeAllFailed, Cancelled, HookFailed
+from manywheels.plan.targets import Target
+from manywheels.runtime import sandbox, untrusted_files
+from manywheels.runtime.sandbox import Command
+
+_LINES: Final = 12  # of a failed command's log
+WROTE_TOO_MUCH: Final = f"wrote more than {sandbox.LARGEST_LOG >> 30} GiB into the log, which is its limit."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hook:
+    """A shell command: `option` is what gave it; `user` the id that it runs as, None for the program's own.
+
+    `timeout` is in seconds; output is appended to `log`.
+    """
+
+    option: str
+    command: str
+    folder: Path
+    environment: Mapping[str, str]
+    timeout: float
+    log: Path
+    user: int | None = None
+
+
+def marks(target: Target | None = None) -> dict[str, str]:
+    """Return the variables, ours and cibuildwheel's, by which project code knows what runs it, and for which target."""
+    told = {"MANYWHEELS": "1", "CIBUILDWHEEL": "1"}
+    if target is None:
+        return told
+    return told | dict.fromkeys((f"{name}_BUILD_IDENTIFIER" for name in told), target.identifier)
+
+
+def run_hook(hook: Hook, cancellation: Cancellation) -> None:
+    """Run a target's hook. Raises HookFailed, with the lines of the log that matter, and Cancelled."""
+    if problem := _problem(hook, cancellation):
+        excerpt = telling_excerpt(hook.log, cancellation, limit=_LINES)
+        private = f"{hook.folder}/"  # users know their files by the names that these have in the project
+        raise HookFailed(
+            f"`{hook.option}` {problem}",
+            remedy=f"See the log for what it said. The command was: {hook.command}",
+            excerpt=tuple(line.replace(private, "") for line in excerpt.lines),
+        )
+
+
+def run_before_all(hook: Hook, cancellation: Cancellation) -> None:
+    """Run `before-all`, from which all targets begin. Raises BeforeAllFailed and Cancelled."""
+    if problem := _problem(hook, cancellation):
+        tail = "\n".join(telling_excerpt(hook.log, cancellation, limit=_LINES).lines)
+        raise BeforeAllFailed(
+            f"`{hook.option}` {problem}\n{tail}".rstrip(),
+            remedy=f"The whole output is in {hook.log}. The command was: {hook.command}",
+        )
+
+
+def _problem(hook: Hook, cancellation: Cancellation) -> str | None:
+    """Run the command; return how it failed, in words that end a sentence, and None if it did not."""
+    announce(hook.log, hook.command)
+    command = Command(
+        argv=("sh", "-c", hook.command), folder=hook.folder, environment=hook.environment, log=hook.log,
+        timeout=hook.timeout, user=hook.user,
+    )  # fmt: skip
+    outcome = sandbox.run(command, cancellation)
+    if outcome.cancelled:
+        raise Cancelled(f"`{hook.option}` was stopped.", remedy="")
+    if outcome.timed_out:
+        return f"did not end within its limit of {hook.timeout:g} s, and was killed."
+    if outcome.wrote_too_much:
+        return WROTE_TOO_MUCH
+    return None if outcome.succeeded else f"failed ({describe_end(outcome.status)})."
+
+
+def describe_end(status: int) -> str:
+    """Return a command's exit status in words: `exit status 2`, `killed by SIGSEGV`."""
+    if status <= 128:  # noqa: PLR2004 - 128 + n is death by signal n
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(status - 128).name}"
+    except ValueError:
+        return f"exit status {status}"
+
+
+def announce(log: Path, command: str) -> None:
+    """Write into a log which command the lines after this come from."""
+    note(log, f"$ {command}")
+
+
+def note(log: Path, text: str) -> None:
+    """Write a line of the program's own into a log."""
+    with untrusted_files.open_log(log) as file:
+        file.write(f"{text}\n".encode("utf-8", "surrogateescape"))

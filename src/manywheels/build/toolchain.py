@@ -1,0 +1,343 @@
+"""Compilers, and the libc that they link for.
+
+`zig` is the embedded toolchain: clang with the headers and symbols of every glibc, from the package `ziglang`. `system`
+is the compiler that is found on PATH, which in a manylinux image links for the image's own policy. Builds see either
+through small shell wrappers (`data/wrappers/`), which keep this machine's paths and run paths out of the wheels.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from manywheels.core.files import cache_dir
+from manywheels.data import table
+from manywheels.errors import InputError, ToolchainError
+from manywheels.plan.policies import Policy, policy_named
+
+KINDS: Final = ("auto", "zig", "system")
+_C_NAMES: Final = ("cc", "gcc", "clang", "{arch}-linux-gnu-gcc")
+_CXX_NAMES: Final = ("c++", "g++", "clang++", "{arch}-linux-gnu-g++")
+# The first release of each that draws from a jobserver in its FIFO form.
+_SHARES_FROM: Final = {"make": (4, 4), "gmake": (4, 4), "ninja": (1, 13), "ninja-build": (1, 13), "samu": (99, 0)}
+_LIBRARY_FOLDERS: Final = (
+    "/usr/local/lib",
+    "/usr/lib/{arch}-linux-gnu",
+    "/lib/{arch}-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+)
+_INCLUDE_FOLDERS: Final = ("/usr/local/include", "/usr/include/{arch}-linux-gnu", "/usr/include")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolchain:
+    """Compilers ready for use: `bin_dir` comes first on PATH, and `environment` (which has no PATH) is added."""
+
+    name: str
+    description: str
+    bin_dir: Path
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What decides which toolchain can be used. Versions are (major, minor); None stands for: not here.
+
+    `image_policy` is the policy of the manylinux image that the program runs in.
+    """
+
+    arch: str
+    glibc: tuple[int, int] | None
+    image_policy: str | None
+    zig: Path | None
+    compiler: Path | None
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Look at the machine that the program runs on, without starting a process."""
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        return cls(
+            arch=platform.machine(),
+            glibc=_glibc_here(),
+            image_policy=_image_policy(),
+            zig=_embedded_zig(),
+            compiler=Path(compiler) if compiler else None,
+        )
+
+    @property
+    def libc(self) -> str:
+        """The C library of this machine's Pythons."""
+        return "musl" if self.glibc is None else "glibc"
+
+
+def resolve(kind: str, policy: Policy, machine: Machine | None = None) -> str:
+    """Return `zig` or `system` for what was asked for: `auto` is the system's in a manylinux image, zig elsewhere.
+
+    Raises InputError for an unknown kind, and ToolchainError where that toolchain is missing here or cannot link for
+    the policy.
+    """
+    machine = machine or Machine.here()
+    if kind not in KINDS:
+        raise InputError(f"toolchain: {kind!r} is not known.", remedy=f"Use one of {', '.join(KINDS)}.")
+    if policy.libc != machine.libc:
+        raise ToolchainError(
+            f"{policy.name} needs {policy.libc}, but the Pythons of this machine run on {machine.libc}.",
+            remedy="Use --engine container, which builds in the policy's own image.",
+        )
+    if kind == "auto":
+        kind = "system" if machine.image_policy or machine.libc == "musl" else "zig"
+    if kind == "zig":
+        _require_zig(machine)
+    else:
+        _require_system(policy, machine)
+    return kind
+
+
+def _require_zig(machine: Machine) -> Path:
+    if machine.libc == "musl":
+        raise ToolchainError("The zig toolchain builds for glibc only.", remedy="Use --toolchain system.")
+    if machine.zig is None:
+        raise ToolchainError(
+            "The zig toolchain is not installed.",
+            remedy="Install it with: pip install 'manywheels[host]'. Or use --engine container or --toolchain system.",
+        )
+    return machine.zig
+
+
+def _require_system(policy: Policy, machine: Machine) -> None:
+    if machine.compiler is None:
+        raise ToolchainError(
+            "There is no C compiler on PATH (cc or gcc).",
+            remedy="Install one, or use --toolchain zig with: pip install 'manywheels[host]'.",
+        )
+    own = _policy_version(machine.image_policy) if machine.image_policy else None
+    if own and policy.libc == "glibc" and own > policy.version:
+        raise ToolchainError(
+            f"This image's compiler links for {machine.image_policy}, which is newer than {policy.name}.",
+            remedy=f"Use --engine container, or run in {policy.image_name(machine.arch)}.",
+        )
+
+
+def _policy_version(name: str) -> tuple[int, int] | None:
+    """Return the glibc version of an image's policy, also of one that is not in the table; None if it has none."""
+    try:
+        policy = policy_named(name)
+    except InputError:
+        found = re.fullmatch(r"manylinux_(\d+)_(\d+)", name)
+        return (int(found[1]), int(found[2])) if found else None
+    return policy.version if policy.libc == "glibc" else None
+
+
+def _image_policy() -> str | None:
+    """Return the policy of the manylinux or musllinux image that this is, as its own variables name it."""
+    if not Path("/opt/python").is_dir():
+        return None
+    named = os.environ.get("AUDITWHEEL_POLICY")
+    plat = os.environ.get("AUDITWHEEL_PLAT", "")
+    return named or plat.removesuffix(f"_{platform.machine()}") or None
+
+
+def _glibc_here() -> tuple[int, int] | None:
+    try:
+        found = re.search(r"glibc (\d+)\.(\d+)", os.confstr("CS_GNU_LIBC_VERSION") or "")
+    except (OSError, ValueError):
+        return None
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _embedded_zig() -> Path | None:
+    spec = importlib.util.find_spec("ziglang")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (Path(folder) / "zig").is_file():
+            return Path(folder) / "zig"
+    return None
+
+
+# --- the wrappers -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wrappers:
+    """The folder that wrappers are written to, and what is filled into each of them."""
+
+    bin_dir: Path
+    values: Mapping[str, str]  # shell words, quoted
+
+    def write(self, name: str, template: str, **values: str) -> None:
+        """Write the program `name` from a template of `data/wrappers/`."""
+        text = files("manywheels.data").joinpath(f"wrappers/{template}.sh").read_text("utf-8")
+        for key, value in {**self.values, **values}.items():
+            text = text.replace(f"@{key}@", value)
+        path = self.bin_dir / name
+        path.write_text(text, "utf-8")
+        path.chmod(0o755)
+        # ccache knows a compiler by size and time: the same in every run, unless what the wrapper stands for changes.
+        lasting = {key: value for key, value in values.items() if key != "LOCAL_CACHE"}
+        stamp = zlib.crc32(repr((template, lasting, _modified(values.get("REAL", "")))).encode())
+        os.utime(path, (stamp, stamp))
+
+
+def _modified(word: str) -> int:
+    """Return when the program that a shell word names was changed, in ns; 0 if there is none."""
+    try:
+        return Path(*shlex.split(word)).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def prepare(
+    kind: str, policy: Policy, folder: Path, *, prefix_map: Mapping[str, str], plain_jobs: int | None = None
+) -> Toolchain:
+    """Write the wrappers of a toolchain (`zig` or `system`, as `resolve` returns it) into `folder`/bin.
+
+    `prefix_map` names folders of this machine and what stands for them in compiled code. `plain_jobs` is how many
+    compilers make and ninja may start where they are too old to share a jobserver; by default one per core.
+    Raises ToolchainError if the compilers are missing.
+    """
+    machine = Machine.here()
+    bin_dir = folder / "bin"
+    bin_dir.mkdir(parents=True, exist_ok=True)
+    wrappers = _Wrappers(bin_dir=bin_dir, values=_common_values(machine.arch, bin_dir, prefix_map))
+    _write_build_tools(wrappers, plain_jobs or os.cpu_count() or 1)
+    environment = _environment(bin_dir, machine.arch, prefix_map)
+    if kind == "zig":
+        description = _write_zig(wrappers, _require_zig(machine), policy, folder)
+    else:
+        description = _write_system(wrappers, machine, policy)
+        environment |= _of_image(machine)
+    return Toolchain(name=kind, description=description, bin_dir=bin_dir, environment=environment)
+
+
+def _of_image(machine: Machine) -> dict[str, str]:
+    """Return the variables that the compilers of a manylinux image were installed with."""
+    names = table("environment")["image"] if machine.image_policy else ()
+    return {name: value for name in names if (value := os.environ.get(name))}
+
+
+def _common_values(arch: str, bin_dir: Path, prefix_map: Mapping[str, str]) -> dict[str, str]:
+    # gcc takes the last one that fits, clang the longest: in this order they agree.
+    maps = [f"-ffile-prefix-map={name}={prefix_map[name]}" for name in sorted(prefix_map, key=len)]
+    return {"ARCH": arch, "BIN": shlex.quote(str(bin_dir)), "PREFIX_MAPS": shlex.join(maps)}
+
+
+def _write_zig(wrappers: _Wrappers, zig: Path, policy: Policy, folder: Path) -> str:
+    arch = wrappers.values["ARCH"]
+    libraries = [name for name in (entry.format(arch=arch) for entry in _LIBRARY_FOLDERS) if Path(name).is_dir()]
+    includes = [name for name in (entry.format(arch=arch) for entry in _INCLUDE_FOLDERS) if Path(name).is_dir()]
+    shared, own = cache_dir() / "zig", folder / "zig"
+    for cache in (shared, own):
+        cache.mkdir(parents=True, exist_ok=True)
+    values = {
+        "KIND": "zig",
+        "REAL": shlex.quote(str(zig)),
+        "TARGET": f"{arch}-linux-gnu.{policy.version[0]}.{policy.version[1]}",
+        # What is worth keeping is the runtime (libc++ takes a minute); the objects of a run are of no use to the next.
+        "GLOBAL_CACHE": shlex.quote(str(shared)),
+        "LOCAL_CACHE": shlex.quote(str(own)),
+        "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in libraries),
+        "INCLUDE_FLAGS": shlex.join(word for name in includes for word in ("-idirafter", name)),
+    }
+    for mode, names in (("cc", _C_NAMES), ("c++", _CXX_NAMES)):
+        for name in names:
+            wrappers.write(name.format(arch=arch), "compiler", MODE=mode, **values)
+    for name in ("ar", "ranlib"):
+        wrappers.write(name, "tool", REAL=values["REAL"], MODE=name)
+    if shutil.which("strip") is None:
+        wrappers.write("strip", "strip")
+    version, clang = _first_line(zig, "version"), _first_line(zig, "cc", "--version")
+    return f"zig {version} (clang {_version_text(clang)}) for {policy}"
+
+
+def _write_system(wrappers: _Wrappers, machine: Machine, policy: Policy) -> str:
+    if machine.compiler is None:
+        _require_system(policy, machine)
+    arch = machine.arch
+    path = _path_without(wrappers.bin_dir)
+    unused = dict.fromkeys(("TARGET", "GLOBAL_CACHE", "LOCAL_CACHE", "LIBRARY_FLAGS", "INCLUDE_FLAGS"), "''")
+    for mode, names in (("cc", _C_NAMES), ("c++", _CXX_NAMES)):
+        for name in (entry.format(arch=arch) for entry in names):
+            real = shutil.which(name, path=path)
+            if real:
+                wrappers.write(name, "compiler", KIND="system", MODE=mode, REAL=shlex.quote(real), **unused)
+    for wanted, other in (("cc", "gcc"), ("c++", "g++")):
+        real = shutil.which(other, path=path)
+        if real and not (wrappers.bin_dir / wanted).exists():
+            wrappers.write(wanted, "compiler", KIND="system", MODE=wanted, REAL=shlex.quote(real), **unused)
+    own = _policy_version(machine.image_policy) if machine.image_policy else None
+    libc = own or machine.glibc
+    target = f"glibc {libc[0]}.{libc[1]}" if libc else "musl"
+    first = _first_line(wrappers.bin_dir / "cc", "--version")
+    return f"{'clang' if 'clang' in first else 'gcc'} {_version_text(first)} for {target}"
+
+
+def _path_without(folder: Path) -> str:
+    return os.pathsep.join(part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part != str(folder))
+
+
+def _environment(bin_dir: Path, arch: str, prefix_map: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which build back ends find the compilers (setuptools, CMake, meson, cc-rs, cargo)."""
+    cc, cxx = str(bin_dir / "cc"), str(bin_dir / "c++")
+    environment = {
+        "CC": cc,
+        "CXX": cxx,
+        "LDSHARED": f"{cc} -shared",
+        "LDCXXSHARED": f"{cxx} -shared",
+        "CARGO_TARGET_" + arch.upper() + "_UNKNOWN_LINUX_GNU_LINKER": cc,
+    }
+    for variable, tool in (("AR", "ar"), ("RANLIB", "ranlib")):
+        if (bin_dir / tool).exists():
+            environment[variable] = str(bin_dir / tool)
+    maps = [f"--remap-path-prefix={name}={prefix_map[name]}" for name in sorted(prefix_map, key=len)]
+    if maps and not any(" " in words for words in maps):  # cargo splits this one at blanks
+        environment["CARGO_BUILD_RUSTFLAGS"] = " ".join(maps)
+    return environment
+
+
+# --- make and ninja -------------------------------------------------------------------------------------------------
+
+
+def _write_build_tools(wrappers: _Wrappers, jobs: int) -> None:
+    """Put a shim before each make and ninja that cannot draw from a jobserver's FIFO."""
+    path = _path_without(wrappers.bin_dir)
+    found = {name: real for name in _SHARES_FROM if (real := shutil.which(name, path=path))}
+    with ThreadPoolExecutor() as pool:
+        versions = dict(
+            zip(found, pool.map(lambda real: _first_line(Path(real), "--version"), found.values()), strict=True)
+        )
+    for name, real in found.items():
+        if not shares_jobserver(name, versions[name]):
+            template = "make" if name in ("make", "gmake") else "ninja"
+            wrappers.write(name, template, REAL=shlex.quote(real), JOBS=str(jobs))
+
+
+def shares_jobserver(tool: str, version_line: str) -> bool:
+    """Whether a build tool draws from a jobserver's FIFO, by the first line of its `--version`."""
+    version = re.search(r"(\d+)\.(\d+)", version_line)
+    return bool(version and (int(version[1]), int(version[2])) >= _SHARES_FROM[tool])
+
+
+def _version_text(line: str) -> str:
+    found = re.search(r"\d+(?:\.\d+)+", re.sub(r"\([^)]*\)", "", line))
+    return found[0] if found else "of unknown version"
+
+
+def _first_line(program: Path, *arguments: str) -> str:
+    """Return the first line that a program prints, or nothing where it cannot be run."""
+    try:
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return (done.stdout.splitlines() or [""])[0]

@@ -1,0 +1,77 @@
+"""One wheel for several targets: abi3 and py3-none-platform wheels are built once and reused.
+
+Which project makes such wheels is known only when the first of them is there. The board then stops the targets that it
+serves. So that the result does not depend on which build was quickest, the wheel of the earliest target wins: one with
+a stable ABI waits until every earlier target has shown what it makes. Only where a project makes a stable wheel for one
+Python and one of its own for a later one, the order has a say: the later one's is kept if it was ready first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.plan.targets import PlannedTarget, Target
+from manywheels.wheels.wheelfile import WheelName
+
+
+class ServedByOther(Exception):
+    """An earlier target's wheel serves this one."""
+
+
+class WheelSharing:
+    """Where targets announce what they made, and learn whether they are still needed."""
+
+    def __init__(self, planned: Sequence[PlannedTarget], cancellation: Cancellation) -> None:
+        self._order = [entry.target for entry in planned]
+        self._switches = {target: cancellation.child() for target in self._order}
+        self._decided: set[Target] = set()
+        self._ended: set[Target] = set()
+        self._condition = threading.Condition()
+        self.served: dict[Target, Target] = {}
+
+    def cancellation(self, target: Target) -> Cancellation:
+        """Return the switch that stops this target's processes."""
+        return self._switches[target]
+
+    def announce(self, target: Target, made: WheelName) -> None:
+        """Announce a built wheel. Raises Served where an earlier target's wheel serves this one."""
+        with self._condition:
+            if made.is_stable_abi and target not in self.served:
+                self._serve_later_ones(target, made)
+            self._decide(target)
+            if made.is_stable_abi:
+                earlier = set(self._order[: self._order.index(target)])
+                self._condition.wait_for(lambda: earlier <= self._decided)
+            if target in self.served:
+                raise ServedByOther
+
+    def leave(self, target: Target) -> None:
+        """Announce that a target has ended, with or without a wheel."""
+        with self._condition:
+            self._ended.add(target)
+            self._decide(target)
+
+    def wait_for_end(self, target: Target) -> None:
+        """Wait until a target that an earlier one serves has ended: nothing of it runs any more."""
+        with self._condition:
+            self._condition.wait_for(lambda: target in self._ended)
+
+    def is_served(self, target: Target) -> bool:
+        """Whether another target's wheel serves this one."""
+        with self._condition:
+            return target in self.served
+
+    def _decide(self, target: Target) -> None:
+        self._decided.add(target)
+        self._condition.notify_all()
+
+    def _serve_later_ones(self, target: Target, made: WheelName) -> None:
+        index = self._order.index
+        for later in self._order[index(target) + 1 :]:
+            if not later.installs(made.tags):
+                continue
+            if later not in self.served or index(self.served[later]) > index(target):
+                self.served[later] = target
+                self._switches[later].request()

@@ -1,1 +1,0 @@
-"""The doors that CI systems come through."""

@@ -1,0 +1,184 @@
+"""The command line: `manywheels build`, `plan`, `verify` and the others of `_TITLES`.
+
+Options are the action's inputs with `--` before them (see `inputs`), and a few that only make sense on a machine of
+one's own (`--engine`, `--toolchain`). This is the one place that turns errors into text and exit statuses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from manywheels import __version__
+from manywheels.cli.commands import execute
+from manywheels.cli.guard import cancellable, print_anything, run_guarded
+from manywheels.cli.request import FORMATS, MATRICES, Request, Verification
+from manywheels.errors import EXIT_CONFIGURATION
+from manywheels.plan import inputs
+from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.options import ENGINES, TOOLCHAINS
+
+_TITLES = {
+    "build": "build, repair and verify the project's wheels",
+    "plan": "show what `build` would do, without doing it",
+    "verify": "check that wheels are what their tags say",
+    "gather": "put the sets that several jobs built together, if they are whole and belong together",
+    "publish": "check a folder of finished wheels, and upload them to the index",
+    "explain": "say what the checks of `verify` are, and why they are made",
+    "schema": "print the JSON schema of `[tool.manywheels]`, for editors",
+    "doctor": "show what this machine has, and the cure for what is missing",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status; no error leaves as a traceback."""
+    print_anything()
+    arguments = _parser().parse_args(argv)
+    with cancellable() as cancellation:
+        return run_guarded(lambda: execute(_request(arguments), cancellation), cancellation)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_CONFIGURATION, f"error MW001: {message}\n  `{self.prog} --help` lists what is allowed.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="manywheels",
+        description="Build, repair and prove a project's Linux wheels for every CPython, side by side.",
+    )
+    parser.add_argument("--version", action="version", version=f"manywheels {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, title in _TITLES.items():
+        command = commands.add_parser(name, help=title, description=title[0].upper() + title[1:] + ".")
+        if name in {"build", "plan"}:
+            _add_build_options(command, name)
+        elif name == "verify":
+            _add_verify_options(command)
+        elif name == "gather":
+            folders = "output folders of `build`, each with its manifest; sdists may lie there or by themselves"
+            command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help=folders)
+            _add_inputs(command, name)
+        elif name == "publish":
+            _add_publish_options(command)
+        elif name == "explain":
+            command.add_argument("codes", nargs="*", metavar="CODE", help="as MW208; without one, all are listed")
+    return parser
+
+
+def _add_build_options(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument(
+        "package_dir", nargs="?", metavar="PACKAGE_DIR", help="the project: a folder (default: this one) or an sdist"
+    )
+    _add_inputs(command, name)
+    toolchain = "compilers: the embedded zig or the machine's own; auto is `system` in manylinux images, else `zig`"
+    engine = (
+        "where to build: on this machine, or in a container of the policy's manylinux image; auto is this machine, but "
+        "a container for `--image`, another architecture or, inside a manylinux image, another policy"
+    )
+    command.add_argument("--toolchain", choices=TOOLCHAINS, default="auto", help=toolchain)
+    command.add_argument("--engine", choices=ENGINES, default="auto", help=engine)
+    if name == "build":
+        same = "the same as `manywheels plan`"
+        command.add_argument(
+            "--dry-run", action="store_const", dest="command", const="plan", default=argparse.SUPPRESS, help=same
+        )
+        junit = "write the run as JUnit XML: each target a suite, each stage, warning and failed test a case"
+        command.add_argument("--junit", type=Path, metavar="PATH", help=junit)
+    planned = "print the plan as JSON" if name == "plan" else "with --dry-run: print the plan as JSON"
+    command.add_argument("--json", action="store_true", help=planned)
+    if name == "plan":
+        origins = "show every option's value as well, and where it comes from"
+        command.add_argument("--explain", action="store_true", help=origins)
+        jobs = "print the jobs that build the plan, as a CI's own matrix"
+        command.add_argument("--matrix", choices=MATRICES, default="", help=jobs)
+        command.add_argument(
+            "--per-job", type=_count, default=1, metavar="N", help="with --matrix: targets in each job (default: 1)"
+        )
+
+
+def _add_publish_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "package_dir", nargs="?", metavar="DIR", help="the folder with the wheels and their manifest (default: dist)"
+    )
+    _add_inputs(command, "publish")
+
+
+def _add_inputs(command: argparse.ArgumentParser, name: str) -> None:
+    for entry in inputs.inputs_of(name):
+        text = entry.description.replace("%", "%%") + (f" (default: {entry.default})" if entry.default else "")
+        if entry.name in inputs.flags():
+            command.add_argument(f"--{entry.name}", action="store_const", const="true", help=text)
+        else:
+            command.add_argument(f"--{entry.name}", metavar=entry.name.upper().replace("-", "_"), help=text)
+
+
+def _add_verify_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL", help="wheels, or folders of wheels")
+    _add_inputs(command, "verify")
+    command.add_argument("--format", choices=FORMATS, default="text", help="how to say what was found")
+    command.add_argument("--strict", action="store_true", help="let warnings count as errors")
+    here = "install each wheel into a clean environment of its interpreter and import all of it; this runs its code"
+    there = "the same in a container of another distribution; may be given several times"
+    command.add_argument("--import", dest="imports", action="store_true", help=here)
+    command.add_argument("--import-in", metavar="IMAGE", action="append", default=[], help=there)
+    beside = "check the attestations that lie beside the wheels (PEP 740), without asking anybody"
+    expected = "who should have signed them, as `github:octo/spam:release.yml` or `gitlab:group/spam:.gitlab-ci.yml`"
+    command.add_argument("--attestations", dest="attested", action="store_true", help=beside)
+    command.add_argument("--publisher", metavar="PUBLISHER", default="", help=expected)
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    command = str(arguments.command)
+    if command == "verify":
+        wanted = Verification(
+            form=arguments.format,
+            strict=arguments.strict,
+            imports=arguments.imports,
+            images=tuple(arguments.import_in),
+            attested=arguments.attested or bool(arguments.publisher),
+            publisher=arguments.publisher,
+        )
+        return Request(
+            command=command, paths=tuple(arguments.wheels), given=_given(vars(arguments)), verification=wanted
+        )
+    if command == "gather":
+        return Request(command=command, paths=tuple(arguments.folders), given=_given(vars(arguments)))
+    if command == "explain":
+        return Request(command=command, codes=tuple(arguments.codes))
+    if command == "publish":
+        folder = {"packages_dir": arguments.package_dir or arguments.packages_dir}
+        return Request(command=command, paths=(Path(),), given=_given(vars(arguments) | folder))
+    return Request(
+        command=command,
+        paths=(Path(getattr(arguments, "package_dir", None) or "."),),
+        given=_given(vars(arguments)),
+        engine=getattr(arguments, "engine", "auto"),
+        toolchain=getattr(arguments, "toolchain", "auto"),
+        as_json=getattr(arguments, "json", False),
+        explain=getattr(arguments, "explain", False),
+        matrix=getattr(arguments, "matrix", ""),
+        per_job=getattr(arguments, "per_job", 1),
+        junit=getattr(arguments, "junit", None),
+    )
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number from 1 to 9999")
+    return int(text)
+
+
+def _given(values: Mapping[str, object]) -> dict[str, Value]:
+    given = {}
+    for name in inputs.declared_inputs():
+        value = values.get(name.replace("-", "_"))
+        if name not in {"command", "package-dir"} and value is not None:
+            given[name] = Value(value=str(value), origin=Origin(OriginKind.COMMAND_LINE, f"--{name}"))
+    return given

@@ -1,0 +1,28 @@
+"""`plan`: what `build` would do, for people, for programs, or as a CI's matrix of jobs."""
+
+from __future__ import annotations
+
+import json
+
+from manywheels.cli.complete_plan import make_plan, shard_of
+from manywheels.cli.request import Request
+from manywheels.errors import EXIT_OK
+from manywheels.plan.options import resolve
+from manywheels.plan.project import read_project
+
+
+def execute(request: Request) -> int:
+    """Print the plan, and return the exit status. Raises InputError, ProjectError and SelectionError."""
+    from manywheels.report.plan import as_json, as_table, github_matrix, gitlab_matrix
+
+    project = read_project(request.paths[0])
+    options = resolve(request.given, project, toolchain=request.toolchain)
+    plan, _ = make_plan(project, options, shard_of(request, project))
+    if request.matrix:
+        written = github_matrix if request.matrix == "github" else gitlab_matrix
+        print(written(plan, request.per_job))
+    elif request.as_json:
+        print(json.dumps(as_json(plan, project, options, explain=request.explain), indent=2))
+    else:
+        as_table(plan, project, options, explain=request.explain)
+    return EXIT_OK

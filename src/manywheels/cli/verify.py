@@ -1,0 +1,125 @@
+"""The command `verify`: what is looked at, with which checks, and how it is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manywheels.cli.request import Request, layers
+from manywheels.core.cancellation import Cancellation
+from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
+from manywheels.plan.project import settings_of
+from manywheels.report.findings import render
+from manywheels.verify import collect_wheels
+from manywheels.verify.catalogue import verification_rules
+from manywheels.verify.installs import (
+    TRIED,
+    chosen_by_installers,
+    imports,
+    imports_in,
+    interpreter_for,
+    requires_python,
+)
+from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.rules import Rules
+from manywheels.verify.run import Extra, verify_wheels
+from manywheels.wheels.gather import require_digest
+from manywheels.wheels.manifest import Manifest, read_manifest
+from manywheels.wheels.output import MANIFEST
+
+if TYPE_CHECKING:
+    from manywheels.verify.rules import Rules
+
+
+if TYPE_CHECKING:
+    from manywheels.cli.request import Verification
+    from manywheels.verify.attestations import Attested
+
+Ask = Callable[[Path], Iterable[Finding]]
+
+
+def run(
+    paths: Sequence[Path],
+    wanted: Verification,
+    rules: Rules,
+    cancellation: Cancellation,
+    *,
+    digests: Collection[str] = (),
+) -> int:
+    """Verify wheels, print what was found, and return the exit status.
+
+    With `digests`, the first path is a folder whose manifest must have one of them. Raises ManywheelsError.
+    """
+    wheels = collect_wheels(paths)
+    manifest = _manifest_of(paths, digests)
+    attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
+    extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
+    verdict = verify_wheels(wheels, rules, manifest=manifest, extra=extra, cancellation=cancellation)
+    print(render(verdict, wanted.form))
+    if attestations and wanted.form == "text":
+        print("\n".join(f"{name} was signed by {signer}" for name, signer in sorted(attestations.signers.items())))
+    return EXIT_OK if verdict.passed else EXIT_VERIFICATION
+
+
+def _manifest_of(paths: Sequence[Path], digests: Collection[str]) -> Manifest | None:
+    """Return the manifest of the folder that was named, where it is the only path and has one."""
+    folder, is_alone = paths[0], len(paths) == 1
+    if digests:
+        sealed = require_digest(folder, digests)
+        return sealed if is_alone else None
+    return read_manifest(folder) if is_alone and os.path.lexists(folder / MANIFEST) else None
+
+
+def _extra_checks(wanted: Verification, cancellation: Cancellation) -> list[Extra]:
+    importing = [_importing_here(cancellation)] if wanted.imports else []
+    importing += [_importing_in(image, cancellation) for image in wanted.images]
+    return [
+        Extra(ask=lambda path: chosen_by_installers(path, cancellation), unpacks="pip and uv"),
+        *(Extra(ask=ask, unpacks="an interpreter") for ask in importing),
+    ]
+
+
+def _attested(publisher: str, cancellation: Cancellation) -> Attested:
+    from manywheels.verify.attestations import attested
+    from manywheels.verify.signatures import parse_publisher
+
+    return attested(parse_publisher(publisher) if publisher else None, cancellation=cancellation)
+
+
+def _importing_in(image: str, cancellation: Cancellation) -> Ask:
+    def check(path: Path) -> tuple[Finding, ...]:
+        return imports_in(path, image, cancellation)
+
+    return check
+
+
+def _importing_here(cancellation: Cancellation) -> Ask:
+    from manywheels.plan.interpreters import discover
+    from manywheels.wheels.wheelfile import parse_name
+
+    interpreters = discover().interpreters
+
+    def check(path: Path) -> tuple[Finding, ...]:
+        interpreter = interpreter_for(parse_name(path.name), interpreters, requires_python(path))
+        if interpreter:
+            return imports(path, interpreter, cancellation)
+        problem = Problem(
+            message="was not imported: no interpreter on this machine is one that it is for",
+            remedy="Install one (`manywheels doctor` lists those found), or name an image with `--import-in`.",
+        )
+        return (Finding(code=TRIED, severity=Severity.WARNING, wheel=path.name, problem=problem),)
+
+    return check
+
+
+def execute(request: Request, cancellation: Cancellation) -> int:
+    """Verify the given wheels by the rules of this folder's project; return the exit status. Raises ManywheelsError."""
+    from manywheels.cli.verify import run
+    from manywheels.plan.delivery_options import resolve_delivery
+
+    wanted = request.verification
+    rules = verification_rules(settings_of(Path()), strict=wanted.strict)
+    digests = resolve_delivery(layers(request)).manifest_digests
+    return run(request.paths, wanted, rules, cancellation, digests=digests)

@@ -1,0 +1,122 @@
+"""Files and folders of the caller's: made, handed to their owner, and written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.regular_files import open_regular
+from manywheels.errors import OutputFolderError
+
+_PIECE: Final = 1 << 20  # bytes read at once
+
+
+def create(path: Path) -> BinaryIO:
+    """Open a new file for writing, in the place of the file or link that is there."""
+    path.unlink(missing_ok=True)
+    return path.open("xb")  # O_EXCL: no link is followed, neither one that has just been put there
+
+
+def chown(path: Path, owner: tuple[int, int]) -> None:
+    """Hand a file or folder to a user and group, as only root can; the files of others are nobody else's anyway."""
+    if os.geteuid() == 0:
+        os.chown(path, *owner, follow_symlinks=False)
+
+
+def make_folder(path: Path) -> tuple[int, int]:
+    """Make a folder where there is none; return who owns the nearest one that was there: the new ones are theirs, too.
+
+    Raises OSError, also where root would go through a symbolic link below the working folder: a repository can have
+    such links, to places that only root can write. Where an ordinary user's lead, builds get by themselves.
+    """
+    path = path.absolute()
+    ways = (path, *path.parents)
+    if os.geteuid() == 0 and (links := [way for way in ways if way.is_relative_to(Path.cwd()) and way.is_symlink()]):
+        raise refused_link(links[-1])
+    status = next(folder for folder in ways if folder.exists()).stat()
+    owner = (status.st_uid, status.st_gid)
+    for folder in reversed(ways):
+        if not folder.is_dir():
+            folder.mkdir()
+            chown(folder, owner)
+    return owner
+
+
+def refused_link(path: Path) -> OSError:
+    """Return the error for a symbolic link in a place where none is followed."""
+    return OSError(errno.ELOOP, f"`{path}` is a symbolic link, which is not followed there")
+
+
+def require_place(path: Path, option: str) -> None:
+    """Make the folder of a report and prove that it can be written.
+
+    Raises OutputFolderError where it cannot, or where the path is a folder; `option` is what gave the path.
+    """
+    with _explained(path, option):
+        make_folder(path.parent)
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+
+
+@contextmanager
+def whole_file(path: Path, option: str) -> Iterator[Path]:
+    """Give a path to write to; what is there at the end becomes the report by a rename. Raises OutputFolderError."""
+    partial = path.with_name(f".{path.name}.partial")
+    with _explained(path, option):
+        try:
+            partial.unlink(missing_ok=True)  # a link, which whoever opens it would follow
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(path: Path, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputFolderError(
+            f"The report `{path}` cannot be written: {error.strerror}.", remedy=f"Give another place with `{option}`."
+        ) from None
+
+
+def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
+    """Return a regular file's sha256 as lower-case hex. Raises OSError, and Cancelled between two pieces of it."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            if cancellation is not None:
+                cancellation.stop_if_requested(f"Reading `{path.name}`")
+    return digest.hexdigest()
+
+
+def last_written(path: Path) -> tuple[int, int] | None:
+    """Return what tells one writing of a file from the next; None where there is no file."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
+
+
+def cache_dir() -> Path:
+    """Return where things are kept between runs: $MANYWHEELS_CACHE, else `manywheels` in the user's cache folder.
+
+    The user's cache folder is $XDG_CACHE_HOME where that is an absolute path (XDG Base Directory Specification), else
+    ~/.cache. The folder need not exist yet.
+    """
+    own = os.environ.get("MANYWHEELS_CACHE")
+    if own:
+        return Path(own).expanduser().absolute()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "manywheels"

@@ -1,0 +1,89 @@
+"""Logs as files: of whatever size one says it is, a bounded part is read, its beginning and its end.
+
+Project code wrote it. So holes count as what they are read as, and a link, a FIFO or a device is no log.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from manywheels.core.regular_files import open_regular
+
+BEGINNING: Final = 16 << 20  # bytes
+ENDING: Final = 64 << 20
+_PIECE: Final = 1 << 18  # bytes read at once
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log for reading, all of it. Raises OSError where there is none, or something that is no regular file."""
+    return open_regular(path, links=False)
+
+
+def open_ends(path: Path, *, beginning: int = BEGINNING, ending: int = ENDING) -> BinaryIO:
+    """Open a log for reading its first and its last bytes, with a line between that says how many were left out.
+
+    A log that has no more is read whole. Raises OSError as `open_log` does.
+    """
+    return io.BufferedReader(_Ends(open_log(path), beginning, ending), buffer_size=_PIECE)
+
+
+def is_longer(path: Path) -> bool:
+    """Whether a log has a middle that `open_ends` leaves out."""
+    return path.lstat().st_size > BEGINNING + ENDING
+
+
+def last_bytes(path: Path, count: int) -> bytes:
+    """Return the end of a log, at most `count` bytes. Raises OSError as `open_log` does."""
+    with open_log(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - count))
+        return file.read(count)
+
+
+class _Ends(io.RawIOBase):
+    """The two ends of a file, as one that can be read once."""
+
+    def __init__(self, file: BinaryIO, beginning: int, ending: int) -> None:
+        self._file, self._rest = file, b""
+        self._pieces = _ends(file, beginning, ending)
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor of the whole file."""
+        return self._file.fileno()
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # BufferedReader gives no other
+        """Read what fits into a buffer; return how many bytes that is, 0 at the end."""
+        piece = self._rest or next(self._pieces, b"")
+        count = min(len(piece), len(buffer))
+        buffer[:count], self._rest = piece[:count], piece[count:]
+        return count
+
+    def close(self) -> None:
+        """Close the file as well."""
+        self._file.close()
+        super().close()
+
+
+def _ends(file: BinaryIO, beginning: int, ending: int) -> Iterator[bytes]:
+    size = os.fstat(file.fileno()).st_size
+    left_out = size - beginning - ending
+    if left_out <= 0:
+        yield from _part(file, 0, size)
+        return
+    yield from _part(file, 0, beginning)
+    yield b"\n[manywheels: %d bytes of this log are left out here]\n" % left_out
+    yield from _part(file, size - ending, ending)
+
+
+def _part(file: BinaryIO, start: int, count: int) -> Iterator[bytes]:
+    file.seek(start)
+    while count and (piece := file.read(min(_PIECE, count))):
+        count -= len(piece)
+        yield piece

@@ -1,0 +1,1 @@
+"""Where a sealed set goes: GitHub's artifacts, a package index."""

@@ -1,0 +1,1 @@
+"""The artifacts of GitHub's workflow runs."""

@@ -1,0 +1,229 @@
+"""The calls of GitHub's artifact service: where it is, how it is asked, and what its failures mean.
+
+Twirp (version 7: JSON over POST) under ACTIONS_RESULTS_URL, with the job's own token. What passes by itself is tried
+again. Neither the token nor a signed address ever stands in a message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from manywheels.core.documents import parse_json
+from manywheels.core.redaction import redacted
+from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError, transient_status
+from manywheels.deliver.index.claims import read_claims
+from manywheels.errors import (
+    ArtifactExists,
+    ArtifactMissing,
+    ArtifactQuota,
+    ArtifactRefused,
+    ArtifactServiceDown,
+    ArtifactServiceMissing,
+    DeliveryError,
+)
+
+if TYPE_CHECKING:
+    import requests
+
+    from manywheels.core.exchange import Exchange
+
+TIMEOUTS: Final = (20.0, 120.0)  # seconds: to connect, and without a byte
+LIMIT: Final = 120.0  # seconds for a call with its answer
+SLOWEST: Final = 50_000.0  # bytes per second: so much longer may sending or receiving them take
+_LONGEST: Final = 65_536  # characters of a message that are looked at
+_METHODS: Final = "/twirp/github.actions.results.api.v1.ArtifactService/"
+_RUN_AGAIN: Final = "The token is the running job's own and ends with it: run the job again, within its time limit."
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Where the run's artifacts are: `run` and `job` are the backend's ids; `page` is the run's page, or empty."""
+
+    url: str
+    token: str = field(repr=False)
+    run: str
+    job: str
+    page: str
+
+
+def has_service(environment: Mapping[str, str]) -> bool:
+    """Whether this is a job that has an artifact service."""
+    return bool(environment.get("ACTIONS_RESULTS_URL") and environment.get("ACTIONS_RUNTIME_TOKEN"))
+
+
+def find_service(environment: Mapping[str, str]) -> Service:
+    """Return the service of the job that runs this. Raises ArtifactServiceMissing."""
+    if not has_service(environment):
+        raise ArtifactServiceMissing(
+            "There is no artifact service here: ACTIONS_RESULTS_URL and ACTIONS_RUNTIME_TOKEN are not set.",
+            remedy="Only the action itself has them, in a GitHub workflow; elsewhere use `publish: none` and folders.",
+        )
+    token, server = environment["ACTIONS_RUNTIME_TOKEN"], urlsplit(environment["ACTIONS_RESULTS_URL"])
+    run, job = _backend_ids(token)
+    known = [environment.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")]
+    page = "{}/{}/actions/runs/{}".format(*known) if all(known) else ""
+    return Service(url=f"{server.scheme}://{server.netloc}", token=token, run=run, job=job, page=page)
+
+
+def _backend_ids(token: str) -> tuple[str, str]:
+    """Return the ids of run and job from the token's scope `Actions.Results:<run>:<job>`."""
+    for scope in str(read_claims(token).get("scp") or "").split():
+        match scope.split(":"):
+            case ["Actions.Results", run, job] if run and job:
+                return run, job
+    raise ArtifactServiceMissing(
+        "The job's ACTIONS_RUNTIME_TOKEN does not say whose artifacts these are: it has no scope `Actions.Results`.",
+        remedy="Only a runner makes this token; a server older than artifacts version 4 makes others.",
+    )
+
+
+@dataclass(kw_only=True)
+class Calls:
+    """Calls to one service; `say` is told what is tried again, and `failures` counts how often that was."""
+
+    service: Service
+    say: Callable[[str], None]
+    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    failures: int = 0
+
+    def __post_init__(self) -> None:
+        import requests
+
+        from manywheels.core.exchange import Adapter
+
+        self.session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self.session.mount(scheme, Adapter(limit=_longest, stopped=self.patience.stopped))
+        self._secrets = [self.service.token]
+        # Given with each call, and nothing from .netrc in its place.
+        self._headers = {"Authorization": f"Bearer {self.service.token}"}
+        self.session.auth = lambda prepared: prepared
+
+    def call(self, method: str, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """Call a method of the service and return its answer with the fields' names in snake_case."""
+        body = {
+            "workflow_run_backend_id": self.service.run,
+            "workflow_job_run_backend_id": self.service.job,
+            **request,
+        }
+
+        def ask() -> Mapping[str, Any]:
+            with self.lost_connections():
+                response = self.session.post(
+                    self.service.url + _METHODS + method, json=body, headers=self._headers, timeout=TIMEOUTS,
+                    allow_redirects=False,
+                )  # fmt: skip
+            if response.status_code != 200:  # noqa: PLR2004 - Twirp knows no other success
+                raise self.judged(response.status_code, response.headers, method, _twirp_message(response))
+            try:
+                answer = _snake(parse_json(response.content))
+            except (ValueError, RecursionError):
+                raise TransientError(f"{method} was answered, but not in JSON") from None
+            if not isinstance(answer, dict) or answer.get("ok", True) is not True:
+                raise TransientError(f"{method} was answered without success")
+            return answer
+
+        return self.persist(ask)
+
+    def exchange(self) -> Exchange:
+        """Return the block for a download; a cancellation ends it."""
+        from manywheels.core.exchange import Exchange
+
+        return Exchange(LIMIT, stall=TIMEOUTS[1], stopped=self.patience.stopped)
+
+    def keep(self, address: str) -> str:
+        """Return a signed address, which is a secret from now on."""
+        self._secrets.append(urlsplit(address).query)
+        return address
+
+    def persist(self, operation: Callable[[], T]) -> T:
+        """Call an operation until it does not raise Passing. Raises ArtifactServiceDown."""
+        try:
+            return self.patience.call(operation, say=self._tell)
+        except RetriesExhausted as error:
+            raise ArtifactServiceDown(
+                f"The artifact service is down: {error.reason}.",
+                remedy="The wheels lie in the output folder. Look at GitHub's status page, and run the job again.",
+            ) from None
+
+    def _tell(self, what: str) -> None:
+        self.failures += 1
+        self.say(f"artifact service: {what}")
+
+    @contextmanager
+    def lost_connections(self) -> Iterator[None]:
+        """Let what requests raises pass; its text would name the address, which is signed."""
+        import requests
+
+        from manywheels.core.exchange import TimeOver, TooLarge
+
+        try:
+            yield
+        except (TimeOver, TooLarge) as error:
+            raise TransientError(str(error)) from None
+        except requests.Timeout:
+            raise TransientError(f"nothing came for {TIMEOUTS[1]:.0f} s") from None
+        except requests.RequestException as error:
+            raise TransientError(f"the connection was lost ({type(error).__name__})") from None
+
+    def judged(self, status: int, headers: Mapping[str, str], what: str, message: str) -> Exception:
+        """Return the error for an HTTP status that is no success; `message` is what the service says."""
+        told = f"{what}: HTTP status {status}" + (f", {self._scrubbed(message)}" if message else "")
+        if re.search(r"insufficient usage|quota", message, re.IGNORECASE):
+            return ArtifactQuota(
+                f"The storage for artifacts is used up ({told}).",
+                remedy="Delete old artifacts, or keep them for fewer `retention-days`; GitHub counts twice a day.",
+            )
+        if passing := transient_status(status, headers):
+            return TransientError(f"{passing.reason} ({what})", pause=passing.pause)
+        match status:
+            case 401 | 403:
+                return ArtifactRefused(f"The artifact service refuses the job ({told}).", remedy=_RUN_AGAIN)
+            case 404:
+                return ArtifactMissing(f"The artifact is not there ({told}).", remedy="Run the building job again.")
+            case 409:
+                return ArtifactExists(
+                    f"The run already has an artifact of this name ({told}).",
+                    remedy="Give each job its own `artifact-name`, or set `overwrite: true` to replace the old one.",
+                )
+        return DeliveryError(
+            f"The artifact service gave an answer that manywheels does not know ({told}).", remedy="Please report it."
+        )
+
+    def _scrubbed(self, message: str) -> str:
+        """Return a message of the service's in one line, without the token and signed addresses."""
+        return re.sub(r"\S+://\S+", "…", redacted(message[:_LONGEST], self._secrets))[:500]
+
+
+def _twirp_message(response: requests.Response) -> str:
+    try:
+        found = parse_json(response.content)
+    except ValueError:
+        return response.reason
+    return str(found.get("msg") or response.reason) if isinstance(found, dict) else response.reason
+
+
+def _longest(request: requests.PreparedRequest) -> float:
+    """Return the seconds that a request may take with its answer."""
+    return LIMIT + int(request.headers.get("Content-Length", "0")) / SLOWEST
+
+
+def _snake(value: object) -> Any:  # noqa: ANN401 - JSON
+    """Turn the names of fields from lowerCamelCase into snake_case: ProtoJSON allows both, and both are met."""
+    if isinstance(value, dict):
+        return {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): _snake(entry) for name, entry in value.items()}
+    return [_snake(entry) for entry in value] if isinstance(value, list) else value
+
+
+def text_of(answer: Mapping[str, Any], name: str) -> str:
+    """Return a field that an answer must have, numbers as text. Raises DeliveryError."""
+    value = answer.get(name)
+    if not value or not isinstance(value, str | int):
+        raise DeliveryError(f"The artifact service's answer has no `{name}`.", remedy="Please report it.")
+    return str(value)

@@ -1,0 +1,106 @@
+"""From job to job: the set that `build` uploads as an artifact, and those that `verify` and `publish` take."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.interruptible import until_stopped
+from manywheels.core.regular_files import is_regular
+from manywheels.core.retry import RealClock, RetryPolicy
+from manywheels.core.text import sanitize
+from manywheels.deliver.artifacts.client import Artifacts, Uploaded
+from manywheels.deliver.artifacts.packing import LOGS, ArtifactMember
+from manywheels.deliver.artifacts.service import find_service
+from manywheels.errors import ArtifactMissing
+from manywheels.plan.delivery_options import Delivery
+from manywheels.wheels.gather import Gathered, SetSource, gather, is_sdist_of
+from manywheels.wheels.manifest import Manifest
+from manywheels.wheels.output import BEFORE_ALL, MANIFEST, REPORT, OutputFolder
+
+
+def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
+    """Return a client of the job's artifact service. Raises ArtifactServiceMissing."""
+    patience = RetryPolicy(clock=RealClock(cancellation), stopped=lambda: cancellation.requested)
+    return Artifacts(service=find_service(environment), say=_say, patience=patience)
+
+
+def upload_set(
+    artifacts: Artifacts,
+    delivery: Delivery,
+    manifest: Manifest,
+    folder: Path,
+    cancellation: Cancellation,
+    *,
+    report: Path | None = None,
+) -> Uploaded:
+    """Upload the finished wheels of an output folder with manifest, logs and sdists, and the report that was written.
+
+    Raises DeliveryError and Cancelled.
+    """
+
+    def upload() -> Uploaded:
+        return artifacts.upload(
+            delivery.artifact_name,
+            _members(manifest, folder, report),
+            retention_days=delivery.retention_days,
+            overwrite=delivery.overwrite,
+        )
+
+    return until_stopped(upload, cancellation)
+
+
+def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[ArtifactMember]:
+    yield ArtifactMember(name=MANIFEST, path=folder / MANIFEST, sha256=manifest.digest)
+    for wheel in manifest.wheels:
+        yield ArtifactMember(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
+    for log in dict.fromkeys(_logs(manifest)):
+        if is_regular(folder / log):
+            yield ArtifactMember(name=LOGS + Path(log).name, path=folder / log)
+    if report is not None and is_regular(report):
+        yield ArtifactMember(name=REPORT, path=report)
+    for sdist in sorted(folder.glob("*.tar.gz")):
+        if is_regular(sdist) and is_sdist_of(manifest, sdist.name):
+            yield ArtifactMember(name=sdist.name, path=sdist)
+
+
+def _logs(manifest: Manifest) -> Iterator[str]:
+    """Yield what the run wrote, relative to the output folder: the report has links to them."""
+    yield f"{LOGS}{BEFORE_ALL}.log"
+    for record in manifest.targets:
+        yield from filter(None, (record.log, record.tests.log if record.tests else None))
+
+
+def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation) -> bool:
+    """Whether the run has the artifact of the name. Raises DeliveryError and Cancelled."""
+    try:
+        return bool(until_stopped(lambda: artifacts.find(name=delivery.artifact_name), cancellation))
+    except ArtifactMissing:
+        return False
+
+
+def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, cancellation: Cancellation) -> Gathered:
+    """Download the artifacts that are asked for, and gather their sets into a folder.
+
+    Raises DeliveryError and Cancelled; SetMismatch where they are not whole or not what was built.
+    """
+    # Where the run is stopped, a thread that still unpacks is left to the program's end.
+    with tempfile.TemporaryDirectory(prefix="manywheels-", ignore_cleanup_errors=True) as place:
+        sources = until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
+        return gather(sources, output, digests=delivery.manifest_digests, cancellation=cancellation)
+
+
+def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[SetSource]:
+    pattern = delivery.artifact_pattern
+    found = artifacts.find(pattern=pattern) if pattern else artifacts.find(name=delivery.artifact_name)
+    sources = [SetSource(folder=place / str(number), name=artifact.name) for number, artifact in enumerate(found)]
+    for source, artifact in zip(sources, found, strict=True):
+        source.folder.mkdir()
+        artifacts.download(artifact, source.folder)
+    return sources
+
+
+def _say(line: str) -> None:
+    print(sanitize(line), flush=True)

@@ -1,0 +1,144 @@
+"""Distributions: the files that are published, with the form that the index gets; twine reads their metadata."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from packaging.metadata import RawMetadata
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.regular_files import files_in
+from manywheels.deliver.index.bounds import Unbounded, require_bounded
+from manywheels.deliver.index.http import Form
+from manywheels.errors import WheelFileError
+
+SUFFIXES: Final = (".tar.gz", ".zip", ".whl")  # sdists first: who installs meanwhile gets at least the source
+_BROKEN: Final = (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, LookupError)
+
+
+class Unreadable(Exception):
+    """A file is no distribution that the index would take; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """A wheel or sdist: `project` is normalised, `size` in bytes, `fields` the text fields of its form, in order."""
+
+    path: Path
+    project: str
+    version: str
+    size: int
+    sha256: str
+    fields: tuple[tuple[str, str], ...]
+    metadata: RawMetadata = field(default_factory=RawMetadata, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    @property
+    def is_sdist(self) -> bool:
+        """Whether it is the source."""
+        return not self.name.endswith(".whl")
+
+    def form(self, *more: tuple[str, str]) -> Form:
+        """Return the upload's form, with `more` text fields."""
+        return Form(fields=(*self.fields, *more), path=self.path, size=self.size, sha256=self.sha256)
+
+    def field(self, name: str) -> str | None:
+        """Return a text field's first value."""
+        return next((value for field, value in self.fields if field == name), None)
+
+
+def find_files(folder: Path) -> tuple[Path, ...]:
+    """Return a folder's distributions, sdists first. Raises WheelFileError where there is none, or no folder."""
+    if not folder.is_dir():
+        raise WheelFileError(
+            f"There is no folder `{folder}` to publish.", remedy="Build first, or name the folder with `packages-dir`."
+        )
+    files = [path for path in files_in(folder, *SUFFIXES) if not path.name.startswith(".")]
+    if not files:
+        raise WheelFileError(
+            f"The folder `{folder}` holds nothing to publish.",
+            remedy="Wheels (*.whl) and sdists (*.tar.gz) are published; name their folder with `packages-dir`.",
+        )
+    return tuple(sorted(files, key=lambda path: (path.suffix == ".whl", path.name)))
+
+
+def read_distribution(path: Path, cancellation: Cancellation | None = None) -> Distribution:
+    """Read a distribution's metadata and digests. Raises Unreadable, and Cancelled."""
+    from twine.exceptions import TwineException
+    from twine.package import PackageFile
+
+    name, version = _named(path)
+    try:
+        # twine opens whatever it is, and reads all that is in an archive, however much that becomes.
+        require_bounded(path, cancellation or Cancellation())
+        # An absolute path: twine takes one that begins with `-` or holds blanks for what it is, too.
+        package = PackageFile.from_filename(str(path.absolute()), None)
+    except Unbounded as error:
+        raise Unreadable(str(error)) from None
+    except TwineException as error:
+        raise Unreadable(str(error).replace(f"{path.absolute().parent}/", "")) from None
+    except _BROKEN as error:
+        raise Unreadable(f"it cannot be read: {error}") from None
+    metadata: dict[str, Any] = dict(package.metadata_dictionary())
+    if (canonicalize_name(metadata["name"]), _parsed(metadata["version"])) != (name, version):
+        declared = f"{metadata['name']} {metadata['version']}"
+        raise Unreadable(f"its name is that of {name} {version}, its metadata that of {declared}")
+    return Distribution(
+        path=path,
+        project=name,
+        version=str(version),
+        size=path.stat().st_size,
+        sha256=metadata["sha256_digest"],
+        metadata=package.metadata,
+        fields=(*_as_fields(metadata), (":action", "file_upload"), ("protocol_version", "1")),
+    )
+
+
+def _parsed(version: str) -> Version | None:
+    """Return a version, however it is spelled; None for what is none."""
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return None
+
+
+def _named(path: Path) -> tuple[str, Version]:
+    try:
+        if path.suffix == ".whl":
+            name, version, _, _ = parse_wheel_filename(path.name)
+        else:
+            name, version = parse_sdist_filename(path.name)
+    except (InvalidWheelFilename, InvalidSdistFilename) as error:
+        raise Unreadable(str(error)) from None
+    return name, version
+
+
+def _as_fields(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the fields as the index's form has them: one for each value of a list."""
+    for name, value in metadata.items():
+        if name == "project_urls":
+            yield from ((name, f"{label}, {url}") for label, url in value.items())
+        elif name == "keywords":
+            yield name, ", ".join(value)
+        elif isinstance(value, list | tuple):
+            yield from ((name, item) for item in value)
+        else:
+            yield name, value

@@ -1,0 +1,103 @@
+"""The ledger, `manywheels-ledger.json`: where each file of an upload stands, true at every moment, after a kill too."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from manywheels import __version__
+from manywheels.core.files import chown, create
+from manywheels.core.markdown import code, prose, within
+from manywheels.errors import LedgerError
+from manywheels.wheels.output import LEDGER
+
+SCHEMA: Final = 1
+
+
+class UploadState(StrEnum):
+    """Where a file stands. UNKNOWN: the index may have it, and has not said so; NOT_SENT: it has not."""
+
+    UPLOADED = "uploaded"
+    IDENTICAL = "identical"
+    CONFLICT = "conflict"
+    NOT_SENT = "not sent"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the index has the file, with this content."""
+        return self in {UploadState.UPLOADED, UploadState.IDENTICAL}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
+    """A file of the upload: `size` in bytes, `sha256` in hex, `reason` why it stands there, in one sentence."""
+
+    name: str
+    size: int
+    sha256: str
+    state: UploadState
+    reason: str = ""
+    attempts: int = 0
+
+
+class Ledger:
+    """The ledger of one upload, written anew by an atomic rename after each change; for several threads."""
+
+    def __init__(self, folder: Path, repository: str, entries: Iterable[LedgerEntry]) -> None:
+        """Write it for the first time. Raises LedgerError where the folder cannot be written."""
+        self._path, self._repository = folder / LEDGER, repository
+        self._entries = {entry.name: entry for entry in entries}
+        self._lock = threading.Lock()
+        status = folder.stat()
+        self._owner = (status.st_uid, status.st_gid)
+        self._write()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def entries(self) -> tuple[LedgerEntry, ...]:
+        """Every file, in the order of sending."""
+        with self._lock:
+            return tuple(self._entries.values())
+
+    def note(self, name: str, state: UploadState, reason: str = "", *, attempts: int | None = None) -> None:
+        """Note where a file stands. Raises LedgerError."""
+        with self._lock:
+            entry = self._entries[name]
+            counted = entry.attempts if attempts is None else attempts
+            self._entries[name] = replace(entry, state=state, reason=reason, attempts=counted)
+            self._write()
+
+    def _write(self) -> None:
+        # A line for each file: it is written anew with every change of any of thousands of files.
+        head = json.dumps({"schema": SCHEMA, "manywheels": __version__, "repository": self._repository})
+        files = ",\n".join(f"  {json.dumps(vars(entry))}" for entry in self._entries.values())
+        partial = self._path.with_name(f".{LEDGER}.partial")
+        try:
+            with create(partial) as file:
+                file.write(f'{head[:-1]}, "files": [\n{files}\n]}}\n'.encode())
+            chown(partial, self._owner)
+            partial.replace(self._path)
+        except OSError as error:
+            raise LedgerError(
+                f"The ledger `{self._path}` cannot be written: {error.strerror}.",
+                remedy="Make the folder writable: without the ledger nobody would know what an upload did.",
+            ) from None
+
+
+def as_markdown(entries: Iterable[LedgerEntry], room: int) -> str:
+    """Return the ledger as a table for a CI's summary, in about `room` bytes; it says how many files it leaves out.
+
+    What an index answered is in there, and none of it becomes markup.
+    """
+    rows = (f"| {code(entry.name)} | {entry.state} | {prose(entry.reason)} |" for entry in entries)
+    return "\n".join(["| file | state | |", "| --- | --- | --- |", within(room, rows, "files", "the ledger"), ""])

@@ -1,0 +1,300 @@
+"""Preflight: everything that can be seen before the first byte is sent is looked at, and told together.
+
+The set is what the manifest sealed, byte for byte; archives and metadata are what the index takes; sizes are within its
+limit; no file of another content has a name on the index already; and the release still takes files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.data import table
+from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
+from manywheels.deliver.index.http import NoResponse
+from manywheels.deliver.index.simple_api import Index, Listing, Presence, compare, listed_sdists, oldest_upload
+from manywheels.verify.checks import acceptance, archive, metadata, record, tags
+from manywheels.verify.model import Problem, Severity, some
+from manywheels.verify.rendering import rendering_fault
+from manywheels.verify.rules import Ignored, Rules
+from manywheels.verify.sets import disagreements, left_to_build
+from manywheels.wheels.manifest import Manifest, read_sealed
+from manywheels.wheels.output import MANIFEST
+
+_INDEX_LOOKS_AT: Final = frozenset(
+    check.code for module in (acceptance, archive, record, metadata, tags) for check in module.CHECKS
+) | {"MW200"}
+_SIZE: Final = "MW263"
+_METADATA: Final = "MW248"
+CONFLICT: Final = "is on the index already, with other content"
+_CLEAN_FOLDER: Final = "Publish the whole output folder of one run, and nothing else."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What was found: `presence` is what the index says of each file, by name; problems name their file as `member`."""
+
+    files: tuple[Distribution, ...]
+    presence: Mapping[str, Presence]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def to_send(self) -> tuple[Distribution, ...]:
+        """The files that the index has not got yet, as far as it says."""
+        return tuple(file for file in self.files if self.presence[file.name] is not Presence.SAME)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What to look at: `digests` are those that the manifest may have (none: any), `rules` those of `verify`."""
+
+    folder: Path
+    digests: tuple[str, ...] = ()
+    verify: bool = True
+    rules: Rules = field(default_factory=Rules)
+    skip_existing: bool = False
+
+
+def look(
+    wanted: Wanted, index: Index, now: datetime | None = None, cancellation: Cancellation | None = None
+) -> Preflight:
+    """Look at everything, changing nothing. Raises WheelFileError where there is nothing to publish; and Cancelled."""
+    paths = find_files(wanted.folder)
+    there = os.path.lexists(wanted.folder / MANIFEST)
+    manifest, digest = read_sealed(wanted.folder) if there else (None, "no manifest")
+    switch = cancellation or Cancellation()
+    files, problems = _read(paths, switch)
+    warnings = list(_unproved(manifest, wanted, files))
+    problems += _seal(wanted, files, manifest, digest)
+    problems += _verified(wanted, paths, manifest, switch) if wanted.verify else ()
+    problems += _unrendered(files, switch) if wanted.verify else ()
+    problems += _refused(files, wanted.rules) if wanted.verify and index.addresses.has_rules else ()
+    presence: dict[str, Presence] = {}
+    for project, its_files in _by_project(files).items():
+        try:
+            listing = index.listing(project)
+        except NoResponse as fault:
+            problems.append(_silent(index, fault))
+            listing = None
+        else:
+            if listing is None and index.addresses.web:
+                problems.append(_silent(index, "what it answers is no project's page"))
+            elif listing is None:
+                warnings.append(_unasked(index))
+        presence |= {file.name: compare(listing, file.name, file.sha256) for file in its_files}
+        problems += _sdists(its_files, presence, (listing or {}) if index.addresses.has_rules else {})
+        problems += _twins(its_files, listing or {}) if index.addresses.has_rules else ()
+        problems += _clashes(its_files, presence, skip_existing=wanted.skip_existing)
+        problems += _too_large(its_files, presence, listing or {}, index, wanted.rules)
+        problems += _too_old(its_files, presence, listing or {}, index, now or datetime.now(UTC))
+    return Preflight(
+        files=files,
+        presence=presence,
+        problems=tuple(dict.fromkeys(problems)),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _read(paths: Sequence[Path], cancellation: Cancellation) -> tuple[tuple[Distribution, ...], list[Problem]]:
+    files, problems = [], []
+    for path in paths:
+        try:
+            files.append(read_distribution(path, cancellation))
+        except Unreadable as fault:
+            cure = "Build it again; if it is no distribution, keep it in another folder."
+            problems.append(Problem(member=path.name, message=f"is no distribution: {fault}", remedy=cure))
+    return tuple(files), problems
+
+
+def _unproved(manifest: Manifest | None, wanted: Wanted, files: Iterable[Distribution]) -> Iterator[str]:
+    if manifest is None:
+        yield (
+            f"`{wanted.folder}` has no manifest ({MANIFEST}): whether the set is whole, and what was tested, "
+            "cannot be known"
+        )
+        return
+    for file in files:
+        if file.is_sdist:
+            yield f"`{file.name}` is not in the manifest: nobody has verified that it is what was built from"
+
+
+def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | None, found: str) -> Iterator[Problem]:
+    """Yield where the folder is not what the manifest sealed, or the manifest not the one that was announced."""
+    if wanted.digests and found not in wanted.digests:
+        yield Problem(
+            member=MANIFEST,
+            message=f"is not the one of `manifest-digest`, {' or '.join(wanted.digests)}, but {found}",
+            remedy="Something changed it on its way from the building job; build the set again.",
+        )
+    if manifest is None:
+        return
+    digests = {file.name: file.sha256 for file in files if not file.is_sdist}
+    for name, problem in (*disagreements(digests, manifest), *left_to_build(manifest)):
+        yield Problem(member=name, message=problem.message, remedy=problem.remedy)
+    releases = {(file.project, file.version) for file in files}
+    if len(releases) > 1:
+        named = ", ".join(f"{project} {version}" for project, version in sorted(releases))
+        yield Problem(message=f"the folder holds more than one release: {named}", remedy=_CLEAN_FOLDER)
+
+
+def _verified(
+    wanted: Wanted, paths: Sequence[Path], manifest: Manifest | None, cancellation: Cancellation
+) -> Iterator[Problem]:
+    """Yield the errors of `verify`.
+
+    Of wheels that a manifest proves, only what the index looks at: all else was judged by the project's own rules when
+    they were built, which may not be here. Wheels of other platforms than Linux are left to the index.
+    """
+    from manywheels.verify.run import verify_wheels
+
+    wheels = [path for path in paths if path.suffix == ".whl" and not _is_foreign(path)]
+    sizes_are_asked_here = Ignored(code=_SIZE)
+    rules = replace(wanted.rules, ignored=(*wanted.rules.ignored, sizes_are_asked_here))
+    for finding in verify_wheels(wheels, rules, cancellation=cancellation).findings:
+        if finding.severity is Severity.ERROR and (manifest is None or finding.code in _INDEX_LOOKS_AT):
+            yield Problem(member=finding.wheel, message=str(finding), remedy=finding.problem.remedy)
+
+
+def _is_foreign(path: Path) -> bool:
+    platform = path.stem.rpartition("-")[2]
+    return platform.startswith(("win", "macosx", "ios", "android", "pyodide", "pyemscripten"))
+
+
+def _unrendered(files: Iterable[Distribution], cancellation: Cancellation) -> Iterator[Problem]:
+    """Yield sdists and foreign wheels whose description the index could not render; `verify` looks at the others."""
+
+    def stop() -> None:
+        cancellation.stop_if_requested("The look at descriptions")
+
+    for file in files:
+        if file.is_sdist or _is_foreign(file.path):
+            description = file.field("description") or ""
+            kind, fault = rendering_fault(description, file.field("description_content_type"), stop)
+            if fault is not None:
+                yield Problem(
+                    member=file.name,
+                    message=f"has a description that cannot be rendered as {kind}: {fault}",
+                    remedy="Correct the readme, or the content type that pyproject.toml declares for it.",
+                )
+
+
+def _refused(files: Iterable[Distribution], rules: Rules) -> Iterator[Problem]:
+    """Yield metadata that this index refuses and `verify` leaves be: meant for another index, or of other files."""
+    if any(entry.code == _METADATA for entry in rules.ignored):
+        return
+    for file in files:
+        was_looked_at = not (file.is_sdist or _is_foreign(file.path))
+        for fault in acceptance.faults(file.metadata):
+            if fault.elsewhere or (fault.severity is Severity.ERROR and not was_looked_at):
+                yield Problem(
+                    member=file.name,
+                    message=f"has a `{fault.field}` that the index refuses: {fault.why}",
+                    remedy="Correct it in pyproject.toml and build again, or publish to an index that takes it.",
+                )
+
+
+def _by_project(files: Iterable[Distribution]) -> dict[str, list[Distribution]]:
+    projects: dict[str, list[Distribution]] = {}
+    for file in files:
+        projects.setdefault(file.project, []).append(file)
+    return projects
+
+
+def _sdists(files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing) -> Iterator[Problem]:
+    """Yield the releases with more than one sdist, here or with those listed: the index takes only the first."""
+    sdists: dict[str, list[str]] = {}
+    for file in files:
+        if file.is_sdist:
+            sdists.setdefault(file.version, []).append(file.name)
+    for version, names in sdists.items():
+        if len(names) > 1:
+            yield Problem(message=f"the release {version} has more than one sdist: {some(names)}", remedy=_CLEAN_FOLDER)
+        others = [name for name in listed_sdists(listing, version) if name not in names]
+        if others and any(presence[name] is not Presence.SAME for name in names):  # old releases may have several
+            yield Problem(
+                message=f"the index has {some(others)} already, and takes no second sdist of {version}: {some(names)}",
+                remedy="Publish without this sdist: move it out of the folder.",
+            )
+
+
+def _twins(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]:
+    """Yield files whose content another one has: the index refuses it under a second name."""
+    names = {entry.sha256: name for name, entry in listing.items() if entry.sha256}
+    for file in files:
+        twin = names.setdefault(file.sha256, file.name)
+        if twin != file.name:
+            yield Problem(
+                member=file.name,
+                message=f"has the same content as `{twin}`, and the index takes no content twice",
+                remedy="Remove one of them: a copy under another name is no other wheel.",
+            )
+
+
+def _silent(index: Index, fault: NoResponse | str) -> Problem:
+    return Problem(
+        message=f"the index at `{index.addresses.simple[0]}` does not say which files it has: {fault}",
+        remedy="Publish again when it answers: what it has must be known before anything is sent.",
+    )
+
+
+def _unasked(index: Index) -> str:
+    return (
+        f"`{index.addresses.upload}` has no simple API that could be asked which files it has: what is there already "
+        "is seen only when it refuses an upload"
+    )
+
+
+def _clashes(
+    files: Iterable[Distribution], presence: Mapping[str, Presence], *, skip_existing: bool
+) -> Iterator[Problem]:
+    for file in files:
+        if presence[file.name] is Presence.OTHER:
+            also = " `skip-existing` passes over identical files only." if skip_existing else ""
+            yield Problem(
+                member=file.name,
+                message=CONFLICT,
+                remedy=f"A file cannot be replaced there: raise the version, and build and publish that.{also}",
+            )
+
+
+def _too_large(
+    files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing, index: Index, rules: Rules
+) -> Iterator[Problem]:
+    """Yield files above the index's limit; a project that has larger ones already was given a higher one."""
+    if not index.addresses.has_rules or any(entry.code == _SIZE for entry in rules.ignored):
+        return
+    limit = max([table("index")["max_file_size"], *(file.size or 0 for file in listing.values())])
+    for file in files:
+        if file.size > limit and presence[file.name] is not Presence.SAME:
+            yield Problem(
+                member=file.name,
+                message=f"has {file.size:,} bytes, the index takes {limit:,}",
+                remedy="Make it smaller (strip debug symbols), or ask the index for a higher limit for the project; "
+                f'once it is granted: `ignore = ["{_SIZE}"]` below [tool.manywheels.verify].',
+            )
+
+
+def _too_old(
+    files: Sequence[Distribution],
+    presence: Mapping[str, Presence],
+    listing: Listing,
+    index: Index,
+    now: datetime,
+) -> Iterator[Problem]:
+    if not index.addresses.has_rules:
+        return
+    age = timedelta(seconds=table("publish")["index"]["release-age"])
+    for version in dict.fromkeys(file.version for file in files if presence[file.name] is Presence.ABSENT):
+        begun = oldest_upload(listing, version)
+        if begun and now - begun > age:
+            yield Problem(
+                message=f"the release {version} is from {begun:%Y-%m-%d}: the index takes no files for releases older "
+                f"than {age.days} days",
+                remedy="Publish a new version: a post-release as `1.0.post1` will do if the source is the same.",
+            )

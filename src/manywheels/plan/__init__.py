@@ -1,0 +1,1 @@
+"""From what was given to a frozen plan: it looks, and never acts."""

@@ -1,0 +1,118 @@
+"""Where finished wheels go besides the output folder, and from which artifacts later jobs take them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from manywheels.plan import inputs
+from manywheels.plan.inputs import Value
+
+DESTINATIONS: Final = ("auto", "artifact", "pypi", "none")
+_NOT_IN_NAMES: Final = re.compile(r'[":<>|*?\r\n\\/]')  # as actions/toolkit refuses them
+_LONGEST: Final = 400  # days that GitHub keeps anything at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Where to deliver to, and what to take. `artifact_pattern` is empty where one artifact is taken by its name.
+
+    `manifest_digests` are in hex, one for each set that is taken, or none; `retention_days` is 0 for the repository's
+    own setting; `report` is None where it goes beside the manifest in CI, and nowhere elsewhere.
+    """
+
+    publish: str
+    artifact_name: str
+    artifact_pattern: str
+    manifest_digests: tuple[str, ...]
+    retention_days: int
+    overwrite: bool
+    report: Path | None
+
+
+def resolve_delivery(layers: Mapping[str, Value]) -> Delivery:
+    """Resolve what `inputs.layered` returned. Raises InputError for the first value that is not allowed."""
+    report = layers["report"]
+    return Delivery(
+        publish=inputs.parse_choice(layers["publish"], "publish", DESTINATIONS),
+        artifact_name=_parse_artifact_name(layers["artifact-name"], "artifact-name"),
+        artifact_pattern=_parse_pattern(layers["artifact-pattern"], "artifact-pattern"),
+        manifest_digests=_parse_digests(layers["manifest-digest"], "manifest-digest"),
+        retention_days=_parse_days(layers["retention-days"], "retention-days"),
+        overwrite=inputs.parse_flag(layers["overwrite"], "overwrite"),
+        report=Path(inputs.parse_path(report, "report")) if report.value else None,
+    )
+
+
+def _parse_artifact_name(given: Value, name: str) -> str:
+    if not given.value.strip() or _NOT_IN_NAMES.search(given.value):
+        raise inputs.refuse(given, name, 'a name without `" : < > | * ? \\ /` and line ends')
+    return given.value
+
+
+def _parse_pattern(given: Value, name: str) -> str:
+    if re.search(r"[\r\n\\/]", given.value):
+        raise inputs.refuse(given, name, "a pattern over artifact names, as `wheels-*`")
+    return given.value
+
+
+def _parse_digests(given: Value, name: str) -> tuple[str, ...]:
+    digests = tuple(word.removeprefix("sha256:") for word in given.value.lower().split())
+    if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
+        raise inputs.refuse(
+            given, name, "a sha256 in hex, with or without `sha256:` before it; several with blanks between"
+        )
+    return digests
+
+
+def _parse_days(given: Value, name: str) -> int:
+    if not re.fullmatch("[0-9]{1,3}", given.value) or int(given.value) > _LONGEST:
+        raise inputs.refuse(given, name, f"a whole number of days from 0 to {_LONGEST}")
+    return int(given.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions:
+    """How to upload. `attestations` is None for automatic, `confirm` is in seconds, None for not at all.
+
+    `repository` is an upload address or a name of twine's table; an empty `password` means trusted publishing.
+    """
+
+    repository: str
+    packages_dir: Path
+    skip_existing: bool
+    attestations: bool | None
+    keep_attestations: bool
+    verify_metadata: bool
+    print_hash: bool
+    verbose: bool
+    user: str
+    password: str = field(repr=False)
+    confirm: float | None
+    dry_run: bool
+
+
+def resolve_publishing(layers: Mapping[str, Value]) -> PublishOptions:
+    """Resolve what `inputs.layered` returned. Raises InputError for the first value that is not allowed."""
+
+    def flag(name: str) -> bool:
+        return inputs.parse_flag(layers[name], name)
+
+    folder = layers["packages-dir"] if layers["packages-dir"].value else layers["output-dir"]
+    return PublishOptions(
+        repository=inputs.parse_path(layers["repository-url"], "repository-url"),
+        packages_dir=Path(inputs.parse_path(folder, "packages-dir")),
+        skip_existing=flag("skip-existing"),
+        attestations=None if layers["attestations"].value == "auto" else flag("attestations"),
+        keep_attestations=flag("keep-attestations"),
+        verify_metadata=flag("verify-metadata"),
+        print_hash=flag("print-hash"),
+        verbose=flag("verbose"),
+        user=layers["user"].value,
+        password=layers["password"].value,
+        confirm=inputs.parse_duration(layers["confirm"], "confirm") if layers["confirm"].value else None,
+        dry_run=flag("dry-run"),
+    )

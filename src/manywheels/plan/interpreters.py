@@ -1,0 +1,133 @@
+"""Where the Pythons of this machine are: /opt/python, PATH, pyenv, and those that uv manages.
+
+Each candidate is asked, in a process of its own, what it is; a Python that cannot compile extension modules (Debian's
+without its `-dev` package has no Python.h) is reported with the cure rather than chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROBE = """
+import json, os, platform, sys, sysconfig
+v = sys.version_info
+cpython = sys.implementation.name == "cpython"
+t = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+soabi = sysconfig.get_config_var("SOABI") or ""  # of PyPy as pypy311-pp73-x86_64-linux-gnu
+abi = "cp%d%d%s" % (v[0], v[1], t) if cpython else "_".join(soabi.split("-")[:2])
+header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
+print(json.dumps([abi, platform.python_version(), os.path.exists(header), platform.machine()]))
+"""
+_PROBE_TIMEOUT = 20.0  # seconds; a Python on a cold network disk may need several
+_NAME = re.compile(r"python3\.\d+t?|pypy3\.\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python that can build: its ABI tag (`cp312`), full version (`3.12.1`), executable, and where it was found."""
+
+    abi: str
+    version: str
+    path: Path
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unusable:
+    """A Python that was found and cannot build, with the reason and the cure."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """What this machine has: one interpreter for each ABI, and the Pythons that had to be left aside."""
+
+    interpreters: tuple[Interpreter, ...]
+    unusable: tuple[Unusable, ...]
+
+
+def discover(environment: Mapping[str, str] = os.environ) -> Discovery:
+    """Find the interpreters of this machine; for each ABI the first of the sources in this module's first line."""
+    candidates = list(dict.fromkeys(_candidates(environment)))
+    with ThreadPoolExecutor(max_workers=min(8, len(candidates) or 1)) as pool:
+        probed = list(pool.map(lambda candidate: _probe(*candidate), candidates))
+    chosen: dict[str, Interpreter] = {}
+    unusable: list[Unusable] = []
+    for answer in probed:
+        if isinstance(answer, Interpreter):
+            chosen.setdefault(answer.abi, answer)
+        elif answer is not None:
+            unusable.append(answer)
+    found = sorted(chosen.values(), key=lambda interpreter: (len(interpreter.abi), interpreter.abi))
+    return Discovery(interpreters=tuple(found), unusable=tuple(unusable))
+
+
+def in_manylinux_image() -> bool:
+    """Whether this is a manylinux or musllinux image: it brings its own interpreters, and all of them."""
+    return "AUDITWHEEL_PLAT" in os.environ and Path("/opt/python").is_dir()
+
+
+def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    for folder in sorted(Path("/opt/python").glob("*-*")):
+        yield folder / "bin" / "python", "/opt/python"
+    pyenv = Path(environment.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for path in _on_path(environment.get("PATH", ""), pyenv):
+        yield path, "PATH"
+    for folder in sorted((pyenv / "versions").glob("*"), key=_version_key, reverse=True):
+        yield folder / "bin" / "python", "pyenv"
+    for folder in sorted(_uv_folder(environment).glob("*-*"), key=_version_key, reverse=True):
+        yield folder / "bin" / "python3", "uv"
+
+
+def _on_path(path: str, pyenv: Path) -> Iterator[Path]:
+    for name in path.split(os.pathsep):
+        folder = Path(name)
+        # pyenv's shims are shell scripts that choose by the folder one stands in; its versions are found below.
+        if not folder.is_absolute() or folder == pyenv / "shims" or (folder.parent / "pyvenv.cfg").exists():
+            continue
+        try:
+            entries = sorted(entry.name for entry in os.scandir(folder) if _NAME.fullmatch(entry.name))
+        except OSError:
+            continue
+        yield from (folder / entry for entry in entries)
+
+
+def _uv_folder(environment: Mapping[str, str]) -> Path:
+    if folder := environment.get("UV_PYTHON_INSTALL_DIR"):
+        return Path(folder)
+    data = environment.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "uv" / "python"
+
+
+def _version_key(folder: Path) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", folder.name)[:3])
+
+
+def _probe(path: Path, source: str) -> Interpreter | Unusable | None:
+    """Ask one candidate what it is; None where it is no Python 3.8 or newer, or does not start."""
+    if not os.access(path, os.X_OK):
+        return None
+    try:
+        answer = subprocess.run(
+            [path, "-I", "-S", "-c", _PROBE],
+            check=True, timeout=_PROBE_TIMEOUT, capture_output=True, stdin=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        abi, version, has_header, machine = json.loads(answer.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    if machine != os.uname().machine:
+        return None
+    if not has_header:
+        minor = version.rpartition(".")[0]
+        package = f"python{minor}-dev (Debian, Ubuntu) or python{minor}-devel (Fedora, RHEL)"
+        return Unusable(path=path, reason=f"Python {version} has no Python.h: install {package}")
+    return Interpreter(abi=abi, version=version, path=path, source=source)

@@ -1,0 +1,357 @@
+"""What the project declares, read without running any of it: name, requires-python, back end, `[tool.manywheels]`.
+
+A project is a folder or an sdist (PEP 517 source tree, PEP 625 archive). Reading is static: pyproject.toml, setup.cfg,
+and the literals of setup.py; what only running the back end could tell (a dynamic version) is left open.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import hashlib
+import lzma
+import os
+import platform
+import tarfile
+import tomllib
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, Self
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
+from manywheels.core.regular_files import open_regular
+from manywheels.errors import ProjectError
+
+_SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
+# What reading a damaged archive raises.
+_BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, tarfile.TarError, lzma.LZMAError,
+           zipfile.BadZipFile, zlib.error)  # fmt: skip
+_EXTRACTING = "Extracting the sdist"
+_GIT = ".git"
+_LARGEST_SDIST = 4 << 30  # bytes when extracted, those of sparse files too
+_OF_A_MEMBER = 1024  # bytes that each member counts for
+_DECLARATION_LIMIT = 8 << 20  # bytes; no honest pyproject.toml or PKG-INFO is larger
+_PIECE = 1 << 20  # bytes read at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project as it declares itself.
+
+    `path` is the folder or the sdist; `name` and `version` are None where only the back end knows them. `settings` is
+    `[tool.manywheels]`; `cibuildwheel` is `[tool.cibuildwheel]`, None where there is none.
+    """
+
+    path: Path
+    is_sdist: bool
+    name: str | None
+    version: str | None
+    requires_python: SpecifierSet | None
+    build_backend: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    cibuildwheel: Mapping[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """How messages call the project."""
+        return self.name or self.path.name
+
+
+def read_project(path: Path) -> Project:
+    """Read a project folder or sdist.
+
+    Raises ProjectError where there is none, or where a declaration is broken, with the file and line.
+    """
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise ProjectError(
+            f"`{path}` cannot be read: {error.strerror}.", remedy="Look at its name and rights."
+        ) from None
+    if is_folder:
+        return _parse(path, _Folder(path), is_sdist=False)
+    if not is_there:
+        raise ProjectError(
+            f"There is no `{path}`.", remedy="Give the folder of a project (with a pyproject.toml) or an sdist."
+        )
+    if not path.name.endswith(_SDIST_ENDINGS):
+        raise ProjectError(
+            f"`{path}` is neither a folder nor an sdist.",
+            remedy="An sdist's name ends in .tar.gz (or .zip); wheels are checked with `manywheels verify`.",
+        )
+    try:
+        with Sdist(path) as sdist:
+            return _parse(path, sdist, is_sdist=True)
+    except _BROKEN as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def settings_of(folder: Path) -> Mapping[str, Any]:
+    """Return `[tool.manywheels]` of the project in a folder; nothing where there is no pyproject.toml."""
+    return read_project(folder).settings if (folder / "pyproject.toml").is_file() else {}
+
+
+class SourceTree(Protocol):
+    """The project's declarations, wherever they lie."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a top-level file's content, or None where there is no such file."""
+
+
+@dataclass(frozen=True)
+class _Folder:
+    path: Path
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            with open_regular(self.path / name) as file:
+                return file.read(_DECLARATION_LIMIT)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ProjectError(
+                f"`{self.path / name}` cannot be read: {error.strerror}.", remedy="Make it readable for this user."
+            ) from None
+
+
+class Sdist:
+    """An open sdist: its members are read from the archive, and extracted only below a folder given for it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._archive: tarfile.TarFile | zipfile.ZipFile
+        if path.name.endswith(".zip"):
+            self._archive = zipfile.ZipFile(path)
+            members = ((info.filename, info.file_size) for info in self._archive.infolist())
+        else:
+            self._archive = tarfile.open(path)  # noqa: SIM115 - closed by __exit__
+            members = ((info.name, info.size) for info in self._archive)
+        self._names = self._bounded(members)
+        tops = {PurePosixPath(name).parts[0] for name in self._names if PurePosixPath(name).parts}
+        if len(tops) != 1:
+            self._archive.close()
+            raise ProjectError(
+                f"`{path}` is not an sdist: it has {len(tops)} top-level entries and not one folder.",
+                remedy="Make it with `python -m build --sdist` or `uv build --sdist`.",
+            )
+        self.top = tops.pop()
+
+    def _bounded(self, members: Iterable[tuple[str, int]]) -> list[str]:
+        """Return the names of members, given with their sizes. Raises ProjectError where there is too much."""
+        names, room = [], _LARGEST_SDIST
+        for name, size in members:
+            names.append(name)
+            room -= size + _OF_A_MEMBER
+            if room < 0:
+                self._archive.close()
+                raise _unreadable(self._path, f"it holds more than {_LARGEST_SDIST >> 30} GiB")
+        return names
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file of the sdist's top folder, or None."""
+        member = f"{self.top}/{name}"
+        if member not in self._names:
+            return None
+        if isinstance(self._archive, zipfile.ZipFile):
+            with self._archive.open(member) as file:
+                return file.read(_DECLARATION_LIMIT)
+        extracted = self._archive.extractfile(member)
+        return extracted.read(_DECLARATION_LIMIT) if extracted else None
+
+    def extract(self, folder: Path, cancellation: Cancellation) -> Path:
+        """Extract below `folder` and return the project's own folder there. Raises Cancelled.
+
+        Members that would leave the folder, devices and the like are refused (PEP 706's `data` filter), and so is what
+        would be written through a link of the archive's. An sdist is no checkout: a `.git` stays behind.
+        """
+        if isinstance(self._archive, zipfile.ZipFile):
+            for name in self._names:
+                if os.path.isabs(name) or ".." in PurePosixPath(name).parts:  # noqa: PTH117 - a member name
+                    raise _unreadable(self._path, f"the member {name!r} leaves the archive's folder")
+            for name in self._names:
+                cancellation.stop_if_requested(_EXTRACTING)
+                if _GIT not in PurePosixPath(name).parts:
+                    self._archive.extract(name, folder)
+        elif hasattr(tarfile, "data_filter"):
+            links = _Links(self._path)
+
+            def honest(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+                cancellation.stop_if_requested(_EXTRACTING)
+                links.require_untouched_by(member)
+                return tarfile.data_filter(member, path) if _GIT not in PurePosixPath(member.name).parts else None
+
+            self._archive.extractall(folder, filter=honest)  # noqa: S202 - that is what the filter is for
+        else:  # Debian 12's own Python is 3.11.2
+            raise ProjectError(
+                f"Python {platform.python_version()} cannot extract `{self._path}` safely: its tarfile has no filters.",
+                remedy="Run manywheels with Python 3.11.4 or newer; or extract the sdist, and give its folder instead.",
+            )
+        return folder / self.top
+
+
+class _Links:
+    """The symbolic links of a tar archive: nothing else in it may be written through one, or in its place.
+
+    Python's own filter resolves paths, and has been led astray there: CVE-2025-4138, -4330, -4517. This looks at names
+    alone, in an order that the archive cannot change.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._links: set[PurePosixPath] = set()
+
+    def require_untouched_by(self, member: tarfile.TarInfo) -> None:
+        """Note a member that is a link. Raises ProjectError for one that is written, or linked to, through another."""
+        paths = [PurePosixPath(member.name), *([PurePosixPath(member.linkname)] if member.islnk() else [])]
+        for path in paths:
+            if ".." in path.parts or not self._links.isdisjoint((path, *path.parents)):
+                raise _unreadable(self._archive, f"the member {member.name!r} is written through a link")
+        if member.issym():
+            self._links.add(paths[0])
+
+
+def extract_sdist(path: Path, folder: Path, cancellation: Cancellation) -> Path:
+    """Extract an sdist below `folder`; return the project's folder. A broken or hostile one raises ProjectError."""
+    try:
+        with Sdist(path) as sdist:
+            return sdist.extract(folder, cancellation)
+    except _BROKEN as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _unreadable(path: Path, reason: str) -> ProjectError:
+    return ProjectError(f"The sdist `{path}` cannot be read: {reason}.", remedy="Download or build it again.")
+
+
+def _parse(path: Path, tree: SourceTree, *, is_sdist: bool) -> Project:
+    pyproject = _toml(path, tree.read("pyproject.toml"))
+    setup_py, setup_cfg = tree.read("setup.py"), tree.read("setup.cfg")
+    if pyproject is None and setup_py is None and setup_cfg is None:
+        raise ProjectError(
+            f"`{path}` has no pyproject.toml and no setup.py: it is not a Python project.",
+            remedy="Give the folder that holds the project's pyproject.toml with `package-dir`.",
+        )
+    pyproject = pyproject or {}
+    metadata = _table(path, pyproject, "project")
+    legacy = _setup_cfg(setup_cfg) | _setup_py(setup_py)
+    tools = _table(path, pyproject, "tool")
+    requires = metadata.get("requires-python") or legacy.get("python_requires")
+    return Project(
+        path=path,
+        is_sdist=is_sdist,
+        name=_text(metadata.get("name")) or legacy.get("name"),
+        version=_text(metadata.get("version")) or legacy.get("version"),
+        requires_python=_specifier(path, requires),
+        build_backend=_table(path, pyproject, "build-system").get("build-backend")
+        or "setuptools.build_meta:__legacy__",
+        settings=_table(path, tools, "tool.manywheels"),
+        cibuildwheel=_table(path, tools, "tool.cibuildwheel") if "cibuildwheel" in tools else None,
+    )
+
+
+def _toml(path: Path, content: bytes | None) -> dict[str, Any] | None:
+    if content is None:
+        return None
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(
+            f"`{path / 'pyproject.toml'}` is not valid TOML: {error}.", remedy="Mend the file at that place."
+        ) from None
+
+
+def _table(path: Path, parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = parent.get(name.rpartition(".")[2], {})
+    if not isinstance(value, dict):
+        raise ProjectError(
+            f"`{path / 'pyproject.toml'}`: `{name}` is not a table.", remedy=f"Write it as `[{name}]` with keys below."
+        )
+    return value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _specifier(path: Path, text: object) -> SpecifierSet | None:
+    if not text:
+        return None
+    try:
+        return SpecifierSet(str(text))
+    except InvalidSpecifier:
+        raise ProjectError(
+            f"`{path}`: requires-python is `{text}`, which is no version specifier.", remedy='Write it as in ">=3.9".'
+        ) from None
+
+
+def _setup_cfg(content: bytes | None) -> dict[str, str]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string((content or b"").decode())
+    except (configparser.Error, UnicodeDecodeError):
+        return {}  # setuptools will say what is wrong with it, in its own words
+    found = {key: parser.get("metadata", key, fallback="") for key in ("name", "version")}
+    found["python_requires"] = parser.get("options", "python_requires", fallback="")
+    # `attr:` and `file:` are setuptools' own indirections, resolved only by running it
+    return {key: value for key, value in found.items() if value and not value.startswith(("attr:", "file:"))}
+
+
+def _setup_py(content: bytes | None) -> dict[str, str]:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of its escapes; the project's own Python will tell
+            tree = ast.parse(content or b"")
+    except (SyntaxError, ValueError):
+        return {}
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "setup"):
+            continue
+        for keyword in node.keywords:
+            value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+            if keyword.arg in {"name", "version", "python_requires"} and isinstance(value, str):
+                found[keyword.arg] = value
+    return found
+
+
+def digest_source(folder: Path, cancellation: Cancellation) -> str:
+    """Return `sha256:<hex>` over every file's relative path, type, executable bit and content, in sorted order.
+
+    `.git` is left out: the same sources have the same digest, whatever the clone's depth. Raises Cancelled.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_files(folder)):
+        cancellation.stop_if_requested("Reading the source")
+        relative = os.fsencode(path.relative_to(folder).as_posix())
+        mode = path.lstat().st_mode
+        if path.is_symlink():
+            digest.update(b"link\0%s\0%s\0" % (relative, os.fsencode(path.readlink())))
+            continue
+        digest.update(b"file\0%s\0%d\0" % (relative, bool(mode & 0o100)))
+        digest.update(bytes.fromhex(digest_file(path, cancellation)))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield what is below a folder and is no folder itself, without `.git`; os.walk is recursive before Python 3.12."""
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.name != ".git":
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(Path(entry.path))
+                    else:
+                        yield Path(entry.path)

@@ -1,0 +1,80 @@
+"""One value that was given for an option, and how tables of overrides say which targets it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from manywheels.errors import InputError
+from manywheels.plan import inputs
+from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.option_types import Inherit
+from manywheels.plan.targets import Target, expand_patterns, matches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One value that was given for an option. `select` are the patterns of its override; empty: it is for all targets.
+
+    `foreign` is whether it is cibuildwheel's, whose patterns may mean targets that manywheels does not have.
+    """
+
+    name: str
+    given: Value
+    select: tuple[str, ...] = ()
+    rule: Inherit = Inherit.NONE
+    foreign: bool = False
+
+    def applies_to(self, target: Target | None) -> bool:
+        """Whether the value is for this target; None asks for what holds for all."""
+        return not self.select or (target is not None and any(matches(target, pattern) for pattern in self.select))
+
+
+def read_overrides(settings: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return the overrides of the table of this name. Raises InputError where they are no list of tables."""
+    overrides = settings.get("overrides", [])
+    if not isinstance(overrides, list) or not all(isinstance(override, dict) for override in overrides):
+        raise InputError(
+            f"[{name}] overrides: this is not a list of tables.",
+            remedy=f"Begin each override with `[[{name}.overrides]]`.",
+        )
+    return overrides
+
+
+def read_select(value: object, origin: str) -> tuple[str, ...]:
+    """Return the patterns of an override's `select`. Raises InputError where there are none."""
+    words = [value] if isinstance(value, str) else value
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        patterns = expand_patterns(" ".join(words))
+        if patterns:
+            return patterns
+    raise InputError(
+        f"{origin}: `select` does not say which targets it is for.",
+        remedy='Give it a pattern over identifiers, or a list of them, as in `select = "cp313-*"`.',
+    )
+
+
+def read_inherit(value: object, known: Iterable[str], origin: str) -> dict[str, Inherit]:
+    """Return the rules of an `inherit`: a table, or text as `environment; before-all: prepend`.
+
+    Raises InputError for names that are not in `known`, and for rules that are none.
+    """
+    rules = _inherit_text(value, origin) if isinstance(value, str) else value
+    if not isinstance(rules, dict) or not all(rule in list(Inherit) for rule in rules.values()):
+        raise InputError(
+            f"{origin}: `inherit` is not a table of rules.",
+            remedy='Give each option `"append"`, `"prepend"` or `"none"`, as in `inherit.environment = "append"`.',
+        )
+    inputs.require_one_of(rules, known, f"{origin} inherit", "option that is set beside it")
+    return {name: Inherit(rule) for name, rule in rules.items()}
+
+
+def _inherit_text(text: str, origin: str) -> dict[str, str]:
+    given = Value(value=text, origin=Origin(OriginKind.VARIABLE, origin))
+    rules = {}
+    for part in text.split(";"):
+        names, colon, rule = part.partition(":")
+        for name in inputs.parse_words(replace(given, value=names), "inherit"):
+            rules[name] = rule.strip() if colon else "append"
+    return rules

@@ -1,0 +1,61 @@
+"""Sharding: one plan built by several machines, each taking its part.
+
+Every machine makes the same plan and takes the part with its own number, so that nothing has to be handed round
+beforehand. The manifest of a part names the whole plan; `manywheels gather` finds by that what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from manywheels.plan import inputs
+from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.targets import Plan
+from manywheels.wheels.manifest import MOST_SHARDS, Shard
+
+T = TypeVar("T")
+
+
+def part(items: Sequence[T], shard: Shard) -> tuple[T, ...]:
+    """Return a shard's items: every `count`-th, so that old and new Pythons are spread over all machines.
+
+    The parts of all shards are disjoint, and together they are `items`; with more shards than items some are empty.
+    """
+    return tuple(items[shard.index - 1 :: shard.count])
+
+
+def take_part(plan: Plan, shard: Shard | None) -> Plan:
+    """Return a shard's part of a plan; the plan itself where there is none."""
+    if shard is None:
+        return plan
+    own = part(plan.targets, shard)
+    siblings = tuple(planned.target for planned in plan.targets if planned not in own)
+    return replace(plan, targets=own, shard=shard, siblings=siblings)
+
+
+def shards_for(count: int, per_job: int) -> tuple[Shard, ...]:
+    """Return the shards that take at most `per_job` of `count` targets each."""
+    jobs = -(-count // per_job)
+    return tuple(Shard(index=index, count=jobs) for index in range(1, jobs + 1))
+
+
+def parse_shard(given: Value, name: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
+    """Return the shard that `2/5` names, None for the whole plan. Raises InputError.
+
+    `auto` is what GitLab numbers the jobs of `parallel` with (CI_NODE_INDEX, CI_NODE_TOTAL), elsewhere the whole plan.
+    """
+    text = given.value.strip()
+    if text == "auto":
+        index, count = environment.get("CI_NODE_INDEX", ""), environment.get("CI_NODE_TOTAL", "")
+        if "GITLAB_CI" not in environment or not index:
+            return None
+        text = f"{index}/{count}"
+        given = Value(value=text, origin=Origin(OriginKind.VARIABLE, "CI_NODE_INDEX/CI_NODE_TOTAL"))
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
+        raise inputs.refuse(replace(given, value=text), name, "`auto`, or a part of the whole as `2/5`")
+    return Shard(index=int(match[1]), count=int(match[2])) if int(match[2]) > 1 else None

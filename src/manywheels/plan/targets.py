@@ -1,0 +1,278 @@
+"""Targets: what can be built, which of it is asked for, and the frozen plan.
+
+A target is one interpreter on one platform, named by an identifier such as `cp312-manylinux_x86_64`. Selection follows
+cibuildwheel's patterns (`fnmatch` globs, braces, blanks between several) and adds two short forms: `cp312` and `3.12`.
+Everything here is pure: options, project and interpreters in, a plan out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
+
+from manywheels.data import table
+from manywheels.errors import SelectionError
+from manywheels.wheels.manifest import Shard
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+    from packaging.tags import Tag
+
+    from manywheels.plan.interpreters import Interpreter
+
+
+def image_folder(tag: str, abi: str) -> str:
+    """Return the name that an interpreter's folder has in the manylinux images, below /opt/python."""
+    return f"{tag.removesuffix('t')}-{abi}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One interpreter on one platform: `python` is `3.12`, `abi` is `cp312` or `cp314t`, `family` is `manylinux`.
+
+    `group` is the group of `enable` that the interpreter is of; empty for most.
+    """
+
+    tag: str
+    python: str
+    abi: str
+    family: str
+    arch: str
+    group: str = ""
+
+    @property
+    def identifier(self) -> str:
+        """The name that users see and select by, as `cp312-manylinux_x86_64`."""
+        return f"{self.tag}-{self.family}_{self.arch}"
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Major and minor version of the interpreter."""
+        major, minor = self.python.split(".")
+        return int(major), int(minor)
+
+    @property
+    def free_threaded(self) -> bool:
+        """Whether this is a CPython without the GIL (PEP 703)."""
+        return self.abi.endswith("t") and self.tag.startswith("cp")
+
+    @property
+    def folder(self) -> str:
+        """The name that the interpreter's folder has in the manylinux images, as `cp313-cp313t`."""
+        return image_folder(self.tag, self.abi)
+
+    @property
+    def spec(self) -> str:
+        """The interpreter as uv is asked for it: `3.12`, `3.14t`, `pypy3.11`."""
+        if self.tag.startswith("pp"):
+            return f"pypy{self.python}"
+        return f"{self.python}t" if self.free_threaded else self.python
+
+    def accepts(self, interpreter: str, abi: str) -> bool:
+        """Whether this interpreter installs wheels of that interpreter and ABI tag (PEP 425), as `cp39` and `abi3`."""
+        return (interpreter, abi) in _accepted(self)
+
+    def installs(self, tags: Iterable[Tag]) -> bool:
+        """Whether this interpreter installs wheels of one of the tags, on a machine that their platform fits."""
+        return any(self.accepts(tag.interpreter, tag.abi) for tag in tags)
+
+
+@cache
+def _accepted(target: Target) -> frozenset[tuple[str, str]]:
+    from packaging.tags import compatible_tags, cpython_tags, generic_tags
+
+    # The platform is left out of this question: a fresh build says linux_*, the repaired wheel manylinux_*.
+    platforms = ["platform"]
+    own = (
+        cpython_tags(target.version, abis=[target.abi], platforms=platforms)
+        if target.tag.startswith("cp")
+        else generic_tags(target.tag, [target.abi], platforms)
+    )
+    generic = compatible_tags(target.version, interpreter=target.tag, platforms=platforms)
+    return frozenset((tag.interpreter, tag.abi) for tag in (*own, *generic) if tag.platform != "any")
+
+
+class Refusal(StrEnum):
+    """Why a known target is not in the plan."""
+
+    NOT_SELECTED = "not selected by `build`"
+    SKIPPED = "left out by `skip`"
+    NOT_ENABLED = "its group is not in `enable`"
+    REQUIRES_PYTHON = "excluded by the project's requires-python"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTarget:
+    """A target of the plan with the interpreter that serves it; None where this machine has none."""
+
+    target: Target
+    interpreter: Interpreter | None
+    asked_by_name: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be built, in order, and which selected targets the project itself excludes.
+
+    Where it is only a part of a plan, `shard` says which, and `siblings` are the targets that the other parts build.
+    """
+
+    targets: tuple[PlannedTarget, ...]
+    excluded: tuple[tuple[Target, Refusal], ...]
+    shard: Shard | None = None
+    siblings: tuple[Target, ...] = ()
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """The targets of the whole plan, also where this is only a part of it."""
+        return tuple(target.identifier for target in (*(planned.target for planned in self.targets), *self.siblings))
+
+    @property
+    def missing(self) -> tuple[PlannedTarget, ...]:
+        """The targets that have no interpreter on this machine."""
+        return tuple(planned for planned in self.targets if planned.interpreter is None)
+
+
+def known_targets(family: str, arch: str) -> tuple[Target, ...]:
+    """Return every target of the interpreter table for one platform family and architecture, oldest first."""
+    return tuple(
+        Target(
+            tag=row["id"], python=row["version"], abi=row["abi"], family=family, arch=arch, group=row.get("group", "")
+        )
+        for row in table("interpreters")["interpreter"]
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Build and skip patterns, and the enabled groups. `by_name` is false where `build` is only the default."""
+
+    build: tuple[str, ...]
+    skip: tuple[str, ...] = ()
+    enable: frozenset[str] = frozenset()
+    by_name: bool = True
+
+
+def select(
+    selection: Selection,
+    targets: Sequence[Target],
+    interpreters: Iterable[Interpreter],
+    requires_python: SpecifierSet | None,
+) -> Plan:
+    """Return the plan for a selection.
+
+    Raises SelectionError where a pattern matches no known target, or where nothing at all is left to build.
+    """
+    found = {interpreter.abi: interpreter for interpreter in interpreters}
+    for pattern in selection.build:
+        if pattern != "all":
+            require_match(pattern, targets, "build")
+    for pattern in selection.skip:
+        require_match(pattern, targets, "skip")
+    chosen = [target for target in targets if _is_selected(target, selection.build, found)]
+    skipped = {target for target in targets if any(matches(target, pattern) for pattern in selection.skip)}
+    enabled = {target for target in chosen if _is_enabled(target, selection, targets)}
+    planned: list[PlannedTarget] = []
+    excluded: list[tuple[Target, Refusal]] = []
+    for target in chosen:
+        if target in skipped:
+            excluded.append((target, Refusal.SKIPPED))
+        elif target not in enabled:
+            excluded.append((target, Refusal.NOT_ENABLED))
+        elif requires_python is not None and not requires_python.contains(f"{target.python}.99"):
+            excluded.append((target, Refusal.REQUIRES_PYTHON))
+        else:
+            interpreter = found.get(target.abi)
+            planned.append(PlannedTarget(target=target, interpreter=interpreter, asked_by_name=selection.by_name))
+    plan = Plan(targets=tuple(planned), excluded=tuple(excluded))
+    if not planned:
+        _refuse_empty(selection, plan, requires_python)
+    return plan
+
+
+def expand_patterns(text: str) -> tuple[str, ...]:
+    """Split a list of patterns at blanks and commas outside braces; `cp3{9,10}-*` becomes two patterns."""
+    words = [word for part in text.split() for word in _split_at_commas(part) if word]
+    return tuple(pattern for word in words for pattern in expand_braces(word))
+
+
+def _split_at_commas(text: str) -> list[str]:
+    depth, words = 0, [""]
+    for letter in text:
+        depth += (letter == "{") - (letter == "}")
+        if letter == "," and depth <= 0:
+            words.append("")
+        else:
+            words[-1] += letter
+    return words
+
+
+def expand_braces(word: str) -> Iterator[str]:
+    """Yield what a word with braces stands for: `cp3{9,10}-*` is two patterns, `cp3{9..11}-*` three."""
+    match = re.search(r"\{([^{}]*)\}", word)  # an innermost pair; those around it follow
+    if match is None:
+        yield word
+        return
+    for choice in _choices(match.group(1)):
+        yield from expand_braces(word[: match.start()] + choice + word[match.end() :])
+
+
+def _choices(inside: str) -> Iterable[str]:
+    """Return what stands between braces one by one: `a,b`, or whole numbers as in `9..12`."""
+    if span := re.fullmatch(r"(\d{1,4})\.\.(\d{1,4})", inside):
+        first, last = int(span[1]), int(span[2])
+        return map(str, range(first, last + 1) if first <= last else range(first, last - 1, -1))
+    return inside.split(",")
+
+
+def _is_selected(target: Target, patterns: Sequence[str], found: dict[str, Interpreter]) -> bool:
+    return any(target.abi in found if pattern == "all" else matches(target, pattern) for pattern in patterns)
+
+
+def _is_enabled(target: Target, selection: Selection, targets: Sequence[Target]) -> bool:
+    """Whether the target's group is enabled, or a pattern means nothing but targets of groups, as `pp*` or `3.13t`."""
+    if not target.group or target.group in selection.enable or "all" in selection.build:
+        return True
+    meant = [pattern for pattern in selection.build if matches(target, pattern)]
+    return any(all(other.group for other in targets if matches(other, pattern)) for pattern in meant)
+
+
+def matches(target: Target, pattern: str) -> bool:
+    """Whether a pattern over identifiers means this target; `cp312` and `3.12` stand for all of that interpreter."""
+    if pattern in {target.tag, target.spec}:
+        return True
+    return fnmatch.fnmatchcase(target.identifier, pattern)
+
+
+def require_match(pattern: str, targets: Sequence[Target], option: str) -> None:
+    """Raise SelectionError where a pattern means none of the targets, with the nearest name that does."""
+    if any(matches(target, pattern) for target in targets):
+        return
+    identifiers = [target.identifier for target in targets]
+    names = [target.tag for target in targets] + [target.spec for target in targets] + identifiers
+    near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.5)
+    hint = f"Did you mean `{near[0]}`? " if near else ""
+    raise SelectionError(
+        f"`{option}`: the pattern `{pattern}` matches no target.",
+        remedy=f"{hint}Targets here are {', '.join(identifiers)}.",
+    )
+
+
+def _refuse_empty(selection: Selection, plan: Plan, requires_python: SpecifierSet | None) -> None:
+    by_project = [target.tag for target, refusal in plan.excluded if refusal is Refusal.REQUIRES_PYTHON]
+    if by_project:
+        raise SelectionError(
+            f"Nothing is left to build: the project's requires-python (`{requires_python}`) excludes "
+            f"{', '.join(by_project)}.",
+            remedy="Select a newer Python with `build`, or widen requires-python.",
+        )
+    raise SelectionError(
+        f"Nothing is left to build: `build` is `{' '.join(selection.build)}`, `skip` is `{' '.join(selection.skip)}`.",
+        remedy="Make `build` wider or `skip` narrower; `manywheels plan` shows what is selected.",
+    )

@@ -1,0 +1,125 @@
+"""Words and numbers as users read them, and quoted output made harmless."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from manywheels.core.text import duration, quote, sanitize
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
+
+
+def platforms(record: TargetRecord) -> str:
+    """Return the least demanding platform that a wheel is tagged for, without the architecture, as `manylinux_2_17`."""
+    if record.wheel is None:
+        return ""
+    tags = record.wheel.name.removesuffix(".whl").rpartition("-")[2]
+    versions = re.findall(r"(m(?:any|usl)linux)_(\d+)_(\d+)_", tags)
+    return "{}_{}_{}".format(*min(versions, key=lambda found: (int(found[1]), int(found[2])))) if versions else tags
+
+
+def outcome(record: TargetRecord) -> str:
+    """Return how a target ended, in a few words."""
+    match record.state:
+        case TargetState.BUILT:
+            return "built"
+        case TargetState.REUSED:
+            return f"served by {str(record.built_for).partition('-')[0]}"
+        case TargetState.FAILED:
+            return f"failed in {record.failure.stage}" if record.failure else "failed"
+    return record.state.value
+
+
+def short_tags(wheel_tags: Iterable[str]) -> list[str]:
+    """Return a wheel's tags in their parts, platforms without the architecture: `cp312-cp312`, `manylinux_2_17`."""
+    parts = [tag.split("-", 2) for tag in sorted(wheel_tags)]
+    pythons = ("-".join(part[:2]) for part in parts)
+    platforms = (re.sub(r"^((?:many|musl)linux(?:_\d+_\d+|\d+))_\w+$", r"\1", part[-1]) for part in parts)
+    return list(dict.fromkeys([*pythons, *platforms]))
+
+
+def tests(trial: TestRun) -> str:
+    """Return how the project's own tests of a wheel ended, as `12 passed` or `3 failed`."""
+    if not trial.passed:
+        return f"{len(trial.failed)} failed" if trial.failed else "failed"
+    return "passed" if trial.count is None else f"{trial.count} passed"
+
+
+def about(manifest: Manifest) -> dict[str, list[TargetRecord]]:
+    """Return each warning about targets once, with the targets that it is about."""
+    found: dict[str, list[TargetRecord]] = {}
+    for record in manifest.targets:
+        for warning in record.warnings:
+            found.setdefault(warning, []).append(record)
+    return found
+
+
+def tags(records: Iterable[TargetRecord]) -> str:
+    """Return targets by their Pythons alone, as `cp311 cp312`."""
+    return " ".join(record.identifier.partition("-")[0] for record in records)
+
+
+def total(record: TargetRecord) -> float:
+    """Return the seconds that a target was worked on, without those that it waited."""
+    return sum(seconds for stage, seconds in record.seconds.items() if stage != "waiting")
+
+
+def summary(manifest: Manifest) -> str:
+    """Return the run in one sentence."""
+    wheels, failures = len(manifest.wheels), len(manifest.failures)
+    missing = sum(record.state is TargetState.NO_INTERPRETER for record in manifest.targets)
+    cancelled = sum(record.state is TargetState.CANCELLED for record in manifest.targets)
+    parts = [f"{wheels} wheel{'s' * (wheels != 1)} in {duration(manifest.seconds)}"]
+    parts += [f"{failures} failed"] if failures else []
+    parts += [f"{missing} without an interpreter"] if missing else []
+    parts += [f"{cancelled} cancelled"] if cancelled else []
+    return ", ".join(parts)
+
+
+def explain(record: TargetRecord, output: Path) -> list[str]:
+    """Return what to tell of a target that has no wheel: the lines that matter, the cure, where the log is."""
+    if record.failure is None:
+        return []
+    lines = [quote(line) for line in record.failure.excerpt]
+    lines += [f"  {sanitize(record.failure.remedy)}"] if record.failure.remedy else []
+    lines += [sanitize(f"  Log: {output / log_of(record)}")] if record.log else []
+    return lines
+
+
+def log_of(record: TargetRecord) -> str:
+    """Return the log to look into, relative to the output folder: that of the tests where these failed."""
+    if record.tests and not record.tests.passed:
+        return record.tests.log
+    return str(record.log)
+
+
+def headline(record: TargetRecord) -> str:
+    """Return how a target ended, in one line."""
+    seconds = f" in {duration(total(record))}" if record.seconds else ""
+    problem = f" ({record.failure.code}): {record.failure.problem}" if record.failure else ""
+    return sanitize(f"{record.identifier}: {outcome(record)}{seconds}{problem}")
+
+
+def like(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetRecord | None:
+    """Return the first of `others` that failed for the very same reason, so that it need not be told twice."""
+    if record.failure is None:
+        return None
+    for other in others:
+        if other.failure is None or other.failure.problem != record.failure.problem:
+            continue
+        # "exit status 1" may stand for anything: there the quoted lines decide.
+        if "(exit status" not in record.failure.problem or other.failure.excerpt == record.failure.excerpt:
+            return other
+    return None
+
+
+def alike(failures: Iterable[TargetRecord]) -> list[tuple[TargetRecord, TargetRecord | None]]:
+    """Return failed targets, each with the one before it that failed for the very same reason; None for the first."""
+    told: list[TargetRecord] = []
+    pairs: list[tuple[TargetRecord, TargetRecord | None]] = []
+    for record in failures:
+        twin = like(record, told)
+        pairs.append((record, twin))
+        told += [] if twin else [record]
+    return pairs

@@ -1,0 +1,1 @@
+"""The container engine, images, and the program itself in a container."""

@@ -1,0 +1,213 @@
+"""Copies of files and folders, made so that a build cannot write through them, and their removal.
+
+Files are cloned where the file system can (`FICLONE`: Btrfs, XFS), else copied; never hard-linked. Project code makes
+trees as deep, wide and closed as it likes, so no function here calls itself for a subfolder.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.runtime.trees import Walk, walk
+
+COPYING: Final = "Copying the source"
+_FICLONE: Final = 0x40049409
+_CANNOT_CLONE: Final = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
+_PIECE: Final = 8 << 20  # bytes copied between two looks at the switch
+_PATIENCE: Final = 3.0  # seconds that a removal goes on after the run was cancelled
+
+
+def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation) -> None:
+    """Copy a folder with its modes, times and symbolic links; sockets, devices and FIFOs stay behind.
+
+    Raises Cancelled, and OSError, also for paths that are longer than the kernel takes.
+    """
+    pending: list[tuple[str, bool]] = [("", False)]  # relative to both; whether what it holds has been copied
+    while pending:
+        name, is_filled = pending.pop()
+        read, written = source / name, target / name
+        if is_filled:
+            shutil.copystat(read, written)
+            written.chmod(written.stat().st_mode | stat.S_IRWXU)  # a read-only folder could not be filled or removed
+            continue
+        written.mkdir(parents=True, exist_ok=True)
+        pending.append((name, True))
+        for entry in _entries(read, is_left_out):
+            cancellation.stop_if_requested(COPYING)
+            if entry.is_dir(follow_symlinks=False):
+                pending.append((f"{name}/{entry.name}".lstrip("/"), False))
+            else:
+                copy_entry(read / entry.name, written / entry.name, cancellation)
+
+
+def _entries(folder: Path, is_left_out: Callable[[Path], bool]) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        yield from (entry for entry in entries if not is_left_out(folder / entry.name))
+
+
+def copy_entry(source: Path, target: Path, cancellation: Cancellation | None = None) -> None:
+    """Copy a regular file or a symbolic link, with the folders that it lies in; nothing else is copied.
+
+    Raises Cancelled.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mode = source.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        target.symlink_to(source.readlink())
+    elif stat.S_ISREG(mode):
+        clone_file(source, target, cancellation)
+
+
+def clone_file(source: Path, target: Path, cancellation: Cancellation | None = None) -> None:
+    """Copy a regular file's content and mode, sharing its blocks where the file system can; holes stay holes.
+
+    Raises Cancelled.
+    """
+    with source.open("rb") as read, target.open("wb") as write:
+        try:
+            fcntl.ioctl(write, _FICLONE, read.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_CLONE:
+                raise
+            _copy_content(read, write, cancellation)
+    shutil.copystat(source, target)
+
+
+def _copy_content(read: BinaryIO, write: BinaryIO, cancellation: Cancellation | None) -> None:
+    size = os.fstat(read.fileno()).st_size
+    for start, end in _extents(read.fileno(), size):
+        read.seek(start)
+        write.seek(start)
+        while piece := read.read(min(_PIECE, end - read.tell())):
+            if cancellation:
+                cancellation.stop_if_requested(COPYING)
+            write.write(piece)
+    write.truncate(size)
+
+
+def _extents(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where a file has content, from where to where, in bytes (lseek(2), SEEK_DATA)."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(file, end, os.SEEK_DATA)
+            end = os.lseek(file, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # a file system that cannot tell
+                yield end, size
+            return
+        yield start, min(end, size)
+
+
+# --- what is there already --------------------------------------------------------------------------------------------
+
+
+def give_tree(folder: Path, user: int, cancellation: Cancellation | None = None) -> None:
+    """Give a folder, and everything in it, to a user. No process of that user may run meanwhile. Raises Cancelled."""
+
+    def give(at: Walk) -> list[str]:
+        os.fchown(at.descriptor, user, user)
+        below = []
+        with os.scandir(at.descriptor) as entries:
+            for entry in entries:
+                if cancellation:
+                    cancellation.stop_if_requested(COPYING)
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.name)
+                else:
+                    os.chown(entry.name, user, user, dir_fd=at.descriptor, follow_symlinks=False)
+        return below
+
+    walk(folder, give)
+
+
+def remove_tree(folder: Path, cancellation: Cancellation | None = None) -> None:
+    """Remove a folder and everything in it, also where a build took away its own rights to it.
+
+    Nothing is raised: what cannot be removed, or not soon enough after `cancellation` was requested, is told in a note
+    on stderr. What is mounted in there stays.
+    """
+    removal = _Removal(cancellation)
+    try:
+        walk(folder, removal.clear, removal.left, removal.refused, removing=True)
+        if removal.kept == 0:
+            folder.rmdir()
+    except _Late:
+        _note(f"`{folder}` is not removed to its end, because the run was stopped: the next run removes it")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        removal.keep(str(folder), error)
+    if removal.kept:
+        more = f", nor {removal.kept - 1} other things in `{folder}`" if removal.kept > 1 else ""
+        _note(f"{removal.first} cannot be removed{more}")
+
+
+class _Late(Exception):
+    """The removal takes longer than a cancelled run may."""
+
+
+class _Removal:
+    """What removing a tree does in each folder, and what it could not."""
+
+    def __init__(self, cancellation: Cancellation | None) -> None:
+        self._cancellation = cancellation
+        self._until: float | None = None
+        self.kept = 0
+        self.first = ""
+
+    def clear(self, at: Walk) -> list[str]:
+        """Remove the files of a folder, and return its subfolders."""
+        below = []
+        with os.scandir(at.descriptor) as entries:
+            for entry in entries:
+                self._hurry()
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.name)
+                    else:
+                        os.unlink(entry.name, dir_fd=at.descriptor)
+                except OSError as error:
+                    self.refused(at, entry.name, error)
+        return below
+
+    def left(self, at: Walk, name: str) -> None:
+        """Remove a folder that everything was removed from."""
+        self._hurry()
+        try:
+            os.rmdir(name, dir_fd=at.descriptor)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or not self.kept:  # else it has been said what is still in there
+                self.refused(at, name, error)
+
+    def refused(self, at: Walk, name: str, error: OSError) -> None:
+        """Note that something stays."""
+        if not isinstance(error, FileNotFoundError):  # somebody else was quicker
+            self.keep(f"{at.here}/{name}", error)
+
+    def keep(self, place: str, error: OSError) -> None:
+        """Note that something stays; of several, the first is named."""
+        self.first = self.first or f"`{place}` ({error.strerror})"
+        self.kept += 1
+
+    def _hurry(self) -> None:
+        if self._cancellation and self._cancellation.requested:
+            self._until = self._until or time.monotonic() + _PATIENCE
+            if time.monotonic() > self._until:
+                raise _Late
+
+
+def _note(text: str) -> None:
+    from manywheels.core.text import sanitize
+
+    print(sanitize(f"note: {text}."), file=sys.stderr, flush=True)

@@ -1,0 +1,57 @@
+"""The scrubbed environment of project code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from manywheels.core.credentials import without_credentials
+from manywheels.data import table
+from manywheels.runtime import untrusted_files
+
+_USER_NAME: Final = "manywheels"
+
+
+def build_environment(
+    caller: Mapping[str, str],
+    *,
+    path: tuple[Path, ...],
+    private: Path,
+    passed: tuple[str, ...] = (),
+    user: int | None = None,
+) -> dict[str, str]:
+    """Return the scrubbed environment: allowed names of the caller's, and `path` before the caller's PATH.
+
+    HOME and TMPDIR lie below `private`, a folder of the program's own. `passed` are names that the user lets through.
+    The program's own virtual environment is taken out of PATH: project code must not find it. An index address with
+    credentials in it is kept from project code unless it is in `passed`. For a `user` other than the program's own, the
+    folders are that user's, and the caller's caches are left out: project code shall not write what others trust.
+    """
+    for folder in (private / "home", private / "tmp"):
+        if not folder.exists():
+            untrusted_files.make_folder(folder, user)
+    facts = table("environment")
+    allowed = without_credentials({name: caller[name] for name in facts["pass"] if name in caller})
+    allowed |= _home_toolchains(caller) | allowed  # what the caller names comes before what its home holds
+    if user is not None:
+        allowed = {name: value for name, value in allowed.items() if name not in facts["written"]}
+        allowed |= {"USER": _USER_NAME, "LOGNAME": _USER_NAME}  # the user has no entry in /etc/passwd
+    own = Path(sys.prefix) / "bin" if sys.prefix != sys.base_prefix else None
+    folders = [folder for folder in caller.get("PATH", os.defpath).split(os.pathsep) if folder and Path(folder) != own]
+    return allowed | {
+        **{name: caller[name] for name in passed if name in caller},
+        "PATH": os.pathsep.join([*map(str, path), *folders]),
+        "HOME": str(private / "home"),
+        "TMPDIR": str(private / "tmp"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _home_toolchains(caller: Mapping[str, str]) -> dict[str, str]:
+    """Rust's tools are looked up below HOME, which is private here: say where the caller's are."""
+    home = Path(caller.get("HOME", "/nonexistent"))
+    folders = {"CARGO_HOME": home / ".cargo", "RUSTUP_HOME": home / ".rustup"}
+    return {name: str(folder) for name, folder in folders.items() if folder.is_dir()}

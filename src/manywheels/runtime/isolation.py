@@ -1,0 +1,265 @@
+"""Isolation: where the program runs as root, project code runs as users that own nothing and can reach nothing.
+
+Each target has a user of its own, neither root nor the owner of the workspace: then the kernel keeps targets apart from
+each other as well, and "no process of this target is left" can be proved. While anything of a project runs, the
+folders that hold the CI's files and credentials are closed. Whether all of that works is not assumed but tried out, in
+the sandbox itself, by `isolation_probe`. docs/security.md says what is promised, and what does not hold without a
+second user.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import pwd
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import cache_dir
+from manywheels.core.text import sanitize
+from manywheels.errors import IsolationError
+from manywheels.plan.trust import IN_A_JOB_OF_ITS_OWN, grants_in
+from manywheels.runtime import leftovers, sandbox
+from manywheels.runtime.git import repository_elsewhere
+from manywheels.runtime.sandbox import Command
+from manywheels.runtime.untrusted_files import open_lock
+
+# Within the range that systemd and distributions leave to users who exist only while something runs.
+_USERS: Final = range(62000, 64000)
+_FETCHER: Final = 61999  # always the same, for what it has fetched outlives a run
+_CAPABILITIES: Final = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7}
+_SOCKETS: Final = ("/var/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock")
+_FILE_COMMANDS: Final = ("GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
+_PR_SET_DUMPABLE: Final = 4
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_PROBE: Final = Path(__file__).with_name("isolation_probe.py")
+_PROBE_TIMEOUT: Final = 60.0  # seconds
+_LONGEST_ANSWER: Final = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isolation:
+    """The users that targets run as, one for each; where there are none, `against` says why, in half a sentence.
+
+    `fetcher` is the user who fetches what builds require and runs nothing of a project; None where another run has it.
+    """
+
+    users: tuple[int, ...] = ()
+    fetcher: int | None = None
+    against: str = ""
+
+    def user(self, number: int) -> int | None:
+        """Return the user id for the target of that number, from 0; None for the program's own user."""
+        return self.users[number] if self.users else None
+
+
+@contextmanager
+def isolate(
+    count: int, needed: Sequence[Path], environment: Mapping[str, str], *, source: Path, against: str = ""
+) -> Iterator[Isolation]:
+    """Reserve users for `count` targets and close the CI's folders, until the end of the `with` block.
+
+    `needed` are programs and folders that project code must reach; `source` is the checkout that it has a copy of.
+    `against` is what the caller knows to stand against isolation. Raises IsolationError where isolation is impossible
+    and the job holds a grant for identity tokens, which project code could use.
+    """
+    _shield()
+    with ExitStack() as stack:
+        closed = (*closed_folders(environment, needed), *_repository_folders(source, needed))
+        against = against or reason_against()
+        isolation = Isolation(against=against) if against else _try_to_isolate(stack, count, needed, closed)
+        if isolation.against and (grants := grants_in(environment)):
+            raise IsolationError(
+                f"This job can have identity tokens ({', '.join(grants)}), and project code would share them: "
+                f"{isolation.against}.",
+                remedy=f"{IN_A_JOB_OF_ITS_OWN} See docs/security.md.",
+            )
+        yield isolation
+
+
+def _shield() -> None:
+    """Keep this process's memory, environment and open files from every process but root's (prctl(2)).
+
+    What an ordinary user's process has in /proc would belong to root then, and be closed to itself.
+    """
+    if os.geteuid() == 0:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+# --- what stands against it -------------------------------------------------------------------------------------------
+
+
+def reason_against() -> str:
+    """Return why project code cannot be given users of its own here, in half a sentence; empty if it can."""
+    if os.geteuid() != 0:
+        return "manywheels does not run as root, so there is no second user"
+    missing = [name for name, number in _CAPABILITIES.items() if not _capabilities() >> number & 1]
+    return f"root may not do here what root usually may (CAP_{', CAP_'.join(missing)})" if missing else ""
+
+
+def _capabilities() -> int:
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.partition("CapEff:")[2].split()[0], 16)
+
+
+def _try_to_isolate(stack: ExitStack, count: int, needed: Sequence[Path], closed: Sequence[Path]) -> Isolation:
+    attempt = stack.enter_context(ExitStack())
+    fetcher = _FETCHER if not _is_known(_FETCHER) and _hold(attempt, _FETCHER) else None
+    users = _reserve(attempt, count)
+    _close(attempt, closed)
+    if problems := _probe(users[0], closed, needed):
+        attempt.close()
+        return Isolation(against="; ".join(problems))
+    attempt.callback(_remove_leftovers, (*users, *([fetcher] if fetcher else [])))
+    attempt.callback(os.umask, os.umask(0o022))  # what is made for the targets, they must be able to read
+    return Isolation(users=users, fetcher=fetcher)
+
+
+# --- users ----------------------------------------------------------------------------------------------------------
+
+
+def _reserve(stack: ExitStack, count: int) -> tuple[int, ...]:
+    """Return users that nobody else is, not another run beside this one either: each is held by a lock."""
+    reserved: list[int] = []
+    for user in _USERS:
+        if len(reserved) == max(1, count):
+            return tuple(reserved)
+        if not _is_known(user) and _hold(stack, user):
+            reserved.append(user)
+    raise IsolationError(
+        f"All users from {_USERS[0]} to {_USERS[-1]} are in use on this machine.",
+        remedy="Wait for other runs to end.",
+    )
+
+
+def _hold(stack: ExitStack, user: int) -> bool:
+    """Take a user's lock; return whether it was free, and nothing runs as that user or is left of it from before."""
+    folder = cache_dir() / "users"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = stack.enter_context(open_lock(folder / str(user)))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return not sandbox.processes_of(user) and not leftovers.remove_of([user])
+
+
+def _remove_leftovers(users: Sequence[int]) -> None:
+    if left := leftovers.remove_of(users):
+        print(f"note: project code left behind {sanitize('; '.join(left))}", file=sys.stderr, flush=True)
+
+
+def _is_known(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
+
+
+# --- folders --------------------------------------------------------------------------------------------------------
+
+
+def closed_folders(environment: Mapping[str, str], in_use: Iterable[Path] = ()) -> tuple[Path, ...]:
+    """Return the folders of the CI's that hold credentials, or files that steer later steps, sorted.
+
+    The workspace is one of them: its `.git` may hold the job's credentials, and what builds need of it they have as a
+    copy. HOME stays open where there is something of `in_use` in it. Elsewhere than in CI there are none.
+    """
+    named: list[str] = []
+    if environment.get("GITHUB_ACTIONS"):
+        folders = [environment.get(name) for name in ("GITHUB_WORKSPACE", "RUNNER_TEMP")]
+        home = environment.get("HOME")
+        folders += [home] if home and not _is_in_use(Path(home).resolve(), in_use) else []
+        files = (environment.get(name) for name in (*_FILE_COMMANDS, "GITHUB_EVENT_PATH"))
+        named += [*filter(None, folders), *(os.path.dirname(file) for file in files if file)]  # noqa: PTH120
+    if project := environment.get("GITLAB_CI") and environment.get("CI_PROJECT_DIR"):
+        named += [project, f"{project}.tmp"]  # the second has the variables that are files
+        named += _runners_mounts(environment)
+    found = {Path(name).resolve() for name in named if Path(name).is_absolute() and Path(name).is_dir()}
+    return tuple(sorted(found - {Path("/")}))
+
+
+def _runners_mounts(environment: Mapping[str, str]) -> list[str]:
+    """Return where GitLab's Kubernetes executor has the job's scripts, with all variables in them, and its log.
+
+    Everybody may read and write both, and the runner takes an exit status from the log. What stands before their
+    names is the runner's configuration (`scripts_base_dir`, `logs_base_dir`), so they are looked for among the mounts.
+    """
+    job = f"{environment.get('CI_PROJECT_ID')}-{environment.get('CI_JOB_ID')}"
+    points = [_unescaped(line.split()[4]) for line in _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()]
+    return [point for point in points if Path(point).name in {f"scripts-{job}", f"logs-{job}"}]
+
+
+def _unescaped(point: str) -> str:
+    """Return a path of mountinfo, where blanks are written as `\\040` (proc_pid_mountinfo(5))."""
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)
+
+
+def _repository_folders(source: Path, in_use: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the folder to close so that the checkout's own repository is out of reach: itself, or the one around it.
+
+    A container that the command line started has the checkout mounted read-only; what is around it is the container's.
+    """
+    elsewhere = repository_elsewhere(source)
+    repository = elsewhere or source / ".git"
+    if not repository.is_dir():
+        return ()
+    if os.access(repository, os.W_OK):
+        return (repository,)
+    around = (elsewhere or source).parent
+    can_be_closed = os.access(around, os.W_OK) and not _is_in_use(around, in_use)
+    return (around,) if can_be_closed else ()
+
+
+def _is_in_use(folder: Path, in_use: Iterable[Path]) -> bool:
+    """Whether one of the programs and folders is in there, or this Python."""
+    return any(path.resolve().is_relative_to(folder) for path in (*in_use, Path(sys.executable)))
+
+
+def _close(stack: ExitStack, folders: Iterable[Path]) -> None:
+    """Take everybody's rights to the folders but the owner's and root's, until the end."""
+    for folder in folders:
+        mode = folder.stat().st_mode & 0o7777
+        folder.chmod(mode & 0o7700)
+        stack.callback(_reopen, folder, mode)
+
+
+def _reopen(folder: Path, mode: int) -> None:
+    with suppress(OSError):  # it is gone: then there is nothing to open
+        folder.chmod(mode)
+
+
+# --- proof ------------------------------------------------------------------------------------------------------------
+
+
+def _probe(user: int, closed: Iterable[Path], needed: Iterable[Path]) -> list[str]:
+    """Ask, as that user and in the sandbox, what it can reach; return what stands against isolation."""
+    question = {
+        "supervisor": os.getpid(),
+        "closed": [str(folder) for folder in closed],
+        "sockets": [path for path in _SOCKETS if Path(path).exists()],
+        "needed": [str(path) for path in needed],
+    }
+    with tempfile.TemporaryDirectory(prefix="manywheels-") as folder:
+        log = Path(folder) / "answer"
+        command = Command(
+            argv=(sys.executable, "-I", "-S", str(_PROBE), json.dumps(question)),
+            folder=Path("/"), environment={}, log=log, timeout=_PROBE_TIMEOUT, user=user,
+        )  # fmt: skip
+        outcome = sandbox.run(command, Cancellation())
+        with log.open("rb") as file:
+            said = file.read(_LONGEST_ANSWER)
+    if not outcome.succeeded:
+        return [f"no program can be run as user {user} (exit status {outcome.status})"]
+    answer: list[str] = json.loads(said)
+    return answer

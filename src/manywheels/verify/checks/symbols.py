@@ -1,0 +1,433 @@
+"""Symbols: the versions and libraries that the ELF files need are ones that the tag's policy promises (PEP 600).
+
+The tables are auditwheel's; the files are read here. Where a symbol is too new, the finding names it and the objects
+that want it, and the first policy that would do. A linker that has no such symbol leaves it without a version, as zig's
+does for an old glibc, and the loader of an old system finds out: `data/glibc_symbols.toml` knows these names.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from manywheels.data import table
+from manywheels.verify.checks import loading, metadata
+from manywheels.verify.checks.platform import folder_of, installed_path, is_inside
+from manywheels.verify.model import Check, Problem, Severity, Wheel
+from manywheels.verify.places import Place, place_of
+from manywheels.wheels.elf import Elf
+from manywheels.wheels.wheelfile import suffix_of
+
+if TYPE_CHECKING:
+    from auditwheel.policy import Policy, WheelPolicies
+
+# libc's own parts, promised with it: musl takes every name that begins with `libc.` for itself
+_OWN_PARTS: Final = {
+    "glibc": re.compile(r"ld(64|-linux(-[\w-]+)?)?\.so\.\d+"), "musl": re.compile(r"ld-musl-[\w-]+\.so\.1|libc\.so")
+}  # fmt: skip
+_NEWEST_MUSL: Final = 2  # of musl 1.x, in auditwheel's table
+_SHOWN: Final = 8  # symbols named in one message
+# Libraries that give every symbol a version: a linker that saw them leaves none without.
+_VERSIONED: Final = frozenset({
+    "libanl.so.1", "libatomic.so.1", "libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libmvec.so.1",
+    "libnsl.so.1", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libstdc++.so.6", "libutil.so.1",
+})  # fmt: skip
+_OLD: Final = (2, 17)  # in data/glibc_symbols.toml this stands for all before, too
+_PYTHON: Final = ("Py", "_Py")  # PyPy's own begin with PyPy and _PyPy
+# Exported by CPython only where it is built without the GIL (PEP 703): Py_DECREF is inline code that calls them.
+FREE_THREADED: Final = frozenset({"_Py_DecRefShared", "_Py_DecRefSharedDebug", "_Py_MergeZeroLocalRefcount"})
+WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # which Py_DECREF calls in all others, unless they keep the stable ABI
+
+
+def symbols_are_promised(wheel: Wheel) -> Iterator[Problem]:
+    """No ELF file wants a symbol version that the strictest claimed policy does not promise."""
+    for claim in _claimed(wheel):
+        for member, symbols in symbols_above(wheel, claim.policy):
+            yield Problem(
+                member=member,
+                message=f"wants {_list(symbols)}, newer than `{claim.policy.name}` promises",
+                remedy=f"Build against an older glibc (the image of the policy, or the zig toolchain); "
+                f"as it is, the wheel meets `{_first_that_promises(wheel, claim.policies)}`.",
+            )
+
+
+def symbols_above(wheel: Wheel, policy: Policy) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each ELF file's name with the symbols newer than a policy promises, as `close_range@GLIBC_2.34`."""
+    inside = _libraries(wheel)
+    for file in wheel.elves:
+        too_new = frozenset(_too_new(file, policy, inside))
+        if too_new:
+            yield file.member, file.wanting(too_new) or tuple(sorted(too_new))
+
+
+def libraries_are_there(wheel: Wheel) -> Iterator[Problem]:
+    """Every library that an ELF file needs is promised by the policy, in the wheel, or known to be elsewhere.
+
+    It is a warning where the wheel's dependencies may bring the library, for the file looks beyond its own package, and
+    where the library is in the wheel and no run path leads to it.
+    """
+    inside = _libraries(wheel)
+    for claim in _claimed(wheel):
+        for file in wheel.elves:
+            missing = tuple(
+                name for name in file.needed if name not in inside and not _is_promised(wheel, claim, file, name)
+            )
+            if missing:
+                dependency = _looks_beyond(wheel, file)
+                yield Problem(
+                    member=file.member,
+                    message=f"needs {_list(missing)}, neither promised by `{claim.policy.name}` nor in the wheel",
+                    remedy="See that the dependencies bring it, and name it in `libraries` of [tool.manywheels.verify]."
+                    if dependency
+                    else "Let auditwheel graft it: the library must be found when the wheel is repaired. If another "
+                    "package brings it, name it in `libraries` of [tool.manywheels.verify].",
+                    severity=Severity.WARNING if dependency else None,
+                )
+    yield from _libraries_out_of_reach(wheel, inside)
+
+
+def _is_promised(wheel: Wheel, claim: _Claim, file: Elf, name: str) -> bool:
+    return (
+        name in claim.policy.whitelist
+        or _OWN_PARTS[claim.libc].fullmatch(name) is not None
+        or any(fnmatch.fnmatchcase(name, pattern) for pattern in wheel.elsewhere)
+        or "/" in name  # MW219
+        or loading.is_libpython_of_extension(file, name)  # MW217
+    )
+
+
+def _looks_beyond(wheel: Wheel, file: Elf) -> bool:
+    """Whether a file looks for libraries in folders that the wheel does not bring, and the wheel depends on others."""
+    if not metadata.depends_on_others(wheel):
+        return False
+    brought = {str(folder) for member in wheel.members for folder in PurePosixPath(installed_path(member)).parents}
+    wanted = {folder_of(file.member, path) for path in file.run_paths if is_inside(path)} - brought
+    in_data = re.match(r"[^/]+\.data/data/", file.member)  # beside the interpreter, where others' libraries lie too
+    return bool(in_data or any(not folder.endswith(".libs") for folder in wanted))
+
+
+def _libraries_out_of_reach(wheel: Wheel, inside: Mapping[str, Elf]) -> Iterator[Problem]:
+    """Yield the libraries in the wheel that no file finds which needs them: whoever finds one finds it for all."""
+    promised = frozenset().union(*(claim.policy.whitelist for claim in _claimed(wheel)))
+    users: dict[str, list[Elf]] = {}
+    for file in wheel.elves:
+        for name in inside.keys() & set(file.needed) - promised:
+            users.setdefault(name, []).append(file)
+    for name, files in sorted(users.items()):
+        place = posixpath.dirname(installed_path(inside[name].member)) or "."
+        paths = ((file.member, path) for file in files for path in file.run_paths if is_inside(path))
+        if not any(folder_of(member, path) == place for member, path in paths):
+            yield Problem(
+                member=files[0].member,
+                message=f"needs `{name}`, which is `{inside[name].member}`, and none of its run paths leads there",
+                remedy="Link with `-Wl,-rpath,$ORIGIN/…`, unless the package loads the library before by other means.",
+                severity=Severity.WARNING,
+            )
+
+
+def unversioned_symbols_are_old_enough(wheel: Wheel) -> Iterator[Problem]:
+    """No ELF file wants, without a version, a symbol that came with a newer glibc than the policy promises."""
+    for loose in _loose_symbols(wheel):
+        too_new = {name: version for name, version in loose.newer.items() if version > loose.promised}
+        if too_new and not loose.strangers - loose.policy.whitelist:  # these names are glibc's own
+            named = [f"`{name}` (glibc {_dotted(version)})" for name, version in sorted(too_new.items())]
+            yield Problem(
+                member=loose.file.member,
+                message=f"wants {_shorten(named)}, but `{loose.policy.name}` promises glibc {_dotted(loose.promised)}",
+                remedy="Look for the function at run time (dlsym), declare it weak and test for it, or do without it; "
+                f"as it is, the wheel needs glibc {_dotted(max(too_new.values()))}.",
+            )
+
+
+def unversioned_symbols_are_defined(wheel: Wheel) -> Iterator[Problem]:
+    """Every symbol that is wanted without a version is Python's, glibc's, or defined by some file in the wheel."""
+    for loose in _loose_symbols(wheel):
+        if loose.unknown and not loose.strangers:
+            yield Problem(
+                member=loose.file.member,
+                message=f"wants {_list(loose.unknown)}, which nothing defines: neither Python, nor "
+                f"`{loose.policy.name}`, nor a file in the wheel",
+                remedy="Link the library or the object file that defines it; declare weak what may be absent.",
+            )
+
+
+def extensions_are_as_threaded_as_tagged(wheel: Wheel) -> Iterator[Problem]:
+    """No extension module wants symbols of the free-threaded CPython where the tag names one with the GIL, or back."""
+    abis = {tag.abi for tag in wheel.name.tags}
+    kinds = {abi.endswith("t") for abi in abis if re.fullmatch(r"cp3\d+t?|abi3", abi)}
+    if len(kinds) != 1:
+        return
+    free = kinds == {True}
+    for file in wheel.elves:
+        wanted = {symbol.name for symbol in file.imports if not symbol.weak}
+        foreign = tuple(sorted((WITH_GIL if free else FREE_THREADED) & wanted))
+        if foreign and not (free and wanted & FREE_THREADED):  # what has both was not left over
+            yield Problem(
+                member=file.member,
+                message=f"is built for the {'CPython with the GIL' if free else 'free-threaded CPython'} (it wants "
+                f"{_list(foreign)}), but the wheel is tagged `{'.'.join(sorted(abis))}`",
+                remedy="Remove what an earlier build left in the source tree, set no Py_GIL_DISABLED by hand, "
+                "and build again.",
+            )
+
+
+def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
+    """A wheel tagged abi3 uses only what the stable ABI of its oldest Python has (PEP 384)."""
+    promised = _stable_abi_version(wheel)
+    if promised is None:
+        return
+    defined, inside = _defined(wheel), _libraries(wheel)
+    whitelist = _VERSIONED.union(*(claim.policy.whitelist for claim in _claimed(wheel)))
+    for file in wheel.elves:
+        suffix = suffix_of(file.member)
+        if (suffix and suffix.abi not in {"", "abi3"}) or _reach(inside, file) - whitelist:
+            continue  # what comes with a library of another package may be that library's own
+        wanted = {symbol.name for symbol in file.imports if not symbol.weak and symbol.name.startswith(_PYTHON)}
+        added = {name: _stable_since(name) for name in wanted - defined}
+        private = tuple(sorted(name for name, since in added.items() if since is None))
+        newer = {name: since for name, since in added.items() if since and since > promised}
+        if private:
+            yield Problem(
+                member=file.member,
+                message=f"wants {_list(private)}, which the stable ABI does not have",
+                remedy=f"Define Py_LIMITED_API as {_limited_api(promised)} wherever Python.h is included, "
+                "or give up abi3.",
+            )
+        if newer:
+            named = [f"`{name}` (Python {_dotted(since)})" for name, since in sorted(newer.items())]
+            needs = max(newer.values())
+            yield Problem(
+                member=file.member,
+                message=f"wants {_shorten(named)}, which the stable ABI of Python {_dotted(promised)} does not have",
+                remedy=f"Define Py_LIMITED_API as {_limited_api(promised)}, or tag the wheel "
+                f"`cp{needs[0]}{needs[1]}-abi3`.",
+            )
+
+
+def lowest_glibc(elves: tuple[Elf, ...]) -> str | None:
+    """Return the lowest glibc that has every symbol version wanted, as `2.17`; None where glibc is not needed."""
+    highest = max((version for file in elves if (version := file.highest("GLIBC"))), default=None)
+    return ".".join(map(str, highest)) if highest else None
+
+
+def bundled_libraries(wheel: Wheel) -> tuple[str, ...]:
+    """Return the names of the shared libraries that were grafted into the wheel's `*.libs` folder."""
+    parts = [member.split("/") for member in wheel.members]
+    return tuple(sorted(path[-1] for path in parts if len(path) == 2 and path[0].endswith(".libs")))  # noqa: PLR2004
+
+
+@cache
+def _policies(libc: str, arch: str, musl_policy: str | None = None) -> WheelPolicies | None:
+    from auditwheel.architecture import Architecture
+    from auditwheel.libc import Libc
+    from auditwheel.policy import WheelPolicies
+
+    try:
+        return WheelPolicies(libc=Libc[libc], arch=Architecture(arch), musl_policy=musl_policy)
+    except (KeyError, ValueError, AssertionError):
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """A policy that a platform tag claims, with the table that it is from; `version` is that of its libc."""
+
+    libc: str
+    arch: str
+    version: tuple[int, int]
+    policies: WheelPolicies
+    policy: Policy
+
+
+def _claimed(wheel: Wheel) -> tuple[_Claim, ...]:
+    """Return the strictest policy that is claimed of each libc and architecture: where it holds, so do its others."""
+    strictest: dict[tuple[str, str], _Claim] = {}
+    for claim in filter(None, map(_claim_of, wheel.name.platforms)):
+        known = strictest.setdefault((claim.libc, claim.arch), claim)
+        if claim.version < known.version:
+            strictest[claim.libc, claim.arch] = claim
+    return tuple(strictest.values())
+
+
+@cache
+def _claim_of(platform: str) -> _Claim | None:
+    """Return what a platform tag claims; None for tags that promise nothing.
+
+    PEP 600 has a policy for each glibc, the table only for those of some distributions. Another promises what the next
+    older one does, and the symbols of its own glibc.
+    """
+    place = place_of(platform)
+    if place is None or not place.libc:
+        return None
+    if place.libc == "musl":
+        policies = _policies("MUSL", place.arch, f"musllinux_1_{min(place.version[1], _NEWEST_MUSL)}")
+        policy = max(policies, key=lambda entry: entry.priority) if policies else None
+    else:
+        policies = _policies("GLIBC", place.arch)
+        policy = _glibc_policy(policies, place) if policies else None
+    if policies is None or policy is None:
+        return None
+    return _Claim(libc=place.libc, arch=place.arch, version=place.version, policies=policies, policy=policy)
+
+
+def _glibc_policy(policies: WheelPolicies, place: Place) -> Policy | None:
+    known = {version: policy for policy in policies if policy.symbol_versions and (version := _version_of(policy))}
+    if not known:
+        return None
+    base = max((version for version in known if version <= place.version), default=min(known))
+    if base >= place.version:
+        return known[base]
+    promised = known[base].symbol_versions
+    own = promised["GLIBC"] | {f"2.{minor}" for minor in range(place.version[1] + 1)}
+    name = f"manylinux_{place.version[0]}_{place.version[1]}_{place.arch}"
+    return replace(known[base], name=name, aliases=(), symbol_versions={**promised, "GLIBC": own})
+
+
+def _version_of(policy: Policy) -> tuple[int, int] | None:
+    place = place_of(policy.name)
+    return place.version if place and place.libc else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Loose:
+    """The symbols that a file wants without a version and nobody in the wheel defines.
+
+    `newer` maps those that glibc has since 2.18 to the version that they came with; `unknown` are those that no glibc
+    has. `strangers` are libraries in reach that may define any of them.
+    """
+
+    file: Elf
+    policy: Policy
+    promised: tuple[int, ...]
+    newer: Mapping[str, tuple[int, ...]]
+    unknown: tuple[str, ...]
+    strangers: frozenset[str]
+
+
+def _loose_symbols(wheel: Wheel) -> Iterator[_Loose]:
+    for claim in _claimed(wheel):
+        if claim.libc != "glibc":  # musl has no versions to go by
+            continue
+        defined, inside = _defined(wheel), _libraries(wheel)
+        for file in wheel.elves:
+            names = {name for name in file.unversioned if not name.startswith(_PYTHON)} - defined
+            if names:
+                known = _glibc_symbols()
+                yield _Loose(
+                    file=file, policy=claim.policy, promised=claim.version,
+                    newer={name: known[name] for name in names if known.get(name, _OLD) > _OLD},
+                    unknown=tuple(sorted(names - known.keys())),
+                    strangers=_reach(inside, file) - _VERSIONED,
+                )  # fmt: skip
+
+
+@cache
+def _glibc_symbols() -> Mapping[str, tuple[int, ...]]:
+    """Return the glibc that each of its symbols came with; (2, 17) stands for that one and all before."""
+    return {
+        name: tuple(map(int, version.split(".")))
+        for version, names in table("glibc_symbols").items()
+        for name in names.split()
+    }
+
+
+def _defined(wheel: Wheel) -> frozenset[str]:
+    """Return the names of all symbols that some file in the wheel defines."""
+    return frozenset().union(*(file.exports for file in wheel.elves))
+
+
+def _libraries(wheel: Wheel) -> Mapping[str, Elf]:
+    """Return the ELF files in the wheel by each name that others may need them by."""
+    return {name: file for file in wheel.elves for name in (file.soname, file.member.rpartition("/")[2]) if name}
+
+
+def _reach(inside: Mapping[str, Elf], file: Elf) -> frozenset[str]:
+    """Return the libraries outside of the wheel that come with a file: its own needs, and those of its needs."""
+    seen: set[str] = set()
+    waiting = list(file.needed)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and not any(own.fullmatch(name) for own in _OWN_PARTS.values()):
+            seen.add(name)
+            waiting += inside[name].needed if name in inside else ()
+    return frozenset(seen - inside.keys())
+
+
+def _stable_abi_version(wheel: Wheel) -> tuple[int, int] | None:
+    """Return the oldest Python that the wheel's abi3 tags name; None where there is no such tag."""
+    found = (re.fullmatch(r"cp3(\d+)", tag.interpreter) for tag in wheel.name.tags if tag.abi == "abi3")
+    return min(((3, int(one[1])) for one in found if one), default=None)
+
+
+def _stable_since(name: str) -> tuple[int, int] | None:
+    """Return the Python whose stable ABI was the first to have a symbol; None where none has it."""
+    from abi3info import DATAS, FUNCTIONS
+    from abi3info.models import Symbol
+
+    found = FUNCTIONS.get(Symbol(name)) or DATAS.get(Symbol(name))
+    return (found.added.major, found.added.minor) if found else None
+
+
+def _limited_api(version: tuple[int, int]) -> str:
+    return f"0x{version[0]:02X}{version[1]:02X}0000"
+
+
+def _too_new(file: Elf, policy: Policy, inside: Mapping[str, Elf]) -> set[str]:
+    """Return the versions that the policy does not promise; those of a library in the wheel are there, libc's aside."""
+    too_new = set()
+    for library, wanted in file.needs.items():
+        for version in wanted:
+            family, _, number = version.partition("_")
+            promised = policy.symbol_versions.get(family)
+            brought = library in inside and family != "GLIBC"  # the interpreter has loaded its libc already
+            if promised is not None and number not in promised and not brought:
+                too_new.add(version)
+    return too_new
+
+
+def _first_that_promises(wheel: Wheel, policies: WheelPolicies) -> str:
+    inside = _libraries(wheel)
+    fitting = [
+        policy
+        for policy in policies
+        if policy.symbol_versions and not any(_too_new(file, policy, inside) for file in wheel.elves)
+    ]
+    best = max(fitting, key=lambda policy: policy.priority, default=None)
+    return best.name if best else "no policy"
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return _shorten([f"`{name}`" for name in names])
+
+
+def _shorten(words: list[str]) -> str:
+    shown = ", ".join(words[:_SHOWN])
+    return f"{shown} and {len(words) - _SHOWN} more" if len(words) > _SHOWN else shown
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+CHECKS: Final = (
+    Check(code="MW208", title="symbols", run=symbols_are_promised,
+          reason="On the oldest system that the tag promises, the loader refuses a file that wants newer symbols."),
+    Check(code="MW209", title="libraries", run=libraries_are_there,
+          reason="A library that is neither promised nor in the wheel is missing on somebody's machine."),
+    Check(code="MW211", title="symbols without version", run=unversioned_symbols_are_old_enough,
+          reason="A linker for an older glibc leaves them open and without a version, so no tool that goes by versions "
+          "sees them; the loader of an old system does not find them."),
+    Check(code="MW229", title="undefined symbols", run=unversioned_symbols_are_defined, severity=Severity.WARNING,
+          reason="Such a file can be loaded only after another package has brought the symbol into the process."),
+    Check(code="MW216", title="free threading", run=extensions_are_as_threaded_as_tagged,
+          reason="Objects have another layout in it: what is built for the other kind lacks symbols, or crashes."),
+    Check(code="MW218", title="stable ABI", run=stable_abi_is_kept,
+          reason="The tag promises every later Python, and only the stable ABI is kept from one to the next; a Python "
+          "that is older than a symbol does not have it."),
+)  # fmt: skip

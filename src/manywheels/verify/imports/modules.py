@@ -1,0 +1,119 @@
+"""What a wheel offers for import, read from its members and metadata, and which interpreters install it."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from manywheels.errors import WheelFileError
+from manywheels.plan.interpreters import Interpreter
+from manywheels.plan.targets import known_targets
+from manywheels.wheels.wheelfile import WheelName, suffix_of
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+_INIT: Final = rb"(?:PyInit|PyModExport)_%s\0"
+# What zipfile raises on archives that are damaged, encrypted, or packed in a way that it does not know.
+_UNREADABLE: Final = (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError)
+_SKIPPED: Final = frozenset({"test", "tests", "__main__", "__pycache__"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """A module by its dotted name. `member` is an extension module's file in the wheel, None for a top-level module."""
+
+    name: str
+    member: str | None = None
+
+
+def importable(members: Iterable[str], is_extension: Callable[[str], bool] = lambda _: True) -> tuple[Module, ...]:
+    """Return the top-level modules that a wheel's members make up, then the extension modules below them.
+
+    `is_extension` tells of a file that is called only `*.so` whether it is one; tests and `__main__` are left out.
+    """
+    top: dict[str, Module] = {}
+    extensions: dict[str, Module] = {}
+    for member in members:
+        *folders, file = _installed(member)
+        suffix = suffix_of(file)
+        name = suffix.module if suffix else file.removesuffix(".py")
+        parts = [*folders, *([] if name == "__init__" else [name])]
+        if name == file or not parts or not all(map(_is_name, parts)):
+            continue
+        if suffix and not suffix.abi and not is_extension(member):
+            continue
+        if suffix:
+            extensions.setdefault(".".join(parts), Module(name=".".join(parts), member=member))
+        top.setdefault(parts[0], Module(name=parts[0]))
+    shown = [extensions.pop(name, module) for name, module in top.items()]
+    return (*shown, *extensions.values())
+
+
+def _installed(member: str) -> list[str]:
+    """Return the parts of the path that a member has below site-packages; no file's where it goes elsewhere."""
+    first, *rest = member.split("/")
+    if first.endswith(".data") and rest:
+        return rest[1:] or [""] if rest[0] in {"purelib", "platlib"} else [""]
+    return [""] if first.endswith((".dist-info", ".libs")) else [first, *rest]
+
+
+def _is_name(part: str) -> bool:
+    return part.isidentifier() and not keyword.iskeyword(part) and part not in _SKIPPED
+
+
+def modules_of(wheel: Path) -> tuple[Module, ...]:
+    """Return what a wheel's users can import. Raises WheelFileError where the wheel cannot be read."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+
+            def is_extension(member: str) -> bool:
+                name = member.rpartition("/")[2].removesuffix(".so").encode()
+                return re.search(_INIT % re.escape(name), archive.read(member)) is not None
+
+            return importable(archive.namelist(), is_extension)
+    except _UNREADABLE as error:
+        raise WheelFileError(f"`{wheel}` cannot be read as a wheel: {error}.", remedy="Build it again.") from None
+
+
+def requires_python(wheel: Path) -> SpecifierSet | None:
+    """Return what a wheel's metadata says of Python versions; None where it says nothing, or cannot be read."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            member = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
+            said = BytesHeaderParser().parsebytes(archive.read(member))["Requires-Python"]
+        return SpecifierSet(str(said)) if said else None
+    except (*_UNREADABLE, StopIteration, InvalidSpecifier):
+        return None  # other checks say what is wrong with it
+
+
+def interpreter_for(
+    name: WheelName, interpreters: Iterable[Interpreter], requires: SpecifierSet | None = None
+) -> Interpreter | None:
+    """Return the first of this machine's interpreters that installs the wheel; None where there is none.
+
+    `requires` is the wheel's Requires-Python: of a wheel for many Pythons, it may leave out some.
+    """
+    from packaging.tags import platform_tags
+
+    here = {*platform_tags(), "any"}
+    if not any(tag.platform in here for tag in name.tags):
+        return None
+    return next((found for found in interpreters if accepts(found.abi, found.version, name, requires)), None)
+
+
+def accepts(abi: str, version: str, name: WheelName, requires: SpecifierSet | None) -> bool:
+    """Whether an interpreter, by its ABI tag and full version, installs the wheel on its platform."""
+    if requires is not None and not requires.contains(version, prereleases=True):
+        return False
+    targets = [target for target in known_targets("manylinux", "any") if target.abi == abi]
+    return any(target.accepts(tag.interpreter, tag.abi) for target in targets for tag in name.tags)

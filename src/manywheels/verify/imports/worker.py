@@ -1,0 +1,93 @@
+"""Import modules in the interpreter that runs this, which may be older than the program's own: Python 3.7 will do.
+
+    python -I -S worker.py SITE RESULTS MODULE…
+
+`SITE` is the folder that the modules were installed into. `RESULTS` gets a line of JSON before and after each import,
+so that the last one says what was imported when the process died; `-` is standard output, which the modules do not see.
+
+    python -I -S worker.py --describe
+
+prints what this interpreter is, as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import site
+import struct
+import sys
+import sysconfig
+
+_ARCH_OF_32_BITS = {"x86_64": "i686", "aarch64": "armv7l"}  # what the kernel says, and what runs on it
+
+
+def describe() -> dict[str, object]:
+    """Return this interpreter's ABI tag, version, path, and the libc and architecture that it runs on."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.implementation.name == "cpython":
+        free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+        abi = "cp" + "".join(map(str, sys.version_info[:2])) + free_threaded
+    else:
+        abi = "_".join(str(sysconfig.get_config_var("SOABI")).split("-")[:2])
+    try:
+        libc = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+    except (ValueError, OSError):
+        libc = []
+    machine = os.uname().machine
+    if struct.calcsize("P") == 4:  # noqa: PLR2004 - bytes of an address
+        machine = _ARCH_OF_32_BITS.get(machine, machine)
+    return {
+        "abi": abi,
+        "version": version,
+        "path": sys.executable,
+        "libc": "glibc" if libc else "musl",
+        "libc_version": [int(part) for part in (libc[1] if libc else "1.2").split(".")[:2]],
+        "arch": machine,
+    }
+
+
+def import_all(folder: str, results: int, modules: list[str]) -> None:
+    """Import the modules in order; what one of them raises does not keep the others away."""
+    site.addsitedir(folder)
+    for module in modules:
+        _tell(results, {"begun": module})
+        try:
+            importlib.import_module(module)
+        except BaseException as error:  # noqa: BLE001 - SystemExit and the like are failures too
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            _tell(results, {"failed": module, "kind": type(error).__name__, "text": _text(error), "missing": missing})
+        else:
+            _tell(results, {"imported": module})
+    _tell(results, {"ended": True})
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a message that cannot be made is no reason to stop
+        return ""
+
+
+def _tell(results: int, line: dict[str, object]) -> None:
+    os.write(results, (json.dumps(line) + "\n").encode())
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the arguments ask for."""
+    if arguments == ["--describe"]:
+        print(json.dumps(describe()))
+        return
+    folder, name, *modules = arguments
+    if name == "-":
+        results = os.dup(1)
+        os.dup2(2, 1)
+    else:
+        results = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    import_all(folder, results, modules)
+    os._exit(0)  # threads that a module left running are none of ours
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Wheels as files: strict readers, the manifest, the output folder."""

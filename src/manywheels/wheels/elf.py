@@ -1,0 +1,442 @@
+"""What the checks need to know of an ELF file: machine, libraries, run paths, symbols, and how it wants to be loaded.
+
+Read as the loader reads it, from the program headers (System V gABI, chapters 4 and 5; LSB symbol versioning): section
+headers may be missing or lie. Whoever made the file may have made it to be read for ever: everything that is counted,
+and everything that is kept, has a bound.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import repeat
+from typing import IO, Final, NamedTuple
+
+MAGIC: Final = b"\x7fELF"
+HEAD: Final = 20  # bytes that say what a file is: e_ident, e_type and e_machine
+RELOCATABLE: Final = 1  # ET_REL: an object file, which is the compiler's business and no loader's
+# Code for what is beside the processor: a driver loads it, whatever the wheel's platform.
+DEVICES: Final = frozenset({"EM_AMDGPU", "EM_BPF", "EM_CUDA", "EM_INTELGT"})
+# Where PT_GNU_STACK is missing, glibc takes the stack to be executable on these (sysdeps/*/stackinfo.h).
+_EXECUTABLE_BY_DEFAULT: Final = frozenset({"EM_X86_64", "EM_386", "EM_ARM", "EM_S390"})
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE, _PT_GNU_STACK = 1, 2, 3, 4, 0x6474E551
+_DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_SONAME, _DT_RPATH = 1, 4, 5, 6, 10, 14, 15
+_DT_TEXTREL, _DT_RUNPATH, _DT_FLAGS = 22, 29, 30
+_DT_GNU_HASH, _DT_VERSYM, _DT_VERNEED = 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFE
+_DF_TEXTREL: Final = 0x4
+_PF_X: Final = 0x1
+_STB_LOCAL, _STB_WEAK = 0, 2
+_HIDDEN_VERSION: Final = 0x7FFF
+_NT_GNU_PROPERTY_TYPE_0: Final = 5
+_ISA_NEEDED: Final = 0xC0008002  # GNU_PROPERTY_X86_ISA_1_NEEDED
+
+_MOST_SEGMENTS: Final = 1170  # 64 KiB of program headers, as many as the kernel takes
+_MOST_TAGS: Final = 10_000  # in the dynamic section; those of large libraries have two hundred
+_MOST_RUN_PATHS: Final = 1_000
+_MOST_VERSIONS: Final = 10_000  # of all libraries together
+_MOST_SYMBOLS: Final = 1_000_000
+_LONGEST_NAMES: Final = 4 << 10  # bytes of a library's name, a path's or a version's: PATH_MAX
+_LONGEST_SYMBOL: Final = 64 << 10  # C++ has long ones
+_LONGEST_STRINGS: Final = 64 << 20  # bytes of a string table; those of the largest libraries have half of it
+_LONGEST_NOTES: Final = 64 << 10
+_MOST_KEPT: Final = 128 << 20  # bytes of all names, for all files of a wheel
+_MOST_ENTRIES: Final = 4_000_000  # of all tables that are gone through, for all files of a wheel
+_CHAIN: Final = 1 << 10  # hashes that are read at once; honest chains have a few
+_OBJECT: Final = 64  # bytes that a name costs besides its characters
+
+
+class BrokenElf(ValueError):
+    """A file that begins like an ELF file and cannot be read as one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Import:
+    """A symbol that the file wants from elsewhere; `version` is None where it takes any."""
+
+    name: str
+    version: str | None
+    weak: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}" if self.version else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elf:
+    """An ELF file's dynamic interface. `needs` maps a library to the symbol versions wanted of it (`GLIBC_2.28`).
+
+    `run_paths` holds the entries of RPATH and RUNPATH, empty ones too. `executable_stack` is true also for a file that
+    says nothing, on a machine where that is the default. `isa_level` is the x86-64 level that the property note says is
+    needed: 1 is the baseline, 3 stands for x86-64-v3; 0 where it says nothing. A `program` is started, not loaded.
+    """
+
+    member: str
+    machine: str
+    bits: int
+    little_endian: bool
+    soname: str | None = None
+    needed: tuple[str, ...] = ()
+    run_paths: tuple[str, ...] = ()
+    needs: Mapping[str, frozenset[str]]
+    imports: tuple[Import, ...] = ()
+    exports: frozenset[str] = frozenset()
+    executable_stack: bool = False
+    text_relocations: bool = False
+    isa_level: int = 0
+    program: bool = False
+
+    @property
+    def unversioned(self) -> tuple[str, ...]:
+        """The symbols that must be found when the file is loaded, by their names alone: neither weak nor versioned."""
+        return tuple(symbol.name for symbol in self.imports if symbol.version is None and not symbol.weak)
+
+    def highest(self, prefix: str) -> tuple[int, ...] | None:
+        """Return the highest version needed of a family such as `GLIBC`, as numbers; None where none is needed."""
+        versions = (parse_symbol_version(version) for wanted in self.needs.values() for version in wanted)
+        return max((parsed[1] for parsed in versions if parsed and parsed[0] == prefix), default=None)
+
+    def wanting(self, versions: frozenset[str]) -> tuple[str, ...]:
+        """Return the symbols that want one of these versions, as `close_range@GLIBC_2.34`, sorted."""
+        return tuple(sorted(str(symbol) for symbol in self.imports if symbol.version in versions))
+
+
+def parse_symbol_version(version: str) -> tuple[str, tuple[int, ...]] | None:
+    """Split `GLIBC_2.17` into `("GLIBC", (2, 17))`; None for versions without numbers, as `GLIBC_PRIVATE`."""
+    family, _, numbers = version.partition("_")
+    try:
+        return family, tuple(int(number) for number in numbers.split("."))
+    except ValueError:
+        return None
+
+
+@dataclass(kw_only=True)
+class NameBudget:
+    """What may still be kept and looked at: bytes of names, entries of tables. The files of a wheel share one."""
+
+    names: int = field(default_factory=lambda: _MOST_KEPT)
+    entries: int = field(default_factory=lambda: _MOST_ENTRIES)
+
+    def take(self, length: int) -> None:
+        """Take room for one name. Raises BrokenElf where there is no more."""
+        self.names -= length + _OBJECT
+        if self.names < 0:
+            raise BrokenElf("the names in the wheel's ELF files are too many to be looked at")
+
+    def look(self, count: int) -> None:
+        """Go through so many entries of a table. Raises BrokenElf where they would be too many."""
+        self.entries -= count
+        if self.entries < 0:
+            raise BrokenElf("the symbols in the wheel's ELF files are too many, all together, to be looked at")
+
+
+class Header(NamedTuple):
+    """What a file's first 20 bytes say: the machine by its name in the gABI, word size, byte order, and e_type."""
+
+    machine: str
+    bits: int
+    little_endian: bool
+    kind: int
+
+
+def read_header(head: bytes) -> Header:
+    """Read an ELF file's first bytes. Raises BrokenElf."""
+    if len(head) < HEAD or not head.startswith(MAGIC) or head[4] not in {1, 2} or head[5] not in {1, 2}:
+        raise BrokenElf("its header is none of an ELF file")
+    little_endian = head[5] == 1
+    kind, machine = struct.unpack("<HH" if little_endian else ">HH", head[16:HEAD])
+    name = _machines().get(machine, f"machine {machine}")
+    return Header(machine=name, bits=32 * head[4], little_endian=little_endian, kind=kind)
+
+
+@cache
+def _machines() -> Mapping[int, str]:
+    from elftools.elf.enums import ENUM_E_MACHINE
+
+    return {number: name for name, number in ENUM_E_MACHINE.items() if isinstance(number, int)}
+
+
+def read_elf(member: str, stream: IO[bytes], room: NameBudget | None = None) -> Elf | None:
+    """Read one ELF file from a stream that can seek.
+
+    None where the dynamic loader has no part in it: an object file, a static program, code for a device. Raises
+    BrokenElf where it cannot be read, or has more in it than any honest file.
+    """
+    try:
+        stream.seek(0)
+        header = read_header(stream.read(HEAD))
+        if header.kind == RELOCATABLE or header.machine in DEVICES:
+            return None
+        return _Reader(header, stream, room or NameBudget()).read(member)
+    except (struct.error, OverflowError, UnicodeError) as error:
+        raise BrokenElf(f"what its headers point to is not in the file: {error}") from None
+
+
+class _Segment(NamedTuple):
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    size: int
+    alignment: int
+
+
+class _Reader:
+    def __init__(self, header: Header, stream: IO[bytes], room: NameBudget) -> None:
+        self.header, self.stream, self.room = header, stream, room
+        self.wide = header.bits == 64  # noqa: PLR2004
+        self.order = "<" if header.little_endian else ">"
+        self.size = stream.seek(0, 2)
+        self.segments = tuple(self._read_segments())
+
+    def read(self, member: str) -> Elf | None:
+        dynamic = next((segment for segment in self.segments if segment.kind == _PT_DYNAMIC), None)
+        if dynamic is None or (not dynamic.size and self._find(dynamic.address) is None):
+            return None  # in the second case it is the debug information of another file
+        self.tags = tuple(self._read_tags(dynamic))
+        self.values = dict(self.tags)  # of two, the loaders take the last
+        self.strings = self._read_strings()
+        needs, versions = self._needed_versions()
+        imports, exports = self._symbols(versions)
+        soname = self._name(self.values[_DT_SONAME]) if _DT_SONAME in self.values else None
+        return Elf(
+            member=member,
+            machine=self.header.machine,
+            bits=self.header.bits,
+            little_endian=self.header.little_endian,
+            soname=soname,
+            needed=tuple(self._name(value) for tag, value in self.tags if tag == _DT_NEEDED),
+            run_paths=self._run_paths(),
+            needs=needs,
+            imports=imports,
+            exports=exports,
+            executable_stack=self._has_executable_stack(),
+            text_relocations=_DT_TEXTREL in self.values or bool(self.values.get(_DT_FLAGS, 0) & _DF_TEXTREL),
+            isa_level=self._isa_level(),
+            # Libraries may have an interpreter too, those that say something when they are started.
+            program=soname is None and any(segment.kind == _PT_INTERP for segment in self.segments),
+        )
+
+    # --- headers ---
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        """Return so many bytes, fewer at the end of the file."""
+        if not 0 <= offset <= self.size:
+            raise BrokenElf(f"offset {offset:#x} is not in the file")
+        self.stream.seek(offset)
+        return self.stream.read(min(count, self.size - offset))
+
+    def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
+        return struct.unpack(self.order + form, self._bytes(offset, struct.calcsize(self.order + form)))
+
+    def _read_segments(self) -> Iterator[_Segment]:
+        fields = self._unpack("QQQIHHH" if self.wide else "IIIIHHH", 24)
+        start, size, count = fields[1], fields[5], fields[6]
+        form = struct.Struct(self.order + ("IIQQQQQQ" if self.wide else "IIIIIIII"))
+        if count > _MOST_SEGMENTS or (count and size != form.size):
+            raise BrokenElf(f"its {count} program headers of {size} bytes are none that a loader takes")
+        self.room.look(count)
+        content = self._bytes(start, count * size) if count else b""
+        if len(content) < count * size:
+            raise BrokenElf("its program headers break off")
+        for entry in form.iter_unpack(content):
+            kind, flags, offset, address, _, length, _, alignment = entry
+            if not self.wide:
+                kind, offset, address, _, length, _, flags, alignment = entry
+            yield _Segment(kind, flags, offset, address, length, alignment)
+
+    def _find(self, address: int) -> int | None:
+        for segment in self.segments:
+            if segment.kind == _PT_LOAD and segment.address <= address < segment.address + segment.size:
+                return address - segment.address + segment.offset
+        return None
+
+    def _offset(self, address: int) -> int:
+        offset = self._find(address)
+        if offset is None:
+            raise BrokenElf(f"address {address:#x} is not in the file")
+        return offset
+
+    def _read_tags(self, dynamic: _Segment) -> Iterator[tuple[int, int]]:
+        entry = struct.Struct(self.order + ("QQ" if self.wide else "II"))
+        content = self._bytes(self._offset(dynamic.address), (_MOST_TAGS + 1) * entry.size)
+        for number, (tag, value) in enumerate(entry.iter_unpack(content[: len(content) // entry.size * entry.size])):
+            if tag == 0:
+                return
+            if number >= _MOST_TAGS:
+                raise BrokenElf(f"its dynamic section has more than {_MOST_TAGS} entries")
+            self.room.look(1)
+            yield tag, value
+        raise BrokenElf("its dynamic section has no end")
+
+    # --- names ---
+
+    def _read_strings(self) -> bytes:
+        size = self.values.get(_DT_STRSZ, 0)
+        if size > _LONGEST_STRINGS:
+            raise BrokenElf(f"its string table of {size} bytes is too long")
+        return self._bytes(self._offset(self.values[_DT_STRTAB]), size) if size and _DT_STRTAB in self.values else b""
+
+    def _name(self, offset: int, longest: int = _LONGEST_NAMES) -> str:
+        if offset > len(self.strings):
+            raise BrokenElf("a name is not in its string table")
+        end = self.strings.find(b"\0", offset, offset + longest + 1)
+        if end < 0 and len(self.strings) - offset > longest:
+            raise BrokenElf(f"a name in it is longer than {longest} bytes")
+        text = self.strings[offset : end if end >= 0 else None]
+        self.room.take(len(text))
+        return text.decode("utf-8", "replace")
+
+    def _run_paths(self) -> tuple[str, ...]:
+        texts = [self._name(value) for tag, value in self.tags if tag in {_DT_RPATH, _DT_RUNPATH}]
+        if sum(text.count(":") + 1 for text in texts) > _MOST_RUN_PATHS:
+            raise BrokenElf(f"it has more than {_MOST_RUN_PATHS} run paths")
+        return tuple(path for text in texts if text for path in text.split(":"))
+
+    # --- symbols ---
+
+    def _needed_versions(self) -> tuple[dict[str, frozenset[str]], dict[int, str]]:
+        """Read DT_VERNEED: the versions by library, and each version by its number in DT_VERSYM."""
+        needs: dict[str, set[str]] = {}
+        numbers: dict[int, str] = {}
+        for count, (library, number, version) in enumerate(self._version_entries()):
+            if count >= _MOST_VERSIONS:
+                raise BrokenElf(f"it needs more than {_MOST_VERSIONS} versions")
+            self.room.look(1)
+            needs.setdefault(library, set()).add(version)
+            numbers[number & _HIDDEN_VERSION] = version
+        return {library: frozenset(versions) for library, versions in needs.items()}, numbers
+
+    def _version_entries(self) -> Iterator[tuple[str, int, str]]:
+        """Yield each entry's library, number and version, by the links alone, as glibc does: they may go in circles."""
+        offset = self._offset(self.values[_DT_VERNEED]) if _DT_VERNEED in self.values else None
+        while offset is not None:
+            _, _, file, first, following = self._unpack("HHIII", offset)
+            library, place, step = self._name(file), offset + first, 1
+            while step:
+                _, _, number, name, step = self._unpack("IHHII", place)
+                yield library, number, self._name(name)
+                place += step
+            offset = offset + following if following else None
+
+    def _symbols(self, versions: Mapping[int, str]) -> tuple[tuple[Import, ...], frozenset[str]]:
+        """Read the dynamic symbols: those wanted from elsewhere, and the names of those defined here."""
+        entry = struct.Struct(self.order + ("IBBHQQ" if self.wide else "IIIBBH"))
+        count = self._symbol_count(entry.size) if _DT_SYMTAB in self.values else 0
+        if not count:
+            return (), frozenset()
+        if count > _MOST_SYMBOLS:
+            raise BrokenElf(f"it has {count} symbols, too many to be looked at")
+        content = self._bytes(self._offset(self.values[_DT_SYMTAB]), count * entry.size)
+        count = len(content) // entry.size
+        self.room.look(count)
+        imports, exports = [], set()
+        for fields, number in zip(
+            entry.iter_unpack(content[: count * entry.size]), self._version_numbers(count), strict=True
+        ):
+            name, info, section = (fields[0], fields[1], fields[3]) if self.wide else (fields[0], fields[3], fields[5])
+            if not name or info >> 4 == _STB_LOCAL:
+                continue
+            text = self._name(name, _LONGEST_SYMBOL)
+            if section:
+                exports.add(text)
+            else:
+                version = versions.get(number & _HIDDEN_VERSION)
+                imports.append(Import(name=text, version=version, weak=info >> 4 == _STB_WEAK))
+        return tuple(imports), frozenset(exports)
+
+    def _symbol_count(self, entry_size: int) -> int:
+        """Return how many symbols there are: the hash tables know, else they end where another table begins."""
+        counted = self._count_gnu_hash() or self._count_hash()
+        if counted:
+            return counted
+        table = self.values[_DT_SYMTAB]
+        tables = (_DT_STRTAB, _DT_HASH, _DT_GNU_HASH, _DT_VERSYM, _DT_VERNEED)
+        following = [self.values[tag] for tag in tables if self.values.get(tag, 0) > table]
+        return (min(following) - table) // entry_size if following else 0
+
+    def _count_hash(self) -> int:
+        if _DT_HASH not in self.values:
+            return 0
+        wide = self.wide and self.header.machine in {"EM_S390", "EM_ALPHA"}  # glibc: Elf_Symndx
+        return self._unpack("QQ" if wide else "II", self._offset(self.values[_DT_HASH]))[1]
+
+    def _count_gnu_hash(self) -> int:
+        """Return the end of the last bucket's chain; 0 where nothing is hashed, for then the table says nothing."""
+        if _DT_GNU_HASH not in self.values:
+            return 0
+        offset = self._offset(self.values[_DT_GNU_HASH])
+        buckets, first, bloom, _ = self._unpack("IIII", offset)
+        if max(buckets, bloom) > _MOST_SYMBOLS:
+            raise BrokenElf("its hash table is too large to be looked at")
+        offset += 16 + bloom * self.header.bits // 8
+        self.room.look(buckets)
+        last = max(self._words(offset, buckets), default=0)
+        if last < first or not last:
+            return 0
+        return last + self._chain_length(offset + 4 * (buckets + last - first))
+
+    def _chain_length(self, offset: int) -> int:
+        """Return how many hashes there are up to the one that is marked as the last of its chain."""
+        for place in range(0, _MOST_SYMBOLS, _CHAIN):
+            words = self._words(offset + 4 * place, _CHAIN)
+            self.room.look(len(words))
+            length = next((place + number + 1 for number, word in enumerate(words) if word & 1), 0)
+            if length:
+                return length
+            if len(words) < _CHAIN:
+                break
+        return _MOST_SYMBOLS + 1
+
+    def _words(self, offset: int, count: int) -> array[int]:
+        content = self._bytes(offset, 4 * count)
+        words = array("I", content[: len(content) // 4 * 4])
+        if self.header.little_endian != (sys.byteorder == "little"):
+            words.byteswap()
+        return words
+
+    def _version_numbers(self, count: int) -> Iterator[int]:
+        if _DT_VERSYM not in self.values:
+            return repeat(0, count)
+        content = self._bytes(self._offset(self.values[_DT_VERSYM]), 2 * count)
+        if len(content) < 2 * count:
+            raise BrokenElf("its table of symbol versions breaks off")
+        return (number for (number,) in struct.iter_unpack(self.order + "H", content))
+
+    # --- how it wants to be loaded ---
+
+    def _has_executable_stack(self) -> bool:
+        stack = next((segment for segment in self.segments if segment.kind == _PT_GNU_STACK), None)
+        return bool(stack.flags & _PF_X) if stack else self.header.machine in _EXECUTABLE_BY_DEFAULT
+
+    def _isa_level(self) -> int:
+        """Return the level in the property note (x86-64 psABI, "Program Property")."""
+        needed, left = 0, _LONGEST_NOTES
+        for segment in self.segments:
+            if segment.kind == _PT_NOTE and left > 0:
+                content = self._bytes(segment.offset, min(segment.size, left))
+                left -= len(content)
+                for kind, value in self._properties(content, 8 if segment.alignment == 8 else 4):  # noqa: PLR2004
+                    needed |= value if kind == _ISA_NEEDED else 0
+        return needed.bit_length()
+
+    def _properties(self, content: bytes, alignment: int) -> Iterator[tuple[int, int]]:
+        """Yield the properties in notes: each one's type and its first four bytes."""
+        place = 0
+        while place + 12 <= len(content):
+            name_size, size, kind = struct.unpack_from(self.order + "III", content, place)
+            start = _aligned(place + 12 + name_size, alignment)
+            name, place = content[place + 12 : place + 12 + name_size], _aligned(start + size, alignment)
+            if kind == _NT_GNU_PROPERTY_TYPE_0 and name == b"GNU\0":
+                described = content[start : start + size]
+                while len(described) >= 12:  # noqa: PLR2004 - type, size, and four bytes
+                    kind, length, value = struct.unpack_from(self.order + "III", described)
+                    yield kind, value
+                    described = described[_aligned(8 + length, self.header.bits // 8) :]
+
+
+def _aligned(place: int, alignment: int) -> int:
+    return -(-place // alignment) * alignment

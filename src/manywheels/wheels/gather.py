@@ -1,0 +1,336 @@
+"""Gathering: sets of wheels that several jobs built become one, if they belong together and nothing is amiss.
+
+Each set is a folder with a manifest. What its manifest says must be there to the byte, and no wheel besides; all sets
+must be of one project, version and source; together they must have every target of the plan, and none twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename, parse_wheel_filename
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
+from manywheels.core.regular_files import is_regular
+from manywheels.core.text import sanitize
+from manywheels.errors import SetMismatch, WheelFileError
+from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, read_sealed
+from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
+
+_WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
+_SDIST: Final = ".tar.gz"
+_MOST_TOLD: Final = 50  # problems
+_LONGEST: Final = 1_000  # characters of one
+_LEFT: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # of one set only: need no telling
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetSource:
+    """A folder with a set in it, and what to call it: the folder's name as it was given, or an artifact's."""
+
+    folder: Path
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Set:
+    """A source as it was found. `manifest` is None where there is none; `digest` is its file's sha256 in hex."""
+
+    source: SetSource
+    manifest: Manifest | None
+    digest: str
+    wheels: tuple[Path, ...]
+    sdists: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"`{self.source.name}`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """A set that was put together, the sdists with it, and what else lay in the sources and was left there."""
+
+    manifest: Manifest
+    sdists: tuple[str, ...]
+    left: tuple[str, ...]
+
+    def told(self, folder: Path) -> str:
+        """Return what was gathered, and what was left behind, in lines."""
+        manifest = self.manifest
+        wheels = len(manifest.wheels)
+        count = ", ".join((f"{wheels} wheel{'s' * (wheels != 1)}", *self.sdists))
+        lines = [
+            f"{manifest.project} {manifest.version}: {count} in {folder}",
+            f"  manifest sha256 {manifest.digest}",
+            *(f"  left behind: {name}" for name in self.left),
+        ]
+        return "\n".join(map(sanitize, lines))
+
+
+def gather(
+    sources: Sequence[SetSource],
+    output: OutputFolder,
+    *,
+    digests: Collection[str] = (),
+    cancellation: Cancellation | None = None,
+) -> Gathered:
+    """Check sets, and put their wheels and sdists into the output folder with one manifest.
+
+    `digests` are what the manifests' sha256 (hex) must be, one for each set; nothing is asked where there are none.
+    Raises SetMismatch, with all problems at once and before anything is copied; WheelFileError for a manifest that
+    cannot be read; TargetError where a wheel is changed meanwhile; and Cancelled.
+    """
+    hashes = _Hashes(cancellation)
+    sets = [_open(source) for source in sources]
+    problems = list(_problems(sets, output.path, digests, hashes))
+    if problems:
+        raise SetMismatch(
+            "\n".join(("The gathered wheels are not what was built, or not all of it:", *_some(problems))),
+            remedy="Take all that the building jobs made, as they made it; where one failed, run it again.",
+        )
+    manifests = [found.manifest for found in sets if found.manifest]
+    merged = merge(manifests)
+    for found in sets:
+        for file in (*found.wheels, *found.sdists):
+            if file.parent.resolve() != output.path:
+                output.deliver(file, sha256=hashes.of(file), cancellation=cancellation)
+    output.give(merged.write(output.path))
+    sdists = dict.fromkeys(sdist.name for found in sets for sdist in found.sdists)
+    known = {output.path, *(found.source.folder.resolve() for found in sets)}
+    left = tuple(f"{name} of {found}" for found in sets for name in _others(found, known))
+    return Gathered(manifest=merged, sdists=tuple(sdists), left=left)
+
+
+class _Hashes:
+    """The sha256 (hex) of each file that is looked at, as it was when it was read first."""
+
+    def __init__(self, cancellation: Cancellation | None) -> None:
+        self._cancellation = cancellation
+        self._known: dict[Path, str] = {}
+
+    def of(self, file: Path) -> str:
+        """Return a file's sha256. Raises OSError and Cancelled."""
+        if file not in self._known:
+            self._known[file] = digest_file(file, self._cancellation)
+        return self._known[file]
+
+
+def _some(problems: Sequence[str]) -> list[str]:
+    """Return as many problems as anybody reads: a manifest can be made to have any number, of any length."""
+    told = [problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]}…" for problem in problems[:_MOST_TOLD]]
+    return told + ([f"and {len(problems) - _MOST_TOLD} more"] if len(problems) > _MOST_TOLD else [])
+
+
+def require_digest(folder: Path, digests: Collection[str]) -> Manifest:
+    """Return the folder's manifest. Raises SetMismatch unless its sha256 (hex) is the only one that is asked for."""
+    found = _open(SetSource(folder=folder, name=str(folder)))
+    problems = list(_not_asked_for([found], digests)) if found.manifest else [f"{found} has no manifest ({MANIFEST})"]
+    if problems or not found.manifest:
+        raise SetMismatch(
+            problems[0][0].upper() + problems[0][1:] + ".", remedy="Take the set that the building job made."
+        )
+    return found.manifest
+
+
+def has_distributions(path: Path) -> bool:
+    """Whether there is something to verify or publish: the file itself, or wheels or sdists in the folder."""
+    return path.is_file() or any(path.glob("*.whl")) or any(path.glob("*.tar.gz"))
+
+
+def is_of_a_set(name: str) -> bool:
+    """Whether a file of this name belongs to a set: a manifest, a wheel or an sdist."""
+    return name == MANIFEST or name.endswith((".whl", _SDIST))
+
+
+def merge(manifests: Sequence[Manifest]) -> Manifest:
+    """Return the manifest of several parts together, of which none contradicts another."""
+    if len(manifests) == 1:
+        return manifests[0]
+    first = manifests[0]
+    records = (record for manifest in manifests for record in manifest.targets)
+    return replace(
+        first,
+        version=next((manifest.version for manifest in manifests if manifest.version), None),
+        platform=_joined(manifest.platform for manifest in manifests),
+        toolchain=_joined(manifest.toolchain for manifest in manifests),
+        seconds=max(manifest.seconds for manifest in manifests),  # they ran side by side
+        targets=tuple(sorted(records, key=lambda record: _natural(record.identifier))),
+        warnings=tuple(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
+        planned=tuple(sorted({name for manifest in manifests for name in manifest.planned}, key=_natural)),
+        shard=None,
+    )
+
+
+def _joined(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
+
+
+def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
+    """Return a key that puts cp39 before cp310."""
+    return tuple((int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", identifier))
+
+
+def _open(source: SetSource) -> _Set:
+    if not source.folder.is_dir():
+        raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Give folders that `build` wrote into.")
+    there = os.path.lexists(source.folder / MANIFEST)
+    manifest, digest = read_sealed(source.folder) if there else (None, "")
+    return _Set(
+        source=source,
+        manifest=manifest,
+        digest=digest,
+        wheels=tuple(sorted(source.folder.glob("*.whl"))),
+        sdists=tuple(sorted(source.folder.glob(f"*{_SDIST}"))),
+    )
+
+
+def _others(found: _Set, known: Collection[Path]) -> list[str]:
+    """Return the names of what is neither taken nor on the way to a folder that is `known`."""
+    taken = {MANIFEST, *(file.name for file in (*found.wheels, *found.sdists))}
+    return sorted(
+        path.name
+        for path in found.source.folder.iterdir()
+        if path.name not in taken | _LEFT
+        and not path.name.startswith(".")
+        and not any(place.is_relative_to(os.path.realpath(path)) for place in known)
+    )
+
+
+# --- what can be amiss ------------------------------------------------------------------------------------------------
+
+
+def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str], hashes: _Hashes) -> Iterator[str]:
+    for found in sets:
+        yield from _of_one(found, hashes)
+    manifests = [found for found in sets if found.manifest]
+    if not manifests:
+        yield f"none of {', '.join(map(str, sets))} has a manifest ({MANIFEST})"
+        return
+    yield from _not_asked_for(manifests, digests)
+    yield from _not_of_one_release(manifests)
+    yield from _targets_amiss([found.manifest for found in manifests if found.manifest])
+    yield from _names_amiss(sets, hashes)
+    yield from _in_the_way(sets, output)
+
+
+def _of_one(found: _Set, hashes: _Hashes) -> Iterator[str]:
+    """A set's wheels are exactly those of its manifest, byte for byte; nothing in it is a link or a special file."""
+    yield from (f"{found}: `{sdist.name}` is no file" for sdist in found.sdists if not is_regular(sdist))
+    if not found.manifest:
+        for wheel in found.wheels:
+            yield f"{found}: `{wheel.name}` has no manifest beside it"
+        if not found.wheels and not found.sdists:
+            yield f"{found}: there is neither a manifest nor an sdist in it"
+        return
+    sealed = {record.name: record for record in found.manifest.wheels}
+    if len(sealed) < len(found.manifest.wheels):
+        yield f"{found}: its manifest has several records of one wheel"
+    here = {wheel.name: wheel for wheel in found.wheels}
+    for name in sorted(sealed.keys() - here.keys()):
+        yield f"{found}: `{name}` of the manifest is not there"
+    for name in sorted(here.keys() - sealed.keys()):
+        yield f"{found}: `{name}` does not stand in the manifest"
+    for name in sorted(here.keys() & sealed.keys()):
+        if wrong := _wrong_with(here[name], sealed[name], hashes):
+            yield f"{found}: `{name}` {wrong}"
+
+
+def _wrong_with(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None:
+    """Return in what a wheel is not what its manifest says; a sparse file of another size is not read for it."""
+    if not is_regular(wheel):
+        return "is no file"
+    if (size := wheel.lstat().st_size) != sealed.size:
+        return f"has {size} bytes; the manifest says {sealed.size}"
+    if (sha256 := hashes.of(wheel)) != sealed.sha256:
+        return f"has the sha256 {sha256}; the manifest says {sealed.sha256}"
+    return None
+
+
+def _not_asked_for(sets: Sequence[_Set], digests: Collection[str]) -> Iterator[str]:
+    """The manifests are those whose digests were given."""
+    if not digests:
+        return
+    for found in sets:
+        if found.digest not in digests:
+            yield f"{found}: its manifest has the sha256 {found.digest}, which is none of `manifest-digest`"
+    for digest in sorted(set(digests) - {found.digest for found in sets}):
+        yield f"no manifest has the sha256 {digest} of `manifest-digest`"
+
+
+def _not_of_one_release(sets: Sequence[_Set]) -> Iterator[str]:
+    """All sets are of one project, version and source, made by one version of manywheels."""
+    for what in ("project", "version", "source", "manywheels"):
+        values = {str(value): found for found in sets if (value := getattr(found.manifest, what)) is not None}
+        if len(values) > 1:
+            yield f"they differ in `{what}`: " + ", ".join(f"{found} has {value}" for value, found in values.items())
+
+
+def _targets_amiss(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Every shard is there, and every target of the plan has its wheel, once."""
+    ordered = sorted(manifests, key=lambda manifest: manifest.platform)
+    for platform, group in groupby(ordered, key=lambda manifest: manifest.platform):
+        yield from _shards_amiss(platform, [manifest.shard for manifest in group if manifest.shard])
+    records = [record for manifest in manifests for record in manifest.targets]
+    counts = Counter(record.identifier for record in records)
+    for identifier in sorted((name for name, count in counts.items() if count > 1), key=_natural):
+        yield f"the target `{identifier}` is in {counts[identifier]} sets"
+    planned = {name for manifest in manifests for name in manifest.planned}
+    for identifier in sorted(planned - counts.keys(), key=_natural):
+        yield f"the target `{identifier}` of the plan is missing"
+    for record in records:
+        if record.wheel is None and record.state in _WITHOUT_WHEEL:
+            yield f"the target `{record.identifier}` has no wheel: {_why(record)}"
+
+
+def _shards_amiss(platform: str, shards: Sequence[Shard]) -> Iterator[str]:
+    for count in sorted({shard.count for shard in shards}):
+        there = {shard.index for shard in shards if shard.count == count}
+        for index in range(1, count + 1):
+            if index not in there:
+                yield f"the shard {index}/{count} of the plan for {platform} is missing"
+
+
+def _why(record: TargetRecord) -> str:
+    return f"{record.failure.problem} ({record.failure.code})" if record.failure else record.state.value
+
+
+def _names_amiss(sets: Sequence[_Set], hashes: _Hashes) -> Iterator[str]:
+    """A file that several sets have is the same in all of them; an sdist is of the wheels' release."""
+    holders: dict[str, list[tuple[_Set, Path]]] = {}
+    for found in sets:
+        for file in (*found.wheels, *found.sdists):
+            if is_regular(file):
+                holders.setdefault(file.name, []).append((found, file))
+    for name, held in holders.items():
+        if len(held) > 1 and len({hashes.of(file) for _, file in held}) > 1:
+            yield f"`{name}` is not the same in {', '.join(str(found) for found, _ in held)}"
+    manifests = [found.manifest for found in sets if found.manifest]
+    for found in sets:
+        for sdist in found.sdists:
+            if not any(is_sdist_of(manifest, sdist.name) for manifest in manifests):
+                yield f"{found}: `{sdist.name}` is no sdist of the wheels' project and version"
+
+
+def is_sdist_of(manifest: Manifest, name: str) -> bool:
+    """Whether a file's name is that of an sdist of the release that a manifest's wheels are of."""
+    try:
+        release = parse_sdist_filename(name)
+    except InvalidSdistFilename:
+        return False
+    return any(parse_wheel_filename(wheel.name)[:2] == release for wheel in manifest.wheels)
+
+
+def _in_the_way(sets: Sequence[_Set], output: Path) -> Iterator[str]:
+    """The output folder holds no wheels but those that are gathered: they would be delivered, too."""
+    gathered = {wheel.name for found in sets for wheel in found.wheels}
+    for wheel in sorted(output.glob("*.whl")):
+        if wheel.name not in gathered:
+            yield f"the output folder `{output}` has `{wheel.name}`, which is in none of the sets"

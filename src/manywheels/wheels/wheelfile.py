@@ -1,0 +1,149 @@
+"""A wheel's name and what it says of itself (PEP 427, and the binary distribution format)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from itertools import islice, product
+from math import prod
+from typing import Final
+
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from manywheels.errors import WheelFileError
+
+_SUFFIX: Final = re.compile(
+    r"(?:\.(?:cpython-(?P<cpython>3\d+[tdmu]*)|(?P<stable>abi3t?)|(?P<pypy>pypy\d+-pp\d+))(?:-(?P<triplet>[\w-]+))?)?\.so$"
+)
+
+
+_MOST_TAGS = 1_000  # in one line of a WHEEL file, and in all of them; honest ones stand for less than thirty
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelName:
+    """The parts of a wheel's file name; `name` is normalised, `tags` holds one tag for each combination.
+
+    `build` is empty where there is no build tag.
+    """
+
+    name: str
+    version: str
+    build: str
+    tags: frozenset[Tag]
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether the name claims no platform."""
+        return all(tag.platform == "any" for tag in self.tags)
+
+    @property
+    def claims_any(self) -> bool:
+        """Whether the name claims every platform, by one of its tags at least."""
+        return any(tag.platform == "any" for tag in self.tags)
+
+    @property
+    def is_for_any_python(self) -> bool:
+        """Whether the name claims no interpreter's ABI: what is in such a wheel is started, or loaded by ctypes."""
+        return all(tag.abi == "none" and tag.interpreter.startswith("py") for tag in self.tags)
+
+    @property
+    def is_stable_abi(self) -> bool:
+        """Whether one wheel serves several interpreters: ABI `abi3`, `abi3t` or `none`."""
+        return all(tag.abi in {"abi3", "abi3t", "none"} for tag in self.tags)
+
+    @property
+    def abis(self) -> str:
+        """The ABI tags as they stand in a name, sorted; the interpreter tags where there is no ABI."""
+        abis = {tag.abi for tag in self.tags} - {"none"}
+        return ".".join(sorted(abis or {f"{tag.interpreter}-none" for tag in self.tags}))
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """The platform tags, sorted."""
+        return tuple(sorted({tag.platform for tag in self.tags}))
+
+
+def parse_name(file_name: str) -> WheelName:
+    """Parse a wheel's file name; WheelFileError where it is none."""
+    try:
+        name, version, build, tags = parse_wheel_filename(file_name)
+    except InvalidWheelFilename as error:
+        raise WheelFileError(
+            f"`{file_name}` is not a wheel's file name: {error}.",
+            remedy="A wheel is called name-version-python-abi-platform.whl.",
+        ) from None
+    return WheelName(
+        name=name, version=str(version), build=file_name.split("-")[2] if build else "", tags=frozenset(tags)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelFile:
+    """The file `*.dist-info/WHEEL`: its tags (expanded), Root-Is-Purelib; Wheel-Version and Build as written."""
+
+    tags: frozenset[str]
+    root_is_purelib: bool
+    version: str = ""
+    build: str = ""
+
+
+def parse_wheel_file(content: bytes) -> WheelFile:
+    """Parse the content of a WHEEL file; what is missing in it is empty or false."""
+    headers = HeaderParser().parsestr(content.decode("utf-8", "replace"))
+    tags = (str(tag) for line in headers.get_all("Tag", []) for tag in _expanded(line))
+    return WheelFile(
+        tags=frozenset(islice(tags, _MOST_TAGS)),
+        root_is_purelib=headers.get("Root-Is-Purelib", "").strip().lower() == "true",
+        version=headers.get("Wheel-Version", "").strip(),
+        build=headers.get("Build", "").strip(),
+    )
+
+
+def _expanded(line: str) -> Iterator[Tag]:
+    parts = line.strip().split("-")
+    if len(parts) != 3:  # noqa: PLR2004 - python, ABI, platform
+        return
+    alternatives = [part.split(".") for part in parts]
+    if prod(map(len, alternatives)) <= _MOST_TAGS:
+        yield from (Tag(*combination) for combination in product(*alternatives))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suffix:
+    """The end of an extension module's file name, as `.cpython-312-x86_64-linux-gnu.so`.
+
+    `module` is the path without it. `abi` is the ABI tag that it stands for (`cp312`, `abi3`, `pypy311_pp73`), empty
+    for a plain `.so`, which every interpreter loads. `triplet` is empty where it names no machine.
+    """
+
+    module: str
+    abi: str
+    triplet: str
+
+    def loads(self, tag: Tag) -> bool:
+        """Whether an interpreter of this tag looks for such a file."""
+        if self.abi in {"", tag.abi}:
+            return True
+        if self.abi == "abi3":  # CPythons without the GIL do not look for it (PEP 703)
+            return re.fullmatch(r"cp3\d+", tag.abi if tag.abi != "none" else tag.interpreter) is not None
+        own = self.abi.partition("_")[0].replace("pypy", "pp")
+        return tag.abi == "none" and tag.interpreter == own.rstrip("tdmu")
+
+
+def suffix_of(member: str) -> Suffix | None:
+    """Return the suffix of a file that an interpreter may import, by its name; None for other files."""
+    found = _SUFFIX.search(member)
+    if found is None:
+        return None
+    abi = f"cp{found['cpython']}" if found["cpython"] else found["stable"] or (found["pypy"] or "").replace("-", "_")
+    return Suffix(module=member[: found.start()], abi=abi, triplet=found["triplet"] or "")
+
+
+def is_tagged(member: str) -> bool:
+    """Whether a file's name says of itself that it is an extension module, and of which interpreters."""
+    suffix = suffix_of(member)
+    return suffix is not None and bool(suffix.abi)

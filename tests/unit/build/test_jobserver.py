@@ -1,0 +1,293 @@
+"""The pool of tokens: who gets one, in which order, and that none is lost."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from manywheels.build.jobserver import Jobserver
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.cgroup import available_cores
+from manywheels.errors import Cancelled
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[[int], Jobserver]]:
+    made: list[Jobserver] = []
+
+    def jobserver(tokens: int) -> Jobserver:
+        made.append(Jobserver(tmp_path / "jobserver", tokens))
+        return made[-1]
+
+    yield jobserver
+    for server in made:
+        server.close()
+
+
+class Client:
+    """A compiler's end of the FIFO."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def draw(self, count: int) -> int:
+        with suppress(BlockingIOError):
+            return len(os.read(self._descriptor, count))
+        return 0
+
+    def put(self, count: int) -> None:
+        os.write(self._descriptor, b"+" * count)
+
+    def fill(self) -> None:
+        for size in (4096, 1):
+            with suppress(BlockingIOError):
+                while True:
+                    self.put(size)
+
+    def count(self) -> int:
+        """Return how many tokens lie in the FIFO."""
+        found = self.draw(60_000)
+        if found:
+            self.put(found)
+        return found
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Callable[[], Client]]:
+    made: list[Client] = []
+
+    def connect() -> Client:
+        made.append(Client(tmp_path / "jobserver"))
+        return made[-1]
+
+    yield connect
+    for one in made:
+        one.close()
+
+
+def in_thread(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.001)
+    pytest.fail("it did not happen within a second")
+
+
+def test_what_make_ninja_and_cargo_are_told(make: Callable[[int], Jobserver]) -> None:
+    server = make(4)
+    assert stat.S_ISFIFO(server.path.stat().st_mode)
+    assert server.environment["MAKEFLAGS"] == f"-j4 --jobserver-auth=fifo:{server.path}"
+    assert server.environment["CARGO_MAKEFLAGS"] == server.environment["MAKEFLAGS"]
+
+
+def test_a_slot_is_a_token(make: Callable[[int], Jobserver], client: Callable[[], Client]) -> None:
+    server, compiler = make(3), client()
+    assert compiler.count() == 3
+    with server.slot(Cancellation()):
+        assert compiler.count() == 2
+        with server.slot(Cancellation()):
+            assert compiler.count() == 1
+        assert compiler.count() == 2
+    assert compiler.count() == 3
+
+
+def test_a_slot_is_given_back_when_its_build_fails(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    server, compiler = make(1), client()
+    with pytest.raises(ZeroDivisionError), server.slot(Cancellation()):
+        _ = 1 / 0
+    assert compiler.count() == 1
+
+
+def test_tokens_of_killed_compilers_are_laid_out_again(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    server, compiler = make(4), client()
+    with server.slot(Cancellation()):
+        assert compiler.draw(2) == 2  # and never put back
+    assert compiler.count() == 4
+
+
+def test_tokens_in_use_by_another_build_are_not_laid_out_twice(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    server, compiler = make(4), client()
+    with server.slot(Cancellation()):
+        compiler.draw(1)
+        with server.slot(Cancellation()):
+            pass
+        assert compiler.count() == 2
+
+
+@pytest.mark.parametrize("surplus", [1, 4, 50, 5000])
+def test_tokens_that_a_build_made_up_are_taken_away(
+    make: Callable[[int], Jobserver],
+    client: Callable[[], Client],
+    surplus: int,
+) -> None:
+    server, compiler = make(4), client()
+    with server.slot(Cancellation()):
+        compiler.put(surplus)
+    assert compiler.count() == 4
+
+
+def test_a_fifo_that_a_build_has_filled_up_stops_nobody(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    server, compiler = make(2), client()
+    with server.slot(Cancellation()):
+        compiler.fill()
+        with server.slot(Cancellation()):
+            compiler.fill()
+    with server.slot(Cancellation()):
+        pass
+
+
+def test_first_come_first_served(make: Callable[[int], Jobserver]) -> None:
+    server, order, threads = make(1), [], []
+
+    def build(number: int) -> Callable[[], None]:
+        def work() -> None:
+            with server.slot(Cancellation()):
+                order.append(number)
+
+        return work
+
+    with server.slot(Cancellation()):
+        for number in range(5):
+            threads.append(in_thread(build(number)))
+            until(lambda: len(server._queue) == len(threads))
+        assert order == []
+    for thread in threads:
+        thread.join(1)
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_no_more_builds_than_tokens(make: Callable[[int], Jobserver]) -> None:
+    server, running, most = make(2), [], []
+
+    def work() -> None:
+        with server.slot(Cancellation()):
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.002)
+            running.pop()
+
+    threads = [in_thread(work) for _ in range(8)]
+    for thread in threads:
+        thread.join(1)
+    assert len(most) == 8
+    assert max(most) <= 2
+
+
+def test_a_cancelled_target_waits_no_longer(make: Callable[[int], Jobserver], client: Callable[[], Client]) -> None:
+    server, compiler, cancellation, stopped = make(1), client(), Cancellation(), threading.Event()
+
+    def work() -> None:
+        with pytest.raises(Cancelled), server.slot(cancellation):
+            pytest.fail("it works on without a token")
+        stopped.set()
+
+    with server.slot(Cancellation()):
+        thread = in_thread(work)
+        until(lambda: len(server._queue) == 1)
+        cancellation.request()
+        assert stopped.wait(1)
+        thread.join(1)
+        assert compiler.count() == 0  # it drew no token, and put none back
+    assert compiler.count() == 1
+
+
+def test_a_cancelled_target_in_the_queue_waits_no_longer(make: Callable[[int], Jobserver]) -> None:
+    """It is not the first in the queue, and the first one goes on waiting."""
+    server, cancellation, left = make(1), Cancellation(), threading.Event()
+
+    def first() -> None:
+        with server.slot(Cancellation()):
+            pass
+
+    def second() -> None:
+        with suppress(Cancelled), server.slot(cancellation):
+            pass
+        left.set()
+
+    with server.slot(Cancellation()):
+        threads = [in_thread(first)]
+        until(lambda: len(server._queue) == 1)
+        threads.append(in_thread(second))
+        until(lambda: len(server._queue) == 2)
+        cancellation.request()
+        went = left.wait(1)  # meanwhile the first one goes on waiting
+    for thread in threads:
+        thread.join(1)
+    assert went
+
+
+def test_the_next_in_the_queue_gets_the_token_that_a_cancelled_one_left(make: Callable[[int], Jobserver]) -> None:
+    server, cancellation, done = make(1), Cancellation(), threading.Event()
+
+    def cancelled() -> None:
+        with suppress(Cancelled), server.slot(cancellation):
+            pass
+
+    def next_one() -> None:
+        with server.slot(Cancellation()):
+            done.set()
+
+    with server.slot(Cancellation()):
+        threads = [in_thread(cancelled)]
+        until(lambda: len(server._queue) == 1)
+        threads.append(in_thread(next_one))
+        cancellation.request()
+        assert not done.wait(0.01)
+    assert done.wait(1)
+    for thread in threads:
+        thread.join(1)
+
+
+def test_closing_removes_the_fifo(tmp_path: Path) -> None:
+    server = Jobserver(tmp_path / "jobserver", 1)
+    server.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("quota", "affinity", "expected"),
+    [
+        ("max 100000", 8, 8),
+        ("200000 100000", 8, 2),
+        ("150000 100000", 8, 2),
+        ("10000 100000", 8, 1),
+        ("800000 100000", 4, 4),
+        ("nonsense", 4, 4),
+        (None, 4, 4),
+    ],
+)
+def test_cores_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, quota: str | None, affinity: int, expected: int
+) -> None:
+    def read_text(path: Path, *_: object) -> str:
+        if quota is None:
+            raise FileNotFoundError(path)
+        return f"{quota}\n"
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)))
+    assert available_cores() == expected

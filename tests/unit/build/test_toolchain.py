@@ -1,0 +1,181 @@
+"""Which toolchain is chosen, what is said when there is none, and what the wrappers hold."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manywheels.build import toolchain
+from manywheels.build.toolchain import Machine, prepare, resolve, shares_jobserver
+from manywheels.cli import doctor
+from manywheels.core.files import cache_dir
+from manywheels.errors import InputError, ToolchainError
+from manywheels.plan.policies import policies, policy_named
+
+LAPTOP = Machine(
+    arch="x86_64", glibc=(2, 36), image_policy=None, zig=Path("/venv/ziglang/zig"), compiler=Path("/usr/bin/cc")
+)
+NEWER = replace(LAPTOP, image_policy="manylinux_2_39")
+IMAGE = replace(LAPTOP, image_policy="manylinux_2_28", zig=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "tag"),
+    [
+        ("manylinux2014", (2, 17), "manylinux2014_x86_64"),
+        ("manylinux_2_17", (2, 17), "manylinux2014_x86_64"),
+        ("manylinux_2_28", (2, 28), "manylinux_2_28_x86_64"),
+        ("manylinux_2_34", (2, 34), "manylinux_2_34_x86_64"),
+        ("musllinux_1_2", (1, 2), "musllinux_1_2_x86_64"),
+    ],
+)
+def test_policies_by_name(name: str, version: tuple[int, int], tag: str) -> None:
+    policy = policy_named(name)
+    assert (policy.version, policy.platform_tag("x86_64")) == (version, tag)
+
+
+def test_image_names_carry_the_architecture_and_a_dated_tag() -> None:
+    for policy in policies():
+        name, tag = policy.image_name("aarch64").split(":")
+        assert name.endswith(f"{policy.name}_aarch64")
+        assert tag.startswith("20")
+
+
+def test_unknown_policy_names_the_nearest_and_all() -> None:
+    with pytest.raises(InputError) as caught:
+        policy_named("manylinux_2_82")
+    assert "Did you mean manylinux_2_28?" in caught.value.remedy
+    assert "musllinux_1_2" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy", "machine", "expected"),
+    [
+        ("auto", "manylinux_2_28", LAPTOP, "zig"),
+        ("auto", "manylinux_2_28", IMAGE, "system"),
+        ("auto", "manylinux_2_34", IMAGE, "system"),
+        ("system", "manylinux_2_28", LAPTOP, "system"),
+        ("zig", "manylinux2014", replace(IMAGE, zig=LAPTOP.zig), "zig"),
+        ("auto", "musllinux_1_2", replace(LAPTOP, glibc=None), "system"),
+    ],
+)
+def test_resolve(kind: str, policy: str, machine: Machine, expected: str) -> None:
+    assert resolve(kind, policy_named(policy), machine) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy", "machine", "message", "remedy"),
+    [
+        ("zig", "manylinux_2_28", replace(LAPTOP, zig=None), "not installed", "manywheels[host]"),
+        ("auto", "manylinux_2_28", replace(LAPTOP, zig=None), "not installed", "--engine container"),
+        ("system", "manylinux_2_28", replace(LAPTOP, compiler=None), "no C compiler", "--toolchain zig"),
+        ("auto", "musllinux_1_2", LAPTOP, "needs musl", "--engine container"),
+        ("zig", "manylinux_2_28", replace(LAPTOP, glibc=None), "needs glibc", "--engine container"),
+        ("auto", "manylinux2014", IMAGE, "newer than manylinux2014", "manylinux2014_x86_64:"),
+        ("auto", "manylinux_2_34", NEWER, "manylinux_2_39", "manylinux_2_34_x86_64:"),
+    ],
+)  # fmt: skip
+def test_refusals_say_what_to_do(kind: str, policy: str, machine: Machine, message: str, remedy: str) -> None:
+    with pytest.raises(ToolchainError) as caught:
+        resolve(kind, policy_named(policy), machine)
+    assert message in caught.value.message
+    assert remedy in caught.value.remedy
+
+
+def test_unknown_kind() -> None:
+    with pytest.raises(InputError, match="gcc"):
+        resolve("gcc", policy_named("manylinux_2_28"), LAPTOP)
+
+
+@pytest.mark.parametrize(
+    ("tool", "line", "expected"),
+    [
+        ("make", "GNU Make 4.2.1", False),
+        ("make", "GNU Make 4.3", False),
+        ("make", "GNU Make 4.4", True),
+        ("gmake", "GNU Make 4.4.1", True),
+        ("ninja", "1.11.1", False),
+        ("ninja", "1.13.0.git", True),
+        ("ninja", "", False),
+        ("samu", "1.9.0", False),
+    ],
+)
+def test_who_shares_the_jobserver(tool: str, line: str, expected: bool) -> None:  # noqa: FBT001
+    assert shares_jobserver(tool, line) is expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"MANYWHEELS_CACHE": "/big/cache", "XDG_CACHE_HOME": "/xdg"}, "/big/cache"),
+        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/manywheels"),
+        ({"XDG_CACHE_HOME": "relative"}, "/home/me/.cache/manywheels"),
+        ({}, "/home/me/.cache/manywheels"),
+    ],
+)
+def test_cache_folder(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MANYWHEELS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home/me")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_dir() == Path(expected)
+
+
+def test_every_wrapper_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: LAPTOP))
+    monkeypatch.setattr(toolchain, "_first_line", lambda program, *arguments: "")
+    monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
+    made = prepare(
+        "zig", policy_named("manylinux2014"), tmp_path / "it's", prefix_map={"/tmp/a b": "src", "/tmp": "tmp"}
+    )
+    for wrapper in made.bin_dir.iterdir():
+        text = wrapper.read_text()
+        assert text.startswith("#!/bin/sh\n")
+        assert not [word for word in text.split() if word.startswith("@") and word.endswith("@") and word.isupper()]
+    text = (made.bin_dir / "cc").read_text()
+    assert "x86_64-linux-gnu.2.17" in text
+    maps = "-ffile-prefix-map=/tmp=tmp '-ffile-prefix-map=/tmp/a b=src'"  # the longer one last, as gcc wants it
+    assert maps in text
+    assert shlex.quote(str(made.bin_dir)) in text
+    assert made.environment["LDSHARED"] == f"{made.bin_dir}/cc -shared"
+    assert "CARGO_BUILD_RUSTFLAGS" not in made.environment  # cargo could not tell the blank in a path from its own
+
+
+@pytest.mark.parametrize(
+    ("machine", "kind", "value", "expected"),
+    [
+        (IMAGE, "system", "/opt/rh/gcc-toolset-14/root/usr/lib64", "/opt/rh/gcc-toolset-14/root/usr/lib64"),
+        (IMAGE, "system", "", None),  # as in musllinux images
+        (replace(IMAGE, zig=LAPTOP.zig), "zig", "/opt/rh/gcc-toolset-14/root/usr/lib64", None),
+        (LAPTOP, "system", "/home/me/lib", None),
+    ],
+)
+def test_the_compilers_of_an_image_find_their_libraries(  # noqa: PLR0917
+    machine: Machine, kind: str, value: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: machine))
+    monkeypatch.setattr(toolchain, "_first_line", lambda program, *arguments: "")
+    monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LD_LIBRARY_PATH", value)
+    made = prepare(kind, policy_named("manylinux_2_28"), tmp_path, prefix_map={})
+    assert made.environment.get("LD_LIBRARY_PATH") == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "machine", "told", "is_cured"),
+    [
+        ("zig", LAPTOP, "links for glibc 2.28", False),
+        ("system", LAPTOP, "links for this machine's glibc", True),
+        ("system", replace(LAPTOP, image_policy="manylinux_2_28"), "links for glibc 2.28", False),
+        ("system", replace(LAPTOP, glibc=(2, 17)), "links for glibc 2.28", False),
+    ],
+)
+def test_doctor_says_what_a_compiler_links_for(kind: str, machine: Machine, told: str, *, is_cured: bool) -> None:
+    """The system's one takes the machine's own glibc, whatever the policy is."""
+    seen = doctor._links(kind, policy_named("manylinux_2_28"), machine)
+    assert seen.found.startswith(told)
+    assert bool(seen.cure) is is_cured

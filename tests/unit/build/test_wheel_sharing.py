@@ -1,0 +1,168 @@
+"""Which target's wheel serves which others, whatever the order in which the builds end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import permutations
+
+import pytest
+
+from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
+from manywheels.core.cancellation import Cancellation
+from manywheels.wheels.wheelfile import WheelName, parse_name
+from unit.helpers import planned, target
+
+FAILS = None
+
+
+def made(tags: str) -> WheelName:
+    return parse_name(f"demo-1.0-{tags}-linux_x86_64.whl")
+
+
+class Race:
+    """Targets that end their builds in a given order; each announces from a thread of its own."""
+
+    def __init__(self, wheels: dict[str, str | None]) -> None:
+        self.cancellation = Cancellation()
+        self.board = WheelSharing(planned(*wheels), self.cancellation)
+        self._wheels = wheels
+        self.results: dict[str, str] = {}
+        self._threads: dict[str, threading.Thread] = {}
+
+    def end(self, tag: str) -> None:
+        """Let one target's build end; return when it goes on, or waits for an earlier one."""
+        self._threads[tag] = threading.Thread(target=self._end, args=[tag], daemon=True)
+        self._threads[tag].start()
+        while not self._is_settled():
+            time.sleep(0.001)
+
+    def _is_settled(self) -> bool:
+        """Whether every target has ended or waits for an earlier one."""
+        alive = sum(thread.is_alive() for thread in self._threads.values())
+        return alive == len(self.board._condition._waiters)  # type: ignore[attr-defined]
+
+    def _end(self, tag: str) -> None:
+        wheel = self._wheels[tag]
+        try:
+            if self.board.cancellation(target(tag)).requested:
+                self.results[tag] = "stopped"
+            elif wheel is None:
+                self.results[tag] = "failed"
+            else:
+                self.board.announce(target(tag), made(wheel))
+                self.results[tag] = "goes on"
+        except ServedByOther:
+            self.results[tag] = "served"
+        finally:
+            self.board.leave(target(tag))
+
+    def waits(self, tag: str) -> bool:
+        return self._threads[tag].is_alive()
+
+    def run(self, order: tuple[str, ...]) -> dict[str, str | None]:
+        """Return, for each target, whose wheel it gets: its own, another's, or none (None)."""
+        for tag in order:
+            self.end(tag)
+        for thread in self._threads.values():
+            thread.join(1)
+            assert not thread.is_alive(), "a target waits for ever"
+        served = {later.tag: earlier.tag for later, earlier in self.board.served.items()}
+        return {tag: served.get(tag, tag if self.results[tag] == "goes on" else None) for tag in self._wheels}
+
+
+def orders(*tags: str) -> list[tuple[str, ...]]:
+    return list(permutations(tags))
+
+
+@pytest.mark.parametrize("order", orders("cp39", "cp310", "cp311"))
+@pytest.mark.parametrize(
+    ("wheels", "expected"),
+    [
+        (("cp39-cp39", "cp310-cp310", "cp311-cp311"), ("cp39", "cp310", "cp311")),
+        (("cp39-abi3", "cp39-abi3", "cp39-abi3"), ("cp39", "cp39", "cp39")),
+        (("py3-none", "py3-none", "py3-none"), ("cp39", "cp39", "cp39")),
+        (("cp39-abi3", "cp310-abi3", "cp311-abi3"), ("cp39", "cp39", "cp39")),
+        (("cp39-cp39", "cp310-abi3", "cp310-abi3"), ("cp39", "cp310", "cp310")),
+        ((FAILS, "cp310-abi3", "cp310-abi3"), (None, "cp310", "cp310")),
+        ((FAILS, FAILS, "cp311-abi3"), (None, None, "cp311")),
+        (("cp39-none", "cp310-none", "cp311-none"), ("cp39", "cp310", "cp311")),
+    ],
+)
+def test_the_earliest_wheel_wins_whichever_is_ready_first(
+    wheels: tuple[str | None, ...], expected: tuple[str | None, ...], order: tuple[str, ...]
+) -> None:
+    tags = ("cp39", "cp310", "cp311")
+    assert Race(dict(zip(tags, wheels, strict=True))).run(order) == dict(zip(tags, expected, strict=True))
+
+
+def test_a_stable_wheel_serves_a_later_target_that_has_none_yet() -> None:
+    race = Race({"cp39": "cp39-abi3", "cp310": "cp310-cp310"})
+    assert race.run(("cp39", "cp310")) == {"cp39": "cp39", "cp310": "cp39"}
+    assert race.results["cp310"] in {"served", "stopped"}
+
+
+def test_a_wheel_of_a_targets_own_that_was_ready_first_is_kept() -> None:
+    """Only a project that changes its mind between Pythons gets here; the wheel of its own is the more specific one."""
+    race = Race({"cp39": "cp39-abi3", "cp310": "cp310-cp310"})
+    race.run(("cp310", "cp39"))
+    assert race.results == {"cp39": "goes on", "cp310": "goes on"}
+
+
+@pytest.mark.parametrize("order", orders("cp313", "cp313t", "pp311"))
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ("cp39-abi3", {"cp313": "cp313", "cp313t": "cp313t", "pp311": "pp311"}),
+        ("py3-none", {"cp313": "cp313", "cp313t": "cp313", "pp311": "cp313"}),
+    ],
+)
+def test_an_abi3_wheel_serves_neither_free_threaded_nor_other_pythons(
+    first: str, expected: dict[str, str], order: tuple[str, ...]
+) -> None:
+    later = {"cp313t": "cp313-cp313t", "pp311": "pp311-pypy311_pp73"}
+    if first == "py3-none":
+        later = dict.fromkeys(later, first)
+    assert Race({"cp313": first, **later}).run(order) == expected
+
+
+def test_a_stable_wheel_waits_for_earlier_targets_only() -> None:
+    race = Race({"cp39": "cp39-abi3", "cp310": "cp39-abi3", "cp311": "cp39-abi3"})
+    race.end("cp310")
+    assert race.waits("cp310")
+    assert race.board.cancellation(target("cp311")).requested
+    assert not race.board.cancellation(target("cp39")).requested
+    race.end("cp39")
+    assert race.results["cp39"] == "goes on"
+
+
+def test_targets_that_are_served_are_stopped_and_others_are_not() -> None:
+    race = Race({"cp38": "cp38-cp38", "cp39": "cp39-abi3", "cp313": "x-y", "cp313t": "x-y"})
+    race.end("cp38")
+    race.end("cp39")
+    stopped = {tag: race.board.cancellation(target(tag)).requested for tag in ("cp38", "cp39", "cp313", "cp313t")}
+    assert stopped == {"cp38": False, "cp39": False, "cp313": True, "cp313t": False}
+    assert race.board.is_served(target("cp313"))
+    assert not race.board.is_served(target("cp313t"))
+    assert not race.cancellation.requested
+
+
+def test_cancelling_the_run_stops_every_target() -> None:
+    cancellation = Cancellation()
+    board = WheelSharing(planned("cp39", "cp310"), cancellation)
+    cancellation.request()
+    assert all(board.cancellation(target(tag)).requested for tag in ("cp39", "cp310"))
+
+
+def test_whoever_serves_a_target_can_wait_until_that_has_ended() -> None:
+    board = WheelSharing(planned("cp39", "cp310"), Cancellation())
+    board.announce(target("cp39"), made("cp39-abi3"))
+    waiting = threading.Thread(target=board.wait_for_end, args=[target("cp310")], daemon=True)
+    waiting.start()
+    with pytest.raises(ServedByOther):
+        board.announce(target("cp310"), made("cp310-cp310"))
+    waiting.join(0.05)
+    assert waiting.is_alive(), "what it made is known, and something of it may still run"
+    board.leave(target("cp310"))
+    waiting.join(10)
+    assert not waiting.is_alive()

@@ -1,0 +1,793 @@
+"""Publishing's parts that need nobody else: addresses, pages, answers, claims, pauses, tokens, limits."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from id import AmbientCredentialError
+from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
+from manywheels.core.retry import RealClock, retry_after, transient_status
+from manywheels.data import table
+from manywheels.deliver.index import attestations, claims, preflight
+from manywheels.deliver.index.attestations import Signed
+from manywheels.deliver.index.confirm import confirm
+from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
+from manywheels.deliver.index.http import Auth, NoResponse, Requests, Response, is_name_taken, reason_text, require_safe
+from manywheels.deliver.index.identity import Identity, Secrets
+from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
+from manywheels.deliver.index.pauses import RetrySchedule
+from manywheels.deliver.index.preflight import Wanted
+from manywheels.deliver.index.progress import progress
+from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, run
+from manywheels.deliver.index.simple_api import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
+from manywheels.deliver.index.trusted import ApiToken, redirected
+from manywheels.errors import (
+    Cancelled,
+    FileChanged,
+    InputError,
+    LedgerError,
+    NotConfirmed,
+    PreflightFailed,
+    TooLittleTime,
+    UnsafeAddress,
+    WheelFileError,
+)
+from manywheels.plan import inputs
+from manywheels.plan.delivery_options import resolve_publishing
+from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.verify.model import Problem
+from manywheels.verify.rules import Ignored, Rules
+from publish.program import write_sdist, write_set
+from unit.fakeindex import FakeIndex, FastClock
+from unit.helpers import write_wheel
+from unit.serving import served
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "simple"),
+    [
+        ("https://index.example/legacy/", ["https://index.example/simple/"]),
+        ("https://upload.index.example/legacy/", ["https://index.example/simple/"]),
+        ("https://index.example/team/legacy/", ["https://index.example/team/simple/"]),
+        ("https://index.example", ["https://index.example/+simple/", "https://index.example/simple/"]),
+        ("https://h:8/a/b/", ["https://h:8/a/b/+simple/", "https://h:8/a/b/simple/"]),
+        ("http://127.0.0.1:8/legacy/", ["http://127.0.0.1:8/simple/"]),
+    ],
+)
+def test_where_an_index_can_be_asked(given: str, simple: list[str]) -> None:
+    found = addresses(given)
+    assert (found.upload, list(found.simple)) == (given, simple)
+    assert found.release_page("demo", "1.0") is None
+
+
+@pytest.mark.parametrize(("name", "upload"), [("pypi", DEFAULT_REPOSITORY), ("testpypi", TEST_REPOSITORY)])
+def test_the_known_indexes_come_from_twines_table(name: str, upload: str) -> None:
+    found = addresses(name)
+    assert found.upload == upload
+    assert found == addresses(upload)
+    assert found.web == "https://" + upload.split("/")[2].removeprefix("upload.")
+    assert found.release_page("demo", "1.0") == f"{found.web}/project/demo/1.0/"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://[::1]:80/", "http://localhost:8080/", "https://a.b/"])
+def test_addresses_that_are_safe(url: str) -> None:
+    require_safe(url)
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://a.b/", "http://127.0.0.1.a.b/", "http://localhost.a/"])
+def test_addresses_that_are_not(url: str) -> None:
+    with pytest.raises(UnsafeAddress):
+        require_safe(url)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["https://[h/legacy/", "https:///legacy/", "https://h/?x", "index", "https://ada:secret@[h/", "ada:secret@h",
+     "https://ada:secret@h/?x", "https://ada:secret@h/legacy/"],
+)  # fmt: skip
+def test_what_is_no_address(given: str) -> None:
+    with pytest.raises(InputError, match="repository-url") as caught:
+        addresses(given)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://other.example/a?token=1", "`https://other.example`"), ("/a?token=1", "another path"),
+        ("https://[h/", "an address that is none"),
+    ],
+)  # fmt: skip
+def test_where_a_redirect_leads_is_told_by_its_host(location: str, told: str) -> None:
+    refusal = redirected(Response(status=307, headers={"location": location})).message
+    assert f"(`307`, to {told});" in refusal
+
+
+# --- what the index has -----------------------------------------------------------------------------------------------
+
+
+class Pages(FakeIndex):
+    """An index that has these pages, by address."""
+
+    def __init__(self, pages: Mapping[str, Response]) -> None:
+        super().__init__()
+        self.pages, self.auths = pages, []  # type: ignore[var-annotated]
+
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
+        self.auths.append(auth)
+        return self.pages.get(url, Response(status=404))
+
+
+def ask(pages: Mapping[str, Response], url: str = "https://h/legacy/", auth: Auth | None = None) -> Listing | None:
+    return Index(addresses(url), Pages(pages), RetrySchedule(FastClock(), Cancellation()), auth).listing("demo")
+
+
+def page(text: str, kind: str) -> Response:
+    return Response(status=200, headers={"content-type": kind}, body=text.encode())
+
+
+def test_a_page_in_json() -> None:
+    file = {"filename": "a.whl", "hashes": {"sha256": "AB"}, "size": 7, "upload-time": "2026-01-01T00:00:00.5Z"}
+    text = json.dumps({"files": [file]})
+    found = ask({"https://h/simple/demo/": page(text, f"{JSON}; charset=utf-8")})
+    uploaded = datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)
+    assert found == {"a.whl": Listed(sha256="ab", size=7, uploaded=uploaded)}
+
+
+def test_a_page_in_html() -> None:
+    text = (
+        '<a href="../../f/demo-1.0%2B1.tar.gz#sha256=AB&x=1">a</a><a href="b.whl">b</a><a>none</a>'
+        '<a href="Demo-1.0-py3-none-any.whl">c</a>'
+    )
+    found = ask({"https://h/simple/demo/": page(text, "text/html; charset=utf-8")})
+    names = ("demo-1.0+1.tar.gz", "b.whl", "Demo-1.0-py3-none-any.whl")
+    assert found == dict(zip(names, (Listed(sha256="ab"), Listed(sha256=None), Listed(sha256=None)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_page"),
+    [
+        ("<title>Links for demo</title><h1>Links for demo</h1>", True),  # pypiserver
+        ("<html><head><title>ada/dev: links for demo</title></head><body></body></html>", True),  # devpi-server
+        ('<meta name="pypi:repository-version" content="1.0"><title>demo</title>', True),
+        ('<title>Sign in</title><a href="/password/forgotten">Forgot it?</a>', False),
+        ('<a href="../other-1.0.tar.gz">other</a>', False),
+        ("", False),
+    ],
+)
+def test_a_page_that_comes_with_status_200_is_not_a_projects_for_that(text: str, is_page: bool) -> None:  # noqa: FBT001
+    assert ask({"https://h/simple/demo/": page(text, "text/html")}) == ({} if is_page else None)
+
+
+def test_a_moment_without_a_zone_is_in_utc() -> None:
+    file = {"filename": "demo-1.0.tar.gz", "hashes": {}, "upload-time": "2026-01-01T00:00:00"}
+    found = ask({"https://h/simple/demo/": page(json.dumps({"files": [file]}), JSON)})
+    assert found
+    assert oldest_upload(found, "1.0") == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_the_known_indexes_are_not_uploaded_to_blindly(tmp_path: Path) -> None:
+    """Others may have no simple API at all."""
+    write_wheel(tmp_path, tags="py3-none-any")
+    (simple,) = addresses("testpypi").simple
+    login = {f"{simple}demo/": page("<title>Sign in</title>", "text/html")}
+    (problem,) = look(tmp_path, login, url="testpypi")
+    assert "does not say which files it has: what it answers is no project's page" in problem
+    assert look(tmp_path, {"https://h/simple/demo/": page("<title>Sign in</title>", "text/html")}) == []
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"files": [{}]}', '{"files": 3}', '{"files": [{"filename": 1}]}'])
+def test_a_page_that_is_none_is_no_listing(text: str) -> None:
+    assert ask({"https://h/simple/demo/": page(text, JSON)}) is None
+
+
+def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None:
+    """Only at a simple API does 404 say anything."""
+    assert ask({"https://h/simple/": Response(status=200)}) == {}
+    assert ask({}) is None
+    elsewhere = Response(status=302, headers={"location": "https://other/simple/demo/"})
+    assert ask({"https://h/simple/demo/": elsewhere, "https://h/simple/": Response(status=200)}) == {}
+    assert ask({"https://h/a/simple/": Response(status=200)}, "https://h/a/") == {}
+
+
+def test_credentials_are_for_the_host_of_the_upload_only() -> None:
+    for url, expected in (("https://h/legacy/", ("ada", "secret")), ("https://upload.h/legacy/", None)):
+        pages = Pages({"https://h/simple/demo/": page('{"files": []}', JSON)})
+        Index(addresses(url), pages, RetrySchedule(FastClock(), Cancellation()), ("ada", "secret")).listing("demo")
+        assert pages.auths == [expected]
+
+
+@pytest.mark.parametrize(
+    ("listing", "presence"),
+    [
+        (None, Presence.SILENT),
+        ({}, Presence.ABSENT),
+        ({"a": Listed(sha256="ab")}, Presence.SAME),
+        ({"a": Listed(sha256="cd")}, Presence.OTHER),
+        ({"a": Listed(sha256=None)}, Presence.UNTOLD),
+    ],
+)
+def test_what_a_listing_says_of_a_file(listing: Listing | None, presence: Presence) -> None:
+    assert compare(listing, "a", "AB") is presence
+
+
+def test_the_oldest_file_of_a_release() -> None:
+    early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    listing = {
+        "demo-1.0.tar.gz": Listed(sha256=None, uploaded=late),
+        "demo-1.0-py3-none-any.whl": Listed(sha256=None, uploaded=early),
+        "demo-0.9.tar.gz": Listed(sha256=None, uploaded=early - timedelta(days=100)),
+        "demo-1.0.exe": Listed(sha256=None, uploaded=early - timedelta(days=200)),
+    }
+    assert oldest_upload(listing, "1.0") == early
+    assert oldest_upload(listing, "2.0") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "exists"),
+    [
+        (Response(status=400, reason="File already exists ('a')"), "400 File already exists ('a')", True),
+        (Response(status=400, reason="400 File already exists"), "400 File already exists", True),
+        (Response(status=400, reason="Bad Request", body=b"<title>x</title><p>Was&nbsp;<b>previously used</b>"),
+         "400 Was previously used", True),
+        (Response(status=403, body=b"exists already? It Already Exists"), "403 exists already? It Already Exists",
+         True),
+        (Response(status=409, reason="Conflict"), "409", True),
+        (Response(status=503, body=b"it already exists"), "503 it already exists", False),
+        (Response(status=400, body=b"x" * 1000), f"400 {'x' * 300}", False),
+        (Response(status=400, body=b"\xff\xfe"), "400 \ufffd\ufffd", False),
+    ],
+)  # fmt: skip
+def test_what_an_index_says(answer: Response, text: str, exists: bool) -> None:  # noqa: FBT001 - a case
+    assert (reason_text(answer), is_name_taken(answer)) == (text, exists)
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0.0),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "soon"}, 0.0),
+        ({"retry-after": "-7"}, 0.0),
+        ({"retry-after": "²"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:30 GMT", "date": "Thu, 01 Jan 2026 00:00:00 GMT"}, 30.0),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:00 GMT", "date": "Thu, 01 Jan 2026 00:00:30 GMT"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 99999999999999999999 00:00:00 GMT"}, 0.0),
+    ],
+)
+def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], seconds: float) -> None:
+    assert retry_after(headers) == seconds
+    passing = transient_status(429, headers)
+    assert passing
+    assert passing.pause == seconds
+
+
+def test_a_cancellation_ends_a_pause() -> None:
+    cancellation = Cancellation()
+    clock = RealClock(cancellation)
+    pauses = RetrySchedule(clock, cancellation)
+    cancellation.request()
+    began = clock.monotonic()
+    clock.sleep(60)
+    assert clock.monotonic() - began < 30
+    assert not pauses.take(0.0)
+
+
+def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
+    """The clock has hours left, and the index is not asked again and again meanwhile."""
+    cancellation, index = Cancellation(), Counted()
+    pauses = RetrySchedule(RealClock(cancellation), cancellation)
+    cancellation.request()
+    with pytest.raises(NotConfirmed, match=r"does not list `a\.whl` so far, and the run was cancelled"):
+        confirm(
+            [distribution(tmp_path / "a.whl")],
+            Index(addresses("https://h/legacy/"), index, pauses),
+            index,
+            pauses,
+            7200.0,
+        )
+    assert index.asked <= 2
+
+
+@pytest.fixture
+def slow_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a program play pip that notes its process id, and never answers; return where it does so."""
+    program, noted = tmp_path / "python", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ >{noted}\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("manywheels.runtime.own_python.sys.executable", str(program))
+    return noted
+
+
+def confirm_one(folder: Path, cancellation: Cancellation, limit: float) -> str:
+    """Confirm a wheel that the index lists."""
+    (folder / "dist").mkdir()
+    wheel = read_distribution(write_wheel(folder / "dist", tags="py3-none-any"))
+    index, pauses = FakeIndex(stored={wheel.name: wheel.sha256}), RetrySchedule(RealClock(cancellation), cancellation)
+    return confirm([wheel], Index(addresses("https://h/legacy/"), index, pauses), index, pauses, limit)
+
+
+def is_gone(noted: Path) -> bool:
+    return not Path("/proc", noted.read_text().strip()).exists()
+
+
+def test_a_pip_that_does_not_answer_ends_with_the_time_for_confirming(tmp_path: Path, slow_pip: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(NotConfirmed, match="within 2 s: it gave no answer in time"):
+        confirm_one(tmp_path, Cancellation(), 2.0)
+    assert time.monotonic() - began < 30
+    assert is_gone(slow_pip)
+
+
+def test_a_cancellation_ends_pip(tmp_path: Path, slow_pip: Path) -> None:
+    cancellation, began = Cancellation(), time.monotonic()
+    threading.Timer(1.0, cancellation.request).start()
+    with pytest.raises(NotConfirmed, match="so far, and the run was cancelled"):
+        confirm_one(tmp_path, cancellation, 3600.0)
+    assert time.monotonic() - began < 30
+    assert not slow_pip.exists() or is_gone(slow_pip)
+
+
+def test_what_was_uploaded_late_is_still_confirmed(tmp_path: Path) -> None:
+    """The time for uploads has no say in it."""
+    clock, cancellation = FastClock(), Cancellation()
+    index, pauses = Counted(), RetrySchedule(clock, cancellation)
+    clock.sleep(7200.0)
+    with pytest.raises(NotConfirmed, match="within 60 s"):
+        confirm(
+            [distribution(tmp_path / "a.whl")],
+            Index(addresses("https://h/legacy/"), index, pauses),
+            index,
+            pauses,
+            60.0,
+        )
+    assert index.asked > 5
+
+
+class Counted(FakeIndex):
+    """An index without files, and how often its list was asked for."""
+
+    asked = 0
+
+    def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
+        self.asked += 1
+        return super().get(url, accept=accept, auth=auth, timeout=timeout, with_body=with_body)
+
+
+# --- claims and tokens ------------------------------------------------------------------------------------------------
+
+
+def test_claims_of_other_ciss_make_no_table() -> None:
+    assert claims.rows({"sub": "x"}) == ()
+    assert list(claims.as_table({"sub": "x", "iss": "https://ci.example"})) == [
+        "also sent: sub `x`, iss `https://ci.example`"
+    ]
+
+
+@pytest.mark.parametrize("token", ["", "a.b.c", "a.bnVsbA.c", "no token"])
+def test_a_token_that_cannot_be_read_claims_nothing(token: str) -> None:
+    assert claims.read_claims(token) == {}
+
+
+def test_every_code_of_the_mint_has_an_explanation() -> None:
+    known = {"invalid-payload", "not-enabled", "invalid-token", "invalid-pending-publisher", "invalid-publisher",
+             "invalid-reuse-token"}  # fmt: skip
+    assert set(table("publish")["mint"]) == known
+    for entry in table("publish")["mint"].values():
+        assert entry["cure"].endswith(".")
+
+
+def test_tokens_are_masked_on_github_and_nowhere_else_and_cleaned_everywhere() -> None:
+    for environment, masks in (({"GITHUB_ACTIONS": "true"}, "::add-mask::pypi-1%25\n"), ({}, "")):
+        stream = io.StringIO()
+        secrets = Secrets(environment=environment, stream=stream)
+        assert secrets.keep("pypi-1%") == secrets.keep("pypi-1%") == "pypi-1%"
+        secrets.keep("")
+        assert stream.getvalue() == masks
+        assert secrets.cleaned("it is pypi-1%!") == "it is ***!"
+
+
+def test_a_token_at_the_cut_of_a_long_answer_is_not_half_shown() -> None:
+    secrets = Secrets(environment={})
+    secrets.keep("pypi-secret")
+    for start in ("x" * 295, "x" * 65_530, f"<!--{'x' * 65_522}-->"):
+        for answer in (
+            Response(status=400, reason=f"{start}pypi-secret"),
+            Response(status=400, body=f"{start}pypi-secret".encode()),
+        ):
+            assert "pypi" not in reason_text(answer, secrets.cleaned)
+
+
+class Pieces(io.StringIO):
+    """A stream that notes what it was given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str, /) -> int:
+        self.pieces.append(text)
+        return len(text)
+
+
+def test_what_threads_say_and_masks_go_out_in_whole_lines(tmp_path: Path) -> None:
+    """The runner knows a command at the beginning of a line only; other text must not come before it."""
+    stream = Pieces()
+    Secrets(environment={"GITHUB_ACTIONS": "true"}, stream=stream).keep("one\ntwo")
+    with progress([distribution(tmp_path / "a.whl")], verbose=True, stream=stream) as shown:
+        shown.waits(distribution(tmp_path / "a.whl"), "503")
+        shown.ended(distribution(tmp_path / "a.whl"), UploadState.UPLOADED, "")
+    assert stream.pieces == [
+        "::add-mask::one%0Atwo\n::add-mask::one\n::add-mask::two\n", "  a.whl: 503\n", "✓ [1/1] a.whl: uploaded\n",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [
+        ({"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}, 4),
+        ({"GITHUB_ACTIONS": "true"}, 1),
+        ({"GITLAB_CI": "true"}, 1),
+    ],
+)
+def test_a_ci_that_issues_tokens_is_asked_again_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], asked: int
+) -> None:
+    answers: list[str] = []
+
+    def detect(audience: str) -> str:
+        answers.append(audience)
+        if len(answers) < 4:
+            raise AmbientCredentialError("GitHub: OIDC token request failed (code=503)")
+        return "a.b.c"
+
+    monkeypatch.setattr("id.detect_credential", detect)
+    secrets = Secrets(environment={})
+    identity = Identity(pauses=RetrySchedule(FastClock(), Cancellation()), secrets=secrets, environment=environment)
+    if asked == 1:
+        with pytest.raises(AmbientCredentialError):
+            identity.token("pypi")
+    else:
+        assert identity.token("pypi") == "a.b.c"
+        assert secrets.cleaned("a.b.c") == "***"
+    assert answers == ["pypi"] * asked
+
+
+def layers(**values: str) -> dict[str, Value]:
+    given = {
+        name.replace("_", "-"): Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, "--x"))
+        for name, value in values.items()
+    }
+    return inputs.layered(given, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        ({}, {}, None),
+        ({}, {"PYPI_TOKEN": "  "}, None),
+        ({"password": "a"}, {"PYPI_TOKEN": "b"}, ("__token__", "a")),
+        ({"password": "a\n"}, {"PYPI_TOKEN": "b"}, ("__token__", "a")),
+        ({"user": "ada"}, {"PYPI_TOKEN": "b"}, ("ada", "b")),
+        ({"repository_url": DEFAULT_REPOSITORY}, {"PYPI_TOKEN": "b"}, ("__token__", "b")),
+        ({"repository_url": "testpypi"}, {"PYPI_TOKEN": "b"}, None),
+        ({"repository_url": "https://h/legacy/"}, {"PYPI_TOKEN": "b"}, None),
+        ({"repository_url": "https://h/legacy/"}, {"PYPI_TOKEN": "b", "TWINE_PASSWORD": "c"}, ("__token__", "c")),
+        ({}, {"TWINE_PASSWORD": "c", "TWINE_USERNAME": "ada"}, ("ada", "c")),
+        ({}, {"TWINE_PASSWORD": "c"}, ("__token__", "c")),
+        ({"user": "bob"}, {"TWINE_PASSWORD": "c", "TWINE_USERNAME": "ada"}, ("bob", "c")),
+    ],
+)
+def test_where_a_password_comes_from(given: dict[str, str], environment: dict[str, str], expected: Auth | None) -> None:
+    found = _api_token(resolve_publishing(layers(**given)), layers(**given), environment)
+    assert (found.current() if found else None) == expected
+
+
+def test_metadata_is_verified_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def look(wanted: Wanted, _: Index, **_more: object) -> NoReturn:
+        asked.append(wanted.verify)
+        raise WheelFileError("That is all.", remedy="")
+
+    monkeypatch.setattr(preflight, "look", look)
+    for given in ({}, {"verify_metadata": "false"}):
+        with pytest.raises(WheelFileError, match="That is all"):
+            run(layers(packages_dir=str(tmp_path), **given), Cancellation(), {"MANYWHEELS_PASSWORD": "secret"})
+    assert asked == [True, False]
+
+
+def test_a_password_is_not_in_what_is_printed_of_its_value() -> None:
+    assert "secret" not in repr(ApiToken(user="ada", password="secret"))
+    assert "secret" not in repr(resolve_publishing(layers(password="secret")))
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def distribution(path: Path, size: int = 1000, **changes: Any) -> Distribution:
+    usual = Distribution(path=path, project="demo", version="1.0", size=size, sha256="0" * 64, fields=())
+    return replace(usual, **changes)
+
+
+def test_what_one_upload_token_cannot_carry_is_refused_before() -> None:
+    few = [distribution(Path(f"demo-1.0-{n}-py3-none-any.whl"), 50_000_000) for n in range(10)]
+    _require_time(few)
+    with pytest.raises(TooLittleTime) as caught:
+        _require_time(few * 2)
+    assert "20 files with 1000.0 MB need about 16 min 55 s" in caught.value.message
+    assert "several jobs" in caught.value.remedy
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setitem(table("index"), "max_file_size", 500)
+    return 500
+
+
+def look(
+    folder: Path, pages: Mapping[str, Response], rules: Rules | None = None, url: str = "https://h/legacy/"
+) -> list[str]:
+    index = Index(addresses(url), Pages(pages), RetrySchedule(FastClock(), Cancellation()))
+    wanted = Wanted(folder=folder, verify=False, rules=rules or Rules())
+    return [problem.message for problem in preflight.look(wanted, index).problems]
+
+
+def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
+    """A project that has a larger file was given a higher limit; indexes of other kinds have rules of their own."""
+    size = write_wheel(tmp_path, tags="py3-none-any").stat().st_size
+    root = {"https://h/simple/": Response(status=200)}
+    assert look(tmp_path, root) == [f"has {size:,} bytes, the index takes 500"]
+    assert look(tmp_path, root, Rules(ignored=(Ignored(code="MW263"),))) == []
+    larger = page('{"files": [{"filename": "demo-0.9.tar.gz", "hashes": {}, "size": 5000}]}', JSON)
+    assert look(tmp_path, {"https://h/simple/demo/": larger}) == []
+    assert look(tmp_path, {"https://h/a/simple/": Response(status=200)}, url="https://h/a/") == []
+
+
+def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
+    """The index takes one; others may take what they like."""
+    write_sdist(tmp_path)
+    other = json.dumps({"files": [{"filename": "demo-1.0.zip", "hashes": {"sha256": "ab"}}]})
+    found = look(tmp_path, {"https://h/simple/demo/": page(other, JSON)})
+    assert found == ["the index has `demo-1.0.zip` already, and takes no second sdist of 1.0: `demo-1.0.tar.gz`"]
+    assert look(tmp_path, {"https://h/a/simple/demo/": page(other, JSON)}, url="https://h/a/") == []
+    own = {"filename": "demo-1.0.tar.gz", "hashes": {"sha256": digest_file(tmp_path / "demo-1.0.tar.gz")}}
+    both = json.dumps({"files": [*json.loads(other)["files"], own]})
+    assert look(tmp_path, {"https://h/simple/demo/": page(both, JSON)}) == []
+
+
+def test_an_sdist_is_outside_the_seal_and_that_is_said(tmp_path: Path) -> None:
+    write_set(tmp_path, "cp312")
+    write_sdist(tmp_path)
+    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+    warnings = preflight.look(Wanted(folder=tmp_path, verify=False), index).warnings
+    assert warnings[0] == (
+        "`demo-1.0.tar.gz` is not in the manifest: nobody has verified that it is what was built from"
+    )
+
+
+def test_problems_are_told_together_and_conflicts_have_a_code_of_their_own() -> None:
+    with pytest.raises(PreflightFailed, match="2 problems found before the first byte was sent") as caught:
+        _require_none(
+            [Problem(member="a", message=preflight.CONFLICT, remedy="A."), Problem(message="is bad", remedy="B.")]
+        )
+    assert caught.value.message.endswith(f"\na {preflight.CONFLICT}\n    A.\nis bad\n    B.")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_found_sdists_first(tmp_path: Path) -> None:
+    for name in ("b.whl", "a.whl", "z.tar.gz", ".hidden.whl", "manywheels.json", "a.whl.publish.attestation"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_files(tmp_path)] == ["z.tar.gz", "a.whl", "b.whl"]
+
+
+def test_nothing_to_publish(tmp_path: Path) -> None:
+    with pytest.raises(WheelFileError, match="holds nothing to publish"):
+        find_files(tmp_path)
+    with pytest.raises(WheelFileError, match="There is no folder"):
+        find_files(tmp_path / "dist")
+
+
+@pytest.mark.parametrize("name", ["a.whl", "a-1-py3-none-any.whl", "a-1.tar.gz", "a-1.zip", "a.zip"])
+def test_what_is_no_distribution_is_said_not_raised(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x1f\x8b nonsense")
+    with pytest.raises(Unreadable) as caught:
+        read_distribution(tmp_path / name)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_metadata_of_another_project(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, tags="py3-none-any", metadata="Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    with pytest.raises(Unreadable, match=r"its name is that of demo 1\.0, its metadata that of other 1\.0"):
+        read_distribution(wheel)
+
+
+@pytest.mark.parametrize("spelled", ["1.0rc1", "1.0-rc.1", "v1.0.0RC1"])
+def test_a_version_may_be_spelled_in_several_ways(tmp_path: Path, spelled: str) -> None:
+    """The index compares versions, not their texts."""
+    metadata = f"Metadata-Version: 2.1\nName: demo\nVersion: {spelled}\n"
+    wheel = write_wheel(tmp_path, tags="py3-none-any", start="demo-1.0rc1", metadata=metadata)
+    assert read_distribution(wheel).version == "1.0rc1"
+
+
+@pytest.mark.parametrize(
+    "platform", ["win_amd64", "macosx_11_0_arm64", "pyodide_2025_0_wasm32", "pyemscripten_2026_0_wasm32"]
+)
+def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platform: str) -> None:
+    """Their tags are none that `verify` knows."""
+    write_wheel(tmp_path, tags=f"cp314-cp314-{platform}")
+    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+    assert preflight.look(Wanted(folder=tmp_path), index).problems == ()
+
+
+_PRIVATE = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nClassifier: Private :: Do Not Upload\n"
+
+
+@pytest.mark.parametrize("platform", ["any", "win_amd64"])
+def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -> None:
+    """To `verify` it is a warning: an index of one's own takes it. The public one does not, and never had a byte."""
+    write_wheel(tmp_path, tags=f"py3-none-{platform}", metadata=_PRIVATE)
+
+    def told(url: str, rules: Rules | None = None, *, verify: bool = True) -> list[str]:
+        index = Index(addresses(url), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+        wanted = Wanted(folder=tmp_path, rules=rules or Rules(), verify=verify)
+        return [problem.message for problem in preflight.look(wanted, index).problems if "Private" in problem.message]
+
+    why = "`Private :: Do Not Upload` says that it shall not be published"
+    assert told("https://h/legacy/") == [f"has a `Classifier` that the index refuses: {why}"]
+    assert told("https://h/a/") == []
+    assert told("https://h/legacy/", Rules(ignored=(Ignored(code="MW248"),))) == []
+    assert told("https://h/legacy/", verify=False) == []
+
+
+def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
+    """No check of `verify` sees them."""
+    write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
+    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+    told = [problem.message for problem in preflight.look(Wanted(folder=tmp_path), index).problems]
+    assert "has a `Home-page` that the index refuses: `UNKNOWN` is no http or https URL" in told
+
+
+def test_the_ledger_says_what_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "manywheels-ledger.json").mkdir()
+    with pytest.raises(LedgerError, match="cannot be written"):
+        Ledger(tmp_path, "https://h/legacy/", [])
+
+
+def test_a_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
+    gone = distribution(tmp_path / "gone.whl")
+    with Requests() as way, pytest.raises(FileChanged, match=r"gone\.whl` cannot be read any more: No such file"):
+        way.post_form("https://h/", gone.form(), auth=("a", "b"), timeout=1.0, watch=lambda _count: None)
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Lets an upload wait for a second before it reads on; its answers come byte by byte, without end."""
+
+    def do_POST(self) -> None:
+        time.sleep(1.0)
+        left = int(self.headers["Content-Length"])
+        while left:
+            left -= len(self.rfile.read(min(left, 1 << 20)))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(300):
+                self.wfile.write(b".")
+                time.sleep(0.1)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+def test_an_index_that_reads_slowly_gets_the_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit for connecting is none for sending; a connection that is used again keeps to that, too."""
+    monkeypatch.setitem(table("publish"), "connect-timeout", 0.3)
+    (tmp_path / "a.whl").write_bytes(content := bytes(40 << 20))
+    large = distribution(tmp_path / "a.whl", len(content), sha256=hashlib.sha256(content).hexdigest())
+    with served(Slow) as url, Requests() as way:
+        for _ in range(2):
+            answer = way.post_form(url, large.form(), auth=("a", "b"), timeout=20.0, watch=lambda _count: None)
+            assert answer.status == 200
+
+
+def test_an_answer_that_never_ends_is_given_up() -> None:
+    began = time.monotonic()
+    with served(Slow) as url, Requests() as way, pytest.raises(NoResponse, match="did not end within 1 s"):
+        way.get(url, accept="*/*", auth=None, timeout=1.0)
+    assert time.monotonic() - began < 20
+
+
+def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="repository-url"):
+        run(layers(repository_url="nowhere", packages_dir=str(tmp_path)), Cancellation(), environment={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ledger_in_a_summary() -> None:
+    entry = LedgerEntry(name="a|b.whl", size=1, sha256="0", state=UploadState.UNKNOWN, reason="a | <b>\nc")
+    row = "| <code>a&#124;b&#46;whl</code> | unknown | a &#124; &#60;b&#62; c |"
+    assert as_markdown([entry], 1_000).splitlines()[-1] == row
+
+
+def test_a_long_ledger_takes_what_room_there_is() -> None:
+    entries = [
+        LedgerEntry(name=f"{number}.whl", size=1, sha256="0", state=UploadState.UPLOADED) for number in range(100)
+    ]
+    shown = as_markdown(entries, 1_000)
+    assert len(shown.encode()) < 1_100
+    assert "more files: see the ledger." in shown
+    assert "*100 more files" in as_markdown(entries, -5)
+
+
+@pytest.mark.parametrize(("ci", "repository", "refused"), [
+    ("true", "https://index.example/legacy/", True),
+    ("true", "testpypi", False),
+    ("true", DEFAULT_REPOSITORY, False),
+    ("", "https://index.example/legacy/", False),
+])  # fmt: skip
+def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(
+    tmp_path: Path, ci: str, repository: str, *, refused: bool
+) -> None:
+    """A pull request can change them. On one's own machine they are one's own."""
+    own = Value(value=repository, origin=Origin(OriginKind.PROJECT, "a table"))
+    asked = {**layers(packages_dir=str(tmp_path)), "repository-url": own}
+    with pytest.raises(UnsafeAddress if refused else WheelFileError) as caught:
+        run(asked, Cancellation(), environment={"CI": ci, "TWINE_PASSWORD": "pypi-x"})
+    assert ("only the workflow says" in caught.value.message) is refused
+
+
+class Silent(BaseHTTPRequestHandler):
+    """Takes every request and never answers."""
+
+    def do_GET(self) -> None:
+        time.sleep(20)
+
+
+def test_an_index_that_is_silent_does_not_hold_up_a_cancellation(tmp_path: Path) -> None:
+    write_set(tmp_path, "cp312")
+    cancellation = Cancellation()
+    threading.Timer(0.5, cancellation.request).start()
+    began = time.monotonic()
+    with served(Silent) as url, pytest.raises(Cancelled):
+        run(layers(repository_url=url, packages_dir=str(tmp_path)), cancellation, environment={"TWINE_PASSWORD": "x"})
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_attestations_that_are_kept_belong_to_the_owner_of_the_wheels(tmp_path: Path) -> None:
+    (tmp_path / "demo.whl").touch()
+    os.chown(tmp_path / "demo.whl", 1234, 1234)
+    (kept,) = attestations.keep(Signed(attestations={tmp_path / "demo.whl": "{}"}))
+    assert kept.stat().st_uid == 1234

@@ -1,0 +1,303 @@
+"""cibuildwheel's configuration: which table and variable counts, what is left aside, and what is said of the rest."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from manywheels.errors import InputError, SelectionError
+from manywheels.plan.assignments import expand
+from manywheels.plan.options import Options, resolve
+from manywheels.plan.target_options import TargetOptions, fill, fill_values
+from unit.helpers import given, project, target
+
+MACHINE = os.uname().machine
+MODERN = ["cp39", "cp310", "cp311", "cp312", "cp313", "cp314", "cp314t", "cp315", "cp315t"]
+
+
+def options(
+    configuration: dict[str, Any] | None = None, own: dict[str, Any] | None = None, /, **environment: str
+) -> Options:
+    return resolve({}, replace(project(), settings=own or {}, cibuildwheel=configuration), environment=environment)
+
+
+def recipe(configuration: dict[str, Any] | None = None, tag: str = "cp312", /, **environment: str) -> TargetOptions:
+    return options(configuration, **environment).for_target(target(tag))
+
+
+def tags(made: Options) -> list[str]:
+    return [identifier.partition("-")[0] for identifier in made.selection.build]
+
+
+def test_without_a_table_and_variables_nothing_of_it_counts() -> None:
+    made = options(CIBW_CACHE_PATH="/x", CIBW_DEBUG_TRACEBACK="1")
+    assert made == options()
+    assert not made.settings.is_foreign("build")
+
+
+def test_variables_that_are_not_carried_out_are_named_without_a_table_too() -> None:
+    made = options(CIBW_OUTPUT_DIR="wheelhouse", CIBW_PROJECT_REQUIRES_PYTHON=">=3.12")
+    assert [note.partition(" ")[0] for note in made.notes] == ["CIBW_OUTPUT_DIR", "CIBW_PROJECT_REQUIRES_PYTHON"]
+    assert not made.settings.is_foreign("build")
+
+
+def test_an_image_for_pypy_alone_is_named_where_pypy_is_built() -> None:
+    table = {"manylinux-pypy_x86_64-image": "quay.io/x/pypy:1"}
+    assert not any("pypy" in note for note in options(table).notes)
+    made = options({**table, "enable": ["pypy"]}, CIBW_MANYLINUX_PYPY_I686_IMAGE="manylinux2014")
+    named = [note.partition(" is not carried out")[0] for note in made.notes if "PyPy" in note]
+    assert named == ["[tool.cibuildwheel] manylinux-pypy_x86_64-image", "CIBW_MANYLINUX_PYPY_I686_IMAGE"]
+
+
+def test_an_empty_table_means_what_cibuildwheel_builds() -> None:
+    made = options({})
+    assert tags(made) == MODERN
+    assert not made.selection.by_name
+    assert [identifier for identifier, _ in made.left_out] == [f"{tag}-musllinux_{MACHINE}" for tag in MODERN]
+    assert {reason for _, reason in made.left_out} == {"another platform: `--platform musllinux_1_2` builds it"}
+
+
+def test_variables_alone_are_enough() -> None:
+    assert tags(options(CIBW_BUILD="cp31{1,2}-*", CIBW_BEFORE_BUILD="make")) == ["cp311", "cp312"]
+    assert recipe(CIBW_BEFORE_BUILD="make").before_build == "make"
+
+
+def test_own_options_come_in_its_place_and_that_is_said() -> None:
+    made = options({"before-build": "theirs"}, {"jobs": 3})
+    assert made.for_target(target("cp312")).before_build == ""
+    assert made.selection.build[0] == "cp39-*"
+    assert made.notes == ("[tool.cibuildwheel] and CIBW_ variables are not read, because there is [tool.manywheels].",)
+
+
+def test_rules_of_verification_leave_it_in_force() -> None:
+    made = options({"build": "cp312-*"}, {"verify": {"strict": True}})
+    assert tags(made) == ["cp312"]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment", "expected"),
+    [
+        ({"before-build": "a"}, {}, "a"),
+        ({"before-build": "a", "linux": {"before-build": "b"}}, {}, "b"),
+        ({"before-build": "a", "macos": {"before-build": "b"}}, {}, "a"),
+        ({"before-build": "a", "linux": {"before-build": "b", "inherit": {"before-build": "append"}}}, {}, "a && b"),
+        ({"before-build": ["a", "b"]}, {}, "a && b"),
+        ({"before-build": "a"}, {"CIBW_BEFORE_BUILD": "c"}, "c"),
+        ({"before-build": "a"}, {"CIBW_BEFORE_BUILD": "c", "CIBW_BEFORE_BUILD_LINUX": "d"}, "d"),
+        ({"before-build": "a"}, {"CIBW_BEFORE_BUILD_MACOS": "d"}, "a"),
+        ({"before-build": "a"}, {"CIBW_BEFORE_BUILD": "c", "CIBW_INHERIT": "before-build: prepend"}, "c && a"),
+        ({"before-build": "a"}, {"CIBW_BEFORE_BUILD_LINUX": "c", "CIBW_INHERIT": "before-build-linux"}, "a && c"),
+        ({"before-build": "a", "overrides": [{"select": "cp312-*", "before-build": "o"}]}, {}, "o"),
+        ({"before-build": "a", "overrides": [{"select": "cp311-*", "before-build": "o"}]}, {}, "a"),
+        ({"before-build": "a", "overrides": [{"select": "*-macosx_*", "before-build": "o"}]}, {}, "a"),
+        ({"before-build": "a", "overrides": [{"select": "cp3*", "before-build": "o", "inherit": "before-build"}]}, {},
+         "a && o"),
+        ({"overrides": [{"select": "cp3*", "before-build": "o"}]}, {"CIBW_BEFORE_BUILD": "c"}, "c"),
+        ({"before-build": "a"}, {"CIBW_BEFORE_BUILD": ""}, ""),
+        ({"before-build": "a"}, {"CIBW_BEFORE_BUILD": "c", "MANYWHEELS_BEFORE_BUILD": "m"}, "m"),
+    ],
+)  # fmt: skip
+def test_which_value_counts(configuration: dict[str, Any], environment: dict[str, str], expected: str) -> None:
+    assert recipe(configuration, **environment).before_build == expected
+
+
+def test_what_is_given_counts_most() -> None:
+    made = resolve(
+        {"before-build": given("mine"), "build": given("cp310")},
+        replace(project(), cibuildwheel={"before-build": "theirs", "build": "cp312-*", "skip": "cp39-* pp* *-win32"}),
+        environment={},
+    )
+    assert made.for_target(target("cp312")).before_build == "mine"
+    assert (made.selection.build, made.selection.skip) == (("cp310",), (f"cp39-manylinux_{MACHINE}",
+                                                                       f"pp311-manylinux_{MACHINE}"))  # fmt: skip
+    assert made.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        ({"build": ""}, MODERN),
+        ({"build": ["cp39-*", "cp310-*"]}, ["cp39", "cp310"]),
+        ({"build": "cp3{9..11}-*"}, ["cp39", "cp310", "cp311"]),
+        ({"build": "pp311-* cp312-*"}, ["cp312"]),
+        ({"build": "pp311-* cp312-*", "enable": "pypy"}, ["cp312", "pp311"]),
+        ({"build": "cp38-* cp39-*"}, ["cp39"]),
+        ({"build": "cp313*"}, ["cp313"]),
+        ({"build": "cp313*", "enable": ["cpython-freethreading"]}, ["cp313", "cp313t"]),
+        ({"build": "*-manylinux_* *-win32"}, MODERN),
+    ],
+)
+def test_what_is_selected(configuration: dict[str, Any], expected: list[str]) -> None:
+    assert tags(options(configuration)) == expected
+
+
+def test_interpreters_that_are_not_known_here_are_named() -> None:
+    left_out = dict(options({"build": "*-manylinux_*", "enable": "all"}).left_out)
+    if MACHINE == "x86_64":
+        assert [name.partition("-")[0] for name in left_out] == ["pp39", "pp310", "pp312", "gp312_250", "gp313_253"]
+    assert set(left_out.values()) <= {"no such interpreter here"}
+
+
+def test_nothing_is_selected() -> None:
+    with pytest.raises(SelectionError, match=r"\[tool.cibuildwheel\] build: `\*-macosx_\*` selects no target"):
+        options({"build": "*-macosx_*"})
+
+
+def test_values_are_written_as_cibuildwheel_writes_them() -> None:
+    made = recipe({
+        "environment": {"A": "it's", "B": "$A!", "C": 1},
+        "config-settings": {"flag": True, "many": ["a b", "c"]},
+        "build-frontend": {"name": "pip", "args": ["--no-cache-dir"]},
+        "test-command": ["a", "b"], "test-requires": ["x>1", "y"], "test-extras": ["e", "f"],
+        "dependency-versions": "pinned", "build-verbosity": 2,
+    })  # fmt: skip
+    assert expand(made.environment, {}) == {"A": "it's", "B": "it's!", "C": "1"}
+    assert made.config_settings == ("flag=True", "many=a b", "many=c")
+    assert (made.front_end.name, made.front_end.arguments, made.front_end.verbosity) == ("pip", ("--no-cache-dir",), 2)
+    assert made.tests is not None
+    assert (made.tests.command, made.tests.requires, made.tests.extras) == ("a && b", ("x>1", "y"), ("e", "f"))
+    assert (made.constraints.file, made.constraints.packages) == ("", ())
+
+
+def test_settings_of_other_systems_are_left_aside_without_a_word() -> None:
+    made = options({
+        "build": "cp312-*", "macos": {"archs": "universal2", "environment": {"A": "$(brew --prefix)"}},
+        "windows": {"before-build": "x"}, "ios": {}, "android": {}, "pyodide": {"build-frontend": "pyodide-build"},
+        "xbuild-tools": ["cmake"], "pyodide-version": "0.29",
+        "overrides": [{"select": "*-win_*", "environment": "A=$(x)"}],
+    }, CIBW_ENVIRONMENT_MACOS="A=$(x)")  # fmt: skip
+    assert made.notes == ()
+    assert made.for_target(target("cp312")).environment == ()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment", "note"),
+    [
+        ({"container-engine": "podman"}, {}, "[tool.cibuildwheel] container-engine is not carried out: "),
+        ({"linux": {"container-engine": "podman"}}, {}, "[tool.cibuildwheel] container-engine is not carried out: "),
+        ({"before-biuld": "x"}, {},
+         "[tool.cibuildwheel] before-biuld is no option that cibuildwheel knows, and is not read; did you mean `be"),
+        ({"free-threaded-support": True}, {}, "[tool.cibuildwheel] free-threaded-support is no option"),
+        ({}, {"CIBW_ALLOW_EMPTY": "1"}, "CIBW_ALLOW_EMPTY is not carried out: "),
+        ({"archs": "native sparc"}, {}, "[tool.cibuildwheel] archs: sparc is not built on this machine"),
+        ({"overrides": [{"select": "cp312-*", f"manylinux-{MACHINE}-image": "manylinux2014"}]}, {},
+         f"[tool.cibuildwheel] overrides: manylinux-{MACHINE}-image is not carried out: a run has one image."),
+    ],
+)  # fmt: skip
+def test_what_is_not_carried_out_is_named_once(
+    configuration: dict[str, Any], environment: dict[str, str], note: str
+) -> None:
+    notes = options(configuration, **environment).notes
+    assert [text.startswith(note) for text in notes] == [True]
+
+
+@pytest.mark.parametrize("archs", ["auto", "native", "auto64", "all", MACHINE, f"{MACHINE},sparc", ["auto", "sparc"]])
+def test_architectures(archs: object) -> None:
+    assert options({"archs": archs}).arch == MACHINE
+
+
+def test_an_architecture_that_this_machine_is_not() -> None:
+    with pytest.raises(InputError, match=rf"\[tool.cibuildwheel\] archs: this machine is {MACHINE}"):
+        options({"archs": "sparc"})
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment", "platform"),
+    [
+        ({f"manylinux-{MACHINE}-image": "manylinux2014"}, {}, "manylinux2014"),
+        ({f"manylinux-{MACHINE}-image": ""}, {}, "manylinux_2_28"),
+        ({}, {f"CIBW_MANYLINUX_{MACHINE.upper()}_IMAGE": "manylinux_2_34"}, "manylinux_2_34"),
+    ],
+)
+def test_the_image_decides_the_platform(
+    configuration: dict[str, Any], environment: dict[str, str], platform: str
+) -> None:
+    assert options(configuration, **environment).platform.name == platform
+
+
+@pytest.mark.parametrize(
+    ("configuration", "message"),
+    [
+        ({"enable": "jython"}, r"\[tool.cibuildwheel\] enable: `jython` is not a group"),
+        ({"environment": {"A": "$(pwd)"}}, r'\[tool.cibuildwheel\] environment: `A="\$\(pwd\)"` is not a value'),
+        ({"before-build": {"a": "b"}}, r"\[tool.cibuildwheel\] before-build: a value of this kind"),
+        ({"overrides": [{"before-build": "x"}]}, r"\[\[tool.cibuildwheel.overrides\]\] 1: `select` does not say"),
+        ({"overrides": 3}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
+        ({"overrides": [3]}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
+        ({"linux": 3}, r"\[tool.cibuildwheel.linux\]: this is not a table"),
+        ({"inherit": "before-build 'x"}, r"\[tool.cibuildwheel\]: `before-build 'x` is not a value of `inherit`"),
+        ({"inherit": {"before-build": "after"}}, r"\[tool.cibuildwheel\]: `inherit` is not a table of rules"),
+        ({"test-skip": "cp312-*", "test-requires": "'"}, r"\[tool.cibuildwheel\] test-requires: `'` is not a value"),
+    ],
+)
+def test_wrong_values_are_refused_with_their_place(configuration: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        options(configuration)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment", "expected"),
+    [
+        ({}, {"CIBW_BUILD_FRONTEND": ""}, ("uv", 0)),
+        ({"build-frontend": "pip"}, {"CIBW_BUILD_FRONTEND": ""}, ("uv", 0)),
+        ({}, {"CIBW_BUILD_VERBOSITY": ""}, ("uv", 0)),
+        ({"build-verbosity": 5}, {}, ("uv", 3)),
+        ({}, {"CIBW_BUILD_VERBOSITY": "-12"}, ("uv", -3)),
+        ({"overrides": [{"select": "cp312-*", "build-verbosity": 4}]}, {}, ("uv", 3)),
+    ],
+)
+def test_what_is_empty_or_too_much_means_what_it_means_there(
+    configuration: dict[str, Any], environment: dict[str, str], expected: tuple[str, int]
+) -> None:
+    made = recipe(configuration, **environment).front_end
+    assert (made.name, made.verbosity) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("make -C /project", "make -C /copy"),
+        ("cd /project; ls", "cd /copy; ls"),
+        ("/project/tools/x.sh '/project/a' \"/project\"", "/copy/tools/x.sh '/copy/a' \"/copy\""),
+        ("cc -I/project/include -L/project/lib", "cc -I/copy/include -L/copy/lib"),
+        ("X=/project Y=/usr:/project/b", "X=/copy Y=/usr:/copy/b"),
+        ("pip install file:///project/dep", "pip install file:///copy/dep"),
+        ("ls /projects /project.d /project-x", "ls /projects /project.d /project-x"),
+        (
+            'ls /opt/project $HOME/project "$HOME"/project ./project',
+            'ls /opt/project $HOME/project "$HOME"/project ./project',
+        ),
+        ("curl https://x.example/project {package}/project", "curl https://x.example/project {package}/project"),
+    ],
+)
+def test_its_containers_folder_of_the_project_is_the_targets_copy(text: str, meant: str) -> None:
+    assert fill(recipe({"before-build": text}).before_build, project="/copy") == meant
+
+
+def test_that_folder_is_meant_wherever_places_are_put_in() -> None:
+    made = recipe({
+        "environment": {"PKG_CONFIG_PATH": "/project/.openblas"}, "test-environment": "DATA=/project/data",
+        "config-settings": {"cross-file": "/project/cross.txt"}, "test-command": "pytest /project/tests",
+        "test-sources": "/project/x",
+    }, CIBW_BEFORE_ALL_LINUX="ls /project")  # fmt: skip
+    assert expand(fill_values(made.environment, project="/copy"), {}) == {"PKG_CONFIG_PATH": "/copy/.openblas"}
+    assert made.config_settings == ("cross-file={project}/cross.txt",)
+    assert made.before_all is not None
+    assert made.tests is not None
+    assert made.before_all.command == "ls {project}"
+    assert (made.tests.command, made.tests.sources) == ("pytest {project}/tests", ("/project/x",))
+    assert expand(fill_values(made.tests.environment, project="/copy"), {}) == {"DATA": "/copy/data"}
+
+
+def test_our_own_settings_mean_the_folder_that_they_name() -> None:
+    made = resolve({}, project(before_build="ls /project", environment="A=/project"), environment={})
+    assert made.for_target(target("cp312")).before_build == "ls /project"
+    assert expand(made.for_target(target("cp312")).environment, {}) == {"A": "/project"}
+
+
+def test_tests_are_skipped_by_its_patterns() -> None:
+    made = options({"test-command": "pytest", "test-skip": "*-musllinux_* cp31{0,1}-* pp* cp36-*"})
+    assert [known.tag for known, own in made.recipes.items() if own.tests is None] == ["cp310", "cp311", "pp311"]

@@ -1,0 +1,130 @@
+"""Sharding: the parts of a plan, how a job learns which is its own, and the matrices that start the jobs."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given as examples
+from hypothesis import strategies as st
+
+from manywheels.cli import build
+from manywheels.cli.build import _for_container
+from manywheels.cli.request import Request
+from manywheels.core.cancellation import Cancellation
+from manywheels.errors import InputError
+from manywheels.plan.sharding import parse_shard, part, shards_for, take_part
+from manywheels.plan.targets import Plan
+from manywheels.report.plan import github_matrix, gitlab_matrix
+from manywheels.wheels.manifest import Shard
+from unit.helpers import given, planned, project, write_project
+
+TAGS = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")
+PLAN = Plan(targets=tuple(planned(*TAGS)), excluded=())
+GITLAB = {"GITLAB_CI": "true", "CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "3"}
+
+
+def tags(plan: Plan) -> list[str]:
+    return [entry.target.tag for entry in plan.targets]
+
+
+@examples(items=st.lists(st.integers(), max_size=40, unique=True), count=st.integers(min_value=1, max_value=50))
+def test_parts_are_disjoint_and_together_all(items: list[int], count: int) -> None:
+    parts = [part(items, Shard(index=index, count=count)) for index in range(1, count + 1)]
+    assert sorted(chain(*parts)) == sorted(items)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@examples(count=st.integers(min_value=1, max_value=60), per_job=st.integers(min_value=1, max_value=70))
+def test_no_job_has_more_than_it_shall_and_none_is_empty(count: int, per_job: int) -> None:
+    parts = [part(range(count), shard) for shard in shards_for(count, per_job)]
+    assert all(1 <= len(own) <= per_job for own in parts)
+    assert sorted(chain(*parts)) == list(range(count))
+
+
+def test_a_part_knows_the_whole_plan() -> None:
+    taken = take_part(PLAN, Shard(index=2, count=3))
+    assert tags(taken) == ["cp310", "cp313"]
+    assert sorted(taken.identifiers) == sorted(PLAN.identifiers)
+    assert str(taken.shard) == "2/3"
+    assert take_part(PLAN, None) is PLAN
+
+
+def test_more_jobs_than_targets_leave_some_without_work() -> None:
+    assert tags(take_part(PLAN, Shard(index=7, count=8))) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "environment", "expected"),
+    [
+        ("2/5", {}, "2/5"),
+        (" 2/5 ", GITLAB, "2/5"),
+        ("auto", GITLAB, "2/3"),
+        ("auto", {}, "None"),
+        ("auto", {"GITLAB_CI": "true"}, "None"),
+        ("auto", {"CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "3"}, "None"),
+        ("1/1", GITLAB, "None"),
+        ("auto", GITLAB | {"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "1"}, "None"),
+    ],
+)
+def test_which_part_is_this_jobs(value: str, environment: dict[str, str], expected: str) -> None:
+    assert str(parse_shard(given(value), "shard", environment)) == expected
+
+
+@pytest.mark.parametrize("value", ["0/3", "4/3", "3", "a/b", "1/2/3", "-1/3", "1/1001", "", "1/0", "٢/٣"])
+def test_what_is_no_part_is_refused_with_its_origin(value: str) -> None:
+    with pytest.raises(InputError, match="--option") as caught:
+        parse_shard(given(value), "shard", {})
+    assert "2/5" in caught.value.remedy
+
+
+def test_numbers_of_gitlab_that_make_no_sense_are_named() -> None:
+    with pytest.raises(InputError, match="CI_NODE_INDEX/CI_NODE_TOTAL: `5/3`"):
+        parse_shard(given("auto"), "shard", GITLAB | {"CI_NODE_INDEX": "5"})
+
+
+def test_githubs_matrix_is_one_line_with_a_job_for_each_shard() -> None:
+    text = github_matrix(PLAN, 2)
+    assert "\n" not in text
+    jobs = json.loads(text)["include"]
+    assert [job["shard"] for job in jobs] == ["1/3", "2/3", "3/3"]
+    assert jobs[1]["targets"] == "cp310-manylinux_x86_64 cp313-manylinux_x86_64"
+
+
+def test_gitlabs_matrix_gives_each_job_the_variable_that_the_templates_read() -> None:
+    jobs = yaml.safe_load(gitlab_matrix(PLAN, 1))[".manywheels-matrix"]["parallel"]["matrix"]
+    assert [job["MANYWHEELS_INPUT_SHARD"] for job in jobs] == [f"{index}/6" for index in range(1, 7)]
+    assert [job["TARGETS"] for job in jobs] == list(TAGS)
+
+
+def test_gitlab_takes_the_names_of_the_matrixs_jobs_however_many_targets_they_have() -> None:
+    plan = Plan(targets=PLAN.targets * 20, excluded=())
+    for per_job in range(1, 121):
+        jobs = yaml.safe_load(gitlab_matrix(plan, per_job))[".manywheels-matrix"]["parallel"]["matrix"]
+        names = [f"arm-build-wheels: [{', '.join(job.values())}]" for job in jobs]
+        assert max(map(len, names)) <= 128
+    assert names == ["arm-build-wheels: [1/1, cp39 … cp314]"]
+
+
+def test_one_job_is_enough_for_few_targets() -> None:
+    assert [job["shard"] for job in json.loads(github_matrix(PLAN, 100))["include"]] == ["1/1"]
+
+
+def test_a_container_is_told_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GITLAB.items():
+        monkeypatch.setenv(name, value)
+    asked = Request(command="build", given={"jobs": given("2")})
+    told = _for_container(asked, project()).given
+    assert {name: entry.value for name, entry in told.items()} == {"jobs": "2", "shard": "2/3"}
+
+
+def test_a_shard_is_not_published_by_the_job_that_builds_it(tmp_path: Path) -> None:
+    """It is said before anything is built."""
+    write_project(tmp_path)
+    asked = {"shard": given("1/2"), "publish": given("pypi", "--publish")}
+    with pytest.raises(InputError, match=r"--publish: this job builds only the shard 1/2") as caught:
+        build.build(Request(command="build", paths=(tmp_path,), given=asked), Cancellation())
+    assert "`artifact-pattern`" in caught.value.remedy

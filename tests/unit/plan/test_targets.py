@@ -1,0 +1,252 @@
+"""Which targets a selection makes, and what is said of one that makes none."""
+
+from __future__ import annotations
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from manywheels.errors import SelectionError
+from manywheels.plan.targets import Plan, Refusal, Selection, expand_patterns, known_targets, select
+from unit.helpers import TARGETS, interpreter, target
+
+EVERYWHERE = [interpreter(known.tag) for known in TARGETS]
+MODERN = "cp310 cp311 cp312 cp313 cp314 cp314t cp315 cp315t"
+
+
+def plan(
+    build: str, *, skip: str = "", enable: str = "", requires: str | None = None, found: str | None = None
+) -> Plan:
+    here = EVERYWHERE if found is None else [interpreter(tag) for tag in found.split()]
+    selection = Selection(build=expand_patterns(build), skip=expand_patterns(skip), enable=frozenset(enable.split()))
+    return select(selection, TARGETS, here, SpecifierSet(requires) if requires else None)
+
+
+def tags(made: Plan) -> str:
+    return " ".join(entry.target.tag for entry in made.targets)
+
+
+@pytest.mark.parametrize(
+    ("build", "skip", "expected"),
+    [
+        ("cp312-manylinux_x86_64", "", "cp312"),
+        ("cp312", "", "cp312"),
+        ("3.12", "", "cp312"),
+        ("3.13", "", "cp313"),
+        ("3.14t", "", "cp314t"),
+        ("cp314t", "", "cp314t"),
+        ("pypy3.11", "", "pp311"),
+        ("pp*", "", "pp311"),
+        ("cp39-* cp310-*", "", "cp39 cp310"),
+        ("cp3{9,10}-*", "", "cp39 cp310"),
+        ("cp39,cp3{10,11}-*", "", "cp39 cp310 cp311"),
+        ("cp312 cp39", "", "cp39 cp312"),
+        ("cp312 3.12 cp312-*", "", "cp312"),
+        ("cp313-*", "", "cp313"),
+        ("cp313*", "", "cp313"),
+        ("cp313t-*", "", "cp313t"),
+        ("cp3{9..11}-*", "", "cp39 cp310 cp311"),
+        ("cp3??-*", "", "cp310 cp311 cp312 cp313 cp314 cp315"),
+        ("*", "cp3?-* pp*", MODERN),
+        ("*", "cp38 pp311 cp39-*", MODERN),
+        ("cp31[12]-*", "", "cp311 cp312"),
+    ],
+)
+def test_selection(build: str, skip: str, expected: str) -> None:
+    assert tags(plan(build, skip=skip)) == expected
+
+
+@pytest.mark.parametrize(
+    ("build", "enable", "expected"),
+    [
+        ("*", "", "cp39 " + MODERN),
+        ("*", "pypy", f"cp39 {MODERN} pp311"),
+        ("*", "cpython-eol", f"cp38 cp39 {MODERN}"),
+        ("cp313*", "cpython-freethreading", "cp313 cp313t"),
+        ("cp313*", "pypy", "cp313"),
+        ("cp313* 3.13t", "", "cp313 cp313t"),
+        ("cp31{2,3t}-*", "", "cp312 cp313t"),
+        ("cp38", "", "cp38"),
+        ("*-manylinux_x86_64 pp*", "", f"cp39 {MODERN} pp311"),
+    ],
+)
+def test_interpreters_of_groups_are_enabled_or_named(build: str, enable: str, expected: str) -> None:
+    assert tags(plan(build, enable=enable)) == expected
+
+
+def test_what_is_not_enabled_is_said() -> None:
+    made = plan("cp313*")
+    assert [(left.tag, reason) for left, reason in made.excluded] == [("cp313t", Refusal.NOT_ENABLED)]
+
+
+def test_all_means_every_interpreter_found() -> None:
+    assert tags(plan("all", found="cp311 cp314t")) == "cp311 cp314t"
+
+
+def test_all_goes_with_patterns() -> None:
+    made = plan("all cp39", found="cp311")
+    assert tags(made) == "cp39 cp311"
+    assert [entry.target.tag for entry in made.missing] == ["cp39"]
+
+
+def test_targets_without_interpreter_stay_in_the_plan() -> None:
+    made = plan("cp311 cp312", found="cp312")
+    assert [(entry.target.tag, entry.interpreter and entry.interpreter.version) for entry in made.targets] == [
+        ("cp311", None),
+        ("cp312", "3.12.1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requires", "expected"),
+    [
+        (">=3.10", "cp310 cp311 cp312"),
+        (">=3.9.2,<3.12", "cp39 cp310 cp311"),
+        ("!=3.10.*", "cp39 cp311 cp312"),
+        (">=3.9", "cp39 cp310 cp311 cp312"),
+        ("~=3.11", "cp311 cp312"),
+    ],
+)
+def test_requires_python_excludes(requires: str, expected: str) -> None:
+    assert tags(plan("cp39 cp310 cp311 cp312", requires=requires)) == expected
+
+
+def test_what_is_left_out_is_said() -> None:
+    made = plan("cp39 cp310 cp311", skip="cp310", requires=">=3.10")
+    assert [(left.tag, reason) for left, reason in made.excluded] == [
+        ("cp39", Refusal.REQUIRES_PYTHON),
+        ("cp310", Refusal.SKIPPED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("build", "skip", "option", "pattern", "near"),
+    [
+        ("cp399-*", "", "build", "cp399-*", "cp39"),
+        ("cp3.12", "", "build", "cp3.12", "cp312"),
+        ("cp312-manylinux_aarch64", "", "build", "cp312-manylinux_aarch64", "cp312-manylinux_x86_64"),
+        ("*", "cp36-*", "skip", "cp36-*", "cp3"),
+        ("cp312 cp399", "", "build", "cp399", "cp39"),
+        ("* cp399-*", "", "build", "cp399-*", "cp39"),
+        ("all cp399-*", "", "build", "cp399-*", "cp39"),
+    ],
+)
+def test_patterns_that_match_nothing_are_refused(build: str, skip: str, option: str, pattern: str, near: str) -> None:
+    with pytest.raises(SelectionError) as caught:
+        plan(build, skip=skip)
+    assert f"`{option}`" in caught.value.message
+    assert f"`{pattern}`" in caught.value.message
+    assert f"Did you mean `{near}" in caught.value.remedy
+    assert "cp314t-manylinux_x86_64" in caught.value.remedy
+
+
+def test_nonsense_has_no_nearest() -> None:
+    with pytest.raises(SelectionError) as caught:
+        plan("windows")
+    assert "Did you mean" not in caught.value.remedy
+    assert "cp39-manylinux_x86_64" in caught.value.remedy
+
+
+def test_nothing_left_because_of_the_project() -> None:
+    with pytest.raises(SelectionError) as caught:
+        plan("cp39 cp310", requires=">=3.11")
+    assert "`>=3.11`" in caught.value.message
+    assert "cp39, cp310" in caught.value.message
+    assert "requires-python" in caught.value.remedy
+
+
+def test_nothing_left_because_of_skip() -> None:
+    with pytest.raises(SelectionError) as caught:
+        plan("cp312", skip="*")
+    assert "`skip` is `*`" in caught.value.message
+    assert "manywheels plan" in caught.value.remedy
+
+
+def test_nothing_found_for_all() -> None:
+    with pytest.raises(SelectionError, match="`build` is `all`"):
+        plan("all", found="")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ()),
+        (" \n\t", ()),
+        ("a b", ("a", "b")),
+        ("a,b", ("a", "b")),
+        ("a, b\nc", ("a", "b", "c")),
+        ("cp3{9,10}-*", ("cp39-*", "cp310-*")),
+        ("{a,b}{1,2}", ("a1", "a2", "b1", "b2")),
+        ("x{a,{b,c}}", ("xa", "xb", "xa", "xc")),
+        ("{a,b},c", ("a", "b", "c")),
+        ("c,{a,b}", ("c", "a", "b")),
+        ("cp3{9..11}", ("cp39", "cp310", "cp311")),
+        ("{2..0}", ("2", "1", "0")),
+        ("{a..b}", ("a..b",)),
+    ],
+)
+def test_patterns_are_split_and_expanded(text: str, expected: tuple[str, ...]) -> None:
+    assert expand_patterns(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "interpreter_tag", "abi", "expected"),
+    [
+        ("cp312", "cp312", "cp312", True),
+        ("cp312", "cp39", "abi3", True),
+        ("cp312", "cp312", "abi3", True),
+        ("cp312", "cp313", "abi3", False),
+        ("cp312", "cp311", "cp311", False),
+        ("cp312", "py3", "none", True),
+        ("cp312", "cp312", "none", True),
+        ("cp312", "py39", "none", True),
+        ("cp312", "py313", "none", False),
+        ("cp313t", "cp313", "cp313t", True),
+        ("cp313t", "cp313", "cp313", False),
+        ("cp313t", "cp39", "abi3", False),
+        ("cp313t", "py3", "none", True),
+        ("cp313", "cp313", "cp313t", False),
+        ("pp311", "pp311", "pypy311_pp73", True),
+        ("pp311", "py3", "none", True),
+        ("pp311", "cp39", "abi3", False),
+    ],
+)
+def test_which_wheels_an_interpreter_accepts(
+    tag: str,
+    interpreter_tag: str,
+    abi: str,
+    expected: bool,  # noqa: FBT001
+) -> None:
+    assert target(tag).accepts(interpreter_tag, abi) is expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "identifier", "version", "spec", "free_threaded"),
+    [
+        ("cp39", "cp39-manylinux_x86_64", (3, 9), "3.9", False),
+        ("cp314t", "cp314t-manylinux_x86_64", (3, 14), "3.14t", True),
+        ("pp311", "pp311-manylinux_x86_64", (3, 11), "pypy3.11", False),
+    ],
+)
+def test_names_of_a_target(
+    tag: str,
+    identifier: str,
+    version: tuple[int, int],
+    spec: str,
+    free_threaded: bool,  # noqa: FBT001
+) -> None:
+    known = target(tag)
+    assert (known.identifier, known.version, known.spec, known.free_threaded) == (
+        identifier, version, spec, free_threaded,
+    )  # fmt: skip
+
+
+def test_platforms_have_the_same_interpreters() -> None:
+    musl = known_targets("musllinux", "aarch64")
+    assert [known.tag for known in musl] == [known.tag for known in TARGETS]
+    assert musl[0].identifier == "cp38-musllinux_aarch64"
+    assert len({known.identifier for known in TARGETS}) == len(TARGETS)
+
+
+def test_the_oldest_comes_first() -> None:
+    cpythons = [known for known in TARGETS if known.tag.startswith("cp")]
+    assert cpythons == sorted(cpythons, key=lambda known: (known.version, known.free_threaded))

@@ -1,0 +1,255 @@
+"""Verdicts over several wheels: what counts, how it is said, and the commands that users call for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from manywheels.cli.main import main
+from manywheels.cli.request import FORMATS
+from manywheels.errors import InputError
+from manywheels.report.findings import render
+from manywheels.verify import Report, check_wheel, collect_wheels
+from manywheels.verify.catalogue import catalogue, verification_rules
+from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.rules import Ignored, Rules, parse_rules
+from manywheels.verify.run import Extra, verify_wheels
+from manywheels.wheels.output import MANIFEST
+from unit.elfmaker import SharedObject
+from unit.helpers import PLATFORM, write_wheel
+
+CODES = [entry.code for entry in catalogue()]
+
+
+def finding(code: str, severity: Severity = Severity.WARNING, member: str | None = None) -> Finding:
+    return Finding(
+        code=code, severity=severity, wheel="x.whl", problem=Problem(message="odd", remedy="Mend it.", member=member)
+    )
+
+
+def good_wheel(folder: Path, tag: str = "cp312") -> Path:
+    suffix = f"cpython-{tag.removeprefix('cp')}-x86_64-linux-gnu"
+    return write_wheel(
+        folder, tags=f"{tag}-{tag}-{PLATFORM}", members={f"demo/_core.{suffix}.so": SharedObject().to_bytes()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "left"),
+    [
+        (Rules(), ["MW253", "MW254"]),
+        (Rules(ignored=(Ignored(code="MW253"),)), ["MW254"]),
+        (Rules(ignored=(Ignored(code="MW254", files="demo/*"),)), ["MW253"]),
+        (Rules(ignored=(Ignored(code="MW254", files="other/*"),)), ["MW253", "MW254"]),
+    ],
+)
+def test_what_is_ignored_does_not_count(rules: Rules, left: list[str]) -> None:
+    found = rules.judge([finding("MW253"), finding("MW254", member="demo/x.c")])
+    assert [entry.code for entry in found] == left
+
+
+def test_strict_makes_errors_of_warnings() -> None:
+    assert [entry.severity for entry in Rules(strict=True).judge([finding("MW253")])] == [Severity.ERROR]
+    assert [entry.severity for entry in Rules().judge([finding("MW253")])] == [Severity.WARNING]
+
+
+def test_the_table_in_pyproject() -> None:
+    table = {
+        "strict": True,
+        "libraries": ["libtbb.so.*"],
+        "ignore": ["MW253", {"code": "MW254", "files": "demo/*", "reason": "its licence"}],
+    }
+    assert parse_rules(table, CODES) == Rules(
+        strict=True,
+        libraries=("libtbb.so.*",),
+        ignored=(Ignored(code="MW253"), Ignored(code="MW254", files="demo/*", reason="its licence")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "word"),
+    [
+        ({"ignored": []}, "`ignored`"),
+        ({"ignore": "MW253"}, "no list"),
+        ({"ignore": ["MW999"]}, "`MW999`"),
+        ({"ignore": [{"files": "*"}]}, "no entry"),
+        ({"ignore": [{"code": "MW253", "why": "x"}]}, "no entry"),
+        ({"ignore": [7]}, "no entry"),
+        ({"ignore": ["MW200"]}, "`MW200`"),
+        ({"strict": "yes"}, "`yes`"),
+        ({"libraries": "libtbb.so"}, "libraries"),
+    ],
+)
+def test_wrong_tables_are_refused(table: dict[str, object], word: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_rules(table, CODES)
+    assert word in caught.value.message.replace("no such key: ignored", "`ignored`")
+    assert caught.value.remedy
+
+
+def test_a_verify_key_that_is_no_table() -> None:
+    with pytest.raises(InputError):
+        verification_rules({"verify": True})
+
+
+def test_every_wheel_is_checked_though_one_is_none(tmp_path: Path) -> None:
+    (tmp_path / "broken-1.0-cp312-cp312-linux_x86_64.whl").write_bytes(b"no archive")
+    good_wheel(tmp_path)
+    verdict = verify_wheels(sorted(tmp_path.glob("*.whl")), Rules())
+    assert [[entry.code for entry in report.findings] for report in verdict.reports] == [["MW200"], []]
+    assert not verdict.passed
+
+
+def test_a_link_that_leads_nowhere_keeps_no_other_from_being_checked(tmp_path: Path) -> None:
+    (tmp_path / "broken-1.0-py3-none-any.whl").symlink_to(tmp_path / "absent")
+    good_wheel(tmp_path)
+    verdict = verify_wheels(collect_wheels([tmp_path]), Rules())
+    assert [[entry.code for entry in report.findings] for report in verdict.reports] == [["MW200"], []]
+
+
+def test_a_process_that_is_killed_is_the_finding_of_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path, left_out: tuple[str, ...]) -> Report:
+        if path.name.startswith("huge"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return check_wheel(path, left_out)
+
+    monkeypatch.setattr("manywheels.verify.run.check_wheel", read)
+    monkeypatch.setattr("manywheels.verify.run.available_cores", lambda: 2)
+    good_wheel(tmp_path)
+    (tmp_path / "huge-1.0-py3-none-any.whl").write_bytes(b"")
+    verdict = verify_wheels(sorted(tmp_path.glob("*.whl")), Rules())
+    assert [[entry.code for entry in report.findings] for report in verdict.reports] == [[], ["MW200"]]
+    assert "memory" in verdict.findings[0].problem.message
+
+
+# --- checks that others make ------------------------------------------------------------------------------------------
+
+IGNORING_SIZES = Rules(ignored=(Ignored(code="MW225", reason="it is a table of zeros"),))
+
+
+def bomb(folder: Path) -> Path:
+    name = "demo/_core.cpython-312-x86_64-linux-gnu.so"
+    return write_wheel(folder, members={name: SharedObject().to_bytes(), "demo/zeros": bytes(12 << 20)})
+
+
+def test_what_is_ignored_does_not_switch_off_attestations(tmp_path: Path) -> None:
+    refused = Extra(ask=lambda _: (finding("MW280", Severity.ERROR),))
+    verdict = verify_wheels([bomb(tmp_path)], IGNORING_SIZES, extra=[refused])
+    assert [entry.code for entry in verdict.findings] == ["MW280"]
+
+
+def test_an_odd_archive_is_given_to_no_installer_and_that_is_said(tmp_path: Path) -> None:
+    def install(path: Path) -> tuple[Finding, ...]:
+        raise AssertionError(path)
+
+    verdict = verify_wheels([bomb(tmp_path)], IGNORING_SIZES, extra=[Extra(ask=install, unpacks="pip and uv")])
+    (said,) = verdict.findings
+    assert (said.code, said.severity) == ("MW273", Severity.WARNING)
+    assert "was not given to pip and uv" in said.problem.message
+    assert "MW225" in said.problem.message
+
+
+def test_attestations_of_what_cannot_be_read_are_asked_for_too(tmp_path: Path) -> None:
+    path = tmp_path / "broken-1.0-py3-none-any.whl"
+    path.write_bytes(b"no archive")
+    verdict = verify_wheels([path], Rules(), extra=[Extra(ask=lambda _: (finding("MW280", Severity.ERROR),))])
+    assert [entry.code for entry in verdict.findings] == ["MW200", "MW280"]
+
+
+def test_libraries_of_other_packages_are_named(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, members={"demo/_core.abi3.so": SharedObject(needed=("libtbb.so.12",)).to_bytes()})
+    assert [entry.code for entry in verify_wheels([wheel], Rules()).findings] == ["MW209"]
+    assert verify_wheels([wheel], Rules(libraries=("libtbb.so.*",))).findings == ()
+
+
+def test_wheels_of_several_projects_are_sets_of_their_own(tmp_path: Path) -> None:
+    for project in ("demo", "other"):
+        write_wheel(
+            tmp_path, start=f"{project}-1.0", tags=f"cp312-cp312-{PLATFORM}",
+            members={f"{project}/_core.abi3.so": SharedObject().to_bytes()},
+        )  # fmt: skip
+    verdict = verify_wheels(sorted(tmp_path.glob("*.whl")), Rules())
+    assert verdict.set_findings == ()
+    assert verdict.passed
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_names_the_code_the_place_and_the_cure(tmp_path: Path, form: str) -> None:
+    wheel = good_wheel(tmp_path)
+    wheel = wheel.rename(tmp_path / wheel.name.replace("cp312-cp312", "cp313-cp313"))
+    verdict = verify_wheels([wheel], Rules())
+    said = render(verdict, form)
+    for word in ("MW202", "MW205", "demo/_core.cpython-312-x86_64-linux-gnu.so", "build again"):
+        assert word in said
+
+
+def test_the_machine_readable_formats_parse(tmp_path: Path) -> None:
+    verdict = verify_wheels([good_wheel(tmp_path)], Rules())
+    as_json = json.loads(render(verdict, "json"))
+    assert as_json["passed"] is True
+    assert as_json["wheels"][0]["findings"] == []
+    sarif = json.loads(render(verdict, "sarif"))
+    assert sarif["version"] == "2.1.0"
+    assert [rule["id"] for rule in sarif["runs"][0]["tool"]["driver"]["rules"]] == CODES
+
+
+def test_no_wheel_speaks_to_the_ci(tmp_path: Path) -> None:
+    """A wheel's member may be called like a workflow command; annotations hold it, and begin none of its own."""
+    hostile = "demo/\n::error::x.cpython-311-x86_64-linux-gnu.so"
+    wheel = write_wheel(tmp_path, tags=f"cp312-cp312-{PLATFORM}", members={hostile: SharedObject().to_bytes()})
+    verdict = verify_wheels([wheel], Rules())
+    for form in ("github", "text"):
+        for line in render(verdict, form).splitlines():
+            ours = form == "github" and line.startswith(("::error title=MW2", "::warning title=MW2"))
+            assert ours or not line.lstrip().startswith("::")
+
+
+def test_the_command_finds_the_manifest_and_the_projects_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("manywheels.cli.verify.chosen_by_installers", lambda *_: ())
+    good_wheel(tmp_path)
+    manifest = {
+        "schema": 1, "project": "demo", "version": "1.0", "source": "sha256:0", "platform": PLATFORM, "seconds": 1.0,
+        "toolchain": "t", "manywheels": "0", "targets": [{"identifier": f"cp313-{PLATFORM}", "state": "failed"}],
+    }  # fmt: skip
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    assert main(["verify", "."]) == 3
+    assert "MW260" in capsys.readouterr().out
+    rules = '[tool.manywheels.verify]\nignore = [{ code = "MW260", reason = "only a test" }]\n'
+    (tmp_path / "pyproject.toml").write_text(rules)
+    assert main(["verify", "."]) == 0
+    assert "MW260" not in capsys.readouterr().out
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "mw208"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("MW208 symbols (error)\n")
+    assert "newer symbols" in told
+    assert main(["explain"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("MW")] == CODES
+    assert main(["explain", "MW999"]) == 2
+    assert "`MW999`" in capsys.readouterr().err
+
+
+def test_a_fault_of_our_own_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise KeyError("oops")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("manywheels.cli.main.execute", fail)
+    assert main(["doctor"]) == 1
+    told = capsys.readouterr().err
+    assert "A fault in manywheels" in told
+    assert "Traceback" not in told
+    (kept,) = tmp_path.glob("manywheels-fault-*.txt")
+    assert "KeyError: 'oops'" in kept.read_text()

@@ -1,0 +1,409 @@
+"""Gathering: sets of several jobs become one, or it is said what is missing, changed, added or foreign."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manywheels.cli.main import main
+from manywheels.core.cancellation import Cancellation
+from manywheels.errors import Cancelled, SetMismatch, TargetError, WheelFileError
+from manywheels.wheels.gather import Gathered, SetSource, gather, merge, require_digest
+from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, read_manifest
+from manywheels.wheels.output import REPORT, OutputFolder, open_output
+from unit.helpers import built, failed, manifest, seal, wheel_record
+from unit.specialfiles import MAKERS, ending, sparse
+
+WHOLE = tuple(f"{tag}-manylinux_x86_64" for tag in ("cp39", "cp310", "cp311", "cp312"))
+
+
+def write_set(folder: Path, *records: TargetRecord, **changes: Any) -> Manifest:
+    """Write a set of wheels whose content is their name, with its manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sealed = [seal(folder, record) if record.wheel else record for record in records]
+    written = replace(manifest(*sealed), **{"planned": tuple(record.identifier for record in records), **changes})
+    written.write(folder)
+    return written
+
+
+def gathered(tmp_path: Path, *names: str, digests: tuple[str, ...] = ()) -> Gathered:
+    sources = [SetSource(folder=tmp_path / name, name=name) for name in names]
+    return gather(sources, open_output(tmp_path / "dist"), digests=digests)
+
+
+def problems(tmp_path: Path, *names: str, **options: Any) -> list[str]:
+    """Return the problems of gathering, of which there must be some; nothing is in the output folder then."""
+    before = sorted(tmp_path.glob("dist/*.whl"))
+    with pytest.raises(SetMismatch) as caught:
+        gathered(tmp_path, *names, **options)
+    assert sorted(tmp_path.glob("dist/*.whl")) == before
+    assert not (tmp_path / "dist" / "manywheels.json").exists()
+    assert caught.value.remedy
+    return caught.value.message.split("\n")[1:]
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Two shards of a plan of four."""
+    write_set(tmp_path / "a", built("cp39"), built("cp311"), shard=Shard(index=1, count=2), planned=WHOLE)
+    write_set(tmp_path / "b", built("cp310"), built("cp312"), shard=Shard(index=2, count=2), planned=WHOLE)
+    return tmp_path
+
+
+def test_shards_become_the_whole(shards: Path) -> None:
+    found = gathered(shards, "b", "a").manifest
+    assert tuple(record.identifier for record in found.targets) == WHOLE == found.planned
+    assert found.shard is None
+    assert found == read_manifest(shards / "dist")
+    for wheel in found.wheels:
+        assert hashlib.sha256((shards / "dist" / wheel.name).read_bytes()).hexdigest() == wheel.sha256
+
+
+def test_the_order_of_the_sets_does_not_matter(shards: Path) -> None:
+    assert gathered(shards, "a", "b").manifest.digest == gathered(shards, "b", "a").manifest.digest
+
+
+def test_one_set_stays_as_it_is(tmp_path: Path) -> None:
+    written = write_set(tmp_path / "dist", built("cp312"))
+    assert gathered(tmp_path, "dist").manifest == written
+
+
+def test_sets_of_other_machines_are_put_together(tmp_path: Path) -> None:
+    other = replace(
+        built("cp312"), identifier="cp312-manylinux_aarch64", wheel=wheel_record(platform="manylinux_2_17_aarch64")
+    )
+    write_set(tmp_path / "a", built("cp312"))
+    write_set(tmp_path / "b", other, platform="manylinux_2_28_aarch64")
+    found = gathered(tmp_path, "a", "b").manifest
+    assert found.platform == "manylinux_2_28_aarch64, manylinux_2_28_x86_64"
+    assert len(found.wheels) == 2
+
+
+def test_a_wheel_that_two_sets_share_is_there_once(tmp_path: Path) -> None:
+    shared = wheel_record("cp39")
+    write_set(tmp_path / "a", replace(built("cp39"), wheel=shared))
+    write_set(tmp_path / "b", replace(built("cp310"), wheel=shared))
+    assert len(gathered(tmp_path, "a", "b").manifest.wheels) == 1
+
+
+# --- what is amiss ----------------------------------------------------------------------------------------------------
+
+
+def name_of(tag: str) -> str:
+    return wheel_record(tag).name
+
+
+def content(at: Path, name: str, data: bytes) -> int:
+    (at / name).parent.mkdir(exist_ok=True)
+    return (at / name).write_bytes(data)
+
+
+def make_link(at: Path) -> None:
+    wheel = at / "a" / name_of("cp39")
+    wheel.replace(at / "elsewhere")
+    wheel.symlink_to(at / "elsewhere")
+
+
+def second(at: Path, *records: TargetRecord, **changes: Any) -> None:
+    """Write the second shard anew."""
+    for wheel in (at / "b").glob("*.whl"):
+        wheel.unlink()
+    whole = records or (built("cp310"), built("cp312"))
+    write_set(at / "b", *whole, **{"shard": Shard(index=2, count=2), "planned": WHOLE, **changes})
+
+
+CP38, CP39, CP310, CP314 = (name_of(tag) for tag in ("cp38", "cp39", "cp310", "cp314"))
+SDIST = "demo-1.0.tar.gz"
+AMISS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a swapped wheel": (lambda at: content(at, f"a/{CP39}", CP39.upper().encode()), f"`a`: `{CP39}` has the sha256"),
+    "a wheel of another size": (lambda at: content(at, f"a/{CP39}", b"evil"), f"`a`: `{CP39}` has 4 bytes; the man"),
+    "a removed wheel": (lambda at: (at / "a" / CP39).unlink(), f"`a`: `{CP39}` of the manifest is not there"),
+    "an added wheel": (lambda at: content(at, f"a/{CP314}", b""), f"`a`: `{CP314}` does not stand in the manifest"),
+    "a link": (make_link, f"`a`: `{CP39}` is no file"),
+    "no manifest": (lambda at: (at / "a/manywheels.json").unlink(), f"`a`: `{CP39}` has no manifest beside it"),
+    "less than planned": (
+        lambda at: second(at, built("cp310")),
+        "target `cp312-manylinux_x86_64` of the plan is missing",
+    ),
+    "a failed target": (
+        lambda at: second(at, built("cp310"), failed("cp312")),
+        "the target `cp312-manylinux_x86_64` has no wheel: spam.c:9:5: error: unknown type name (MW101)",
+    ),
+    "another source": (lambda at: second(at, source="sha256:1"), "they differ in `source`: `a` has sha256:0"),
+    "another version": (lambda at: second(at, version="2"), "they differ in `version`: `a` has 1.0, `b` has 2"),
+    "another project": (lambda at: second(at, project="x"), "they differ in `project`: `a` has demo, `b` has x"),
+    "another program": (lambda at: second(at, manywheels="9"), "they differ in `manywheels`"),
+    "a foreign sdist": (lambda at: content(at, "b/other-1.0.tar.gz", b""), "`b`: `other-1.0.tar.gz` is no sdist of"),
+    "another sdist": (lambda at: content(at, "b/demo-1.1.tar.gz", b""), "`demo-1.1.tar.gz` is no sdist of"),
+    "two sdists": (
+        lambda at: (content(at, f"a/{SDIST}", b"1"), content(at, f"b/{SDIST}", b"2")),
+        f"`{SDIST}` is not the same in `a`, `b`",
+    ),
+    "a wheel in the way": (lambda at: content(at, f"dist/{CP38}", b""), f"has `{CP38}`, which is in none of the sets"),
+}
+
+
+@pytest.mark.parametrize("amiss", AMISS)
+def test_what_is_amiss_is_named(shards: Path, amiss: str) -> None:
+    spoil, told = AMISS[amiss]
+    spoil(shards)
+    found = problems(shards, "a", "b")
+    assert any(told in problem for problem in found), found
+
+
+def test_a_missing_shard_is_named(shards: Path) -> None:
+    found = problems(shards, "a")
+    assert "the shard 2/2 of the plan for manylinux_2_28_x86_64 is missing" in found
+    assert "the target `cp310-manylinux_x86_64` of the plan is missing" in found
+
+
+def test_the_same_set_twice_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    write_set(tmp_path / "b", built("cp312"))
+    assert problems(tmp_path, "a", "b") == ["the target `cp312-manylinux_x86_64` is in 2 sets"]
+
+
+def test_all_problems_are_told_at_once(shards: Path) -> None:
+    for tag, folder in (("cp39", "a"), ("cp310", "b")):
+        (shards / folder / name_of(tag)).write_bytes(b"evil")
+    assert len(problems(shards, "a", "b")) == 2
+
+
+def test_without_any_manifest_nothing_is_gathered(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert "none of `a` has a manifest (manywheels.json)" in problems(tmp_path, "a")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WheelFileError, match="`nowhere`"):
+        gathered(tmp_path, "nowhere")
+
+
+# --- digests ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_right_digests_are_taken(shards: Path) -> None:
+    digests = tuple(read_manifest(shards / name).digest for name in ("a", "b"))
+    assert gathered(shards, "a", "b", digests=digests).manifest.planned == WHOLE
+
+
+def test_another_manifest_is_refused_by_its_digest(shards: Path) -> None:
+    right = read_manifest(shards / "a").digest
+    found = problems(shards, "a", "b", digests=(right, "1" * 64))
+    assert any(problem.startswith("`b`: its manifest has the sha256") for problem in found)
+    assert f"no manifest has the sha256 {'1' * 64} of `manifest-digest`" in found
+
+
+def test_one_set_is_held_to_its_digest(shards: Path) -> None:
+    require_digest(shards / "a", (read_manifest(shards / "a").digest,))
+    with pytest.raises(SetMismatch, match=r"a`: its manifest has the sha256 .* which is none of `manifest-digest`"):
+        require_digest(shards / "a", ("1" * 64,))
+    (shards / "a" / "manywheels.json").unlink()
+    with pytest.raises(SetMismatch, match="a` has no manifest"):
+        require_digest(shards / "a", ("1" * 64,))
+
+
+# --- sdists and what else lies there ----------------------------------------------------------------------------------
+
+
+def test_sdists_come_along_also_from_a_folder_of_their_own(shards: Path) -> None:
+    (shards / "sdist").mkdir()
+    (shards / "sdist" / "demo-1.0.tar.gz").write_bytes(b"sdist")
+    gathered(shards, "a", "sdist", "b")
+    assert (shards / "dist" / "demo-1.0.tar.gz").read_bytes() == b"sdist"
+
+
+def test_other_files_are_left_behind_by_name(shards: Path) -> None:
+    (shards / "a" / "notes.txt").write_text("x")
+    (shards / "a" / "logs").mkdir()
+    found = gathered(shards, "a", "b")
+    assert found.left == ("notes.txt of `a`",)
+    assert "left behind: notes.txt of `a`" in found.told(shards / "dist")
+    assert not (shards / "dist" / "notes.txt").exists()
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_on_the_command_line(shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(shards)
+    assert main(["gather", "a", "b", "--output-dir", "all"]) == 0
+    told = capsys.readouterr().out
+    assert "demo 1.0: 4 wheels in all" in told
+    assert read_manifest(shards / "all").digest in told
+    (shards / "a" / name_of("cp39")).write_bytes(b"evil")
+    assert main(["gather", "a", "b", "--output-dir", "again"]) == 3
+    assert "error MW310" in capsys.readouterr().err
+
+
+def test_a_manifest_keeps_plan_and_shard(tmp_path: Path) -> None:
+    written = replace(manifest(built()), planned=WHOLE, shard=Shard(index=2, count=3))
+    written.write(tmp_path)
+    assert read_manifest(tmp_path) == written
+
+
+@pytest.mark.parametrize(
+    "shard", ['{"index": 0, "count": 2}', '{"index": 3, "count": 2}', '{"index": 1}', "[]", '"1/2"']
+)
+def test_a_shard_that_cannot_be_is_refused(tmp_path: Path, shard: str) -> None:
+    text = manifest(built()).serialized().decode().replace('"shard": null', f'"shard": {shard}')
+    (tmp_path / "manywheels.json").write_text(text)
+    with pytest.raises(WheelFileError):
+        read_manifest(tmp_path)
+
+
+def test_merging_one_changes_nothing() -> None:
+    assert merge([manifest(built())]) == manifest(built())
+
+
+# --- sets that were made to harm: any job of the run can upload one ---------------------------------------------------
+
+
+def forged(at: Path, **changes: object) -> None:
+    """Write the second shard's manifest with other values at its top."""
+    path = at / "b" / "manywheels.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def forged_target(at: Path, **changes: object) -> None:
+    first, *others = json.loads((at / "b" / "manywheels.json").read_text())["targets"]
+    forged(at, targets=[first | changes, *others])
+
+
+def forged_wheel(at: Path, **changes: object) -> None:
+    first = json.loads((at / "b" / "manywheels.json").read_text())["targets"][0]
+    forged_target(at, wheel=first["wheel"] | changes)
+
+
+def in_place_of(name: str, kind: str) -> Callable[[Path], None]:
+    """Return what puts another kind of file where the second set has one, or could have one."""
+
+    def spoil(at: Path) -> None:
+        (at / "b" / name).unlink(missing_ok=True)
+        MAKERS[kind](at / "b" / name)
+
+    return spoil
+
+
+def move_away(file: Path) -> None:
+    file.symlink_to(file.replace(file.parent.parent / "real"))
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+FORGED: dict[str, Callable[[Path], object]] = {
+    "a path": lambda at: forged_wheel(at, name="../evil.whl"),
+    "an absolute path": lambda at: forged_wheel(at, name="/etc/evil.whl"),
+    "no wheel's name": lambda at: forged_wheel(at, name="evil.whl"),
+    "no name": lambda at: forged_wheel(at, name=".."),
+    "a log elsewhere": lambda at: forged_target(at, log="logs/../../../etc/shadow"),
+    "an absolute log": lambda at: forged_target(at, log="/etc/shadow"),
+    "a log that is no file": lambda at: forged_target(at, log="logs/.."),
+    "a test's log elsewhere": lambda at: forged_target(
+        at, tests={"passed": True, "seconds": 1, "log": "../../root/.netrc"}
+    ),
+    "shards without end": lambda at: forged(at, shard={"index": 2, "count": 10**9}),
+    "more seconds than there are": lambda at: forged(at, seconds=10**400),
+    "a size without bounds": lambda at: forged_wheel(at, size=10**400),
+    "nested lists": lambda at: (at / "b/manywheels.json").write_text(nested(200_000)),
+    "a manifest of a gibibyte": lambda at: sparse(at / "b/manywheels.json", 1 << 30),
+    "a link": lambda at: move_away(at / "b/manywheels.json"),
+    "a FIFO": in_place_of("manywheels.json", "fifo"),
+    "no UTF-8": lambda at: (at / "b/manywheels.json").write_bytes(b'{"schema": 1, "project": "\xff"}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("forge", FORGED)
+def test_a_forged_manifest_is_refused_and_leads_nowhere(shards: Path, forge: str) -> None:
+    FORGED[forge](shards)
+    with ending(), pytest.raises(WheelFileError) as caught:
+        gathered(shards, "a", "b")
+    assert "manywheels.json" in caught.value.message
+    assert len(caught.value.message) < 2_000
+    assert sorted(shards.glob("dist/*.whl")) == []
+
+
+def two_records(at: Path) -> None:
+    first, second_, *_ = json.loads((at / "b" / "manywheels.json").read_text())["targets"]
+    forged(at, targets=[first, second_ | {"wheel": first["wheel"] | {"sha256": "1" * 64}}])
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a FIFO as a wheel": (in_place_of(CP310, "fifo"), "is no file"),
+    "a device as a wheel": (in_place_of(CP310, "device"), "is no file"),
+    "a folder as a wheel": (in_place_of(CP310, "folder"), "is no file"),
+    "a wheel of a tebibyte": (lambda at: sparse(at / "b" / CP310), "has 1099511627776 bytes"),
+    "a FIFO as an sdist": (in_place_of(SDIST, "fifo"), "is no file"),
+    "a device as an sdist": (in_place_of(SDIST, "device"), "is no file"),
+    "a link as an sdist": (lambda at: (at / "b" / SDIST).symlink_to("/etc/passwd"), "is no file"),
+    "one wheel with two digests": (two_records, "has several records of one wheel"),
+    "a target that another set has": (
+        lambda at: second(at, built("cp310"), built("cp312"), built("cp39")),
+        "the target `cp39-manylinux_x86_64` is in 2 sets",
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_what_a_set_should_not_hold_is_refused(shards: Path, attack: str) -> None:
+    spoil, told = HOSTILE[attack]
+    spoil(shards)
+    with ending():
+        found = problems(shards, "a", "b")
+    assert any(told in problem for problem in found), found
+
+
+def test_what_others_wrote_beside_the_wheels_stays_there(shards: Path) -> None:
+    """Ledgers and reports of a set's own are no part of the whole, nor what any link leads to."""
+    for name in ("manywheels-ledger.json", REPORT, "notes"):
+        (shards / "b" / name).write_text("forged")
+    (shards / "b" / "loop").symlink_to("loop")
+    (shards / "b" / "link").symlink_to("/etc")
+    found = gathered(shards, "a", "b")
+    assert found.left == ("link of `b`", "loop of `b`", "notes of `b`")
+    assert sorted(path.name for path in (shards / "dist").iterdir() if path.suffix != ".whl") == [
+        "logs", "manywheels.json"
+    ]  # fmt: skip
+
+
+def test_no_more_problems_are_told_than_anybody_reads(shards: Path) -> None:
+    second(shards, built("cp310"), built("cp312"), planned=tuple(f"{'x' * 5_000}{number}" for number in range(3_000)))
+    found = problems(shards, "a", "b")
+    assert len(found) == 51
+    assert all(len(problem) < 1_100 for problem in found)
+    assert re.fullmatch(r"and \d+ more", found[-1])
+
+
+def test_a_wheel_that_is_swapped_while_sets_are_gathered(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied is what was looked at, though the folder belongs to somebody who goes on writing to it."""
+    deliver = OutputFolder.deliver
+
+    def swap(output: OutputFolder, file: Path, **more: Any) -> Path:
+        file.write_bytes(b"evil")
+        return deliver(output, file, **more)
+
+    monkeypatch.setattr(OutputFolder, "deliver", swap)
+    with pytest.raises(TargetError, match="verified was"):
+        gathered(shards, "a", "b")
+    assert not list((shards / "dist").glob("*.whl"))
+    assert not (shards / "dist" / "manywheels.json").exists()
+
+
+def test_gathering_hears_of_the_end(shards: Path) -> None:
+    """While it reads, not only when it copies: one of the wheels is none that would be copied."""
+    (shards / "a" / CP39).write_bytes(CP39.upper().encode())
+    stopped = Cancellation()
+    stopped.request()
+    sources = [SetSource(folder=shards / name, name=name) for name in ("a", "b")]
+    with pytest.raises(Cancelled):
+        gather(sources, open_output(shards / "dist"), cancellation=stopped)
+    assert not list((shards / "dist").glob("*.whl"))
