@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 import tempfile
@@ -53,13 +55,23 @@ def commit(repository: Path, workflow: str) -> Path:
 
 
 def run_workflow(repository: Path, workflow: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a workflow from a commit of everything in the repository."""
-    path = commit(repository, workflow)
-    return subprocess.run(
-        ["act", "push", "-W", str(path), "-P", f"ubuntu-latest={BASE_IMAGE}", "--pull=false", "--rm", "--bind",
-         *options],
-        cwd=repository, capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
+    """Run a workflow from a commit of everything in the repository; its jobs have the repository's folder."""
+    return run_act(repository, commit(repository, workflow), "--bind", *options)
+
+
+def run_act(repository: Path, workflow: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a workflow of the repository.
+
+    act gives the images of all jobs one name: two runs that build at the same time take each other's away. So here is
+    one at a time, whoever starts it.
+    """
+    with Path(tempfile.gettempdir(), f"manywheels-tests-act-{os.getuid()}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return subprocess.run(
+            ["act", "push", "-W", str(workflow), "-P", f"ubuntu-latest={BASE_IMAGE}", "--pull=false", "--rm",
+             "--concurrent-jobs", "1", *options],
+            cwd=repository, capture_output=True, text=True, check=False, timeout=900,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +108,7 @@ def artifact_server() -> Iterator[ArtifactServer]:
             yield ArtifactServer(environment=environment, store=store)
         finally:
             (place / "stop").touch()
-            process.wait(timeout=60)
+            process.wait(timeout=300)
 
 
 def artifact_options(store: Path, address: str = "") -> Sequence[str]:
@@ -106,7 +118,7 @@ def artifact_options(store: Path, address: str = "") -> Sequence[str]:
 
 
 def _await_environment(process: subprocess.Popen[bytes], file: Path, log: Path) -> dict[str, str]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not file.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(f"act does not serve: {log.read_text()}")

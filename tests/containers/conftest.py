@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner import built_image
+from runner import shared_image
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client() -> Iterator[DockerClient]:
     import docker
 
@@ -24,9 +24,16 @@ def client() -> Iterator[DockerClient]:
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def program_image(client: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The action's image, one for all workers; `--engine container` of this checkout finds it, too."""
+    own = tmp_path_factory.getbasetemp()
+    with shared_image(client, (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "image") as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def image(program_image: str) -> str:
     """The action's image, for the runner in small."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a workspace that belongs to the runner's user")
-    with built_image(tmp_path_factory.mktemp("context")) as name:
-        yield name
+    return program_image

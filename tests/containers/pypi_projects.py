@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ class IndexProject:
     pythons: tuple[str, ...]
     proof: str
 
+    @property
+    def requirement(self) -> str:
+        """The one release of it that is meant."""
+        return f"{self.name}=={self.version}"
+
 
 PROJECTS = (
     IndexProject(name="pyovf", version="0.3.0", why="pybind11, CMake, setuptools-scm", pythons=SIX,
@@ -45,13 +51,15 @@ PROJECTS = (
 )  # fmt: skip
 
 
-def fetch(project: IndexProject, folder: Path) -> Path:
-    """Download the project's sdist, and nothing else; return its path."""
-    return download_sdist(f"{project.name}=={project.version}", folder)
+def project_named(name: str) -> IndexProject:
+    """Return one of the projects."""
+    (found,) = (project for project in PROJECTS if project.name == name)
+    return found
 
 
-def download_sdist(requirement: str, folder: Path) -> Path:
-    """Download the sdist of `name==version`, and nothing else; return its path."""
+def download_sdist(project: IndexProject | str, folder: Path) -> Path:
+    """Download the sdist of a project or of `name==version`, and nothing else; return its path."""
+    requirement = project if isinstance(project, str) else project.requirement
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary",
@@ -69,14 +77,14 @@ def fetch_source(requirement: str, folder: Path) -> Path:
     return folder / sdist.name.removesuffix(".tar.gz")
 
 
-def build(sdist: Path, output: Path) -> dict[str, Any]:
+def build(sdist: Path, output: Path, pythons: Iterable[str] = SIX) -> dict[str, Any]:
     """Build in the container; return the manifest. A failing run raises AssertionError with its output.
 
     Which targets, and that no tests are run, is said here: the projects' `[tool.cibuildwheel]` may want more.
     """
     ran = subprocess.run(
         [sys.executable, "-m", "manywheels", "build", sdist, "--output-dir", output, "--engine", "container",
-         "--build", " ".join(f"{tag}-*" for tag in SIX), "--test-skip", "*"],
+         "--build", " ".join(f"{tag}-*" for tag in pythons), "--test-skip", "*"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
@@ -109,7 +117,7 @@ def main() -> None:
     for project in PROJECTS:
         with tempfile.TemporaryDirectory(prefix="manywheels-projects-") as name:
             output = Path(name, "dist")
-            manifest = build(fetch(project, Path(name)), output)
+            manifest = build(download_sdist(project, Path(name)), output)
             prove(project, manifest, output)
             wheels = {target["wheel"]["name"]: target["wheel"] for target in manifest["targets"]}
             size = sum(wheel["size"] for wheel in wheels.values()) / len(wheels) / 1000

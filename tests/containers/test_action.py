@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from containers.act import make_repository, run_workflow
+from containers.pypi_projects import download_sdist, project_named, prove
 
-pytestmark = [pytest.mark.docker, pytest.mark.act]
+pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("act"), pytest.mark.timeout(2400)]
 
 _BUILD = """
 on: push
@@ -23,7 +22,7 @@ jobs:
       - id: wheels
         uses: ./
         with:
-{inputs}
+          {inputs}
       - name: show what came of it
         env:
           WHEELS: ${{{{ steps.wheels.outputs.wheels }}}}
@@ -34,6 +33,25 @@ jobs:
           python3.13 -c 'import json, os; json.load(open(os.environ["MANIFEST"]))'
           ls -ln dist/
 """
+_REFUSED = """
+on: push
+jobs:
+  wheels:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - id: name
+        continue-on-error: true
+        uses: ./
+        with: {package-dir: examples/spam, pakage-dir: x}
+      - id: value
+        continue-on-error: true
+        uses: ./
+        with: {package-dir: examples/spam, jobs: many}
+      - env:
+          OUTCOMES: ${{ steps.name.outcome }} ${{ steps.value.outcome }}
+        run: echo "outcomes=$OUTCOMES"
+"""
 
 
 @pytest.fixture
@@ -42,17 +60,11 @@ def repository(tmp_path: Path) -> Path:
     return make_repository(tmp_path / "repository")
 
 
-def run_act(repository: Path, inputs: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a workflow with these inputs for the action."""
-    lines = "\n".join(f"          {name}: {json.dumps(value)}" for name, value in inputs.items())
-    return run_workflow(repository, _BUILD.format(inputs=lines))
-
-
 @pytest.mark.network
 def test_builds_six_wheels_of_a_project_from_the_index(repository: Path) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "pyovf",
-                    "--dest", repository, "pyovf==0.3.0"], check=True)  # fmt: skip
-    ran = run_act(repository, {"package-dir": "pyovf-0.3.0.tar.gz"})
+    project = project_named("pyovf")
+    sdist = download_sdist(project, repository)
+    ran = run_workflow(repository, _BUILD.format(inputs=f"package-dir: {sdist.name}"))
     assert ran.returncode == 0, ran.stdout[-8000:]
     manifest = json.loads((repository / "dist" / "manywheels.json").read_text("utf-8"))
     assert [target["state"] for target in manifest["targets"]] == ["built"] * 6
@@ -61,17 +73,14 @@ def test_builds_six_wheels_of_a_project_from_the_index(repository: Path) -> None
     assert all(name.endswith("_x86_64.whl") and "manylinux_2_28_x86_64" in name for name in names)
     assert f"wheels={json.dumps([f'dist/{name}' for name in names])}" in ran.stdout
     assert "manifest=dist/manywheels.json" in ran.stdout
+    prove(project, manifest, repository / "dist")
 
 
-def test_refuses_an_unknown_input_by_name(repository: Path) -> None:
-    ran = run_act(repository, {"package-dir": "examples/spam", "pakage-dir": "x"})
-    assert ran.returncode != 0
+def test_refuses_unknown_inputs_by_name_and_malformed_values_with_what_is_allowed(repository: Path) -> None:
+    ran = run_workflow(repository, _REFUSED)
+    assert ran.returncode == 0, ran.stdout[-8000:]
+    assert "outcomes=failure failure" in ran.stdout
     assert "no such input: `pakage-dir` (did you mean `package-dir`?)" in ran.stdout
-    assert not (repository / "dist").exists()
-
-
-def test_refuses_a_malformed_value_with_what_is_allowed(repository: Path) -> None:
-    ran = run_act(repository, {"package-dir": "examples/spam", "jobs": "many"})
-    assert ran.returncode != 0
     assert "input `jobs`: `many` is not a value of `jobs`" in ran.stdout
     assert "`auto`, or a whole number from 1 to 1024" in ran.stdout
+    assert not (repository / "dist").exists()

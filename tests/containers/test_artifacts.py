@@ -20,7 +20,7 @@ from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import ArtifactDiffers, ArtifactMissing, ArtifactServiceDown
 
-pytestmark = [pytest.mark.docker, pytest.mark.act]
+pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("artifacts")]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ test-command = ["python -c 'import iniconfig'", "pytest tests"]
 before-test = "test $(cat {project}/before-all) = all && touch {project}/before-test"
 
 [tool.cibuildwheel.linux]
-before-build = "pip install -q iniconfig && test -f {package}/setup.py && test $(cat before-all) = all"
+before-build = "pip install -q iniconfig && test -f {package}/pyproject.toml && test $(cat before-all) = all"
 environment = { ANSWER = "42" }
 
 [[tool.cibuildwheel.overrides]]
@@ -32,6 +32,12 @@ inherit.environment = "append"
 environment = { EXPECTED = "$ANSWER" }
 """
 FAILING = """
+[tool.cibuildwheel]
+build-frontend = "build[uv]"
+test-requires = "pytest"
+test-command = "pytest {project}/tests"
+environment = { ANSWER = "42" }
+
 [[tool.cibuildwheel.overrides]]
 select = "cp313-*"
 test-environment = { ANSWER = "41" }
@@ -62,7 +68,7 @@ def test_hooks_and_tests_come_to_the_same(tmp_path: Path) -> None:
 
 
 def test_a_test_that_fails_does_so_with_both(tmp_path: Path) -> None:
-    theirs, ours = both(project(tmp_path, CONFIGURATION + FAILING), tmp_path)
+    theirs, ours = both(project(tmp_path, FAILING), tmp_path)
 
     assert not theirs.passed
     assert not ours.passed

@@ -61,7 +61,9 @@ def hostile(client: DockerClient) -> Iterator[str]:
     import docker
 
     name = f"manywheels-test-{uuid.uuid4().hex}:1"
-    client.images.build(fileobj=io.BytesIO(HOSTILE.encode()), tag=name, network_mode="none", rm=True, forcerm=True)
+    # The engine finds containers by their image's content: no other worker may have the same.
+    recipe = f"{HOSTILE}LABEL name={name}\n".encode()
+    client.images.build(fileobj=io.BytesIO(recipe), tag=name, network_mode="none", rm=True, forcerm=True)
     yield name
     with contextlib.suppress(docker.errors.ImageNotFound):
         client.images.remove(name, force=True)

@@ -19,7 +19,7 @@ from runner.mini import OIDC, OWNER, SECRET, DockerSocket
 from unit.ci_logs import github_commands
 from unit.cli.test_github import parse_outputs
 
-pytestmark = [pytest.mark.docker, pytest.mark.network]
+pytestmark = [pytest.mark.docker, pytest.mark.network, pytest.mark.xdist_group("isolation")]
 FETCHER = 61999  # see isolation
 CANARY = ROOT / "tests/projects/canary"
 GIT_CREDENTIALS = f'[http "https://github.example/"]\n\textraheader = AUTHORIZATION: basic {SECRET}\n'

@@ -21,7 +21,7 @@ import pytest
 from conftest import BASE_IMAGE, ROOT
 from containers.test_images import require_image
 from manywheels.plan.policies import policy_named
-from manywheels.runtime.containers import image
+from runner import image_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -53,13 +53,8 @@ def tag_upon(client: DockerClient, base: str) -> str:
     import docker
 
     with contextlib.suppress(docker.errors.ImageNotFound):
-        return tag_of("manylinux_2_28", str(client.images.get(base).id))
+        return image_of("manylinux_2_28", str(client.images.get(base).id))
     return ""
-
-
-def tag_of(policy: str, base: str = "") -> str:
-    """Return the name of manywheels' image for a policy."""
-    return image.image_tag(policy_named(policy), MACHINE, image.image_context(), base)
 
 
 def build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -135,11 +130,12 @@ def workspace(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_action_starts_the_image_of_another_policy(client: DockerClient, tmp_path: Path, workspace: Path) -> None:
+def test_the_action_starts_the_image_of_another_policy(
+    client: DockerClient, image: str, tmp_path: Path, workspace: Path
+) -> None:
     import docker
 
     require_image(client, policy_named("manylinux2014"))
-    assert build(tmp_path / "first", "--engine", "container").returncode == 0, "this makes the action's image"
     files = tmp_path / "files"
     files.mkdir()
     (files / "output").touch()
@@ -152,16 +148,13 @@ def test_the_action_starts_the_image_of_another_policy(client: DockerClient, tmp
     mounts = {str(workspace): "/github/workspace", str(files): "/github/file_commands", socket: socket}
     try:
         said = client.containers.run(
-            tag_of("manylinux_2_28"), name=f"manywheels-test-{uuid.uuid4().hex}", remove=True, environment=variables,
+            image, name=f"manywheels-test-{uuid.uuid4().hex}", remove=True, environment=variables,
             volumes={outside: {"bind": inside} for outside, inside in mounts.items()}, working_dir="/github/workspace",
             stdout=True, stderr=True,
         )  # fmt: skip
         text = said.decode()
     except docker.errors.ContainerError as error:
         text = str(error)
-    finally:
-        with contextlib.suppress(docker.errors.ImageNotFound):
-            client.images.remove(tag_of("manylinux2014"), force=True)
 
     manifest: dict[str, Any] = json.loads((workspace / "dist/manywheels.json").read_text("utf-8"))
     (target,) = manifest["targets"]

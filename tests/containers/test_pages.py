@@ -14,7 +14,7 @@ from manywheels.report.html import write_report
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 from unit.helpers import built, failed, manifest, wheel_record
 
-pytestmark = [pytest.mark.chromium, pytest.mark.network]
+pytestmark = [pytest.mark.chromium, pytest.mark.network, pytest.mark.xdist_group("pages")]
 VIEWS = [View(width=width, scheme=scheme) for width in WIDTHS for scheme in SCHEMES]
 TAGS = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64")

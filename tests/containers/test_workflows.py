@@ -14,7 +14,7 @@ from conftest import ROOT
 from containers.act import artifact_options, make_repository, run_workflow
 from publish.servers import PASSWORD, USER, pypiserver
 
-pytestmark = [pytest.mark.docker, pytest.mark.act]
+pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("act"), pytest.mark.timeout(2400)]
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """GitHub's runner in small: starts the action's image as it starts a container action, and sees what comes of it.
 
-    with built_image() as image:                      # the project's own Dockerfile, built once, removed afterwards
+    with shared_image(client, place) as image:        # the project's own Dockerfile, built once for a whole run
         runner = Runner.prepare(folder, image)        # workspace, temp folder, file commands, docker.sock
         shutil.copytree(project, runner.workspace)
         step = runner.start({"build": "cp312"})       # `with:`; or runner.run(…) to its end
@@ -10,7 +10,7 @@
 Mounts, variables and signals are those of actions/runner's ContainerActionHandler and ProcessInvoker.
 """
 
-from runner.images import built_image, copied_program, removed_afterwards
+from runner.images import copied_program, image_of, shared_image
 from runner.mini import Finished, Runner, Step
 
-__all__ = ["Finished", "Runner", "Step", "built_image", "copied_program", "removed_afterwards"]
+__all__ = ["Finished", "Runner", "Step", "copied_program", "image_of", "shared_image"]

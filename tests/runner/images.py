@@ -1,10 +1,16 @@
-"""Images of a test's own: made from the project's files and one that nobody else has, and removed afterwards."""
+"""The action's image, one for all tests of a run: made as the program makes it, under the name that the program knows.
+
+Workers of pytest-xdist share it, and so does every `--engine container` of a test. act builds the same files, so the
+engine takes each layer from its cache. What was not there before is removed when the last worker has finished.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
+import os
 import shutil
-import subprocess
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,51 +18,83 @@ from typing import TYPE_CHECKING, Final
 
 from conftest import ROOT
 from manywheels import resources
+from manywheels.plan.container_variables import forwarded
+from manywheels.plan.policies import policy_named
+from manywheels.runtime.containers.image import ensure_image, image_context, image_tag
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-VOLUME: Final = "manywheels-cache"
+ARCH: Final = os.uname().machine
+POLICIES: Final = ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
+_VOLUME: Final = "manywheels-cache"  # where `--engine container` keeps its caches
 
 
 def copied_program(folder: Path, *, besides: Iterable[str] = ()) -> Path:
-    """Copy the program, with what its image is made of, and a file that makes that image nobody else's."""
+    """Copy the program, with what its image is made of, for a test that changes it."""
     ignored = shutil.ignore_patterns("__pycache__", "_image")
     shutil.copytree(resources.PACKAGE, folder / "src/manywheels", ignore=ignored)
     for name in (*resources.IMAGE_FILES, *besides):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
-    (folder / f"src/manywheels/data/{uuid.uuid4().hex}.toml").touch()
     return folder
 
 
+def image_of(policy: str, base: str = "") -> str:
+    """Return what this checkout names its image for a policy, upon the policy's own base or another one."""
+    return image_tag(policy_named(policy), ARCH, image_context(), base)
+
+
 @contextlib.contextmanager
-def removed_afterwards(client: DockerClient, images: Iterable[str]) -> Iterator[None]:
-    """Remove images at the end, and the volume that `--engine container` keeps its caches in if it was not there."""
+def shared_image(client: DockerClient, place: Path) -> Iterator[str]:
+    """Make the action's image, or take the one that another worker has made; `place` is a folder that all share.
+
+    The name is this run's own: another run upon the same engine that removes its own cannot take it away.
+    """
+    place.mkdir(exist_ok=True)
+    state, users = place / "state.json", place / "users"
+    own = uuid.uuid4().hex
+    with _locked(place / "lock"):
+        if not state.exists():
+            name, before = f"manywheels-test:{own}", _present(client)
+            made = ensure_image(client, policy_named("manylinux_2_28"), ARCH, forwarded(os.environ))
+            client.images.get(made).tag(*name.split(":"))
+            state.write_text(json.dumps({"name": name, "before": before}), encoding="utf-8")
+            users.mkdir()
+        (users / own).touch()
+        kept = json.loads(state.read_text("utf-8"))
+    try:
+        yield kept["name"]
+    finally:
+        with _locked(place / "lock"):
+            (users / own).unlink()
+            if not any(users.iterdir()):
+                _remove(client, [kept["name"], *({*map(image_of, POLICIES), _VOLUME} - set(kept["before"]))])
+                users.rmdir()
+                state.unlink()
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with file.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _present(client: DockerClient) -> list[str]:
+    """Return what the engine has already of that which tests leave there."""
+    images = {tag for image in client.images.list("manywheels") for tag in image.tags}
+    return sorted(images & set(map(image_of, POLICIES))) + [
+        volume.name for volume in client.volumes.list() if volume.name == _VOLUME
+    ]
+
+
+def _remove(client: DockerClient, names: Iterable[str]) -> None:
     import docker
 
-    had_volume = any(volume.name == VOLUME for volume in client.volumes.list())
-    try:
-        yield
-    finally:
-        for image in images:
-            with contextlib.suppress(docker.errors.ImageNotFound):
-                client.images.remove(image, force=True)
-        if not had_volume:
-            with contextlib.suppress(docker.errors.APIError):  # another run may use it by now
-                client.volumes.get(VOLUME).remove()
-
-
-@contextlib.contextmanager
-def built_image(folder: Path) -> Iterator[str]:
-    """Build the action's image as the runner does (the action's folder as context, no arguments); return its name."""
-    name = f"manywheels-test:{uuid.uuid4().hex}"
-    context = copied_program(folder)
-    done = subprocess.run(
-        ["docker", "build", "--quiet", "--tag", name, context], capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, done.stderr
-    try:
-        yield name
-    finally:
-        subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True, check=False, timeout=60)
+    for name in names:
+        with contextlib.suppress(docker.errors.APIError):  # it is not there, or another run uses it
+            if name == _VOLUME:
+                client.volumes.get(name).remove()
+            else:
+                client.images.remove(name, force=True)

@@ -70,7 +70,7 @@ class Step:
     runner: Runner
     started: float
 
-    def wait(self, seconds: float = 300.0) -> Finished:
+    def wait(self, seconds: float = 600.0) -> Finished:
         """Wait for the step's end."""
         try:
             output, _ = self.process.communicate(timeout=seconds)
@@ -186,7 +186,7 @@ class Runner:
         program, *arguments = argv
         command = ["docker", "run", "--rm", f"--user={user}:{user}", f"--entrypoint={program}", "--init",
                    *self.options(inputs, environment), *options, self.image, *arguments]  # fmt: skip
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
     def as_owner(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a program as the workspace's owner, as the job's later steps do."""
