@@ -16,7 +16,7 @@ test: $(VENV)/wheels/.ready ## what needs neither Docker nor the network: the co
 	$(BIN)/python -m pytest -n auto --dist loadgroup tests/host tests/publish tests/unit $(PYTEST_ARGS)
 
 test-containers: $(VENV)/.ready ## what needs Docker, act, gitlab-ci-local or Chromium; skipped where these are missing
-	$(BIN)/python -m pytest tests/containers $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/containers $(PYTEST_ARGS)
 
 test-index: $(VENV)/.ready ## what needs the package index: the newest wheels of well-known projects, real signatures
 	$(BIN)/python -m pytest -n auto --dist loadgroup tests/pypi $(PYTEST_ARGS)
