@@ -31,7 +31,8 @@ HANGS = ROOT / "tests/projects/hangs"
 ARCH = os.uname().machine
 TAG_OF = """
 import os
-from manywheels import image, policies
+from manywheels.plan import policies
+from manywheels.runtime.containers import image
 print(image.image_tag(policies.policy_named("manylinux_2_28"), os.uname().machine, image.image_context()))
 """
 

@@ -47,7 +47,8 @@ MODULES = {
 }  # fmt: skip
 # Single functions of other modules; each opens something only in the way that the reason says.
 FUNCTIONS = {
-    "runtime/containers/program.py::_run_container": "no path: it removes a container",
+    "runtime/containers/run.py::run_container": "no path: it removes a container",
+    "runtime/containers/run.py::_copy_in": "a temporary folder, the program's own",
     "runtime/isolation.py::_capabilities": PROGRAM, "runtime/isolation.py::_runners_mounts": PROGRAM,
     "runtime/isolation.py::_close": "the CI's folders, before anything of a project runs",
     "runtime/isolation.py::_reopen": "the CI's folders; only their owner can write around them",
@@ -63,8 +64,6 @@ FUNCTIONS = {
     "build/stages/before_all.py::prepare": "the work folder, which is root's",
     "build/stages/prefetch.py::_answer_in": "`fetching-…` in the work folder, which is root's",
     "build/stages/prefetch.py::requirements_of": "the snapshot, which only root can write",
-    "build/stages/test_container.py::_container": "no path: it removes a container",
-    "build/stages/test_container.py::_bring_in": "a temporary folder, the program's own",
     "build/stages/test_container.py::_pack": "a temporary folder, the program's own",
     "build/stages/test_container.py::_run": "a temporary folder, the program's own",
     "build/stages/transfer.py::look": "by the descriptor of its folder",

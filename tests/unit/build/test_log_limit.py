@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,12 +16,13 @@ import pytest
 from manywheels.build.stages import repair
 from manywheels.build.stages.hooks import Hook, run_before_all, run_hook
 from manywheels.build.stages.repair import RepairRequest
-from manywheels.build.stages.test_container import _follow
+from manywheels.build.stages.test_container import _LogSink
 from manywheels.build.stages.test_run import TestRequest, explain
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BeforeAllFailed, HookFailed, RepairFailed
 from manywheels.runtime import sandbox
+from manywheels.runtime.containers.run import ContainerSpec, run_container
 from manywheels.runtime.sandbox import Command, Outcome
 
 LARGER = (sys.executable, "-c", "import os; os.ftruncate(1, 1 << 40)")
@@ -81,21 +82,55 @@ def test_tests(tmp_path: Path) -> None:
     assert failed.message == f"The tests {SAID}"
 
 
+class Talkative:
+    """A container that writes until it is killed, and stands for its client, too."""
+
+    id = "talkative"
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self.killed, self.removed = threading.Event(), False
+        self.containers = SimpleNamespace(create=lambda *_, **__: self)
+        self.api = self
+
+    def attach(self, _name: str, **_options: bool) -> Iterator[tuple[bytes, None]]:
+        return ((piece, None) for piece in self._pieces)
+
+    def start(self) -> None:
+        pass
+
+    def wait(self) -> dict[str, int]:
+        return {"StatusCode": 3}
+
+    def kill(self) -> None:
+        self.killed.set()
+
+    def remove(self, **_options: bool) -> None:
+        self.removed = True
+
+
 def test_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on until it is killed, and is listened to until then."""
+    """It is killed when the log is full, and its output is read until it has ended."""
     monkeypatch.setattr(sandbox, "LARGEST_LOG", 100)
-    killed = threading.Event()
-    container = cast("Any", SimpleNamespace(wait=lambda: {"StatusCode": 3}, kill=killed.set))
     log = tmp_path / "log"
     log.write_bytes(bytes(40))
-    assert _follow(container, [bytes(30), bytes(30)], log).status == 3
-    assert not killed.is_set()
+
+    def run(container: Talkative) -> tuple[int | None, bool]:
+        with log.open("ab") as written:
+            sink = _LogSink(written)
+            spec = ContainerSpec(image="image", command=())
+            return run_container(cast("Any", container), spec, Cancellation(), sink.take), sink.is_full
+
+    quiet = Talkative([bytes(30), bytes(30)])
+    assert run(quiet) == (3, False)
+    assert (quiet.killed.is_set(), quiet.removed) == (False, True)
 
     def endless() -> Iterator[bytes]:
         yield b"x"
-        while not killed.wait(0.01):
+        while not talkative.killed.wait(0.01):
             yield bytes(1 << 20)
 
-    outcome = _follow(container, endless(), log)
-    assert (outcome.wrote_too_much, outcome.succeeded) == (True, False)
+    talkative = Talkative(endless())
+    assert run(talkative) == (3, True)
+    assert talkative.removed
     assert log.stat().st_size <= 100

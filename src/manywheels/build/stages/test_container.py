@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent import futures
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from manywheels.build.stages.hooks import announce
 from manywheels.build.stages.pytest_results import Results, asking_for, read_results
@@ -37,22 +35,24 @@ from manywheels.plan.assignments import Assignment
 from manywheels.plan.target_options import fill_values
 from manywheels.plan.targets import Target
 from manywheels.runtime import sandbox, untrusted_files
+from manywheels.runtime.containers.run import NOBODY, UNPRIVILEGED, ContainerSpec, CopyOut, run_container
 from manywheels.runtime.sandbox import Outcome
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
 
     from manywheels.core.cancellation import Cancellation
 
 OTHERWISE: Final = "or leave `test-in` out"
-_NOBODY: Final = 65534
 _INSIDE: Final = Path("/manywheels")  # where everything lies in the container
 _LARGEST_RESULTS: Final = 40 << 20  # bytes
-_FETCHING: Final = 60.0  # seconds for the engine to hand over the results
-_LAST_WORDS: Final = 5.0  # seconds for the log of a container that was killed
-_MOST_PROCESSES: Final = 4096
-_FIRST_TO_GO: Final = 500  # where memory runs out, the kernel shall end what is tested, not what leads it
+_LIMITS: Final = {
+    "working_dir": "/",  # the image's own may be a link, or anything
+    "healthcheck": {"test": ["NONE"]},
+    "pids_limit": 4096,
+    "oom_score_adj": 500,  # where memory runs out, the kernel ends the tests, and not the program
+    "use_config_proxy": True,
+}
 # The script's own exit statuses, for what is not the tests' doing.
 _PREPARING: Final = {
     90: "the image has no such Python",
@@ -160,7 +160,6 @@ def _run(
     request: TestRequest, inside: TestRequest, place: TestImage, cancellation: Cancellation
 ) -> tuple[Outcome, Results | None]:
     """Run the script; return how it ended, and what pytest found."""
-    from manywheels.core.interruptible import begin, wait
     from manywheels.runtime.containers.engine import connect, explained
 
     log = request.quarters.log
@@ -168,86 +167,61 @@ def _run(
     with (
         closing(connect(OTHERWISE)) as client,
         explained(f"test in `{place.image}`", OTHERWISE),
-        _container(client, inside, place) as container,
         tempfile.TemporaryDirectory(prefix="manywheels-") as folder,
+        untrusted_files.open_log(log) as written,
     ):
-        archive = _pack(request, Path(folder), cancellation)
-        wait(begin(lambda: _bring_in(container, archive)), cancellation)
-        _stop_if_requested(cancellation)
-        frames = client.api.attach(str(container.id), stream=True)
-        container.start()
-        following = begin(lambda: _follow(container, frames, log))
-        outcome = wait(following, cancellation, request.timeout)
-        _stop_if_requested(cancellation)
-        with suppress(Exception):  # it has ended already, or is killed when it is removed
-            container.kill()
-        futures.wait([following], timeout=_LAST_WORDS)
-        fetching = begin(lambda: _fetch_results(container, inside.results, Path(folder)))
-        fetched = wait(fetching, cancellation, _FETCHING)
-        _stop_if_requested(cancellation)
-        results = read_results(fetched, cancellation) if fetched else None
-        return outcome or Outcome(status=-1, seconds=request.timeout, timed_out=True), results
+        fetched: list[Path | None] = []
+
+        def take(chunks: Iterable[bytes]) -> None:
+            fetched.append(take_file(chunks, Path(folder), inside.results.name, _LARGEST_RESULTS))
+
+        spec = replace(
+            _spec(client, inside, place),
+            copy_in=_pack(request, Path(folder), cancellation),
+            copy_out=CopyOut(path=str(inside.results), take=take),
+        )
+        output, started = _LogSink(written), time.monotonic()
+        status = run_container(client, spec, cancellation, output.take, request.timeout)
+        if cancellation.requested:
+            raise Cancelled("The tests were stopped.", remedy="")
+        outcome = Outcome(
+            status=-1 if status is None else status,
+            seconds=time.monotonic() - started,
+            timed_out=status is None,
+            wrote_too_much=output.is_full,
+        )
+        results = read_results(fetched[0], cancellation) if fetched and fetched[0] else None
+        return outcome, results
 
 
-def _stop_if_requested(cancellation: Cancellation) -> None:
-    if cancellation.requested:
-        raise Cancelled("The tests were stopped.", remedy="")
+class _LogSink:
+    """Writes a container's output into a log, and has the container killed when the log is full."""
+
+    def __init__(self, log: BinaryIO) -> None:
+        self._log = log
+        self._left = sandbox.LARGEST_LOG - os.fstat(log.fileno()).st_size
+        self.is_full = False
+
+    def take(self, _stream: int, chunk: bytes) -> bool:
+        self._left -= len(chunk)
+        self.is_full = self._left < 0
+        if not self.is_full:
+            self._log.write(chunk)
+        return not self.is_full
 
 
-def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome:
-    """Write what a container says into a log until it ends. Where the log has no room for more, it is killed.
-
-    It is listened to in any case: the engine neither kills nor removes a container whose output nobody takes.
-    """
-    from manywheels.core.interruptible import begin
-
-    started, wrote_too_much = time.monotonic(), False
-    with untrusted_files.open_log(log) as written:
-        room = sandbox.LARGEST_LOG - os.fstat(written.fileno()).st_size
-        for frame in frames:
-            room -= len(frame)
-            if room >= 0:
-                written.write(frame)
-            elif not wrote_too_much:
-                wrote_too_much = True
-                begin(container.kill)
-    status = int(container.wait()["StatusCode"])
-    return Outcome(status=status, seconds=time.monotonic() - started, wrote_too_much=wrote_too_much)
-
-
-@contextmanager
-def _container(client: DockerClient, inside: TestRequest, place: TestImage) -> Iterator[Container]:
-    from docker.types import LogConfig
-
-    from manywheels.runtime.containers.engine import LABEL
-
+def _spec(client: DockerClient, inside: TestRequest, place: TestImage) -> ContainerSpec:
     tests = inside.tests
     extras = f"[{','.join(tests.extras)}]" if tests.extras else ""
     groups = [f"--group={inside.package / 'pyproject.toml'}:{group}" for group in tests.groups]
     packages = [f"{inside.wheel}{extras}", *tests.requires, *groups]
-    run_id = secrets.token_hex(8)
-    container = client.containers.create(
-        place.image,
-        ["-c", FIND_PYTHON + _SCRIPT, "sh", *place.python, str(len(tests.sources)), *tests.sources, *packages],
+    return ContainerSpec(
+        image=place.image,
         entrypoint=["/bin/sh"],
-        name=f"manywheels-{run_id}",
-        labels={LABEL: run_id},
-        user=f"{_NOBODY}:{_NOBODY}",
+        command=["-c", FIND_PYTHON + _SCRIPT, "sh", *place.python, str(len(tests.sources)), *tests.sources, *packages],
         environment=_variables(client, inside, place),
-        working_dir="/",  # the image's own may be a link, or anything
-        healthcheck={"test": ["NONE"]},
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-        pids_limit=_MOST_PROCESSES,
-        oom_score_adj=_FIRST_TO_GO,
-        log_config=LogConfig(type="none"),
-        use_config_proxy=True,
+        limits=UNPRIVILEGED | _LIMITS,
     )
-    try:
-        yield container
-    finally:
-        with suppress(Exception):  # it may be gone already, and what went wrong before matters more
-            container.remove(force=True, v=True)
 
 
 def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
@@ -276,7 +250,7 @@ def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Pat
     """
 
     def nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        member.uid = member.gid = _NOBODY
+        member.uid = member.gid = NOBODY
         member.mode |= 0o400 | (0o300 if member.isdir() else 0)
         return member
 
@@ -296,18 +270,3 @@ def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Pat
         tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=nobodys)
         pack_tree(tar, request.project, f"{inside}/project", owner=owner, change=nobodys, cancellation=cancellation)
     return archive
-
-
-def _bring_in(container: Container, archive: Path) -> None:
-    with archive.open("rb") as packed:
-        container.put_archive("/", packed)
-
-
-def _fetch_results(container: Container, place: Path, folder: Path) -> Path | None:
-    from docker.errors import NotFound
-
-    try:
-        chunks, _ = container.get_archive(str(place))
-    except NotFound:
-        return None
-    return take_file(chunks, folder, place.name, _LARGEST_RESULTS)

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _SOCKET: Final = Path("/var/run/docker.sock")
-
-
 _OLDEST_API: Final = (1, 41)  # Docker 20.10, Podman 3.0
-LABEL: Final = "org.manywheels.run"
 
 
 def describe_engine() -> str:

@@ -7,15 +7,11 @@ was called outside. It is named by the hash of what it is made from, and built w
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sys
-from collections.abc import Iterable
-from concurrent import futures
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
@@ -23,15 +19,15 @@ from manywheels.plan import architectures
 from manywheels.plan.container_variables import forwarded, local_only
 from manywheels.plan.policies import Policy
 from manywheels.plan.settings import setting_variables
-from manywheels.runtime.containers.engine import LABEL, connect, explained
+from manywheels.runtime.containers.engine import connect, explained
 from manywheels.runtime.containers.host_paths import find_host_paths
 from manywheels.runtime.containers.image import ensure_image, say
+from manywheels.runtime.containers.run import STDOUT, ContainerSpec, run_container
 from manywheels.runtime.git import git_top, repository_elsewhere
 from manywheels.wheels.output import open_output
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
     from docker.types import Mount
 
 
@@ -46,8 +42,6 @@ _GRACE: Final = 4  # seconds that a container has to end by itself; inside, a bu
 _STOPPED: Final = 143
 
 _TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +80,14 @@ def run(build: ContainerBuild, cancellation: Cancellation) -> int:
         if image is None:
             return _STOPPED
         with explained("run the container"):
-            return _run_container(client, image, build, output, cancellation)
+            status = run_container(client, _spec(client, image, build, output), cancellation, _pass_on)
+            return _STOPPED if status is None else status
     finally:
         client.close()
 
 
-# --- the engine -----------------------------------------------------------------------------------------------------
-
-
-# --- the container --------------------------------------------------------------------------------------------------
-
-
-def _run_container(
-    client: DockerClient, image: str, build: ContainerBuild, output: Path, cancellation: Cancellation
-) -> int:
-    from docker.types import LogConfig, Mount
+def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path) -> ContainerSpec:
+    from docker.types import Mount
 
     mounts, arguments = place(build.package, output)
     host = find_host_paths(client)
@@ -109,48 +96,17 @@ def _run_container(
             mount["Source"] = host.of(Path(mount["Source"]))
     if build.needs_engine:
         mounts.append(Mount(_SOCKET, _SOCKET, type="bind"))
-    run_id = secrets.token_hex(8)
-    container = client.containers.create(
-        image, ["build", *arguments, "--engine=host", *build.arguments],
-        name=f"manywheels-{run_id}", labels={LABEL: run_id}, mounts=mounts, environment=_environment(build),
-        tty=build.terminal, log_config=LogConfig(type="none"),  # the output is passed on, and kept nowhere
-        use_config_proxy=True,
+    return ContainerSpec(
+        image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
+        environment=_environment(build), tty=build.terminal, grace=_GRACE, limits={"use_config_proxy": True},
     )  # fmt: skip
-    try:
-        return _follow(client, container, cancellation, terminal=build.terminal)
-    finally:
-        with suppress(Exception):  # it may be gone already, and what went wrong before matters more
-            container.remove(force=True, v=True)
 
 
-def _follow(client: DockerClient, container: Container, cancellation: Cancellation, *, terminal: bool) -> int:
-    """Start the container, pass its output on, and return its exit status. On cancellation it is stopped."""
-    name = str(container.id)
-    frames: Iterable[tuple[bytes | None, bytes | None]]
-    if terminal:
-        frames = ((chunk, None) for chunk in client.api.attach(name, stream=True))
-    else:
-        frames = client.api.attach(name, stream=True, demux=True)
-
-    def pass_on() -> int:
-        for out, err in frames:
-            _write(sys.stdout, out)
-            _write(sys.stderr, err)
-        return int(container.wait()["StatusCode"])
-
-    container.start()
-    following = begin(pass_on)
-    status = wait(following, cancellation)
-    if status is None:
-        container.stop(timeout=_GRACE)
-        futures.wait([following], timeout=1)  # for its last words
-    return _STOPPED if status is None else status
-
-
-def _write(stream: Any, chunk: bytes | None) -> None:  # noqa: ANN401 - TextIO does not promise its buffer
-    if chunk:
-        stream.buffer.write(chunk)
-        stream.buffer.flush()
+def _pass_on(stream: int, chunk: bytes) -> bool:
+    output = (sys.stdout if stream == STDOUT else sys.stderr).buffer
+    output.write(chunk)
+    output.flush()
+    return True
 
 
 def place(package: Path, output: Path) -> tuple[list[Mount], list[str]]:

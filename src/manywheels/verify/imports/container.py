@@ -9,21 +9,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.interruptible import begin, wait
 from manywheels.data import table
 from manywheels.plan.targets import image_folder
-from manywheels.runtime.containers.engine import LABEL, connect, explained, obtain
+from manywheels.runtime.containers.engine import connect, explained, obtain
+from manywheels.runtime.containers.run import STDOUT, UNPRIVILEGED, ContainerSpec, run_container
 from manywheels.runtime.workspace import work_folder
 from manywheels.verify.imports.host import ISOLATED, TIMEOUT, WORKER, Attempt, ImportReport, Site, stopped, try_all
 from manywheels.verify.imports.modules import Module, accepts, modules_of, requires_python
@@ -34,13 +33,14 @@ from manywheels.wheels.wheelfile import WheelName, parse_name
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
 
 OTHERWISE: Final = "or leave `--import-in` out"
 _SITE: Final = "/site"
 _KIT: Final = "/manywheels"
-_NOBODY: Final = "65534:65534"
-_MEMORY: Final = "2g"
+_LIMITS: Final = UNPRIVILEGED | {
+    "network_mode": "none", "read_only": True, "tmpfs": {"/tmp": "size=256m,mode=1777"}, "working_dir": "/tmp",  # noqa: S108
+    "mem_limit": "2g", "memswap_limit": "2g", "pids_limit": 512,
+}  # fmt: skip
 _MOST_OUTPUT: Final = 4_000_000  # bytes of results; a module that writes more does so to be a nuisance
 _WORD: Final = re.compile(r"\w{1,40}", re.ASCII)
 _VERSION: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){1,2}", re.ASCII)
@@ -86,9 +86,9 @@ def imports_in(
         kit.mkdir()
         shutil.copyfile(WORKER, kit / WORKER.name)
         obtain(client, image, OTHERWISE, cancellation)
-        room = Room(client, image, cancellation, {_KIT: kit})
+        inside = ImportImage(client=client, image=image, cancellation=cancellation, mounts={_KIT: kit})
         name = parse_name(wheel.name)
-        found = tuple(pythons_in(room))
+        found = tuple(pythons_in(inside))
         fitting = [python for python in found if accepts(python.abi, python.version, name, requires_python(wheel))]
         chosen = next((python for python in fitting if _runs_on(name, python.place)), None)
         if chosen is None:
@@ -99,12 +99,14 @@ def imports_in(
             return (trial.untried(why, "Import it on such a machine with `--import`."),)
         site = Site(folder, environment, folder / "log", cancellation)
         findings, installed = site.install(trial, *options)
-        return (*findings, *(_import_all(room, trial, site, chosen, timeout) if installed else ()))
+        return (*findings, *(_import_all(inside, trial, site, chosen, timeout) if installed else ()))
 
 
-def _import_all(room: Room, trial: ImportReport, site: Site, chosen: Found, timeout: float) -> tuple[Finding, ...]:
+def _import_all(
+    inside: ImportImage, trial: ImportReport, site: Site, chosen: Found, timeout: float
+) -> tuple[Finding, ...]:
     _let_read(site.path)
-    room.mounts[_SITE] = site.path
+    inside = replace(inside, mounts={**inside.mounts, _SITE: site.path})
     deadline = time.monotonic() + timeout
 
     def attempt(modules: Sequence[Module]) -> Attempt:
@@ -117,7 +119,7 @@ def _import_all(room: Room, trial: ImportReport, site: Site, chosen: Found, time
             "-",
             *(module.name for module in modules),
         ]
-        return room.run(command, max(1.0, deadline - time.monotonic()))
+        return inside.run(command, max(1.0, deadline - time.monotonic()))
 
     return trial.findings(try_all(trial.modules, attempt), _SITE)
 
@@ -125,14 +127,14 @@ def _import_all(room: Room, trial: ImportReport, site: Site, chosen: Found, time
 # --- what is in the image --------------------------------------------------------------------------------------------
 
 
-def pythons_in(room: Room) -> Iterator[Found]:
+def pythons_in(inside: ImportImage) -> Iterator[Found]:
     """Yield the Pythons of an image: those of /opt/python, and those on its PATH; none where it has no shell."""
     rows = table("interpreters")["interpreter"]
     folders = [f"/opt/python/{image_folder(row['id'], row['abi'])}/bin/python" for row in rows]
     versions = [f"python{row['version']}{'t' * row['abi'].endswith('t')}" for row in rows]
     names = [*folders, "python3", *dict.fromkeys(versions), "pypy3", "python"]
     known = set()
-    for line in _look(room, names).splitlines():
+    for line in _look(inside, names).splitlines():
         with suppress(ValueError, RecursionError):
             found = _parse(json.loads(line))
             if found.abi not in known:
@@ -140,11 +142,11 @@ def pythons_in(room: Room) -> Iterator[Found]:
                 yield found
 
 
-def _look(room: Room, names: Sequence[str]) -> str:
+def _look(inside: ImportImage, names: Sequence[str]) -> str:
     import docker.errors
 
     try:
-        return room.run(["/bin/sh", "-c", _LOOK, f"{_KIT}/{WORKER.name}", *names], _LOOKING).results
+        return inside.run(["/bin/sh", "-c", _LOOK, f"{_KIT}/{WORKER.name}", *names], _LOOKING).results
     except docker.errors.APIError as error:
         if "exec" in str(error.explanation):  # no shell, or none for this machine
             return ""
@@ -206,61 +208,43 @@ def _install_options(name: WheelName, chosen: Found) -> list[str] | None:
 # --- the container ---------------------------------------------------------------------------------------------------
 
 
-class Room:
-    """Containers of one image, one after another; `mounts` maps their paths to folders of this machine."""
+@dataclass(frozen=True, kw_only=True)
+class ImportImage:
+    """An image to run commands in, each in a new container; `mounts` maps paths there to folders of this machine."""
 
-    def __init__(
-        self, client: DockerClient, image: str, cancellation: Cancellation, mounts: Mapping[str, Path]
-    ) -> None:
-        self.client, self.image, self.cancellation = client, image, cancellation
-        self.mounts = dict(mounts)
+    client: DockerClient
+    image: str
+    cancellation: Cancellation
+    mounts: Mapping[str, Path]
 
     def run(self, command: Sequence[str], timeout: float) -> Attempt:
-        """Run a command in a container of its own and return what it wrote to stdout; it is removed in any case."""
-        from docker.types import LogConfig, Mount
+        """Run a command, and return what it wrote to stdout. `timeout` is in seconds. Raises Cancelled."""
+        from docker.types import Mount
 
-        run_id = secrets.token_hex(8)
-        mounts = [Mount(path, str(folder), type="bind", read_only=True) for path, folder in self.mounts.items()]
-        container = self.client.containers.create(
-            self.image, list(command[1:]), entrypoint=[command[0]], name=f"manywheels-{run_id}", labels={LABEL: run_id},
-            mounts=mounts, working_dir="/tmp", environment={"HOME": "/tmp"}, user=_NOBODY,  # noqa: S108 - the container's
-            network_mode="none", read_only=True, tmpfs={"/tmp": "size=256m,mode=1777"},  # noqa: S108
-            cap_drop=["ALL"], security_opt=["no-new-privileges"], mem_limit=_MEMORY, memswap_limit=_MEMORY,
-            pids_limit=512, log_config=LogConfig(type="none"),
+        spec = ContainerSpec(
+            image=self.image, entrypoint=command[:1], command=command[1:], environment={"HOME": "/tmp"},  # noqa: S108
+            mounts=[Mount(path, str(folder), type="bind", read_only=True) for path, folder in self.mounts.items()],
+            limits=_LIMITS,
         )  # fmt: skip
-        try:
-            return self._follow(container, timeout)
-        finally:
-            with suppress(Exception):  # it may be gone already, and what went wrong before matters more
-                container.remove(force=True, v=True)
-
-    def _follow(self, container: Container, timeout: float) -> Attempt:
-        frames = self.client.api.attach(str(container.id), stream=True, demux=True)
         output = _Output()
-
-        def follow() -> int:
-            output.take(frames)
-            return int(container.wait()["StatusCode"])
-
-        container.start()
-        status = wait(begin(follow), self.cancellation, timeout)
+        status = run_container(self.client, spec, self.cancellation, output.take, timeout)
         if self.cancellation.requested:
             raise stopped()
         return Attempt(status=-1 if status is None else status, results=output.text, timed_out=status is None)
 
 
 class _Output:
-    """The first bytes of what a container writes to stdout; what it says otherwise is thrown away."""
+    """The first bytes that a container writes to stdout."""
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
         self._size = 0
 
-    def take(self, frames: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        for out, _ in frames:
-            if out and self._size < _MOST_OUTPUT:
-                self._chunks.append(out)
-                self._size += len(out)
+    def take(self, stream: int, chunk: bytes) -> bool:
+        if stream == STDOUT and self._size < _MOST_OUTPUT:
+            self._chunks.append(chunk)
+            self._size += len(chunk)
+        return True
 
     @property
     def text(self) -> str:
