@@ -28,7 +28,7 @@ from manywheels.core.files import cache_dir
 from manywheels.core.text import sanitize
 from manywheels.errors import IsolationError
 from manywheels.plan.trust import IN_A_JOB_OF_ITS_OWN, grants_in
-from manywheels.runtime import leftovers, sandbox
+from manywheels.runtime import leftovers, process_trees, sandbox
 from manywheels.runtime.git import repository_elsewhere
 from manywheels.runtime.sandbox import Command
 from manywheels.runtime.untrusted_files import open_lock
@@ -150,7 +150,7 @@ def _hold(stack: ExitStack, user: int) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    return not sandbox.processes_of(user) and not leftovers.remove_of([user])
+    return not process_trees.processes_of(user) and not leftovers.remove_of([user])
 
 
 def _remove_leftovers(users: Sequence[int]) -> None:

@@ -38,7 +38,7 @@ _CACHE: Final = ("manywheels-cache", "/var/cache/manywheels")  # the volume, and
 # What the image is made of: nothing may be mounted over it, or into it.
 _IMAGE_PARTS: Final = ("/bin", "/etc", "/lib", "/lib64", "/opt/_internal", "/opt/manywheels", "/opt/python", "/opt/rh",
                        "/proc", "/dev", "/sys", "/usr", "/var/cache/manywheels")  # fmt: skip
-_GRACE: Final = 4  # seconds that a container has to end by itself; inside, a build has two (sandbox.GRACE)
+_GRACE: Final = 4  # seconds that a container has to end by itself; inside, a build has two (process_trees.GRACE)
 _STOPPED: Final = 143
 
 _TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
