@@ -159,7 +159,7 @@ def _names(own: Path, top: Path, *, is_worktree: bool) -> bool:
     return bool(found) and (own / found[-1]).resolve() == top
 
 
-def repository_elsewhere(top: Path) -> Path | None:
+def linked_repository(top: Path) -> Path | None:
     """Return the repository of a submodule or linked worktree, which lies outside of it; None for other folders."""
     led = _led_to(top / ".git") if (top / ".git").is_file() else None
     return led.common if led else None

@@ -29,7 +29,7 @@ from manywheels.core.text import sanitize
 from manywheels.errors import IsolationError
 from manywheels.plan.trust import IN_A_JOB_OF_ITS_OWN, grants_in
 from manywheels.runtime import leftovers, process_trees, sandbox
-from manywheels.runtime.git import repository_elsewhere
+from manywheels.runtime.git import linked_repository
 from manywheels.runtime.sandbox import Command
 from manywheels.runtime.untrusted_files import open_lock
 
@@ -210,7 +210,7 @@ def _repository_folders(source: Path, in_use: Iterable[Path]) -> tuple[Path, ...
 
     A container that the command line started has the checkout mounted read-only; what is around it is the container's.
     """
-    elsewhere = repository_elsewhere(source)
+    elsewhere = linked_repository(source)
     repository = elsewhere or source / ".git"
     if not repository.is_dir():
         return ()

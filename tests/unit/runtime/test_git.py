@@ -20,7 +20,7 @@ from manywheels.errors import Cancelled, ProjectError
 from manywheels.plan.project import read_project
 from manywheels.runtime import git as checkout
 from manywheels.runtime.copying import remove_tree
-from manywheels.runtime.git import repository_elsewhere, share_objects
+from manywheels.runtime.git import linked_repository, share_objects
 from manywheels.runtime.workspace import copy_source, take_snapshot
 from unit.helpers import write_project
 from unit.runtime.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
@@ -99,7 +99,7 @@ def test_a_git_file_leads_nowhere_but_to_the_checkouts_own(
     project = write_project(tmp_path / "demo")
     lead(project, secret)
     mode, content = stat.S_IMODE(secret.stat().st_mode), everything(secret)
-    elsewhere = repository_elsewhere(project)
+    elsewhere = linked_repository(project)
     assert elsewhere is None or elsewhere.is_relative_to(project)  # what a container would get to see
     snapshot = snapshot_of(project, tmp_path / "work")
     share_objects(snapshot.root)

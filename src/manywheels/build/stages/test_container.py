@@ -1,7 +1,7 @@
-"""Tests in a container of another image: `test-in`, for a distribution that users have and the builder is not.
+"""Test a wheel in a container of another distribution: `test-in`.
 
-The same as in `test`, by the image's own means: its Python, venv and pip. The wheel and the target's copy of the
-project are copied in, not mounted, so that it works where manywheels is in a container itself; nobody's user runs them.
+The steps are those of `test_host`, with the image's Python, venv and pip. The wheel and the target's copy of the
+project are copied in, not mounted, so that this works where manywheels itself runs in a container.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from manywheels.build.stages.test_run import (
     log_lines,
     no_tests_here,
 )
-from manywheels.build.stages.transfer import NotTaken, pack_tree, take_file
+from manywheels.build.stages.transfer import CannotPack, pack_tree, take_file
 from manywheels.errors import Cancelled, EngineError, TargetError, TestsFailed
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
@@ -53,7 +53,7 @@ _LIMITS: Final = {
     "oom_score_adj": 500,  # where memory runs out, the kernel ends the tests, and not the program
     "use_config_proxy": True,
 }
-# The script's own exit statuses, for what is not the tests' doing.
+# The script's own exit statuses, for failures before the tests.
 _PREPARING: Final = {
     90: "the image has no such Python",
     91: "its Python cannot make a virtual environment",
@@ -61,7 +61,7 @@ _PREPARING: Final = {
     93: "the wheel, or what the tests need, cannot be installed",
     94: "`test-sources` cannot be copied",
 }
-# Sets `python` to the first that is what is wanted, as `3.12`, `3.14t` or `pypy3.11`; in /opt/python it has a folder.
+# Sets `python` to the first of the wanted version (`3.12`, `3.14t`, `pypy3.11`); `folder` is its name in /opt/python.
 FIND_PYTHON: Final = """
 wanted=$1; folder=$2
 ask='
@@ -74,7 +74,7 @@ for name in "/opt/python/$folder/bin/python" "python$wanted" "$wanted" python3 p
     if [ "$("$name" -c "$ask" 2>/dev/null)" = "$wanted" ]; then python=$name; break; fi
 done
 """
-# The arguments: the Python, its folder in /opt/python, how many `test-sources` follow, these, and what pip installs.
+# Arguments: the Python, its folder in /opt/python, the number of `test-sources`, these, and what pip installs.
 _SCRIPT: Final = """
 sources=$3; shift 3
 install() { shift "$sources"; python -m pip install --quiet "$@"; }
@@ -95,9 +95,9 @@ cd ../elsewhere && exec sh -c "$TEST_COMMAND"
 
 @dataclass(frozen=True, kw_only=True)
 class TestImage:
-    """Another place for tests: an image, the target whose Python they want, and the variables that it gets.
+    """An image to test in, the target whose Python is needed, and the variables that the container gets.
 
-    `environment` are the assignments that are made over `variables` and the image's own.
+    `environment` are assignments on top of `variables` and the image's own.
     """
 
     image: str
@@ -107,20 +107,20 @@ class TestImage:
 
     @property
     def python(self) -> tuple[str, str]:
-        """What is looked for, as `3.12` or `pypy3.11`, and the name of its folder in images that have all of them."""
+        """The version, such as `3.12` or `pypy3.11`, and the name of its folder in manylinux images."""
         return self.target.spec, self.target.folder
 
 
 def require_image(image: str, cancellation: Cancellation) -> None:
-    """Pull an image where it is not there, before anything is built. Raises EngineError and Cancelled."""
-    from manywheels.runtime.containers.engine import connect, explained, obtain
+    """Pull an image if it is missing. Raises EngineError and Cancelled."""
+    from manywheels.runtime.containers.engine import connect, engine_errors, ensure_pulled
 
-    with closing(connect(OTHERWISE)) as client, explained(f"pull `{image}`", OTHERWISE):
-        obtain(client, image, OTHERWISE, cancellation)
+    with closing(connect(OTHERWISE)) as client, engine_errors(f"pull `{image}`", OTHERWISE):
+        ensure_pulled(client, image, OTHERWISE, cancellation)
 
 
 def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Cancellation) -> TestOutcome:
-    """Test a wheel in a container of an image. What fails is in the answer; raises Cancelled only."""
+    """Test a wheel in a container of an image. Failures are in the outcome; only Cancelled is raised."""
     started = time.monotonic()
     inside = replace(
         request,
@@ -133,24 +133,24 @@ def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Can
     failure: TargetError | None
     try:
         outcome, results = _run(request, inside, place, cancellation)
-        failure = _judge(inside, place, outcome, results, cancellation)
+        failure = _failure_of(inside, place, outcome, results, cancellation)
     except EngineError as error:
         failure = TestsFailed(error.message, remedy=error.remedy)
-    except NotTaken as error:
+    except CannotPack as error:
         failure = TestsFailed(
             f"The project cannot be copied into `{place.image}`: {error}.",
-            remedy="Look at what `before-build` and the build leave in the source.",
+            remedy="Check what `before-build` and the build leave in the source.",
         )
     return ended(request, started, results, failure)
 
 
-def _judge(
+def _failure_of(
     inside: TestRequest, place: TestImage, outcome: Outcome, results: Results | None, cancellation: Cancellation
 ) -> TargetError | None:
     if outcome.status in _PREPARING and results is None:
         return TestsFailed(
             f"The tests cannot be run in `{place.image}` with Python {place.python[0]}: {_PREPARING[outcome.status]}.",
-            remedy="See the log, and name another image if need be: `python:3.12-slim` and its like have all it takes.",
+            remedy="See the log, or name another image: `python:3.12-slim` and the like have what is needed.",
             excerpt=log_lines(inside, cancellation),
         )
     return None if outcome.succeeded else explain(inside, outcome, results, cancellation)
@@ -159,14 +159,14 @@ def _judge(
 def _run(
     request: TestRequest, inside: TestRequest, place: TestImage, cancellation: Cancellation
 ) -> tuple[Outcome, Results | None]:
-    """Run the script; return how it ended, and what pytest found."""
-    from manywheels.runtime.containers.engine import connect, explained
+    """Run the script; return its outcome and pytest's results."""
+    from manywheels.runtime.containers.engine import connect, engine_errors
 
     log = request.quarters.log
     announce(log, f"{inside.tests.command} (in {place.image})")
     with (
         closing(connect(OTHERWISE)) as client,
-        explained(f"test in `{place.image}`", OTHERWISE),
+        engine_errors(f"test in `{place.image}`", OTHERWISE),
         tempfile.TemporaryDirectory(prefix="manywheels-") as folder,
         untrusted_files.open_log(log) as written,
     ):
@@ -218,14 +218,22 @@ def _spec(client: DockerClient, inside: TestRequest, place: TestImage) -> Contai
     return ContainerSpec(
         image=place.image,
         entrypoint=["/bin/sh"],
-        command=["-c", FIND_PYTHON + _SCRIPT, "sh", *place.python, str(len(tests.sources)), *tests.sources, *packages],
+        command=[
+            "-c",
+            FIND_PYTHON + _SCRIPT,
+            "sh",
+            *place.python,
+            str(len(tests.sources)),
+            *tests.sources,
+            *packages,
+        ],
         environment=_variables(client, inside, place),
         limits=UNPRIVILEGED | _LIMITS,
     )
 
 
 def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment that an image's configuration gives, from what the engine says of it."""
+    """Return the environment in an image's configuration, given the engine's attributes of the image."""
     pairs = (entry.partition("=") for entry in (attributes.get("Config") or {}).get("Env") or ())
     return {name: value for name, separator, value in pairs if name and separator}
 
@@ -244,12 +252,12 @@ def _variables(client: DockerClient, inside: TestRequest, place: TestImage) -> d
 
 
 def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Path:
-    """Pack the wheel and the project, as nobody's; no process of the target is there to change them meanwhile.
+    """Pack the wheel and the project, owned by NOBODY. No process of the target may run meanwhile.
 
-    Raises NotTaken and Cancelled.
+    Raises CannotPack and Cancelled.
     """
 
-    def nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    def give_away(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = NOBODY
         member.mode |= 0o400 | (0o300 if member.isdir() else 0)
         return member
@@ -259,14 +267,14 @@ def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Pat
     owner = os.geteuid() if request.quarters.user is None else request.quarters.user
     with tarfile.open(archive, "w") as tar:
         for name in (inside, f"{inside}/elsewhere", f"{inside}/results", f"{inside}/home"):
-            made = tarfile.TarInfo(name)
-            made.type, made.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(nobodys(made))
+            folder_member = tarfile.TarInfo(name)
+            folder_member.type, folder_member.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(give_away(folder_member))
         if not request.tests.sources:
             content = no_tests_here()
-            unnamed = tarfile.TarInfo(f"{inside}/elsewhere/{NO_TESTS_HERE}")
-            unnamed.size = len(content)
-            tar.addfile(nobodys(unnamed), io.BytesIO(content))
-        tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=nobodys)
-        pack_tree(tar, request.project, f"{inside}/project", owner=owner, change=nobodys, cancellation=cancellation)
+            no_tests = tarfile.TarInfo(f"{inside}/elsewhere/{NO_TESTS_HERE}")
+            no_tests.size = len(content)
+            tar.addfile(give_away(no_tests), io.BytesIO(content))
+        tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=give_away)
+        pack_tree(tar, request.project, f"{inside}/project", owner=owner, change=give_away, cancellation=cancellation)
     return archive
