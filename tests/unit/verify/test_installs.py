@@ -318,7 +318,11 @@ NUMPY = "No module named 'numpy'"
     [
         (failed(CORE.name, "ImportError", "/tmp/x/site/spam/_core.so: undefined symbol: f"), Severity.ERROR, "Link"),
         (failed(CORE.name, "ImportError", GLIBC), Severity.ERROR, "older libc"),
-        (failed(CORE.name, "ImportError", "libgone.so: cannot open shared object file"), Severity.ERROR, "grafted"),
+        (
+            failed(CORE.name, "ImportError", "libgone.so: cannot open shared object file"),
+            Severity.ERROR,
+            "Graft",
+        ),
         (failed(CORE.name, "ModuleNotFoundError", NUMPY, "numpy.core"), Severity.WARNING, "`numpy`"),
         (failed("spam", "ModuleNotFoundError", NUMPY, "numpy"), Severity.ERROR, "Declare `numpy`"),
         (
