@@ -334,7 +334,7 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
         (tmp_path / name).unlink()  # pytest keeps its folders
 
 
-@pytest.mark.parametrize("size", [0, 1, copying._BLOCK, 2 * copying._PIECE + 1])
+@pytest.mark.parametrize("size", [0, 1, copying._BLOCK, 2 * copying._BLOCK + 1])
 def test_what_is_copied_is_the_same(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     (tmp_path / "a").write_bytes(content)
