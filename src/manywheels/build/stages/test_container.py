@@ -12,7 +12,6 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -113,9 +112,9 @@ class TestImage:
 
 def require_image(image: str, cancellation: Cancellation) -> None:
     """Pull an image if it is missing. Raises EngineError and Cancelled."""
-    from manywheels.runtime.containers.engine import connect, engine_errors, ensure_pulled
+    from manywheels.runtime.containers.engine import connected, ensure_pulled
 
-    with closing(connect(OTHERWISE)) as client, engine_errors(f"pull `{image}`", OTHERWISE):
+    with connected(f"pull `{image}`", OTHERWISE) as client:
         ensure_pulled(client, image, OTHERWISE, cancellation)
 
 
@@ -160,13 +159,12 @@ def _run(
     request: TestRequest, inside: TestRequest, place: TestImage, cancellation: Cancellation
 ) -> tuple[Outcome, Results | None]:
     """Run the script; return its outcome and pytest's results."""
-    from manywheels.runtime.containers.engine import connect, engine_errors
+    from manywheels.runtime.containers.engine import connected
 
     log = request.quarters.log
     announce(log, f"{inside.tests.command} (in {place.image})")
     with (
-        closing(connect(OTHERWISE)) as client,
-        engine_errors(f"test in `{place.image}`", OTHERWISE),
+        connected(f"test in `{place.image}`", OTHERWISE) as client,
         tempfile.TemporaryDirectory(prefix="manywheels-") as folder,
         untrusted_files.open_log(log) as written,
     ):
@@ -176,20 +174,17 @@ def _run(
             fetched.append(take_file(chunks, Path(folder), inside.results.name, _LARGEST_RESULTS))
 
         spec = replace(
-            _spec(client, inside, place),
-            copy_in=_pack(request, Path(folder), cancellation),
+            _spec(client, inside, place), copy_in=_pack(request, Path(folder), cancellation),
             copy_out=CopyOut(path=str(inside.results), take=take),
-        )
+        )  # fmt: skip
         output, started = _LogSink(written), time.monotonic()
         status = run_container(client, spec, cancellation, output.take, request.timeout)
         if cancellation.requested:
             raise Cancelled("The tests were stopped.", remedy="")
         outcome = Outcome(
-            status=-1 if status is None else status,
-            seconds=time.monotonic() - started,
-            timed_out=status is None,
+            status=-1 if status is None else status, seconds=time.monotonic() - started, timed_out=status is None,
             wrote_too_much=output.is_full,
-        )
+        )  # fmt: skip
         results = read_results(fetched[0], cancellation) if fetched and fetched[0] else None
         return outcome, results
 
@@ -215,21 +210,11 @@ def _spec(client: DockerClient, inside: TestRequest, place: TestImage) -> Contai
     extras = f"[{','.join(tests.extras)}]" if tests.extras else ""
     groups = [f"--group={inside.package / 'pyproject.toml'}:{group}" for group in tests.groups]
     packages = [f"{inside.wheel}{extras}", *tests.requires, *groups]
+    arguments = (*place.python, str(len(tests.sources)), *tests.sources, *packages)
     return ContainerSpec(
-        image=place.image,
-        entrypoint=["/bin/sh"],
-        command=[
-            "-c",
-            FIND_PYTHON + _SCRIPT,
-            "sh",
-            *place.python,
-            str(len(tests.sources)),
-            *tests.sources,
-            *packages,
-        ],
-        environment=_variables(client, inside, place),
-        limits=UNPRIVILEGED | _LIMITS,
-    )
+        image=place.image, entrypoint=("/bin/sh",), command=("-c", FIND_PYTHON + _SCRIPT, "sh", *arguments),
+        environment=_variables(client, inside, place), limits=UNPRIVILEGED | _LIMITS,
+    )  # fmt: skip
 
 
 def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
-from manywheels.errors import Cancelled, EngineError
+from manywheels.errors import EngineError
 from manywheels.runtime.containers.image import HOST_ENGINE, engine_error, pull_if_missing
 
 if TYPE_CHECKING:
@@ -23,12 +23,8 @@ _OLDEST_API: Final = (1, 41)  # Docker 20.10, Podman 3.0
 
 def describe_engine() -> str:
     """Return the engine's name and version. Raises EngineError."""
-    client = connect()
-    try:
-        with engine_errors("report its version"):
-            facts = client.version()
-    finally:
-        client.close()
+    with connected("report its version") as client:
+        facts = client.version()
     names = [f"{part['Name']} {part['Version']}" for part in facts.get("Components", ())[:1]]
     return f"{' '.join(names) or facts.get('Version', 'unknown')}, API {facts['ApiVersion']}"
 
@@ -127,11 +123,17 @@ def engine_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def connected(task: str, otherwise: str = HOST_ENGINE) -> Iterator[DockerClient]:
+    """Connect for one task, with errors as in `connect` and `engine_errors`."""
+    with closing(connect(otherwise)) as client, engine_errors(task, otherwise):
+        yield client
+
+
 def ensure_pulled(client: DockerClient, image: str, otherwise: str, cancellation: Cancellation) -> None:
     """Pull an image if it is missing. Raises Cancelled, and EngineError, whose remedy ends with `otherwise`."""
     wait(begin(lambda: pull_if_missing(client, image, otherwise)), cancellation)
-    if cancellation.requested:
-        raise Cancelled("The run was stopped.", remedy="")
+    cancellation.stop_if_requested("The run")
 
 
 def has_engine() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -65,8 +66,7 @@ def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
     Raises EngineError and OutputFolderError.
     """
     output = open_output(build.output_dir).path
-    client = connect()
-    try:
+    with closing(connect()) as client:
         architectures.require(build.arch)
         with engine_errors("prepare the image"), architectures.named(build.arch):
             variables = forwarded(os.environ)
@@ -77,8 +77,6 @@ def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
         with engine_errors("run the container"):
             status = run_container(client, _spec(client, image, build, output), cancellation, _pass_on)
             return _STOPPED if status is None else status
-    finally:
-        client.close()
 
 
 def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path) -> ContainerSpec:

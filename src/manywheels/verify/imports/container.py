@@ -11,9 +11,8 @@ import os
 import re
 import shutil
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,19 +20,10 @@ from typing import TYPE_CHECKING, Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.plan.targets import image_folder
-from manywheels.runtime.containers.engine import connect, engine_errors, ensure_pulled
+from manywheels.runtime.containers.engine import connected, ensure_pulled
 from manywheels.runtime.containers.run import STDOUT, UNPRIVILEGED, ContainerSpec, run_container
 from manywheels.runtime.workspace import work_folder
-from manywheels.verify.imports.host import (
-    ISOLATED,
-    TIMEOUT,
-    WORKER,
-    Attempt,
-    ImportReport,
-    Site,
-    import_all,
-    imports_cancelled,
-)
+from manywheels.verify.imports.host import ISOLATED, TIMEOUT, WORKER, Attempt, ImportReport, Site, import_all
 from manywheels.verify.imports.modules import Module, accepts, modules_of, requires_python
 from manywheels.verify.imports.worker import describe
 from manywheels.verify.model import Finding
@@ -92,11 +82,7 @@ def imports_in(
     `timeout` is in seconds, for all imports. Raises EngineError, WheelFileError and Cancelled.
     """
     report = ImportReport(wheel=wheel, modules=modules_of(wheel), where=f"in `{image}`")
-    with (
-        closing(connect(OTHERWISE)) as client,
-        engine_errors(f"import in `{image}`", OTHERWISE),
-        work_folder() as folder,
-    ):
+    with connected(f"import in `{image}`", OTHERWISE) as client, work_folder() as folder:
         kit = folder / "kit"
         kit.mkdir()
         shutil.copyfile(WORKER, kit / WORKER.name)
@@ -125,15 +111,8 @@ def _import_all(
     deadline = time.monotonic() + timeout
 
     def attempt(modules: Sequence[Module]) -> Attempt:
-        command = [
-            *_UNDER_SHELL,
-            chosen.path,
-            *ISOLATED,
-            f"{_KIT}/{WORKER.name}",
-            _SITE,
-            "-",
-            *(module.name for module in modules),
-        ]
+        names = [module.name for module in modules]
+        command = [*_UNDER_SHELL, chosen.path, *ISOLATED, f"{_KIT}/{WORKER.name}", _SITE, "-", *names]
         return inside.run(command, max(1.0, deadline - time.monotonic()))
 
     return report.findings(import_all(report.modules, attempt), _SITE)
@@ -243,29 +222,17 @@ class ImportImage:
             mounts=[Mount(path, str(folder), type="bind", read_only=True) for path, folder in self.mounts.items()],
             limits=_LIMITS,
         )  # fmt: skip
-        output = _Output()
-        status = run_container(self.client, spec, self.cancellation, output.take, timeout)
-        if self.cancellation.requested:
-            raise imports_cancelled()
-        return Attempt(status=-1 if status is None else status, results=output.text, timed_out=status is None)
+        output = bytearray()
 
+        def take(stream: int, chunk: bytes) -> bool:
+            if stream == STDOUT and len(output) < _LARGEST_OUTPUT:
+                output.extend(chunk)
+            return True
 
-class _Output:
-    """The first bytes that a container writes to stdout."""
-
-    def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
-
-    def take(self, stream: int, chunk: bytes) -> bool:
-        if stream == STDOUT and self._size < _LARGEST_OUTPUT:
-            self._chunks.append(chunk)
-            self._size += len(chunk)
-        return True
-
-    @property
-    def text(self) -> str:
-        return b"".join(self._chunks).decode("utf-8", "replace")
+        status = run_container(self.client, spec, self.cancellation, take, timeout)
+        self.cancellation.stop_if_requested("The import")
+        results = output.decode("utf-8", "replace")
+        return Attempt(status=-1 if status is None else status, results=results, timed_out=status is None)
 
 
 def _let_read(folder: Path) -> None:

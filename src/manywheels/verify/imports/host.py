@@ -20,7 +20,6 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.core.log_files import last_bytes
 from manywheels.core.regular_files import open_regular
-from manywheels.errors import Cancelled
 from manywheels.plan.interpreters import Interpreter
 from manywheels.runtime import sandbox
 from manywheels.runtime.environment import build_environment
@@ -252,8 +251,7 @@ def _attempt(site: Site, interpreter: Interpreter, modules: Sequence[Module], ti
         folder=site.working_folder, environment=site.environment, log=site.log, timeout=timeout,
     )  # fmt: skip
     outcome = sandbox.run(command, site.cancellation)
-    if outcome.cancelled:
-        raise imports_cancelled()
+    site.cancellation.stop_if_requested("The import")
     return Attempt(status=outcome.status, results=_read_results(results), timed_out=outcome.timed_out)
 
 
@@ -268,11 +266,6 @@ def _read_results(results: Path) -> str:
 
 # No site-packages, no variables of the caller, no bytecode written, and a traceback in the log after a crash.
 ISOLATED: Final = ("-I", "-S", "-B", "-X", "faulthandler")
-
-
-def imports_cancelled() -> Cancelled:
-    """Return the error for imports that were cancelled."""
-    return Cancelled("The imports were stopped.", remedy="")
 
 
 class Site:
@@ -317,8 +310,7 @@ class Site:
         text = last_bytes(output, _LARGEST_OUTPUT).decode("utf-8", "replace")
         with self.log.open("a", encoding="utf-8") as log:
             log.write(text)
-        if outcome.cancelled:
-            raise imports_cancelled()
+        self.cancellation.stop_if_requested("The import")
         if outcome.timed_out:
             return f"uv did not finish within {_INSTALL_TIMEOUT:.0f} s"
         return None if outcome.succeeded else why_uv_refused(text)
