@@ -28,10 +28,7 @@ _REMOVAL_GRACE: Final = 3.0  # seconds that a removal goes on after cancellation
 
 
 def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation) -> None:
-    """Copy a folder with its modes, times and symbolic links, without sockets, devices and FIFOs.
-
-    Raises Cancelled, and OSError, also for paths that are too long for the kernel.
-    """
+    """Copy a folder's files, subfolders and symbolic links, with modes and times. Raises Cancelled and OSError."""
     pending: list[tuple[str, bool]] = [("", False)]  # relative paths; whether the content has been copied
     while pending:
         name, is_filled = pending.pop()
@@ -129,10 +126,9 @@ def chown_tree(folder: Path, user: int, cancellation: Cancellation | None = None
 
 
 def remove_tree(folder: Path, cancellation: Cancellation | None = None) -> None:
-    """Remove a folder and everything in it, even if a build took away its own permissions.
+    """Remove a folder and everything in it, whatever its permissions, but no mount points.
 
-    Nothing is raised: a note on stderr names what cannot be removed, or not soon enough after cancellation. File
-    systems that are mounted in the folder stay.
+    What cannot be removed, or not soon enough after cancellation, is named in a note on stderr, not raised.
     """
     removal = _Removal(cancellation)
     try:
@@ -151,7 +147,7 @@ def remove_tree(folder: Path, cancellation: Cancellation | None = None) -> None:
 
 
 class _OutOfTime(Exception):
-    """The removal takes longer than a cancelled run may."""
+    """The grace is over."""
 
 
 class _Removal:
@@ -162,7 +158,7 @@ class _Removal:
         self.first = ""
 
     def clear(self, at: Walk) -> list[str]:
-        """Remove the files of a folder, and return its subfolders."""
+        """Remove a folder's files; return its subfolders."""
         below = []
         with os.scandir(at.descriptor) as entries:
             for entry in entries:
@@ -177,7 +173,7 @@ class _Removal:
         return below
 
     def leave(self, at: Walk, name: str) -> None:
-        """Remove a folder that is empty now."""
+        """Remove an emptied subfolder."""
         self._check_time()
         try:
             os.rmdir(name, dir_fd=at.descriptor)

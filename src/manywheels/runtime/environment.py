@@ -51,7 +51,7 @@ def build_environment(
 
 
 def _home_toolchains(caller: Mapping[str, str]) -> dict[str, str]:
-    """Return variables for Rust's tools in the caller's HOME, since project code has another HOME."""
+    """Return where Rust's tools are, which are looked up in HOME otherwise."""
     home = Path(caller.get("HOME", "/nonexistent"))
     folders = {"CARGO_HOME": home / ".cargo", "RUSTUP_HOME": home / ".rustup"}
     return {name: str(folder) for name, folder in folders.items() if folder.is_dir()}

@@ -89,7 +89,7 @@ def files_beside(copy: Path, top: Path, package: Path, cancellation: Cancellatio
 
 
 def _is_in(top: Path, name: str) -> bool:
-    """Whether a file exists in the checkout; a folder that git knows may have become a link that leads out of it."""
+    """Whether a file exists in the checkout, with no link on the way that leads out."""
     return os.path.lexists(top / name) and not any((top / part).is_symlink() for part in Path(name).parents)
 
 
@@ -190,7 +190,6 @@ def share_objects(copy: Path) -> None:
 
 
 def _open_to_others(at: Walk) -> list[str]:
-    """Make a folder and its files readable for all users; return its subfolders."""
     os.fchmod(at.descriptor, os.fstat(at.descriptor).st_mode | stat.S_IROTH | stat.S_IXOTH)
     below = []
     with os.scandir(at.descriptor) as entries:

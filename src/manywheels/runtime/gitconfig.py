@@ -74,7 +74,7 @@ def read_text(path: Path) -> str:
 
 
 def settings_in(text: str) -> Iterator[Setting]:
-    """Yield the settings of a configuration file; invalid lines are ignored."""
+    """Yield the settings of a configuration file, without invalid lines."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     section, name, at = "", None, 0
     while at < len(text):
@@ -100,7 +100,6 @@ def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _plain(written: str) -> str:
-    """Return a value without quotes, escapes and trailing blanks."""
     value, kept, quoted = "", 0, False
     for escaped, quote, plain in _PIECE.findall(written):
         text = _ESCAPES.get(escaped, escaped) if escaped else plain
@@ -129,7 +128,6 @@ def reduced(text: str, *, without: frozenset[str] = frozenset()) -> str:
 
 
 def _kept(setting: Setting) -> str | None:
-    """Return the value of a setting in a copy; None if the copy does not get it."""
     if _CONTROL.search(setting.value) or _CONTROL.search(setting.name or ""):
         return None
     if setting.section == "filter":

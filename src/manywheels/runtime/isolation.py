@@ -189,10 +189,10 @@ def closed_folders(environment: Mapping[str, str], in_use: Iterable[Path] = ()) 
 
 
 def _runners_mounts(environment: Mapping[str, str]) -> list[str]:
-    """Return where GitLab's Kubernetes executor has the job's scripts, which hold all variables, and its log.
+    """Return where GitLab's Kubernetes executor has the job's scripts, with all variables, and its log.
 
-    All users may read and write both, and the runner takes an exit status from the log. Their parent folders depend on
-    the runner's configuration (`scripts_base_dir`, `logs_base_dir`), so search the mounts.
+    All users can write both, and the runner reads an exit status from the log. Their parents are configurable
+    (`scripts_base_dir`, `logs_base_dir`), so search the mounts.
     """
     job = f"{environment.get('CI_PROJECT_ID')}-{environment.get('CI_JOB_ID')}"
     points = [_unescaped(line.split()[4]) for line in _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()]
@@ -221,12 +221,10 @@ def _repository_folders(source: Path, in_use: Iterable[Path]) -> tuple[Path, ...
 
 
 def _is_in_use(folder: Path, in_use: Iterable[Path]) -> bool:
-    """Whether one of the programs and folders, or this Python, is in a folder."""
     return any(path.resolve().is_relative_to(folder) for path in (*in_use, Path(sys.executable)))
 
 
 def _close(stack: ExitStack, folders: Iterable[Path]) -> None:
-    """Remove the permissions of group and others from folders, until the end."""
     for folder in folders:
         mode = folder.stat().st_mode & 0o7777
         folder.chmod(mode & 0o7700)

@@ -47,7 +47,7 @@ def remove_leftovers(
 ) -> list[str]:
     """Remove what users own in public folders, with all content of their folders; return what is left.
 
-    No process of them may run meanwhile. It ends within `seconds`, and at once on cancellation.
+    They must have no processes. It ends within `seconds`, and at once on cancellation.
     """
     sweep = _Sweep(frozenset(users), time.monotonic() + seconds, cancellation)
     for place in dict.fromkeys(map(os.path.realpath, places)):
@@ -61,7 +61,7 @@ def remove_leftovers(
 
 
 class _OutOfTime(Exception):
-    """The time is over, or the run is cancelled."""
+    """The time is over, or the run cancelled."""
 
 
 class _Sweep:
@@ -129,7 +129,6 @@ class _Sweep:
             self.left.append(f"{path}: {error.strerror}")
 
     def _is_open(self, status: os.stat_result) -> bool:
-        """Whether the users can write into a folder of another user."""
         theirs = status.st_gid in self._users and status.st_mode & stat.S_IWGRP
         return bool(theirs or status.st_mode & stat.S_IWOTH)
 
@@ -143,7 +142,7 @@ class _Sweep:
 
 
 class _MovedFolders:
-    """Folders of root that users' folders are moved into: one of this run, and those that killed runs left."""
+    """Root's folders to move users' folders into: one of this run, and those of killed runs."""
 
     def __init__(self, place: int, stack: ExitStack) -> None:
         self._place, self._stack = place, stack

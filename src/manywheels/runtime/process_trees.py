@@ -73,7 +73,6 @@ def _become_reaper() -> None:
 
 
 def _end_orphans() -> None:
-    """End the processes of trees whose first process was killed."""
     while orphans := _orphans():
         for pid in orphans:
             for below in (pid, *sandbox_init.descendants(pid)):

@@ -70,7 +70,7 @@ def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
 
 
 def become_reaper() -> None:
-    """Make this process the parent of all orphans among its descendants."""
+    """Have this process adopt orphans among its descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -150,7 +150,6 @@ def _kill_the_rest() -> None:
 
 
 def _reap_finished() -> bool:
-    """Reap the children that have ended; return whether there are more."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

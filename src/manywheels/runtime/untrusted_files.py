@@ -33,7 +33,7 @@ _NOTHING: Final[Mapping[str, bytes]] = {}
 
 
 class Suspicious(Exception):
-    """A file is not what honest code leaves. The text says why, without a full stop."""
+    """A file that honest code would not leave. The text says why, without a full stop."""
 
 
 class NotOneWheel(Exception):
@@ -68,9 +68,9 @@ def make_public_folder(path: Path) -> Path:
 
 
 def keep_folder(path: Path, user: int | None, mode: int) -> Path:
-    """Make a folder that outlives the run, or use an existing one; `user` is as in `make_folder`.
+    """Make a folder that outlives the run, or use an existing one. Otherwise it is as `make_folder`.
 
-    Raises OSError if the existing one is not a folder of that user, or if its parent is not the program's own.
+    Raises OSError if the existing one is another user's.
     """
     owner = os.geteuid() if user is None else user
     try:

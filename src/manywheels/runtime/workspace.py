@@ -72,7 +72,6 @@ def work_folder(parent: Path | None = None, cancellation: Cancellation | None = 
 
 
 def _wait_for(lock: BinaryIO, cancellation: Cancellation | None) -> None:
-    """Take a lock that another run holds while it removes folders of killed runs. Raises Cancelled."""
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,9 +127,9 @@ def _spread(folder: Path) -> None:
 
 
 def public_work_parent(closed: Iterable[Path]) -> Path:
-    """Return the parent for a work folder that other users can reach: the usual one if they can, and it has no blank.
+    """Return a parent for a work folder that other users can reach: the usual one, if they can, or one of root.
 
-    `closed` are folders that they cannot enter during the run. The other one belongs to root.
+    `closed` are folders that they cannot enter during the run.
     """
     usual = cache_dir() / "work"
     usual.mkdir(parents=True, exist_ok=True)
@@ -218,7 +217,6 @@ def _explained_errors(source: Path, folder: Path) -> Iterator[None]:
 def _copy_beside(
     top: Path, package: Path, folder: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation
 ) -> None:
-    """Copy the files of a repository outside the package that git tracks or would add."""
     for name in files_beside(folder / ".git", top, package, cancellation):
         if any(is_left_out(top / part) for part in (Path(name), *Path(name).parents[:-1])):
             continue
@@ -255,7 +253,7 @@ def _is_junk(path: Path) -> bool:
 
 
 def _is_credential(path: Path) -> bool:
-    """Whether this is a credentials file, as actions put them into a workspace; project code could read a copy."""
+    """Whether this is a credentials file that an action put into the workspace."""
     return any(fnmatchcase(path.name, pattern) for pattern in _CREDENTIALS)
 
 

@@ -158,7 +158,6 @@ def _failure_of(
 def _run(
     request: TestRequest, inside: TestRequest, place: TestImage, cancellation: Cancellation
 ) -> tuple[Outcome, Results | None]:
-    """Run the script; return its outcome and pytest's results."""
     from manywheels.runtime.containers.engine import connected
 
     log = request.quarters.log

@@ -30,7 +30,7 @@ def describe_engine() -> str:
 
 
 def connect(otherwise: str = HOST_ENGINE) -> DockerClient:
-    """Return a client of the engine that DOCKER_HOST, the Docker context or the usual socket leads to.
+    """Return a client, by DOCKER_HOST, the Docker context or the usual socket.
 
     Raises EngineError, whose remedy ends with `otherwise`: what to do without an engine.
     """
@@ -125,7 +125,7 @@ def engine_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
 
 @contextmanager
 def connected(task: str, otherwise: str = HOST_ENGINE) -> Iterator[DockerClient]:
-    """Connect for one task, with errors as in `connect` and `engine_errors`."""
+    """Combine `connect` and `engine_errors` for one task."""
     with closing(connect(otherwise)) as client, engine_errors(task, otherwise):
         yield client
 
@@ -137,5 +137,5 @@ def ensure_pulled(client: DockerClient, image: str, otherwise: str, cancellation
 
 
 def has_engine() -> bool:
-    """Whether there seems to be a container engine; it is not contacted."""
+    """Whether there seems to be a container engine, without contacting it."""
     return _SOCKET.exists() or "DOCKER_HOST" in os.environ

@@ -30,7 +30,7 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
 def image_context() -> bytes:
-    """Return the image's build context, a tar archive: the same bytes from a checkout and from a wheel."""
+    """Return the build context, a tar archive with the same bytes from a checkout and from a wheel."""
     files = {name: resource(name) for name in IMAGE_FILES}
     for path in PACKAGE.rglob("*"):
         relative = path.relative_to(PACKAGE)
@@ -47,7 +47,7 @@ def image_context() -> bytes:
 
 
 def image_tag(policy: Policy, arch: str, context: bytes, base: str = "") -> str:
-    """Return the name of the image that is built from this context on the policy's base image, or on `base`."""
+    """Return the name of the image from this context on the policy's base image, or on `base`."""
     digest = hashlib.sha256((base or policy.image_name(arch)).encode() + b"\0" + context).hexdigest()
     return f"manywheels:{policy.name}-{arch}-{digest[:12]}"
 
@@ -73,7 +73,6 @@ def ensure_image(client: DockerClient, policy: Policy, arch: str, variables: Map
 
 
 def _require_pythons(client: DockerClient, base: str) -> None:
-    """Raise EngineError if an image does not have its Pythons where all manylinux images have them."""
     from docker.errors import NotFound
 
     container = client.containers.create(base, ["nothing"])  # never started: only its files are read
@@ -95,7 +94,7 @@ def pull_if_missing(client: DockerClient, name: str, otherwise: str = HOST_ENGIN
 
 
 def has_image(client: DockerClient, name: str) -> bool:
-    """Whether the engine has an image of this name."""
+    """Whether the engine has an image."""
     from docker.errors import NotFound
 
     try:
@@ -139,7 +138,7 @@ def _build_image(client: DockerClient, tag: str, base: str, context: bytes, vari
 
 
 def _problem(messages: Iterable[dict[str, Any]], lines: deque[str]) -> str | None:
-    """Read the engine's progress messages to the end, with their text into `lines`; return the error, if any."""
+    """Read the engine's messages, with their text into `lines`; return the error, if any."""
     for message in messages:
         if error := message.get("error") or message.get("message"):
             return str(error)
@@ -148,7 +147,7 @@ def _problem(messages: Iterable[dict[str, Any]], lines: deque[str]) -> str | Non
 
 
 def engine_error(what: str, why: str, remedy: str = "", *, otherwise: str = HOST_ENGINE) -> EngineError:
-    """Return the error for something that the engine refused, with a remedy if the reason is a known one."""
+    """Return an error with the engine's reason, and a remedy if the reason is a known one."""
     why = why.strip().rstrip(".")
     if "exec format error" in why.lower():
         remedy = f"It is for another architecture: {architectures.remedy()}"

@@ -174,7 +174,6 @@ def _runs_on(name: WheelName, place: Place) -> bool:
 def _nothing_fits(
     report: ImportReport, name: WheelName, found: Sequence[ImagePython], fitting: Sequence[ImagePython]
 ) -> Finding:
-    """Return the finding that the image has no fitting Python, or has another libc or architecture."""
     if fitting:
         wanted = " or ".join(dict.fromkeys(map(str, _places(name))))
         why = f"the image is {fitting[0].place}, the wheel is for {wanted or 'no Linux'}"
@@ -236,7 +235,7 @@ class ImportImage:
 
 
 def _let_read(folder: Path) -> None:
-    """Make a folder readable for all users: the container's user is not its owner."""
+    """Make a folder readable for the container's user."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
