@@ -105,7 +105,7 @@ def _error_number(error: BaseException) -> int | None:
 
 
 @contextmanager
-def engine_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
+def translate_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
     """Turn what the SDK raises into EngineError, whose remedy ends with `otherwise`."""
     import docker.errors
     import requests
@@ -125,8 +125,8 @@ def engine_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
 
 @contextmanager
 def connected(task: str, otherwise: str = HOST_ENGINE) -> Iterator[DockerClient]:
-    """Combine `connect` and `engine_errors` for one task."""
-    with closing(connect(otherwise)) as client, engine_errors(task, otherwise):
+    """Combine `connect` and `translate_errors` for one task."""
+    with closing(connect(otherwise)) as client, translate_errors(task, otherwise):
         yield client
 
 

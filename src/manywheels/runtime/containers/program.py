@@ -16,7 +16,7 @@ from manywheels.plan import architectures
 from manywheels.plan.container_variables import forwarded, local_only
 from manywheels.plan.policies import Policy
 from manywheels.plan.settings import setting_variables
-from manywheels.runtime.containers.engine import connect, engine_errors
+from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
 from manywheels.runtime.containers.image import ensure_image, print_progress
 from manywheels.runtime.containers.run import STDOUT, ContainerSpec, run_container
@@ -68,13 +68,13 @@ def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
     output = open_output(build.output_dir).path
     with closing(connect()) as client:
         architectures.require(build.arch)
-        with engine_errors("prepare the image"), architectures.named(build.arch):
+        with translate_errors("prepare the image"), architectures.named(build.arch):
             variables = forwarded(os.environ)
             preparing = begin(lambda: ensure_image(client, build.policy, build.arch, variables, build.image))
             image = wait(preparing, cancellation)
         if image is None:
             return _STOPPED
-        with engine_errors("run the container"):
+        with translate_errors("run the container"):
             status = run_container(client, _spec(client, image, build, output), cancellation, _pass_on)
             return _STOPPED if status is None else status
 

@@ -159,7 +159,7 @@ class ImportReport:
     def without_dependencies(self, why: str) -> Finding:
         """Return the finding that the wheel was imported without its dependencies."""
         problem = Problem(
-            message=f"was tried without its dependencies {self.where}: they cannot be installed: {_shorten(why)}",
+            message=f"was tried without its dependencies {self.where}, as they cannot be installed: {_shorten(why)}",
             remedy="Check that the index responds, and has wheels of them for this Python.",
         )
         return Finding(code="MW272", severity=Severity.WARNING, wheel=self.wheel.name, problem=problem)
