@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,6 +23,7 @@ from manywheels.errors import BeforeAllFailed, HookFailed, RepairFailed
 from manywheels.runtime import sandbox
 from manywheels.runtime.containers.run import ContainerSpec, run_container
 from manywheels.runtime.sandbox import Command, Outcome
+from unit.fakecontainer import FakeContainer
 
 LARGER = (sys.executable, "-c", "import os; os.ftruncate(1, 1 << 40)")
 SAID = "wrote more than 1 GiB into the log, which is its limit."
@@ -82,55 +82,28 @@ def test_tests(tmp_path: Path) -> None:
     assert failed.message == f"The tests {SAID}"
 
 
-class Talkative:
-    """A container that writes until it is killed, and stands for its client, too."""
-
-    id = "talkative"
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-        self.killed, self.removed = threading.Event(), False
-        self.containers = SimpleNamespace(create=lambda *_, **__: self)
-        self.api = self
-
-    def attach(self, _name: str, **_options: bool) -> Iterator[tuple[bytes, None]]:
-        return ((piece, None) for piece in self._pieces)
-
-    def start(self) -> None:
-        pass
-
-    def wait(self) -> dict[str, int]:
-        return {"StatusCode": 3}
-
-    def kill(self) -> None:
-        self.killed.set()
-
-    def remove(self, **_options: bool) -> None:
-        self.removed = True
-
-
 def test_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is killed when the log is full, and its output is read until it has ended."""
     monkeypatch.setattr(sandbox, "LARGEST_LOG", 100)
     log = tmp_path / "log"
     log.write_bytes(bytes(40))
 
-    def run(container: Talkative) -> tuple[int | None, bool]:
+    def run(container: FakeContainer) -> tuple[int | None, bool]:
         with log.open("ab") as written:
             sink = _LogSink(written)
             spec = ContainerSpec(image="image", command=())
-            return run_container(cast("Any", container), spec, Cancellation(), sink.take), sink.is_full
+            return run_container(container.client, spec, Cancellation(), sink.take), sink.is_full
 
-    quiet = Talkative([bytes(30), bytes(30)])
+    quiet = FakeContainer([bytes(30), bytes(30)])
     assert run(quiet) == (3, False)
-    assert (quiet.killed.is_set(), quiet.removed) == (False, True)
+    assert quiet.calls == ["start", "remove"]
 
     def endless() -> Iterator[bytes]:
         yield b"x"
-        while not talkative.killed.wait(0.01):
+        while not talkative.ended.wait(0.01):
             yield bytes(1 << 20)
 
-    talkative = Talkative(endless())
+    talkative = FakeContainer(endless())
     assert run(talkative) == (3, True)
-    assert talkative.removed
+    assert talkative.calls == ["start", "kill", "remove"]
     assert log.stat().st_size <= 100
