@@ -97,7 +97,7 @@ def test_what_an_image_says_of_itself_does_not_count(client: DockerClient, hosti
     command = """
         id -u; pwd; test -L /manywheels && echo linked; test -w /trap && echo writable; test -e /tmp/health && echo ill
         grep -E 'CapEff|NoNewPrivs' /proc/self/status; cat /proc/self/oom_score_adj
-        cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max
+        cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null
         ln -s /etc/passwd ../results/junit.xml; (trap '' TERM; sleep 600) &
         sleep 2
     """

@@ -185,7 +185,7 @@ def test_uv_knows_the_platforms_of_the_table_and_what_they_take(tmp_path: Path, 
     [
         ("abort", "killed by SIGABRT", "faulthandler"),
         ("symbol", "undefined symbol: nowhere", "Link"),
-        ("library", "ImportError: libgone.so: cannot open shared object file", "grafted"),
+        ("library", "ImportError: libgone.so: cannot open shared object file", "Graft"),
         ("raise", "ValueError: not today", "python -c"),
         ("optional", "ModuleNotFoundError: No module named 'nowhere'", "extra"),
     ],

@@ -17,7 +17,8 @@ import pytest
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.runtime.isolation import reason_against
-from manywheels.runtime.sandbox import GRACE, Command, Outcome, processes_of, run
+from manywheels.runtime.process_trees import GRACE, processes_of
+from manywheels.runtime.sandbox import Command, Outcome, run
 from users import USER
 
 if TYPE_CHECKING:

@@ -68,4 +68,4 @@ def test_a_process_is_started_only_where_it_may_be(line: str) -> None:
 
     assert refused("build/pipeline.py")
     assert refused("runtime/new.py")
-    assert not refused("runtime/sandbox.py")
+    assert not refused("runtime/process_trees.py")

@@ -157,7 +157,7 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
 
 def _build_in_container(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
     """Build in a container; the reports are written here, for their paths mean this machine's."""
-    from manywheels.runtime.containers.program import run
+    from manywheels.runtime.containers.program import run_build
     from manywheels.wheels.manifest import read_manifest
     from manywheels.wheels.output import MANIFEST, open_output
 
@@ -166,7 +166,7 @@ def _build_in_container(request: Request, project: Project, options: Options, ca
     reports = _reports(request, project)
     reports.require()
     before = last_written(folder / MANIFEST)
-    status = run(container_build(_for_container(request, project), project, options), cancellation)
+    status = run_build(container_build(_for_container(request, project), project, options), cancellation)
     if last_written(folder / MANIFEST) in {before, None}:
         return Built(status=status, manifest=None, folder=folder)  # what is there is not of this build
     manifest = read_manifest(folder)

@@ -1,1 +1,1 @@
-"""Where other people's code runs: processes, users, private copies of the source, containers."""
+"""Run project code: processes, users, private copies of the source, containers."""

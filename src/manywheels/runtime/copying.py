@@ -1,7 +1,7 @@
-"""Copies of files and folders, made so that a build cannot write through them, and their removal.
+"""Copy, give away and remove files and folders.
 
-Files are cloned where the file system can (`FICLONE`: Btrfs, XFS), else copied; never hard-linked. Project code makes
-trees as deep, wide and closed as it likes, so no function here calls itself for a subfolder.
+Files are cloned where the file system can (`FICLONE`: Btrfs, XFS), or else copied; never hard-linked, as a build could
+write through a hard link. No function is recursive, because trees of project code can have any depth.
 """
 
 from __future__ import annotations
@@ -23,16 +23,13 @@ from manywheels.runtime.trees import Walk, walk
 COPYING: Final = "Copying the source"
 _FICLONE: Final = 0x40049409
 _CANNOT_CLONE: Final = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
-_PIECE: Final = 8 << 20  # bytes copied between two looks at the switch
-_PATIENCE: Final = 3.0  # seconds that a removal goes on after the run was cancelled
+_BLOCK: Final = 8 << 20  # bytes copied between two checks for cancellation
+_REMOVAL_GRACE: Final = 3.0  # seconds that a removal goes on after cancellation
 
 
 def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation) -> None:
-    """Copy a folder with its modes, times and symbolic links; sockets, devices and FIFOs stay behind.
-
-    Raises Cancelled, and OSError, also for paths that are longer than the kernel takes.
-    """
-    pending: list[tuple[str, bool]] = [("", False)]  # relative to both; whether what it holds has been copied
+    """Copy a folder's files, subfolders and symbolic links, with modes and times. Raises Cancelled and OSError."""
+    pending: list[tuple[str, bool]] = [("", False)]  # relative paths; whether the content has been copied
     while pending:
         name, is_filled = pending.pop()
         read, written = source / name, target / name
@@ -56,10 +53,7 @@ def _entries(folder: Path, is_left_out: Callable[[Path], bool]) -> Iterator[os.D
 
 
 def copy_entry(source: Path, target: Path, cancellation: Cancellation | None = None) -> None:
-    """Copy a regular file or a symbolic link, with the folders that it lies in; nothing else is copied.
-
-    Raises Cancelled.
-    """
+    """Copy a regular file or symbolic link, and make the folders above it; ignore anything else. Raises Cancelled."""
     target.parent.mkdir(parents=True, exist_ok=True)
     mode = source.lstat().st_mode
     if stat.S_ISLNK(mode):
@@ -88,32 +82,32 @@ def _copy_content(read: BinaryIO, write: BinaryIO, cancellation: Cancellation | 
     for start, end in _extents(read.fileno(), size):
         read.seek(start)
         write.seek(start)
-        while piece := read.read(min(_PIECE, end - read.tell())):
+        while block := read.read(min(_BLOCK, end - read.tell())):
             if cancellation:
                 cancellation.stop_if_requested(COPYING)
-            write.write(piece)
+            write.write(block)
     write.truncate(size)
 
 
 def _extents(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield where a file has content, from where to where, in bytes (lseek(2), SEEK_DATA)."""
+    """Yield the start and end, in bytes, of each part of a file that is not a hole (lseek(2), SEEK_DATA)."""
     end = 0
     while end < size:
         try:
             start = os.lseek(file, end, os.SEEK_DATA)
             end = os.lseek(file, start, os.SEEK_HOLE)
         except OSError as error:
-            if error.errno == errno.EINVAL:  # a file system that cannot tell
+            if error.errno == errno.EINVAL:  # not supported by the file system
                 yield end, size
             return
         yield start, min(end, size)
 
 
-# --- what is there already --------------------------------------------------------------------------------------------
+# --- giving away and removing -----------------------------------------------------------------------------------------
 
 
-def give_tree(folder: Path, user: int, cancellation: Cancellation | None = None) -> None:
-    """Give a folder, and everything in it, to a user. No process of that user may run meanwhile. Raises Cancelled."""
+def chown_tree(folder: Path, user: int, cancellation: Cancellation | None = None) -> None:
+    """Give a folder and everything in it to a user, of whom no process may run meanwhile. Raises Cancelled."""
 
     def give(at: Walk) -> list[str]:
         os.fchown(at.descriptor, user, user)
@@ -132,18 +126,17 @@ def give_tree(folder: Path, user: int, cancellation: Cancellation | None = None)
 
 
 def remove_tree(folder: Path, cancellation: Cancellation | None = None) -> None:
-    """Remove a folder and everything in it, also where a build took away its own rights to it.
+    """Remove a folder and everything in it, whatever its permissions, but no mount points.
 
-    Nothing is raised: what cannot be removed, or not soon enough after `cancellation` was requested, is told in a note
-    on stderr. What is mounted in there stays.
+    What cannot be removed, or not soon enough after cancellation, is named in a note on stderr, not raised.
     """
     removal = _Removal(cancellation)
     try:
-        walk(folder, removal.clear, removal.left, removal.refused, removing=True)
+        walk(folder, removal.clear, removal.leave, removal.failed, removing=True)
         if removal.kept == 0:
             folder.rmdir()
-    except _Late:
-        _note(f"`{folder}` is not removed to its end, because the run was stopped: the next run removes it")
+    except _OutOfTime:
+        _note(f"`{folder}` is not removed completely, because the run was stopped: the next run removes it")
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -153,13 +146,11 @@ def remove_tree(folder: Path, cancellation: Cancellation | None = None) -> None:
         _note(f"{removal.first} cannot be removed{more}")
 
 
-class _Late(Exception):
-    """The removal takes longer than a cancelled run may."""
+class _OutOfTime(Exception):
+    """The grace is over."""
 
 
 class _Removal:
-    """What removing a tree does in each folder, and what it could not."""
-
     def __init__(self, cancellation: Cancellation | None) -> None:
         self._cancellation = cancellation
         self._until: float | None = None
@@ -167,44 +158,44 @@ class _Removal:
         self.first = ""
 
     def clear(self, at: Walk) -> list[str]:
-        """Remove the files of a folder, and return its subfolders."""
+        """Remove a folder's files; return its subfolders."""
         below = []
         with os.scandir(at.descriptor) as entries:
             for entry in entries:
-                self._hurry()
+                self._check_time()
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         below.append(entry.name)
                     else:
                         os.unlink(entry.name, dir_fd=at.descriptor)
                 except OSError as error:
-                    self.refused(at, entry.name, error)
+                    self.failed(at, entry.name, error)
         return below
 
-    def left(self, at: Walk, name: str) -> None:
-        """Remove a folder that everything was removed from."""
-        self._hurry()
+    def leave(self, at: Walk, name: str) -> None:
+        """Remove an emptied subfolder."""
+        self._check_time()
         try:
             os.rmdir(name, dir_fd=at.descriptor)
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY or not self.kept:  # else it has been said what is still in there
-                self.refused(at, name, error)
+            if error.errno != errno.ENOTEMPTY or not self.kept:  # otherwise, the content has been counted
+                self.failed(at, name, error)
 
-    def refused(self, at: Walk, name: str, error: OSError) -> None:
-        """Note that something stays."""
-        if not isinstance(error, FileNotFoundError):  # somebody else was quicker
+    def failed(self, at: Walk, name: str, error: OSError) -> None:
+        """Count an entry that cannot be removed."""
+        if not isinstance(error, FileNotFoundError):  # another process has removed it
             self.keep(f"{at.here}/{name}", error)
 
     def keep(self, place: str, error: OSError) -> None:
-        """Note that something stays; of several, the first is named."""
+        """Count a path that cannot be removed; the first is named in the note."""
         self.first = self.first or f"`{place}` ({error.strerror})"
         self.kept += 1
 
-    def _hurry(self) -> None:
+    def _check_time(self) -> None:
         if self._cancellation and self._cancellation.requested:
-            self._until = self._until or time.monotonic() + _PATIENCE
+            self._until = self._until or time.monotonic() + _REMOVAL_GRACE
             if time.monotonic() > self._until:
-                raise _Late
+                raise _OutOfTime
 
 
 def _note(text: str) -> None:

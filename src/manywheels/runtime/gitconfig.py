@@ -1,7 +1,7 @@
-"""Git configuration files, read without git, and reduced to what describes a repository (git-config(1)).
+"""Read git configuration files without git, and reduce them to what describes a repository (git-config(1)).
 
-A checkout's configuration can name programs that git starts, files that it reads, and credentials that it fetches
-with. A copy of the checkout gets a configuration written anew, with the settings of `_KEPT` and no others.
+A checkout's configuration can name programs that git starts, files that it reads, and credentials. The configuration of
+a copy has only the settings in `_KEPT`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BLANKS: Final = re.compile(r"\s*")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "b": "\b", "\n": ""}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _BARE_WORD: Final = re.compile(r"[\w./:@+*^~=%,-]+")
-# By section, with `.*` where it has a name of its own. Nothing in here names a program, or a file outside.
+# By section; `.*` stands for its subsection. None of these names a program, or a file outside.
 _KEPT: Final = {
     "core": {
         "repositoryformatversion", "bare", "filemode", "ignorecase", "symlinks", "precomposeunicode", "autocrlf", "eol",
@@ -40,8 +40,8 @@ _KEPT: Final = {
     "user": {"name", "email"},
     "lfs": {"repositoryformatversion"},
 }  # fmt: skip
-_FORMAT: Final = "extensions"  # of the repository: whoever does not know one of these must not open it
-_OF_LFS: Final = {  # without these, git takes each file that git-lfs has checked out for changed
+_FORMAT: Final = "extensions"  # of the repository format: without them, git would misread the repository
+_OF_LFS: Final = {  # without these, git takes files that git-lfs has checked out for changed ones
     "clean": {"git-lfs clean -- %f"},
     "smudge": {"git-lfs smudge -- %f", "git-lfs smudge --skip -- %f"},
     "process": {"git-lfs filter-process", "git-lfs filter-process --skip"},
@@ -51,7 +51,7 @@ _OF_LFS: Final = {  # without these, git takes each file that git-lfs has checke
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting: section and key in lower case; `name` is the section's own name, as a branch's, or None."""
+    """A setting: section and key in lower case; `name` is the subsection, such as a branch's name, or None."""
 
     section: str
     name: str | None
@@ -60,7 +60,7 @@ class Setting:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of one of git's small files; empty if it is absent, no regular file, or too large to be one."""
+    """Return the text of a small file of git; empty if it is missing, not a regular file, or larger than 1 MiB."""
     try:
         descriptor = os.open(path, _READ)
     except OSError:
@@ -74,7 +74,7 @@ def read_text(path: Path) -> str:
 
 
 def settings_in(text: str) -> Iterator[Setting]:
-    """Yield the settings of a configuration file; lines that are none are passed over."""
+    """Yield the settings of a configuration file, without invalid lines."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     section, name, at = "", None, 0
     while at < len(text):
@@ -82,7 +82,7 @@ def settings_in(text: str) -> Iterator[Setting]:
         if header := _HEADER.match(text, at):
             section, at = header[1].lower(), header.end()
             name = re.sub(r"\\(.)", r"\1", header[2]) if header[2] is not None else None
-            if name is None:  # `[branch.main]`, as it was written once
+            if name is None:  # the old form `[branch.main]`
                 section, _, old = section.partition(".")
                 name = old or None
         elif key := _KEY.match(text, at):
@@ -100,7 +100,6 @@ def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _plain(written: str) -> str:
-    """Return what a written value means: quotes and escapes are taken away, and blanks at its end."""
     value, kept, quoted = "", 0, False
     for escaped, quote, plain in _PIECE.findall(written):
         text = _ESCAPES.get(escaped, escaped) if escaped else plain
@@ -112,9 +111,9 @@ def _plain(written: str) -> str:
 
 
 def reduced(text: str, *, without: frozenset[str] = frozenset()) -> str:
-    """Return a configuration file with those settings of another that describe a repository.
+    """Return a configuration file reduced to the settings that describe a repository.
 
-    `without` are keys of its `core` section to leave out. Addresses lose their user names, passwords and queries.
+    `without` are keys of the `core` section to leave out. User names, passwords and queries are removed from addresses.
     """
     lines, last = [], ""
     for setting in settings_in(text):
@@ -129,7 +128,6 @@ def reduced(text: str, *, without: frozenset[str] = frozenset()) -> str:
 
 
 def _kept(setting: Setting) -> str | None:
-    """Return the value that a setting has in a copy; None for one that the copy does not get."""
     if _CONTROL.search(setting.value) or _CONTROL.search(setting.name or ""):
         return None
     if setting.section == "filter":
@@ -144,7 +142,7 @@ def _kept(setting: Setting) -> str | None:
 
 
 def _address(url: str) -> str | None:
-    """Return an address without what authorises to fetch from it; None for one that a program of its own is for."""
+    """Return an address without credentials; None if it names a remote helper program."""
     if "::" in url or url.startswith("-"):
         return None
     scheme, separator, rest = url.partition("://")

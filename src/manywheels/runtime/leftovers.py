@@ -1,10 +1,10 @@
-"""What project code leaves on a machine outside of its own folders: files where all can write, shared memory, queues.
+"""Remove what project code leaves outside its own folders: files in public folders, shared memory, queues.
 
-It outlives a run, fills disks, and belongs to a user whose number a later run gives to another target: that one would
-find `/tmp/ccache` to be its own. So it is removed before a user is given to a target, and when the run is over.
+They fill disks, and would belong to the next target that gets the same user id: it would trust `/tmp/ccache`, for
+example. So they are removed before a target gets a user, and at the end of the run.
 
-Only the kernel is asked who owns what, through descriptors that follow no link. Folders are emptied one at a time,
-each moved into a folder of root's first: so no depth of them matters, and no path that another user can change.
+Owners are read through descriptors that follow no link. Folders are first moved into a folder of root, then emptied one
+at a time, so neither their depth nor a path that another user can change matters.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from manywheels.runtime.untrusted_files import open_folder
 if TYPE_CHECKING:
     from manywheels.core.cancellation import Cancellation
 
-_PLACES: Final = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")  # noqa: S108 - not for files of ours
-_SECONDS: Final = 3.0  # for all of it
-_DEEPEST: Final = 8  # folders of others, below one another, that are looked into
+_PUBLIC_FOLDERS: Final = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")  # noqa: S108 - not for our files
+_TIMEOUT: Final = 3.0  # seconds
+_DEEPEST: Final = 8  # levels of other users' folders that are searched
 _MOST_NAMED: Final = 10
-_OURS: Final = ".manywheels-leftovers-"
+_PREFIX: Final = ".manywheels-leftovers-"
 _SYSTEM_V: Final = Path("/proc/sysvipc")
 _IPC_RMID: Final = 0
 _REMOVING: Final = {"shm": (_IPC_RMID, None), "sem": (0, _IPC_RMID, None), "msg": (_IPC_RMID, None)}
@@ -38,17 +38,16 @@ _CREATE: Final = 6  # FSCONFIG_CMD_CREATE
 _CLOEXEC: Final = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
 
 
-def remove_of(
+def remove_leftovers(
     users: Iterable[int],
     cancellation: Cancellation | None = None,
     *,
-    places: Iterable[str] = _PLACES,
-    seconds: float = _SECONDS,
+    places: Iterable[str] = _PUBLIC_FOLDERS,
+    seconds: float = _TIMEOUT,
 ) -> list[str]:
-    """Remove what these users own where every user can write, and return what is left, if anything.
+    """Remove what users own in public folders, with all content of their folders; return what is left.
 
-    Nothing may run as one of them meanwhile. A folder of theirs goes with everything in it. It ends within `seconds`,
-    and at once when the switch is thrown.
+    They must have no processes. It ends within `seconds`, and at once on cancellation.
     """
     sweep = _Sweep(frozenset(users), time.monotonic() + seconds, cancellation)
     for place in dict.fromkeys(map(os.path.realpath, places)):
@@ -61,8 +60,8 @@ def remove_of(
     return sweep.left[:_MOST_NAMED]
 
 
-class _Over(Exception):
-    """The time is over, or the run is stopped."""
+class _OutOfTime(Exception):
+    """The time is over, or the run cancelled."""
 
 
 class _Sweep:
@@ -71,18 +70,18 @@ class _Sweep:
         self.left: list[str] = []
 
     def clear(self, place: int, name: str) -> None:
-        """Remove everything of the users' in a folder where all can write, and in those of others below it."""
+        """Remove all that the users own in a public folder, and in folders of others below it."""
         try:
             with ExitStack() as stack:
-                held = _Held(place, stack)
-                self._gather(place, name, held)
-                for folder in held.folders:
+                moved = _MovedFolders(place, stack)
+                self._collect(place, name, moved)
+                for folder in moved.parents:
                     self._empty(folder, name)
-        except _Over:
+        except _OutOfTime:
             self.left.append(f"{name}: there was more than could be removed in time")
 
-    def _gather(self, place: int, name: str, held: _Held) -> None:
-        """Remove the users' files, and move their folders to where they can be emptied."""
+    def _collect(self, place: int, name: str, moved: _MovedFolders) -> None:
+        """Remove the users' files, and move their folders into one of root."""
         waiting: list[tuple[str, ...]] = [()]
         while waiting:
             parts = waiting.pop()
@@ -92,21 +91,21 @@ class _Sweep:
                         status = entry.stat(follow_symlinks=False)
                         is_folder = stat.S_ISDIR(status.st_mode)
                         if status.st_uid in self._users:
-                            held.take(folder, entry.name) if is_folder else os.unlink(entry.name, dir_fd=folder)
+                            moved.take(folder, entry.name) if is_folder else os.unlink(entry.name, dir_fd=folder)
                         elif is_folder and not parts and _is_ours(entry.name, status):
-                            held.adopt(entry.name)
+                            moved.adopt(entry.name)
                         elif is_folder and self._is_open(status) and len(parts) < _DEEPEST:
                             waiting.append((*parts, entry.name))
 
     def _empty(self, folder: int, name: str) -> None:
-        """Remove everything in a folder of root's, where the users' folders are; what they hold comes there too."""
+        """Remove the users' folders in a folder of root; their subfolders are moved there, too."""
         stuck: set[str] = set()
         while names := [entry.name for entry in self._entries(folder) if entry.name not in stuck]:
             for below in names:
                 stuck.add(below)
-                with self._noted(f"{name}/{_OURS}*/{below}"), _below(folder, (below,)) as emptied:
+                with self._noted(f"{name}/{_PREFIX}*/{below}"), _below(folder, (below,)) as emptied:
                     for entry in self._entries(emptied):
-                        with self._noted(f"{name}/{_OURS}*/{below}/{entry.name}"):
+                        with self._noted(f"{name}/{_PREFIX}*/{below}/{entry.name}"):
                             if entry.is_dir(follow_symlinks=False):
                                 os.rename(entry.name, _new(), src_dir_fd=emptied, dst_dir_fd=folder)
                             else:
@@ -117,7 +116,7 @@ class _Sweep:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if time.monotonic() > self._deadline or (self._cancellation and self._cancellation.requested):
-                    raise _Over
+                    raise _OutOfTime
                 yield entry
 
     @contextmanager
@@ -125,17 +124,16 @@ class _Sweep:
         try:
             yield
         except FileNotFoundError:
-            pass  # another run was quicker
+            pass  # another run has removed it
         except OSError as error:
             self.left.append(f"{path}: {error.strerror}")
 
     def _is_open(self, status: os.stat_result) -> bool:
-        """Whether the users can write into a folder of somebody else's."""
         theirs = status.st_gid in self._users and status.st_mode & stat.S_IWGRP
         return bool(theirs or status.st_mode & stat.S_IWOTH)
 
     def clear_system_v(self) -> None:
-        """Remove shared memory, semaphores and message queues (sysvipc(7)), whoever they were given to."""
+        """Remove shared memory, semaphores and message queues that the users own or have made (sysvipc(7))."""
         libc = ctypes.CDLL(None, use_errno=True)
         for kind, arguments in _REMOVING.items():
             for number, owners in _system_v(kind):
@@ -143,29 +141,29 @@ class _Sweep:
                     self.left.append(f"{kind} {number}: {os.strerror(ctypes.get_errno())}")
 
 
-class _Held:
-    """Folders of root's at one place, made when they are needed; killed runs' ones are taken on."""
+class _MovedFolders:
+    """Root's folders to move users' folders into: one of this run, and those of killed runs."""
 
     def __init__(self, place: int, stack: ExitStack) -> None:
         self._place, self._stack = place, stack
-        self.folders: list[int] = []
+        self.parents: list[int] = []
         self._own: int | None = None
 
     def take(self, folder: int, name: str) -> None:
         if self._own is None:
-            own = f"{_OURS}{secrets.token_hex(8)}"
+            own = f"{_PREFIX}{secrets.token_hex(8)}"
             os.mkdir(own, 0o700, dir_fd=self._place)
             self._own = self.adopt(own)
         os.rename(name, _new(), src_dir_fd=folder, dst_dir_fd=self._own)
 
     def adopt(self, name: str) -> int:
         descriptor = self._stack.enter_context(open_folder(name, self._place))
-        self.folders.append(descriptor)
+        self.parents.append(descriptor)
         self._stack.callback(self._remove, name)
         return descriptor
 
     def _remove(self, name: str) -> None:
-        with suppress(OSError):  # something is left in it, which is noted
+        with suppress(OSError):  # it is not empty, which is noted already
             os.rmdir(name, dir_fd=self._place)
 
 
@@ -174,12 +172,12 @@ def _new() -> str:
 
 
 def _is_ours(name: str, status: os.stat_result) -> bool:
-    return name.startswith(_OURS) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+    return name.startswith(_PREFIX) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 
 @contextmanager
 def _below(place: int, parts: tuple[str, ...]) -> Iterator[int]:
-    """Open a folder below another one, no link being followed on the way."""
+    """Open a folder below another, without following links."""
     with ExitStack() as stack:
         folder = stack.enter_context(open_folder(".", place))
         for part in parts:
@@ -188,7 +186,7 @@ def _below(place: int, parts: tuple[str, ...]) -> Iterator[int]:
 
 
 def _system_v(kind: str) -> Iterator[tuple[int, set[int]]]:
-    """Yield the number of each object of a kind, and the users that own it or have made it (proc_sysvipc(5))."""
+    """Yield the id of each object of a kind, with the users that own it and have made it (proc_sysvipc(5))."""
     try:
         header, *rows = (_SYSTEM_V / kind).read_text("ascii").splitlines()
     except (OSError, ValueError):
@@ -201,7 +199,7 @@ def _system_v(kind: str) -> Iterator[tuple[int, set[int]]]:
 
 @contextmanager
 def _message_queues() -> Iterator[int | None]:
-    """Open the folder of POSIX message queues (mq_overview(7)), wherever that is mounted; None where root may not."""
+    """Open the folder of POSIX message queues (mq_overview(7)), mounted or not; None if root may not."""
     libc = ctypes.CDLL(None, use_errno=True)
     with ExitStack() as stack:
         kind = libc.syscall(_FSOPEN, b"mqueue", _CLOEXEC)

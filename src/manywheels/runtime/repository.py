@@ -1,8 +1,7 @@
-"""A copy of a git repository with what git needs to tell a checkout's version, and nothing else.
+"""Copy the files of a git repository that git needs to find a checkout's version, and nothing else.
 
-What a `.git` holds besides (gitrepository-layout(5)) is written by whoever made the checkout: credentials, addresses
-with tokens in logs, hooks, and configuration that names programs. It is not looked for: what is not named here stays
-behind.
+Other files in a `.git` (gitrepository-layout(5)) may hold credentials, addresses with tokens, hooks, and configuration
+that names programs. So the list says what is copied.
 """
 
 from __future__ import annotations
@@ -33,28 +32,28 @@ _FOLDERS: Final = {
     "lfs/objects": _ANYTHING,
     "annex/objects": _ANYTHING,
 }
-_PLACE: Final = frozenset({"worktree", "bare"})  # where the files are, or that there are none
+_PLACE: Final = frozenset({"worktree", "bare"})  # settings for where the files are
 _MOST_ALTERNATES: Final = 100
 
 
 def copy(repository: Path, target: Path, cancellation: Cancellation) -> None:
-    """Copy a repository with its submodules' own. Links in it are not followed. Raises Cancelled."""
+    """Copy a repository with those of its submodules, without following links. Raises Cancelled."""
     _copy_parts(repository, target, cancellation)
     for name in _repositories_below(repository, cancellation):
         _copy_parts(repository / name, target / name, cancellation)
 
 
 def copy_linked(own: Path, common: Path, target: Path, cancellation: Cancellation) -> None:
-    """Make a repository of its own from a submodule's, or a linked worktree's, whose files are beside the copy.
+    """Copy the repository of a submodule or linked worktree to the `.git` beside its files.
 
-    `own` has what only this checkout has, `common` the rest. Raises Cancelled.
+    `own` has the part of this checkout only, `common` the rest. Raises Cancelled.
     """
     _copy_common(common, target, cancellation, without=_PLACE)
     _copy_own(own, target, cancellation, without=_PLACE)
 
 
 def is_real(repository: Path, name: str, kind: int = stat.S_IFREG) -> bool:
-    """Whether there is something of that kind (of stat(2)) below a folder, and no link on the way to it."""
+    """Whether an entry of this kind (of stat(2)) exists below a folder, with no link on the way to it."""
     place = repository
     for part in Path(name).parts:
         if place != repository and not _is(place, stat.S_IFDIR):
@@ -110,7 +109,7 @@ def _write_config(source: Path, target: Path, without: frozenset[str]) -> None:
 
 
 def _write_alternates(source: Path, target: Path) -> None:
-    """Name the repositories whose objects this one borrows, as seen from the copy; what they hold is not copied."""
+    """Refer to the repositories whose objects this one borrows, by absolute paths; objects are not copied."""
     if not is_real(source, "info/alternates"):
         return
     lines = gitconfig.read_text(source / "info/alternates").splitlines()[:_MOST_ALTERNATES]
@@ -120,7 +119,7 @@ def _write_alternates(source: Path, target: Path) -> None:
 
 
 def _repositories_below(repository: Path, cancellation: Cancellation) -> Iterator[str]:
-    """Yield the names of submodules' repositories, which may have blanks and slashes and submodules of their own."""
+    """Yield the names of submodules' repositories; they may have blanks and slashes, and submodules."""
     waiting = ["modules"]
     while waiting:
         name = waiting.pop()

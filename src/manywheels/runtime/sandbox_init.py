@@ -1,17 +1,16 @@
-"""The first process of a sandbox: starts one command, and leaves no process of it behind.
+"""The first process of a sandbox: start one command, and leave no process of it behind.
 
-Run by path with `python -I -S`, it uses nothing but the standard library. It makes itself the reaper of every process
-that the command starts, also of those that leave its process group or session, so that all of them can be killed:
-when the command ends, when SIGTERM arrives (first asked, after the grace killed), and when the supervisor dies.
+Run by path with `python -I -S`; it uses only the standard library. It becomes the reaper of all processes that the
+command starts, also in other process groups and sessions. It kills them when the command ends, and, after SIGTERM and
+the grace, when it gets SIGTERM or the program dies.
 
     sandbox_init.py <grace in seconds> <user id, or -> <folder to start in> <program> [argument ...]
 
-The command's environment comes on standard input, as `NAME=value` entries that NUL characters end. It is never this
-process's own: with LD_PRELOAD, for one, whoever writes the command's variables would have code run as root.
+The command's environment comes on standard input, as `NAME=value` entries that each end with NUL. It is never the
+environment of this process, because LD_PRELOAD, for example, would run code as root.
 
-With a user id, which only root can ask for, the command runs as that user and has nothing of root's left; this process
-itself stays root's, so that the command cannot touch it. The exit status is the command's; a death by signal is passed
-on as 128 + the signal's number.
+With a user id, which only root can use, the command runs as that user without any privileges; this process stays
+root's, out of the command's reach. The exit status is the command's, or 128 + n for death by signal n.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ _KEYCTL_32 = {"x86_64": 288, "i686": 288, "aarch64": 311, "armv7l": 311, "armv8l
 _JOIN_SESSION_KEYRING, _CLEAR, _GET_PERSISTENT = 1, 7, 22
 _SESSION_KEYRING, _USER_KEYRING, _USER_SESSION_KEYRING = -3, -4, -5
 _MOST_CAPABILITIES = 64  # bits in the kernel's sets
-_FIRST_TO_GO = b"500"  # where memory runs out, the kernel shall end what is built, not what leads it
+_OOM_SCORE = b"500"  # when memory runs out, the kernel must end the build, not the program
 _CANNOT_START = 127
-_POLL = 0.02  # seconds between looks at the processes that are still there
+_POLL = 0.02  # seconds
 
 
 def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
-    """Run `argv` in `folder`, and return its exit status when none of its processes is left."""
+    """Run `argv` in `folder`; return its exit status when none of its processes is left."""
     parent = os.getppid()
     become_reaper()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -53,13 +52,13 @@ def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
         signal.setitimer(signal.ITIMER_REAL, grace)
 
     def on_alarm(_number: int, _frame: object) -> None:
-        # Again and again: a process may have been starting another one just when it was killed.
+        # Repeatedly: a process may start another just before it is killed.
         _signal_all(signal.SIGKILL)
         signal.setitimer(signal.ITIMER_REAL, _POLL)
 
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.signal(signal.SIGALRM, on_alarm)
-    if os.getppid() != parent:  # the supervisor died before the kernel was told to report it
+    if os.getppid() != parent:  # the program died before PR_SET_PDEATHSIG
         return _CANNOT_START
     child = _start(user, folder, argv, _take_environment())
     status = _wait_for(child)
@@ -71,26 +70,26 @@ def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
 
 
 def become_reaper() -> None:
-    """Make this process the parent of orphans among its descendants, however deep they are."""
+    """Have this process adopt orphans among its descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def become_user(user: int) -> None:
-    """Become a user for good: no groups, no capabilities, and no program that would give any back (setuid, sudo)."""
+    """Become a user for good: no groups, no capabilities, and no program that gives any (setuid, sudo)."""
     for capability in range(_MOST_CAPABILITIES):
-        with suppress(OSError):  # the kernel knows fewer, or root may not do this here: then no_new_privs must do
+        with suppress(OSError):  # the kernel has fewer, or root may not: then no_new_privs must suffice
             _prctl(_PR_CAPBSET_DROP, capability)
     os.setgroups([])
-    _keyctl(_JOIN_SESSION_KEYRING, 0)  # a new one: that of the program holds what its user put there
+    _keyctl(_JOIN_SESSION_KEYRING, 0)  # a new one: the program's may hold keys
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
     for keyring in (_USER_KEYRING, _USER_SESSION_KEYRING, _keyctl(_GET_PERSISTENT, -1, _SESSION_KEYRING)):
-        _keyctl(_CLEAR, keyring)  # these stay when their user's last process has gone
+        _keyctl(_CLEAR, keyring)  # these outlive the user's last process
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _keyctl(operation: int, *arguments: int) -> int:
-    """Do something with the kernel's keys (keyctl(2), keyrings(7)); return -1 where that is forbidden or unknown."""
+    """Call keyctl(2), see keyrings(7); return -1 if it is forbidden or unknown."""
     names = _KEYCTL if sys.maxsize > 1 << 32 else _KEYCTL_32
     number = names.get(os.uname().machine)
     if number is None:
@@ -111,9 +110,9 @@ def _start(user: int | None, folder: str, argv: list[str], environment: dict[byt
     try:
         os.setsid()
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)  # what Python, nohup or a shell set to be ignored would be inherited
+            signal.signal(number, signal.SIG_DFL)  # ignored signals (of Python, nohup, a shell) would be inherited
         with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_bytes(_FIRST_TO_GO)
+            Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)
         if user is not None:
             become_user(user)
         os.chdir(folder)
@@ -143,15 +142,14 @@ def _wait_for(child: int) -> int:
 
 
 def _kill_the_rest() -> None:
-    # That nobody is in /proc proves nothing: one process may hand over to the next while it is read. That the kernel
-    # knows no child of the reaper is the proof.
+    # An empty /proc proves nothing, because a process may start another while it is read. That this reaper has no
+    # children left is the proof.
     while _reap_finished():
         _signal_all(signal.SIGKILL)
         time.sleep(_POLL / 10)
 
 
 def _reap_finished() -> bool:
-    """Reap the children that have ended; return whether there are others."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -169,30 +167,29 @@ def _reap_all() -> None:
 
 
 def _signal_all(number: int) -> None:
-    """Signal every descendant."""
     for pid in descendants(os.getpid()):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
 def process_ids() -> list[int]:
-    """Return the process ids of this machine, or of this container."""
+    """Return all process ids in /proc."""
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - thousands of Path objects
 
 
 def status_fields(pid: int) -> list[bytes]:
-    """Return the fields of /proc/PID/stat from the state on (proc(5), field 3); none if the process has gone."""
+    """Return the fields of /proc/PID/stat from the state (proc(5), field 3) on; none if there is no such process."""
     try:
-        # pid (command) state ppid …: the command may hold blanks and brackets, so read from its last bracket
+        # pid (command) state ppid …: the command may contain blanks and brackets
         return Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return []
 
 
 def descendants(root: int) -> list[int]:
-    """Return the process ids of everything below a process, zombies as well.
+    """Return the process ids of all descendants of a process.
 
-    A process whose first thread has ended is shown as a zombie, although its other threads run; true ones hear nothing.
+    Zombies are included: a process whose first thread has ended is shown as one, although other threads run.
     """
     children: dict[int, list[int]] = {}
     for pid in process_ids():

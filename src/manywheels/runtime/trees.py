@@ -1,7 +1,7 @@
-"""Walks through trees that project code made: as deep, wide and closed as it likes, and with links anywhere.
+"""Walk through trees of project code, which can have any depth, width and permissions, and links anywhere.
 
-A walk holds one descriptor, however deep it is, and calls no function again for a subfolder. It makes no paths: these
-would be longer than the kernel takes (PATH_MAX), and their links would be followed.
+A walk holds one descriptor at any depth, and is not recursive. It uses no paths, which could be too long for the kernel
+(PATH_MAX), and would follow links.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Final
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_RIGHTS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOUNTS: Final = Path("/proc/self/mountinfo")
-_SHOWN: Final = 20  # folders of a path that a message shows
+_SHOWN: Final = 20  # folders of a path in a message
 
 _Identity = tuple[int, int]  # device and inode
 
 
 class Walk:
-    """Where a walk is: `descriptor` is the folder's, `name` its name in the one above."""
+    """The current folder of a walk: `descriptor` is the folder's, `name` its name in its parent."""
 
     def __init__(self, top: Path, *, removing: bool) -> None:
         self._top, self._removing = top, removing
@@ -34,12 +34,12 @@ class Walk:
 
     @property
     def name(self) -> str:
-        """The name of the folder in the one above."""
+        """The folder's name in its parent."""
         return self._names[-1]
 
     @property
     def here(self) -> str:
-        """The folder's path, cut to what a message can show."""
+        """The folder's path, shortened for a message."""
         names = self._names[1 : _SHOWN + 1] + (["…"] if len(self._names) > _SHOWN + 1 else [])
         return "/".join([str(self._top), *names])
 
@@ -52,7 +52,7 @@ class Walk:
         self._names.append(name)
 
     def leave(self) -> str:
-        """Go up again; return the name of the folder that was left. Raises OSError where that was moved meanwhile."""
+        """Go back to the parent; return the folder's name. Raises OSError if the folder was moved meanwhile."""
         above = os.open("..", _FOLDER, dir_fd=self.descriptor)
         os.close(self.descriptor)
         self.descriptor = above
@@ -80,7 +80,7 @@ class Walk:
         return descriptor
 
     def _require_removable(self, descriptor: int) -> None:
-        """Raise OSError where something is mounted, which stays; take the rights to remove what is in there."""
+        """Take the permissions to remove a folder's content. Raises OSError for a mount point, which must stay."""
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) in self._mounts:
             raise OSError(errno.EBUSY, "Something is mounted there")
@@ -90,40 +90,40 @@ class Walk:
 
 def walk(
     top: Path,
-    look: Callable[[Walk], list[str]],
-    left: Callable[[Walk, str], None] | None = None,
-    refused: Callable[[Walk, str, OSError], None] | None = None,
+    visit: Callable[[Walk], list[str]],
+    leave: Callable[[Walk, str], None] | None = None,
+    failed: Callable[[Walk, str, OSError], None] | None = None,
     *,
     removing: bool = False,
 ) -> None:
-    """Go through a folder and those below it.
+    """Walk through a folder and those below it.
 
-    `look` is called in each, and returns the names of the subfolders to go into; `left` is called with the name of each
-    when the walk is back in the one above; `refused` with those that cannot be entered, whose error is raised
-    otherwise. For `removing`, a walk gives its user all rights to the folders, and enters nothing that is mounted.
+    `visit` is called in each folder, and returns the names of the subfolders to enter. `leave` is called in the parent
+    with the name of a folder that is done. `failed` is called with a folder that cannot be entered; without it, the
+    error is raised. With `removing`, the user gets all permissions for the folders, and mount points are not entered.
 
-    Raises OSError where the walk cannot go on, and whatever is raised by what it calls.
+    Raises OSError if the walk cannot go on, and what the functions raise.
     """
     at = Walk(top, removing=removing)
     try:
-        pending = [look(at)]
+        pending = [visit(at)]
         while pending:
             if not pending[-1]:
                 pending.pop()
                 if pending:
                     name = at.leave()
-                    if left:
-                        left(at, name)
+                    if leave:
+                        leave(at, name)
                 continue
             name = pending[-1].pop()
             try:
                 at.enter(name)
             except OSError as error:
-                if refused is None:
+                if failed is None:
                     raise
-                refused(at, name, error)
+                failed(at, name, error)
             else:
-                pending.append(look(at))
+                pending.append(visit(at))
     finally:
         at.close()
 
@@ -134,7 +134,7 @@ def _identity(descriptor: int) -> _Identity:
 
 
 def _give_rights(name: str, parent: int | None) -> None:
-    """Give its owner all rights to a folder that cannot be opened; no link in its place is followed."""
+    """Give the owner all permissions for a folder that cannot be opened; a link is not followed."""
     descriptor = os.open(name, _NO_RIGHTS, dir_fd=parent)
     try:
         Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IRWXU)
@@ -143,7 +143,7 @@ def _give_rights(name: str, parent: int | None) -> None:
 
 
 def _mounts_below(top: Path) -> frozenset[_Identity]:
-    """Return what is mounted below a folder; one that is bound there has the device of what it comes from."""
+    """Return the mount points below a folder. A bind mount's device number does not show it."""
     found = set()
     for line in _MOUNTS.read_bytes().splitlines():
         escaped = line.split()[4]

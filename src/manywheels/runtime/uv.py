@@ -1,4 +1,4 @@
-"""uv, which comes with this package: where it is, and the reasons that it gives."""
+"""Find the uv that this package depends on, and read its errors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 import threading
 from functools import cache
 
-_ONE_AT_A_TIME = threading.Lock()
+_LOCK = threading.Lock()
 
 
 def uv_program() -> str:
-    """Return the path of the uv that came with this package. May be called from several threads."""
-    with _ONE_AT_A_TIME:  # uv asks sysconfig, which in Python 3.11 must not be asked for the first time by two threads
+    """Return the path of the uv that this package depends on. Thread-safe."""
+    with _LOCK:  # uv calls sysconfig, whose first call in Python 3.11 is not thread-safe
         return _find_uv()
 
 
@@ -23,7 +23,7 @@ def _find_uv() -> str:
 
 
 def why_uv_refused(output: str) -> str:
-    """Return uv's reason in one line; of a resolution that failed, only the fact that it began with."""
+    """Return uv's reason in one line; for a failed resolution, only the first cause."""
     text = " ".join(output.split())
     if because := re.search(r"cause: Because (.+?)(?: and only | and you require |, we can conclude)", text):
         below = re.findall(r"Caused by: (.+?)(?= Caused by: |$)", text)

@@ -1,8 +1,4 @@
-"""Where targets are built: a folder for the run, one snapshot of the source in it, and a copy of that for each target.
-
-What a build does to its copy, no other target sees. Where targets are built by users of their own, each copy belongs to
-the target's.
-"""
+"""Make a run's work folder, a snapshot of the source in it, and a private copy of the snapshot for each target."""
 
 from __future__ import annotations
 
@@ -24,13 +20,13 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir, digest_file
 from manywheels.errors import DiskError, ProjectError
 from manywheels.plan.project import Project, digest_source, extract_sdist
-from manywheels.runtime.copying import COPYING, copy_entry, copy_tree, give_tree, remove_tree
+from manywheels.runtime.copying import COPYING, chown_tree, copy_entry, copy_tree, remove_tree
 from manywheels.runtime.git import borrow_objects, copy_nested, copy_repository, files_beside, git_top, objects_of
 from manywheels.runtime.untrusted_files import open_lock
 
 _LOCK: Final = ".lock"
-_MOMENT: Final = 0.05  # seconds between two looks at a lock
-_ELSEWHERE: Final = Path("/var/lib/manywheels/work")
+_LOCK_INTERVAL: Final = 0.05  # seconds between two attempts to get a lock
+_PUBLIC: Final = Path("/var/lib/manywheels/work")
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
 _SET_FLAGS: Final = 0x40086602
 _TOP_OF_A_TREE: Final = 0x00020000  # FS_TOPDIR_FL
@@ -41,7 +37,7 @@ _CREDENTIALS: Final = (".netrc", "_netrc", ".git-credentials", ".pypirc", "gha-c
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The source as it was when the run began: `root` is the whole tree, `package` the project's place in it."""
+    """The source as it was when the run began: `root` is the whole tree, `package` the project's path in it."""
 
     root: Path
     package: Path
@@ -50,18 +46,17 @@ class Snapshot:
 
 @contextmanager
 def work_folder(parent: Path | None = None, cancellation: Cancellation | None = None) -> Iterator[Path]:
-    """Make a folder for one run, beside uv's cache so that files can be hard-linked from it; remove it afterwards.
+    """Make a folder for one run, and remove it at the end; it is beside uv's cache, for hard links, or in `parent`.
 
-    `parent` is another place for it. Folders that killed runs left behind are known by their lock, which nobody holds,
-    and are removed too. When `cancellation` is requested, what is left of a folder is for the next run to remove.
-    Raises DiskError, and Cancelled.
+    Folders of killed runs, whose lock is free, are removed, too. After a cancellation, the next run removes the rest of
+    a folder. Raises DiskError and Cancelled.
     """
     parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
     with open_lock(cache_dir() / "work.lock") as one_at_a_time:
         _wait_for(one_at_a_time, cancellation)
         for abandoned in parent.glob("run-*"):
-            # Where a removal had no time to end, the lock may be gone already: it is made anew.
+            # After an incomplete removal, the lock may be missing: `open_lock` makes it again.
             with suppress(OSError), open_lock(abandoned / _LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove_tree(abandoned, cancellation)
@@ -77,14 +72,13 @@ def work_folder(parent: Path | None = None, cancellation: Cancellation | None = 
 
 
 def _wait_for(lock: BinaryIO, cancellation: Cancellation | None) -> None:
-    """Hold a lock that another run may have while it removes what killed ones left behind. Raises Cancelled."""
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if cancellation:
                 cancellation.stop_if_requested("The build")
-            time.sleep(_MOMENT)
+            time.sleep(_LOCK_INTERVAL)
         else:
             return
 
@@ -92,7 +86,7 @@ def _wait_for(lock: BinaryIO, cancellation: Cancellation | None) -> None:
 def _work_parent() -> Path:
     """Return where work folders are made: in the cache, unless its path has a blank. Raises DiskError.
 
-    MAKEFLAGS, CC, PIP_CONSTRAINT and many a configure script are split at blanks, and have no way to quote one.
+    MAKEFLAGS, CC, PIP_CONSTRAINT and many configure scripts split at blanks, without a way to quote one.
     """
     cache_dir().mkdir(parents=True, exist_ok=True)
     usual = cache_dir() / "work"
@@ -104,8 +98,8 @@ def _work_parent() -> Path:
     status = own.lstat()
     if _has_blank(own) or not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise DiskError(
-            f"There is no place to work in: `{usual}` has a blank in it, and `{own}` cannot be used.",
-            remedy="Name a folder without blanks with MANYWHEELS_CACHE; compilers' variables cannot hold one.",
+            f"There is no folder to work in: `{usual}` has a blank in its path, and `{own}` cannot be used.",
+            remedy="Name a folder without blanks with MANYWHEELS_CACHE: compilers' variables cannot hold one.",
         )
     own.chmod(0o700)
     return own / "work"
@@ -116,15 +110,15 @@ def _has_blank(path: Path) -> bool:
 
 
 def _spread(folder: Path) -> None:
-    """Let ext4 give each subfolder a part of the disk of its own, as it does at the top of a file system (chattr +T).
+    """Make ext4 place each subfolder in another part of the disk, as at the top of a file system (chattr +T).
 
-    Where many inodes were freed within the last minutes, as by the end of a build environment, ext4 looks at each of
-    them again for every file that is made there: 1,000 files can take a second then.
+    Otherwise, for each new file, ext4 checks all inodes that were freed nearby within the last minutes, such as those
+    of a build environment: 1,000 files can take a second.
     """
-    with suppress(OSError):  # another file system, which has no such trouble
+    with suppress(OSError):  # another file system, without this problem
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            flags = array("i", [0, 0])  # the kernel writes an int; its own declaration says a long
+            flags = array("i", [0, 0])  # the kernel writes an int, although it declares a long
             fcntl.ioctl(descriptor, _GET_FLAGS, flags)
             flags[0] |= _TOP_OF_A_TREE
             fcntl.ioctl(descriptor, _SET_FLAGS, flags)
@@ -133,9 +127,9 @@ def _spread(folder: Path) -> None:
 
 
 def public_work_parent(closed: Iterable[Path]) -> Path:
-    """Return where a work folder can be that other users reach: the usual place if they can, and it has no blank.
+    """Return a parent for a work folder that other users can reach: the usual one, if they can, or one of root.
 
-    `closed` are folders that they cannot enter during the run. The other place belongs to root, like all of its kind.
+    `closed` are folders that they cannot enter during the run.
     """
     usual = cache_dir() / "work"
     usual.mkdir(parents=True, exist_ok=True)
@@ -143,12 +137,12 @@ def public_work_parent(closed: Iterable[Path]) -> Path:
     reachable = all(way.stat().st_mode & stat.S_IXOTH for way in ways) and not any(map(ways.__contains__, closed))
     if reachable and not _has_blank(usual):
         return usual
-    _ELSEWHERE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return _ELSEWHERE
+    _PUBLIC.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return _PUBLIC
 
 
 def store_beside(work: Path) -> Path:
-    """Return where what was fetched for builds is kept between runs, on the same disk as the run's work folder."""
+    """Return the folder for build requirements that are kept between runs, on the disk of the work folder."""
     return work.parent.parent / "prefetched"
 
 
@@ -157,14 +151,14 @@ def take_snapshot(
 ) -> Snapshot:
     """Copy or extract the project into `folder`, which must not exist. Raises Cancelled and ProjectError.
 
-    For a project inside a git repository the whole repository is taken: the project's own folder with everything in
-    it, the rest as git sees it (tracked files, and untracked ones that are not ignored). Virtual environments, tools'
-    caches, what setuptools compiled here before, the CI's credentials, and the folders in `leave_out` stay behind.
+    Of a git repository, the whole checkout is copied: all files in the project's folder, and tracked or not ignored
+    files in others. Virtual environments, tools' caches, files that setuptools compiled, the CI's credentials, and the
+    folders in `leave_out` are not copied.
     """
     if project.is_sdist:
         root = extract_sdist(project.path, folder, cancellation)
         return Snapshot(root=root, package=Path(), digest=f"sha256:{digest_file(project.path)}")
-    _require_no_way_out(project.path)
+    _require_inside_checkout(project.path)
     package = project.path.resolve()
     top = git_top(package)
     left_out = {path.resolve() for path in (*leave_out, folder, cache_dir())}
@@ -179,7 +173,7 @@ def take_snapshot(
     source = top or package
     relative = package.relative_to(source)
     folder.mkdir(parents=True)
-    with _told_by_name(source, folder):
+    with _explained_errors(source, folder):
         if top:
             copy_repository(top / ".git", folder / ".git", cancellation)
         if top and top != package:
@@ -191,10 +185,10 @@ def take_snapshot(
     return Snapshot(root=folder, package=relative, digest=digest_source(folder / relative, cancellation))
 
 
-def _require_no_way_out(path: Path) -> None:
-    """Raise ProjectError where a symbolic link of a checkout leads root out of it: a pull request can change that link.
+def _require_inside_checkout(path: Path) -> None:
+    """Raise ProjectError if a link in a checkout, which a pull request can change, leads root out of the checkout.
 
-    Where the program is not root, project code has the same rights, and can go there by itself.
+    If the program is not root, project code has the same rights anyway.
     """
     for place in (path.absolute(), *path.absolute().parents) if os.geteuid() == 0 else ():
         top = git_top(place.parent) if place.is_symlink() else None
@@ -206,8 +200,8 @@ def _require_no_way_out(path: Path) -> None:
 
 
 @contextmanager
-def _told_by_name(source: Path, folder: Path) -> Iterator[None]:
-    """Make a ProjectError of what cannot be read below `source`, unless it is below `folder`."""
+def _explained_errors(source: Path, folder: Path) -> Iterator[None]:
+    """Turn an error in reading below `source`, but not below `folder`, into a ProjectError."""
     try:
         yield
     except OSError as error:
@@ -216,14 +210,13 @@ def _told_by_name(source: Path, folder: Path) -> Iterator[None]:
             raise
         raise ProjectError(
             f"`{place}` cannot be copied: {error.strerror}.",
-            remedy="Make it readable for this user, and let nothing change the project while it is copied.",
+            remedy="Make it readable for this user, and do not change the project while it is copied.",
         ) from None
 
 
 def _copy_beside(
     top: Path, package: Path, folder: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation
 ) -> None:
-    """Copy what git sees of a repository beside the package."""
     for name in files_beside(folder / ".git", top, package, cancellation):
         if any(is_left_out(top / part) for part in (Path(name), *Path(name).parents[:-1])):
             continue
@@ -236,23 +229,22 @@ def _copy_beside(
 
 
 def _make_folders(folder: Path, below: Path) -> None:
-    """Make the folders of a relative path; `mkdir` would call itself for each, and a path may have 2,000."""
+    """Make the folders of a relative path, without the recursion of `mkdir`: a path may have 2,000."""
     for part in () if (folder / below).is_dir() else (*reversed(below.parents), below):
         (folder / part).mkdir(exist_ok=True)
 
 
 def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *, user: int | None = None) -> Path:
-    """Make a target's private copy in `folder`, which must not exist; return the project's own folder in it.
+    """Make a target's private copy in `folder`, which must not exist; return the project's folder in it.
 
-    The copy belongs to `user`, None for the program's own; git accepts no repository of somebody else.
-
-    Raises Cancelled.
+    The copy belongs to `user` (None: the program's own), because git rejects repositories of other users. Raises
+    Cancelled.
     """
     borrowed = objects_of(snapshot.root)
     copy_tree(snapshot.root, folder, lambda path: path == borrowed, cancellation)
     borrow_objects(folder, snapshot.root)
     if user is not None:
-        give_tree(folder, user, cancellation)
+        chown_tree(folder, user, cancellation)
     return folder / snapshot.package
 
 
@@ -261,12 +253,12 @@ def _is_junk(path: Path) -> bool:
 
 
 def _is_credential(path: Path) -> bool:
-    """Whether that is a file of the CI's, as actions put them into a workspace; project code can read the copy."""
+    """Whether this is a credentials file that an action put into the workspace."""
     return any(fnmatchcase(path.name, pattern) for pattern in _CREDENTIALS)
 
 
 def _is_of_setuptools(path: Path) -> bool:
-    """Whether setuptools put compiled files there. It takes newer ones for its own, whoever compiled them and how."""
+    """Whether this is a folder of files that setuptools compiled: it would reuse them, however they were compiled."""
     project = path.parent.parent
     return bool(path.parent.name == "build" and _COMPILED.fullmatch(path.name)) and any(
         (project / name).is_file() for name in ("setup.py", "pyproject.toml")

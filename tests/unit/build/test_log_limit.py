@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,13 +15,15 @@ import pytest
 from manywheels.build.stages import repair
 from manywheels.build.stages.hooks import Hook, run_before_all, run_hook
 from manywheels.build.stages.repair import RepairRequest
-from manywheels.build.stages.test_container import _follow
+from manywheels.build.stages.test_container import _LogSink
 from manywheels.build.stages.test_run import TestRequest, explain
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BeforeAllFailed, HookFailed, RepairFailed
 from manywheels.runtime import sandbox
+from manywheels.runtime.containers.run import ContainerSpec, run_container
 from manywheels.runtime.sandbox import Command, Outcome
+from unit.fakecontainer import FakeContainer
 
 LARGER = (sys.executable, "-c", "import os; os.ftruncate(1, 1 << 40)")
 SAID = "wrote more than 1 GiB into the log, which is its limit."
@@ -82,20 +83,27 @@ def test_tests(tmp_path: Path) -> None:
 
 
 def test_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on until it is killed, and is listened to until then."""
+    """It is killed when the log is full, and its output is read until it has ended."""
     monkeypatch.setattr(sandbox, "LARGEST_LOG", 100)
-    killed = threading.Event()
-    container = cast("Any", SimpleNamespace(wait=lambda: {"StatusCode": 3}, kill=killed.set))
     log = tmp_path / "log"
     log.write_bytes(bytes(40))
-    assert _follow(container, [bytes(30), bytes(30)], log).status == 3
-    assert not killed.is_set()
+
+    def run(container: FakeContainer) -> tuple[int | None, bool]:
+        with log.open("ab") as written:
+            sink = _LogSink(written)
+            spec = ContainerSpec(image="image", command=())
+            return run_container(container.client, spec, Cancellation(), sink.take), sink.is_full
+
+    quiet = FakeContainer([bytes(30), bytes(30)])
+    assert run(quiet) == (3, False)
+    assert quiet.calls == ["start", "remove"]
 
     def endless() -> Iterator[bytes]:
         yield b"x"
-        while not killed.wait(0.01):
+        while not talkative.ended.wait(0.01):
             yield bytes(1 << 20)
 
-    outcome = _follow(container, endless(), log)
-    assert (outcome.wrote_too_much, outcome.succeeded) == (True, False)
+    talkative = FakeContainer(endless())
+    assert run(talkative) == (3, True)
+    assert talkative.calls == ["start", "kill", "remove"]
     assert log.stat().st_size <= 100

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from manywheels.build.stages.test_container import image_variables
-from manywheels.build.stages.transfer import NotTaken, pack_tree, take_file
+from manywheels.build.stages.transfer import CannotPack, pack_tree, take_file
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
 
@@ -85,7 +85,7 @@ def test_a_hard_link_to_a_file_of_roots_is_not_read(tree: Path, tmp_path: Path) 
     for path in (tree, *tree.rglob("*")):
         os.chown(path, USER, USER)
     (tree / "mine").hardlink_to(tmp_path / "shadow")
-    with pytest.raises(NotTaken, match="`in/project/mine` belongs to another user"):
+    with pytest.raises(CannotPack, match="`in/project/mine` belongs to another user"):
         packed(tree, USER)
     (tmp_path / "shadow").chmod(0o644)  # as files of the common store, which targets have links to
     with packed(tree, USER) as tar:
@@ -113,7 +113,7 @@ def chain(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 def test_a_tree_that_is_too_deep_is_refused(chain: Callable[[int], Path]) -> None:
-    with pytest.raises(NotTaken, match="nested so deep"):
+    with pytest.raises(CannotPack, match="nested so deep"):
         packed(chain(3000))
 
 
@@ -126,7 +126,7 @@ def test_a_tree_as_deep_as_paths_can_be_is_packed(chain: Callable[[int], Path]) 
 def test_a_sparse_file_is_refused_before_it_is_read(tree: Path) -> None:
     with (tree / "sparse").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(NotTaken, match="more than 4 GiB"):
+    with pytest.raises(CannotPack, match="more than 4 GiB"):
         packed(tree)
 
 

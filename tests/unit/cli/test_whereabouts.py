@@ -94,11 +94,11 @@ def test_the_hosts_name_of_a_folder_is_that_of_the_innermost_mount() -> None:
               PurePosixPath("/github"): PurePosixPath("/home/runner/work/_temp")}  # fmt: skip
     paths = HostPaths(mounts=mounts, in_container=True)
 
-    assert paths.of(Path("/github/workspace/dist")) == "/home/runner/work/a/a/dist"
-    assert paths.of(Path("/github/home")) == "/home/runner/work/_temp/home"
+    assert paths.translate(Path("/github/workspace/dist")) == "/home/runner/work/a/a/dist"
+    assert paths.translate(Path("/github/home")) == "/home/runner/work/_temp/home"
     with pytest.raises(EngineError, match="cannot see `/tmp/x`"):
-        paths.of(Path("/tmp/x"))
-    assert HostPaths(mounts={}).of(Path("/tmp/x")) == "/tmp/x"
+        paths.translate(Path("/tmp/x"))
+    assert HostPaths(mounts={}).translate(Path("/tmp/x")) == "/tmp/x"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -105,10 +103,9 @@ def test_every_duration_that_is_taken_can_be_waited_for(text: str, tmp_path: Pat
 
     cancellation = Cancellation()
     cancellation.request()
-    ourselves = cast("subprocess.Popen[bytes]", SimpleNamespace(pid=os.getpid()))
     command = sandbox.Command(argv=(), folder=tmp_path, environment={}, log=tmp_path / "log", timeout=seconds)
     with untrusted_files.open_log(command.log) as log:
-        assert sandbox._wait(ourselves, cancellation, command, log.fileno()) is sandbox._End.CANCELLED
+        assert sandbox._wait(os.getpid(), cancellation, command, log.fileno()) is sandbox._End.CANCELLED
 
 
 @pytest.mark.parametrize(

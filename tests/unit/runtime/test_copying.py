@@ -23,7 +23,7 @@ from manywheels.core.files import digest_file
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.plan.project import digest_source, read_project
 from manywheels.runtime import copying
-from manywheels.runtime.copying import clone_file, copy_tree, give_tree, remove_tree
+from manywheels.runtime.copying import chown_tree, clone_file, copy_tree, remove_tree
 from manywheels.runtime.workspace import take_snapshot, work_folder
 from unit.helpers import write_project
 
@@ -206,7 +206,7 @@ print(Path({str(tmp_path / "a/other/inside")!r}).exists())
 
 def test_a_cancelled_run_leaves_the_rest_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here it has no time at all; it would have seconds."""
-    monkeypatch.setattr(copying, "_PATIENCE", 0.0)
+    monkeypatch.setattr(copying, "_REMOVAL_GRACE", 0.0)
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path))
     cancellation = Cancellation()
 
@@ -239,7 +239,7 @@ def test_what_another_removes_at_the_same_time_is_no_trouble(tmp_path: Path) -> 
 def test_a_tree_of_any_depth_is_given(place: Path) -> None:
     tree = nest(place / "a", DEEP)
     with few_descriptors():
-        give_tree(tree, 1234)
+        chown_tree(tree, 1234)
     assert owners(tree) == {1234}
     remove_tree(tree)
 
@@ -251,7 +251,7 @@ def test_giving_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "folder").symlink_to(tmp_path / "outside")
     (tmp_path / "a" / "file").symlink_to(tmp_path / "outside" / "file")
-    give_tree(tmp_path / "a", 1234)
+    chown_tree(tmp_path / "a", 1234)
     assert {path.lstat().st_uid for path in (tmp_path / "a").iterdir()} == {1234}
     assert {path.lstat().st_uid for path in (tmp_path / "outside", tmp_path / "outside" / "file")} == {0}
 
@@ -270,7 +270,7 @@ def test_measuring_and_giving_stop_at_once(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         disk_space._size_of(tmp_path / "a", thrown())
     with pytest.raises(Cancelled):
-        give_tree(tmp_path / "a", os.getuid(), thrown())
+        chown_tree(tmp_path / "a", os.getuid(), thrown())
 
 
 # --- copying ----------------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
         (tmp_path / name).unlink()  # pytest keeps its folders
 
 
-@pytest.mark.parametrize("size", [0, 1, copying._PIECE, 2 * copying._PIECE + 1])
+@pytest.mark.parametrize("size", [0, 1, copying._BLOCK, 2 * copying._BLOCK + 1])
 def test_what_is_copied_is_the_same(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     (tmp_path / "a").write_bytes(content)

@@ -125,7 +125,7 @@ def container_build(folder: Path) -> ContainerBuild:
 
 def refusal(folder: Path) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        program.run(container_build(folder), Cancellation())
+        program.run_build(container_build(folder), Cancellation())
     assert caught.value.code == "MW007"
     assert "--engine host" in caught.value.remedy
     return caught.value
@@ -194,7 +194,7 @@ def test_an_old_engine_is_refused_with_the_version_needed(socket_path: Path, tmp
 def test_an_engine_that_answers_nonsense(socket_path: Path, tmp_path: Path, answer: Answer) -> None:
     with serving(socket_path, {"GET /version": answer}):
         error = refusal(tmp_path)
-    assert "no usable answer" in error.message
+    assert "no usable response" in error.message
     assert "docker version" in error.remedy
 
 
@@ -277,7 +277,7 @@ def test_a_build_of_the_image_can_be_cancelled(socket_path: Path, tmp_path: Path
 
         threading.Thread(target=cancel).start()
         started = time.monotonic()
-        assert program.run(container_build(tmp_path), cancellation) == 143
+        assert program.run_build(container_build(tmp_path), cancellation) == 143
         assert time.monotonic() - started < 30
 
 
@@ -360,7 +360,7 @@ def test_the_locks_hold_hashes_and_name_no_index(name: str) -> None:
 
 
 def places(package: Path, output: Path) -> tuple[dict[str, tuple[str, bool]], list[str]]:
-    mounts, arguments = program.place(package, output)
+    mounts, arguments = program.mounts_and_arguments(package, output)
     return {mount["Target"]: (mount["Source"], bool(mount["ReadOnly"])) for mount in mounts}, arguments
 
 

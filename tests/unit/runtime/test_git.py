@@ -20,7 +20,7 @@ from manywheels.errors import Cancelled, ProjectError
 from manywheels.plan.project import read_project
 from manywheels.runtime import git as checkout
 from manywheels.runtime.copying import remove_tree
-from manywheels.runtime.git import repository_elsewhere, share_objects
+from manywheels.runtime.git import linked_repository, share_objects
 from manywheels.runtime.workspace import copy_source, take_snapshot
 from unit.helpers import write_project
 from unit.runtime.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
@@ -99,7 +99,7 @@ def test_a_git_file_leads_nowhere_but_to_the_checkouts_own(
     project = write_project(tmp_path / "demo")
     lead(project, secret)
     mode, content = stat.S_IMODE(secret.stat().st_mode), everything(secret)
-    elsewhere = repository_elsewhere(project)
+    elsewhere = linked_repository(project)
     assert elsewhere is None or elsewhere.is_relative_to(project)  # what a container would get to see
     snapshot = snapshot_of(project, tmp_path / "work")
     share_objects(snapshot.root)
@@ -113,7 +113,7 @@ def test_a_copy_without_its_history_says_so(tmp_path: Path, secret: Path, capsys
     project = write_project(tmp_path / "demo")
     to_a_repository(project, secret)
     snapshot_of(project, tmp_path / "work")
-    assert f"note: `{project}/.git` leads to no repository that leads back to it" in capsys.readouterr().err
+    assert f"note: `{project}/.git` names no repository that refers back to it" in capsys.readouterr().err
 
 
 def objects_elsewhere(repository: Path, secret: Path) -> None:
@@ -252,8 +252,8 @@ def test_a_fifo_stops_nothing(tmp_path: Path, top: Path, place: str) -> None:
 
 def test_a_gitignore_that_never_ends_is_named(tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(top / ".gitignore")
-    monkeypatch.setattr(checkout, "_LISTING", 0.5)
-    with pytest.raises(ProjectError, match=r"git does not come to an end with listing the files") as caught:
+    monkeypatch.setattr(checkout, "_LIST_TIMEOUT", 0.5)
+    with pytest.raises(ProjectError, match=r"git does not finish listing the files") as caught:
         snapshot_of(top / "python", tmp_path / "work")
     assert ".gitignore" in caught.value.remedy
 

@@ -17,7 +17,7 @@ import pytest
 from manywheels.core.cancellation import Cancellation
 from manywheels.runtime import isolation, leftovers
 from manywheels.runtime.isolation import isolate
-from manywheels.runtime.leftovers import _message_queues, remove_of
+from manywheels.runtime.leftovers import _message_queues, remove_leftovers
 from manywheels.runtime.sandbox import Command, run
 from users import FETCHER, OTHER, THIRD, USER
 
@@ -51,7 +51,7 @@ def place(open_folder: Path) -> Iterator[Path]:
     shared.mkdir()
     shared.chmod(0o1777)
     yield shared
-    remove_of([USER, OTHER], places=[str(shared)], seconds=LIMIT)
+    remove_leftovers([USER, OTHER], places=[str(shared)], seconds=LIMIT)
 
 
 def as_user(user: int, code: str, folder: Path) -> str:
@@ -67,7 +67,7 @@ def as_user(user: int, code: str, folder: Path) -> str:
 
 
 def removed(place: Path, *users: int) -> list[str]:
-    return remove_of(users or [USER], places=[str(place)], seconds=LIMIT)
+    return remove_leftovers(users or [USER], places=[str(place)], seconds=LIMIT)
 
 
 def owned_objects(user: int) -> list[str]:
@@ -140,7 +140,7 @@ def test_no_depth_is_too_deep(place: Path) -> None:
 def test_it_ends_in_time_and_goes_on_the_next_time(place: Path) -> None:
     as_user(USER, "import os; os.mkdir('many'); [open(f'many/{n}', 'w').close() for n in range(3000)]", place)
     started = time.monotonic()
-    (left,) = remove_of([USER], places=[str(place)], seconds=0.001)
+    (left,) = remove_leftovers([USER], places=[str(place)], seconds=0.001)
     assert time.monotonic() - started < 30
     assert "more than could be removed in time" in left
     assert removed(place) == []
@@ -151,7 +151,7 @@ def test_it_hears_the_cancellation(place: Path) -> None:
     as_user(USER, "open('mine', 'w').close()", place)
     cancellation = Cancellation()
     cancellation.request()
-    assert remove_of([USER], cancellation, places=[str(place)], seconds=LIMIT)
+    assert remove_leftovers([USER], cancellation, places=[str(place)], seconds=LIMIT)
     assert (place / "mine").exists()
 
 
@@ -185,11 +185,11 @@ def test_shared_memory_semaphores_and_queues_are_removed(place: Path) -> None:
             assert "-1" not in as_user(user, LEAVE, place)
         mine, theirs = owned_objects(USER), owned_objects(OTHER)
         assert len(mine) == len(theirs) >= 4
-        assert remove_of([USER], places=["/dev/shm"], seconds=LIMIT) == []
+        assert remove_leftovers([USER], places=["/dev/shm"], seconds=LIMIT) == []
         assert owned_objects(USER) == []
         assert owned_objects(OTHER) == theirs
     finally:
-        remove_of([USER, OTHER], places=["/dev/shm"], seconds=LIMIT)
+        remove_leftovers([USER, OTHER], places=["/dev/shm"], seconds=LIMIT)
 
 
 def test_a_user_is_given_to_a_target_without_what_an_earlier_run_left(
@@ -221,7 +221,7 @@ def test_a_user_of_whom_something_is_left_is_passed_over(tmp_path: Path, monkeyp
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(isolation, "_USERS", range(USER, THIRD + 1))
     monkeypatch.setattr(sys, "executable", PYTHON)
-    monkeypatch.setattr(leftovers, "remove_of", lambda users: ["/tmp/x: in use"] if users == [USER] else [])
+    monkeypatch.setattr(leftovers, "remove_leftovers", lambda users: ["/tmp/x: in use"] if users == [USER] else [])
     if isolation.reason_against():
         pytest.skip(isolation.reason_against())
     with isolate(1, [], {}, source=tmp_path) as isolated:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.runtime import sandbox
+from manywheels.runtime import process_trees, sandbox
 from manywheels.runtime.environment import build_environment
 from manywheels.runtime.isolation import reason_against
 from manywheels.runtime.sandbox import Command, Outcome, run
@@ -148,12 +148,12 @@ def test_whatever_happens_to_the_supervisor_the_tree_is_ended(tmp_path: Path, mo
     def fail(_root: int) -> float:
         raise OSError
 
-    monkeypatch.setattr(sandbox, "_processor_seconds", fail)
+    monkeypatch.setattr(process_trees, "processor_seconds", fail)
     started = time.monotonic()
     with pytest.raises(OSError):  # noqa: PT011 - there is no more to it
         run(shell("exec sleep 60", tmp_path, silence=1.0), Cancellation())
     assert time.monotonic() - started < 30
-    assert sandbox._inits == set()
+    assert process_trees._running == set()
 
 
 def test_the_first_process_has_none_of_the_commands_variables(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_command_that_empties_its_log_has_not_written_too_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "LARGEST_LOG", 1 << 20)
-    monkeypatch.setattr(sandbox, "_LOG_LOOKS", 0.01)
+    monkeypatch.setattr(sandbox, "_LOG_INTERVAL", 0.01)
     empties = "for n in 1 2 3 4 5 6 7 8; do head -c 500000 /dev/zero; sleep 0.02; : >log; done; echo end"
     outcome = run(shell(empties, tmp_path, silence=30.0), Cancellation())
     assert outcome.succeeded

@@ -495,7 +495,7 @@ def test_a_public_work_folder_is_elsewhere_where_others_cannot_get_there(
     closed: bool,  # noqa: FBT001
 ) -> None:
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(workspace, "_ELSEWHERE", tmp_path / "elsewhere")
+    monkeypatch.setattr(workspace, "_PUBLIC", tmp_path / "elsewhere")
     tmp_path.chmod(mode)
     assert public_work_parent([tmp_path] if closed else []) == tmp_path / "elsewhere"
     assert (tmp_path / "elsewhere").is_dir()

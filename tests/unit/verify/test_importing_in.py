@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from manywheels.verify.imports.container import Room, pythons_in
+from manywheels.verify.imports.container import ImportImage, pythons_in
 from manywheels.verify.imports.host import Attempt, _read
 from manywheels.verify.imports.worker import describe
 
@@ -17,7 +17,7 @@ HONEST = {"abi": "cp312", "version": "3.12.1", "path": "/usr/bin/python3", "libc
 
 
 class Answering:
-    """A room in which looking for Pythons has this answer."""
+    """An image in which the search for Pythons prints these lines."""
 
     def __init__(self, *lines: str) -> None:
         self._answer = "\n".join(lines)
@@ -27,7 +27,7 @@ class Answering:
 
 
 def found(*lines: str) -> list[str]:
-    return [python.version for python in pythons_in(cast("Room", Answering(*lines)))]
+    return [python.version for python in pythons_in(cast("ImportImage", Answering(*lines)))]
 
 
 def test_an_honest_python_is_found() -> None:

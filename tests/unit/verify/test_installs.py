@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 from manywheels.plan.interpreters import Interpreter
 from manywheels.runtime.uv import why_uv_refused
-from manywheels.verify.imports.host import Attempt, ImportFailure, ImportReport, try_all
+from manywheels.verify.imports.host import Attempt, ImportFailure, ImportReport, import_all
 from manywheels.verify.imports.modules import Module, importable, interpreter_for, modules_of, requires_python
 from manywheels.verify.installs import INSTALL_CHECKS, chosen_by_installers, pythons, questions
 from manywheels.verify.model import Severity
@@ -254,7 +254,7 @@ def test_a_crash_ends_one_interpreter_and_another_goes_on_with_the_rest() -> Non
         Attempt(status=134, results=lines({"begun": "spam"}, {"imported": "spam"}, {"begun": "spam._core"})),
         Attempt(status=0, results=lines({"begun": "eggs"}, {"imported": "eggs"}, {"ended": True})),
     )
-    (failure,) = try_all([SPAM, CORE, EGGS], run)
+    (failure,) = import_all([SPAM, CORE, EGGS], run)
     assert failure == ImportFailure(module=CORE, how="the interpreter is killed by SIGABRT")
     assert run.asked == [["spam", "spam._core", "eggs"], ["eggs"]]
 
@@ -263,7 +263,7 @@ def test_nothing_below_a_package_that_crashes_is_tried() -> None:
     run = Interpreters(
         Attempt(status=139, results=lines({"begun": "spam"})), Attempt(status=0, results=lines({"ended": True}))
     )
-    assert [failure.module for failure in try_all([SPAM, CORE, EGGS], run)] == [SPAM]
+    assert [failure.module for failure in import_all([SPAM, CORE, EGGS], run)] == [SPAM]
     assert run.asked[1] == ["eggs"]
 
 
@@ -277,34 +277,34 @@ def test_nothing_below_a_package_that_crashes_is_tried() -> None:
     ],
 )
 def test_an_interpreter_that_ends_before_its_time(attempt: Attempt, how: str) -> None:
-    (failure,) = try_all([SPAM], Interpreters(attempt))
+    (failure,) = import_all([SPAM], Interpreters(attempt))
     assert failure == ImportFailure(module=SPAM, how=how)
 
 
 def test_after_the_time_limit_nothing_more_is_tried() -> None:
     run = Interpreters(Attempt(status=143, results=lines({"begun": "spam"}), timed_out=True))
-    (failure,) = try_all([SPAM, CORE, EGGS], run)
+    (failure,) = import_all([SPAM, CORE, EGGS], run)
     assert failure.how == "the import does not end; 2 more were not tried"
 
 
 def test_a_wheel_whose_modules_all_crash_is_found_out() -> None:
     modules = [Module(name=f"m{number}") for number in range(50)]
     run = Interpreters(*(Attempt(status=139, results=lines({"begun": module.name})) for module in modules))
-    failures = try_all(modules, run)
+    failures = import_all(modules, run)
     assert len(failures) == 10
     assert failures[-1].how.endswith("40 more were not tried")
 
 
 def test_lines_that_are_no_results_are_passed_over() -> None:
     noise = "nonsense\n[1]\n" + lines({"begun": "other"}, {"failed": "spam"}, {"begun": "spam"}, {"ended": True})
-    assert try_all([SPAM], Interpreters(Attempt(status=0, results=noise))) == ()
+    assert import_all([SPAM], Interpreters(Attempt(status=0, results=noise))) == ()
 
 
 def findings_of(*results: dict[str, object]) -> list[tuple[Severity, str, str]]:
     modules = [SPAM, CORE, MORE]
     attempt = Attempt(status=0, results=lines(*results, {"ended": True}))
     trial = ImportReport(wheel=Path("spam.whl"), modules=modules, where="with Python 3.12.1")
-    found = trial.findings(try_all(modules, Interpreters(attempt)), "/tmp/x/site")
+    found = trial.findings(import_all(modules, Interpreters(attempt)), "/tmp/x/site")
     assert all(finding.code == "MW272" for finding in found)
     return [(finding.severity, finding.problem.message, finding.problem.remedy) for finding in found]
 
@@ -318,7 +318,11 @@ NUMPY = "No module named 'numpy'"
     [
         (failed(CORE.name, "ImportError", "/tmp/x/site/spam/_core.so: undefined symbol: f"), Severity.ERROR, "Link"),
         (failed(CORE.name, "ImportError", GLIBC), Severity.ERROR, "older libc"),
-        (failed(CORE.name, "ImportError", "libgone.so: cannot open shared object file"), Severity.ERROR, "grafted"),
+        (
+            failed(CORE.name, "ImportError", "libgone.so: cannot open shared object file"),
+            Severity.ERROR,
+            "Graft",
+        ),
         (failed(CORE.name, "ModuleNotFoundError", NUMPY, "numpy.core"), Severity.WARNING, "`numpy`"),
         (failed("spam", "ModuleNotFoundError", NUMPY, "numpy"), Severity.ERROR, "Declare `numpy`"),
         (

@@ -188,7 +188,7 @@ def _the_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
         _require_for(request.planned.target, wheel)
         finished = untrusted_files.make_public_folder(request.finished)
         return untrusted_files.take_over(request.output, wheel, finished, cancellation, owner=request.user)
-    except untrusted_files.NotOne as made:
+    except untrusted_files.NotOneWheel as made:
         raise WrongWheel(
             f"The back end made {made}.", remedy="It must make exactly one (PEP 517, build_wheel)."
         ) from None

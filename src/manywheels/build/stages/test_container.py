@@ -1,23 +1,20 @@
-"""Tests in a container of another image: `test-in`, for a distribution that users have and the builder is not.
+"""Test a wheel in a container of another distribution: `test-in`.
 
-The same as in `test`, by the image's own means: its Python, venv and pip. The wheel and the target's copy of the
-project are copied in, not mounted, so that it works where manywheels is in a container itself; nobody's user runs them.
+The steps are those of `test_host`, with the image's Python, venv and pip. The wheel and the target's copy of the
+project are copied in, not mounted, so that this works where manywheels itself runs in a container.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import secrets
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent import futures
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from manywheels.build.stages.hooks import announce
 from manywheels.build.stages.pytest_results import Results, asking_for, read_results
@@ -30,30 +27,32 @@ from manywheels.build.stages.test_run import (
     log_lines,
     no_tests_here,
 )
-from manywheels.build.stages.transfer import NotTaken, pack_tree, take_file
+from manywheels.build.stages.transfer import CannotPack, pack_tree, take_file
 from manywheels.errors import Cancelled, EngineError, TargetError, TestsFailed
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
 from manywheels.plan.target_options import fill_values
 from manywheels.plan.targets import Target
 from manywheels.runtime import sandbox, untrusted_files
+from manywheels.runtime.containers.run import NOBODY, UNPRIVILEGED, ContainerSpec, CopyOut, run_container
 from manywheels.runtime.sandbox import Outcome
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
 
     from manywheels.core.cancellation import Cancellation
 
 OTHERWISE: Final = "or leave `test-in` out"
-_NOBODY: Final = 65534
 _INSIDE: Final = Path("/manywheels")  # where everything lies in the container
 _LARGEST_RESULTS: Final = 40 << 20  # bytes
-_FETCHING: Final = 60.0  # seconds for the engine to hand over the results
-_LAST_WORDS: Final = 5.0  # seconds for the log of a container that was killed
-_MOST_PROCESSES: Final = 4096
-_FIRST_TO_GO: Final = 500  # where memory runs out, the kernel shall end what is tested, not what leads it
-# The script's own exit statuses, for what is not the tests' doing.
+_LIMITS: Final = {
+    "working_dir": "/",  # the image's own may be a link, or anything
+    "healthcheck": {"test": ["NONE"]},
+    "pids_limit": 4096,
+    "oom_score_adj": 500,  # where memory runs out, the kernel ends the tests, and not the program
+    "use_config_proxy": True,
+}
+# The script's own exit statuses, for failures before the tests.
 _PREPARING: Final = {
     90: "the image has no such Python",
     91: "its Python cannot make a virtual environment",
@@ -61,7 +60,7 @@ _PREPARING: Final = {
     93: "the wheel, or what the tests need, cannot be installed",
     94: "`test-sources` cannot be copied",
 }
-# Sets `python` to the first that is what is wanted, as `3.12`, `3.14t` or `pypy3.11`; in /opt/python it has a folder.
+# Sets `python` to the first of the wanted version (`3.12`, `3.14t`, `pypy3.11`); `folder` is its name in /opt/python.
 FIND_PYTHON: Final = """
 wanted=$1; folder=$2
 ask='
@@ -74,7 +73,7 @@ for name in "/opt/python/$folder/bin/python" "python$wanted" "$wanted" python3 p
     if [ "$("$name" -c "$ask" 2>/dev/null)" = "$wanted" ]; then python=$name; break; fi
 done
 """
-# The arguments: the Python, its folder in /opt/python, how many `test-sources` follow, these, and what pip installs.
+# Arguments: the Python, its folder in /opt/python, the number of `test-sources`, these, and what pip installs.
 _SCRIPT: Final = """
 sources=$3; shift 3
 install() { shift "$sources"; python -m pip install --quiet "$@"; }
@@ -95,9 +94,9 @@ cd ../elsewhere && exec sh -c "$TEST_COMMAND"
 
 @dataclass(frozen=True, kw_only=True)
 class TestImage:
-    """Another place for tests: an image, the target whose Python they want, and the variables that it gets.
+    """An image to test in, the target whose Python is needed, and the variables that the container gets.
 
-    `environment` are the assignments that are made over `variables` and the image's own.
+    `environment` are assignments on top of `variables` and the image's own.
     """
 
     image: str
@@ -107,20 +106,20 @@ class TestImage:
 
     @property
     def python(self) -> tuple[str, str]:
-        """What is looked for, as `3.12` or `pypy3.11`, and the name of its folder in images that have all of them."""
+        """The version, such as `3.12` or `pypy3.11`, and the name of its folder in manylinux images."""
         return self.target.spec, self.target.folder
 
 
 def require_image(image: str, cancellation: Cancellation) -> None:
-    """Pull an image where it is not there, before anything is built. Raises EngineError and Cancelled."""
-    from manywheels.runtime.containers.engine import connect, explained, obtain
+    """Pull an image if it is missing. Raises EngineError and Cancelled."""
+    from manywheels.runtime.containers.engine import connected, ensure_pulled
 
-    with closing(connect(OTHERWISE)) as client, explained(f"pull `{image}`", OTHERWISE):
-        obtain(client, image, OTHERWISE, cancellation)
+    with connected(f"pull `{image}`", OTHERWISE) as client:
+        ensure_pulled(client, image, OTHERWISE, cancellation)
 
 
 def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Cancellation) -> TestOutcome:
-    """Test a wheel in a container of an image. What fails is in the answer; raises Cancelled only."""
+    """Test a wheel in a container of an image. Failures are in the outcome; only Cancelled is raised."""
     started = time.monotonic()
     inside = replace(
         request,
@@ -133,24 +132,24 @@ def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Can
     failure: TargetError | None
     try:
         outcome, results = _run(request, inside, place, cancellation)
-        failure = _judge(inside, place, outcome, results, cancellation)
+        failure = _failure_of(inside, place, outcome, results, cancellation)
     except EngineError as error:
         failure = TestsFailed(error.message, remedy=error.remedy)
-    except NotTaken as error:
+    except CannotPack as error:
         failure = TestsFailed(
             f"The project cannot be copied into `{place.image}`: {error}.",
-            remedy="Look at what `before-build` and the build leave in the source.",
+            remedy="Check what `before-build` and the build leave in the source.",
         )
     return ended(request, started, results, failure)
 
 
-def _judge(
+def _failure_of(
     inside: TestRequest, place: TestImage, outcome: Outcome, results: Results | None, cancellation: Cancellation
 ) -> TargetError | None:
     if outcome.status in _PREPARING and results is None:
         return TestsFailed(
             f"The tests cannot be run in `{place.image}` with Python {place.python[0]}: {_PREPARING[outcome.status]}.",
-            remedy="See the log, and name another image if need be: `python:3.12-slim` and its like have all it takes.",
+            remedy="See the log, or name another image: `python:3.12-slim` and the like have what is needed.",
             excerpt=log_lines(inside, cancellation),
         )
     return None if outcome.succeeded else explain(inside, outcome, results, cancellation)
@@ -159,99 +158,66 @@ def _judge(
 def _run(
     request: TestRequest, inside: TestRequest, place: TestImage, cancellation: Cancellation
 ) -> tuple[Outcome, Results | None]:
-    """Run the script; return how it ended, and what pytest found."""
-    from manywheels.core.interruptible import begin, wait
-    from manywheels.runtime.containers.engine import connect, explained
+    from manywheels.runtime.containers.engine import connected
 
     log = request.quarters.log
     announce(log, f"{inside.tests.command} (in {place.image})")
     with (
-        closing(connect(OTHERWISE)) as client,
-        explained(f"test in `{place.image}`", OTHERWISE),
-        _container(client, inside, place) as container,
+        connected(f"test in `{place.image}`", OTHERWISE) as client,
         tempfile.TemporaryDirectory(prefix="manywheels-") as folder,
+        untrusted_files.open_log(log) as written,
     ):
-        archive = _pack(request, Path(folder), cancellation)
-        wait(begin(lambda: _bring_in(container, archive)), cancellation)
-        _stop_if_requested(cancellation)
-        frames = client.api.attach(str(container.id), stream=True)
-        container.start()
-        following = begin(lambda: _follow(container, frames, log))
-        outcome = wait(following, cancellation, request.timeout)
-        _stop_if_requested(cancellation)
-        with suppress(Exception):  # it has ended already, or is killed when it is removed
-            container.kill()
-        futures.wait([following], timeout=_LAST_WORDS)
-        fetching = begin(lambda: _fetch_results(container, inside.results, Path(folder)))
-        fetched = wait(fetching, cancellation, _FETCHING)
-        _stop_if_requested(cancellation)
-        results = read_results(fetched, cancellation) if fetched else None
-        return outcome or Outcome(status=-1, seconds=request.timeout, timed_out=True), results
+        fetched: list[Path | None] = []
+
+        def take(chunks: Iterable[bytes]) -> None:
+            fetched.append(take_file(chunks, Path(folder), inside.results.name, _LARGEST_RESULTS))
+
+        spec = replace(
+            _spec(client, inside, place), copy_in=_pack(request, Path(folder), cancellation),
+            copy_out=CopyOut(path=str(inside.results), take=take),
+        )  # fmt: skip
+        output, started = _LogSink(written), time.monotonic()
+        status = run_container(client, spec, cancellation, output.take, request.timeout)
+        if cancellation.requested:
+            raise Cancelled("The tests were stopped.", remedy="")
+        outcome = Outcome(
+            status=-1 if status is None else status, seconds=time.monotonic() - started, timed_out=status is None,
+            wrote_too_much=output.is_full,
+        )  # fmt: skip
+        results = read_results(fetched[0], cancellation) if fetched and fetched[0] else None
+        return outcome, results
 
 
-def _stop_if_requested(cancellation: Cancellation) -> None:
-    if cancellation.requested:
-        raise Cancelled("The tests were stopped.", remedy="")
+class _LogSink:
+    """Writes a container's output into a log, and has the container killed when the log is full."""
+
+    def __init__(self, log: BinaryIO) -> None:
+        self._log = log
+        self._left = sandbox.LARGEST_LOG - os.fstat(log.fileno()).st_size
+        self.is_full = False
+
+    def take(self, _stream: int, chunk: bytes) -> bool:
+        self._left -= len(chunk)
+        self.is_full = self._left < 0
+        if not self.is_full:
+            self._log.write(chunk)
+        return not self.is_full
 
 
-def _follow(container: Container, frames: Iterable[bytes], log: Path) -> Outcome:
-    """Write what a container says into a log until it ends. Where the log has no room for more, it is killed.
-
-    It is listened to in any case: the engine neither kills nor removes a container whose output nobody takes.
-    """
-    from manywheels.core.interruptible import begin
-
-    started, wrote_too_much = time.monotonic(), False
-    with untrusted_files.open_log(log) as written:
-        room = sandbox.LARGEST_LOG - os.fstat(written.fileno()).st_size
-        for frame in frames:
-            room -= len(frame)
-            if room >= 0:
-                written.write(frame)
-            elif not wrote_too_much:
-                wrote_too_much = True
-                begin(container.kill)
-    status = int(container.wait()["StatusCode"])
-    return Outcome(status=status, seconds=time.monotonic() - started, wrote_too_much=wrote_too_much)
-
-
-@contextmanager
-def _container(client: DockerClient, inside: TestRequest, place: TestImage) -> Iterator[Container]:
-    from docker.types import LogConfig
-
-    from manywheels.runtime.containers.engine import LABEL
-
+def _spec(client: DockerClient, inside: TestRequest, place: TestImage) -> ContainerSpec:
     tests = inside.tests
     extras = f"[{','.join(tests.extras)}]" if tests.extras else ""
     groups = [f"--group={inside.package / 'pyproject.toml'}:{group}" for group in tests.groups]
     packages = [f"{inside.wheel}{extras}", *tests.requires, *groups]
-    run_id = secrets.token_hex(8)
-    container = client.containers.create(
-        place.image,
-        ["-c", FIND_PYTHON + _SCRIPT, "sh", *place.python, str(len(tests.sources)), *tests.sources, *packages],
-        entrypoint=["/bin/sh"],
-        name=f"manywheels-{run_id}",
-        labels={LABEL: run_id},
-        user=f"{_NOBODY}:{_NOBODY}",
-        environment=_variables(client, inside, place),
-        working_dir="/",  # the image's own may be a link, or anything
-        healthcheck={"test": ["NONE"]},
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-        pids_limit=_MOST_PROCESSES,
-        oom_score_adj=_FIRST_TO_GO,
-        log_config=LogConfig(type="none"),
-        use_config_proxy=True,
-    )
-    try:
-        yield container
-    finally:
-        with suppress(Exception):  # it may be gone already, and what went wrong before matters more
-            container.remove(force=True, v=True)
+    arguments = (*place.python, str(len(tests.sources)), *tests.sources, *packages)
+    return ContainerSpec(
+        image=place.image, entrypoint=("/bin/sh",), command=("-c", FIND_PYTHON + _SCRIPT, "sh", *arguments),
+        environment=_variables(client, inside, place), limits=UNPRIVILEGED | _LIMITS,
+    )  # fmt: skip
 
 
 def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment that an image's configuration gives, from what the engine says of it."""
+    """Return the environment in an image's configuration, given the engine's attributes of the image."""
     pairs = (entry.partition("=") for entry in (attributes.get("Config") or {}).get("Env") or ())
     return {name: value for name, separator, value in pairs if name and separator}
 
@@ -270,13 +236,13 @@ def _variables(client: DockerClient, inside: TestRequest, place: TestImage) -> d
 
 
 def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Path:
-    """Pack the wheel and the project, as nobody's; no process of the target is there to change them meanwhile.
+    """Pack the wheel and the project, owned by NOBODY. No process of the target may run meanwhile.
 
-    Raises NotTaken and Cancelled.
+    Raises CannotPack and Cancelled.
     """
 
-    def nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        member.uid = member.gid = _NOBODY
+    def give_away(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = NOBODY
         member.mode |= 0o400 | (0o300 if member.isdir() else 0)
         return member
 
@@ -285,29 +251,14 @@ def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Pat
     owner = os.geteuid() if request.quarters.user is None else request.quarters.user
     with tarfile.open(archive, "w") as tar:
         for name in (inside, f"{inside}/elsewhere", f"{inside}/results", f"{inside}/home"):
-            made = tarfile.TarInfo(name)
-            made.type, made.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(nobodys(made))
+            folder_member = tarfile.TarInfo(name)
+            folder_member.type, folder_member.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(give_away(folder_member))
         if not request.tests.sources:
             content = no_tests_here()
-            unnamed = tarfile.TarInfo(f"{inside}/elsewhere/{NO_TESTS_HERE}")
-            unnamed.size = len(content)
-            tar.addfile(nobodys(unnamed), io.BytesIO(content))
-        tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=nobodys)
-        pack_tree(tar, request.project, f"{inside}/project", owner=owner, change=nobodys, cancellation=cancellation)
+            no_tests = tarfile.TarInfo(f"{inside}/elsewhere/{NO_TESTS_HERE}")
+            no_tests.size = len(content)
+            tar.addfile(give_away(no_tests), io.BytesIO(content))
+        tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=give_away)
+        pack_tree(tar, request.project, f"{inside}/project", owner=owner, change=give_away, cancellation=cancellation)
     return archive
-
-
-def _bring_in(container: Container, archive: Path) -> None:
-    with archive.open("rb") as packed:
-        container.put_archive("/", packed)
-
-
-def _fetch_results(container: Container, place: Path, folder: Path) -> Path | None:
-    from docker.errors import NotFound
-
-    try:
-        chunks, _ = container.get_archive(str(place))
-    except NotFound:
-        return None
-    return take_file(chunks, folder, place.name, _LARGEST_RESULTS)

@@ -1,45 +1,38 @@
-"""The container engine: reached through the Docker SDK, and what it refuses told as errors of this program."""
+"""Connect to the container engine through the Docker SDK, and turn its errors into EngineError."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
-from manywheels.errors import Cancelled, EngineError
-from manywheels.runtime.containers.image import HOST_ENGINE, refused, require_image
+from manywheels.errors import EngineError
+from manywheels.runtime.containers.image import HOST_ENGINE, engine_error, pull_if_missing
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 _SOCKET: Final = Path("/var/run/docker.sock")
-
-
 _OLDEST_API: Final = (1, 41)  # Docker 20.10, Podman 3.0
-LABEL: Final = "org.manywheels.run"
 
 
 def describe_engine() -> str:
-    """Return which engine answers, with its version. Raises EngineError if none does."""
-    client = connect()
-    try:
-        with explained("say its version"):
-            facts = client.version()
-    finally:
-        client.close()
+    """Return the engine's name and version. Raises EngineError."""
+    with connected("report its version") as client:
+        facts = client.version()
     names = [f"{part['Name']} {part['Version']}" for part in facts.get("Components", ())[:1]]
     return f"{' '.join(names) or facts.get('Version', 'unknown')}, API {facts['ApiVersion']}"
 
 
 def connect(otherwise: str = HOST_ENGINE) -> DockerClient:
-    """Return a client of the engine that DOCKER_HOST, the docker context or the usual socket leads to.
+    """Return a client, by DOCKER_HOST, the Docker context or the usual socket.
 
-    Raises EngineError; `otherwise` ends its remedy: what to do where there is no engine to be had.
+    Raises EngineError, whose remedy ends with `otherwise`: what to do without an engine.
     """
     try:
         import docker
@@ -85,7 +78,7 @@ def _unreachable(error: Exception, address: str, otherwise: str) -> EngineError:
             )
         case errno.ECONNREFUSED | errno.ECONNRESET:
             return EngineError(
-                f"The container engine does not answer: {address} is there, but nobody listens.",
+                f"The container engine does not answer: {address} exists, but nothing listens on it.",
                 remedy=f"Start it (`sudo systemctl start docker`), {otherwise}.",
             )
         case errno.EACCES | errno.EPERM:
@@ -94,15 +87,15 @@ def _unreachable(error: Exception, address: str, otherwise: str) -> EngineError:
                 remedy=f"Join its group (`sudo usermod -aG docker $USER`, then log in again), {otherwise}.",
             )
     return EngineError(
-        f"The container engine at {address} gives no usable answer: {error}",
-        remedy=f"Look whether `docker version` works, {otherwise}.",
+        f"The container engine at {address} gives no usable response: {error}",
+        remedy=f"Check that `docker version` works, {otherwise}.",
     )
 
 
 def _error_number(error: BaseException) -> int | None:
-    """Return the system's error number from wherever the layers of HTTP clients have put it."""
+    """Return the system's error number, wherever the layers of HTTP clients have put it."""
     pending: list[object] = [error]
-    for item in pending:  # grows as it goes
+    for item in pending:  # grows meanwhile
         if isinstance(item, OSError) and item.errno:
             return item.errno
         if isinstance(item, BaseException):
@@ -112,8 +105,8 @@ def _error_number(error: BaseException) -> int | None:
 
 
 @contextmanager
-def explained(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
-    """Turn what the SDK raises into EngineError; `otherwise` ends its remedy."""
+def translate_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
+    """Turn what the SDK raises into EngineError, whose remedy ends with `otherwise`."""
     import docker.errors
     import requests
     import urllib3
@@ -122,21 +115,27 @@ def explained(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
         yield
     except docker.errors.APIError as error:
         what = f"The container engine could not {task}"
-        raise refused(what, str(error.explanation or error), otherwise=otherwise) from error
+        raise engine_error(what, str(error.explanation or error), otherwise=otherwise) from error
     except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise EngineError(
-            f"The container engine stopped answering when it should {task}: {error}",
-            remedy=f"Look whether it still runs (`docker version`), {otherwise}.",
+            f"The container engine stopped responding when asked to {task}: {error}",
+            remedy=f"Check that it still runs (`docker version`), {otherwise}.",
         ) from error
 
 
-def obtain(client: DockerClient, image: str, otherwise: str, cancellation: Cancellation) -> None:
-    """Pull an image where it is not there; `otherwise` ends an error's remedy. Raises EngineError and Cancelled."""
-    wait(begin(lambda: require_image(client, image, otherwise)), cancellation)
-    if cancellation.requested:
-        raise Cancelled("The run was stopped.", remedy="")
+@contextmanager
+def connected(task: str, otherwise: str = HOST_ENGINE) -> Iterator[DockerClient]:
+    """Combine `connect` and `translate_errors` for one task."""
+    with closing(connect(otherwise)) as client, translate_errors(task, otherwise):
+        yield client
+
+
+def ensure_pulled(client: DockerClient, image: str, otherwise: str, cancellation: Cancellation) -> None:
+    """Pull an image if it is missing. Raises Cancelled, and EngineError, whose remedy ends with `otherwise`."""
+    wait(begin(lambda: pull_if_missing(client, image, otherwise)), cancellation)
+    cancellation.stop_if_requested("The run")
 
 
 def has_engine() -> bool:
-    """Whether a container engine seems to be within reach; nobody asks it."""
+    """Whether there seems to be a container engine, without contacting it."""
     return _SOCKET.exists() or "DOCKER_HOST" in os.environ

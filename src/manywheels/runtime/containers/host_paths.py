@@ -1,7 +1,6 @@
-"""Where this program's folders are for the container engine: its paths are the host's, ours may be a container's.
+"""Translate paths for the container engine, which knows the host's, where this program runs in a container itself.
 
-In a container action the runner mounts the workspace as /github/workspace; the engine behind docker.sock knows it by
-the host's name for it. Which is which stands in the mounts of the container that the program is in.
+In a container action, for example, the runner mounts the workspace as /github/workspace.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ _OWN_ID: Final = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?(?:hostnam
 
 @dataclass(frozen=True, kw_only=True)
 class HostPaths:
-    """The folders that this container has of the host: the host's path for each. Empty: this is the host itself."""
+    """The host's path for each folder that is mounted into this container."""
 
     mounts: Mapping[PurePosixPath, PurePosixPath]
     in_container: bool = False
 
-    def of(self, path: Path) -> str:
-        """Return the host's name of a path. Raises EngineError for one that only this container has."""
+    def translate(self, path: Path) -> str:
+        """Return the host's path for a path. Raises EngineError if only this container has it."""
         if not self.in_container:
             return str(path)
         for inside in (PurePosixPath(path), *PurePosixPath(path).parents):
             if inside in self.mounts:
                 return str(self.mounts[inside] / PurePosixPath(path).relative_to(inside))
         raise EngineError(
-            f"The container engine cannot see `{path}`: manywheels itself runs in a container, and only that has it.",
-            remedy="Put the project and the output folder into what is mounted there, as the workspace is in CI.",
+            f"The container engine cannot see `{path}`, which exists only in the container that manywheels runs in.",
+            remedy="Put the project and the output folder below a mounted folder, such as the workspace in CI.",
         )
 
 
 def own_container_id(mounts: Path = _MOUNTS) -> str | None:
-    """Return the id of the container that this process is in; None where it is in none of Docker's or Podman's."""
+    """Return the id of the Docker or Podman container that this process is in, or None."""
     try:
         found = _OWN_ID.search(mounts.read_text("utf-8", "surrogateescape"))
     except OSError:
@@ -51,7 +50,7 @@ def own_container_id(mounts: Path = _MOUNTS) -> str | None:
 
 
 def find_host_paths(client: DockerClient) -> HostPaths:
-    """Ask the engine what it has mounted into the container that this is; one that it does not know is not its own."""
+    """Return what the engine has mounted into the container that this process is in."""
     from docker.errors import NotFound
 
     own = own_container_id()
@@ -59,7 +58,7 @@ def find_host_paths(client: DockerClient) -> HostPaths:
         return HostPaths(mounts={})
     try:
         mounts = client.api.inspect_container(own)["Mounts"]
-    except NotFound:  # an engine inside of the container, which sees what we see
+    except NotFound:  # the engine runs inside this container, and sees the same paths
         return HostPaths(mounts={})
     found = {PurePosixPath(mount["Destination"]): PurePosixPath(mount["Source"]) for mount in mounts}
     return HostPaths(mounts=found, in_container=True)

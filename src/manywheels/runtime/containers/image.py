@@ -1,7 +1,7 @@
-"""The image that containers are started from: made from the package's own files, named by the hash of them.
+"""The image for `--engine container`: the action's image, built from the package's own files, named by their hash.
 
-It is the action's own, from the same Dockerfile, so what runs in a container is what was called outside. Its base is
-the policy's image, or one that the user names, which must be of the same make: with its Pythons in /opt/python.
+So the program in a container is the one that was called. The base is the policy's image, or one that the user names,
+which must have its Pythons in /opt/python too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
 def image_context() -> bytes:
-    """Return the image's build context, a tar archive: the same bytes from a checkout and from a wheel."""
+    """Return the build context, a tar archive with the same bytes from a checkout and from a wheel."""
     files = {name: resource(name) for name in IMAGE_FILES}
     for path in PACKAGE.rglob("*"):
         relative = path.relative_to(PACKAGE)
@@ -47,55 +47,54 @@ def image_context() -> bytes:
 
 
 def image_tag(policy: Policy, arch: str, context: bytes, base: str = "") -> str:
-    """Return the name of the image that is made from this context upon the policy's base image, or another `base`."""
+    """Return the name of the image from this context on the policy's base image, or on `base`."""
     digest = hashlib.sha256((base or policy.image_name(arch)).encode() + b"\0" + context).hexdigest()
     return f"manywheels:{policy.name}-{arch}-{digest[:12]}"
 
 
 def ensure_image(client: DockerClient, policy: Policy, arch: str, variables: Mapping[str, str], base: str = "") -> str:
-    """Return the image's name; build it if it is not there, and pull its base if that is not there.
+    """Return the image's name; build it if it is missing, and pull its base if that is missing.
 
-    `base` is an image that the user named, empty for the policy's own. `variables` are those that a build may see: of
-    them, proxies and index addresses are passed to the image's build. Raises EngineError, and what the SDK raises.
+    `base` is an image that the user named, or empty. Of `variables`, proxies and index addresses are passed to the
+    image's build. Raises EngineError, and what the SDK raises.
     """
     context = image_context()
-    named, base = bool(base), base or policy.image_name(arch)
-    if named:
-        require_image(client, base)
-    # What a user's name stands for may change at any time; the policy's image has a tag that never moves.
-    tag = image_tag(policy, arch, context, str(client.images.get(base).id) if named else base)
+    is_named, base = bool(base), base or policy.image_name(arch)
+    if is_named:
+        pull_if_missing(client, base)
+    # An image that the user named may change; the policy's image has a tag that never moves.
+    tag = image_tag(policy, arch, context, str(client.images.get(base).id) if is_named else base)
     if not has_image(client, tag):
-        require_image(client, base)
-        if named:
+        pull_if_missing(client, base)
+        if is_named:
             _require_pythons(client, base)
         _build_image(client, tag, base, context, variables)
     return tag
 
 
 def _require_pythons(client: DockerClient, base: str) -> None:
-    """Raise EngineError where an image has no Pythons in the place that all manylinux images have them in."""
     from docker.errors import NotFound
 
-    container = client.containers.create(base, ["nothing"])  # never started: only its files are looked at
+    container = client.containers.create(base, ["nothing"])  # never started: only its files are read
     try:
         container.get_archive(_PYTHONS)
     except NotFound:
         raise EngineError(
-            f"The image `{base}` has no {_PYTHONS}: it is no manylinux or musllinux image.",
-            remedy="Name one that is made `FROM quay.io/pypa/manylinux_2_28_x86_64` or the like, or leave `image` out.",
+            f"The image `{base}` has no {_PYTHONS}: it is not a manylinux or musllinux image.",
+            remedy="Name one that is built `FROM quay.io/pypa/manylinux_2_28_x86_64` or the like, or omit `image`.",
         ) from None
     finally:
         container.remove(force=True, v=True)
 
 
-def require_image(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
-    """Pull an image where it is not there. Raises EngineError; `otherwise` ends its remedy."""
+def pull_if_missing(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
+    """Pull an image if it is missing. Raises EngineError, whose remedy ends with `otherwise`."""
     if not has_image(client, name):
         pull(client, name, otherwise)
 
 
 def has_image(client: DockerClient, name: str) -> bool:
-    """Whether the engine has an image of this name."""
+    """Whether the engine has an image."""
     from docker.errors import NotFound
 
     try:
@@ -106,11 +105,11 @@ def has_image(client: DockerClient, name: str) -> bool:
 
 
 def pull(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
-    """Pull an image. Raises EngineError; `otherwise` ends its remedy."""
+    """Pull an image. Raises EngineError, whose remedy ends with `otherwise`."""
     from docker.errors import APIError
     from docker.utils import parse_repository_tag
 
-    say(f"pulling {name} (once)")
+    print_progress(f"pulling {name} (once)")
     repository, tag = parse_repository_tag(name)
     try:
         messages = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True)
@@ -118,28 +117,28 @@ def pull(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
     except APIError as error:
         problem = str(error.explanation or error)
     if problem:
-        raise refused(
+        raise engine_error(
             f"The image `{name}` cannot be pulled", problem, otherwise=otherwise,
-            remedy=f"Look whether `docker pull {name}` works (name, network, proxy, log-in), {otherwise}.",
+            remedy=f"Check that `docker pull {name}` works (name, network, proxy, log-in), {otherwise}.",
         )  # fmt: skip
 
 
 def _build_image(client: DockerClient, tag: str, base: str, context: bytes, variables: Mapping[str, str]) -> None:
-    say(f"building the image {tag} upon {base} (once)")
+    print_progress(f"building the image {tag} on {base} (once)")
     lines: deque[str] = deque(maxlen=_TAIL)
-    passed = {"UV_DEFAULT_INDEX", "PIP_INDEX_URL", *_PROXIES, *map(str.upper, _PROXIES)}
-    harmless = {name: value for name, value in variables.items() if name in passed and "@" not in value}
+    names = {"UV_DEFAULT_INDEX", "PIP_INDEX_URL", *_PROXIES, *map(str.upper, _PROXIES)}
+    arguments = {name: value for name, value in variables.items() if name in names and "@" not in value}
     messages = client.api.build(
         fileobj=io.BytesIO(context), custom_context=True, tag=tag, decode=True, rm=True, forcerm=True,
-        buildargs={"BASE": base} | harmless,
+        buildargs={"BASE": base} | arguments,
     )  # fmt: skip
     if problem := _problem(messages, lines):
         tail = "\n".join(quote(line) for line in lines if line.strip())
-        raise refused(f"The image `{tag}` could not be built", f"{problem}\n{tail}".rstrip())
+        raise engine_error(f"The image `{tag}` could not be built", f"{problem}\n{tail}".rstrip())
 
 
 def _problem(messages: Iterable[dict[str, Any]], lines: deque[str]) -> str | None:
-    """Read the engine's report of its progress to the end, the last lines into `lines`; return its error, if any."""
+    """Read the engine's messages, with their text into `lines`; return the error, if any."""
     for message in messages:
         if error := message.get("error") or message.get("message"):
             return str(error)
@@ -147,18 +146,18 @@ def _problem(messages: Iterable[dict[str, Any]], lines: deque[str]) -> str | Non
     return None
 
 
-def refused(what: str, why: str, remedy: str = "", *, otherwise: str = HOST_ENGINE) -> EngineError:
-    """Return the error for something that the engine would not do, with the cure where the reason is a known one."""
+def engine_error(what: str, why: str, remedy: str = "", *, otherwise: str = HOST_ENGINE) -> EngineError:
+    """Return an error with the engine's reason, and a remedy if the reason is a known one."""
     why = why.strip().rstrip(".")
     if "exec format error" in why.lower():
         remedy = f"It is for another architecture: {architectures.remedy()}"
     elif "no space left on device" in why.lower():
-        remedy = f"Its disk is full: make room (`docker system prune`), {otherwise}."
+        remedy = f"Its disk is full: free some space (`docker system prune`), {otherwise}."
     elif "bind source path does not exist" in why:
         remedy = f"The engine does not see this machine's folders: use one that runs here, {otherwise}."
     return EngineError(f"{what}: {why}.", remedy=remedy or f"See the engine's own log, {otherwise}.")
 
 
-def say(line: str) -> None:
-    """Print a line of progress to stderr."""
+def print_progress(line: str) -> None:
+    """Print a line to stderr."""
     print(line, file=sys.stderr, flush=True)

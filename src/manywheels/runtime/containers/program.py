@@ -1,21 +1,14 @@
-"""The same program in a container, through the Docker SDK: `--engine container`.
-
-The image is the action's own, made from the same Dockerfile and the package's own source, so what runs inside is what
-was called outside. It is named by the hash of what it is made from, and built when there is none of that name.
-"""
+"""Run this program in a container: `--engine container`."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sys
-from collections.abc import Iterable
-from concurrent import futures
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
@@ -23,15 +16,15 @@ from manywheels.plan import architectures
 from manywheels.plan.container_variables import forwarded, local_only
 from manywheels.plan.policies import Policy
 from manywheels.plan.settings import setting_variables
-from manywheels.runtime.containers.engine import LABEL, connect, explained
+from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
-from manywheels.runtime.containers.image import ensure_image, say
-from manywheels.runtime.git import git_top, repository_elsewhere
+from manywheels.runtime.containers.image import ensure_image, print_progress
+from manywheels.runtime.containers.run import STDOUT, ContainerSpec, run_container
+from manywheels.runtime.git import git_top, linked_repository
 from manywheels.wheels.output import open_output
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
     from docker.types import Mount
 
 
@@ -39,24 +32,21 @@ _SOCKET: Final = "/var/run/docker.sock"
 _PROJECT: Final = PurePosixPath("/project/source")  # not in "/": what is around it is closed while it is built
 _OUTPUT: Final = PurePosixPath("/output")
 _CACHE: Final = ("manywheels-cache", "/var/cache/manywheels")  # the volume, and MANYWHEELS_CACHE in the Dockerfile
-# What the image is made of: nothing may be mounted over it, or into it.
+# Nothing may be mounted over these, or into them.
 _IMAGE_PARTS: Final = ("/bin", "/etc", "/lib", "/lib64", "/opt/_internal", "/opt/manywheels", "/opt/python", "/opt/rh",
                        "/proc", "/dev", "/sys", "/usr", "/var/cache/manywheels")  # fmt: skip
-_GRACE: Final = 4  # seconds that a container has to end by itself; inside, a build has two (sandbox.GRACE)
+_GRACE: Final = 4  # seconds; inside, a build has two (process_trees.GRACE)
 _STOPPED: Final = 143
-
 _TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerBuild:
-    """A build that a container shall do. `arguments` are the command line's options without project and output folder.
+    """A build in a container. `arguments` are the command line's options without project and output folder.
 
-    `environment_pass` names the caller's variables that are handed in besides the usual ones; `terminal` is whether the
-    output is shown on one; `image` is the base that the user named, empty for the policy's own; `needs_engine` is
-    whether the program inside starts containers, too, which project code there cannot.
+    `environment_pass` names variables to pass besides the usual ones. `terminal` is whether output goes to one. `image`
+    is the base that the user named, or empty. With `needs_engine`, the program inside can start containers; project
+    code cannot.
     """
 
     package: Path
@@ -70,94 +60,53 @@ class ContainerBuild:
     needs_engine: bool = False
 
 
-def run(build: ContainerBuild, cancellation: Cancellation) -> int:
-    """Build in a container with the output passed on live; return the exit status, 143 if cancelled.
+def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
+    """Build in a container, passing its output on; return the exit status, 143 if cancelled.
 
-    Raises EngineError where there is no engine, or the image cannot be had, and OutputFolderError.
+    Raises EngineError and OutputFolderError.
     """
     output = open_output(build.output_dir).path
-    client = connect()
-    try:
+    with closing(connect()) as client:
         architectures.require(build.arch)
-        with explained("prepare the image"), architectures.named(build.arch):
+        with translate_errors("prepare the image"), architectures.named(build.arch):
             variables = forwarded(os.environ)
-            making = begin(lambda: ensure_image(client, build.policy, build.arch, variables, build.image))
-            image = wait(making, cancellation)
+            preparing = begin(lambda: ensure_image(client, build.policy, build.arch, variables, build.image))
+            image = wait(preparing, cancellation)
         if image is None:
             return _STOPPED
-        with explained("run the container"):
-            return _run_container(client, image, build, output, cancellation)
-    finally:
-        client.close()
+        with translate_errors("run the container"):
+            status = run_container(client, _spec(client, image, build, output), cancellation, _pass_on)
+            return _STOPPED if status is None else status
 
 
-# --- the engine -----------------------------------------------------------------------------------------------------
+def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path) -> ContainerSpec:
+    from docker.types import Mount
 
-
-# --- the container --------------------------------------------------------------------------------------------------
-
-
-def _run_container(
-    client: DockerClient, image: str, build: ContainerBuild, output: Path, cancellation: Cancellation
-) -> int:
-    from docker.types import LogConfig, Mount
-
-    mounts, arguments = place(build.package, output)
-    host = find_host_paths(client)
+    mounts, arguments = mounts_and_arguments(build.package, output)
+    host_paths = find_host_paths(client)
     for mount in mounts:
         if mount["Type"] == "bind":
-            mount["Source"] = host.of(Path(mount["Source"]))
+            mount["Source"] = host_paths.translate(Path(mount["Source"]))
     if build.needs_engine:
         mounts.append(Mount(_SOCKET, _SOCKET, type="bind"))
-    run_id = secrets.token_hex(8)
-    container = client.containers.create(
-        image, ["build", *arguments, "--engine=host", *build.arguments],
-        name=f"manywheels-{run_id}", labels={LABEL: run_id}, mounts=mounts, environment=_environment(build),
-        tty=build.terminal, log_config=LogConfig(type="none"),  # the output is passed on, and kept nowhere
-        use_config_proxy=True,
+    return ContainerSpec(
+        image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
+        environment=_environment(build), tty=build.terminal, grace=_GRACE, limits={"use_config_proxy": True},
     )  # fmt: skip
-    try:
-        return _follow(client, container, cancellation, terminal=build.terminal)
-    finally:
-        with suppress(Exception):  # it may be gone already, and what went wrong before matters more
-            container.remove(force=True, v=True)
 
 
-def _follow(client: DockerClient, container: Container, cancellation: Cancellation, *, terminal: bool) -> int:
-    """Start the container, pass its output on, and return its exit status. On cancellation it is stopped."""
-    name = str(container.id)
-    frames: Iterable[tuple[bytes | None, bytes | None]]
-    if terminal:
-        frames = ((chunk, None) for chunk in client.api.attach(name, stream=True))
-    else:
-        frames = client.api.attach(name, stream=True, demux=True)
-
-    def pass_on() -> int:
-        for out, err in frames:
-            _write(sys.stdout, out)
-            _write(sys.stderr, err)
-        return int(container.wait()["StatusCode"])
-
-    container.start()
-    following = begin(pass_on)
-    status = wait(following, cancellation)
-    if status is None:
-        container.stop(timeout=_GRACE)
-        futures.wait([following], timeout=1)  # for its last words
-    return _STOPPED if status is None else status
+def _pass_on(stream: int, chunk: bytes) -> bool:
+    output = (sys.stdout if stream == STDOUT else sys.stderr).buffer
+    output.write(chunk)
+    output.flush()
+    return True
 
 
-def _write(stream: Any, chunk: bytes | None) -> None:  # noqa: ANN401 - TextIO does not promise its buffer
-    if chunk:
-        stream.buffer.write(chunk)
-        stream.buffer.flush()
+def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
+    """Return a container's mounts, and the arguments that name the project and the output folder there.
 
-
-def place(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
-    """Return the container's mounts, and the arguments that name the project and the output folder in there.
-
-    Both have the paths that they have outside, so that messages name what the caller knows. The whole git repository
-    is mounted, read-only: versions come from its history.
+    Paths are the same as outside where possible, for messages. The whole git repository is mounted, read-only, because
+    versions come from its history.
     """
     from docker.types import Mount
 
@@ -165,7 +114,7 @@ def place(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
     top = package if package.is_file() else git_top(package) or package
     inside = _inside(top, _PROJECT)
     mounts = [Mount(str(inside), str(top), type="bind", read_only=True)]
-    if repository := repository_elsewhere(top):
+    if repository := linked_repository(top):
         mounts.append(Mount(str(repository), str(repository), type="bind", read_only=True))
     target = (
         inside / output.relative_to(top) if output != top and output.is_relative_to(top) else _inside(output, _OUTPUT)
@@ -176,7 +125,7 @@ def place(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
 
 
 def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
-    """Return where a path of this machine is mounted: in its own place, unless that would hide a part of the image."""
+    """Return where to mount a path: at the same path, unless that hides a part of the image."""
     hidden = any(PurePosixPath(part).is_relative_to(path) or path.is_relative_to(part) for part in _IMAGE_PARTS)
     return otherwise if hidden else PurePosixPath(path)
 
@@ -189,5 +138,5 @@ def _environment(build: ContainerBuild) -> dict[str, str]:
         environment |= {name: os.environ[name] for name in _TERMINAL if name in os.environ}
         environment |= {"COLUMNS": str(size.columns), "LINES": str(size.lines)}
     if left_out := local_only(os.environ):
-        say(f"not known in the container, as they name files of this machine: {', '.join(left_out)}")
+        print_progress(f"not known in the container, as they name files of this machine: {', '.join(left_out)}")
     return environment

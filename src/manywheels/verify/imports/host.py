@@ -1,7 +1,6 @@
-"""Imports: what a wheel holds is imported in a clean environment of an interpreter, in a sandbox.
+"""Import a wheel's modules in a clean environment on this machine, in a sandbox.
 
-One interpreter imports one module after another. Where one of them takes the interpreter down with it, that is noted,
-and another interpreter goes on with the rest.
+One interpreter imports one module after another. After a crash, another interpreter goes on with the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.core.log_files import last_bytes
 from manywheels.core.regular_files import open_regular
-from manywheels.errors import Cancelled
 from manywheels.plan.interpreters import Interpreter
 from manywheels.runtime import sandbox
 from manywheels.runtime.environment import build_environment
@@ -34,11 +32,11 @@ from manywheels.verify.model import Finding, Problem, Severity
 WORKER: Final = Path(__file__).with_name("worker.py")
 TIMEOUT: Final = 120.0  # seconds for all imports of one wheel
 _INSTALL_TIMEOUT: Final = 600.0  # seconds; dependencies may be large, and the network slow
-_MOST_CRASHES: Final = 10  # after that many, a wheel has been found out
+_MOST_CRASHES: Final = 10  # after that many, the rest is skipped
 _SHOWN: Final = 4  # modules named in one message
-_LONGEST: Final = 400  # letters of an exception's text
-_MOST_TOLD: Final = 4 << 20  # bytes of results
-_MOST_SAID: Final = 32 << 10  # bytes of what uv said
+_LONGEST: Final = 400  # characters of an exception's text
+_LARGEST_RESULTS: Final = 4 << 20  # bytes
+_LARGEST_OUTPUT: Final = 32 << 10  # bytes of uv's output
 
 
 # --- importing -------------------------------------------------------------------------------------------------------
@@ -46,7 +44,7 @@ _MOST_SAID: Final = 32 << 10  # bytes of what uv said
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What became of one interpreter: its exit status (128 + n for signal n), and the lines that it left."""
+    """How one interpreter ended: its exit status (128 + n for signal n), and the lines that the worker wrote."""
 
     status: int
     results: str
@@ -55,15 +53,15 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportFailure:
-    """A module that cannot be imported, and how that showed; `missing` is a module that was looked for in vain."""
+    """A module that cannot be imported, and how it failed; `missing` is the module that was not found, if any."""
 
     module: Module
     how: str
     missing: str | None = None
 
 
-def try_all(modules: Sequence[Module], attempt: Callable[[Sequence[Module]], Attempt]) -> tuple[ImportFailure, ...]:
-    """Import the modules, with another attempt after each that takes its interpreter down; return the failures."""
+def import_all(modules: Sequence[Module], attempt: Callable[[Sequence[Module]], Attempt]) -> tuple[ImportFailure, ...]:
+    """Import the modules, with another attempt after each crash; return the failures."""
     failures: list[ImportFailure] = []
     crashes = 0
     left = list(modules)
@@ -86,21 +84,21 @@ def try_all(modules: Sequence[Module], attempt: Callable[[Sequence[Module]], Att
 
 
 def _read(results: str, modules: Sequence[Module]) -> tuple[list[Module], list[ImportFailure], bool]:
-    """Return which imports began, which failed, and whether all came to an end; what is no result is passed over."""
+    """Return which imports began, which failed, and whether all are done; lines that are not results are ignored."""
     by_name = {module.name: module for module in modules}
     begun: list[Module] = []
     failed: list[ImportFailure] = []
     finished = False
-    for text in results.splitlines():
+    for line in results.splitlines():
         try:
-            line = json.loads(text)
+            result = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        match line:
+        match result:
             case {"begun": str(name)} if name in by_name:
                 begun.append(by_name[name])
-            case {"failed": str(name), "kind": str(kind), "text": str(said), "missing": missing} if name in by_name:
-                how = ": ".join(filter(None, [kind, " ".join(said.split())]))
+            case {"failed": str(name), "kind": str(kind), "text": str(text), "missing": missing} if name in by_name:
+                how = ": ".join(filter(None, [kind, " ".join(text.split())]))
                 missing = missing if isinstance(missing, str) else None
                 failed.append(ImportFailure(module=by_name[name], how=_shorten(how), missing=missing))
             case {"ended": True}:
@@ -123,26 +121,29 @@ def _describe_end(ended: Attempt) -> str:
     return f"the interpreter exits with status {ended.status}"
 
 
-# --- telling ---------------------------------------------------------------------------------------------------------
+# --- findings --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """A wheel and its modules, for findings: `where` says where it was tried, in words that end a sentence."""
+    """Makes findings on a wheel's modules. `where` is the place of the imports, such as "with Python 3.12.1"."""
 
     wheel: Path
     modules: Sequence[Module]
     where: str
 
     def findings(self, failures: Iterable[ImportFailure], site: str) -> tuple[Finding, ...]:
-        """Return a finding for each way to fail, with the modules that failed so; `site` is left out of messages."""
+        """Return a finding for each kind of failure, with all modules that it concerns.
+
+        The folder `site` is left out of messages.
+        """
         alike: dict[str, list[ImportFailure]] = {}
         for failure in failures:
             how = failure.how.replace(f"{site}/", "")
             alike.setdefault(how, []).append(replace(failure, how=how))
         return tuple(self._finding(how, failed) for how, failed in alike.items())
 
-    def untried(self, why: str, remedy: str) -> Finding:
+    def not_tried(self, why: str, remedy: str) -> Finding:
         """Return the finding that the imports were not tried."""
         problem = Problem(message=f"its imports were not tried {self.where}: {why}", remedy=remedy)
         return Finding(code="MW273", severity=Severity.WARNING, wheel=self.wheel.name, problem=problem)
@@ -151,15 +152,15 @@ class ImportReport:
         """Return the finding that the wheel could not be installed."""
         problem = Problem(
             message=f"cannot be installed {self.where}: {_shorten(why)}",
-            remedy="Look at its metadata and tags; installers refuse what contradicts itself.",
+            remedy="Check its metadata and tags: installers refuse contradictions.",
         )
         return Finding(code="MW272", severity=Severity.ERROR, wheel=self.wheel.name, problem=problem)
 
-    def alone(self, why: str) -> Finding:
-        """Return the finding that the wheel was tried without its dependencies."""
+    def without_dependencies(self, why: str) -> Finding:
+        """Return the finding that the wheel was imported without its dependencies."""
         problem = Problem(
-            message=f"was tried without its dependencies {self.where}, for they cannot be installed: {_shorten(why)}",
-            remedy="Look whether the index has wheels of them for this Python, and answers.",
+            message=f"was tried without its dependencies {self.where}, as they cannot be installed: {_shorten(why)}",
+            remedy="Check that the index responds, and has wheels of them for this Python.",
         )
         return Finding(code="MW272", severity=Severity.WARNING, wheel=self.wheel.name, problem=problem)
 
@@ -179,7 +180,7 @@ class ImportReport:
         )
 
     def _is_optional(self, failure: ImportFailure) -> bool:
-        """Whether an extension module only wants a module that is not the wheel's to bring."""
+        """Whether an extension module lacks only a module that does not belong to the wheel."""
         return failure.module.member is not None and failure.missing is not None and not self._is_own(failure.missing)
 
     def _is_own(self, module: str) -> bool:
@@ -188,10 +189,10 @@ class ImportReport:
 
     def _remedy(self, failure: ImportFailure) -> str:
         if failure.missing and self._is_own(failure.missing):
-            return f"`{failure.missing}` is missing in the wheel: tell the build back end to put it in."
+            return f"`{failure.missing}` is missing in the wheel: have the build back end include it."
         if failure.missing:
             top = failure.missing.partition(".")[0]
-            return f"Declare `{top}` as a dependency; if it belongs to an extra, let the import do without it."
+            return f"Declare `{top}` as a dependency; if it belongs to an extra, make the import work without it."
         for pattern, remedy in _REMEDIES.items():
             if re.search(pattern, failure.how):
                 return remedy.format(name=failure.module.name)
@@ -201,11 +202,11 @@ class ImportReport:
 _REMEDIES: Final = {
     r"undefined symbol|symbol not found": "Link the library that defines the symbol, or compile the missing source.",
     r"version `[\w.]+' not found": "Build against an older libc: the image of the policy, or the zig toolchain.",
-    r"cannot open shared object|Error loading shared library": "Have the library grafted: repair the wheel where it "
+    r"cannot open shared object|Error loading shared library": "Graft the library: repair the wheel where the library "
     "is installed (`manywheels build` does).",
     r"killed by SIGILL": "Compile for the architecture's baseline, without `-march=native`.",
-    r"killed by": "See where: `python -X faulthandler -c 'import {name}'`.",
-    r"does not end": "Wait for nothing while a module is imported: no network, no input, no other process.",
+    r"killed by": "Find the place with `python -X faulthandler -c 'import {name}'`.",
+    r"does not end": "Do not wait for the network, input or other processes while a module is imported.",
     r"exits with status": "Do not end the process while a module is imported.",
 }
 
@@ -222,15 +223,15 @@ def imports(
     log: Path | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> tuple[Finding, ...]:
-    """Install a wheel with its dependencies for an interpreter, and import everything in it, in a sandbox.
+    """Install a wheel with its dependencies for an interpreter, and import all its modules in a sandbox.
 
-    `timeout` is in seconds, for all imports; output is appended to `log`. Raises WheelFileError, Cancelled.
+    `timeout` is in seconds, for all imports; output is appended to `log`. Raises WheelFileError and Cancelled.
     """
-    trial = ImportReport(wheel=wheel, modules=modules_of(wheel), where=f"with Python {interpreter.version}")
+    report = ImportReport(wheel=wheel, modules=modules_of(wheel), where=f"with Python {interpreter.version}")
     with work_folder() as folder:
         log = log or folder / "log"
         site = Site(folder, environment, log, cancellation)
-        findings, installed = site.install(trial, "--python", str(interpreter.path))
+        findings, installed = site.install(report, "--python", str(interpreter.path))
         if not installed:
             return findings
         deadline = time.monotonic() + timeout
@@ -238,70 +239,64 @@ def imports(
         def attempt(modules: Sequence[Module]) -> Attempt:
             return _attempt(site, interpreter, modules, max(1.0, deadline - time.monotonic()))
 
-        failures = try_all(trial.modules, attempt)
-        return (*findings, *trial.findings(failures, str(site.path)))
+        failures = import_all(report.modules, attempt)
+        return (*findings, *report.findings(failures, str(site.path)))
 
 
 def _attempt(site: Site, interpreter: Interpreter, modules: Sequence[Module], timeout: float) -> Attempt:
-    results = Path(tempfile.mkdtemp(prefix="results-", dir=site.folder)) / "results"  # no name that imported code knows
+    results = Path(tempfile.mkdtemp(prefix="results-", dir=site.folder)) / "results"  # imported code cannot guess it
     command = Command(
         argv=(str(interpreter.path), *ISOLATED, str(WORKER), str(site.path), str(results),
               *(module.name for module in modules)),
-        folder=site.elsewhere, environment=site.environment, log=site.log, timeout=timeout,
+        folder=site.working_folder, environment=site.environment, log=site.log, timeout=timeout,
     )  # fmt: skip
     outcome = sandbox.run(command, site.cancellation)
-    if outcome.cancelled:
-        raise stopped()
-    return Attempt(status=outcome.status, results=_told(results), timed_out=outcome.timed_out)
+    site.cancellation.stop_if_requested("The import")
+    return Attempt(status=outcome.status, results=_read_results(results), timed_out=outcome.timed_out)
 
 
-def _told(results: Path) -> str:
-    """Return what the worker told, or what the imported code put in its place; nothing where that is no file."""
+def _read_results(results: Path) -> str:
+    """Return what the worker, or imported code in its place, wrote; empty if that is not a regular file."""
     try:
         with open_regular(results, links=False) as file:
-            return file.read(_MOST_TOLD).decode("utf-8", "replace")
+            return file.read(_LARGEST_RESULTS).decode("utf-8", "replace")
     except OSError:
         return ""
 
 
-# No site-packages, no caller's variables, nothing written, and a trace in the log where it crashes.
+# No site-packages, no variables of the caller, no bytecode written, and a traceback in the log after a crash.
 ISOLATED: Final = ("-I", "-S", "-B", "-X", "faulthandler")
 
 
-def stopped() -> Cancelled:
-    """Return the error for imports that were cancelled."""
-    return Cancelled("The imports were stopped.", remedy="")
-
-
 class Site:
-    """A folder that a wheel and its dependencies are installed into, as site-packages are."""
+    """A folder that a wheel and its dependencies are installed into, laid out like site-packages."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], log: Path, cancellation: Cancellation) -> None:
         from manywheels.runtime.uv import uv_program
 
         self.uv = uv_program()
         self.folder, self.log, self.cancellation = folder, log, cancellation
-        self.path, self.elsewhere = folder / "site", folder / "elsewhere"
+        self.path, self.working_folder = folder / "site", folder / "working"
         self.path.mkdir()
-        self.elsewhere.mkdir()
+        self.working_folder.mkdir()
         self.environment = build_environment(environment, path=(), private=folder)
 
-    def install(self, trial: ImportReport, *options: str) -> tuple[tuple[Finding, ...], bool]:
-        """Install the trial's wheel; return what is to be said of that, and whether the imports can be tried.
+    def install(self, report: ImportReport, *options: str) -> tuple[tuple[Finding, ...], bool]:
+        """Install a report's wheel; return findings, and whether it is installed.
 
-        Where the dependencies cannot be had, the wheel is installed without them.
+        If its dependencies cannot be installed, it is installed without them.
         """
-        problem = self._run(trial.wheel, *options)
+        problem = self._install(report.wheel, *options)
         if problem is None:
             return (), True
-        if alone := self._run(trial.wheel, "--no-deps", *options):
-            return (trial.uninstallable(alone),), False
-        return (trial.alone(problem),), True
+        if alone := self._install(report.wheel, "--no-deps", *options):
+            return (report.uninstallable(alone),), False
+        return (report.without_dependencies(problem),), True
 
-    def _run(self, wheel: Path, *options: str) -> str | None:
-        """Return why uv could not install the wheel; None if it did. It is in the sandbox, for it may build an sdist.
+    def _install(self, wheel: Path, *options: str) -> str | None:
+        """Return why uv could not install the wheel, or None. It runs in the sandbox, because it may build an sdist.
 
-        Files are copied, not linked: what is imported could write into uv's cache.
+        Files are copied, not linked, so that imported code cannot write into uv's cache.
         """
         own = {"UV_CACHE_DIR": str(cache_dir() / "uv"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
         output = self.folder / "uv.log"
@@ -309,14 +304,13 @@ class Site:
         command = Command(
             argv=(self.uv, "pip", "install", "--link-mode=copy", "--target", str(self.path), *options,
                   str(wheel.resolve())),
-            folder=self.elsewhere, environment={**self.environment, **own}, log=output, timeout=_INSTALL_TIMEOUT,
+            folder=self.working_folder, environment={**self.environment, **own}, log=output, timeout=_INSTALL_TIMEOUT,
         )  # fmt: skip
         outcome = sandbox.run(command, self.cancellation)
-        text = last_bytes(output, _MOST_SAID).decode("utf-8", "replace")
+        text = last_bytes(output, _LARGEST_OUTPUT).decode("utf-8", "replace")
         with self.log.open("a", encoding="utf-8") as log:
             log.write(text)
-        if outcome.cancelled:
-            raise stopped()
+        self.cancellation.stop_if_requested("The import")
         if outcome.timed_out:
             return f"uv did not finish within {_INSTALL_TIMEOUT:.0f} s"
         return None if outcome.succeeded else why_uv_refused(text)

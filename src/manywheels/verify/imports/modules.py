@@ -1,4 +1,4 @@
-"""What a wheel offers for import, read from its members and metadata, and which interpreters install it."""
+"""Which modules a wheel has, and which interpreters install it, read from its members and metadata."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 _INIT: Final = rb"(?:PyInit|PyModExport)_%s\0"
-# What zipfile raises on archives that are damaged, encrypted, or packed in a way that it does not know.
+# What zipfile raises for archives that are damaged, encrypted, or compressed in a way that it does not support.
 _UNREADABLE: Final = (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError)
 _SKIPPED: Final = frozenset({"test", "tests", "__main__", "__pycache__"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """A module by its dotted name. `member` is an extension module's file in the wheel, None for a top-level module."""
+    """A module by its dotted name. `member` is an extension module's file in the wheel, None for other modules."""
 
     name: str
     member: str | None = None
 
 
 def importable(members: Iterable[str], is_extension: Callable[[str], bool] = lambda _: True) -> tuple[Module, ...]:
-    """Return the top-level modules that a wheel's members make up, then the extension modules below them.
+    """Return a wheel's top-level modules, then the extension modules below them, without tests and `__main__`.
 
-    `is_extension` tells of a file that is called only `*.so` whether it is one; tests and `__main__` are left out.
+    `is_extension` decides whether a member named `*.so`, without an ABI, is an extension module.
     """
     top: dict[str, Module] = {}
     extensions: dict[str, Module] = {}
@@ -58,7 +58,7 @@ def importable(members: Iterable[str], is_extension: Callable[[str], bool] = lam
 
 
 def _installed(member: str) -> list[str]:
-    """Return the parts of the path that a member has below site-packages; no file's where it goes elsewhere."""
+    """Return the parts of a member's path below site-packages; an empty name if it is installed elsewhere."""
     first, *rest = member.split("/")
     if first.endswith(".data") and rest:
         return rest[1:] or [""] if rest[0] in {"purelib", "platlib"} else [""]
@@ -70,7 +70,7 @@ def _is_name(part: str) -> bool:
 
 
 def modules_of(wheel: Path) -> tuple[Module, ...]:
-    """Return what a wheel's users can import. Raises WheelFileError where the wheel cannot be read."""
+    """Return a wheel's modules. Raises WheelFileError if the wheel cannot be read."""
     try:
         with zipfile.ZipFile(wheel) as archive:
 
@@ -84,24 +84,24 @@ def modules_of(wheel: Path) -> tuple[Module, ...]:
 
 
 def requires_python(wheel: Path) -> SpecifierSet | None:
-    """Return what a wheel's metadata says of Python versions; None where it says nothing, or cannot be read."""
+    """Return a wheel's Requires-Python; None if it has none, or cannot be read."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
         with zipfile.ZipFile(wheel) as archive:
             member = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
-            said = BytesHeaderParser().parsebytes(archive.read(member))["Requires-Python"]
-        return SpecifierSet(str(said)) if said else None
+            value = BytesHeaderParser().parsebytes(archive.read(member))["Requires-Python"]
+        return SpecifierSet(str(value)) if value else None
     except (*_UNREADABLE, StopIteration, InvalidSpecifier):
-        return None  # other checks say what is wrong with it
+        return None  # other checks report this
 
 
 def interpreter_for(
     name: WheelName, interpreters: Iterable[Interpreter], requires: SpecifierSet | None = None
 ) -> Interpreter | None:
-    """Return the first of this machine's interpreters that installs the wheel; None where there is none.
+    """Return the first of this machine's interpreters that installs the wheel, or None.
 
-    `requires` is the wheel's Requires-Python: of a wheel for many Pythons, it may leave out some.
+    `requires` is the wheel's Requires-Python.
     """
     from packaging.tags import platform_tags
 
@@ -112,7 +112,7 @@ def interpreter_for(
 
 
 def accepts(abi: str, version: str, name: WheelName, requires: SpecifierSet | None) -> bool:
-    """Whether an interpreter, by its ABI tag and full version, installs the wheel on its platform."""
+    """Whether an interpreter with this ABI tag and full version installs the wheel on the wheel's platform."""
     if requires is not None and not requires.contains(version, prereleases=True):
         return False
     targets = [target for target in known_targets("manylinux", "any") if target.abi == abi]

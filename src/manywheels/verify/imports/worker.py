@@ -1,13 +1,13 @@
-"""Import modules in the interpreter that runs this, which may be older than the program's own: Python 3.7 will do.
+"""Import modules in the interpreter that runs this: Python 3.7 or newer.
 
     python -I -S worker.py SITE RESULTS MODULE…
 
-`SITE` is the folder that the modules were installed into. `RESULTS` gets a line of JSON before and after each import,
-so that the last one says what was imported when the process died; `-` is standard output, which the modules do not see.
+`SITE` is the folder that the modules are installed in. The file `RESULTS` gets a line of JSON before and after each
+import, so that the last one names the module after a crash. `-` is standard output, hidden from the modules.
 
     python -I -S worker.py --describe
 
-prints what this interpreter is, as one line of JSON.
+prints one line of JSON about this interpreter.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import struct
 import sys
 import sysconfig
 
-_ARCH_OF_32_BITS = {"x86_64": "i686", "aarch64": "armv7l"}  # what the kernel says, and what runs on it
+_ARCH_OF_32_BITS = {"x86_64": "i686", "aarch64": "armv7l"}  # by the kernel's architecture
 
 
 def describe() -> dict[str, object]:
-    """Return this interpreter's ABI tag, version, path, and the libc and architecture that it runs on."""
+    """Return this interpreter's ABI tag, version, path, libc and architecture."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.implementation.name == "cpython":
         free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
@@ -49,33 +49,33 @@ def describe() -> dict[str, object]:
 
 
 def import_all(folder: str, results: int, modules: list[str]) -> None:
-    """Import the modules in order; what one of them raises does not keep the others away."""
+    """Import the modules in order, and go on after an exception."""
     site.addsitedir(folder)
     for module in modules:
-        _tell(results, {"begun": module})
+        _write(results, {"begun": module})
         try:
             importlib.import_module(module)
         except BaseException as error:  # noqa: BLE001 - SystemExit and the like are failures too
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            _tell(results, {"failed": module, "kind": type(error).__name__, "text": _text(error), "missing": missing})
+            _write(results, {"failed": module, "kind": type(error).__name__, "text": _text(error), "missing": missing})
         else:
-            _tell(results, {"imported": module})
-    _tell(results, {"ended": True})
+            _write(results, {"imported": module})
+    _write(results, {"ended": True})
 
 
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - a message that cannot be made is no reason to stop
+    except Exception:  # noqa: BLE001 - an exception's own `__str__` may raise anything
         return ""
 
 
-def _tell(results: int, line: dict[str, object]) -> None:
+def _write(results: int, line: dict[str, object]) -> None:
     os.write(results, (json.dumps(line) + "\n").encode())
 
 
 def main(arguments: list[str]) -> None:
-    """Do what the arguments ask for."""
+    """Run one of the two commands in the module's docstring."""
     if arguments == ["--describe"]:
         print(json.dumps(describe()))
         return
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
     else:
         results = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     import_all(folder, results, modules)
-    os._exit(0)  # threads that a module left running are none of ours
+    os._exit(0)  # do not wait for threads that a module left running
 
 
 if __name__ == "__main__":

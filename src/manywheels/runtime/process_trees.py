@@ -1,0 +1,151 @@
+"""Start and end the process trees of sandboxes, so that no process is left when a command has ended.
+
+`sandbox_init` is the first process of each tree and reaps the others. This module ends what remains if that process is
+killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from manywheels.runtime import sandbox_init
+
+GRACE: Final = 2.0  # seconds between SIGTERM and SIGKILL
+_POLL: Final = 0.002  # seconds
+_INIT: Final = Path(__file__).with_name("sandbox_init.py")
+_running: set[int] = set()  # ids of the first processes of all trees
+_starting = threading.Lock()  # held while a process has been started that `_running` does not have yet
+
+
+def start(
+    argv: Sequence[str], folder: Path, user: int | None, *, environment: BinaryIO, log: BinaryIO
+) -> subprocess.Popen[bytes]:
+    """Start a tree's first process. `environment` has the command's variables, as `sandbox_init` reads them."""
+    _become_reaper()
+    name = "-" if user is None else str(user)
+    with _starting:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_INIT), str(GRACE), name, str(folder), *argv],
+            stdin=environment, stdout=log, stderr=log,
+            env={},  # the command's variables must not affect a process of root
+            start_new_session=True,  # Ctrl-C is for the program alone, which ends the tree in order
+        )  # fmt: skip
+        _running.add(process.pid)
+    return process
+
+
+def end(process: subprocess.Popen[bytes], user: int | None, *, terminate: bool) -> int:
+    """Wait until a tree has ended, after SIGTERM if `terminate`; return its status as Popen has it."""
+    if terminate:
+        process.terminate()
+    status = process.wait()
+    _running.discard(process.pid)
+    if status < 0:
+        _end_orphans()
+    if user is not None:
+        _end_processes_of(user)
+    return status
+
+
+def processor_seconds(root: int) -> float:
+    """Return the processor time that a process and all below it have used, running or reaped."""
+    ticks = 0
+    for pid in (root, *sandbox_init.descendants(root)):
+        if fields := sandbox_init.status_fields(pid):
+            ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@cache
+def _become_reaper() -> None:
+    """Become the parent of what is left in a tree whose first process is killed."""
+    sandbox_init.become_reaper()
+
+
+def _end_orphans() -> None:
+    while orphans := _orphans():
+        for pid in orphans:
+            for below in (pid, *sandbox_init.descendants(pid)):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(below, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _orphans() -> list[int]:
+    with _starting:
+        return [pid for pid in _children() if pid not in _running and _session(pid) not in {None, os.getsid(0)}]
+
+
+def _children() -> list[int]:
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            found += [int(pid) for pid in (task / "children").read_text("ascii").split()]
+    return found
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _end_processes_of(user: int) -> None:
+    """End all processes of a user that belongs to one target.
+
+    `sandbox_init` has done so already, unless it was killed. The proof must not depend on that.
+    """
+    while alive := processes_of(user):
+        for pid in alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in alive:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(_POLL)
+
+
+def processes_of(user: int) -> list[int]:
+    """Return the ids of a user's living processes, without those in containers, where the number is another user's."""
+    return [pid for pid in sandbox_init.process_ids() if _is_of(pid, user)]
+
+
+def _is_of(pid: int, user: int) -> bool:
+    try:
+        # The owner of /proc/PID is root where a process is not dumpable, so read the user from its status.
+        lines = Path("/proc", str(pid), "status").read_bytes().splitlines()
+    except OSError:
+        return False
+    facts = {name: value.split() for name, _, value in (line.partition(b":") for line in lines)}
+    # A process whose first thread has ended is shown as a zombie, but lives while another thread does.
+    lives = facts[b"State"][0] != b"Z" or int(facts[b"Threads"][0]) > 1
+    return lives and b"%d" % user in facts[b"Uid"] and not _is_in_another_container(pid)
+
+
+def _is_in_another_container(pid: int) -> bool:
+    """Whether a process is in a PID namespace that only root can have made.
+
+    An ordinary user can make one only within a new user namespace.
+    """
+    try:
+        return _namespace(pid, "pid") != _namespace("self", "pid") and _namespace(pid, "user") == _namespace(
+            "self", "user"
+        )
+    except OSError:
+        return False
+
+
+def _namespace(pid: int | str, kind: str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115 - no path, but a name
