@@ -68,16 +68,30 @@ def require_place(path: Path, option: str) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, option: str) -> Iterator[Path]:
-    """Give a path to write to; what is there at the end becomes the report by a rename. Raises OutputFolderError."""
+def write_atomically(path: Path, owner: tuple[int, int] | None = None) -> Iterator[BinaryIO]:
+    """Open `.<name>.partial` for writing; a rename to `path` ends the block, an error in it removes the partial file.
+
+    The file is new (O_EXCL, no link is followed) and belongs to `owner`, else to the owner of its folder.
+    Raises OSError.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    with _explained(path, option):
-        try:
-            partial.unlink(missing_ok=True)  # a link, which whoever opens it would follow
-            yield partial
-            partial.replace(path)
-        finally:
+    try:
+        with create(partial) as file:
+            yield file
+        folder = path.parent.stat()
+        chown(partial, owner or (folder.st_uid, folder.st_gid))
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):  # a folder of this name, which `create` refused
             partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def write_report_file(path: Path, option: str) -> Iterator[BinaryIO]:
+    """Write a report as `write_atomically` does; `option` gave the path. Raises OutputFolderError."""
+    with _explained(path, option), write_atomically(path) as file:
+        yield file
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import __version__
-from manywheels.core.files import chown, create
+from manywheels.core.files import write_atomically
 from manywheels.core.markdown import code, prose, within
 from manywheels.errors import LedgerError
 from manywheels.wheels.output import LEDGER
@@ -54,8 +54,6 @@ class Ledger:
         self._path, self._repository = folder / LEDGER, repository
         self._entries = {entry.name: entry for entry in entries}
         self._lock = threading.Lock()
-        status = folder.stat()
-        self._owner = (status.st_uid, status.st_gid)
         self._write()
 
     @property
@@ -81,12 +79,9 @@ class Ledger:
         # A line for each file: it is written anew with every change of any of thousands of files.
         head = json.dumps({"schema": SCHEMA, "manywheels": __version__, "repository": self._repository})
         files = ",\n".join(f"  {json.dumps(vars(entry))}" for entry in self._entries.values())
-        partial = self._path.with_name(f".{LEDGER}.partial")
         try:
-            with create(partial) as file:
+            with write_atomically(self._path) as file:
                 file.write(f'{head[:-1]}, "files": [\n{files}\n]}}\n'.encode())
-            chown(partial, self._owner)
-            partial.replace(self._path)
         except OSError as error:
             raise LedgerError(
                 f"The ledger `{self._path}` cannot be written: {error.strerror}.",
