@@ -17,8 +17,7 @@ from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, 
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.deliver.index.distributions import read_distribution
-from manywheels.deliver.index.http import Form, NoResponse, Requests, Transport, is_name_taken
-from manywheels.deliver.index.pauses import RetrySchedule
+from manywheels.deliver.index.http import Form, NoResponse, Requests, Transport, index_retries, is_name_taken
 from manywheels.deliver.index.publish import run as publish_here
 from manywheels.deliver.index.simple_api import Index, Presence, addresses
 from manywheels.deliver.index.trusted import ApiToken
@@ -461,8 +460,8 @@ def test_the_index_in_memory_answers_as_the_local_one_does(
 ) -> None:
     transport = make(index)
     auth = ("__token__", index.api_token())
-    pauses = RetrySchedule(FastClock(), Cancellation())
-    asked = Index(addresses(index.upload_url), transport, pauses)
+    retries = index_retries(Cancellation(), FastClock())
+    asked = Index(addresses(index.upload_url), transport, retries)
     file = read_distribution(write_sdist(tmp_path))
 
     def send(form: Form) -> tuple[int, bool]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import Transport
+from manywheels.deliver.index.http import Transport, index_retries
 from manywheels.deliver.index.identity import Secrets
 from manywheels.deliver.index.ledger import Ledger, UploadState
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.publish import first_entries
 from manywheels.deliver.index.simple_api import Index, Presence, addresses
 from manywheels.deliver.index.trusted import ApiToken
@@ -46,15 +46,17 @@ class Upload:
     ) -> None:
         self.clock, self.cancellation, self.files = FastClock(), Cancellation(), files
         self.folder = files[0].path.parent
-        pauses = RetrySchedule(self.clock, self.cancellation, chance=chance)
-        self.index = Index(addresses(url), index, pauses)
+        retries = index_retries(self.cancellation, self.clock)
+        if chance is not None:
+            retries = replace(retries, jitter=chance)
+        self.index = Index(addresses(url), index, retries)
         seen = {file.name: self.index.presence("demo", file.name, file.sha256) for file in files}
         self.to_send = [file for file in files if seen[file.name] is not Presence.SAME]
         self.stops = bool({Presence.OTHER, Presence.SILENT} & set(seen.values()))  # as the preflight does
         self.ledger = Ledger(self.folder, url, first_entries(files, seen))
         self.line = UploadContext(
             transport=index, index=self.index, credentials=credentials or ApiToken(user="__token__", password="secret"),
-            pauses=pauses, secrets=Secrets(environment={}), cancellation=self.cancellation,
+            retries=retries, secrets=Secrets(environment={}), cancellation=self.cancellation,
         )  # fmt: skip
 
     def send(self, progress: Progress | None = None) -> dict[str, str]:

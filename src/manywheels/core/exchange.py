@@ -18,18 +18,19 @@ from concurrent import futures
 from contextlib import suppress
 from contextvars import ContextVar
 from http import HTTPStatus
+from itertools import count
 from types import TracebackType
 from typing import Any, Final, Self
 
-import requests
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException, Timeout
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager, Retry
+from requests.exceptions import ConnectionError, RequestException, Timeout  # noqa: A004
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
 from manywheels.core.interruptible import begin
+from manywheels.core.retry import RetryPolicy, TransientError, transient_status
 
 _LOOK: Final = 0.1  # seconds between two looks at the clock and the cancellation
 _STALL: Final = 120.0  # seconds
@@ -87,17 +88,13 @@ class Exchange:
         return bool(self._sockets)
 
     @property
-    def patience(self) -> float:
+    def operation_timeout(self) -> float:
         """Seconds that the next operation on a socket may take."""
         return max(min(self._stall, self._end - time.monotonic()), _LOOK)
 
     def earn(self, seconds: float) -> None:
         """Let it last longer, for what has come so far; never more than `seconds` of the block from now."""
         self._end = max(self._end, min(self._end + seconds, time.monotonic() + self._seconds))
-
-    def pause(self, seconds: float) -> None:
-        """Wait, but not longer than the exchange lasts."""
-        self._over.wait(seconds)
 
     def claim(self, sock: Any) -> None:  # noqa: ANN401 - a socket, or what wraps it in TLS
         """Break this connection off, too, when the time is over; at once if it is over already. Raises TimeOver."""
@@ -152,7 +149,7 @@ def read(response: Response, most: int = _LARGEST) -> bytes:
     except ReadTimeoutError as error:
         raise Timeout(error) from None
     except HTTPError as error:
-        raise requests.exceptions.ConnectionError(error) from None
+        raise ConnectionError(error) from None
     return b"".join(pieces)
 
 
@@ -161,6 +158,7 @@ class Adapter(HTTPAdapter):
 
     A request that is made in none has one of its own, of `limit(request)` seconds with all retries; the body of the
     answer is read in it, up to a mebibyte. `wait` are seconds to connect and between two bytes, where none are given.
+    With `retries`, lost connections and statuses that may pass are tried again, whatever the method.
     """
 
     def __init__(
@@ -169,9 +167,10 @@ class Adapter(HTTPAdapter):
         limit: Callable[[PreparedRequest], float] = lambda _: _STALL,
         stopped: Callable[[], bool] = lambda: False,
         wait: tuple[float, float] | None = None,
+        retries: RetryPolicy | None = None,
         **options: Any,  # noqa: ANN401 - passed on
     ) -> None:
-        self._limit, self._stopped, self._wait = limit, stopped, wait
+        self._limit, self._stopped, self._wait, self._retries = limit, stopped, wait, retries
         super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on
@@ -192,32 +191,30 @@ class Adapter(HTTPAdapter):
             return super().send(request, **options)
         if options.get("stream"):
             raise RuntimeError("an answer that is read later needs an exchange around all of it")
-        with Exchange(self._limit(request), stopped=self._stopped):
-            response = super().send(request, **(options | {"stream": True}))
-            with response:
-                whole = read(response)
+        limit = self._limit(request)
+        retries = self._retries and self._retries.within(limit)
+        with Exchange(limit, stopped=self._stopped):
+            for attempt in count(1):
+                try:
+                    response = self._send_once(request, **options)
+                except (ConnectionError, Timeout) as error:
+                    if retries is None or not retries.again(attempt, TransientError(str(error))):
+                        raise
+                else:
+                    failure = transient_status(response.status_code, response.headers)
+                    if failure is None or retries is None or not retries.again(attempt, failure):
+                        return response
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    def _send_once(self, request: PreparedRequest, **options: Any) -> Response:  # noqa: ANN401 - passed on
+        with super().send(request, **(options | {"stream": True})) as response:
+            whole = read(response)
         response.raw = _Whole(whole)
         return response
 
 
 class _Whole(io.BytesIO):
     """A body that was read; Azure's client sets an attribute on it."""
-
-
-class PatientRetry(Retry):
-    """Retries within an exchange: their pauses end with it, and are at most `longest` seconds where a server asks."""
-
-    longest: float = 60.0
-
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Return what the server asks for, within bounds."""
-        asked = super().get_retry_after(response)
-        return asked and min(asked, self.longest)
-
-    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        """Pause before the next attempt."""
-        asked = self.get_retry_after(response) if response is not None else None
-        current().pause(asked or self.get_backoff_time())
 
 
 class _Response(http.client.HTTPResponse):
@@ -265,7 +262,7 @@ class _Connection(HTTPConnection):
         """Send under the time for a single operation: urllib3 would leave that for connecting in force."""
         if self.sock is None:
             self.connect()
-        self.sock.settimeout(current().patience)
+        self.sock.settimeout(current().operation_timeout)
         super().send(data)
 
 

@@ -9,8 +9,9 @@ import ssl
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,15 @@ from manywheels.core import exchange
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.exchange import Exchange
 from manywheels.core.interruptible import until_stopped
-from manywheels.core.retry import RealClock, RetryPolicy
+from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
 from manywheels.deliver.artifacts import service as results
 from manywheels.deliver.artifacts.client import Artifacts
 from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.index import attestations
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import NoResponse, Requests
+from manywheels.deliver.index.http import NoResponse, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import Index, addresses
 from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
 from unit.artifactservice import FakeService, answer, serving
@@ -149,8 +149,8 @@ def test_the_deadline_of_publishing_ends_a_question(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(table("publish"), "last-questions", 0.5)
     cancellation = Cancellation()
     with hostile(ENDLESS["a header byte by byte"]) as server, Requests() as way, soon():
-        pauses = RetrySchedule(RealClock(cancellation), cancellation, limit=1.0)
-        index = Index(addresses(f"{server.url}/legacy/"), way, pauses)
+        retries = replace(index_retries(cancellation), budget=1.0)
+        index = Index(addresses(f"{server.url}/legacy/"), way, retries)
         with pytest.raises(NoResponse):
             index.listing("demo")
 
@@ -243,7 +243,7 @@ def test_a_connection_is_used_again_under_the_next_clock() -> None:
 def test_time_is_earned_by_what_comes_and_not_saved_up() -> None:
     with Exchange(1.0) as clock:
         clock.earn(1000.0)
-        assert clock.patience <= 1.1
+        assert clock.operation_timeout <= 1.1
 
 
 def test_a_request_that_no_clock_bounds_is_not_made() -> None:
@@ -253,6 +253,56 @@ def test_a_request_that_no_clock_bounds_is_not_made() -> None:
         with pytest.raises(RuntimeError, match="exchange"):
             session.get(server.url, stream=True)
         assert session.get(server.url).text == "ok"
+        assert server.connections == 1
+
+
+def busy(connection: socket.socket) -> None:
+    connection.recv(65_536)
+    connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def busy_for_long(connection: socket.socket) -> None:
+    connection.recv(65_536)
+    connection.sendall(b"HTTP/1.1 429 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def lost(connection: socket.socket) -> None:
+    """Close the connection in place of a response."""
+    connection.recv(65_536)
+
+
+def with_retries(cancellation: Cancellation | None = None) -> requests.Session:
+    """Return a session that tries three times, within an hour."""
+    retries = RetryPolicy(attempts=3, first_pause=0.01, cancellation=cancellation or Cancellation())
+    session = requests.Session()
+    adapter = exchange.Adapter(limit=lambda _: 3000.0, stopped=lambda: retries.cancelled, retries=retries)
+    session.mount("http://", adapter)
+    return session
+
+
+def test_a_status_that_may_pass_is_the_answer_after_all_attempts() -> None:
+    with hostile(busy) as server, soon():
+        assert with_retries().post(server.url).status_code == 503
+        assert server.connections == 3
+
+
+def test_a_lost_connection_is_the_error_after_all_attempts() -> None:
+    with hostile(lost) as server, soon():
+        with pytest.raises(requests.ConnectionError):
+            with_retries().post(server.url)
+        assert server.connections == 3
+
+
+def test_a_pause_beyond_the_deadline_is_not_begun() -> None:
+    with hostile(busy_for_long) as server, soon():
+        assert with_retries().post(server.url).status_code == 429
+        assert server.connections == 1
+
+
+def test_a_cancelled_run_is_not_tried_again() -> None:
+    with hostile(ENDLESS["silence"]) as server, soon():
+        with pytest.raises(exchange.TimeOver, match="cancelled"):
+            with_retries(cancelled_once(server)).post(server.url)
         assert server.connections == 1
 
 
@@ -269,8 +319,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def client(fake: FakeService, url: str = "", cancellation: Cancellation | None = None) -> Artifacts:
     fake.url = url or fake.url
-    stopped: Callable[[], bool] = lambda: bool(cancellation and cancellation.requested)  # noqa: E731
-    return Artifacts(service=fake.service, say=lambda _: None, patience=RetryPolicy(attempts=1, stopped=stopped))
+    retries = RetryPolicy(attempts=1, cancellation=cancellation or Cancellation())
+    return Artifacts(service=fake.service, say=lambda _: None, retries=retries)
 
 
 @endless
@@ -342,8 +392,8 @@ def test_an_artifact_service_whose_json_is_none(body: bytes) -> None:
 
 def identity(environment: dict[str, str], cancellation: Cancellation | None = None) -> Identity:
     switch = cancellation or Cancellation()
-    pauses = RetrySchedule(RealClock(switch), switch, limit=3600.0)
-    return Identity(pauses=pauses, secrets=Secrets(environment={}), environment=environment)
+    retries = index_retries(switch)
+    return Identity(retries=retries, secrets=Secrets(environment={}), environment=environment)
 
 
 def github(monkeypatch: pytest.MonkeyPatch, url: str) -> dict[str, str]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.retry import RetryPolicy
 from manywheels.deliver.artifacts.client import Artifacts, Uploaded
 from manywheels.deliver.artifacts.packing import LOGS, ArtifactMember, pack, unpack
 from manywheels.deliver.artifacts.service import find_service
@@ -58,7 +59,7 @@ class Client:
     def __init__(self, fake: FakeService) -> None:
         self.said: list[str] = []
         self.artifacts = Artifacts(
-            service=fake.service, say=self.said.append, patience=RetryPolicy(attempts=3, first_pause=0.001)
+            service=fake.service, say=self.said.append, retries=RetryPolicy(attempts=3, first_pause=0.001)
         )
 
     def upload(self, files: list[ArtifactMember], **options: object) -> Uploaded:
@@ -465,15 +466,19 @@ def test_unpacking_hears_of_the_end(tmp_path: Path) -> None:
     assert len(looks) > 3
 
 
-def test_a_client_that_was_stopped_unpacks_nothing(fake: FakeService, tmp_path: Path) -> None:
+def test_a_client_that_was_stopped_unpacks_nothing(
+    fake: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake.finished["wheels"] = packed("a.whl")
-    looks: list[None] = []
+    cancellation = Cancellation()
 
-    def stopped() -> bool:
-        looks.append(None)
-        return len(looks) > 3  # after three requests: for the list, the address and the bytes
+    def cancel_and_unpack(*arguments: Any) -> None:
+        cancellation.request()
+        unpack(*arguments)
 
-    artifacts = Artifacts(service=fake.service, say=lambda _: None, patience=RetryPolicy(stopped=stopped))
+    monkeypatch.setattr("manywheels.deliver.artifacts.client.unpack", cancel_and_unpack)
+    retries = RetryPolicy(cancellation=cancellation)
+    artifacts = Artifacts(service=fake.service, say=lambda _: None, retries=retries)
     (wheels,) = artifacts.find(name="wheels")
     with pytest.raises(Cancelled):
         artifacts.download(wheels, tmp_path)
@@ -503,49 +508,3 @@ def test_streamed_archives_are_taken(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(ZipFileSpec(members=(streamed,)).to_bytes())
     unpack(tmp_path / "a.zip", tmp_path, "wheels")
     assert (tmp_path / "a.whl").read_bytes() == b"1"
-
-
-# --- patience ---------------------------------------------------------------------------------------------------------
-
-
-class SlowClock:
-    """A clock that only moves when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now, self.slept = 0.0, list[float]()
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float, /) -> None:
-        self.now += seconds
-        self.slept.append(seconds)
-
-
-def fail(pause: float = 0.0) -> None:
-    raise TransientError("it failed", pause=pause)
-
-
-def test_pauses_grow_and_jitter() -> None:
-    clock = SlowClock()
-    with pytest.raises(RetriesExhausted, match="it failed \\(tried 6 times\\)"):
-        RetryPolicy(clock=clock).call(fail, say=lambda _: None)
-    assert len(clock.slept) == 5
-    assert all(length / 2 <= slept <= length for slept, length in zip(clock.slept, (1, 2, 4, 8, 16), strict=True))
-
-
-def test_retry_after_is_honoured_and_the_deadline_is_one_for_all() -> None:
-    clock = SlowClock()
-    patience = RetryPolicy(clock=clock, attempts=100, budget=100.0)
-    with pytest.raises(RetriesExhausted):
-        patience.call(lambda: fail(30), say=lambda _: None)
-    assert clock.slept == [30, 30, 30]
-    with pytest.raises(RetriesExhausted, match="tried once"):
-        patience.call(lambda: fail(30), say=lambda _: None)
-
-
-def test_nothing_is_tried_again_when_the_run_was_cancelled() -> None:
-    clock = SlowClock()
-    with pytest.raises(RetriesExhausted, match="cancelled"):
-        RetryPolicy(clock=clock, stopped=lambda: bool(clock.slept)).call(fail, say=lambda _: None)
-    assert len(clock.slept) == 1

@@ -18,12 +18,10 @@ from twine.utils import DEFAULT_REPOSITORY
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.documents import parse_json
 from manywheels.core.redaction import redacted
-from manywheels.core.retry import RealClock
 from manywheels.data import table
 from manywheels.deliver.index.audiences import require_own
-from manywheels.deliver.index.http import Auth, Requests, Response
+from manywheels.deliver.index.http import Auth, Requests, Response, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.publish import run
 from manywheels.deliver.index.simple_api import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
 from manywheels.deliver.index.trusted import TrustedPublisher
@@ -193,8 +191,8 @@ def publisher(monkeypatch: pytest.MonkeyPatch, index: Oidc, audience: str) -> Tr
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.setenv("GITLAB_CI", "true")
     monkeypatch.setenv(f"{audience.upper()}_ID_TOKEN", jwt(audience))
-    pauses = RetrySchedule(FastClock(), Cancellation())
-    identity = Identity(pauses=pauses, secrets=Secrets(environment={}), environment={"GITLAB_CI": "true"})
+    retries = index_retries(Cancellation(), FastClock())
+    identity = Identity(retries=retries, secrets=Secrets(environment={}), environment={"GITLAB_CI": "true"})
     return TrustedPublisher("https://index.example/legacy/", index, identity)
 
 
@@ -254,7 +252,7 @@ def listing(body: bytes, kind: str = "application/vnd.pypi.simple.v1+json") -> L
         def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
             return Response(status=200, headers={"content-type": kind}, body=body)
 
-    return Index(addresses("https://h/legacy/"), Page(), RetrySchedule(FastClock(), Cancellation())).listing("demo")
+    return Index(addresses("https://h/legacy/"), Page(), index_retries(Cancellation(), FastClock())).listing("demo")
 
 
 def files(**changed: object) -> bytes:
@@ -313,5 +311,5 @@ def test_an_index_whose_pages_are_none_is_silent() -> None:
 
     with served(Nested) as url, Requests() as way:
         cancellation = Cancellation()
-        index = Index(addresses(f"{url}/legacy/"), way, RetrySchedule(RealClock(cancellation), cancellation))
+        index = Index(addresses(f"{url}/legacy/"), way, index_retries(cancellation))
         assert index.presence("demo", "demo-1.0.tar.gz", "ab") is Presence.SILENT

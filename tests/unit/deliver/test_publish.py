@@ -1,4 +1,4 @@
-"""Publishing's parts that need nobody else: addresses, pages, answers, claims, pauses, tokens, limits."""
+"""Publishing's parts that need nobody else: addresses, pages, answers, claims, retries, tokens, limits."""
 
 from __future__ import annotations
 
@@ -28,10 +28,18 @@ from manywheels.deliver.index import attestations, claims, preflight
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
-from manywheels.deliver.index.http import Auth, NoResponse, Requests, Response, is_name_taken, reason_text, require_safe
+from manywheels.deliver.index.http import (
+    Auth,
+    NoResponse,
+    Requests,
+    Response,
+    index_retries,
+    is_name_taken,
+    reason_text,
+    require_safe,
+)
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.preflight import Wanted
 from manywheels.deliver.index.progress import progress
 from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, run
@@ -140,7 +148,7 @@ class Pages(FakeIndex):
 
 
 def ask(pages: Mapping[str, Response], url: str = "https://h/legacy/", auth: Auth | None = None) -> Listing | None:
-    return Index(addresses(url), Pages(pages), RetrySchedule(FastClock(), Cancellation()), auth).listing("demo")
+    return Index(addresses(url), Pages(pages), index_retries(Cancellation(), FastClock()), auth).listing("demo")
 
 
 def page(text: str, kind: str) -> Response:
@@ -214,7 +222,7 @@ def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None
 def test_credentials_are_for_the_host_of_the_upload_only() -> None:
     for url, expected in (("https://h/legacy/", ("ada", "secret")), ("https://upload.h/legacy/", None)):
         pages = Pages({"https://h/simple/demo/": page('{"files": []}', JSON)})
-        Index(addresses(url), pages, RetrySchedule(FastClock(), Cancellation()), ("ada", "secret")).listing("demo")
+        Index(addresses(url), pages, index_retries(Cancellation(), FastClock()), ("ada", "secret")).listing("demo")
         assert pages.auths == [expected]
 
 
@@ -290,25 +298,25 @@ def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], secon
 def test_a_cancellation_ends_a_pause() -> None:
     cancellation = Cancellation()
     clock = RealClock(cancellation)
-    pauses = RetrySchedule(clock, cancellation)
+    retries = index_retries(cancellation, clock)
     cancellation.request()
     began = clock.monotonic()
     clock.sleep(60)
     assert clock.monotonic() - began < 30
-    assert not pauses.take(0.0)
+    assert not retries.wait(0.0)
 
 
 def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
     """The clock has hours left, and the index is not asked again and again meanwhile."""
     cancellation, index = Cancellation(), Counted()
-    pauses = RetrySchedule(RealClock(cancellation), cancellation)
+    retries = index_retries(cancellation)
     cancellation.request()
     with pytest.raises(NotConfirmed, match=r"does not list `a\.whl` so far, and the run was cancelled"):
         confirm(
             [distribution(tmp_path / "a.whl")],
-            Index(addresses("https://h/legacy/"), index, pauses),
+            Index(addresses("https://h/legacy/"), index, retries),
             index,
-            pauses,
+            retries,
             7200.0,
         )
     assert index.asked <= 2
@@ -328,8 +336,8 @@ def confirm_one(folder: Path, cancellation: Cancellation, limit: float) -> str:
     """Confirm a wheel that the index lists."""
     (folder / "dist").mkdir()
     wheel = read_distribution(write_wheel(folder / "dist", tags="py3-none-any"))
-    index, pauses = FakeIndex(stored={wheel.name: wheel.sha256}), RetrySchedule(RealClock(cancellation), cancellation)
-    return confirm([wheel], Index(addresses("https://h/legacy/"), index, pauses), index, pauses, limit)
+    index, retries = FakeIndex(stored={wheel.name: wheel.sha256}), index_retries(cancellation)
+    return confirm([wheel], Index(addresses("https://h/legacy/"), index, retries), index, retries, limit)
 
 
 def is_gone(noted: Path) -> bool:
@@ -356,14 +364,14 @@ def test_a_cancellation_ends_pip(tmp_path: Path, slow_pip: Path) -> None:
 def test_what_was_uploaded_late_is_still_confirmed(tmp_path: Path) -> None:
     """The time for uploads has no say in it."""
     clock, cancellation = FastClock(), Cancellation()
-    index, pauses = Counted(), RetrySchedule(clock, cancellation)
+    index, retries = Counted(), index_retries(cancellation, clock)
     clock.sleep(7200.0)
     with pytest.raises(NotConfirmed, match="within 60 s"):
         confirm(
             [distribution(tmp_path / "a.whl")],
-            Index(addresses("https://h/legacy/"), index, pauses),
+            Index(addresses("https://h/legacy/"), index, retries),
             index,
-            pauses,
+            retries,
             60.0,
         )
     assert index.asked > 5
@@ -468,7 +476,7 @@ def test_a_ci_that_issues_tokens_is_asked_again_and_no_other(
 
     monkeypatch.setattr("id.detect_credential", detect)
     secrets = Secrets(environment={})
-    identity = Identity(pauses=RetrySchedule(FastClock(), Cancellation()), secrets=secrets, environment=environment)
+    identity = Identity(retries=index_retries(Cancellation(), FastClock()), secrets=secrets, environment=environment)
     if asked == 1:
         with pytest.raises(AmbientCredentialError):
             identity.token("pypi")
@@ -553,7 +561,7 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
 def look(
     folder: Path, pages: Mapping[str, Response], rules: Rules | None = None, url: str = "https://h/legacy/"
 ) -> list[str]:
-    index = Index(addresses(url), Pages(pages), RetrySchedule(FastClock(), Cancellation()))
+    index = Index(addresses(url), Pages(pages), index_retries(Cancellation(), FastClock()))
     wanted = Wanted(folder=folder, verify=False, rules=rules or Rules())
     return [problem.message for problem in preflight.look(wanted, index).problems]
 
@@ -584,7 +592,7 @@ def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
 def test_an_sdist_is_outside_the_seal_and_that_is_said(tmp_path: Path) -> None:
     write_set(tmp_path, "cp312")
     write_sdist(tmp_path)
-    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
     warnings = preflight.look(Wanted(folder=tmp_path, verify=False), index).warnings
     assert warnings[0] == (
         "`demo-1.0.tar.gz` is not in the manifest: nobody has verified that it is what was built from"
@@ -643,7 +651,7 @@ def test_a_version_may_be_spelled_in_several_ways(tmp_path: Path, spelled: str) 
 def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platform: str) -> None:
     """Their tags are none that `verify` knows."""
     write_wheel(tmp_path, tags=f"cp314-cp314-{platform}")
-    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
     assert preflight.look(Wanted(folder=tmp_path), index).problems == ()
 
 
@@ -656,7 +664,7 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
     write_wheel(tmp_path, tags=f"py3-none-{platform}", metadata=_PRIVATE)
 
     def told(url: str, rules: Rules | None = None, *, verify: bool = True) -> list[str]:
-        index = Index(addresses(url), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+        index = Index(addresses(url), Pages({}), index_retries(Cancellation(), FastClock()))
         wanted = Wanted(folder=tmp_path, rules=rules or Rules(), verify=verify)
         return [problem.message for problem in preflight.look(wanted, index).problems if "Private" in problem.message]
 
@@ -670,7 +678,7 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
 def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
     """No check of `verify` sees them."""
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
-    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
     told = [problem.message for problem in preflight.look(Wanted(folder=tmp_path), index).problems]
     assert "has a `Home-page` that the index refuses: `UNKNOWN` is no http or https URL" in told
 

@@ -113,7 +113,7 @@ def test_pauses_grow_and_one_deadline_ends_them_all(tmp_path: Path) -> None:
         assert 0.5 * min(2**number, longest) <= pause <= min(2**number, longest)
     index = FakeIndex(answers=[Response(status=429)] * 6)
     upload = Upload(index, files_in(tmp_path))
-    upload.line.pauses.end_at(upload.clock.monotonic() + 4)
+    upload.line.retries.end_at(upload.clock.monotonic() + 4)
     assert upload.send() == {"demo-1.0.tar.gz": "not sent"}
     assert len(index.uploads) < 6
     assert upload.clock.monotonic() <= 1004

@@ -22,7 +22,7 @@ from manywheels.core.retry import RetryPolicy, TransientError
 from manywheels.core.text import size as in_words
 from manywheels.deliver.artifacts.packing import ArtifactMember, pack, unpack
 from manywheels.deliver.artifacts.service import SLOWEST, TIMEOUTS, Calls, Service, text_of
-from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing, Cancelled
+from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing
 
 _VERSION: Final = 4
 _BLOCK: Final = 8 << 20  # bytes, as the official client sends them
@@ -57,10 +57,10 @@ class Artifacts:
 
     service: Service
     say: Callable[[str], None]
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
-        self._calls = Calls(service=self.service, say=self.say, patience=self.patience)
+        self._calls = Calls(service=self.service, say=self.say, retries=self.retries)
 
     # --- what users of this class do ----------------------------------------------------------------------------------
 
@@ -119,8 +119,7 @@ class Artifacts:
         self.say(f"artifact {artifact.name}: downloaded, sha256 {sha256}")
 
     def _stop(self) -> None:
-        if self.patience.stopped():
-            raise Cancelled("The download was stopped.", remedy="")
+        self.retries.cancellation.stop_if_requested("The download")
 
     # --- uploading ----------------------------------------------------------------------------------------------------
 
@@ -225,7 +224,7 @@ class Artifacts:
                 for piece in response.iter_content(1 << 20):
                     digest.update(piece)
                     size += len(piece)
-                    if calls.patience.left > 0:
+                    if calls.retries.left > 0:
                         clock.earn(len(piece) / SLOWEST)
                     if size > _LARGEST:
                         raise _too_large(artifact.name)

@@ -89,7 +89,7 @@ class Calls:
 
     service: Service
     say: Callable[[str], None]
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
     failures: int = 0
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ class Calls:
 
         self.session = requests.Session()
         for scheme in ("https://", "http://"):
-            self.session.mount(scheme, Adapter(limit=_longest, stopped=self.patience.stopped))
+            self.session.mount(scheme, Adapter(limit=_longest, stopped=lambda: self.retries.cancelled))
         self._secrets = [self.service.token]
         # Given with each call, and nothing from .netrc in its place.
         self._headers = {"Authorization": f"Bearer {self.service.token}"}
@@ -135,7 +135,7 @@ class Calls:
         """Return the block for a download; a cancellation ends it."""
         from manywheels.core.exchange import Exchange
 
-        return Exchange(LIMIT, stall=TIMEOUTS[1], stopped=self.patience.stopped)
+        return Exchange(LIMIT, stall=TIMEOUTS[1], stopped=lambda: self.retries.cancelled)
 
     def keep(self, address: str) -> str:
         """Return a signed address, which is a secret from now on."""
@@ -145,10 +145,10 @@ class Calls:
     def persist(self, operation: Callable[[], T]) -> T:
         """Call an operation until it does not raise Passing. Raises ArtifactServiceDown."""
         try:
-            return self.patience.call(operation, say=self._tell)
+            return self.retries.call(operation, report=self._tell)
         except RetriesExhausted as error:
             raise ArtifactServiceDown(
-                f"The artifact service is down: {error.reason}.",
+                f"The artifact service is down: {error}.",
                 remedy="The wheels lie in the output folder. Look at GitHub's status page, and run the job again.",
             ) from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import until_stopped
 from manywheels.core.regular_files import is_regular
-from manywheels.core.retry import RealClock, RetryPolicy
+from manywheels.core.retry import RetryPolicy
 from manywheels.core.text import sanitize
 from manywheels.deliver.artifacts.client import Artifacts, Uploaded
 from manywheels.deliver.artifacts.packing import LOGS, ArtifactMember
@@ -23,8 +23,8 @@ from manywheels.wheels.output import BEFORE_ALL, MANIFEST, REPORT, OutputFolder
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
     """Return a client of the job's artifact service. Raises ArtifactServiceMissing."""
-    patience = RetryPolicy(clock=RealClock(cancellation), stopped=lambda: cancellation.requested)
-    return Artifacts(service=find_service(environment), say=_say, patience=patience)
+    retries = RetryPolicy(cancellation=cancellation)
+    return Artifacts(service=find_service(environment), say=_say, retries=retries)
 
 
 def upload_set(

@@ -11,15 +11,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from manywheels.core.files import chown
 from manywheels.core.interruptible import within
+from manywheels.core.retry import RetryPolicy
 from manywheels.deliver.index.claims import read_claims, reusable_workflow
 from manywheels.deliver.index.identity import Identity
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -40,8 +40,9 @@ _AUDIENCE: Final = "sigstore"
 _AT_ONCE: Final = 4  # entries of the log
 _TIMEOUT: Final = (10.0, 30.0)  # seconds: to connect, and between two bytes
 _LIMIT: Final = 180.0  # seconds for a call with its retries, and for the roots of trust
-_TRIES: Final = 4
-_LONGEST_PAUSE: Final = 10.0  # seconds, of our own choice
+_ATTEMPTS: Final = 5  # of each call
+_FIRST_PAUSE: Final = 0.5  # seconds
+_LONGEST_PAUSE: Final = 10.0
 _CONFLICT: Final = "409"
 _WITHOUT: Final = "without attestations (`attestations: false`)"
 _HOW_TO_IDENTIFY: Final = (
@@ -96,7 +97,7 @@ def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = Fa
     if trap or not files:
         return Signed(warning=trap)
     try:
-        return Signed(attestations=_sign_all(files, token, _load_trust(identity), identity.pauses))
+        return Signed(attestations=_sign_all(files, token, _load_trust(identity), identity.retries))
     except ManywheelsError:
         raise
     except Exception as fault:  # noqa: BLE001 - the clients' errors, some of modules that sigstore calls internal
@@ -108,12 +109,12 @@ def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = Fa
 
 def _load_trust(identity: Identity) -> ClientTrustConfig:
     """Ask whom to trust, within time: the update client has no clock over all of an answer, but bounds its size."""
-    pauses = identity.pauses
+    retries = identity.retries
     try:
         return within(
-            pauses.limit(_LIMIT),
+            retries.timeout(_LIMIT),
             lambda: signatures.load_trust(identity.environment, offline=False),
-            lambda: pauses.cancelled,
+            lambda: retries.cancelled,
         )
     except TimeoutError:
         raise TimeoutError(f"its roots of trust did not come within {_LIMIT:.0f} s") from None
@@ -189,7 +190,7 @@ def _calling_trap(token: str) -> str:
 
 
 def _sign_all(
-    files: Mapping[Path, str], token: str, config: ClientTrustConfig, pauses: RetrySchedule
+    files: Mapping[Path, str], token: str, config: ClientTrustConfig, retries: RetryPolicy
 ) -> dict[Path, str]:
     from sigstore.oidc import IdentityToken
     from sigstore.sign import SigningContext
@@ -198,7 +199,7 @@ def _sign_all(
     config.force_tlog_version = 1  # entries of version 2 prove their time by timestamps, which PEP 740 has no place for
     fulcio = config.signing_config.get_fulcio()
     log: Any = config.signing_config.get_tlogs()[0]
-    _make_patient(fulcio.session, pauses)
+    _make_patient(fulcio.session, retries)
     verifier = Verifier(trusted_root=config.trusted_root)
     context = SigningContext(fulcio=fulcio, rekor=log, trusted_root=config.trusted_root)
     with context.signer(IdentityToken(token)) as signer:
@@ -209,7 +210,7 @@ def _sign_all(
             return attestation.model_dump_json()
 
         # The log's client has a session for each thread.
-        prepare: Callable[[], None] = lambda: _make_patient(log.log.session, pauses)  # noqa: E731
+        prepare: Callable[[], None] = lambda: _make_patient(log.log.session, retries)  # noqa: E731
         with ThreadPoolExecutor(min(_AT_ONCE, len(files)), initializer=prepare) as pool:
             return dict(zip(files, pool.map(sign, files), strict=True))
 
@@ -227,16 +228,15 @@ def _sign(signer: Signer, name: str, sha256: str) -> Attestation:
         return Attestation.sign(signer, file)
 
 
-def _make_patient(session: requests.Session, pauses: RetrySchedule) -> None:
-    """Give a session that waits for ever, and never tries again, a clock and bounded, jittered retries."""
-    from manywheels.core.exchange import Adapter, PatientRetry
+def _make_patient(session: requests.Session, retries: RetryPolicy) -> None:
+    """Give a session that waits for ever, and never tries again, a clock and retries."""
+    from manywheels.core.exchange import Adapter
 
-    retries = PatientRetry(
-        total=_TRIES, backoff_factor=0.5, backoff_jitter=0.5, backoff_max=_LONGEST_PAUSE, raise_on_status=False,
-        allowed_methods=None, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=True,
-    )  # fmt: skip
     adapter = Adapter(
-        limit=lambda _: pauses.limit(_LIMIT), stopped=lambda: pauses.cancelled, wait=_TIMEOUT, max_retries=retries
+        limit=lambda _: retries.timeout(_LIMIT),
+        stopped=lambda: retries.cancelled,
+        wait=_TIMEOUT,
+        retries=replace(retries, attempts=_ATTEMPTS, first_pause=_FIRST_PAUSE, longest_pause=_LONGEST_PAUSE),
     )
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import NoResponse, Transport
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import ACCEPT, Index, Presence, compare
 from manywheels.errors import NotConfirmed
 from manywheels.runtime.environment import build_environment
@@ -32,32 +32,32 @@ _REMEDY: Final = (
 
 
 def confirm(
-    files: Sequence[Distribution], index: Index, transport: Transport, pauses: RetrySchedule, limit: float
+    files: Sequence[Distribution], index: Index, transport: Transport, retries: RetryPolicy, limit: float
 ) -> str:
     """Wait until the index serves the files, at most `limit` seconds; return what was seen, in one sentence.
 
     Raises NotConfirmed.
     """
-    pauses.end_at(pauses.clock.monotonic() + limit)
-    own = pauses.within(limit)  # the deadline of the uploads may be nearer, and is none of this
+    retries.end_at(retries.now() + limit)
+    own = retries.within(limit)  # the deadline of the uploads may be nearer, and is none of this
     while absent := _absent(files, index):
-        if not own.take(_PAUSE):
+        if not own.wait(_PAUSE):
             names = ", ".join(f"`{name}`" for name in absent)
-            raise NotConfirmed(f"The index does not list {names} {_until(pauses, limit)}.", remedy=_REMEDY)
+            raise NotConfirmed(f"The index does not list {names} {_until(retries, limit)}.", remedy=_REMEDY)
     listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)} with the sha256 that was sent"
     wheels = [file for file in files if not file.is_sdist]
     if not wheels or not _is_public(wheels[0], index, transport, own):
         return f"{listed}; pip was not asked"
     for wheel in wheels:
         while fault := _fetch(wheel, str(index.simple), own):
-            if not own.take(_PAUSE):
-                message = f"pip cannot fetch `{wheel.name}` from the index {_until(pauses, limit)}: {fault}."
+            if not own.wait(_PAUSE):
+                message = f"pip cannot fetch `{wheel.name}` from the index {_until(retries, limit)}: {fault}."
                 raise NotConfirmed(message, remedy=_REMEDY)
     return f"{listed}, and pip fetches {len(wheels)} wheel{'s' * (len(wheels) != 1)} by it"
 
 
-def _until(pauses: RetrySchedule, limit: float) -> str:
-    return "so far, and the run was cancelled" if pauses.cancelled else f"within {limit:.0f} s"
+def _until(retries: RetryPolicy, limit: float) -> str:
+    return "so far, and the run was cancelled" if retries.cancelled else f"within {limit:.0f} s"
 
 
 def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
@@ -75,19 +75,19 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
     return absent
 
 
-def _is_public(wheel: Distribution, index: Index, transport: Transport, pauses: RetrySchedule) -> bool:
+def _is_public(wheel: Distribution, index: Index, transport: Transport, retries: RetryPolicy) -> bool:
     """Whether pip can read the index without credentials: they would stand in its arguments or its environment."""
     try:
-        limit = pauses.limit(table("publish")["ask-timeout"])
+        limit = retries.timeout(table("publish")["ask-timeout"])
         page = transport.get(f"{index.simple}{wheel.project}/", accept=ACCEPT, auth=None, timeout=limit)
     except NoResponse:
         return False
     return page.status == 200  # noqa: PLR2004 - OK
 
 
-def _fetch(wheel: Distribution, simple: str, pauses: RetrySchedule) -> str | None:
+def _fetch(wheel: Distribution, simple: str, retries: RetryPolicy) -> str | None:
     """Have pip fetch the wheel as a machine that it is for would; return why it cannot."""
-    if pauses.over:
+    if retries.over:
         return "there was no time left to ask it"
     with tempfile.TemporaryDirectory(prefix="manywheels-") as name:
         folder = Path(name)
@@ -100,15 +100,15 @@ def _fetch(wheel: Distribution, simple: str, pauses: RetrySchedule) -> str | Non
                 simple, *_machine(wheel), "--dest", str(folder / "fetched"), "--requirement", str(requirements),
             ],
             folder,
-            pauses,
+            retries,
         )  # fmt: skip
 
 
-def _run(argv: list[str], folder: Path, pauses: RetrySchedule) -> str | None:
+def _run(argv: list[str], folder: Path, retries: RetryPolicy) -> str | None:
     """Run pip until it ends, time is over, or the run is cancelled; return what it says is wrong."""
     environment = build_environment(os.environ, path=(), private=folder)
-    clock, log = pauses.clock, folder / "pip.log"
-    end = clock.monotonic() + _TIMEOUT
+    log = folder / "pip.log"
+    end = retries.now() + _TIMEOUT
     with (
         log.open("wb") as errors,
         subprocess.Popen(
@@ -116,10 +116,10 @@ def _run(argv: list[str], folder: Path, pauses: RetrySchedule) -> str | None:
         ) as process,
     ):
         while process.poll() is None:
-            if pauses.over or clock.monotonic() >= end:
+            if retries.over or retries.now() >= end:
                 process.kill()  # it has no children: it builds nothing
                 return "it gave no answer in time"
-            clock.sleep(_LOOK)
+            retries.sleep(_LOOK)
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.startswith("ERROR: ")]
     if process.returncode == 0:
         return None

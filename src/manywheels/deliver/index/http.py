@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from manywheels import __version__
 from manywheels.core.regular_files import open_regular
-from manywheels.core.retry import is_transient
+from manywheels.core.retry import Clock, RetriesExhausted, RetryPolicy, TransientError, is_transient, retry_after
 from manywheels.data import table
 from manywheels.errors import FileChanged, UnsafeAddress
 
@@ -61,7 +61,7 @@ class Response:
         return HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same request may be answered otherwise later."""
         return is_transient(self.status)
 
@@ -284,6 +284,38 @@ def _shortly(error: Exception) -> str:
     if isinstance(error, requests.exceptions.Timeout):
         return "no answer within the time limit"
     return "the connection was lost"
+
+
+def index_retries(cancellation: Cancellation, clock: Clock | None = None) -> RetryPolicy:
+    """Return the policy of data/publish.toml for all requests of one upload."""
+    facts = table("publish")
+    return RetryPolicy(
+        cancellation=cancellation,
+        attempts=facts["attempts"],
+        first_pause=facts["first-pause"],
+        longest_pause=facts["longest-pause"],
+        budget=facts["deadline"],
+        last_request=facts["last-questions"],
+        clock=clock,
+    )
+
+
+def persist(request: Callable[[], Response], retries: RetryPolicy) -> Response:
+    """Return the first response of a request that is not transient. Raises NoResponse after some attempts."""
+
+    def attempt() -> Response:
+        try:
+            response = request()
+        except NoResponse as error:
+            raise TransientError(str(error)) from None
+        if response.is_transient:
+            raise TransientError(f"it answers {response.status}", pause=retry_after(response.headers))
+        return response
+
+    try:
+        return retries.call(attempt, attempts=table("publish")["ask-attempts"])
+    except RetriesExhausted as error:
+        raise NoResponse(error.reason, arrived=True) from None
 
 
 def is_name_taken(answer: Response) -> bool:

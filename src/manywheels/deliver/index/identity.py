@@ -13,11 +13,10 @@ from manywheels.core import printing
 from manywheels.core.github_commands import masks
 from manywheels.core.interruptible import within
 from manywheels.core.redaction import redacted
+from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError
 from manywheels.data import table
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import ManywheelsError
 
-_ATTEMPTS: Final = 4
 _BEARER: Final = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 
@@ -25,7 +24,7 @@ _BEARER: Final = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 class Identity:
     """What the job can prove to others. `environment` tells which CI this is; `id` reads the process's own."""
 
-    pauses: RetrySchedule
+    retries: RetryPolicy
     secrets: Secrets
     environment: Mapping[str, str]
 
@@ -47,22 +46,27 @@ class Identity:
         from id import AmbientCredentialError
 
         self.secrets.hide(self.environment.get(_BEARER, ""))  # the library quotes what an issuer answers
-        for number in range(_ATTEMPTS):
+
+        def detect() -> str | None:
             try:
                 return self.secrets.keep(self._detect(audience) or "") or None
-            except AmbientCredentialError:
-                last = number == _ATTEMPTS - 1
-                if last or not self.permitted or not self.pauses.take(self.pauses.length(number)):
+            except AmbientCredentialError as error:
+                if not self.permitted:
                     raise
-        raise AssertionError("unreachable")  # pragma: no cover
+                raise TransientError(str(error)) from None
+
+        try:
+            return self.retries.call(detect, attempts=table("publish")["ask-attempts"])
+        except RetriesExhausted as error:
+            raise AmbientCredentialError(error.reason) from None
 
     def _detect(self, audience: str) -> str | None:
         """Ask once. The library's own requests have no clock over all of an answer, so it is left behind in time."""
         from id import AmbientCredentialError, detect_credential
 
-        limit = self.pauses.limit(table("publish")["ask-timeout"])
+        limit = self.retries.timeout(table("publish")["ask-timeout"])
         try:
-            return within(limit, lambda: detect_credential(audience), lambda: self.pauses.cancelled)
+            return within(limit, lambda: detect_credential(audience), lambda: self.retries.cancelled)
         except TimeoutError:
             raise AmbientCredentialError(f"the CI gave no identity token within {limit:.0f} s") from None
 

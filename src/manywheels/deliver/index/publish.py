@@ -12,16 +12,14 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import until_stopped
 from manywheels.core.markdown import LIMIT
 from manywheels.core.printing import say
-from manywheels.core.retry import RealClock
 from manywheels.data import table
 from manywheels.deliver.index import attestations, preflight
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import Requests
+from manywheels.deliver.index.http import Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.preflight import Preflight, Wanted
 from manywheels.deliver.index.progress import progress
 from manywheels.deliver.index.simple_api import Addresses, Index, Presence, addresses
@@ -79,15 +77,15 @@ def run(
         skip_existing=options.skip_existing,
     )
     with Requests(cancellation) as transport, secrets.kept_out():
-        pauses = RetrySchedule(RealClock(cancellation), cancellation)
-        identity = Identity(pauses=pauses, secrets=secrets, environment=environment)
+        retries = index_retries(cancellation)
+        identity = Identity(retries=retries, secrets=secrets, environment=environment)
         # Private indexes want credentials for reading, too; the known ones do not.
         reading = api_token.current() if api_token and where.web is None else None
         line = UploadContext(
             transport=transport,
-            index=Index(where, transport, pauses, reading),
+            index=Index(where, transport, retries, reading),
             credentials=api_token or TrustedPublisher(where.upload, transport, identity),
-            pauses=pauses,
+            retries=retries,
             secrets=secrets,
             cancellation=cancellation,
         )
@@ -144,7 +142,7 @@ def _publish(line: UploadContext, found: Preflight, options: PublishOptions, ide
     _require_all(ledger)
     _tell_pages(found, where)
     if options.confirm is not None:
-        seen = confirm(found.files, line.index, line.transport, line.pauses, options.confirm)
+        seen = confirm(found.files, line.index, line.transport, line.retries, options.confirm)
         say(f"Confirmed: {seen}.")
 
 

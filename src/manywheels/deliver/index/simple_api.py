@@ -16,9 +16,9 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 from packaging.version import Version
 
 from manywheels.core.documents import parse_json
+from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
-from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, require_safe
-from manywheels.deliver.index.pauses import RetrySchedule
+from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, persist, require_safe
 from manywheels.errors import InputError
 
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
@@ -105,11 +105,11 @@ class Index:
     """An index that can be asked. Its simple API is found at the first question; several threads may ask."""
 
     def __init__(
-        self, addresses: Addresses, transport: Transport, pauses: RetrySchedule, auth: Auth | None = None
+        self, addresses: Addresses, transport: Transport, retries: RetryPolicy, auth: Auth | None = None
     ) -> None:
         """`auth` is given for the simple API only where that is at the host that the credentials are for."""
         self.addresses = addresses
-        self._transport, self._pauses, self._auth = transport, pauses, auth
+        self._transport, self._retries, self._auth = transport, retries, auth
         self._simple: str | None = None
         self._lock = threading.Lock()
 
@@ -157,10 +157,10 @@ class Index:
         auth = self._auth if origin(url) == origin(self.addresses.upload) else None
 
         def request() -> Response:
-            limit = self._pauses.limit(table("publish")["ask-timeout"])
+            limit = self._retries.timeout(table("publish")["ask-timeout"])
             return self._transport.get(url, accept=ACCEPT, auth=auth, timeout=limit, with_body=with_body)
 
-        return self._pauses.ask(request)
+        return persist(request, self._retries)
 
 
 def compare(listing: Listing | None, name: str, sha256: str) -> Presence:

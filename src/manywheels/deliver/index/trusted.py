@@ -19,7 +19,7 @@ from manywheels.data import table
 from manywheels.deliver.index import claims as claimed
 from manywheels.deliver.index.audiences import require_own
 from manywheels.deliver.index.claims import Claims
-from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin
+from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, persist
 from manywheels.deliver.index.identity import Identity
 from manywheels.errors import IndexUnreachable, MintRefused, NoIdentity, UnsafeAddress
 
@@ -83,7 +83,7 @@ class TrustedPublisher:
     def __init__(self, upload: str, transport: Transport, identity: Identity) -> None:
         self._upload, self._oidc = upload, f"{origin(upload)}/_/oidc"
         self._transport, self._ci = transport, identity
-        self._pauses, self._secrets = identity.pauses, identity.secrets
+        self._retries, self._secrets = identity.retries, identity.secrets
         self._audience: str | None = None
         self._token: _Token | None = None
         self._fixed: str | None = None  # the one identity token of a CI that issues no further ones
@@ -109,7 +109,7 @@ class TrustedPublisher:
     def current(self) -> Auth:
         """Return `__token__` and an upload token; mints one where there is none, or too little time is left."""
         with self._lock:
-            now = self._pauses.clock.monotonic()
+            now = self._retries.now()
             if self._token is None or (
                 self.renewable and self._token.until - now < table("publish")["token"]["renew-before"]
             ):
@@ -128,13 +128,13 @@ class TrustedPublisher:
 
         def exchange() -> Response:
             used.append(self._identity())
-            limit = self._pauses.limit(table("publish")["ask-timeout"])
+            limit = self._retries.timeout(table("publish")["ask-timeout"])
             return self._transport.post_json(f"{self._oidc}/mint-token", {"token": used[-1]}, timeout=limit)
 
         try:
-            answer = self._pauses.ask(exchange)
+            answer = persist(exchange, self._retries)
             if self.renewable and _SPENT in dict(_errors(answer)):
-                answer = self._pauses.ask(exchange)
+                answer = persist(exchange, self._retries)
         except NoResponse as fault:
             raise IndexUnreachable(
                 f"The index did not mint an upload token: {fault}.",
@@ -162,7 +162,7 @@ class TrustedPublisher:
         left = longest
         if isinstance(expires, int | float) and now is not None:
             left = max(min(expires, now + longest), now) - now  # in this order: no float holds the largest integers
-        return self._pauses.clock.monotonic() + left
+        return self._retries.now() + left
 
     def _refusal(self, answer: Response, identity: str, *, is_first: bool) -> MintRefused:
         known = table("publish")["mint"]
@@ -231,11 +231,11 @@ class TrustedPublisher:
 
     def _get_audience(self) -> Response:
         def request() -> Response:
-            limit = self._pauses.limit(table("publish")["ask-timeout"])
+            limit = self._retries.timeout(table("publish")["ask-timeout"])
             return self._transport.get(f"{self._oidc}/audience", accept="application/json", auth=None, timeout=limit)
 
         try:
-            return self._pauses.ask(request)
+            return persist(request, self._retries)
         except NoResponse as fault:
             raise IndexUnreachable(
                 f"The index at `{self._oidc}` does not answer: {fault}.", remedy="Run the job again when it does."

@@ -10,15 +10,16 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from itertools import count
 from typing import Final, Protocol
 
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.retry import RetryPolicy, TransientError, retry_after
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Auth, Interrupted, NoResponse, Response, Transport, is_name_taken, reason_text
 from manywheels.deliver.index.identity import Secrets
 from manywheels.deliver.index.ledger import Ledger, UploadState
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import Index, Presence
 from manywheels.deliver.index.trusted import Credentials, redirected
 from manywheels.errors import DeliveryError
@@ -72,7 +73,7 @@ class UploadContext:
     transport: Transport
     index: Index
     credentials: Credentials
-    pauses: RetrySchedule
+    retries: RetryPolicy
     secrets: Secrets
     cancellation: Cancellation
 
@@ -96,7 +97,7 @@ class Sender:
 
     @property
     def _stopped(self) -> bool:
-        return self._halt.is_set() or self._line.pauses.over
+        return self._halt.is_set() or self._line.retries.over
 
     def _send_group(self, files: Sequence[Distribution]) -> None:
         """Wait for the threads; after a cancellation, only as long as requests that are on their way have."""
@@ -130,11 +131,11 @@ class Sender:
 
     def _bring(self, file: Distribution) -> _End:
         """Attempt it until it has ended, or attempts or time are used up."""
-        pauses = self._line.pauses
+        retries = self._line.retries
         tried: list[_Again] = []
-        for number in range(table("publish")["attempts"]):
+        for number in count(1):
             try:
-                outcome = self._attempt(file, number + 1, tried)
+                outcome = self._attempt(file, number, tried)
             except DeliveryError as error:  # no file can be sent any more, or not this one
                 self._failure = self._failure or error
                 outcome = _End(state=UploadState.NOT_SENT, reason=error.message.partition("\n")[0])
@@ -144,29 +145,30 @@ class Sender:
                 return self._looked_after(file, outcome, tried)
             tried.append(outcome)
             self._progress.waits(file, outcome.reason)
-            if self._stopped or not pauses.take(pauses.length(number), outcome.answer):
-                break
-        return self._give_up(file, tried)
+            asked = retry_after(outcome.answer.headers) if outcome.answer else 0.0
+            if self._stopped or not retries.again(number, TransientError(outcome.reason, pause=asked)):
+                return self._give_up(file, tried)
+        raise AssertionError("unreachable")  # pragma: no cover
 
     def _attempt(self, file: Distribution, number: int, tried: Sequence[_Again]) -> _End | _Again:
         line = self._line
         auth = line.credentials.current()
         if line.credentials.valid_until is not None:
-            line.pauses.end_at(line.credentials.valid_until)
+            line.retries.end_at(line.credentials.valid_until)
         self._ledger.note(file.name, UploadState.UNKNOWN, "it is being sent", attempts=number)
         self._progress.began(file)
 
         def watch(count: int) -> None:
-            if line.pauses.over:
+            if line.retries.over:
                 raise Interrupted
             self._progress.sent(file, count)
 
         form = file.form(*self._extra.get(file.name, ()))
-        limit = line.pauses.limit(_longest(file))
+        limit = line.retries.timeout(_longest(file))
         try:
             answer = line.transport.post_form(line.index.addresses.upload, form, auth=auth, timeout=limit, watch=watch)
         except Interrupted:
-            reason = "the run was cancelled" if line.pauses.cancelled else "the time for uploads was over"
+            reason = "the run was cancelled" if line.retries.cancelled else "the time for uploads was over"
             return _End(state=UploadState.NOT_SENT, reason=f"{reason} before it was sent as a whole")
         except NoResponse as lost:
             return _Again(reason=str(lost), doubtful=lost.arrived)
@@ -187,7 +189,7 @@ class Sender:
                 self._line.credentials.renew(auth)
                 return _Again(reason=said, answer=answer)
             return _End(state=UploadState.NOT_SENT, reason=f"the index refuses the credentials: {said}")
-        if answer.is_passing:
+        if answer.is_transient:
             return _Again(reason=said, doubtful=answer.status != HTTPStatus.TOO_MANY_REQUESTS, answer=answer)
         return _End(state=UploadState.NOT_SENT, reason=f"the index refuses it: {said}")
 
@@ -232,7 +234,7 @@ class Sender:
             if presence in {Presence.SAME, Presence.OTHER} or self._line.cancellation.requested:
                 break
             if number < facts["settle-asks"] - 1:
-                self._line.pauses.clock.sleep(facts["settle-pause"])
+                self._line.retries.sleep(facts["settle-pause"])
         return presence
 
 
