@@ -100,7 +100,7 @@ class FakeIndex:
         if self.chance.random() < 0.5:
             self._store(form.path.name, sha256)
         elif self.chance.random() < 0.3:
-            raise NoResponse("nobody answers at this address", arrived=False)
+            raise NoResponse("no server answers at this address", arrived=False)
         elif self.chance.random() < 0.3:
             return Response(status=429, headers={"retry-after": str(self.chance.randrange(5))})
         if self.chance.random() < 0.5:

@@ -52,16 +52,16 @@ class Upload:
         self.index = Index(addresses(url), index, retries)
         seen = {file.name: self.index.presence("demo", file.name, file.sha256) for file in files}
         self.to_send = [file for file in files if seen[file.name] is not Presence.SAME]
-        self.stops = bool({Presence.OTHER, Presence.SILENT} & set(seen.values()))  # as the preflight does
+        self.stops = bool({Presence.OTHER, Presence.UNAVAILABLE} & set(seen.values()))  # as the preflight does
         self.ledger = Ledger(self.folder, url, first_entries(files, seen))
-        self.line = UploadContext(
+        self.context = UploadContext(
             transport=index, index=self.index, credentials=credentials or ApiToken(user="__token__", password="secret"),
             retries=retries, secrets=Secrets(environment={}), cancellation=self.cancellation,
         )  # fmt: skip
 
     def send(self, progress: Progress | None = None) -> dict[str, str]:
         """Send what is missing; return the states that the ledger on disk has."""
-        Sender(self.line, self.ledger, progress or Silence()).send(self.to_send)
+        Sender(self.context, self.ledger, progress or Silence()).send(self.to_send)
         return self.states()
 
     def states(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Monotonic time in seconds, and waiting."""
+    """Monotonic time in seconds."""
 
     def monotonic(self) -> float: ...  # noqa: D102
     def sleep(self, seconds: float, /) -> None: ...  # noqa: D102
@@ -174,17 +174,17 @@ def is_transient(status: int) -> bool:
 
 
 def transient_status(status: int, headers: Mapping[str, str]) -> TransientError | None:
-    """Return the failure of an HTTP status that may pass, with the pause of Retry-After; None for all others."""
+    """Return the error of a transient HTTP status, with its Retry-After; None for all others."""
     if not is_transient(status):
         return None
-    return TransientError(f"the answer was HTTP status {status}", pause=retry_after(headers))
+    return TransientError(f"the response was HTTP status {status}", pause=retry_after(headers))
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds that an answer asks to wait (RFC 9110, 10.2.3: a number, or a date); 0 where it does not.
+    """Return the seconds of Retry-After (RFC 9110, 10.2.3: a number, or a date); 0 if it is absent or not valid.
 
-    Names of headers are in lower case, or found in any. A date counts from the server's own, if it tells it: this
-    machine's clock may be wrong.
+    A date counts from the server's `Date`, if there is one: this machine's clock may be wrong. `headers` has lower-case
+    names or ignores case.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
@@ -195,7 +195,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
-    """Return the server's Unix seconds, from the header `Date`."""
+    """Return the Unix time of the header `Date`."""
     moment = _date(headers.get("date", ""))
     return moment.timestamp() if moment else None
 

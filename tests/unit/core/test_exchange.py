@@ -242,7 +242,7 @@ def test_a_connection_is_used_again_under_the_next_clock() -> None:
 
 def test_time_is_earned_by_what_comes_and_not_saved_up() -> None:
     with Exchange(1.0) as clock:
-        clock.earn(1000.0)
+        clock.extend(1000.0)
         assert clock.operation_timeout <= 1.1
 
 
@@ -312,7 +312,7 @@ def test_a_cancelled_run_is_not_tried_again() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exchanges with the artifact service have a second, whatever is sent."""
-    monkeypatch.setattr(results, "LIMIT", 0.4)
+    monkeypatch.setattr(results, "CALL_LIMIT", 0.4)
     monkeypatch.setattr(results, "SLOWEST", 1e12)
     monkeypatch.setattr("manywheels.deliver.artifacts.client.SLOWEST", 1e12)
 

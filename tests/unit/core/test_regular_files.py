@@ -82,7 +82,7 @@ def test_root_follows_no_link_out_of_a_folder(tmp_path: Path) -> None:
 
 def test_a_digest_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with ending(), pytest.raises(OSError, match="no regular file"):
+    with ending(), pytest.raises(OSError, match="not a regular file"):
         digest_file(tmp_path / "fifo")
     sparse(tmp_path / "sparse")
     stopped = Cancellation()

@@ -16,7 +16,7 @@ import pytest
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.retry import RetryPolicy
 from manywheels.deliver.artifacts.client import Artifacts, Uploaded
-from manywheels.deliver.artifacts.packing import LOGS, ArtifactMember, pack, unpack
+from manywheels.deliver.artifacts.packing import LOG_FOLDER, ArtifactMember, pack, unpack
 from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import (
     ArtifactDamaged,
@@ -151,11 +151,11 @@ def test_of_a_log_without_measure_the_ends_are_packed(tmp_path: Path) -> None:
         file.seek((1 << 40) - 4)
         file.write(b"last")
     with (tmp_path / "a.zip").open("w+b") as file:
-        pack([ArtifactMember(name=f"{LOGS}x.log", path=log)], file)
+        pack([ArtifactMember(name=f"{LOG_FOLDER}x.log", path=log)], file)
     log.unlink()  # pytest keeps its folders
     assert (tmp_path / "a.zip").stat().st_size < 1 << 20
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        content = archive.read(f"{LOGS}x.log")
+        content = archive.read(f"{LOG_FOLDER}x.log")
     assert len(content) < 100 << 20
     assert (content[:5], content[-4:]) == (b"first", b"last")
     assert b"bytes of this log are left out here]" in content
@@ -317,7 +317,7 @@ def test_neither_token_nor_signature_is_told(
 
 def test_a_service_that_changes_bytes_is_found_out(fake: FakeService, files: list[ArtifactMember]) -> None:
     fake.scripts["GET"] = lambda service, _: (200, {}, service.finished["wheels"][0][:-1] + b"?")
-    with pytest.raises(ArtifactDiffers, match="of what came back"):
+    with pytest.raises(ArtifactDiffers, match="of what was read back"):
         Client(fake).upload(files)
 
 
@@ -326,7 +326,7 @@ def test_a_service_that_says_another_digest_is_found_out(fake: FakeService, file
         service.finished = {name: (content, "sha256:" + "0" * 64) for name, (content, _) in service.finished.items()}
 
     fake.scripts["ListArtifacts"] = lie
-    with pytest.raises(ArtifactDiffers, match="the service says 0000"):
+    with pytest.raises(ArtifactDiffers, match="the service has 0000"):
         Client(fake).upload(files)
 
 
@@ -494,7 +494,7 @@ def test_a_damaged_member_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06"])
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ArtifactDamaged, match="no zip archive"):
+    with pytest.raises(ArtifactDamaged, match="not a zip archive"):
         unpack(tmp_path / "a.zip", tmp_path, "wheels")
 
 

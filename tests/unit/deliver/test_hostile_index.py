@@ -22,7 +22,7 @@ from manywheels.data import table
 from manywheels.deliver.index.audiences import require_own
 from manywheels.deliver.index.http import Auth, Requests, Response, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.publish import run
+from manywheels.deliver.index.publish import publish
 from manywheels.deliver.index.simple_api import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
 from manywheels.deliver.index.trusted import TrustedPublisher
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
@@ -106,7 +106,7 @@ def test_what_an_index_echoes_is_shown_nowhere(
             {},
         )
         with pytest.raises(ManywheelsError) as caught:
-            run(layers, Cancellation(), environment)
+            publish(layers, Cancellation(), environment)
     ledger = (tmp_path / "dist/manywheels-ledger.json").read_text("utf-8")
     told = {"the error": str(caught.value), "the log": "".join(capfd.readouterr()), "the ledger": ledger,
             "the summary": summary.read_text("utf-8")}  # fmt: skip
@@ -160,7 +160,7 @@ def test_an_index_gets_identities_for_itself_only(audience: str, index: str, *, 
     if own:
         assert require_own(audience, upload) == audience
         return
-    with pytest.raises(UnsafeAddress, match="No token was given"):
+    with pytest.raises(UnsafeAddress, match="It was not sent"):
         require_own(audience, upload)
 
 
@@ -225,7 +225,7 @@ def test_a_mint_whose_token_ends_at_no_moment(monkeypatch: pytest.MonkeyPatch, e
         assert credentials.current() == ("__token__", "pypi-x")
         assert 0 <= (credentials.valid_until or 0) - 1000.0 <= table("publish")["token"]["lifetime"]
         return
-    with pytest.raises(IndexUnreachable, match="something else than a token"):
+    with pytest.raises(IndexUnreachable, match="did not return a token"):
         credentials.current()
 
 
@@ -312,4 +312,4 @@ def test_an_index_whose_pages_are_none_is_silent() -> None:
     with served(Nested) as url, Requests() as way:
         cancellation = Cancellation()
         index = Index(addresses(f"{url}/legacy/"), way, index_retries(cancellation))
-        assert index.presence("demo", "demo-1.0.tar.gz", "ab") is Presence.SILENT
+        assert index.presence("demo", "demo-1.0.tar.gz", "ab") is Presence.UNAVAILABLE

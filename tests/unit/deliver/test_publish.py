@@ -42,7 +42,7 @@ from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
 from manywheels.deliver.index.preflight import Wanted
 from manywheels.deliver.index.progress import progress
-from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, run
+from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, publish
 from manywheels.deliver.index.simple_api import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
 from manywheels.deliver.index.trusted import ApiToken, redirected
 from manywheels.errors import (
@@ -124,7 +124,7 @@ def test_what_is_no_address(given: str) -> None:
     ("location", "told"),
     [
         ("https://other.example/a?token=1", "`https://other.example`"), ("/a?token=1", "another path"),
-        ("https://[h/", "an address that is none"),
+        ("https://[h/", "an invalid address"),
     ],
 )  # fmt: skip
 def test_where_a_redirect_leads_is_told_by_its_host(location: str, told: str) -> None:
@@ -201,7 +201,7 @@ def test_the_known_indexes_are_not_uploaded_to_blindly(tmp_path: Path) -> None:
     (simple,) = addresses("testpypi").simple
     login = {f"{simple}demo/": page("<title>Sign in</title>", "text/html")}
     (problem,) = look(tmp_path, login, url="testpypi")
-    assert "does not say which files it has: what it answers is no project's page" in problem
+    assert "does not list its files: its response is not a project's page" in problem
     assert look(tmp_path, {"https://h/simple/demo/": page("<title>Sign in</title>", "text/html")}) == []
 
 
@@ -229,11 +229,11 @@ def test_credentials_are_for_the_host_of_the_upload_only() -> None:
 @pytest.mark.parametrize(
     ("listing", "presence"),
     [
-        (None, Presence.SILENT),
+        (None, Presence.UNAVAILABLE),
         ({}, Presence.ABSENT),
         ({"a": Listed(sha256="ab")}, Presence.SAME),
         ({"a": Listed(sha256="cd")}, Presence.OTHER),
-        ({"a": Listed(sha256=None)}, Presence.UNTOLD),
+        ({"a": Listed(sha256=None)}, Presence.NO_DIGEST),
     ],
 )
 def test_what_a_listing_says_of_a_file(listing: Listing | None, presence: Presence) -> None:
@@ -346,7 +346,7 @@ def is_gone(noted: Path) -> bool:
 
 def test_a_pip_that_does_not_answer_ends_with_the_time_for_confirming(tmp_path: Path, slow_pip: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(NotConfirmed, match="within 2 s: it gave no answer in time"):
+    with pytest.raises(NotConfirmed, match="within 2 s: it did not end in time"):
         confirm_one(tmp_path, Cancellation(), 2.0)
     assert time.monotonic() - began < 30
     assert is_gone(slow_pip)
@@ -391,8 +391,8 @@ class Counted(FakeIndex):
 
 
 def test_claims_of_other_ciss_make_no_table() -> None:
-    assert claims.rows({"sub": "x"}) == ()
-    assert list(claims.as_table({"sub": "x", "iss": "https://ci.example"})) == [
+    assert claims.form_rows({"sub": "x"}) == ()
+    assert list(claims.claims_table({"sub": "x", "iss": "https://ci.example"})) == [
         "also sent: sub `x`, iss `https://ci.example`"
     ]
 
@@ -417,7 +417,7 @@ def test_tokens_are_masked_on_github_and_nowhere_else_and_cleaned_everywhere() -
         assert secrets.keep("pypi-1%") == secrets.keep("pypi-1%") == "pypi-1%"
         secrets.keep("")
         assert stream.getvalue() == masks
-        assert secrets.cleaned("it is pypi-1%!") == "it is ***!"
+        assert secrets.redact("it is pypi-1%!") == "it is ***!"
 
 
 def test_a_token_at_the_cut_of_a_long_answer_is_not_half_shown() -> None:
@@ -428,7 +428,7 @@ def test_a_token_at_the_cut_of_a_long_answer_is_not_half_shown() -> None:
             Response(status=400, reason=f"{start}pypi-secret"),
             Response(status=400, body=f"{start}pypi-secret".encode()),
         ):
-            assert "pypi" not in reason_text(answer, secrets.cleaned)
+            assert "pypi" not in reason_text(answer, secrets.redact)
 
 
 class Pieces(io.StringIO):
@@ -482,7 +482,7 @@ def test_a_ci_that_issues_tokens_is_asked_again_and_no_other(
             identity.token("pypi")
     else:
         assert identity.token("pypi") == "a.b.c"
-        assert secrets.cleaned("a.b.c") == "***"
+        assert secrets.redact("a.b.c") == "***"
     assert answers == ["pypi"] * asked
 
 
@@ -523,10 +523,10 @@ def test_metadata_is_verified_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
         asked.append(wanted.verify)
         raise WheelFileError("That is all.", remedy="")
 
-    monkeypatch.setattr(preflight, "look", look)
+    monkeypatch.setattr(preflight, "run_preflight", look)
     for given in ({}, {"verify_metadata": "false"}):
         with pytest.raises(WheelFileError, match="That is all"):
-            run(layers(packages_dir=str(tmp_path), **given), Cancellation(), {"MANYWHEELS_PASSWORD": "secret"})
+            publish(layers(packages_dir=str(tmp_path), **given), Cancellation(), {"MANYWHEELS_PASSWORD": "secret"})
     assert asked == [True, False]
 
 
@@ -563,14 +563,14 @@ def look(
 ) -> list[str]:
     index = Index(addresses(url), Pages(pages), index_retries(Cancellation(), FastClock()))
     wanted = Wanted(folder=folder, verify=False, rules=rules or Rules())
-    return [problem.message for problem in preflight.look(wanted, index).problems]
+    return [problem.message for problem in preflight.run_preflight(wanted, index).problems]
 
 
 def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
     """A project that has a larger file was given a higher limit; indexes of other kinds have rules of their own."""
     size = write_wheel(tmp_path, tags="py3-none-any").stat().st_size
     root = {"https://h/simple/": Response(status=200)}
-    assert look(tmp_path, root) == [f"has {size:,} bytes, the index takes 500"]
+    assert look(tmp_path, root) == [f"has {size:,} bytes, the index accepts 500"]
     assert look(tmp_path, root, Rules(ignored=(Ignored(code="MW263"),))) == []
     larger = page('{"files": [{"filename": "demo-0.9.tar.gz", "hashes": {}, "size": 5000}]}', JSON)
     assert look(tmp_path, {"https://h/simple/demo/": larger}) == []
@@ -582,7 +582,7 @@ def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
     write_sdist(tmp_path)
     other = json.dumps({"files": [{"filename": "demo-1.0.zip", "hashes": {"sha256": "ab"}}]})
     found = look(tmp_path, {"https://h/simple/demo/": page(other, JSON)})
-    assert found == ["the index has `demo-1.0.zip` already, and takes no second sdist of 1.0: `demo-1.0.tar.gz`"]
+    assert found == ["the index has `demo-1.0.zip` already; it accepts no second sdist of 1.0: `demo-1.0.tar.gz`"]
     assert look(tmp_path, {"https://h/a/simple/demo/": page(other, JSON)}, url="https://h/a/") == []
     own = {"filename": "demo-1.0.tar.gz", "hashes": {"sha256": digest_file(tmp_path / "demo-1.0.tar.gz")}}
     both = json.dumps({"files": [*json.loads(other)["files"], own]})
@@ -593,9 +593,9 @@ def test_an_sdist_is_outside_the_seal_and_that_is_said(tmp_path: Path) -> None:
     write_set(tmp_path, "cp312")
     write_sdist(tmp_path)
     index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
-    warnings = preflight.look(Wanted(folder=tmp_path, verify=False), index).warnings
+    warnings = preflight.run_preflight(Wanted(folder=tmp_path, verify=False), index).warnings
     assert warnings[0] == (
-        "`demo-1.0.tar.gz` is not in the manifest: nobody has verified that it is what was built from"
+        "`demo-1.0.tar.gz` is not in the manifest: it is not verified that the wheels were built from it"
     )
 
 
@@ -617,9 +617,9 @@ def test_files_are_found_sdists_first(tmp_path: Path) -> None:
 
 
 def test_nothing_to_publish(tmp_path: Path) -> None:
-    with pytest.raises(WheelFileError, match="holds nothing to publish"):
+    with pytest.raises(WheelFileError, match="no distributions to publish"):
         find_files(tmp_path)
-    with pytest.raises(WheelFileError, match="There is no folder"):
+    with pytest.raises(WheelFileError, match="does not exist"):
         find_files(tmp_path / "dist")
 
 
@@ -633,7 +633,7 @@ def test_what_is_no_distribution_is_said_not_raised(tmp_path: Path, name: str) -
 
 def test_metadata_of_another_project(tmp_path: Path) -> None:
     wheel = write_wheel(tmp_path, tags="py3-none-any", metadata="Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    with pytest.raises(Unreadable, match=r"its name is that of demo 1\.0, its metadata that of other 1\.0"):
+    with pytest.raises(Unreadable, match=r"its name says demo 1\.0, its metadata other 1\.0"):
         read_distribution(wheel)
 
 
@@ -652,7 +652,7 @@ def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platfor
     """Their tags are none that `verify` knows."""
     write_wheel(tmp_path, tags=f"cp314-cp314-{platform}")
     index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
-    assert preflight.look(Wanted(folder=tmp_path), index).problems == ()
+    assert preflight.run_preflight(Wanted(folder=tmp_path), index).problems == ()
 
 
 _PRIVATE = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nClassifier: Private :: Do Not Upload\n"
@@ -666,7 +666,11 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
     def told(url: str, rules: Rules | None = None, *, verify: bool = True) -> list[str]:
         index = Index(addresses(url), Pages({}), index_retries(Cancellation(), FastClock()))
         wanted = Wanted(folder=tmp_path, rules=rules or Rules(), verify=verify)
-        return [problem.message for problem in preflight.look(wanted, index).problems if "Private" in problem.message]
+        return [
+            problem.message
+            for problem in preflight.run_preflight(wanted, index).problems
+            if "Private" in problem.message
+        ]
 
     why = "`Private :: Do Not Upload` says that it shall not be published"
     assert told("https://h/legacy/") == [f"has a `Classifier` that the index refuses: {why}"]
@@ -679,7 +683,7 @@ def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
     """No check of `verify` sees them."""
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
     index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
-    told = [problem.message for problem in preflight.look(Wanted(folder=tmp_path), index).problems]
+    told = [problem.message for problem in preflight.run_preflight(Wanted(folder=tmp_path), index).problems]
     assert "has a `Home-page` that the index refuses: `UNKNOWN` is no http or https URL" in told
 
 
@@ -691,7 +695,7 @@ def test_the_ledger_says_what_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
     gone = distribution(tmp_path / "gone.whl")
-    with Requests() as way, pytest.raises(FileChanged, match=r"gone\.whl` cannot be read any more: No such file"):
+    with Requests() as way, pytest.raises(FileChanged, match=r"gone\.whl` can no longer be read: No such file"):
         way.post_form("https://h/", gone.form(), auth=("a", "b"), timeout=1.0, watch=lambda _count: None)
 
 
@@ -739,7 +743,7 @@ def test_an_answer_that_never_ends_is_given_up() -> None:
 
 def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="repository-url"):
-        run(layers(repository_url="nowhere", packages_dir=str(tmp_path)), Cancellation(), environment={})
+        publish(layers(repository_url="nowhere", packages_dir=str(tmp_path)), Cancellation(), environment={})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -772,8 +776,8 @@ def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(
     own = Value(value=repository, origin=Origin(OriginKind.PROJECT, "a table"))
     asked = {**layers(packages_dir=str(tmp_path)), "repository-url": own}
     with pytest.raises(UnsafeAddress if refused else WheelFileError) as caught:
-        run(asked, Cancellation(), environment={"CI": ci, "TWINE_PASSWORD": "pypi-x"})
-    assert ("only the workflow says" in caught.value.message) is refused
+        publish(asked, Cancellation(), environment={"CI": ci, "TWINE_PASSWORD": "pypi-x"})
+    assert ("only the workflow may name" in caught.value.message) is refused
 
 
 class Silent(BaseHTTPRequestHandler):
@@ -789,7 +793,9 @@ def test_an_index_that_is_silent_does_not_hold_up_a_cancellation(tmp_path: Path)
     threading.Timer(0.5, cancellation.request).start()
     began = time.monotonic()
     with served(Silent) as url, pytest.raises(Cancelled):
-        run(layers(repository_url=url, packages_dir=str(tmp_path)), cancellation, environment={"TWINE_PASSWORD": "x"})
+        publish(
+            layers(repository_url=url, packages_dir=str(tmp_path)), cancellation, environment={"TWINE_PASSWORD": "x"}
+        )
     assert time.monotonic() - began < 5
 
 

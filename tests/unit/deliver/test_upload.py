@@ -19,7 +19,7 @@ from unit.fakeindex import FakeIndex
 from unit.uploads import Silence, Upload, check
 
 LOST = NoResponse("the connection was lost", arrived=True)
-REFUSED = NoResponse("nobody answers at this address", arrived=False)
+REFUSED = NoResponse("no server answers at this address", arrived=False)
 
 
 def files_in(folder: Path, count: int = 1) -> tuple[Distribution, ...]:
@@ -113,7 +113,7 @@ def test_pauses_grow_and_one_deadline_ends_them_all(tmp_path: Path) -> None:
         assert 0.5 * min(2**number, longest) <= pause <= min(2**number, longest)
     index = FakeIndex(answers=[Response(status=429)] * 6)
     upload = Upload(index, files_in(tmp_path))
-    upload.line.retries.end_at(upload.clock.monotonic() + 4)
+    upload.context.retries.end_at(upload.clock.monotonic() + 4)
     assert upload.send() == {"demo-1.0.tar.gz": "not sent"}
     assert len(index.uploads) < 6
     assert upload.clock.monotonic() <= 1004
@@ -143,7 +143,7 @@ def test_a_file_that_changes_after_it_was_checked_never_arrives(tmp_path: Path, 
     whole = bytearray(file.path.read_bytes())
     whole[-1] ^= 1
     file.path.write_bytes(change or whole)
-    with pytest.raises(FileChanged, match="no longer what was checked"):
+    with pytest.raises(FileChanged, match="has changed since it was checked"):
         upload.send()
     assert index.stored == {}
     assert upload.states() == {file.name: "not sent"}
@@ -187,7 +187,7 @@ def test_the_deadline_ends_a_file_that_is_on_its_way(tmp_path: Path) -> None:
             upload.clock.sleep(3000.0)
 
     assert upload.send(Slow()) == {file.name: "not sent"}
-    assert upload.reason() == "the time for uploads was over before it was sent as a whole"
+    assert upload.reason() == "the time for uploads was over before it was sent completely"
     assert index.stored == {}
 
 
@@ -220,7 +220,7 @@ def test_a_token_that_has_expired_is_renewed_once_for_each_file(tmp_path: Path) 
 def test_tokens_in_what_the_index_says_do_not_reach_the_ledger(tmp_path: Path) -> None:
     index = FakeIndex(answers=[Response(status=400, body=b"<p>Bad token pypi-secret for <b>demo</b></p>")])
     upload = Upload(index, files_in(tmp_path))
-    upload.line.secrets.keep("pypi-secret")
+    upload.context.secrets.keep("pypi-secret")
     upload.send()
     assert upload.reason() == "the index refuses it: 400 Bad token *** for demo"
 

@@ -1,8 +1,7 @@
-"""Attestations for an upload (PEP 740): each file is signed with the identity of the CI job that publishes it.
+"""Attestations for an upload (PEP 740): each file is signed with the identity of the CI job.
 
-One certificate serves for all files: it takes one call of Sigstore's authority, and one of its log for each file.
-What is signed is the digest that preflight looked at, so no file is read here. The results are checked before they
-are handed out.
+One certificate signs all files: one call of Sigstore's authority, and one of its log for each file. The digests of
+preflight are signed; no file is read here. The attestations are verified before they are returned.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from sigstore.sign import Signer
 
 _AUDIENCE: Final = "sigstore"
-_AT_ONCE: Final = 4  # entries of the log
+_PARALLEL: Final = 4  # requests to the log
 _TIMEOUT: Final = (10.0, 30.0)  # seconds: to connect, and between two bytes
 _LIMIT: Final = 180.0  # seconds for a call with its retries, and for the roots of trust
 _ATTEMPTS: Final = 5  # of each call
@@ -53,22 +52,22 @@ _HOW_TO_IDENTIFY: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """Attestations as JSON, by file; `warning` says why there are none where they could have been expected."""
+    """Attestations as JSON, by file; `warning` says why there are none, if they could be expected."""
 
     attestations: Mapping[Path, str] = field(default_factory=dict)
     warning: str = ""
 
 
 def wanted(*, choice: bool | None, trusted: bool, known: bool, environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether to sign. `choice` None is automatic; `known` tells that the index is known to take attestations.
+    """Return whether to sign: `choice`, or if None, with trusted publishing to a `known` index.
 
-    Automatic is yes with trusted publishing to a known index: on GitHub, and on GitLab's own instance where the job
-    has a SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable for a yes without trusted publishing.
+    Automatically only on GitHub, and on gitlab.com in a job with SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable if
+    `choice` is true without trusted publishing.
     """
     if choice and not trusted:
         raise AttestationsUnavailable(
-            "`attestations: true` is set, but the upload is authorised by an API token.",
-            remedy="The index takes attestations from trusted publishers only: register one, or leave the input out.",
+            "`attestations: true` is set, but the upload uses an API token.",
+            remedy="The index accepts attestations from trusted publishers only: register one, or remove the input.",
         )
     if choice is not None:
         return choice
@@ -82,33 +81,33 @@ def _signs_by_itself(environment: Mapping[str, str]) -> bool:
 
 
 def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = False) -> Signed:
-    """Sign each of `files`, which maps paths to their sha256 in hex; `demanded` tells that the user said `true`.
+    """Sign `files` (paths to their sha256 in hex); `demanded` means that the user set `attestations: true`.
 
-    Raises AttestationExists, NoSigningIdentity, SigningFailed; AttestationsUnavailable for a reusable workflow if
-    attestations are demanded: otherwise there are none then, with a warning.
+    Raises AttestationExists, NoSigningIdentity, SigningFailed. In a reusable workflow, raises AttestationsUnavailable
+    if demanded, else signs nothing and returns a warning.
     """
     require_none(tuple(files))
     token = _token(identity)
-    trap = _calling_trap(token)
-    if trap and demanded:
+    fault = _reusable_workflow_fault(token)
+    if fault and demanded:
         raise AttestationsUnavailable(
-            trap, remedy="Publish from the workflow that is registered as the publisher, or without attestations."
+            fault, remedy="Publish from the workflow that is registered as the publisher, or without attestations."
         )
-    if trap or not files:
-        return Signed(warning=trap)
+    if fault or not files:
+        return Signed(warning=fault)
     try:
         return Signed(attestations=_sign_all(files, token, _load_trust(identity), identity.retries))
     except ManywheelsError:
         raise
-    except Exception as fault:  # noqa: BLE001 - the clients' errors, some of modules that sigstore calls internal
+    except Exception as error:  # noqa: BLE001 - clients' errors, some of sigstore's internal modules
         raise SigningFailed(
-            f"Sigstore did not sign: {identity.secrets.cleaned(_reason(fault))}.",
-            remedy=f"Run the job again when Sigstore answers, or publish {_WITHOUT}. Nothing has been uploaded.",
+            f"Sigstore did not sign: {identity.secrets.redact(_reason(error))}.",
+            remedy=f"Run the job again when Sigstore is up, or publish {_WITHOUT}. Nothing has been uploaded.",
         ) from None
 
 
 def _load_trust(identity: Identity) -> ClientTrustConfig:
-    """Ask whom to trust, within time: the update client has no clock over all of an answer, but bounds its size."""
+    """Load the roots of trust, within time: the update client has no overall deadline."""
     retries = identity.retries
     try:
         return within(
@@ -126,18 +125,18 @@ def form_field(attestation: str) -> str:
 
 
 def require_none(files: Sequence[Path]) -> None:
-    """Raise AttestationExists where an attestation lies beside one of the files."""
+    """Raise AttestationExists if there is an attestation beside one of the files."""
     present = [path.name for path in map(signatures.beside, files) if path.exists()]
     if present:
         raise AttestationExists(
             f"There are attestations already: {', '.join(sorted(present))}.",
             remedy="They may be of another run or for another index. Move them away, and publish again; "
-            f"{_WITHOUT} they stay unused.",
+            f"{_WITHOUT} they are ignored.",
         )
 
 
 def keep(signed: Signed) -> tuple[Path, ...]:
-    """Write each attestation beside its file, whose owner has it, and return their paths; none is ever overwritten.
+    """Write each attestation beside its file, owned as that is, and return their paths. None is overwritten.
 
     Raises AttestationExists and AttestationNotKept.
     """
@@ -153,9 +152,10 @@ def keep(signed: Signed) -> tuple[Path, ...]:
             require_none([file])
         except OSError as fault:
             with suppress(OSError):
-                path.unlink()  # a part of one would be in the way of the next run
+                path.unlink()  # a partial one would block the next run
             raise AttestationNotKept(
-                f"`{path}` cannot be written: {fault.strerror}.", remedy="Make room for it, or do not ask to keep it."
+                f"`{path}` cannot be written: {fault.strerror}.",
+                remedy="Free disk space, or leave `keep-attestations` out.",
             ) from None
         paths.append(path)
     return tuple(paths)
@@ -167,17 +167,17 @@ def _token(identity: Identity) -> str:
     try:
         token = identity.token(_AUDIENCE)
     except AmbientCredentialError as fault:
-        told = identity.secrets.cleaned(str(fault))
-        raise NoSigningIdentity(f"The CI gives no identity to sign with: {told}.", remedy=_HOW_TO_IDENTIFY) from None
+        reason = identity.secrets.redact(str(fault))
+        raise NoSigningIdentity(f"The CI gives no identity to sign with: {reason}.", remedy=_HOW_TO_IDENTIFY) from None
     if token is None:
         raise NoSigningIdentity("There is no CI here whose identity could sign.", remedy=_HOW_TO_IDENTIFY)
     return token
 
 
-def _calling_trap(token: str) -> str:
-    """Return what is wrong with signing in a reusable workflow, or nothing.
+def _reusable_workflow_fault(token: str) -> str:
+    """Return why a reusable workflow cannot sign; empty outside of one.
 
-    The certificate names the workflow that was started, the index's publisher is the one that was called.
+    The certificate names the calling workflow, the index's publisher is the called one.
     """
     call = reusable_workflow(read_claims(token))
     if call is None:
@@ -196,10 +196,10 @@ def _sign_all(
     from sigstore.sign import SigningContext
     from sigstore.verify import Verifier
 
-    config.force_tlog_version = 1  # entries of version 2 prove their time by timestamps, which PEP 740 has no place for
+    config.force_tlog_version = 1  # version 2 proves time by timestamps, for which PEP 740 has no field
     fulcio = config.signing_config.get_fulcio()
     log: Any = config.signing_config.get_tlogs()[0]
-    _make_patient(fulcio.session, retries)
+    _mount_adapter(fulcio.session, retries)
     verifier = Verifier(trusted_root=config.trusted_root)
     context = SigningContext(fulcio=fulcio, rekor=log, trusted_root=config.trusted_root)
     with context.signer(IdentityToken(token)) as signer:
@@ -210,8 +210,8 @@ def _sign_all(
             return attestation.model_dump_json()
 
         # The log's client has a session for each thread.
-        prepare: Callable[[], None] = lambda: _make_patient(log.log.session, retries)  # noqa: E731
-        with ThreadPoolExecutor(min(_AT_ONCE, len(files)), initializer=prepare) as pool:
+        prepare: Callable[[], None] = lambda: _mount_adapter(log.log.session, retries)  # noqa: E731
+        with ThreadPoolExecutor(min(_PARALLEL, len(files)), initializer=prepare) as pool:
             return dict(zip(files, pool.map(sign, files), strict=True))
 
 
@@ -224,12 +224,12 @@ def _sign(signer: Signer, name: str, sha256: str) -> Attestation:
     except Exception as fault:
         if not _reason(fault).startswith(_CONFLICT):
             raise
-        # The log has it, but its answer was lost; another signature is another entry.
+        # The log has it, the response was lost; another signature is another entry.
         return Attestation.sign(signer, file)
 
 
-def _make_patient(session: requests.Session, retries: RetryPolicy) -> None:
-    """Give a session that waits for ever, and never tries again, a clock and retries."""
+def _mount_adapter(session: requests.Session, retries: RetryPolicy) -> None:
+    """Give a session, which has neither, a deadline and retries."""
     from manywheels.core.exchange import Adapter
 
     adapter = Adapter(
@@ -243,7 +243,7 @@ def _make_patient(session: requests.Session, retries: RetryPolicy) -> None:
 
 
 def _reason(fault: BaseException) -> str:
-    """Return what a client says, or what made it fail where it says nothing."""
+    """Return an error's text, or that of its cause if it has none."""
     text = str(fault).strip()
     cause = fault.__cause__ or fault.__context__
     if text or cause is None:

@@ -1,6 +1,6 @@
-"""Afterwards: does the index serve what was sent? Its list is compared, and pip fetches each wheel by its sha256.
+"""After an upload: the index's list is compared, and pip downloads each wheel by its sha256.
 
-An sdist is compared in the list only: to fetch one, pip would run its build back end.
+Sdists are compared in the list only: to download one, pip would run its build back end.
 """
 
 from __future__ import annotations
@@ -23,23 +23,21 @@ from manywheels.runtime.own_python import module_argv
 from manywheels.verify.installs import questions, requires_python
 from manywheels.wheels.wheelfile import parse_name
 
-_PAUSE: Final = 5.0  # seconds between two looks
-_TIMEOUT: Final = 300.0  # seconds for one download, at most
-_LOOK: Final = 0.1  # seconds between two looks at pip
-_REMEDY: Final = (
-    "Look again in a while: `manywheels publish` with the same files changes nothing that is there already."
-)
+_PAUSE: Final = 5.0  # seconds between two requests
+_TIMEOUT: Final = 300.0  # seconds for one download
+_POLL: Final = 0.1  # seconds
+_REMEDY: Final = "Check again later: `manywheels publish` with the same files does not change what is there already."
 
 
 def confirm(
     files: Sequence[Distribution], index: Index, transport: Transport, retries: RetryPolicy, limit: float
 ) -> str:
-    """Wait until the index serves the files, at most `limit` seconds; return what was seen, in one sentence.
+    """Wait until the index serves the files, at most `limit` seconds; return the result in a clause.
 
     Raises NotConfirmed.
     """
     retries.end_at(retries.now() + limit)
-    own = retries.within(limit)  # the deadline of the uploads may be nearer, and is none of this
+    own = retries.within(limit)  # the deadline of the uploads does not apply
     while absent := _absent(files, index):
         if not own.wait(_PAUSE):
             names = ", ".join(f"`{name}`" for name in absent)
@@ -47,7 +45,7 @@ def confirm(
     listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)} with the sha256 that was sent"
     wheels = [file for file in files if not file.is_sdist]
     if not wheels or not _is_public(wheels[0], index, transport, own):
-        return f"{listed}; pip was not asked"
+        return f"{listed}; pip was not run"
     for wheel in wheels:
         while fault := _fetch(wheel, str(index.simple), own):
             if not own.wait(_PAUSE):
@@ -76,7 +74,7 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
 
 
 def _is_public(wheel: Distribution, index: Index, transport: Transport, retries: RetryPolicy) -> bool:
-    """Whether pip can read the index without credentials: they would stand in its arguments or its environment."""
+    """Whether the index is readable without credentials, which pip would have in its arguments or environment."""
     try:
         limit = retries.timeout(table("publish")["ask-timeout"])
         page = transport.get(f"{index.simple}{wheel.project}/", accept=ACCEPT, auth=None, timeout=limit)
@@ -86,9 +84,9 @@ def _is_public(wheel: Distribution, index: Index, transport: Transport, retries:
 
 
 def _fetch(wheel: Distribution, simple: str, retries: RetryPolicy) -> str | None:
-    """Have pip fetch the wheel as a machine that it is for would; return why it cannot."""
+    """Download the wheel by pip, as for a machine of its tags; return why that failed, or None."""
     if retries.over:
-        return "there was no time left to ask it"
+        return "there was no time left"
     with tempfile.TemporaryDirectory(prefix="manywheels-") as name:
         folder = Path(name)
         requirements = folder / "requirements.txt"
@@ -105,7 +103,7 @@ def _fetch(wheel: Distribution, simple: str, retries: RetryPolicy) -> str | None
 
 
 def _run(argv: list[str], folder: Path, retries: RetryPolicy) -> str | None:
-    """Run pip until it ends, time is over, or the run is cancelled; return what it says is wrong."""
+    """Run pip until it ends, time is over, or the run is cancelled; return its error, or None."""
     environment = build_environment(os.environ, path=(), private=folder)
     log = folder / "pip.log"
     end = retries.now() + _TIMEOUT
@@ -117,22 +115,22 @@ def _run(argv: list[str], folder: Path, retries: RetryPolicy) -> str | None:
     ):
         while process.poll() is None:
             if retries.over or retries.now() >= end:
-                process.kill()  # it has no children: it builds nothing
-                return "it gave no answer in time"
-            retries.sleep(_LOOK)
+                process.kill()  # it builds nothing, so it has no children
+                return "it did not end in time"
+            retries.sleep(_POLL)
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.startswith("ERROR: ")]
     if process.returncode == 0:
         return None
-    return (lines[-1] if lines else "pip gives no reason").removeprefix("ERROR: ")
+    return (lines[-1] if lines else "pip gave no reason").removeprefix("ERROR: ")
 
 
 def _machine(wheel: Distribution) -> tuple[str, ...]:
-    """Return pip's options for a machine that the wheel is for; none for a wheel that is for all."""
-    asked = questions(parse_name(wheel.name), requires_python(wheel.path))
-    if not asked:
+    """Return pip's options for a machine of the wheel's tags; none for a wheel for all machines."""
+    machines = questions(parse_name(wheel.name), requires_python(wheel.path))
+    if not machines:
         return ()
-    python = asked[0].python
+    python = machines[0].python
     return (
         "--implementation", python.implementation, "--python-version", python.newest_patch, "--abi", python.abi,
-        "--platform", asked[0].tag,
+        "--platform", machines[0].tag,
     )  # fmt: skip
