@@ -283,6 +283,5 @@ def _set_pool_classes(manager: PoolManager) -> None:
 
 
 def _close(connecting: futures.Future[socket.socket]) -> None:
-    """Close a connection that came too late."""
     if connecting.exception() is None:
         connecting.result().close()

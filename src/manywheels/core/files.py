@@ -69,10 +69,9 @@ def require_place(path: Path, option: str) -> None:
 
 @contextmanager
 def write_atomically(path: Path, owner: tuple[int, int] | None = None) -> Iterator[BinaryIO]:
-    """Open `.<name>.partial` for writing; a rename to `path` ends the block, an error in it removes the partial file.
+    """Open a partial file that replaces `path` at the end of the block; an error removes it. Raises OSError.
 
-    The file is new (O_EXCL, no link is followed) and belongs to `owner`, else to the owner of its folder.
-    Raises OSError.
+    It is new (O_EXCL), so no link is followed, and belongs to `owner`, else to the owner of its folder.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:

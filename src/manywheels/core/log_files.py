@@ -47,22 +47,18 @@ class _Ends(io.RawIOBase):
         self._pieces = _ends(file, beginning, ending)
 
     def readable(self) -> bool:
-        """Return True, as BufferedReader requires."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor of the whole file."""
         return self._file.fileno()
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader passes
-        """Fill a buffer; return the number of bytes, 0 at the end."""
         piece = self._rest or next(self._pieces, b"")
         count = min(len(piece), len(buffer))
         buffer[:count], self._rest = piece[:count], piece[count:]
         return count
 
     def close(self) -> None:
-        """Close the file, too."""
         self._file.close()
         super().close()
 

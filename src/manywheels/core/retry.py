@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from itertools import count
 from typing import Final, Protocol, TypeVar
 
 from manywheels.core.cancellation import Cancellation
@@ -64,10 +63,10 @@ _JITTER: Final = random.Random()  # noqa: S311 - not for secrets
 
 @dataclass(kw_only=True)
 class RetryPolicy:
-    """When to try again: growing, jittered pauses, Retry-After, one deadline, and an end once the run is cancelled.
+    """When to try again: jittered, growing pauses, Retry-After, one deadline, and a cancellation that ends all of it.
 
-    All times are in seconds. `budget` counts from when the policy was made, for all that is tried under it, by several
-    threads too. After the deadline, a last request may still take `last_request`.
+    Times are in seconds. `budget` counts from the creation of the policy, for all calls of all threads. After the
+    deadline, requests have `last_request`.
     """
 
     cancellation: Cancellation = field(default_factory=Cancellation)
@@ -86,17 +85,18 @@ class RetryPolicy:
     def call(
         self, operation: Callable[[], T], *, attempts: int | None = None, report: Callable[[str], None] | None = None
     ) -> T:
-        """Return what `operation` returns, called again after each TransientError. Raises RetriesExhausted.
+        """Call `operation`, again after each TransientError; `report` gets a line before each pause.
 
-        `report` gets a line before each pause: the reason, and how long the pause is.
+        Raises RetriesExhausted.
         """
-        for attempt in count(1):
+        attempt = 1
+        while True:
             try:
                 return operation()
             except TransientError as failure:
                 if not self.again(attempt, failure, attempts=attempts, report=report):
                     raise RetriesExhausted(failure.reason, attempt) from None
-        raise AssertionError("unreachable")  # pragma: no cover
+            attempt += 1
 
     def again(
         self,
@@ -106,7 +106,7 @@ class RetryPolicy:
         attempts: int | None = None,
         report: Callable[[str], None] | None = None,
     ) -> bool:
-        """Pause after an attempt (1 is the first); False, at once, where there must not be another."""
+        """Pause after an attempt (1 is the first); return False if there must not be another."""
         pause = max(failure.pause, self.pause_after(attempt))
         if attempt >= (attempts or self.attempts) or not self._allows(pause):
             return False
@@ -123,7 +123,7 @@ class RetryPolicy:
         return pause * self.jitter.uniform(0.5, 1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Wait; return False where the deadline does not allow it (then at once), or the run was cancelled."""
+        """Wait; return False if the run was cancelled, or at once if the deadline is nearer."""
         if not self._allows(seconds):
             return False
         self.sleep(seconds)
@@ -141,7 +141,7 @@ class RetryPolicy:
         self._clock.sleep(seconds)
 
     def end_at(self, moment: float) -> None:
-        """Bring the deadline forward to a moment of the clock, if it is later."""
+        """Move the deadline to an earlier time of the clock."""
         self._deadline = min(self._deadline, moment)
 
     def within(self, seconds: float) -> RetryPolicy:
@@ -164,12 +164,12 @@ class RetryPolicy:
         return self.cancelled or self.left <= 0
 
     def timeout(self, seconds: float) -> float:
-        """Return how much of so many seconds a request may take: until the deadline, or `last_request`."""
+        """Return `seconds`, or less: the time until the deadline, but at least `last_request`."""
         return min(seconds, max(self.left, self.last_request))
 
 
 def is_transient(status: int) -> bool:
-    """Whether an HTTP status may be another one when the request is repeated: 408, 429, 5xx."""
+    """Whether a request may succeed when repeated after this HTTP status: 408, 429, 5xx."""
     return status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 

@@ -121,7 +121,6 @@ class Artifacts:
     # --- uploading ----------------------------------------------------------------------------------------------------
 
     def _create(self, name: str, retention_days: int, *, overwrite: bool) -> str:
-        """Create an artifact, and return the signed address for its bytes."""
         request: dict[str, object] = {"name": name, "version": _VERSION}
         if retention_days:
             until = datetime.now(UTC) + timedelta(days=retention_days)

@@ -211,7 +211,6 @@ def _twirp_message(response: requests.Response) -> str:
 
 
 def _timeout(request: requests.PreparedRequest) -> float:
-    """Return the seconds for a request with its response."""
     return CALL_LIMIT + int(request.headers.get("Content-Length", "0")) / SLOWEST
 
 

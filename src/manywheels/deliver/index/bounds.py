@@ -71,7 +71,6 @@ class _BoundedStream:
         self._stream, self._left, self._most, self._cancellation = stream, most, most, cancellation
 
     def read(self, count: int) -> bytes:
-        """Return at most `count` bytes, and at most a mebibyte."""
         self._cancellation.stop_if_requested("Reading the distributions")
         piece = self._stream.read(min(count, _PIECE))
         self._left -= len(piece)
@@ -80,7 +79,6 @@ class _BoundedStream:
         return piece
 
     def skip(self, count: int) -> None:
-        """Skip `count` bytes, or to the end."""
         while count > 0 and (piece := self.read(count)):
             count -= len(piece)
 

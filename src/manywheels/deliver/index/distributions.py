@@ -113,7 +113,6 @@ def read_distribution(path: Path, cancellation: Cancellation | None = None) -> D
 
 
 def _parse_version(version: str) -> Version | None:
-    """Return a version; None if it is not valid."""
     try:
         return Version(version)
     except InvalidVersion:

@@ -47,19 +47,14 @@ class LedgerEntry:
 
 
 class Ledger:
-    """The ledger of one upload, rewritten atomically after each change; for several threads."""
+    """The ledger of one upload, rewritten at `path` after each change; for several threads."""
 
     def __init__(self, folder: Path, repository: str, entries: Iterable[LedgerEntry]) -> None:
         """Write it for the first time. Raises LedgerError if the folder cannot be written."""
-        self._path, self._repository = folder / LEDGER, repository
+        self.path, self._repository = folder / LEDGER, repository
         self._entries = {entry.name: entry for entry in entries}
         self._lock = threading.Lock()
         self._write()
-
-    @property
-    def path(self) -> Path:
-        """The path of the file."""
-        return self._path
 
     @property
     def entries(self) -> tuple[LedgerEntry, ...]:
@@ -80,11 +75,11 @@ class Ledger:
         head = json.dumps({"schema": _SCHEMA, "manywheels": __version__, "repository": self._repository})
         files = ",\n".join(f"  {json.dumps(vars(entry))}" for entry in self._entries.values())
         try:
-            with write_atomically(self._path) as file:
+            with write_atomically(self.path) as file:
                 file.write(f'{head[:-1]}, "files": [\n{files}\n]}}\n'.encode())
         except OSError as error:
             raise LedgerError(
-                f"The ledger `{self._path}` cannot be written: {error.strerror}.",
+                f"The ledger `{self.path}` cannot be written: {error.strerror}.",
                 remedy="Make the folder writable: an upload needs the ledger to record what it did.",
             ) from None
 

@@ -15,7 +15,7 @@ from manywheels.deliver.index.ledger import UploadState
 from manywheels.deliver.index.upload import Progress
 
 
-class LineProgress:
+class _LineProgress:
     """A line for each finished file and each failed attempt; `verbose` adds one for each attempt."""
 
     def __init__(self, total: int, stream: TextIO, *, verbose: bool) -> None:
@@ -24,19 +24,16 @@ class LineProgress:
         self._lock = threading.Lock()
 
     def began(self, file: Distribution) -> None:
-        """Print it, if verbose."""
         if self._verbose:
             self._print(f"sending {file.name} ({text.size(file.size)}, sha256 {file.sha256})")
 
     def sent(self, file: Distribution, count: int) -> None:
-        """Print nothing."""
+        pass
 
     def waits(self, file: Distribution, reason: str) -> None:
-        """Print the reason of another attempt."""
         self._print(f"  {file.name}: {reason}")
 
     def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
-        """Print the final state."""
         with self._lock:
             self._ended += 1
             number = self._ended
@@ -47,7 +44,7 @@ class LineProgress:
         printing.say(line, stream=self._stream)
 
 
-class BarProgress(LineProgress):
+class _BarProgress(_LineProgress):
     """A bar for each file under way, below the lines."""
 
     def __init__(self, total: int, stream: TextIO, *, verbose: bool) -> None:
@@ -60,13 +57,11 @@ class BarProgress(LineProgress):
         self._tasks: dict[str, object] = {}
 
     @contextmanager
-    def shown(self) -> Iterator[BarProgress]:
-        """Draw the bars within the block."""
+    def shown(self) -> Iterator[_BarProgress]:
         with self._bars:
             yield self
 
     def began(self, file: Distribution) -> None:
-        """Draw a bar, or restart it."""
         with self._lock:
             if file.name in self._tasks:
                 self._bars.reset(self._tasks[file.name])  # type: ignore[arg-type]
@@ -74,11 +69,9 @@ class BarProgress(LineProgress):
                 self._tasks[file.name] = self._bars.add_task(text.sanitize(file.name), total=file.size)
 
     def sent(self, file: Distribution, count: int) -> None:
-        """Advance the bar."""
         self._bars.advance(self._tasks[file.name], count)  # type: ignore[arg-type]
 
     def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
-        """Replace the bar with a line."""
         with self._lock:
             task = self._tasks.pop(file.name, None)
         if task is not None:
@@ -95,7 +88,7 @@ def progress(files: Sequence[Distribution], *, verbose: bool, stream: TextIO | N
     """Show bars on a terminal outside of a CI, lines elsewhere."""
     stream = stream or sys.stdout
     if stream.isatty() and not os.environ.get("CI"):
-        with BarProgress(len(files), stream, verbose=verbose).shown() as bars:
+        with _BarProgress(len(files), stream, verbose=verbose).shown() as bars:
             yield bars
     else:
-        yield LineProgress(len(files), stream, verbose=verbose)
+        yield _LineProgress(len(files), stream, verbose=verbose)

@@ -111,7 +111,6 @@ def _require_trusted(repository: Value, where: Addresses, environment: Mapping[s
 
 
 def _publish(context: UploadContext, found: Preflight, options: PublishOptions, identity: Identity) -> None:
-    """Send what is missing; with `dry-run`, only check that it could be."""
     where, environment = context.index.addresses, identity.environment
     refusal = until_stopped(lambda: _credentials_error(found, context.credentials), context.cancellation)
     signs = attestations.wanted(
@@ -207,7 +206,6 @@ def _require_time(files: Iterable[Distribution]) -> None:
 
 
 def _attest(files: Iterable[Distribution], options: PublishOptions, identity: Identity) -> Signed:
-    """Sign the files that will be sent. Raises DeliveryError."""
     digests = {file.path: file.sha256 for file in files}
     signed = attestations.attest(digests, identity, demanded=options.attestations is True)
     if signed.warning:
@@ -223,7 +221,6 @@ def _keep(signed: Signed, ledger: Ledger) -> None:
 
 
 def _as_extra(signed: Signed) -> ExtraFields:
-    """Return the form fields of attestations, by file name."""
     return {
         path.name: (("attestations", attestations.form_field(attestation)),)
         for path, attestation in signed.attestations.items()
@@ -262,7 +259,6 @@ def _require_none(problems: Iterable[Problem]) -> None:
 
 
 def _raise_found(found: Preflight, refusal: DeliveryError | None) -> None:
-    """Raise the problems and the refusal, in one error."""
     if refusal and not found.problems:
         raise refusal
     more = [Problem(message=refusal.message, remedy=refusal.remedy)] if refusal else []
@@ -301,7 +297,6 @@ def _print_pages(found: Preflight, where: Addresses) -> None:
 
 
 def _print_plan(found: Preflight, options: PublishOptions, where: Addresses) -> None:
-    """Print what will be done with each file, and warnings."""
     say(f"{len(found.files)} files of `{options.packages_dir}` for {where.upload}:")
     for file in found.files:
         say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")

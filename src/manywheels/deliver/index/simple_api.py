@@ -192,7 +192,6 @@ def _version_of(name: str) -> Version | None:
 
 
 def _release_of(name: str) -> tuple[str, Version] | None:
-    """Return the project and version in a file name; None for names of other formats."""
     try:
         return parse_wheel_filename(name)[:2] if name.endswith(".whl") else parse_sdist_filename(name)
     except (InvalidWheelFilename, InvalidSdistFilename):
@@ -256,7 +255,6 @@ class _Page(HTMLParser):
         self._title, self._has_version = "", False
 
     def is_of(self, project: str) -> bool:
-        """Whether it is the page of this project, which may have no files."""
         releases = map(_release_of, self.files)
         is_marked = self._has_version or "links for" in self._title.lower()
         return is_marked or any(release is not None and release[0] == project for release in releases)

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from itertools import count
 from typing import Final, Protocol
 
 from manywheels.core.cancellation import Cancellation
@@ -132,10 +131,10 @@ class Sender:
                 self._halt.set()
 
     def _upload(self, file: Distribution) -> _Result:
-        """Attempt it until it has a result, or attempts or time are used up."""
         retries = self._context.retries
         earlier: list[_Inconclusive] = []
-        for number in count(1):
+        while True:
+            number = len(earlier) + 1
             try:
                 outcome = self._attempt(file, number, earlier)
             except DeliveryError as error:  # for all files, or this one
@@ -150,7 +149,6 @@ class Sender:
             asked = retry_after(outcome.response.headers) if outcome.response else 0.0
             if self._stopped or not retries.again(number, TransientError(outcome.reason, pause=asked)):
                 return self._exhausted(file, earlier)
-        raise AssertionError("unreachable")  # pragma: no cover
 
     def _attempt(self, file: Distribution, number: int, earlier: Sequence[_Inconclusive]) -> _Result | _Inconclusive:
         context = self._context
@@ -181,7 +179,6 @@ class Sender:
     def _interpret(
         self, file: Distribution, response: Response, auth: Auth, earlier: Sequence[_Inconclusive]
     ) -> _Result | _Inconclusive:
-        """Return what a response to an upload means."""
         reason = reason_text(response, self._context.secrets.redact)
         if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             return _Result(state=UploadState.UPLOADED)
@@ -249,7 +246,6 @@ class Sender:
 
 
 def _timeout(file: Distribution) -> float:
-    """Return the seconds for one attempt to upload a file."""
     facts = table("publish")
     return float(facts["send-timeout"] + file.size / facts["slowest-rate"])
 
