@@ -523,7 +523,7 @@ def test_metadata_is_verified_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
         asked.append(wanted.verify)
         raise WheelFileError("That is all.", remedy="")
 
-    monkeypatch.setattr(preflight, "run_preflight", look)
+    monkeypatch.setattr("manywheels.deliver.index.publish.run_preflight", look)
     for given in ({}, {"verify_metadata": "false"}):
         with pytest.raises(WheelFileError, match="That is all"):
             publish(layers(packages_dir=str(tmp_path), **given), Cancellation(), {"MANYWHEELS_PASSWORD": "secret"})

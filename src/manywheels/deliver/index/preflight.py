@@ -128,7 +128,7 @@ def _manifest_mismatches(
     if wanted.digests and found not in wanted.digests:
         yield Problem(
             member=MANIFEST,
-            message=f"has the digest {found}; `manifest-digest` is {' or '.join(wanted.digests)}",
+            message=f"does not match `manifest-digest` {' or '.join(wanted.digests)}: found {found}",
             remedy="Something changed it since the building job; build the set again.",
         )
     if manifest is None:

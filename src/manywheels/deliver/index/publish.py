@@ -13,14 +13,14 @@ from manywheels.core.interruptible import until_stopped
 from manywheels.core.markdown import LIMIT
 from manywheels.core.printing import say
 from manywheels.data import table
-from manywheels.deliver.index import attestations, preflight
+from manywheels.deliver.index import attestations
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
-from manywheels.deliver.index.preflight import Preflight, Wanted
+from manywheels.deliver.index.preflight import CONFLICT, Preflight, Wanted, run_preflight
 from manywheels.deliver.index.progress import progress
 from manywheels.deliver.index.simple_api import Addresses, Index, Presence, addresses
 from manywheels.deliver.index.trusted import USER, ApiToken, Credentials, TrustedPublisher
@@ -70,32 +70,23 @@ def publish(
     secrets = Secrets(environment=environment)
     api_token = _api_token(options, layers, environment)
     wanted = Wanted(
-        folder=options.packages_dir,
-        digests=resolve_delivery(layers).manifest_digests,
-        verify=options.verify_metadata,
-        rules=rules or Rules(),
-        skip_existing=options.skip_existing,
-    )
+        folder=options.packages_dir, digests=resolve_delivery(layers).manifest_digests,
+        verify=options.verify_metadata, rules=rules or Rules(), skip_existing=options.skip_existing,
+    )  # fmt: skip
     with Requests(cancellation) as transport, secrets.redacting_errors():
         retries = index_retries(cancellation)
         identity = Identity(retries=retries, secrets=secrets, environment=environment)
         # Private indexes need credentials for reading, too.
         reading = api_token.current() if api_token and where.web is None else None
         context = UploadContext(
-            transport=transport,
-            index=Index(where, transport, retries, reading),
+            transport=transport, index=Index(where, transport, retries, reading),
             credentials=api_token or TrustedPublisher(where.upload, transport, identity),
-            retries=retries,
-            secrets=secrets,
-            cancellation=cancellation,
-        )
+            retries=retries, secrets=secrets, cancellation=cancellation,
+        )  # fmt: skip
         if api_token:
-            _warn_about(api_token, secrets)
-        elif where != addresses("pypi") and environment.get(_OF_PYPI):
-            say(f"warning: {_OF_PYPI} is for `pypi` and is not used here; set other tokens in MANYWHEELS_PASSWORD")
-        found = until_stopped(
-            lambda: preflight.run_preflight(wanted, context.index, cancellation=cancellation), cancellation
-        )
+            secrets.keep(api_token.password)
+        _warn_about_tokens(api_token, where, environment)
+        found = until_stopped(lambda: run_preflight(wanted, context.index, cancellation=cancellation), cancellation)
         _print_plan(found, options, where)
         _publish(context, found, options, identity)
     return EXIT_OK
@@ -147,10 +138,11 @@ def _publish(context: UploadContext, found: Preflight, options: PublishOptions, 
         say(f"Confirmed: {seen}.")
 
 
-def _warn_about(token: ApiToken, secrets: Secrets) -> None:
-    secrets.keep(token.password)
-    if token.user == USER:
+def _warn_about_tokens(token: ApiToken | None, where: Addresses, environment: Mapping[str, str]) -> None:
+    if token and token.user == USER:
         say("warning: an API token is used; trusted publishing needs no long-lived secret (docs/publish.md)")
+    elif not token and where != addresses("pypi") and environment.get(_OF_PYPI):
+        say(f"warning: {_OF_PYPI} is for `pypi` and is not used here; set other tokens in MANYWHEELS_PASSWORD")
 
 
 def _api_token(options: PublishOptions, layers: Mapping[str, Value], environment: Mapping[str, str]) -> ApiToken | None:
@@ -253,7 +245,7 @@ def _require_none(problems: Iterable[Problem]) -> None:
     for problem in problems:
         lines += [" ".join(filter(None, (problem.member, problem.message))), f"    {problem.remedy}"]
     message = "\n".join(lines)
-    if all(problem.message == preflight.CONFLICT for problem in problems):
+    if all(problem.message == CONFLICT for problem in problems):
         raise ContentConflict(message, remedy="Raise the version: what is on the index cannot be replaced.")
     raise PreflightFailed(message, remedy="Fix all of them, then publish again.")
 
