@@ -1,4 +1,4 @@
-"""One upload of some files, step by step as the command does it, but by a clock that nobody waits for."""
+"""An upload as by the command, with a clock that moves in `sleep` only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ URL = "https://index.example/legacy/"
 
 
 class Silence:
-    """A progress that nobody watches."""
+    """A progress that shows nothing."""
 
     def began(self, file: Distribution) -> None: ...
     def sent(self, file: Distribution, count: int) -> None: ...
@@ -33,7 +33,7 @@ class Silence:
 
 
 class Upload:
-    """One upload of some files to an index; `clock` is what it waited by."""
+    """An upload of files to an index; `clock` records its pauses."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Upload:
 
 
 def check(stored: Mapping[str, str], upload: Upload) -> None:
-    """The ledger on disk says nothing that is not so."""
+    """Check that the ledger on disk is correct."""
     wanted = {file.name: file.sha256 for file in upload.files}
     for name, state in upload.states().items():
         found = stored.get(name)

@@ -58,7 +58,7 @@ class Exchange:
     def __init__(self, seconds: float, *, stall: float = _STALL, stopped: Callable[[], bool] = lambda: False) -> None:
         self._seconds, self._stall, self._stopped = seconds, stall, stopped
         self._end = time.monotonic() + seconds
-        self._over, self._left = threading.Event(), threading.Event()
+        self._over, self._exited = threading.Event(), threading.Event()
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         self._reason = ""
@@ -71,7 +71,7 @@ class Exchange:
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         _current.reset(self._outer)
         with self._lock:
-            self._left.set()
+            self._exited.set()
             for sock in self._sockets:
                 sock.close()
         if self.over and (error is None or isinstance(error, Exception)):
@@ -107,7 +107,7 @@ class Exchange:
         raise TimeOver(self._reason)
 
     def _watch(self) -> None:
-        while not self._left.wait(min(_POLL, max(self._end - time.monotonic(), 0.0))):
+        while not self._exited.wait(min(_POLL, max(self._end - time.monotonic(), 0.0))):
             if self._stopped():
                 self._reason = "the run was cancelled"
             elif time.monotonic() >= self._end:
@@ -118,7 +118,7 @@ class Exchange:
 
     def _shut_down(self) -> None:
         with self._lock:
-            if self._left.is_set():
+            if self._exited.is_set():
                 return
             self._over.set()
             for sock in self._sockets:

@@ -1,4 +1,4 @@
-"""One clock over each exchange: servers that never end, whoever they play, and what ends a client all the same."""
+"""One deadline for each exchange, against servers that never end a response, for every client."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def get(way: Requests, url: str, timeout: float = 0.4) -> bytes:
 
 
 def cancelled_once(server: Hostile) -> Cancellation:
-    """Return a switch that is thrown when the client's request is on its way."""
+    """Return a cancellation that is requested when the client's request has begun to arrive."""
     cancellation = Cancellation()
 
     def throw() -> None:
@@ -168,7 +168,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 @pytest.mark.parametrize("name", ["a header byte by byte", "a body up to the connection's end"])
 def test_the_clock_runs_behind_tls(context: ssl.SSLContext, name: str) -> None:
-    """There, a connection that is shut down looks like a body that has ended."""
+    """Under TLS, a connection that is shut down looks like the end of a body."""
     with hostile(ENDLESS[name], context) as server, Requests() as way, soon(), pytest.raises(NoResponse, match="1 s"):
         get(way, server.url.replace("http:", "https:"), timeout=1.0)
 
@@ -199,7 +199,7 @@ def test_a_proxy_that_does_not_end(monkeypatch: pytest.MonkeyPatch, name: str) -
 
 
 def test_a_connection_that_does_not_come_about() -> None:
-    """The queue of a server that accepts nobody is full."""
+    """The server accepts no connection, and its queue is full."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -311,7 +311,7 @@ def test_a_cancelled_run_is_not_tried_again() -> None:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exchanges with the artifact service have a second, whatever is sent."""
+    """Exchanges with the artifact service have 0.4 s, whatever is sent."""
     monkeypatch.setattr(results, "CALL_LIMIT", 0.4)
     monkeypatch.setattr(results, "SLOWEST", 1e12)
     monkeypatch.setattr("manywheels.deliver.artifacts.client.SLOWEST", 1e12)
@@ -356,7 +356,7 @@ def test_a_download_that_does_not_end(tmp_path: Path, manner: Manner) -> None:
 
 
 def test_a_cancelled_run_leaves_no_call_behind() -> None:
-    """What waits for the service is left at once; the call itself ends as well, and not in its own time."""
+    """The wait ends at once, and the call itself soon after."""
     ended = threading.Event()
     with hostile(ENDLESS["a header byte by byte"]) as server, soon():
         cancellation = cancelled_once(server)
@@ -397,7 +397,7 @@ def identity(environment: dict[str, str], cancellation: Cancellation | None = No
 
 
 def github(monkeypatch: pytest.MonkeyPatch, url: str) -> dict[str, str]:
-    """Have this process be a job of GitHub's whose issuer is at an address."""
+    """Make this process a GitHub job whose issuer is at an address."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer-of-the-job")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{url}/token?api-version=2.0")
@@ -452,7 +452,7 @@ def test_a_sigstore_that_does_not_end(
 def test_a_sigstore_that_does_not_end_does_not_hold_a_cancelled_run(
     index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Nor does it hold the program's end, which waits for the threads that sign."""
+    """Neither does it delay the end of the program, which waits for the signing threads."""
     with hostile(ENDLESS["a header byte by byte"]) as server, soon():
         who = identity(trusting(index, tmp_path, kind, server.url), cancelled_once(server))
         with pytest.raises(SigningFailed, match="cancelled"):

@@ -1,4 +1,4 @@
-"""Atomic writes: what every file of an output folder is promised."""
+"""Atomic writes, as of every file of an output folder."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_links_are_replaced_and_not_followed(tmp_path: Path) -> None:
 def test_a_partial_file_that_is_put_there_meanwhile_is_not_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name is free when it is looked at, and a link by the time it is opened: O_EXCL refuses it."""
+    """A link is made between `unlink` and `open`: O_EXCL refuses it."""
     victim = tmp_path / "victim"
     victim.write_text("as it was")
     monkeypatch.setattr(Path, "unlink", lambda path, **_: path.symlink_to(victim) if not path.is_symlink() else None)

@@ -9,7 +9,7 @@ from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError
 
 
 class SlowClock:
-    """A clock that only moves when somebody sleeps; a cancellation is requested in the first sleep."""
+    """A clock that moves in `sleep` only, which also requests the cancellation."""
 
     def __init__(self, cancellation: Cancellation | None = None) -> None:
         self.now, self.slept, self._cancellation = 0.0, list[float](), cancellation

@@ -1,4 +1,4 @@
-"""Artifacts: what goes to the service and comes back, what its failures become, and what is refused to be unpacked."""
+"""Artifacts: upload, download, the service's failures, and archives that are not unpacked."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def files(tmp_path: Path) -> list[ArtifactMember]:
 
 
 class Client:
-    """A client that waits for next to nothing, and what it said."""
+    """A client with short pauses, and the lines that it printed."""
 
     def __init__(self, fake: FakeService) -> None:
         self.said: list[str] = []
@@ -443,7 +443,7 @@ def test_bombs_and_ambiguous_archives_are_refused(tmp_path: Path, bomb: str) -> 
 
 
 def test_headers_that_disagree_lead_nowhere_else(tmp_path: Path) -> None:
-    """What counts is the list of members, for the checks and for the writing alike."""
+    """Both checks and unpacking go by the central directory."""
     lying = MemberSpec(name="a.whl", content=b"1", local=Lies(name=b"../b.whl"))
     (tmp_path / "a.zip").write_bytes(ZipFileSpec(members=(lying,)).to_bytes())
     (tmp_path / "out").mkdir()
@@ -499,7 +499,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_streamed_archives_are_taken(tmp_path: Path) -> None:
-    """GitHub's own client writes the sizes behind the data."""
+    """GitHub's own client writes data descriptors."""
     member = MemberSpec(name="a.whl", content=b"1", flags=DESCRIPTOR)
     crc, compressed, size = (int.from_bytes(ZipFileSpec(members=(member,)).to_bytes()[at : at + 4], "little")
                              for at in (14, 18, 22))  # fmt: skip

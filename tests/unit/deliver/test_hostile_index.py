@@ -1,4 +1,4 @@
-"""An index that means harm: what it echoes, for whom it wants identities, and JSON that is none."""
+"""A hostile index: echoed secrets, audiences of other services, invalid JSON."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FORMS: Final[dict[str, Callable[[str], str]]] = {
 
 
 def traces(shown: str) -> list[str]:
-    """Return the forms of which twelve characters in a row are shown."""
+    """Return the forms of the secret of which twelve characters in a row are shown."""
     pieces = {
         name: {form(SECRET)[at : at + 12].lower() for at in range(len(form(SECRET)) - 11)}
         for name, form in FORMS.items()
@@ -59,7 +59,7 @@ def traces(shown: str) -> list[str]:
 
 
 def echoing(form: Callable[[str], str], place: str) -> type[BaseHTTPRequestHandler]:
-    """Return a server that has the password in what it answers, wherever there is a place for it."""
+    """Return a server whose responses have the password everywhere."""
     said = form(SECRET)
 
     class Echo(BaseHTTPRequestHandler):
@@ -83,7 +83,7 @@ def echoing(form: Callable[[str], str], place: str) -> type[BaseHTTPRequestHandl
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
+            """Print nothing."""
 
     return Echo
 
@@ -93,7 +93,7 @@ def echoing(form: Callable[[str], str], place: str) -> type[BaseHTTPRequestHandl
 def test_what_an_index_echoes_is_shown_nowhere(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], form: Callable[[str], str], place: str
 ) -> None:
-    """Neither in errors nor in the log, the ledger, the summary; masks of GitHub's are not even needed."""
+    """Not in errors, the log, the ledger or the summary, even without GitHub's masks."""
     write_set(tmp_path / "dist", "cp312")
     write_sdist(tmp_path / "dist")
     summary = tmp_path / "summary.md"
@@ -165,7 +165,7 @@ def test_an_index_gets_identities_for_itself_only(audience: str, index: str, *, 
 
 
 class Oidc(FakeIndex):
-    """An index that answers questions of trusted publishing as it is told."""
+    """An index with the given responses to trusted publishing."""
 
     def __init__(self, audience: object, mint: Response) -> None:
         super().__init__()
@@ -295,7 +295,7 @@ def test_a_page_of_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_index_whose_pages_are_none_is_silent() -> None:
-    """To the question what it has, and with no traceback."""
+    """Invalid pages count as no listing, and cause no traceback."""
 
     class Nested(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -307,7 +307,7 @@ def test_an_index_whose_pages_are_none_is_silent() -> None:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
+            """Print nothing."""
 
     with served(Nested) as url, Requests() as way:
         cancellation = Cancellation()

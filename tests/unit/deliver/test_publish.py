@@ -1,4 +1,4 @@
-"""Publishing's parts that need nobody else: addresses, pages, answers, claims, retries, tokens, limits."""
+"""The parts of publishing: addresses, pages, responses, claims, retries, tokens, limits."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_page_that_is_none_is_no_listing(text: str) -> None:
 
 
 def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None:
-    """Only at a simple API does 404 say anything."""
+    """A 404 counts only at a simple API."""
     assert ask({"https://h/simple/": Response(status=200)}) == {}
     assert ask({}) is None
     elsewhere = Response(status=302, headers={"location": "https://other/simple/demo/"})
@@ -307,7 +307,7 @@ def test_a_cancellation_ends_a_pause() -> None:
 
 
 def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
-    """The clock has hours left, and the index is not asked again and again meanwhile."""
+    """The deadline is hours away, and the index is not polled meanwhile."""
     cancellation, index = Cancellation(), Counted()
     retries = index_retries(cancellation)
     cancellation.request()
@@ -324,7 +324,7 @@ def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
 
 @pytest.fixture
 def slow_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have a program play pip that notes its process id, and never answers; return where it does so."""
+    """Replace pip with a program that writes its process id and never ends; return the file."""
     program, noted = tmp_path / "python", tmp_path / "pid"
     program.write_text(f"#!/bin/sh\necho $$ >{noted}\nexec sleep 600\n")
     program.chmod(0o755)
@@ -362,7 +362,7 @@ def test_a_cancellation_ends_pip(tmp_path: Path, slow_pip: Path) -> None:
 
 
 def test_what_was_uploaded_late_is_still_confirmed(tmp_path: Path) -> None:
-    """The time for uploads has no say in it."""
+    """The deadline of uploads does not apply."""
     clock, cancellation = FastClock(), Cancellation()
     index, retries = Counted(), index_retries(cancellation, clock)
     clock.sleep(7200.0)
@@ -378,7 +378,7 @@ def test_what_was_uploaded_late_is_still_confirmed(tmp_path: Path) -> None:
 
 
 class Counted(FakeIndex):
-    """An index without files, and how often its list was asked for."""
+    """An index without files that counts requests."""
 
     asked = 0
 
@@ -432,7 +432,7 @@ def test_a_token_at_the_cut_of_a_long_answer_is_not_half_shown() -> None:
 
 
 class Pieces(io.StringIO):
-    """A stream that notes what it was given at once."""
+    """A stream that records each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -444,7 +444,7 @@ class Pieces(io.StringIO):
 
 
 def test_what_threads_say_and_masks_go_out_in_whole_lines(tmp_path: Path) -> None:
-    """The runner knows a command at the beginning of a line only; other text must not come before it."""
+    """The runner reads a command only at the beginning of a line."""
     stream = Pieces()
     Secrets(environment={"GITHUB_ACTIONS": "true"}, stream=stream).keep("one\ntwo")
     with progress([distribution(tmp_path / "a.whl")], verbose=True, stream=stream) as shown:
@@ -567,7 +567,7 @@ def look(
 
 
 def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
-    """A project that has a larger file was given a higher limit; indexes of other kinds have rules of their own."""
+    """A project with a larger file has a higher limit; other indexes have their own rules."""
     size = write_wheel(tmp_path, tags="py3-none-any").stat().st_size
     root = {"https://h/simple/": Response(status=200)}
     assert look(tmp_path, root) == [f"has {size:,} bytes, the index accepts 500"]
@@ -578,7 +578,7 @@ def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
 
 
 def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
-    """The index takes one; others may take what they like."""
+    """The index accepts one; other indexes may accept more."""
     write_sdist(tmp_path)
     other = json.dumps({"files": [{"filename": "demo-1.0.zip", "hashes": {"sha256": "ab"}}]})
     found = look(tmp_path, {"https://h/simple/demo/": page(other, JSON)})
@@ -649,7 +649,7 @@ def test_a_version_may_be_spelled_in_several_ways(tmp_path: Path, spelled: str) 
     "platform", ["win_amd64", "macosx_11_0_arm64", "pyodide_2025_0_wasm32", "pyemscripten_2026_0_wasm32"]
 )
 def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platform: str) -> None:
-    """Their tags are none that `verify` knows."""
+    """`verify` does not know their tags."""
     write_wheel(tmp_path, tags=f"cp314-cp314-{platform}")
     index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
     assert preflight.run_preflight(Wanted(folder=tmp_path), index).problems == ()
@@ -660,7 +660,7 @@ _PRIVATE = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nClassifier: Private
 
 @pytest.mark.parametrize("platform", ["any", "win_amd64"])
 def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -> None:
-    """To `verify` it is a warning: an index of one's own takes it. The public one does not, and never had a byte."""
+    """`verify` only warns, for private indexes accept it; nothing is sent to a public one."""
     write_wheel(tmp_path, tags=f"py3-none-{platform}", metadata=_PRIVATE)
 
     def told(url: str, rules: Rules | None = None, *, verify: bool = True) -> list[str]:
@@ -680,7 +680,7 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
 
 
 def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
-    """No check of `verify` sees them."""
+    """`verify` does not check them."""
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
     index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
     told = [problem.message for problem in preflight.run_preflight(Wanted(folder=tmp_path), index).problems]
@@ -700,7 +700,7 @@ def test_a_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
 
 
 class Slow(BaseHTTPRequestHandler):
-    """Lets an upload wait for a second before it reads on; its answers come byte by byte, without end."""
+    """Reads an upload after a second; its response comes byte by byte, without end."""
 
     def do_POST(self) -> None:
         time.sleep(1.0)
@@ -720,11 +720,11 @@ class Slow(BaseHTTPRequestHandler):
                 time.sleep(0.1)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+        """Print nothing."""
 
 
 def test_an_index_that_reads_slowly_gets_the_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time limit for connecting is none for sending; a connection that is used again keeps to that, too."""
+    """The timeout of connecting does not apply to sending, also on a reused connection."""
     monkeypatch.setitem(table("publish"), "connect-timeout", 0.3)
     (tmp_path / "a.whl").write_bytes(content := bytes(40 << 20))
     large = distribution(tmp_path / "a.whl", len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -772,7 +772,7 @@ def test_a_long_ledger_takes_what_room_there_is() -> None:
 def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(
     tmp_path: Path, ci: str, repository: str, *, refused: bool
 ) -> None:
-    """A pull request can change them. On one's own machine they are one's own."""
+    """A pull request can change them. On a user's machine they are the user's own."""
     own = Value(value=repository, origin=Origin(OriginKind.PROJECT, "a table"))
     asked = {**layers(packages_dir=str(tmp_path)), "repository-url": own}
     with pytest.raises(UnsafeAddress if refused else WheelFileError) as caught:
@@ -781,7 +781,7 @@ def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(
 
 
 class Silent(BaseHTTPRequestHandler):
-    """Takes every request and never answers."""
+    """Accepts every request, and never responds."""
 
     def do_GET(self) -> None:
         time.sleep(20)

@@ -1,4 +1,4 @@
-"""Sending, against an index in memory: what is repeated, what is asked, and that the ledger never tells a lie."""
+"""Uploads to an index in memory: repetitions, lookups, and a ledger that is always correct."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_the_deadline_ends_a_file_that_is_on_its_way(tmp_path: Path) -> None:
 
 
 class Expiring:
-    """Credentials of which each is refused once it was used; `left` further ones can be had."""
+    """Credentials that are refused after one use; `left` more are available."""
 
     valid_until = None
 
@@ -227,7 +227,7 @@ def test_tokens_in_what_the_index_says_do_not_reach_the_ledger(tmp_path: Path) -
 
 @pytest.mark.parametrize("seeds", [range(first, first + 50) for first in range(0, 200, 50)], ids=str)
 def test_whatever_goes_wrong_the_ledger_is_true_and_publishing_again_converges(tmp_path: Path, seeds: range) -> None:
-    """40 files, each request failing by chance: before the file was stored, after it, or in the question about it."""
+    """40 files; requests fail by chance, before the file is stored, after it, or in the lookup."""
     files = files_in(tmp_path, 40)
     runs = 0
     for seed in seeds:
@@ -252,7 +252,7 @@ def test_whatever_goes_wrong_the_ledger_is_true_and_publishing_again_converges(t
 
 
 def test_an_error_of_delivery_is_what_stops_a_run(tmp_path: Path) -> None:
-    """Sender raises what keeps every file from being sent, as the base class that the command catches."""
+    """Sender raises what keeps all files from being sent."""
     index = FakeIndex(answers=[Response(status=302)])
     with pytest.raises(DeliveryError):
         Upload(index, files_in(tmp_path)).send()
