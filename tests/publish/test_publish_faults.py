@@ -138,7 +138,7 @@ def test_all_problems_are_told_together(index: LocalIndex, folder: Path) -> None
     (folder / "notes.zip").write_bytes(b"no zip")
     run = publish(folder, index.upload_url, environment={"GITHUB_ACTIONS": "true"})
     assert run.status == 4
-    for told in ("notes.zip is no distribution", "has the sha256", "`id-token: write`"):
+    for told in ("notes.zip is not a distribution", "has the sha256", "`id-token: write`"):
         assert told in run.err
     assert uploads(index) == []
     assert seen(run) == {"not sent"}
@@ -505,6 +505,6 @@ def test_whatever_goes_wrong_at_a_real_server_the_ledger_is_true_and_publishing_
 
 
 def test_a_port_where_nobody_listens_has_not_got_the_request(tmp_path: Path) -> None:
-    with Requests() as transport, pytest.raises(NoResponse, match="nobody answers") as caught:
+    with Requests() as transport, pytest.raises(NoResponse, match="no server answers") as caught:
         transport.get("http://127.0.0.1:9/simple/", accept="*/*", auth=None, timeout=5)
     assert not caught.value.arrived

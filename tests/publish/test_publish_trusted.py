@@ -118,7 +118,7 @@ def test_a_reusable_workflow_is_named_as_the_trap(index: LocalIndex, folder: Pat
     environment = index.github_environment(environment="pypi", called_workflow=called)
     run = refused(index, folder, environment, "MW324")
     assert f"The job runs in a reusable workflow: `{called}@" in run.err
-    assert "publish in a job of the calling workflow itself" in run.err
+    assert "publish in a job of the calling workflow" in run.err
 
 
 def test_pull_request_target_is_named_as_the_trap(index: LocalIndex, folder: Path) -> None:
@@ -241,5 +241,5 @@ def test_a_token_of_pypi_is_not_shown_to_another_index(index: LocalIndex, folder
 def test_a_token_that_cannot_be_one(index: LocalIndex, folder: Path) -> None:
     run = publish(folder, index.upload_url, environment={"MANYWHEELS_PASSWORD": "two\nlines"})
     assert run.status == 2
-    assert "The password from MANYWHEELS_PASSWORD holds control characters" in run.err
+    assert "The password from MANYWHEELS_PASSWORD has control characters" in run.err
     assert "two" not in run.err
