@@ -466,6 +466,15 @@ def test_unpacking_hears_of_the_end(tmp_path: Path) -> None:
     assert len(looks) > 3
 
 
+def test_a_client_that_was_stopped_makes_no_call(fake: FakeService) -> None:
+    cancellation = Cancellation()
+    cancellation.request()
+    artifacts = Artifacts(service=fake.service, say=lambda _: None, retries=RetryPolicy(cancellation=cancellation))
+    with pytest.raises(Cancelled):
+        artifacts.find(name="wheels")
+    assert fake.asked == []
+
+
 def test_a_client_that_was_stopped_unpacks_nothing(
     fake: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

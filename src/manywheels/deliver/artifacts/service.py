@@ -108,7 +108,7 @@ class Calls:
     def call(self, method: str, request: Mapping[str, object]) -> Mapping[str, Any]:
         """Call a method and return the fields of the response, in snake_case.
 
-        Raises ArtifactServiceDown and the DeliveryErrors of `error_for`.
+        Raises ArtifactServiceDown, the DeliveryErrors of `error_for`, and Cancelled.
         """
         body = {
             "workflow_run_backend_id": self.service.run,
@@ -146,7 +146,8 @@ class Calls:
         return address
 
     def persist(self, operation: Callable[[], T]) -> T:
-        """Call an operation, again after each TransientError. Raises ArtifactServiceDown."""
+        """Call an operation, again after each TransientError. Raises ArtifactServiceDown and Cancelled."""
+        self.retries.cancellation.stop_if_requested("The delivery")
         try:
             return self.retries.call(operation, report=self._report_retry)
         except RetriesExhausted as error:
