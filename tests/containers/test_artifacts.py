@@ -49,8 +49,8 @@ def files(tmp_path: Path) -> list[ArtifactMember]:
 def client_of(server: ArtifactServer, proxy: Proxy | None = None) -> Artifacts:
     url = {"ACTIONS_RESULTS_URL": proxy.url} if proxy else {}
     said: list[str] = []
-    patience = RetryPolicy(attempts=4, first_pause=0.01)
-    return Artifacts(service=find_service({**server.environment, **url}), say=said.append, patience=patience)
+    retries = RetryPolicy(attempts=4, first_pause=0.01)
+    return Artifacts(service=find_service({**server.environment, **url}), say=said.append, retries=retries)
 
 
 def take(artifacts: Artifacts, name: str, folder: Path) -> dict[str, bytes]:

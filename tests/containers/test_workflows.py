@@ -179,7 +179,7 @@ def test_what_somebody_changed_between_the_jobs_is_refused(repository: Path) -> 
         "has the sha256",
         "of the manifest is not there",
         "does not stand in the manifest",
-        "`../../slipped.whl` is no plain file name",
+        "`../../slipped.whl` is not a plain file name",
         "which is none of `manifest-digest`",
         "This run does not have an artifact `absent`; it has `added`",
     ):

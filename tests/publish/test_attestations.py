@@ -18,11 +18,10 @@ from index.clients import twine
 from index.rekor import Log
 from index.signing import sign
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.retry import RealClock
 from manywheels.deliver.index import attestations
 from manywheels.deliver.index.attestations import Signed, attest, form_field, keep
+from manywheels.deliver.index.http import index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -61,7 +60,7 @@ def job(index: LocalIndex, monkeypatch: pytest.MonkeyPatch, environment: Mapping
         monkeypatch.setenv(name, value)
     cancellation = Cancellation()
     return Identity(
-        pauses=RetrySchedule(RealClock(cancellation), cancellation),
+        retries=index_retries(cancellation),
         secrets=Secrets(environment=environment),
         environment={**environment, signatures.TRUST_CONFIG: str(index.trust_config)},
     )

@@ -1,4 +1,4 @@
-"""A small artifact service in this process, which answers as it is told: what act's own server cannot be made to do."""
+"""An artifact service in this process with scripted responses, for what act's server cannot do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET: Final = "c2lnbmF0dXJl="  # of the signed addresses
 
 
 def token(scope: str = "Actions.Other Actions.Results:run-1:job-1") -> str:
-    """Return a job's token as the runner makes it, but for the signature."""
+    """Return a job's token as the runner's, without a valid signature."""
     parts = (json.dumps(part).encode() for part in ({"alg": "RS256"}, {"scp": scope}))
     return ".".join([*(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts), "c2ln"])
 
@@ -31,7 +31,7 @@ def answer(status: int, body: object = None, **headers: str) -> Answer:
 
 
 def once(*answers: Answer) -> Script:
-    """Return these answers one after another, then the truth."""
+    """Return these responses one after another, then normal ones."""
     left = list(answers)
     return lambda _service, _request: left.pop(0) if left else None
 
@@ -42,7 +42,7 @@ def always(found: Answer) -> Script:
 
 @dataclass
 class FakeService:
-    """`scripts` are asked first, by the method's name, `PUT` or `GET`; None from one means the honest answer."""
+    """`scripts` come first, by method name, `PUT` or `GET`; None from one means the normal response."""
 
     scripts: dict[str, Script] = field(default_factory=dict)
     snake: bool = True

@@ -1,6 +1,6 @@
-"""An index in memory, with faults by chance: where the way to it is a Transport, thousands of uploads take seconds.
+"""An index in memory, with faults by chance; it is a Transport, so thousands of uploads take seconds.
 
-That it behaves as an index does is checked against the local index, in publish/test_publish_faults.py.
+publish/test_publish_faults.py compares it with the local index.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 
 class FastClock:
-    """A clock that nobody waits for."""
+    """A clock that moves in `sleep` only."""
 
     def __init__(self) -> None:
         self._now = 1000.0
@@ -35,9 +35,9 @@ class FastClock:
 
 @dataclass
 class FakeIndex:
-    """What an index has, by name its sha256; `faults` is the share of requests that fail.
+    """An index: `stored` has sha256 by name, `faults` is the share of requests that fail.
 
-    A new file is not shown on the next requests of its page, up to `lag` of them.
+    A new file is missing from up to `lag` of the next pages.
     """
 
     chance: random.Random = field(default_factory=lambda: random.Random(0))
@@ -91,7 +91,7 @@ class FakeIndex:
             return self._fault(form, digest.hexdigest()) or self._store(form.path.name, digest.hexdigest())
 
     def _fault(self, form: Form, sha256: str) -> Response | None:
-        """Go wrong by chance: before the file was stored, after, or while it is being stored behind a gateway."""
+        """Fail by chance: before the file is stored, after it, or while it is stored behind a gateway."""
         if self.chance.random() >= self.faults:
             return None
         if self.chance.random() < 0.2:
@@ -100,7 +100,7 @@ class FakeIndex:
         if self.chance.random() < 0.5:
             self._store(form.path.name, sha256)
         elif self.chance.random() < 0.3:
-            raise NoResponse("nobody answers at this address", arrived=False)
+            raise NoResponse("no server answers at this address", arrived=False)
         elif self.chance.random() < 0.3:
             return Response(status=429, headers={"retry-after": str(self.chance.randrange(5))})
         if self.chance.random() < 0.5:
@@ -108,7 +108,7 @@ class FakeIndex:
         return Response(status=self.chance.choice([500, 502, 503, 504]))
 
     def finish(self) -> None:
-        """Store what is on its way behind a gateway that has long answered."""
+        """Store files that are under way behind a gateway that has responded already."""
         while self._pending:
             self._work()
 

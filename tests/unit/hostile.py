@@ -1,6 +1,6 @@
-"""Servers that mean harm: each takes connections on a port of its own, and answers in no good faith.
+"""Hostile servers, each on its own port.
 
-None of them goes on for ever: a client that has no end of its own fails its test, and does not hang it.
+They end after some time, so that a client without a deadline fails its test instead of blocking it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Manner = Callable[[socket.socket], None]
 
 @dataclass
 class Hostile:
-    """A server that is up: `begun` is set when a request has come in whole or in part."""
+    """A running server; `begun` is set when a part of a request has arrived."""
 
     port: int
     begun: threading.Event = field(default_factory=threading.Event)
@@ -41,7 +41,7 @@ class Hostile:
 
 @contextmanager
 def hostile(manner: Manner, context: ssl.SSLContext | None = None) -> Iterator[Hostile]:
-    """Serve each connection as `manner` does it, behind TLS where there is a context."""
+    """Serve each connection by `manner`, with TLS if there is a context."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Hostile(listener.getsockname()[1])
@@ -51,7 +51,7 @@ def hostile(manner: Manner, context: ssl.SSLContext | None = None) -> Iterator[H
                 wrapped = context.wrap_socket(connection, server_side=True) if context else connection
                 with wrapped:
                     wrapped.settimeout(LASTS)
-                    manner(_Told(wrapped, server.begun))  # type: ignore[arg-type]
+                    manner(_Watched(wrapped, server.begun))  # type: ignore[arg-type]
 
         def accept() -> None:
             while not over.is_set():
@@ -71,8 +71,8 @@ def hostile(manner: Manner, context: ssl.SSLContext | None = None) -> Iterator[H
                 listener.shutdown(socket.SHUT_RDWR)
 
 
-class _Told:
-    """A connection that notes when the client's first bytes have come."""
+class _Watched:
+    """A connection that sets an event at the client's first bytes."""
 
     def __init__(self, connection: socket.socket, begun: threading.Event) -> None:
         self._connection, self._begun = connection, begun
@@ -94,7 +94,7 @@ def _head(connection: socket.socket) -> None:
 
 
 def drips(start: bytes, rest: Iterable[bytes]) -> Manner:
-    """Return a server that answers with the start at once, and the rest piece by piece."""
+    """Return a server that sends the start at once, and the rest piece by piece."""
 
     def serve(connection: socket.socket) -> None:
         _head(connection)
@@ -128,14 +128,14 @@ def _silent(connection: socket.socket) -> None:
 
 
 def reluctant(connection: socket.socket) -> None:
-    """Take a request in small pieces, quickly enough for each wait and far too slowly for all of it."""
+    """Read a request in small pieces: fast enough for each wait, far too slow for all of it."""
     end = time.monotonic() + LASTS
     while time.monotonic() < end and connection.recv(65_536):
         time.sleep(_DRIP)
 
 
 def mute(connection: socket.socket) -> None:
-    """Take the connection, and nothing that comes through it: no TLS, no request."""
+    """Accept the connection, and read nothing: no TLS, no request."""
     time.sleep(LASTS)
 
 
@@ -170,7 +170,7 @@ FLOODS: Final[dict[str, Manner]] = {
 
 
 def compressed(times: int) -> Manner:
-    """Return a server whose small answer becomes 128 MiB, compressed that many times."""
+    """Return a server whose small response inflates to 128 MiB, compressed that many times."""
     body = bytes(1 << 27)
     for _ in range(times):
         body = gzip.compress(body, 9)

@@ -1,18 +1,18 @@
-"""One upload of some files, step by step as the command does it, but by a clock that nobody waits for."""
+"""An upload as by the command, with a clock that moves in `sleep` only."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import Transport
+from manywheels.deliver.index.http import Transport, index_retries
 from manywheels.deliver.index.identity import Secrets
 from manywheels.deliver.index.ledger import Ledger, UploadState
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.publish import first_entries
 from manywheels.deliver.index.simple_api import Index, Presence, addresses
 from manywheels.deliver.index.trusted import ApiToken
@@ -24,7 +24,7 @@ URL = "https://index.example/legacy/"
 
 
 class Silence:
-    """A progress that nobody watches."""
+    """A progress that shows nothing."""
 
     def began(self, file: Distribution) -> None: ...
     def sent(self, file: Distribution, count: int) -> None: ...
@@ -33,7 +33,7 @@ class Silence:
 
 
 class Upload:
-    """One upload of some files to an index; `clock` is what it waited by."""
+    """An upload of files to an index; `clock` records its pauses."""
 
     def __init__(
         self,
@@ -46,20 +46,22 @@ class Upload:
     ) -> None:
         self.clock, self.cancellation, self.files = FastClock(), Cancellation(), files
         self.folder = files[0].path.parent
-        pauses = RetrySchedule(self.clock, self.cancellation, chance=chance)
-        self.index = Index(addresses(url), index, pauses)
+        retries = index_retries(self.cancellation, self.clock)
+        if chance is not None:
+            retries = replace(retries, jitter=chance)
+        self.index = Index(addresses(url), index, retries)
         seen = {file.name: self.index.presence("demo", file.name, file.sha256) for file in files}
         self.to_send = [file for file in files if seen[file.name] is not Presence.SAME]
-        self.stops = bool({Presence.OTHER, Presence.SILENT} & set(seen.values()))  # as the preflight does
+        self.stops = bool({Presence.OTHER, Presence.UNAVAILABLE} & set(seen.values()))  # as the preflight does
         self.ledger = Ledger(self.folder, url, first_entries(files, seen))
-        self.line = UploadContext(
+        self.context = UploadContext(
             transport=index, index=self.index, credentials=credentials or ApiToken(user="__token__", password="secret"),
-            pauses=pauses, secrets=Secrets(environment={}), cancellation=self.cancellation,
+            retries=retries, secrets=Secrets(environment={}), cancellation=self.cancellation,
         )  # fmt: skip
 
     def send(self, progress: Progress | None = None) -> dict[str, str]:
         """Send what is missing; return the states that the ledger on disk has."""
-        Sender(self.line, self.ledger, progress or Silence()).send(self.to_send)
+        Sender(self.context, self.ledger, progress or Silence()).send(self.to_send)
         return self.states()
 
     def states(self) -> dict[str, str]:
@@ -71,7 +73,7 @@ class Upload:
 
 
 def check(stored: Mapping[str, str], upload: Upload) -> None:
-    """The ledger on disk says nothing that is not so."""
+    """Check that the ledger on disk is correct."""
     wanted = {file.name: file.sha256 for file in upload.files}
     for name, state in upload.states().items():
         found = stored.get(name)

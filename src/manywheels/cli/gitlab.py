@@ -79,13 +79,13 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 
 def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    from manywheels.deliver.index.publish import run
+    from manywheels.deliver.index.publish import publish
 
     settings = settings_of(request.paths[0])
     layers = publishing_layers(request, settings, environment)
     gathered = gather_jobs(Path(layers["output-dir"].value))
     layers["packages-dir"] = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
-    return run(layers, cancellation, environment, rules=catalogue.verification_rules(settings))
+    return publish(layers, cancellation, environment, rules=catalogue.verification_rules(settings))
 
 
 def publishing_layers(

@@ -11,8 +11,8 @@ from manywheels.verify.catalogue import verification_rules
 
 def execute(request: Request, cancellation: Cancellation) -> int:
     """Upload the set in the given folder, and return the exit status. Raises ManywheelsError."""
-    from manywheels.deliver.index.publish import run
+    from manywheels.deliver.index.publish import publish
 
     folder = request.paths[0]  # a job that only publishes may have no checkout
     settings = settings_of(folder)
-    return run(inputs.layered(request.given, settings), cancellation, rules=verification_rules(settings))
+    return publish(inputs.layered(request.given, settings), cancellation, rules=verification_rules(settings))

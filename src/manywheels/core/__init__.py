@@ -1,1 +1,1 @@
-"""What every package uses, and that knows nothing of wheels."""
+"""What every package uses; nothing here knows of wheels."""

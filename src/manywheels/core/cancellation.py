@@ -1,4 +1,4 @@
-"""The switch by which a run is stopped: thrown once, from any thread or signal handler."""
+"""The cancellation of a run: requested once, from any thread or signal handler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from manywheels.errors import Cancelled
 
 
 class Cancellation:
-    """A switch that stops running sandboxes at once, from any thread or signal handler. It cannot be turned back."""
+    """A request to stop all work that was given this object. It cannot be withdrawn."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
@@ -17,7 +17,7 @@ class Cancellation:
         self._children: list[Cancellation] = []
 
     def child(self) -> Cancellation:
-        """Return a switch of its own that is thrown together with this one."""
+        """Return a cancellation that is requested together with this one, or alone."""
         child = Cancellation()
         self._children.append(child)
         if self.requested:
@@ -25,7 +25,7 @@ class Cancellation:
         return child
 
     def request(self) -> None:
-        """Stop whatever runs under this switch, and let nothing more start."""
+        """Request it; safe in a signal handler."""
         self._requested.set()
         os.eventfd_write(self._descriptor, 1)
         for child in self._children:
@@ -37,12 +37,12 @@ class Cancellation:
         return self._requested.is_set()
 
     def stop_if_requested(self, work: str) -> None:
-        """Raise Cancelled if `request` was called; `work` is what would go on otherwise, as "The build"."""
+        """Raise Cancelled if `request` was called; `work` begins the message, as "The build"."""
         if self.requested:
             raise Cancelled(f"{work} was stopped.", remedy="")
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable when the switch is thrown."""
+        """Return a descriptor that becomes readable when it is requested."""
         return self._descriptor
 
     def __del__(self) -> None:

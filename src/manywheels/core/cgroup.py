@@ -1,4 +1,4 @@
-"""What the control group of this process allows: processors, and memory that ran out."""
+"""Limits of this process's control group: processors, and processes killed for memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-# Version 2 of control groups, and version 1; inside a container both are the container's own.
+# cgroup v2 and v1; in a container, the container's own.
 _COUNTERS: Final = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: its affinity, bounded by the control group's quota (cgroup v2)."""
+    """Return how many cores this process may use: CPU affinity and cgroup v2 quota, at least 1."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
@@ -23,7 +23,7 @@ def available_cores() -> int:
 
 
 def kills() -> int:
-    """Return how many processes of this control group the kernel has killed so far; 0 where it does not say."""
+    """Return how many processes of this control group the OOM killer has ended; 0 if unknown."""
     for counter in _COUNTERS:
         try:
             lines = counter.read_text("ascii").splitlines()

@@ -1,4 +1,4 @@
-"""JSON from a server: parsed within bounds, and without what readers understand differently."""
+"""JSON from servers, parsed within bounds; what parsers read differently is refused."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 import math
 from typing import Any, Final, NoReturn
 
-MOST_VALUES: Final = 100_000  # of an answer that is no list of files
+MOST_VALUES: Final = 100_000  # except in lists of files
 _OPENING: Final = (b"{", b"[", b",")
 
 
 def parse_json(body: bytes, most: int = MOST_VALUES) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Return what a body holds. Raises ValueError for whatever it does not hold.
+    """Return the value of a JSON document.
 
-    That is also: more than `most` values (a megabyte of brackets becomes thirty of lists), deep nesting, one name twice
-    in an object, numbers that are none (NaN, Infinity, 1e999, thousands of digits), text that is no Unicode.
+    Raises ValueError for what is not JSON, and for more than `most` values (a megabyte of brackets takes thirty of
+    memory), deep nesting, duplicate keys, NaN, Infinity, 1e999, numbers of thousands of digits, and lone surrogates.
     """
     if sum(map(body.count, _OPENING)) > most:
         raise ValueError(f"it holds more than {most} values")
@@ -27,7 +27,7 @@ def parse_json(body: bytes, most: int = MOST_VALUES) -> Any:  # noqa: ANN401 - w
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("an object has one name twice")
+        raise ValueError("an object has a key twice")
     for name, value in pairs:
         name.encode()
         if isinstance(value, str):
@@ -38,9 +38,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is no number")
+        raise ValueError(f"{text[:20]} is not a number")
     return number
 
 
 def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")

@@ -1,4 +1,4 @@
-"""Files and folders of the caller's: made, handed to their owner, and written whole or not at all."""
+"""The user's files and folders: creating them, their owner, atomic writes."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _PIECE: Final = 1 << 20  # bytes read at once
 
 
 def create(path: Path) -> BinaryIO:
-    """Open a new file for writing, in the place of the file or link that is there."""
+    """Open a new file for writing; a file or link of that name is removed first."""
     path.unlink(missing_ok=True)
-    return path.open("xb")  # O_EXCL: no link is followed, neither one that has just been put there
+    return path.open("xb")  # O_EXCL: a link put there meanwhile is not followed
 
 
 def chown(path: Path, owner: tuple[int, int]) -> None:
-    """Hand a file or folder to a user and group, as only root can; the files of others are nobody else's anyway."""
+    """As root, give a file, folder or link to a user and group (ids)."""
     if os.geteuid() == 0:
         os.chown(path, *owner, follow_symlinks=False)
 
 
 def make_folder(path: Path) -> tuple[int, int]:
-    """Make a folder where there is none; return who owns the nearest one that was there: the new ones are theirs, too.
+    """Make a folder and its parents; return the owner (ids) of the nearest one that existed. The new ones are theirs.
 
-    Raises OSError, also where root would go through a symbolic link below the working folder: a repository can have
-    such links, to places that only root can write. Where an ordinary user's lead, builds get by themselves.
+    Raises OSError, with ELOOP where root would follow a symbolic link below the working folder: a repository can have
+    links to places that only root can write. Ordinary users' builds could write there anyway.
     """
     path = path.absolute()
-    ways = (path, *path.parents)
-    if os.geteuid() == 0 and (links := [way for way in ways if way.is_relative_to(Path.cwd()) and way.is_symlink()]):
+    folders = (path, *path.parents)
+    if os.geteuid() == 0 and (links := [at for at in folders if at.is_relative_to(Path.cwd()) and at.is_symlink()]):
         raise refused_link(links[-1])
-    status = next(folder for folder in ways if folder.exists()).stat()
+    status = next(folder for folder in folders if folder.exists()).stat()
     owner = (status.st_uid, status.st_gid)
-    for folder in reversed(ways):
+    for folder in reversed(folders):
         if not folder.is_dir():
             folder.mkdir()
             chown(folder, owner)
@@ -50,14 +50,14 @@ def make_folder(path: Path) -> tuple[int, int]:
 
 
 def refused_link(path: Path) -> OSError:
-    """Return the error for a symbolic link in a place where none is followed."""
-    return OSError(errno.ELOOP, f"`{path}` is a symbolic link, which is not followed there")
+    """Return the ELOOP error for a symbolic link that is not followed."""
+    return OSError(errno.ELOOP, f"`{path}` is a symbolic link, which is not followed")
 
 
 def require_place(path: Path, option: str) -> None:
-    """Make the folder of a report and prove that it can be written.
+    """Make the folder of a report and check that a file can be written there.
 
-    Raises OutputFolderError where it cannot, or where the path is a folder; `option` is what gave the path.
+    Raises OutputFolderError, also if the path is a folder; `option` is what gave the path.
     """
     with _explained(path, option):
         make_folder(path.parent)
@@ -68,16 +68,29 @@ def require_place(path: Path, option: str) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, option: str) -> Iterator[Path]:
-    """Give a path to write to; what is there at the end becomes the report by a rename. Raises OutputFolderError."""
+def write_atomically(path: Path, owner: tuple[int, int] | None = None) -> Iterator[BinaryIO]:
+    """Open a partial file that replaces `path` at the end of the block; an error removes it. Raises OSError.
+
+    It is new (O_EXCL), so no link is followed, and belongs to `owner`, else to the owner of its folder.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    with _explained(path, option):
-        try:
-            partial.unlink(missing_ok=True)  # a link, which whoever opens it would follow
-            yield partial
-            partial.replace(path)
-        finally:
+    try:
+        with create(partial) as file:
+            yield file
+        folder = path.parent.stat()
+        chown(partial, owner or (folder.st_uid, folder.st_gid))
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):  # it is a folder, which `create` refused
             partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def write_report_file(path: Path, option: str) -> Iterator[BinaryIO]:
+    """Write a report as `write_atomically` does; `option` gave the path. Raises OutputFolderError."""
+    with _explained(path, option), write_atomically(path) as file:
+        yield file
 
 
 @contextmanager
@@ -91,7 +104,7 @@ def _explained(path: Path, option: str) -> Iterator[None]:
 
 
 def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
-    """Return a regular file's sha256 as lower-case hex. Raises OSError, and Cancelled between two pieces of it."""
+    """Return a regular file's sha256 in lower-case hex. Raises OSError and Cancelled."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
         while piece := file.read(_PIECE):
@@ -102,7 +115,7 @@ def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
 
 
 def last_written(path: Path) -> tuple[int, int] | None:
-    """Return what tells one writing of a file from the next; None where there is no file."""
+    """Return inode and mtime (ns), to see whether a file was written anew; None if there is none."""
     with suppress(OSError):
         status = path.stat()
         return status.st_ino, status.st_mtime_ns
@@ -110,10 +123,9 @@ def last_written(path: Path) -> tuple[int, int] | None:
 
 
 def cache_dir() -> Path:
-    """Return where things are kept between runs: $MANYWHEELS_CACHE, else `manywheels` in the user's cache folder.
+    """Return $MANYWHEELS_CACHE, else `manywheels` in the user's cache folder; it may not exist.
 
-    The user's cache folder is $XDG_CACHE_HOME where that is an absolute path (XDG Base Directory Specification), else
-    ~/.cache. The folder need not exist yet.
+    That is $XDG_CACHE_HOME if absolute (XDG Base Directory Specification), else ~/.cache.
     """
     own = os.environ.get("MANYWHEELS_CACHE")
     if own:

@@ -1,7 +1,6 @@
-"""GitHub's workflow commands: how they are written, which values are to be masked, annotations at the source's lines.
+"""GitHub's workflow commands: their syntax, masks for secrets, annotations of source lines.
 
-What is written here is read by the runner (actions/runner, `ActionCommand.TryParseV2`): `::name key=value,…::data`, in
-which everything that could end or split a part stands as %XX.
+Syntax: `::name key=value,…::data`, delimiters as %XX (actions/runner, `ActionCommand.TryParseV2`).
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 from manywheels.core import text
 
-MOST_ANNOTATIONS: Final = 10  # of one kind in one step; GitHub drops the others
+MOST_ANNOTATIONS: Final = 10  # of one kind in one step; GitHub drops more
 _SECRET_NAME: Final = re.compile(r"(?:^|[_-])(?:PASSWORD|TOKEN|SECRET|API[_-]?KEY)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """A remark that GitHub shows: `kind` is `error` or `warning`; `file` is relative to the repository."""
+    """An annotation: `kind` is `error` or `warning`, `file` relative to the repository, `line` 1-based."""
 
     kind: str
     title: str
@@ -30,18 +29,18 @@ class Annotation:
 
     def __str__(self) -> str:
         place = {"file": text.clean(self.file), "line": str(self.line)} if self.file and self.line else {}
-        message = "\n".join(map(text.clean, self.message.split("\n")))  # what cannot be printed ends no step
+        message = "\n".join(map(text.clean, self.message.split("\n")))
         return command(self.kind, message, {**place, "title": text.clean(self.title)})
 
 
 def command(name: str, data: str, properties: Mapping[str, str] | None = None) -> str:
-    """Return a workflow command, one line whatever it carries."""
+    """Return a workflow command on one line."""
     written = ",".join(f"{key}={_escape_property(value)}" for key, value in (properties or {}).items())
     return f"::{name}{' ' if written else ''}{written}::{escape(data)}"
 
 
 def escape(data: str) -> str:
-    """Return text as the data of a workflow command."""
+    """Escape the data of a workflow command."""
     return data.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
@@ -50,16 +49,13 @@ def _escape_property(value: str) -> str:
 
 
 def masks(values: Iterable[str]) -> list[str]:
-    """Return the commands that keep secrets out of the log, one for each value and for each line of one.
-
-    They must be printed before anything that could hold one of the values.
-    """
+    """Return `add-mask` commands for each value and each line of it. Print them before anything that may hold one."""
     lines = (part for value in values for part in (value.strip(), *value.splitlines()))
     return [command("add-mask", line) for line in dict.fromkeys(map(str.strip, lines)) if line]
 
 
 def known_secrets(environment: Mapping[str, str]) -> list[str]:
-    """Return an environment's passwords and tokens, and the passwords in addresses, as written and decoded."""
+    """Return an environment's passwords and tokens, and passwords in addresses, encoded and decoded."""
     found = [value for name, value in environment.items() if _SECRET_NAME.search(name) and value.strip()]
     for value in environment.values():
         for word in re.findall(r"https?://[^\s'\"]*@\S+", value):
@@ -76,13 +72,13 @@ def _passwords(address: str) -> list[str]:
 
 
 def at_most(found: list[Annotation]) -> list[Annotation]:
-    """Return as many annotations of one kind as GitHub shows; the last says how many there are besides."""
+    """Return at most MOST_ANNOTATIONS of one kind; the last then counts those left out."""
     if len(found) <= MOST_ANNOTATIONS:
         return found
     shown = found[: MOST_ANNOTATIONS - 1]
     rest = Annotation(
         kind=found[0].kind,
         title=f"{len(found) - len(shown)} more",
-        message=f"GitHub shows {MOST_ANNOTATIONS} of one step; the others are in the step's summary and log.",
+        message=f"GitHub shows {MOST_ANNOTATIONS} for each step; the others are in the step's summary and log.",
     )
     return [*shown, rest]

@@ -1,4 +1,4 @@
-"""Waiting for what cannot be called back, as a request to a server: whoever waits gives up when the run is stopped."""
+"""Waiting for blocking calls, in threads that are left behind when the run is cancelled or time is over."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ T = TypeVar("T")
 
 
 def begin(work: Callable[[], T]) -> futures.Future[T]:
-    """Start `work` in a thread that the program's end does not wait for: whoever it asks gives up with its caller."""
+    """Start `work` in a daemon thread."""
     future: futures.Future[T] = futures.Future()
 
     def do() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+        except BaseException as error:  # noqa: BLE001 - raised by `result`
             future.set_exception(error)
 
-    threading.Thread(target=do, name="waited for", daemon=True).start()
+    threading.Thread(target=do, name="interruptible", daemon=True).start()
     return future
 
 
 def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float = math.inf) -> T | None:
-    """Return the result of what was begun; None once the switch is thrown, or `timeout` seconds have passed."""
+    """Return the result of a future; None after a cancellation or `timeout` seconds. Raises what the work raised."""
     deadline = time.monotonic() + timeout
     while not cancellation.requested and time.monotonic() < deadline:
         if futures.wait([future], timeout=0.1).done:
@@ -41,7 +41,7 @@ def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float =
 
 
 def within(seconds: float, work: Callable[[], T], stopped: Callable[[], bool] = lambda: False) -> T:
-    """Return what `work` returns. Raises TimeoutError after `seconds`, or once `stopped` says so."""
+    """Return what `work` returns. Raises TimeoutError after `seconds`, or once `stopped` is true."""
     future, end = begin(work), time.monotonic() + seconds
     while not futures.wait([future], timeout=0.1).done:
         if stopped() or time.monotonic() >= end:
@@ -50,15 +50,12 @@ def within(seconds: float, work: Callable[[], T], stopped: Callable[[], bool] = 
 
 
 def until_stopped(work: Callable[[], T], cancellation: Cancellation) -> T:
-    """Return what `work` returns. Raises Cancelled at once when the run is stopped.
-
-    A request cannot be called back, and may wait for minutes: it is left to a thread that ends with the program.
-    """
+    """Return what `work` returns. Raises Cancelled as soon as the run is cancelled; `work` is left to its thread."""
     results: list[T] = []
     try:
         wait(begin(lambda: results.append(work())), cancellation)
     except DeliveryError:
-        if not cancellation.requested:  # else it is only how the thread saw the end
+        if not cancellation.requested:  # else it is a consequence of the cancellation
             raise
     if not results:
         raise Cancelled("The delivery was stopped.", remedy="")

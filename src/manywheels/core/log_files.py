@@ -1,7 +1,4 @@
-"""Logs as files: of whatever size one says it is, a bounded part is read, its beginning and its end.
-
-Project code wrote it. So holes count as what they are read as, and a link, a FIFO or a device is no log.
-"""
+"""Reading log files that project code wrote: regular files only, and a bounded part of each, whatever its size."""
 
 from __future__ import annotations
 
@@ -18,55 +15,50 @@ ENDING: Final = 64 << 20
 _PIECE: Final = 1 << 18  # bytes read at once
 
 
-def open_log(path: Path) -> BinaryIO:
-    """Open a log for reading, all of it. Raises OSError where there is none, or something that is no regular file."""
+def _open_log(path: Path) -> BinaryIO:
     return open_regular(path, links=False)
 
 
 def open_ends(path: Path, *, beginning: int = BEGINNING, ending: int = ENDING) -> BinaryIO:
-    """Open a log for reading its first and its last bytes, with a line between that says how many were left out.
+    """Open a log for reading its first and last bytes, with a line between that counts those left out.
 
-    A log that has no more is read whole. Raises OSError as `open_log` does.
+    Raises OSError, also for a link or what is not a regular file.
     """
-    return io.BufferedReader(_Ends(open_log(path), beginning, ending), buffer_size=_PIECE)
+    return io.BufferedReader(_Ends(_open_log(path), beginning, ending), buffer_size=_PIECE)
 
 
 def is_longer(path: Path) -> bool:
-    """Whether a log has a middle that `open_ends` leaves out."""
+    """Whether `open_ends` leaves out a part of a log."""
     return path.lstat().st_size > BEGINNING + ENDING
 
 
 def last_bytes(path: Path, count: int) -> bytes:
-    """Return the end of a log, at most `count` bytes. Raises OSError as `open_log` does."""
-    with open_log(path) as file:
+    """Return at most `count` bytes from the end of a log. Raises OSError as `open_ends` does."""
+    with _open_log(path) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - count))
         return file.read(count)
 
 
 class _Ends(io.RawIOBase):
-    """The two ends of a file, as one that can be read once."""
+    """The two ends of a file, as one stream."""
 
     def __init__(self, file: BinaryIO, beginning: int, ending: int) -> None:
         self._file, self._rest = file, b""
         self._pieces = _ends(file, beginning, ending)
 
     def readable(self) -> bool:
-        """Whether it can be read: yes."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor of the whole file."""
         return self._file.fileno()
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # BufferedReader gives no other
-        """Read what fits into a buffer; return how many bytes that is, 0 at the end."""
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader passes
         piece = self._rest or next(self._pieces, b"")
         count = min(len(piece), len(buffer))
         buffer[:count], self._rest = piece[:count], piece[count:]
         return count
 
     def close(self) -> None:
-        """Close the file as well."""
         self._file.close()
         super().close()
 

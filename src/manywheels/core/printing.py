@@ -1,7 +1,4 @@
-"""Lines on the log. Threads write them: each goes out in one piece, so that none begins in the middle of another.
-
-GitHub's runner obeys a command only where it stands at the beginning of a line.
-"""
+"""Printing whole lines from several threads: GitHub's runner reads a command only at the beginning of a line."""
 
 from __future__ import annotations
 
@@ -11,16 +8,16 @@ from typing import Final, TextIO
 
 from manywheels.core import text
 
-_WRITING: Final = threading.Lock()
+_LOCK: Final = threading.Lock()
 
 
 def say(*lines: str, stream: TextIO | None = None) -> None:
-    """Print lines, whatever is in them."""
-    write("".join(f"{text.sanitize(line)}\n" for line in lines), stream or sys.stdout)
+    """Print lines, sanitized, to `stream`, else to stdout."""
+    write_lines("".join(f"{text.sanitize(line)}\n" for line in lines), stream or sys.stdout)
 
 
-def write(block: str, stream: TextIO) -> None:
-    """Write whole lines at once, as they are: commands to the runner are among them."""
-    with _WRITING:
+def write_lines(block: str, stream: TextIO) -> None:
+    """Write whole lines at once and unchanged, for commands to the runner."""
+    with _LOCK:
         stream.write(block)
         stream.flush()

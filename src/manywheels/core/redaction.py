@@ -1,7 +1,4 @@
-"""Secrets are taken out of texts that others wrote, also where they come back in pieces or in another form.
-
-A server that echoes a request rarely means it, but what it echoes is in a page, an address or a header by then.
-"""
+"""Removing secrets from untrusted text, such as what a server echoes: whole, in part, or encoded."""
 
 from __future__ import annotations
 
@@ -15,26 +12,26 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 HIDDEN: Final = "***"
-_PIECE: Final = 12  # characters of a secret that are not shown in a row
-_SHORTEST: Final = 4  # characters: fewer are in any text by chance
-_SMALL: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # one character stays one
+_PIECE: Final = 12  # characters of a secret in a row that are hidden
+_SHORTEST: Final = 4  # characters; fewer are in any text by chance
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # unlike `lower`, keeps the length
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return a text without the secrets, and without any twelve characters in a row of a form of them.
+    """Return a text without any twelve characters in a row of a form of a secret.
 
-    The forms are: as it is, percent-encoded, escaped for HTML or JSON, in base64 at any offset, in hexadecimal; all in
-    capitals or not. A shorter secret is replaced as a whole, in the same forms; one of three characters is none.
+    The forms: as is, percent-encoded, escaped for HTML or JSON, base64 at any offset, hexadecimal; in any case.
+    Of shorter secrets all characters in a row are replaced; those below four characters are ignored.
     """
-    forms = {form.translate(_SMALL) for secret in secrets for form in _forms(secret)}
+    forms = {form.translate(_LOWER) for secret in secrets for form in _forms(secret)}
     pieces = {form[at : at + _PIECE] for form in forms for at in range(len(form) - _PIECE + 1)}
     short = {form for form in forms if len(form) < _PIECE}
-    small, hidden = text.translate(_SMALL), bytearray(len(text))
+    lower, hidden = text.translate(_LOWER), bytearray(len(text))
     for at in range(len(text)):
-        if small[at : at + _PIECE] in pieces:
+        if lower[at : at + _PIECE] in pieces:
             hidden[at : at + _PIECE] = bytes([1]) * _PIECE
         for form in short:
-            if small.startswith(form, at):
+            if lower.startswith(form, at):
                 hidden[at : at + len(form)] = bytes([1]) * len(form)
     parts = groupby(zip(text, hidden, strict=True), key=lambda pair: pair[1])
     return "".join(HIDDEN if is_hidden else "".join(letter for letter, _ in part) for is_hidden, part in parts)
@@ -45,9 +42,9 @@ def _forms(secret: str) -> Iterator[str]:
         return
     content = secret.encode("utf-8", "surrogateescape")
     yield from (secret, quote(content, safe=""), quote_plus(content), html.escape(secret), json.dumps(secret)[1:-1])
-    for before in range(3):  # what stands before it shifts base64 by up to two bytes
+    for before in range(3):  # the text before it shifts base64 by up to two bytes
         whole = base64.b64encode(bytes(before) + content)
-        # The characters at both ends depend on what stands there, too.
+        # The characters at both ends depend on the text around it.
         inner = whole[-(-before * 8 // 6) : (before + len(content)) * 8 // 6].decode()
         if len(inner) >= _SHORTEST:
             yield from (inner, inner.translate(str.maketrans("+/", "-_")))

@@ -1,4 +1,4 @@
-"""Trying again: what may pass by itself is tried again, with growing, jittered pauses and within one deadline."""
+"""Retries of what failed and may succeed later: growing, jittered pauses, within one deadline."""
 
 from __future__ import annotations
 
@@ -6,27 +6,23 @@ import random
 import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from manywheels.core.cancellation import Cancellation
+from manywheels.core.cancellation import Cancellation
 
-_PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})  # and those of servers' faults
+_TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})  # and all 5xx
 T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Monotonic time in seconds, and waiting."""
+    """Monotonic time in seconds."""
 
-    def monotonic(self) -> float:
-        """Return the time."""
-
-    def sleep(self, seconds: float, /) -> None:
-        """Wait."""
+    def monotonic(self) -> float: ...  # noqa: D102
+    def sleep(self, seconds: float, /) -> None: ...  # noqa: D102
 
 
 class RealClock:
@@ -47,7 +43,7 @@ class RealClock:
 
 
 class TransientError(Exception):
-    """A failure that may pass; `pause` is how many seconds the other side asked to wait."""
+    """A failure that may pass; `pause` is how many seconds the server asked to wait."""
 
     def __init__(self, reason: str, *, pause: float = 0.0) -> None:
         super().__init__(reason)
@@ -55,84 +51,140 @@ class TransientError(Exception):
 
 
 class RetriesExhausted(Exception):
-    """What should have passed did not; `reason` is the last one, and how often it was tried."""
+    """An operation failed, and is not tried again; `reason` is that of its last failure."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, attempts: int) -> None:
+        super().__init__(f"{reason} (tried {'once' if attempts == 1 else f'{attempts} times'})")
         self.reason = reason
+
+
+_JITTER: Final = random.Random()  # noqa: S311 - not for secrets
 
 
 @dataclass(kw_only=True)
 class RetryPolicy:
-    """How often and how long to try; all in seconds. `budget` is counted from when this was made, over all calls.
+    """When to try again: jittered, growing pauses, Retry-After, one deadline, and a cancellation that ends all of it.
 
-    Nothing is tried again once `stopped` says so.
+    Times are in seconds. `budget` counts from the creation of the policy, for all calls of all threads. After the
+    deadline, requests have `last_request`.
     """
 
+    cancellation: Cancellation = field(default_factory=Cancellation)
     attempts: int = 6
     first_pause: float = 1.0
     longest_pause: float = 20.0
     budget: float = 1800.0
-    clock: Clock = time
-    stopped: Callable[[], bool] = lambda: False
+    last_request: float = 0.0
+    clock: Clock | None = None  # RealClock
+    jitter: random.Random = _JITTER
 
     def __post_init__(self) -> None:
-        self._deadline = self.clock.monotonic() + self.budget
+        self._clock = self.clock or RealClock(self.cancellation)
+        self._deadline = self.now() + self.budget
 
-    def call(self, operation: Callable[[], T], *, say: Callable[[str], None]) -> T:
-        """Return what `operation` returns, called again after each Passing. Raises GivenUp when there is no use in it.
+    def call(
+        self, operation: Callable[[], T], *, attempts: int | None = None, report: Callable[[str], None] | None = None
+    ) -> T:
+        """Call `operation`, again after each TransientError; `report` gets a line before each pause.
 
-        `say` is told before each pause why and how long.
+        Raises RetriesExhausted.
         """
-        for attempt in range(1, self.attempts + 1):
-            if self.stopped():
-                raise RetriesExhausted("the run was cancelled")
+        attempt = 1
+        while True:
             try:
                 return operation()
             except TransientError as failure:
-                pause = max(failure.pause, jittered(attempt - 1, self.first_pause, self.longest_pause))
-                if attempt == self.attempts or self.left <= pause:
-                    times = "once" if attempt == 1 else f"{attempt} times"
-                    raise RetriesExhausted(f"{failure.reason} (tried {times})") from None
-                say(f"{failure.reason}; trying again in {pause:.1f} s")
-                self.clock.sleep(pause)
-        raise AssertionError("unreachable")  # pragma: no cover
+                if not self.again(attempt, failure, attempts=attempts, report=report):
+                    raise RetriesExhausted(failure.reason, attempt) from None
+            attempt += 1
+
+    def again(
+        self,
+        attempt: int,
+        failure: TransientError,
+        *,
+        attempts: int | None = None,
+        report: Callable[[str], None] | None = None,
+    ) -> bool:
+        """Pause after an attempt (1 is the first); return False if there must not be another."""
+        pause = max(failure.pause, self.pause_after(attempt))
+        if attempt >= (attempts or self.attempts) or not self._allows(pause):
+            return False
+        if report is not None:
+            report(f"{failure.reason}; trying again in {pause:.1f} s")
+        return self.wait(pause)
+
+    def pause_after(self, attempt: int) -> float:
+        """Return the pause after an attempt (1 is the first): doubled each time, up to `longest_pause`.
+
+        A random part of up to a half is left out, so that the jobs of a matrix do not return all at once.
+        """
+        pause = min(self.first_pause * 2.0 ** (attempt - 1), self.longest_pause)
+        return pause * self.jitter.uniform(0.5, 1.0)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; return False if the run was cancelled, or at once if the deadline is nearer."""
+        if not self._allows(seconds):
+            return False
+        self.sleep(seconds)
+        return not self.over
+
+    def _allows(self, pause: float) -> bool:
+        return not self.over and pause < self.left
+
+    def now(self) -> float:
+        """Return the clock's monotonic seconds."""
+        return self._clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, whatever the deadline; a cancellation ends it."""
+        self._clock.sleep(seconds)
+
+    def end_at(self, moment: float) -> None:
+        """Move the deadline to an earlier time of the clock."""
+        self._deadline = min(self._deadline, moment)
+
+    def within(self, seconds: float) -> RetryPolicy:
+        """Return the same policy with a deadline of its own."""
+        return replace(self, budget=seconds)
 
     @property
     def left(self) -> float:
         """Seconds until the deadline."""
-        return self._deadline - self.clock.monotonic()
+        return self._deadline - self.now()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was cancelled."""
+        return self.cancellation.requested
 
-_CHANCE: Final = random.Random()  # noqa: S311 - no secret hangs on it
+    @property
+    def over(self) -> bool:
+        """Whether the deadline has passed, or the run was cancelled."""
+        return self.cancelled or self.left <= 0
 
-
-def jittered(number: int, first: float, longest: float, chance: random.Random = _CHANCE) -> float:
-    """Return the seconds to wait after the attempt with this number (0 the first): doubled each time, up to `longest`.
-
-    A random part of them is left out, so that the jobs of a matrix do not come back all at once.
-    """
-    grown: float = min(first * 2.0**number, longest)
-    return grown * chance.uniform(0.5, 1.0)
+    def timeout(self, seconds: float) -> float:
+        """Return `seconds`, or less: the time until the deadline, but at least `last_request`."""
+        return min(seconds, max(self.left, self.last_request))
 
 
 def is_transient(status: int) -> bool:
-    """Whether a request that had this HTTP status for an answer may be answered otherwise later."""
-    return status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    """Whether a request may succeed when repeated after this HTTP status: 408, 429, 5xx."""
+    return status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def transient_status(status: int, headers: Mapping[str, str]) -> TransientError | None:
-    """Return the failure of an HTTP status that may pass, with the pause of Retry-After; None for all others."""
+    """Return the error of a transient HTTP status, with its Retry-After; None for all others."""
     if not is_transient(status):
         return None
-    return TransientError(f"the answer was HTTP status {status}", pause=retry_after(headers))
+    return TransientError(f"the response was HTTP status {status}", pause=retry_after(headers))
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds that an answer asks to wait (RFC 9110, 10.2.3: a number, or a date); 0 where it does not.
+    """Return the seconds of Retry-After (RFC 9110, 10.2.3: a number, or a date); 0 if it is absent or not valid.
 
-    Names of headers are in lower case, or found in any. A date counts from the server's own, if it tells it: this
-    machine's clock may be wrong.
+    A date counts from the server's `Date`, if there is one: this machine's clock may be wrong. `headers` has lower-case
+    names or ignores case.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
@@ -143,7 +195,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
-    """Return the server's Unix seconds, from the header `Date`."""
+    """Return the Unix time of the header `Date`."""
     moment = _date(headers.get("date", ""))
     return moment.timestamp() if moment else None
 

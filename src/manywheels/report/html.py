@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from manywheels.core import text
-from manywheels.core.files import whole_file
+from manywheels.core.files import write_report_file
 from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Bar, Timeline, lay_out
 from manywheels.wheels.manifest import Manifest, TargetState
@@ -43,8 +43,8 @@ def write_report(manifest: Manifest, output_folder: Path, path: Path) -> None:
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         log_of=lambda record: _address(logs / wording.log_of(record)),
     )  # fmt: skip
-    with whole_file(path, "report") as partial, partial.open("w", encoding="utf-8") as file:
-        file.writelines(pieces)
+    with write_report_file(path, "report") as file:
+        file.writelines(piece.encode() for piece in pieces)
 
 
 @cache

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from manywheels.core.files import whole_file
+from manywheels.core.files import write_report_file
 from manywheels.report import wording
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, TestRun
 
@@ -29,8 +29,8 @@ def write_junit(manifest: Manifest, path: Path) -> None:
     if manifest.warnings:
         warned = [_passed("the set of wheels", told.partition(" ")[0], told) for told in manifest.warnings]
         _add_suite(root, "the set of wheels", warned)
-    with whole_file(path, "junit") as partial:
-        ET.ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
+    with write_report_file(path, "junit") as file:
+        ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
 
 
 def _add_suite(root: ET.Element, name: str, cases: Iterator[ET.Element] | list[ET.Element]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from manywheels.core import text
-from manywheels.core.markdown import LIMIT, code, fenced, prose, size_in_bytes, within
+from manywheels.core.markdown import LIMIT, code, fenced, fit, prose, size_in_bytes
 from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Lane, lay_out
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
@@ -48,10 +48,10 @@ def step_summary(manifest: Manifest) -> str:
     head = f"## {mark} {code(manifest.project)}: {wording.summary(manifest)}\n"
     parts = [
         head,
-        within(_FAILURES, _failures(manifest), "failures"),
+        fit(_FAILURES, _failures(manifest), "failures"),
         "",  # the table has what the others leave
         _timeline(manifest),
-        within(_WARNINGS, _warnings(manifest), "warnings"),
+        fit(_WARNINGS, _warnings(manifest), "warnings"),
         f"\n{code(manifest.platform)} · {code(manifest.toolchain)} · manywheels {code(manifest.manywheels)}\n",
     ]
     parts[2] = _table(manifest, LIMIT - sum(map(size_in_bytes, parts)) - len(parts))
@@ -66,7 +66,7 @@ def _table(manifest: Manifest, budget: int) -> str:
     # Where all are for one platform, the Python alone tells them apart.
     one_platform = len({record.identifier.partition("-")[2] for record in manifest.targets}) == 1
     rows = (f"| {' | '.join(_row(record, short=one_platform))} |" for record in manifest.targets)
-    return within(budget, [*heading, *rows], "targets") + "\n"
+    return fit(budget, [*heading, *rows], "targets") + "\n"
 
 
 def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from packaging.utils import parse_wheel_filename
 
-from manywheels.core.files import create, digest_file
+from manywheels.core.files import digest_file, write_atomically
 from manywheels.core.regular_files import open_regular
 from manywheels.errors import WheelFileError
 from manywheels.wheels.output import MANIFEST
@@ -150,14 +150,9 @@ class Manifest:
     def write(self, folder: Path) -> Path:
         """Write the manifest into a folder, whole or not at all, and return its path."""
         path = folder / MANIFEST
-        partial = folder / f".{MANIFEST}.partial"
-        try:
-            with create(partial) as file:
-                file.write(self.serialized())
-            return partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with write_atomically(path) as file:
+            file.write(self.serialized())
+        return path
 
 
 def describe_wheel(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.files import chown, create, make_folder, refused_link
+from manywheels.core.files import chown, create, make_folder, refused_link, write_atomically
 from manywheels.core.regular_files import open_regular
 from manywheels.errors import OutputFolderError, TargetError
 
@@ -41,22 +41,16 @@ class OutputFolder:
         `sha256` (hex) is that of the bytes that were verified. Raises TargetError, also where the file has others by
         now; and Cancelled.
         """
-        partial = self.path / f".{file.name}.partial"
+        path = self.path / file.name
         try:
-            with open_regular(file, links=False) as read, create(partial) as write:
-                found = copy(read, write, cancellation)
-            _require_same(file, found, sha256)
-            self.give(partial)
-            return partial.replace(self.path / file.name)
+            with open_regular(file, links=False) as read, write_atomically(path, self.owner) as write:
+                _require_same(file, copy(read, write, cancellation), sha256)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise TargetError(
                 f"{file.name} cannot be written into `{self.path}`: {error.strerror}.",
                 remedy="Make room there, or name another folder with `output-dir`.",
             ) from None
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        return path
 
     def log(self, identifier: str) -> Path:
         """Return the path of a target's log, empty."""

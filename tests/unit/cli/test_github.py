@@ -488,7 +488,7 @@ def test_what_is_published_is_in_an_artifact_first(
         assert set(service.finished) == {"wheels"}
         raise UploadIncomplete("Not all.", remedy="Again.")
 
-    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
+    monkeypatch.setattr("manywheels.deliver.index.publish.publish", publish)
     assert action.run(publish="pypi") == 4
 
 
@@ -519,7 +519,7 @@ def test_the_ledger_becomes_an_artifact_whatever_becomes_of_the_upload(
             raise UploadIncomplete("Not all.", remedy="Again.")
         return 0
 
-    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
+    monkeypatch.setattr("manywheels.deliver.index.publish.publish", publish)
     for _ in range(2):
         assert action.run(command="publish", repository_url="https://index.example:8/legacy/") == status
     assert set(service.finished) == {"wheels", "ledger-wheels-index.example"}
@@ -533,12 +533,12 @@ def test_a_ledger_that_cannot_be_uploaded_is_a_warning(
     """An old ledger in the folder is not uploaded as if it were this run's."""
     assert action.run() == 0
     Ledger(action.folder / "dist", "https://index.example/legacy/", [])
-    monkeypatch.setattr("manywheels.deliver.index.publish.run", lambda *_, **__: 0)
+    monkeypatch.setattr("manywheels.deliver.index.publish.publish", lambda *_, **__: 0)
     assert action.run(command="publish") == 0
     assert set(service.finished) == {"wheels"}
     service.scripts["CreateArtifact"] = always(answer(403, {"msg": "no"}))
     monkeypatch.setattr(
-        "manywheels.deliver.index.publish.run",
+        "manywheels.deliver.index.publish.publish",
         lambda *_, **__: len(Ledger(action.folder / "dist", "https://index.example/legacy/", []).entries),
     )
     assert action.run(command="publish") == 0

@@ -1,4 +1,4 @@
-"""How many processes the kernel has killed for memory, as either version of control groups says it."""
+"""The OOM kill counters of cgroup v1 and v2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One clock over each exchange: servers that never end, whoever they play, and what ends a client all the same."""
+"""One deadline for each exchange, against servers that never end a response, for every client."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,15 @@ from manywheels.core import exchange
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.exchange import Exchange
 from manywheels.core.interruptible import until_stopped
-from manywheels.core.retry import RealClock, RetryPolicy
+from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
 from manywheels.deliver.artifacts import service as results
 from manywheels.deliver.artifacts.client import Artifacts
 from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.index import attestations
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import NoResponse, Requests
+from manywheels.deliver.index.http import NoResponse, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import Index, addresses
 from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
 from unit.artifactservice import FakeService, answer, serving
@@ -62,7 +62,7 @@ def get(way: Requests, url: str, timeout: float = 0.4) -> bytes:
 
 
 def cancelled_once(server: Hostile) -> Cancellation:
-    """Return a switch that is thrown when the client's request is on its way."""
+    """Return a cancellation that is requested when the client's request has begun to arrive."""
     cancellation = Cancellation()
 
     def throw() -> None:
@@ -159,8 +159,8 @@ def test_the_deadline_of_publishing_ends_a_question(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(table("publish"), "last-questions", 0.5)
     cancellation = Cancellation()
     with hostile(ENDLESS["a header byte by byte"]) as server, Requests() as way, soon():
-        pauses = RetrySchedule(RealClock(cancellation), cancellation, limit=1.0)
-        index = Index(addresses(f"{server.url}/legacy/"), way, pauses)
+        retries = replace(index_retries(cancellation), budget=1.0)
+        index = Index(addresses(f"{server.url}/legacy/"), way, retries)
         with pytest.raises(NoResponse):
             index.listing("demo")
 
@@ -178,7 +178,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 @pytest.mark.parametrize("name", ["a header byte by byte", "a body up to the connection's end"])
 def test_the_clock_runs_behind_tls(context: ssl.SSLContext, name: str) -> None:
-    """There, a connection that is shut down looks like a body that has ended."""
+    """Under TLS, a connection that is shut down looks like the end of a body."""
     with hostile(ENDLESS[name], context) as server, Requests() as way, soon(), pytest.raises(NoResponse, match="1 s"):
         get(way, server.url.replace("http:", "https:"), timeout=1.0)
 
@@ -209,7 +209,7 @@ def test_a_proxy_that_does_not_end(monkeypatch: pytest.MonkeyPatch, name: str) -
 
 
 def test_a_connection_that_does_not_come_about() -> None:
-    """The queue of a server that accepts nobody is full."""
+    """The server accepts no connection, and its queue is full."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -252,8 +252,8 @@ def test_a_connection_is_used_again_under_the_next_clock() -> None:
 
 def test_time_is_earned_by_what_comes_and_not_saved_up() -> None:
     with Exchange(1.0) as clock:
-        clock.earn(1000.0)
-        assert clock.patience <= 1.1
+        clock.extend(1000.0)
+        assert clock.operation_timeout <= 1.1
 
 
 def test_a_request_that_no_clock_bounds_is_not_made() -> None:
@@ -266,21 +266,71 @@ def test_a_request_that_no_clock_bounds_is_not_made() -> None:
         assert server.connections == 1
 
 
+def busy(connection: socket.socket) -> None:
+    connection.recv(65_536)
+    connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def busy_for_long(connection: socket.socket) -> None:
+    connection.recv(65_536)
+    connection.sendall(b"HTTP/1.1 429 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def lost(connection: socket.socket) -> None:
+    """Close the connection in place of a response."""
+    connection.recv(65_536)
+
+
+def with_retries(cancellation: Cancellation | None = None) -> requests.Session:
+    """Return a session that tries three times, within an hour."""
+    retries = RetryPolicy(attempts=3, first_pause=0.01, cancellation=cancellation or Cancellation())
+    session = requests.Session()
+    adapter = exchange.Adapter(limit=lambda _: 3000.0, stopped=lambda: retries.cancelled, retries=retries)
+    session.mount("http://", adapter)
+    return session
+
+
+def test_a_status_that_may_pass_is_the_answer_after_all_attempts() -> None:
+    with hostile(busy) as server, soon():
+        assert with_retries().post(server.url).status_code == 503
+        assert server.connections == 3
+
+
+def test_a_lost_connection_is_the_error_after_all_attempts() -> None:
+    with hostile(lost) as server, soon():
+        with pytest.raises(requests.ConnectionError):
+            with_retries().post(server.url)
+        assert server.connections == 3
+
+
+def test_a_pause_beyond_the_deadline_is_not_begun() -> None:
+    with hostile(busy_for_long) as server, soon():
+        assert with_retries().post(server.url).status_code == 429
+        assert server.connections == 1
+
+
+def test_a_cancelled_run_is_not_tried_again() -> None:
+    with hostile(ENDLESS["silence"]) as server, soon():
+        with pytest.raises(exchange.TimeOver, match="cancelled"):
+            with_retries(cancelled_once(server)).post(server.url)
+        assert server.connections == 1
+
+
 # --- the artifact service ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exchanges with the artifact service have a second, whatever is sent."""
-    monkeypatch.setattr(results, "LIMIT", 0.4)
+    """Exchanges with the artifact service have 0.4 s, whatever is sent."""
+    monkeypatch.setattr(results, "CALL_LIMIT", 0.4)
     monkeypatch.setattr(results, "SLOWEST", 1e12)
     monkeypatch.setattr("manywheels.deliver.artifacts.client.SLOWEST", 1e12)
 
 
 def client(fake: FakeService, url: str = "", cancellation: Cancellation | None = None) -> Artifacts:
     fake.url = url or fake.url
-    stopped: Callable[[], bool] = lambda: bool(cancellation and cancellation.requested)  # noqa: E731
-    return Artifacts(service=fake.service, say=lambda _: None, patience=RetryPolicy(attempts=1, stopped=stopped))
+    retries = RetryPolicy(attempts=1, cancellation=cancellation or Cancellation())
+    return Artifacts(service=fake.service, say=lambda _: None, retries=retries)
 
 
 @pytest.mark.usefixtures("short")
@@ -323,7 +373,7 @@ def test_a_download_that_does_not_end(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_run_leaves_no_call_behind() -> None:
-    """What waits for the service is left at once; the call itself ends as well, and not in its own time."""
+    """The wait ends at once, and the call itself soon after."""
     ended = threading.Event()
     with hostile(ENDLESS["a header byte by byte"]) as server, soon():
         cancellation = cancelled_once(server)
@@ -359,12 +409,12 @@ def test_an_artifact_service_whose_json_is_none(body: bytes) -> None:
 
 def identity(environment: dict[str, str], cancellation: Cancellation | None = None) -> Identity:
     switch = cancellation or Cancellation()
-    pauses = RetrySchedule(RealClock(switch), switch, limit=3600.0)
-    return Identity(pauses=pauses, secrets=Secrets(environment={}), environment=environment)
+    retries = index_retries(switch)
+    return Identity(retries=retries, secrets=Secrets(environment={}), environment=environment)
 
 
 def github(monkeypatch: pytest.MonkeyPatch, url: str) -> dict[str, str]:
-    """Have this process be a job of GitHub's whose issuer is at an address."""
+    """Make this process a GitHub job whose issuer is at an address."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer-of-the-job")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{url}/token?api-version=2.0")
@@ -419,7 +469,7 @@ def test_a_sigstore_that_does_not_end(
 def test_a_sigstore_that_does_not_end_does_not_hold_a_cancelled_run(
     index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Nor does it hold the program's end, which waits for the threads that sign."""
+    """Neither does it delay the end of the program, which waits for the signing threads."""
     with hostile(ENDLESS["a header byte by byte"]) as server, soon():
         who = identity(trusting(index, tmp_path, kind, server.url), cancelled_once(server))
         with pytest.raises(SigningFailed, match="cancelled"):

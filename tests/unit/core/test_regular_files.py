@@ -1,4 +1,4 @@
-"""What somebody else may have put in a wheel's place, or into a folder of wheels: nothing of it makes a reader wait."""
+"""Special files in place of wheels or in a folder of wheels; none of them blocks a reader."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Make = Callable[[Path], None]
 
 @pytest.fixture(autouse=True)
 def no_installers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about what pip and uv make of a wheel."""
+    """Do not run pip and uv."""
     monkeypatch.setattr("manywheels.cli.verify.chosen_by_installers", lambda *_: ())
 
 
@@ -82,7 +82,7 @@ def test_root_follows_no_link_out_of_a_folder(tmp_path: Path) -> None:
 
 def test_a_digest_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with ending(), pytest.raises(OSError, match="no regular file"):
+    with ending(), pytest.raises(OSError, match="not a regular file"):
         digest_file(tmp_path / "fifo")
     sparse(tmp_path / "sparse")
     stopped = Cancellation()
@@ -122,7 +122,7 @@ def test_verify_of_a_wheel_of_a_tebibyte(
 
 
 def test_verify_takes_a_wheel_with_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hard link is what caches and tools that save room leave."""
+    """Caches and deduplicating tools leave hard links."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dist").mkdir()
     wheel = write_wheel(tmp_path, tags="py3-none-any", wheel_file=None)
@@ -170,7 +170,7 @@ def test_what_is_published_has_a_size(tmp_path: Path, name: str) -> None:
 
 @every_special_file
 def test_an_output_folder_that_holds_such_files(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a repository brings along in `dist`: it is replaced, and nothing is read or written through it."""
+    """Special files in a repository's `dist` are replaced; nothing is read or written through them."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "dist"
     (folder / "logs").mkdir(parents=True)
@@ -192,7 +192,7 @@ def test_an_output_folder_that_holds_such_files(tmp_path: Path, make: Make, monk
 
 
 def test_what_has_another_name_elsewhere_keeps_its_content(tmp_path: Path) -> None:
-    """A hard link in `dist` to a file of somebody else's: the name is given to another file, nothing is written."""
+    """The name of a hard link in `dist` gets another file; the linked one is not written to."""
     folder, wheel = tmp_path / "dist", write_wheel(tmp_path)
     (folder / "logs").mkdir(parents=True)
     elsewhere = tmp_path / "elsewhere"
@@ -217,7 +217,7 @@ def test_what_is_delivered_is_a_regular_file(tmp_path: Path, make: Make) -> None
 
 
 def test_a_wheel_that_was_swapped_after_it_was_verified_is_not_delivered(tmp_path: Path) -> None:
-    """As by a test of the project, where no second user keeps it from that, or a process that outlived the build."""
+    """As by a project's test that runs as the same user, or a process that outlives the build."""
     output, wheel = open_output(tmp_path / "dist"), write_wheel(tmp_path)
     verified = digest_file(wheel)
     wheel.write_bytes(wheel.read_bytes() + b"evil")

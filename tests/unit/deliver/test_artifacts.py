@@ -1,4 +1,4 @@
-"""Artifacts: what goes to the service and comes back, what its failures become, and what is refused to be unpacked."""
+"""Artifacts: upload, download, the service's failures, and archives that are not unpacked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.retry import RetryPolicy
 from manywheels.deliver.artifacts.client import Artifacts, Uploaded
-from manywheels.deliver.artifacts.packing import LOGS, ArtifactMember, pack, unpack
+from manywheels.deliver.artifacts.packing import LOG_FOLDER, ArtifactMember, pack, unpack
 from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import (
     ArtifactDamaged,
@@ -53,12 +54,12 @@ def files(tmp_path: Path) -> list[ArtifactMember]:
 
 
 class Client:
-    """A client that waits for next to nothing, and what it said."""
+    """A client with short pauses, and the lines that it printed."""
 
     def __init__(self, fake: FakeService) -> None:
         self.said: list[str] = []
         self.artifacts = Artifacts(
-            service=fake.service, say=self.said.append, patience=RetryPolicy(attempts=3, first_pause=0.001)
+            service=fake.service, say=self.said.append, retries=RetryPolicy(attempts=3, first_pause=0.001)
         )
 
     def upload(self, files: list[ArtifactMember], **options: object) -> Uploaded:
@@ -150,11 +151,11 @@ def test_of_a_log_without_measure_the_ends_are_packed(tmp_path: Path) -> None:
         file.seek((1 << 40) - 4)
         file.write(b"last")
     with (tmp_path / "a.zip").open("w+b") as file:
-        pack([ArtifactMember(name=f"{LOGS}x.log", path=log)], file)
+        pack([ArtifactMember(name=f"{LOG_FOLDER}x.log", path=log)], file)
     log.unlink()  # pytest keeps its folders
     assert (tmp_path / "a.zip").stat().st_size < 1 << 20
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        content = archive.read(f"{LOGS}x.log")
+        content = archive.read(f"{LOG_FOLDER}x.log")
     assert len(content) < 100 << 20
     assert (content[:5], content[-4:]) == (b"first", b"last")
     assert b"bytes of this log are left out here]" in content
@@ -316,7 +317,7 @@ def test_neither_token_nor_signature_is_told(
 
 def test_a_service_that_changes_bytes_is_found_out(fake: FakeService, files: list[ArtifactMember]) -> None:
     fake.scripts["GET"] = lambda service, _: (200, {}, service.finished["wheels"][0][:-1] + b"?")
-    with pytest.raises(ArtifactDiffers, match="of what came back"):
+    with pytest.raises(ArtifactDiffers, match="of what was read back"):
         Client(fake).upload(files)
 
 
@@ -325,7 +326,7 @@ def test_a_service_that_says_another_digest_is_found_out(fake: FakeService, file
         service.finished = {name: (content, "sha256:" + "0" * 64) for name, (content, _) in service.finished.items()}
 
     fake.scripts["ListArtifacts"] = lie
-    with pytest.raises(ArtifactDiffers, match="the service says 0000"):
+    with pytest.raises(ArtifactDiffers, match="the service has 0000"):
         Client(fake).upload(files)
 
 
@@ -442,7 +443,7 @@ def test_bombs_and_ambiguous_archives_are_refused(tmp_path: Path, bomb: str) -> 
 
 
 def test_headers_that_disagree_lead_nowhere_else(tmp_path: Path) -> None:
-    """What counts is the list of members, for the checks and for the writing alike."""
+    """Both checks and unpacking go by the central directory."""
     lying = MemberSpec(name="a.whl", content=b"1", local=Lies(name=b"../b.whl"))
     (tmp_path / "a.zip").write_bytes(ZipFileSpec(members=(lying,)).to_bytes())
     (tmp_path / "out").mkdir()
@@ -465,15 +466,28 @@ def test_unpacking_hears_of_the_end(tmp_path: Path) -> None:
     assert len(looks) > 3
 
 
-def test_a_client_that_was_stopped_unpacks_nothing(fake: FakeService, tmp_path: Path) -> None:
+def test_a_client_that_was_stopped_makes_no_call(fake: FakeService) -> None:
+    cancellation = Cancellation()
+    cancellation.request()
+    artifacts = Artifacts(service=fake.service, say=lambda _: None, retries=RetryPolicy(cancellation=cancellation))
+    with pytest.raises(Cancelled):
+        artifacts.find(name="wheels")
+    assert fake.asked == []
+
+
+def test_a_client_that_was_stopped_unpacks_nothing(
+    fake: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake.finished["wheels"] = packed("a.whl")
-    looks: list[None] = []
+    cancellation = Cancellation()
 
-    def stopped() -> bool:
-        looks.append(None)
-        return len(looks) > 3  # after three requests: for the list, the address and the bytes
+    def cancel_and_unpack(*arguments: Any) -> None:
+        cancellation.request()
+        unpack(*arguments)
 
-    artifacts = Artifacts(service=fake.service, say=lambda _: None, patience=RetryPolicy(stopped=stopped))
+    monkeypatch.setattr("manywheels.deliver.artifacts.client.unpack", cancel_and_unpack)
+    retries = RetryPolicy(cancellation=cancellation)
+    artifacts = Artifacts(service=fake.service, say=lambda _: None, retries=retries)
     (wheels,) = artifacts.find(name="wheels")
     with pytest.raises(Cancelled):
         artifacts.download(wheels, tmp_path)
@@ -489,12 +503,12 @@ def test_a_damaged_member_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06"])
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ArtifactDamaged, match="no zip archive"):
+    with pytest.raises(ArtifactDamaged, match="not a zip archive"):
         unpack(tmp_path / "a.zip", tmp_path, "wheels")
 
 
 def test_streamed_archives_are_taken(tmp_path: Path) -> None:
-    """GitHub's own client writes the sizes behind the data."""
+    """GitHub's own client writes data descriptors."""
     member = MemberSpec(name="a.whl", content=b"1", flags=DESCRIPTOR)
     crc, compressed, size = (int.from_bytes(ZipFileSpec(members=(member,)).to_bytes()[at : at + 4], "little")
                              for at in (14, 18, 22))  # fmt: skip
@@ -503,49 +517,3 @@ def test_streamed_archives_are_taken(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(ZipFileSpec(members=(streamed,)).to_bytes())
     unpack(tmp_path / "a.zip", tmp_path, "wheels")
     assert (tmp_path / "a.whl").read_bytes() == b"1"
-
-
-# --- patience ---------------------------------------------------------------------------------------------------------
-
-
-class SlowClock:
-    """A clock that only moves when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now, self.slept = 0.0, list[float]()
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float, /) -> None:
-        self.now += seconds
-        self.slept.append(seconds)
-
-
-def fail(pause: float = 0.0) -> None:
-    raise TransientError("it failed", pause=pause)
-
-
-def test_pauses_grow_and_jitter() -> None:
-    clock = SlowClock()
-    with pytest.raises(RetriesExhausted, match="it failed \\(tried 6 times\\)"):
-        RetryPolicy(clock=clock).call(fail, say=lambda _: None)
-    assert len(clock.slept) == 5
-    assert all(length / 2 <= slept <= length for slept, length in zip(clock.slept, (1, 2, 4, 8, 16), strict=True))
-
-
-def test_retry_after_is_honoured_and_the_deadline_is_one_for_all() -> None:
-    clock = SlowClock()
-    patience = RetryPolicy(clock=clock, attempts=100, budget=100.0)
-    with pytest.raises(RetriesExhausted):
-        patience.call(lambda: fail(30), say=lambda _: None)
-    assert clock.slept == [30, 30, 30]
-    with pytest.raises(RetriesExhausted, match="tried once"):
-        patience.call(lambda: fail(30), say=lambda _: None)
-
-
-def test_nothing_is_tried_again_when_the_run_was_cancelled() -> None:
-    clock = SlowClock()
-    with pytest.raises(RetriesExhausted, match="cancelled"):
-        RetryPolicy(clock=clock, stopped=lambda: bool(clock.slept)).call(fail, say=lambda _: None)
-    assert len(clock.slept) == 1

@@ -1,4 +1,4 @@
-"""An index that means harm: what it echoes, for whom it wants identities, and JSON that is none."""
+"""A hostile index: echoed secrets, audiences of other services, invalid JSON."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from twine.utils import DEFAULT_REPOSITORY
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.documents import parse_json
 from manywheels.core.redaction import redacted
-from manywheels.core.retry import RealClock
 from manywheels.data import table
 from manywheels.deliver.index.audiences import require_own
-from manywheels.deliver.index.http import Auth, Requests, Response
+from manywheels.deliver.index.http import Auth, Requests, Response, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
-from manywheels.deliver.index.pauses import RetrySchedule
-from manywheels.deliver.index.publish import run
+from manywheels.deliver.index.publish import publish
 from manywheels.deliver.index.simple_api import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
 from manywheels.deliver.index.trusted import TrustedPublisher
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
@@ -50,7 +48,7 @@ FORMS: Final[dict[str, Callable[[str], str]]] = {
 
 
 def traces(shown: str) -> list[str]:
-    """Return the forms of which twelve characters in a row are shown."""
+    """Return the forms of the secret of which twelve characters in a row are shown."""
     pieces = {
         name: {form(SECRET)[at : at + 12].lower() for at in range(len(form(SECRET)) - 11)}
         for name, form in FORMS.items()
@@ -61,7 +59,7 @@ def traces(shown: str) -> list[str]:
 
 
 def echoing(form: Callable[[str], str], place: str) -> type[BaseHTTPRequestHandler]:
-    """Return a server that has the password in what it answers, wherever there is a place for it."""
+    """Return a server whose responses have the password everywhere."""
     said = form(SECRET)
 
     class Echo(BaseHTTPRequestHandler):
@@ -85,7 +83,7 @@ def echoing(form: Callable[[str], str], place: str) -> type[BaseHTTPRequestHandl
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
+            """Print nothing."""
 
     return Echo
 
@@ -95,7 +93,7 @@ def echoing(form: Callable[[str], str], place: str) -> type[BaseHTTPRequestHandl
 def test_what_an_index_echoes_is_shown_nowhere(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], form: Callable[[str], str], place: str
 ) -> None:
-    """Neither in errors nor in the log, the ledger, the summary; masks of GitHub's are not even needed."""
+    """Not in errors, the log, the ledger or the summary, even without GitHub's masks."""
     write_set(tmp_path / "dist", "cp312")
     write_sdist(tmp_path / "dist")
     summary = tmp_path / "summary.md"
@@ -108,7 +106,7 @@ def test_what_an_index_echoes_is_shown_nowhere(
             {},
         )
         with pytest.raises(ManywheelsError) as caught:
-            run(layers, Cancellation(), environment)
+            publish(layers, Cancellation(), environment)
     ledger = (tmp_path / "dist/manywheels-ledger.json").read_text("utf-8")
     told = {"the error": str(caught.value), "the log": "".join(capfd.readouterr()), "the ledger": ledger,
             "the summary": summary.read_text("utf-8")}  # fmt: skip
@@ -162,12 +160,12 @@ def test_an_index_gets_identities_for_itself_only(audience: str, index: str, *, 
     if own:
         assert require_own(audience, upload) == audience
         return
-    with pytest.raises(UnsafeAddress, match="No token was given"):
+    with pytest.raises(UnsafeAddress, match="It was not sent"):
         require_own(audience, upload)
 
 
 class Oidc(FakeIndex):
-    """An index that answers questions of trusted publishing as it is told."""
+    """An index with the given responses to trusted publishing."""
 
     def __init__(self, audience: object, mint: Response) -> None:
         super().__init__()
@@ -193,8 +191,8 @@ def publisher(monkeypatch: pytest.MonkeyPatch, index: Oidc, audience: str) -> Tr
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.setenv("GITLAB_CI", "true")
     monkeypatch.setenv(f"{audience.upper()}_ID_TOKEN", jwt(audience))
-    pauses = RetrySchedule(FastClock(), Cancellation())
-    identity = Identity(pauses=pauses, secrets=Secrets(environment={}), environment={"GITLAB_CI": "true"})
+    retries = index_retries(Cancellation(), FastClock())
+    identity = Identity(retries=retries, secrets=Secrets(environment={}), environment={"GITLAB_CI": "true"})
     return TrustedPublisher("https://index.example/legacy/", index, identity)
 
 
@@ -227,7 +225,7 @@ def test_a_mint_whose_token_ends_at_no_moment(monkeypatch: pytest.MonkeyPatch, e
         assert credentials.current() == ("__token__", "pypi-x")
         assert 0 <= (credentials.valid_until or 0) - 1000.0 <= table("publish")["token"]["lifetime"]
         return
-    with pytest.raises(IndexUnreachable, match="something else than a token"):
+    with pytest.raises(IndexUnreachable, match="did not return a token"):
         credentials.current()
 
 
@@ -254,7 +252,7 @@ def listing(body: bytes, kind: str = "application/vnd.pypi.simple.v1+json") -> L
         def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
             return Response(status=200, headers={"content-type": kind}, body=body)
 
-    return Index(addresses("https://h/legacy/"), Page(), RetrySchedule(FastClock(), Cancellation())).listing("demo")
+    return Index(addresses("https://h/legacy/"), Page(), index_retries(Cancellation(), FastClock())).listing("demo")
 
 
 def files(**changed: object) -> bytes:
@@ -297,7 +295,7 @@ def test_a_page_of_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_index_whose_pages_are_none_is_silent() -> None:
-    """To the question what it has, and with no traceback."""
+    """Invalid pages count as no listing, and cause no traceback."""
 
     class Nested(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -309,9 +307,9 @@ def test_an_index_whose_pages_are_none_is_silent() -> None:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
+            """Print nothing."""
 
     with served(Nested) as url, Requests() as way:
         cancellation = Cancellation()
-        index = Index(addresses(f"{url}/legacy/"), way, RetrySchedule(RealClock(cancellation), cancellation))
-        assert index.presence("demo", "demo-1.0.tar.gz", "ab") is Presence.SILENT
+        index = Index(addresses(f"{url}/legacy/"), way, index_retries(cancellation))
+        assert index.presence("demo", "demo-1.0.tar.gz", "ab") is Presence.UNAVAILABLE

@@ -1,4 +1,4 @@
-"""Publishing's parts that need nobody else: addresses, pages, answers, claims, pauses, tokens, limits."""
+"""The parts of publishing: addresses, pages, responses, claims, retries, tokens, limits."""
 
 from __future__ import annotations
 
@@ -28,13 +28,21 @@ from manywheels.deliver.index import attestations, claims, preflight
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
-from manywheels.deliver.index.http import Auth, NoResponse, Requests, Response, is_name_taken, reason_text, require_safe
+from manywheels.deliver.index.http import (
+    Auth,
+    NoResponse,
+    Requests,
+    Response,
+    index_retries,
+    is_name_taken,
+    reason_text,
+    require_safe,
+)
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.preflight import Wanted
 from manywheels.deliver.index.progress import progress
-from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, run
+from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, publish
 from manywheels.deliver.index.simple_api import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
 from manywheels.deliver.index.trusted import ApiToken, redirected
 from manywheels.errors import (
@@ -116,7 +124,7 @@ def test_what_is_no_address(given: str) -> None:
     ("location", "told"),
     [
         ("https://other.example/a?token=1", "`https://other.example`"), ("/a?token=1", "another path"),
-        ("https://[h/", "an address that is none"),
+        ("https://[h/", "an invalid address"),
     ],
 )  # fmt: skip
 def test_where_a_redirect_leads_is_told_by_its_host(location: str, told: str) -> None:
@@ -140,7 +148,7 @@ class Pages(FakeIndex):
 
 
 def ask(pages: Mapping[str, Response], url: str = "https://h/legacy/", auth: Auth | None = None) -> Listing | None:
-    return Index(addresses(url), Pages(pages), RetrySchedule(FastClock(), Cancellation()), auth).listing("demo")
+    return Index(addresses(url), Pages(pages), index_retries(Cancellation(), FastClock()), auth).listing("demo")
 
 
 def page(text: str, kind: str) -> Response:
@@ -193,7 +201,7 @@ def test_the_known_indexes_are_not_uploaded_to_blindly(tmp_path: Path) -> None:
     (simple,) = addresses("testpypi").simple
     login = {f"{simple}demo/": page("<title>Sign in</title>", "text/html")}
     (problem,) = look(tmp_path, login, url="testpypi")
-    assert "does not say which files it has: what it answers is no project's page" in problem
+    assert "does not list its files: its response is not a project's page" in problem
     assert look(tmp_path, {"https://h/simple/demo/": page("<title>Sign in</title>", "text/html")}) == []
 
 
@@ -203,7 +211,7 @@ def test_a_page_that_is_none_is_no_listing(text: str) -> None:
 
 
 def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None:
-    """Only at a simple API does 404 say anything."""
+    """A 404 counts only at a simple API."""
     assert ask({"https://h/simple/": Response(status=200)}) == {}
     assert ask({}) is None
     elsewhere = Response(status=302, headers={"location": "https://other/simple/demo/"})
@@ -214,18 +222,18 @@ def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None
 def test_credentials_are_for_the_host_of_the_upload_only() -> None:
     for url, expected in (("https://h/legacy/", ("ada", "secret")), ("https://upload.h/legacy/", None)):
         pages = Pages({"https://h/simple/demo/": page('{"files": []}', JSON)})
-        Index(addresses(url), pages, RetrySchedule(FastClock(), Cancellation()), ("ada", "secret")).listing("demo")
+        Index(addresses(url), pages, index_retries(Cancellation(), FastClock()), ("ada", "secret")).listing("demo")
         assert pages.auths == [expected]
 
 
 @pytest.mark.parametrize(
     ("listing", "presence"),
     [
-        (None, Presence.SILENT),
+        (None, Presence.UNAVAILABLE),
         ({}, Presence.ABSENT),
         ({"a": Listed(sha256="ab")}, Presence.SAME),
         ({"a": Listed(sha256="cd")}, Presence.OTHER),
-        ({"a": Listed(sha256=None)}, Presence.UNTOLD),
+        ({"a": Listed(sha256=None)}, Presence.NO_DIGEST),
     ],
 )
 def test_what_a_listing_says_of_a_file(listing: Listing | None, presence: Presence) -> None:
@@ -290,25 +298,25 @@ def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], secon
 def test_a_cancellation_ends_a_pause() -> None:
     cancellation = Cancellation()
     clock = RealClock(cancellation)
-    pauses = RetrySchedule(clock, cancellation)
+    retries = index_retries(cancellation, clock)
     cancellation.request()
     began = clock.monotonic()
     clock.sleep(60)
     assert clock.monotonic() - began < 30
-    assert not pauses.take(0.0)
+    assert not retries.wait(0.0)
 
 
 def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
-    """The clock has hours left, and the index is not asked again and again meanwhile."""
+    """The deadline is hours away, and the index is not polled meanwhile."""
     cancellation, index = Cancellation(), Counted()
-    pauses = RetrySchedule(RealClock(cancellation), cancellation)
+    retries = index_retries(cancellation)
     cancellation.request()
     with pytest.raises(NotConfirmed, match=r"does not list `a\.whl` so far, and the run was cancelled"):
         confirm(
             [distribution(tmp_path / "a.whl")],
-            Index(addresses("https://h/legacy/"), index, pauses),
+            Index(addresses("https://h/legacy/"), index, retries),
             index,
-            pauses,
+            retries,
             7200.0,
         )
     assert index.asked <= 2
@@ -316,7 +324,7 @@ def test_a_cancellation_ends_the_wait_for_what_was_sent(tmp_path: Path) -> None:
 
 @pytest.fixture
 def slow_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have a program play pip that notes its process id, and never answers; return where it does so."""
+    """Replace pip with a program that writes its process id and never ends; return the file."""
     program, noted = tmp_path / "python", tmp_path / "pid"
     program.write_text(f"#!/bin/sh\necho $$ >{noted}\nexec sleep 600\n")
     program.chmod(0o755)
@@ -328,8 +336,8 @@ def confirm_one(folder: Path, cancellation: Cancellation, limit: float) -> str:
     """Confirm a wheel that the index lists."""
     (folder / "dist").mkdir()
     wheel = read_distribution(write_wheel(folder / "dist", tags="py3-none-any"))
-    index, pauses = FakeIndex(stored={wheel.name: wheel.sha256}), RetrySchedule(RealClock(cancellation), cancellation)
-    return confirm([wheel], Index(addresses("https://h/legacy/"), index, pauses), index, pauses, limit)
+    index, retries = FakeIndex(stored={wheel.name: wheel.sha256}), index_retries(cancellation)
+    return confirm([wheel], Index(addresses("https://h/legacy/"), index, retries), index, retries, limit)
 
 
 def is_gone(noted: Path) -> bool:
@@ -338,7 +346,7 @@ def is_gone(noted: Path) -> bool:
 
 def test_a_pip_that_does_not_answer_ends_with_the_time_for_confirming(tmp_path: Path, slow_pip: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(NotConfirmed, match="within 2 s: it gave no answer in time"):
+    with pytest.raises(NotConfirmed, match="within 2 s: it did not end in time"):
         confirm_one(tmp_path, Cancellation(), 2.0)
     assert time.monotonic() - began < 30
     assert is_gone(slow_pip)
@@ -354,23 +362,23 @@ def test_a_cancellation_ends_pip(tmp_path: Path, slow_pip: Path) -> None:
 
 
 def test_what_was_uploaded_late_is_still_confirmed(tmp_path: Path) -> None:
-    """The time for uploads has no say in it."""
+    """The deadline of uploads does not apply."""
     clock, cancellation = FastClock(), Cancellation()
-    index, pauses = Counted(), RetrySchedule(clock, cancellation)
+    index, retries = Counted(), index_retries(cancellation, clock)
     clock.sleep(7200.0)
     with pytest.raises(NotConfirmed, match="within 60 s"):
         confirm(
             [distribution(tmp_path / "a.whl")],
-            Index(addresses("https://h/legacy/"), index, pauses),
+            Index(addresses("https://h/legacy/"), index, retries),
             index,
-            pauses,
+            retries,
             60.0,
         )
     assert index.asked > 5
 
 
 class Counted(FakeIndex):
-    """An index without files, and how often its list was asked for."""
+    """An index without files that counts requests."""
 
     asked = 0
 
@@ -383,8 +391,8 @@ class Counted(FakeIndex):
 
 
 def test_claims_of_other_ciss_make_no_table() -> None:
-    assert claims.rows({"sub": "x"}) == ()
-    assert list(claims.as_table({"sub": "x", "iss": "https://ci.example"})) == [
+    assert claims.form_rows({"sub": "x"}) == ()
+    assert list(claims.claims_table({"sub": "x", "iss": "https://ci.example"})) == [
         "also sent: sub `x`, iss `https://ci.example`"
     ]
 
@@ -409,7 +417,7 @@ def test_tokens_are_masked_on_github_and_nowhere_else_and_cleaned_everywhere() -
         assert secrets.keep("pypi-1%") == secrets.keep("pypi-1%") == "pypi-1%"
         secrets.keep("")
         assert stream.getvalue() == masks
-        assert secrets.cleaned("it is pypi-1%!") == "it is ***!"
+        assert secrets.redact("it is pypi-1%!") == "it is ***!"
 
 
 def test_a_token_at_the_cut_of_a_long_answer_is_not_half_shown() -> None:
@@ -420,11 +428,11 @@ def test_a_token_at_the_cut_of_a_long_answer_is_not_half_shown() -> None:
             Response(status=400, reason=f"{start}pypi-secret"),
             Response(status=400, body=f"{start}pypi-secret".encode()),
         ):
-            assert "pypi" not in reason_text(answer, secrets.cleaned)
+            assert "pypi" not in reason_text(answer, secrets.redact)
 
 
 class Pieces(io.StringIO):
-    """A stream that notes what it was given at once."""
+    """A stream that records each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -436,7 +444,7 @@ class Pieces(io.StringIO):
 
 
 def test_what_threads_say_and_masks_go_out_in_whole_lines(tmp_path: Path) -> None:
-    """The runner knows a command at the beginning of a line only; other text must not come before it."""
+    """The runner reads a command only at the beginning of a line."""
     stream = Pieces()
     Secrets(environment={"GITHUB_ACTIONS": "true"}, stream=stream).keep("one\ntwo")
     with progress([distribution(tmp_path / "a.whl")], verbose=True, stream=stream) as shown:
@@ -468,13 +476,13 @@ def test_a_ci_that_issues_tokens_is_asked_again_and_no_other(
 
     monkeypatch.setattr("id.detect_credential", detect)
     secrets = Secrets(environment={})
-    identity = Identity(pauses=RetrySchedule(FastClock(), Cancellation()), secrets=secrets, environment=environment)
+    identity = Identity(retries=index_retries(Cancellation(), FastClock()), secrets=secrets, environment=environment)
     if asked == 1:
         with pytest.raises(AmbientCredentialError):
             identity.token("pypi")
     else:
         assert identity.token("pypi") == "a.b.c"
-        assert secrets.cleaned("a.b.c") == "***"
+        assert secrets.redact("a.b.c") == "***"
     assert answers == ["pypi"] * asked
 
 
@@ -515,10 +523,10 @@ def test_metadata_is_verified_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
         asked.append(wanted.verify)
         raise WheelFileError("That is all.", remedy="")
 
-    monkeypatch.setattr(preflight, "look", look)
+    monkeypatch.setattr("manywheels.deliver.index.publish.run_preflight", look)
     for given in ({}, {"verify_metadata": "false"}):
         with pytest.raises(WheelFileError, match="That is all"):
-            run(layers(packages_dir=str(tmp_path), **given), Cancellation(), {"MANYWHEELS_PASSWORD": "secret"})
+            publish(layers(packages_dir=str(tmp_path), **given), Cancellation(), {"MANYWHEELS_PASSWORD": "secret"})
     assert asked == [True, False]
 
 
@@ -553,16 +561,16 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
 def look(
     folder: Path, pages: Mapping[str, Response], rules: Rules | None = None, url: str = "https://h/legacy/"
 ) -> list[str]:
-    index = Index(addresses(url), Pages(pages), RetrySchedule(FastClock(), Cancellation()))
+    index = Index(addresses(url), Pages(pages), index_retries(Cancellation(), FastClock()))
     wanted = Wanted(folder=folder, verify=False, rules=rules or Rules())
-    return [problem.message for problem in preflight.look(wanted, index).problems]
+    return [problem.message for problem in preflight.run_preflight(wanted, index).problems]
 
 
 def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
-    """A project that has a larger file was given a higher limit; indexes of other kinds have rules of their own."""
+    """A project with a larger file has a higher limit; other indexes have their own rules."""
     size = write_wheel(tmp_path, tags="py3-none-any").stat().st_size
     root = {"https://h/simple/": Response(status=200)}
-    assert look(tmp_path, root) == [f"has {size:,} bytes, the index takes 500"]
+    assert look(tmp_path, root) == [f"has {size:,} bytes, the index accepts 500"]
     assert look(tmp_path, root, Rules(ignored=(Ignored(code="MW263"),))) == []
     larger = page('{"files": [{"filename": "demo-0.9.tar.gz", "hashes": {}, "size": 5000}]}', JSON)
     assert look(tmp_path, {"https://h/simple/demo/": larger}) == []
@@ -570,11 +578,11 @@ def test_files_above_the_indexs_limit(tmp_path: Path, small_limit: int) -> None:
 
 
 def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
-    """The index takes one; others may take what they like."""
+    """The index accepts one; other indexes may accept more."""
     write_sdist(tmp_path)
     other = json.dumps({"files": [{"filename": "demo-1.0.zip", "hashes": {"sha256": "ab"}}]})
     found = look(tmp_path, {"https://h/simple/demo/": page(other, JSON)})
-    assert found == ["the index has `demo-1.0.zip` already, and takes no second sdist of 1.0: `demo-1.0.tar.gz`"]
+    assert found == ["the index has `demo-1.0.zip` already; it accepts no second sdist of 1.0: `demo-1.0.tar.gz`"]
     assert look(tmp_path, {"https://h/a/simple/demo/": page(other, JSON)}, url="https://h/a/") == []
     own = {"filename": "demo-1.0.tar.gz", "hashes": {"sha256": digest_file(tmp_path / "demo-1.0.tar.gz")}}
     both = json.dumps({"files": [*json.loads(other)["files"], own]})
@@ -584,10 +592,10 @@ def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
 def test_an_sdist_is_outside_the_seal_and_that_is_said(tmp_path: Path) -> None:
     write_set(tmp_path, "cp312")
     write_sdist(tmp_path)
-    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
-    warnings = preflight.look(Wanted(folder=tmp_path, verify=False), index).warnings
+    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
+    warnings = preflight.run_preflight(Wanted(folder=tmp_path, verify=False), index).warnings
     assert warnings[0] == (
-        "`demo-1.0.tar.gz` is not in the manifest: nobody has verified that it is what was built from"
+        "`demo-1.0.tar.gz` is not in the manifest: it is not verified that the wheels were built from it"
     )
 
 
@@ -609,9 +617,9 @@ def test_files_are_found_sdists_first(tmp_path: Path) -> None:
 
 
 def test_nothing_to_publish(tmp_path: Path) -> None:
-    with pytest.raises(WheelFileError, match="holds nothing to publish"):
+    with pytest.raises(WheelFileError, match="no distributions to publish"):
         find_files(tmp_path)
-    with pytest.raises(WheelFileError, match="There is no folder"):
+    with pytest.raises(WheelFileError, match="does not exist"):
         find_files(tmp_path / "dist")
 
 
@@ -625,7 +633,7 @@ def test_what_is_no_distribution_is_said_not_raised(tmp_path: Path, name: str) -
 
 def test_metadata_of_another_project(tmp_path: Path) -> None:
     wheel = write_wheel(tmp_path, tags="py3-none-any", metadata="Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    with pytest.raises(Unreadable, match=r"its name is that of demo 1\.0, its metadata that of other 1\.0"):
+    with pytest.raises(Unreadable, match=r"its name says demo 1\.0, its metadata other 1\.0"):
         read_distribution(wheel)
 
 
@@ -641,10 +649,10 @@ def test_a_version_may_be_spelled_in_several_ways(tmp_path: Path, spelled: str) 
     "platform", ["win_amd64", "macosx_11_0_arm64", "pyodide_2025_0_wasm32", "pyemscripten_2026_0_wasm32"]
 )
 def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platform: str) -> None:
-    """Their tags are none that `verify` knows."""
+    """`verify` does not know their tags."""
     write_wheel(tmp_path, tags=f"cp314-cp314-{platform}")
-    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
-    assert preflight.look(Wanted(folder=tmp_path), index).problems == ()
+    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
+    assert preflight.run_preflight(Wanted(folder=tmp_path), index).problems == ()
 
 
 _PRIVATE = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nClassifier: Private :: Do Not Upload\n"
@@ -652,13 +660,17 @@ _PRIVATE = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nClassifier: Private
 
 @pytest.mark.parametrize("platform", ["any", "win_amd64"])
 def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -> None:
-    """To `verify` it is a warning: an index of one's own takes it. The public one does not, and never had a byte."""
+    """`verify` only warns, for private indexes accept it; nothing is sent to a public one."""
     write_wheel(tmp_path, tags=f"py3-none-{platform}", metadata=_PRIVATE)
 
     def told(url: str, rules: Rules | None = None, *, verify: bool = True) -> list[str]:
-        index = Index(addresses(url), Pages({}), RetrySchedule(FastClock(), Cancellation()))
+        index = Index(addresses(url), Pages({}), index_retries(Cancellation(), FastClock()))
         wanted = Wanted(folder=tmp_path, rules=rules or Rules(), verify=verify)
-        return [problem.message for problem in preflight.look(wanted, index).problems if "Private" in problem.message]
+        return [
+            problem.message
+            for problem in preflight.run_preflight(wanted, index).problems
+            if "Private" in problem.message
+        ]
 
     why = "`Private :: Do Not Upload` says that it shall not be published"
     assert told("https://h/legacy/") == [f"has a `Classifier` that the index refuses: {why}"]
@@ -668,10 +680,10 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
 
 
 def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
-    """No check of `verify` sees them."""
+    """`verify` does not check them."""
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
-    index = Index(addresses("https://h/legacy/"), Pages({}), RetrySchedule(FastClock(), Cancellation()))
-    told = [problem.message for problem in preflight.look(Wanted(folder=tmp_path), index).problems]
+    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
+    told = [problem.message for problem in preflight.run_preflight(Wanted(folder=tmp_path), index).problems]
     assert "has a `Home-page` that the index refuses: `UNKNOWN` is no http or https URL" in told
 
 
@@ -683,12 +695,12 @@ def test_the_ledger_says_what_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
     gone = distribution(tmp_path / "gone.whl")
-    with Requests() as way, pytest.raises(FileChanged, match=r"gone\.whl` cannot be read any more: No such file"):
+    with Requests() as way, pytest.raises(FileChanged, match=r"gone\.whl` can no longer be read: No such file"):
         way.post_form("https://h/", gone.form(), auth=("a", "b"), timeout=1.0, watch=lambda _count: None)
 
 
 class Slow(BaseHTTPRequestHandler):
-    """Lets an upload wait for a second before it reads on; its answers come byte by byte, without end."""
+    """Reads an upload after a second; its response comes byte by byte, without end."""
 
     def do_POST(self) -> None:
         time.sleep(1.0)
@@ -708,11 +720,11 @@ class Slow(BaseHTTPRequestHandler):
                 time.sleep(0.1)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+        """Print nothing."""
 
 
 def test_an_index_that_reads_slowly_gets_the_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time limit for connecting is none for sending; a connection that is used again keeps to that, too."""
+    """The timeout of connecting does not apply to sending, also on a reused connection."""
     monkeypatch.setitem(table("publish"), "connect-timeout", 0.3)
     (tmp_path / "a.whl").write_bytes(content := bytes(40 << 20))
     large = distribution(tmp_path / "a.whl", len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -731,7 +743,7 @@ def test_an_answer_that_never_ends_is_given_up() -> None:
 
 def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="repository-url"):
-        run(layers(repository_url="nowhere", packages_dir=str(tmp_path)), Cancellation(), environment={})
+        publish(layers(repository_url="nowhere", packages_dir=str(tmp_path)), Cancellation(), environment={})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -760,16 +772,16 @@ def test_a_long_ledger_takes_what_room_there_is() -> None:
 def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(
     tmp_path: Path, ci: str, repository: str, *, refused: bool
 ) -> None:
-    """A pull request can change them. On one's own machine they are one's own."""
+    """A pull request can change them. On a user's machine they are the user's own."""
     own = Value(value=repository, origin=Origin(OriginKind.PROJECT, "a table"))
     asked = {**layers(packages_dir=str(tmp_path)), "repository-url": own}
     with pytest.raises(UnsafeAddress if refused else WheelFileError) as caught:
-        run(asked, Cancellation(), environment={"CI": ci, "TWINE_PASSWORD": "pypi-x"})
-    assert ("only the workflow says" in caught.value.message) is refused
+        publish(asked, Cancellation(), environment={"CI": ci, "TWINE_PASSWORD": "pypi-x"})
+    assert ("only the workflow may name" in caught.value.message) is refused
 
 
 class Silent(BaseHTTPRequestHandler):
-    """Takes every request and never answers."""
+    """Accepts every request, and never responds."""
 
     def do_GET(self) -> None:
         time.sleep(20)
@@ -781,7 +793,9 @@ def test_an_index_that_is_silent_does_not_hold_up_a_cancellation(tmp_path: Path)
     threading.Timer(0.5, cancellation.request).start()
     began = time.monotonic()
     with served(Silent) as url, pytest.raises(Cancelled):
-        run(layers(repository_url=url, packages_dir=str(tmp_path)), cancellation, environment={"TWINE_PASSWORD": "x"})
+        publish(
+            layers(repository_url=url, packages_dir=str(tmp_path)), cancellation, environment={"TWINE_PASSWORD": "x"}
+        )
     assert time.monotonic() - began < 15
 
 

@@ -1,4 +1,4 @@
-"""What is published is read within bounds, before twine, which takes an archive's word, reads it."""
+"""Distributions are bounded before twine, which trusts the sizes in archives, reads them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMITS: dict[str, int] = table("index")["archive"]
 
 
 def sdist(folder: Path, *members: tuple[tarfile.TarInfo, int], info: bytes = METADATA) -> Path:
-    """Write an sdist with such members, each of so many bytes that are all zero."""
+    """Write an sdist with these members, each of so many zero bytes."""
     path = folder / "demo-1.0.tar.gz"
     with gzip.open(path, "wb", 1) as file:
         declaration = named("demo-1.0/PKG-INFO", len(info))
@@ -45,7 +45,7 @@ def named(name: str, size: int, **fields: Any) -> tarfile.TarInfo:
 
 
 def pax(record: bytes, *members: tuple[str, int]) -> Callable[[Path], Path]:
-    """Return what writes an sdist with an extended header, and the members after it."""
+    """Return a function that writes an sdist with an extended header, and the members after it."""
 
     def write(folder: Path) -> Path:
         path = sdist(folder)

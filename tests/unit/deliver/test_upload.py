@@ -1,4 +1,4 @@
-"""Sending, against an index in memory: what is repeated, what is asked, and that the ledger never tells a lie."""
+"""Uploads to an index in memory: repetitions, lookups, and a ledger that is always correct."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unit.fakeindex import FakeIndex
 from unit.uploads import Silence, Upload, check
 
 LOST = NoResponse("the connection was lost", arrived=True)
-REFUSED = NoResponse("nobody answers at this address", arrived=False)
+REFUSED = NoResponse("no server answers at this address", arrived=False)
 
 
 def files_in(folder: Path, count: int = 1) -> tuple[Distribution, ...]:
@@ -114,7 +114,7 @@ def test_pauses_grow_and_one_deadline_ends_them_all(tmp_path: Path) -> None:
         assert 0.5 * min(2**number, longest) <= pause <= min(2**number, longest)
     index = FakeIndex(answers=[Response(status=429)] * 6)
     upload = Upload(index, files_in(tmp_path))
-    upload.line.pauses.end_at(upload.clock.monotonic() + 4)
+    upload.context.retries.end_at(upload.clock.monotonic() + 4)
     assert upload.send() == {"demo-1.0.tar.gz": "not sent"}
     assert len(index.uploads) < 6
     assert upload.clock.monotonic() <= 1004
@@ -144,7 +144,7 @@ def test_a_file_that_changes_after_it_was_checked_never_arrives(tmp_path: Path, 
     whole = bytearray(file.path.read_bytes())
     whole[-1] ^= 1
     file.path.write_bytes(change or whole)
-    with pytest.raises(FileChanged, match="no longer what was checked"):
+    with pytest.raises(FileChanged, match="has changed since it was checked"):
         upload.send()
     assert index.stored == {}
     assert upload.states() == {file.name: "not sent"}
@@ -188,12 +188,12 @@ def test_the_deadline_ends_a_file_that_is_on_its_way(tmp_path: Path) -> None:
             upload.clock.sleep(3000.0)
 
     assert upload.send(Slow()) == {file.name: "not sent"}
-    assert upload.reason() == "the time for uploads was over before it was sent as a whole"
+    assert upload.reason() == "the time for uploads was over before it was sent completely"
     assert index.stored == {}
 
 
 class Expiring:
-    """Credentials of which each is refused once it was used; `left` further ones can be had."""
+    """Credentials that are refused after one use; `left` more are available."""
 
     valid_until = None
 
@@ -221,14 +221,14 @@ def test_a_token_that_has_expired_is_renewed_once_for_each_file(tmp_path: Path) 
 def test_tokens_in_what_the_index_says_do_not_reach_the_ledger(tmp_path: Path) -> None:
     index = FakeIndex(answers=[Response(status=400, body=b"<p>Bad token pypi-secret for <b>demo</b></p>")])
     upload = Upload(index, files_in(tmp_path))
-    upload.line.secrets.keep("pypi-secret")
+    upload.context.secrets.keep("pypi-secret")
     upload.send()
     assert upload.reason() == "the index refuses it: 400 Bad token *** for demo"
 
 
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_whatever_goes_wrong_the_ledger_is_true_and_publishing_again_converges(tmp_path: Path, first: int) -> None:
-    """40 files, each request failing by chance: before the file was stored, after it, or in the question about it."""
+    """40 files, each request failing by chance: before the file was stored, after it, or in the lookup."""
     files, seeds = files_in(tmp_path, 40), range(first, first + scaled(50))
     runs = 0
     for seed in seeds:
@@ -253,7 +253,7 @@ def test_whatever_goes_wrong_the_ledger_is_true_and_publishing_again_converges(t
 
 
 def test_an_error_of_delivery_is_what_stops_a_run(tmp_path: Path) -> None:
-    """Sender raises what keeps every file from being sent, as the base class that the command catches."""
+    """Sender raises what keeps all files from being sent."""
     index = FakeIndex(answers=[Response(status=302)])
     with pytest.raises(DeliveryError):
         Upload(index, files_in(tmp_path)).send()

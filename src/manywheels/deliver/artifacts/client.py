@@ -1,8 +1,7 @@
-"""GitHub's artifact service, version 4: upload, list and download artifacts of the run that this job belongs to.
+"""GitHub's artifact service, version 4: upload, list and download artifacts of this job's workflow run.
 
-The protocol is that of actions/toolkit's client (packages/artifact): its calls stand in `results`;
-the zip itself goes as an Azure block blob under a signed address. Whatever passes by itself is tried again; what was
-uploaded is read back, so that a service that loses or changes bytes is found out while the wheels are still here.
+The protocol is that of actions/toolkit's client (packages/artifact), its calls are in `service`; the zip is an Azure
+block blob at a signed address. Uploads are read back, to find lost or changed bytes while the wheels are still here.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 from manywheels.core.retry import RetryPolicy, TransientError
-from manywheels.core.text import size as in_words
+from manywheels.core.text import size as format_size
 from manywheels.deliver.artifacts.packing import ArtifactMember, pack, unpack
 from manywheels.deliver.artifacts.service import SLOWEST, TIMEOUTS, Calls, Service, text_of
-from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing, Cancelled
+from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing
 
 _VERSION: Final = 4
-_BLOCK: Final = 8 << 20  # bytes, as the official client sends them
+_BLOCK: Final = 8 << 20  # bytes, as in the official client
 _LARGEST: Final = 10 << 30  # bytes of an artifact that is downloaded
-_STEPS: Final = 4  # how often an upload tells how far it is
+_STEPS: Final = 4  # progress lines of an upload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A finished artifact of the run: `sha256` (hex) is what the service says of it, None where it says nothing."""
+    """A finished artifact of the run; `sha256` (hex) is the service's, None if it has none."""
 
     name: str
     number: str
@@ -43,7 +42,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Uploaded:
-    """An artifact as it was uploaded and read back: `size` in bytes, `sha256` of the zip in hex."""
+    """An artifact that was uploaded and read back: `size` in bytes, `sha256` of the zip in hex."""
 
     number: str
     url: str
@@ -53,23 +52,21 @@ class Uploaded:
 
 @dataclass(kw_only=True)
 class Artifacts:
-    """A client of the service; `say` gets lines on progress and on what is tried again."""
+    """A client of the service; `say` prints lines on progress and retries."""
 
     service: Service
     say: Callable[[str], None]
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
-        self._calls = Calls(service=self.service, say=self.say, patience=self.patience)
-
-    # --- what users of this class do ----------------------------------------------------------------------------------
+        self._calls = Calls(service=self.service, say=self.say, retries=self.retries)
 
     def upload(
         self, name: str, members: Iterable[ArtifactMember], *, retention_days: int = 0, overwrite: bool
     ) -> Uploaded:
-        """Upload files as one artifact, read it back, and return where it is.
+        """Upload files as one artifact, and read it back; `retention_days` 0 is the repository's setting.
 
-        `retention_days` 0 is the repository's own setting. Raises DeliveryError in all its kinds.
+        Raises DeliveryError: ArtifactExists, ArtifactDiffers, ArtifactServiceDown and others; FileChanged.
         """
         with tempfile.TemporaryFile() as file:
             pack(members, file)
@@ -80,15 +77,15 @@ class Artifacts:
             address = self._create(name, retention_days, overwrite=overwrite)
             self._send(name, address, file, size)
         number = self._finalize(name, size, sha256)
-        self._require_same(name, sha256)
+        self._verify_upload(name, sha256)
         url = f"{self.service.page}/artifacts/{number}" if self.service.page else ""
-        self.say(f"artifact {name}: {in_words(size)} uploaded and read back, sha256 {sha256}")
+        self.say(f"artifact {name}: {format_size(size)} uploaded and read back, sha256 {sha256}")
         return Uploaded(number=number, url=url, sha256=sha256, size=size)
 
     def find(self, *, name: str = "", pattern: str = "") -> tuple[Artifact, ...]:
-        """Return the run's artifacts of this name, or all that the pattern matches (`fnmatch`), in order of names.
+        """Return the run's artifacts of this name, or that match the pattern (`fnmatch`), sorted by name.
 
-        Of several with one name, the newest counts. Raises ArtifactMissing where there is none.
+        Of several with one name, the newest counts. Raises ArtifactMissing if there are none.
         """
         everything = self._list()
         found = {
@@ -101,56 +98,54 @@ class Artifacts:
             others = ", ".join(f"`{other}`" for other in sorted({artifact.name for artifact in everything}))
             raise ArtifactMissing(
                 f"This run does not have {wanted}; it has {others or 'none'}.",
-                remedy="Name the building jobs in `needs`, and what they uploaded in `artifact-name` or `-pattern`.",
+                remedy="List the building jobs in `needs`, and their artifacts in `artifact-name` or `-pattern`.",
             )
         return tuple(found[name] for name in sorted(found))
 
     def download(self, artifact: Artifact, folder: Path) -> None:
-        """Download an artifact into an empty folder, its digest checked where the service has one.
+        """Download an artifact into an empty folder; its digest is checked if the service has one.
 
-        Raises ArtifactDiffers, ArtifactDamaged and the other kinds of DeliveryError.
+        Raises ArtifactDiffers, ArtifactDamaged and other DeliveryErrors, and Cancelled.
         """
         with tempfile.NamedTemporaryFile(suffix=".zip") as file:
             sha256 = self._receive(artifact, file)
             if artifact.sha256 not in {None, sha256}:
-                raise _differs(artifact.name, f"its bytes have the sha256 {sha256}, the service says {artifact.sha256}")
+                raise _differs(artifact.name, f"its bytes have the sha256 {sha256}, the service has {artifact.sha256}")
             file.flush()
             unpack(Path(file.name), folder, artifact.name, self._stop)
         self.say(f"artifact {artifact.name}: downloaded, sha256 {sha256}")
 
     def _stop(self) -> None:
-        if self.patience.stopped():
-            raise Cancelled("The download was stopped.", remedy="")
+        self.retries.cancellation.stop_if_requested("The download")
 
     # --- uploading ----------------------------------------------------------------------------------------------------
 
     def _create(self, name: str, retention_days: int, *, overwrite: bool) -> str:
-        """Announce an artifact and return the signed address for its bytes."""
         request: dict[str, object] = {"name": name, "version": _VERSION}
         if retention_days:
             until = datetime.now(UTC) + timedelta(days=retention_days)
             request["expires_at"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
         before = self._calls.failures
         try:
-            answer = self._calls.call("CreateArtifact", request)
+            response = self._calls.call("CreateArtifact", request)
         except ArtifactExists:
-            # It may be our own, where the answer to the first try was lost; then it is not finished.
-            own = self._calls.failures > before and all(other.name != name for other in self._list())
-            if not overwrite and not own:
+            # It may be ours, if the response to the first attempt was lost; then it is not finished.
+            is_ours = self._calls.failures > before and all(other.name != name for other in self._list())
+            if not overwrite and not is_ours:
                 raise
-            with suppress(ArtifactMissing):  # the answer to the first try was lost
+            with suppress(ArtifactMissing):  # the response to the first attempt was lost
                 self._calls.call("DeleteArtifact", {"name": name})
-            self.say(f"artifact {name}: the one that was there is deleted")
-            answer = self._calls.call("CreateArtifact", request)
-        return self._calls.keep(text_of(answer, "signed_upload_url"))
+            self.say(f"artifact {name}: the existing one is deleted")
+            response = self._calls.call("CreateArtifact", request)
+        return self._calls.keep(text_of(response, "signed_upload_url"))
 
     def _send(self, name: str, address: str, file: IO[bytes], size: int) -> None:
-        """Send the zip in blocks, one after another, and commit them."""
+        """Send the zip in blocks, and commit them."""
         from azure.core.credentials import AzureSasCredential
         from azure.core.pipeline.transport import RequestsTransport
         from azure.storage.blob import BlobBlock, BlobClient, ContentSettings
 
-        # The signature goes along as a credential: left in the address, all but Azure's own parameters would be lost.
+        # The signature is passed as a credential: of an address, only Azure's own parameters are kept.
         parts = urlsplit(address)
         with BlobClient.from_blob_url(
             parts._replace(query="").geturl(), credential=AzureSasCredential(parts.query), retry_total=0,
@@ -158,15 +153,15 @@ class Artifacts:
             transport=RequestsTransport(session=self._calls.session, session_owner=False),
         ) as blob:  # fmt: skip
             blocks: list[BlobBlock] = []
-            sent = told = 0
+            sent = reported = 0
             while block := file.read(_BLOCK):
                 number = f"{len(blocks):08d}"
                 self._calls.persist(lambda number=number, block=block: self._blob(blob.stage_block, number, block))  # type: ignore[misc]
                 blocks.append(BlobBlock(block_id=number))
                 sent += len(block)
-                if sent * _STEPS // size > told:
-                    told = sent * _STEPS // size
-                    self.say(f"artifact {name}: {in_words(sent)} of {in_words(size)} sent")
+                if sent * _STEPS // size > reported:
+                    reported = sent * _STEPS // size
+                    self.say(f"artifact {name}: {format_size(sent)} of {format_size(size)} sent")
             settings = ContentSettings(content_type="application/zip")
             self._calls.persist(lambda: self._blob(blob.commit_block_list, blocks, content_settings=settings))
 
@@ -177,38 +172,40 @@ class Artifacts:
             operation(*arguments, **named)
         except HttpResponseError as error:
             headers: Mapping[str, str] = getattr(error.response, "headers", {})
-            raise self._calls.judged(error.status_code or 0, headers, "The upload", error.reason or "") from None
+            raise self._calls.error_for(error.status_code or 0, headers, "The upload", error.reason or "") from None
         except AzureError:
             raise TransientError("the connection for the upload was lost") from None
 
     def _finalize(self, name: str, size: int, sha256: str) -> str:
-        """Close an artifact and return its number; the answer may have been lost although the service closed it."""
+        """Finalize an artifact, and return its number, even if an earlier response was lost."""
         try:
-            answer = self._calls.call("FinalizeArtifact", {"name": name, "size": str(size), "hash": f"sha256:{sha256}"})
+            response = self._calls.call(
+                "FinalizeArtifact", {"name": name, "size": str(size), "hash": f"sha256:{sha256}"}
+            )
         except (ArtifactExists, ArtifactMissing):
             return self.find(name=name)[0].number
-        return text_of(answer, "artifact_id")
+        return text_of(response, "artifact_id")
 
-    def _require_same(self, name: str, sha256: str) -> None:
-        """Read back what the service says of an artifact, and its bytes."""
+    def _verify_upload(self, name: str, sha256: str) -> None:
+        """Compare the service's digest of an artifact and its bytes."""
         kept = self.find(name=name)[0]
         if kept.sha256 not in {None, sha256}:
-            raise _differs(name, f"its sha256 is {sha256}, the service says {kept.sha256}")
+            raise _differs(name, f"its sha256 is {sha256}, the service has {kept.sha256}")
         found = self._receive(kept)
         if found != sha256:
-            raise _differs(name, f"the sha256 of what was sent is {sha256}, of what came back {found}")
+            raise _differs(name, f"the sha256 of what was sent is {sha256}, of what was read back {found}")
 
     # --- downloading --------------------------------------------------------------------------------------------------
 
     def _list(self) -> list[Artifact]:
-        answer = self._calls.call("ListArtifacts", {})
-        return [_parse_artifact(entry) for entry in answer.get("artifacts") or ()]
+        response = self._calls.call("ListArtifacts", {})
+        return [_parse_artifact(entry) for entry in response.get("artifacts") or ()]
 
     def _receive(self, artifact: Artifact, file: IO[bytes] | None = None) -> str:
-        """Download an artifact's zip, into a file where one is given, and return its sha256."""
-        own = {"workflow_run_backend_id": artifact.run, "workflow_job_run_backend_id": artifact.job}
-        answer = self._calls.call("GetSignedArtifactURL", {"name": artifact.name, **own})
-        address = self._calls.keep(text_of(answer, "signed_url"))
+        """Download an artifact's zip, to a file if one is given, and return its sha256."""
+        ids = {"workflow_run_backend_id": artifact.run, "workflow_job_run_backend_id": artifact.job}
+        response = self._calls.call("GetSignedArtifactURL", {"name": artifact.name, **ids})
+        address = self._calls.keep(text_of(response, "signed_url"))
 
         def receive() -> str:
             if file:
@@ -216,17 +213,17 @@ class Artifacts:
                 file.truncate()
             calls, digest, size = self._calls, hashlib.sha256(), 0
             with (
-                calls.lost_connections(),
+                calls.transient_errors(),
                 calls.exchange() as clock,
                 calls.session.get(address, stream=True, timeout=TIMEOUTS) as response,
             ):
                 if not response.ok:
-                    raise calls.judged(response.status_code, response.headers, "The download", response.reason)
+                    raise calls.error_for(response.status_code, response.headers, "The download", response.reason)
                 for piece in response.iter_content(1 << 20):
                     digest.update(piece)
                     size += len(piece)
-                    if calls.patience.left > 0:
-                        clock.earn(len(piece) / SLOWEST)
+                    if calls.retries.left > 0:
+                        clock.extend(len(piece) / SLOWEST)
                     if size > _LARGEST:
                         raise _too_large(artifact.name)
                     if file:
@@ -258,6 +255,6 @@ def _differs(name: str, what: str) -> ArtifactDiffers:
 
 def _too_large(name: str) -> ArtifactDamaged:
     return ArtifactDamaged(
-        f"The artifact `{name}` has more than {in_words(_LARGEST)}.",
-        remedy="Split it into several, and take them together by `artifact-pattern`.",
+        f"The artifact `{name}` is larger than {format_size(_LARGEST)}.",
+        remedy="Split it into several, and select them with `artifact-pattern`.",
     )

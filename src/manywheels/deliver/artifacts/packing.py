@@ -1,4 +1,4 @@
-"""Artifacts as zip files: packed the same way for the same files, unpacked with nothing in them believed."""
+"""Artifacts as zip files: packed reproducibly, unpacked without trust in their content."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from manywheels.errors import ArtifactDamaged, FileChanged, WheelFileError
 from manywheels.wheels.archive import Archive, BadData, Entry, Kind, open_archive
 from manywheels.wheels.output import copy
 
-LOGS: Final = "logs/"  # the one folder that artifacts have; later jobs do not take it
-_MOST_TOLD: Final = 10
+LOG_FOLDER: Final = "logs/"  # the only folder in artifacts; later jobs ignore it
+_MOST_REPORTED: Final = 10
 _NOT_FLAT: Final = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{0,2}$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactMember:
-    """A file that goes into an artifact; `sha256` (hex) is what its bytes must be, None where any will do."""
+    """A file for an artifact; `sha256` (hex) is what its bytes must have, None for any."""
 
     name: str
     path: Path
@@ -32,16 +32,16 @@ class ArtifactMember:
 
     @property
     def is_log(self) -> bool:
-        """Whether project code wrote it, as much of it as it likes."""
-        return self.name.startswith(LOGS)
+        """Whether it is a log: written by project code, of any size."""
+        return self.name.startswith(LOG_FOLDER)
 
 
 def pack(members: Iterable[ArtifactMember], file: IO[bytes]) -> None:
-    """Write a zip of the members, in the order of their names; the same members give the same bytes.
+    """Write a zip of the members, sorted by name; the same members give the same bytes.
 
-    Wheels and sdists are stored, for they are compressed already. Of a very long log, the beginning and the end are
-    packed. `file` must be seekable: the headers then have the sizes, without which a reader that streams cannot tell
-    where a stored archive ends. Raises FileChanged.
+    Wheels and sdists, which are compressed already, are stored. Of a very long log, only the two ends are packed.
+    `file` must be seekable: headers then have the sizes that streaming readers need for stored members. Raises
+    FileChanged.
     """
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for member in sorted(members, key=lambda member: member.name):
@@ -51,26 +51,26 @@ def pack(members: Iterable[ArtifactMember], file: IO[bytes]) -> None:
             info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             try:
                 with open_ends(member.path) if member.is_log else open_regular(member.path, links=False) as source:
-                    if not member.is_log:  # whose size says nothing: its middle may be left out
+                    if not member.is_log:  # of which a part may be left out
                         info.file_size = os.fstat(source.fileno()).st_size
                     with archive.open(info, "w") as target:
                         digest = copy(source, target)
             except OSError as error:
                 raise FileChanged(
-                    f"`{member.path}` cannot be packed: {error.strerror}.", remedy="Look at what else uses the folder."
+                    f"`{member.path}` cannot be packed: {error.strerror}.", remedy="Check what else uses the folder."
                 ) from None
             if member.sha256 not in {None, digest}:
                 raise FileChanged(
-                    f"`{member.path}` has the sha256 {digest}; verified was {member.sha256}.",
-                    remedy="Something changed it after it was verified: find out what, and build again.",
+                    f"`{member.path}` has the sha256 {digest}; {member.sha256} was verified.",
+                    remedy="Find out what changed it after it was verified, and build again.",
                 )
 
 
 def unpack(path: Path, folder: Path, artifact: str, stop: Callable[[], None] = lambda: None) -> None:
-    """Unpack an artifact's files into an empty folder; the logs stay behind. What `stop` raises ends it.
+    """Unpack an artifact's files, without logs, into an empty folder. `stop` is called often, and may raise.
 
-    Raises ArtifactDamaged, before anything is written, for members in other folders, links, names twice, and whatever
-    else no honest archive has; sizes are bounded as those of wheels are.
+    Raises ArtifactDamaged, before anything is written, for members in folders, links, duplicate names and other
+    irregularities; sizes are bounded as those of wheels.
     """
     try:
         with open_archive(path, stop) as archive:
@@ -81,23 +81,23 @@ def unpack(path: Path, folder: Path, artifact: str, stop: Callable[[], None] = l
                 with (folder / entry.name).open("xb") as target:
                     target.writelines(archive.read(entry))
     except WheelFileError:
-        raise _damaged(artifact, ["it is no zip archive, or its end is missing"]) from None
+        raise _damaged(artifact, ["it is not a zip archive, or is truncated"]) from None
     except BadData as error:
         raise _damaged(artifact, [f"a member {error}"]) from None
 
 
 def _wanted(archive: Archive) -> list[Entry]:
-    return [entry for entry in archive.entries if not entry.name.startswith(LOGS)]
+    return [entry for entry in archive.entries if not entry.name.startswith(LOG_FOLDER)]
 
 
 def _problems(archive: Archive) -> Iterator[str]:
-    """Yield what speaks against unpacking. Data descriptors are no fault here: GitHub's own client writes them."""
+    """Yield why an archive must not be unpacked. Data descriptors are allowed: GitHub's own client writes them."""
     if not archive.complete:
         yield "it has more members than can be read"
     names: set[str] = set()
     for entry in _wanted(archive):
         if _NOT_FLAT.search(entry.name):
-            yield f"`{entry.name}` is no plain file name"
+            yield f"`{entry.name}` is not a plain file name"
         elif entry.name.casefold() in names:
             yield f"`{entry.name}` is in it twice"
         elif stat.S_IFMT(entry.mode) not in {0, stat.S_IFREG}:
@@ -111,8 +111,10 @@ def _problems(archive: Archive) -> Iterator[str]:
 
 
 def _damaged(artifact: str, problems: list[str]) -> ArtifactDamaged:
-    told = problems[:_MOST_TOLD] + ([f"and {len(problems) - _MOST_TOLD} more"] if len(problems) > _MOST_TOLD else [])
+    lines = problems[:_MOST_REPORTED] + (
+        [f"and {len(problems) - _MOST_REPORTED} more"] if len(problems) > _MOST_REPORTED else []
+    )
     return ArtifactDamaged(
-        "\n".join((f"The artifact `{artifact}` cannot be unpacked safely:", *told)),
-        remedy="Take one that `manywheels build` uploaded; if it is one, run the building job again.",
+        "\n".join((f"The artifact `{artifact}` cannot be unpacked safely:", *lines)),
+        remedy="Use an artifact of `manywheels build`; if it is one, run the building job again.",
     )

@@ -1,7 +1,7 @@
-"""The calls of GitHub's artifact service: where it is, how it is asked, and what its failures mean.
+"""Calls of GitHub's artifact service: its address, requests with retries, and errors.
 
-Twirp (version 7: JSON over POST) under ACTIONS_RESULTS_URL, with the job's own token. What passes by itself is tried
-again. Neither the token nor a signed address ever stands in a message.
+Twirp (version 7: JSON over POST) under ACTIONS_RESULTS_URL, with the job's token. No message has the token or a
+signed address.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
     from manywheels.core.exchange import Exchange
 
-TIMEOUTS: Final = (20.0, 120.0)  # seconds: to connect, and without a byte
-LIMIT: Final = 120.0  # seconds for a call with its answer
-SLOWEST: Final = 50_000.0  # bytes per second: so much longer may sending or receiving them take
-_LONGEST: Final = 65_536  # characters of a message that are looked at
+TIMEOUTS: Final = (20.0, 120.0)  # seconds: to connect, and between two bytes
+CALL_LIMIT: Final = 120.0  # seconds for a call with its response
+SLOWEST: Final = 50_000.0  # bytes per second; sending or receiving may take so much longer
+_LONGEST: Final = 65_536  # characters of a message that are read
 _METHODS: Final = "/twirp/github.actions.results.api.v1.ArtifactService/"
-_RUN_AGAIN: Final = "The token is the running job's own and ends with it: run the job again, within its time limit."
+_RUN_AGAIN: Final = "The token expires with the job: run the job again, within its time limit."
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """Where the run's artifacts are: `run` and `job` are the backend's ids; `page` is the run's page, or empty."""
+    """The service: `run` and `job` are the backend's ids; `page` is the run's page, or empty."""
 
     url: str
     token: str = field(repr=False)
@@ -53,12 +53,12 @@ class Service:
 
 
 def has_service(environment: Mapping[str, str]) -> bool:
-    """Whether this is a job that has an artifact service."""
+    """Whether this job has an artifact service."""
     return bool(environment.get("ACTIONS_RESULTS_URL") and environment.get("ACTIONS_RUNTIME_TOKEN"))
 
 
 def find_service(environment: Mapping[str, str]) -> Service:
-    """Return the service of the job that runs this. Raises ArtifactServiceMissing."""
+    """Return the service of this job. Raises ArtifactServiceMissing."""
     if not has_service(environment):
         raise ArtifactServiceMissing(
             "There is no artifact service here: ACTIONS_RESULTS_URL and ACTIONS_RUNTIME_TOKEN are not set.",
@@ -85,11 +85,11 @@ def _backend_ids(token: str) -> tuple[str, str]:
 
 @dataclass(kw_only=True)
 class Calls:
-    """Calls to one service; `say` is told what is tried again, and `failures` counts how often that was."""
+    """Calls to one service. `say` prints a line for each retry; `failures` counts them."""
 
     service: Service
     say: Callable[[str], None]
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
     failures: int = 0
 
     def __post_init__(self) -> None:
@@ -99,66 +99,70 @@ class Calls:
 
         self.session = requests.Session()
         for scheme in ("https://", "http://"):
-            self.session.mount(scheme, Adapter(limit=_longest, stopped=self.patience.stopped))
+            self.session.mount(scheme, Adapter(limit=_timeout, stopped=lambda: self.retries.cancelled))
         self._secrets = [self.service.token]
-        # Given with each call, and nothing from .netrc in its place.
+        # Sent with each call; the session itself must not read .netrc.
         self._headers = {"Authorization": f"Bearer {self.service.token}"}
         self.session.auth = lambda prepared: prepared
 
     def call(self, method: str, request: Mapping[str, object]) -> Mapping[str, Any]:
-        """Call a method of the service and return its answer with the fields' names in snake_case."""
+        """Call a method and return the fields of the response, in snake_case.
+
+        Raises ArtifactServiceDown, the DeliveryErrors of `error_for`, and Cancelled.
+        """
         body = {
             "workflow_run_backend_id": self.service.run,
             "workflow_job_run_backend_id": self.service.job,
             **request,
         }
 
-        def ask() -> Mapping[str, Any]:
-            with self.lost_connections():
+        def attempt() -> Mapping[str, Any]:
+            with self.transient_errors():
                 response = self.session.post(
                     self.service.url + _METHODS + method, json=body, headers=self._headers, timeout=TIMEOUTS,
                     allow_redirects=False,
                 )  # fmt: skip
             if response.status_code != 200:  # noqa: PLR2004 - Twirp knows no other success
-                raise self.judged(response.status_code, response.headers, method, _twirp_message(response))
+                raise self.error_for(response.status_code, response.headers, method, _twirp_message(response))
             try:
-                answer = _snake(parse_json(response.content))
+                fields = _snake(parse_json(response.content))
             except (ValueError, RecursionError):
-                raise TransientError(f"{method} was answered, but not in JSON") from None
-            if not isinstance(answer, dict) or answer.get("ok", True) is not True:
-                raise TransientError(f"{method} was answered without success")
-            return answer
+                raise TransientError(f"the response to {method} is not in JSON") from None
+            if not isinstance(fields, dict) or fields.get("ok", True) is not True:
+                raise TransientError(f"the response to {method} reports no success")
+            return fields
 
-        return self.persist(ask)
+        return self.persist(attempt)
 
     def exchange(self) -> Exchange:
-        """Return the block for a download; a cancellation ends it."""
+        """Return the exchange for a download."""
         from manywheels.core.exchange import Exchange
 
-        return Exchange(LIMIT, stall=TIMEOUTS[1], stopped=self.patience.stopped)
+        return Exchange(CALL_LIMIT, stall=TIMEOUTS[1], stopped=lambda: self.retries.cancelled)
 
     def keep(self, address: str) -> str:
-        """Return a signed address, which is a secret from now on."""
+        """Register a signed address as a secret, and return it."""
         self._secrets.append(urlsplit(address).query)
         return address
 
     def persist(self, operation: Callable[[], T]) -> T:
-        """Call an operation until it does not raise Passing. Raises ArtifactServiceDown."""
+        """Call an operation, again after each TransientError. Raises ArtifactServiceDown and Cancelled."""
+        self.retries.cancellation.stop_if_requested("The delivery")
         try:
-            return self.patience.call(operation, say=self._tell)
+            return self.retries.call(operation, report=self._report_retry)
         except RetriesExhausted as error:
             raise ArtifactServiceDown(
-                f"The artifact service is down: {error.reason}.",
-                remedy="The wheels lie in the output folder. Look at GitHub's status page, and run the job again.",
+                f"The artifact service is down: {error}.",
+                remedy="The wheels are in the output folder. Check GitHub's status page, and run the job again.",
             ) from None
 
-    def _tell(self, what: str) -> None:
+    def _report_retry(self, what: str) -> None:
         self.failures += 1
         self.say(f"artifact service: {what}")
 
     @contextmanager
-    def lost_connections(self) -> Iterator[None]:
-        """Let what requests raises pass; its text would name the address, which is signed."""
+    def transient_errors(self) -> Iterator[None]:
+        """Turn errors of requests into TransientError, without their texts: these have the signed address."""
         import requests
 
         from manywheels.core.exchange import TimeOver, TooLarge
@@ -172,32 +176,30 @@ class Calls:
         except requests.RequestException as error:
             raise TransientError(f"the connection was lost ({type(error).__name__})") from None
 
-    def judged(self, status: int, headers: Mapping[str, str], what: str, message: str) -> Exception:
-        """Return the error for an HTTP status that is no success; `message` is what the service says."""
-        told = f"{what}: HTTP status {status}" + (f", {self._scrubbed(message)}" if message else "")
+    def error_for(self, status: int, headers: Mapping[str, str], what: str, message: str) -> Exception:
+        """Return the error for an HTTP status other than success; `message` is the service's."""
+        detail = f"{what}: HTTP status {status}" + (f", {self._redact(message)}" if message else "")
         if re.search(r"insufficient usage|quota", message, re.IGNORECASE):
             return ArtifactQuota(
-                f"The storage for artifacts is used up ({told}).",
-                remedy="Delete old artifacts, or keep them for fewer `retention-days`; GitHub counts twice a day.",
+                f"The storage for artifacts is used up ({detail}).",
+                remedy="Delete old artifacts, or lower `retention-days`; GitHub recounts twice a day.",
             )
-        if passing := transient_status(status, headers):
-            return TransientError(f"{passing.reason} ({what})", pause=passing.pause)
+        if failure := transient_status(status, headers):
+            return TransientError(f"{failure.reason} ({what})", pause=failure.pause)
         match status:
             case 401 | 403:
-                return ArtifactRefused(f"The artifact service refuses the job ({told}).", remedy=_RUN_AGAIN)
+                return ArtifactRefused(f"The artifact service refuses the job ({detail}).", remedy=_RUN_AGAIN)
             case 404:
-                return ArtifactMissing(f"The artifact is not there ({told}).", remedy="Run the building job again.")
+                return ArtifactMissing(f"The artifact does not exist ({detail}).", remedy="Run the building job again.")
             case 409:
                 return ArtifactExists(
-                    f"The run already has an artifact of this name ({told}).",
+                    f"The run already has an artifact of this name ({detail}).",
                     remedy="Give each job its own `artifact-name`, or set `overwrite: true` to replace the old one.",
                 )
-        return DeliveryError(
-            f"The artifact service gave an answer that manywheels does not know ({told}).", remedy="Please report it."
-        )
+        return DeliveryError(f"The artifact service sent an unknown response ({detail}).", remedy="Please report it.")
 
-    def _scrubbed(self, message: str) -> str:
-        """Return a message of the service's in one line, without the token and signed addresses."""
+    def _redact(self, message: str) -> str:
+        """Return a message of the service without the token and addresses."""
         return re.sub(r"\S+://\S+", "…", redacted(message[:_LONGEST], self._secrets))[:500]
 
 
@@ -209,21 +211,20 @@ def _twirp_message(response: requests.Response) -> str:
     return str(found.get("msg") or response.reason) if isinstance(found, dict) else response.reason
 
 
-def _longest(request: requests.PreparedRequest) -> float:
-    """Return the seconds that a request may take with its answer."""
-    return LIMIT + int(request.headers.get("Content-Length", "0")) / SLOWEST
+def _timeout(request: requests.PreparedRequest) -> float:
+    return CALL_LIMIT + int(request.headers.get("Content-Length", "0")) / SLOWEST
 
 
 def _snake(value: object) -> Any:  # noqa: ANN401 - JSON
-    """Turn the names of fields from lowerCamelCase into snake_case: ProtoJSON allows both, and both are met."""
+    """Turn names of fields into snake_case; ProtoJSON allows both, and servers send both."""
     if isinstance(value, dict):
         return {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): _snake(entry) for name, entry in value.items()}
     return [_snake(entry) for entry in value] if isinstance(value, list) else value
 
 
-def text_of(answer: Mapping[str, Any], name: str) -> str:
-    """Return a field that an answer must have, numbers as text. Raises DeliveryError."""
-    value = answer.get(name)
+def text_of(fields: Mapping[str, Any], name: str) -> str:
+    """Return a required field, numbers as text. Raises DeliveryError."""
+    value = fields.get(name)
     if not value or not isinstance(value, str | int):
-        raise DeliveryError(f"The artifact service's answer has no `{name}`.", remedy="Please report it.")
+        raise DeliveryError(f"The artifact service's response has no `{name}`.", remedy="Please report it.")
     return str(value)

@@ -1,4 +1,4 @@
-"""From job to job: the set that `build` uploads as an artifact, and those that `verify` and `publish` take."""
+"""Sets of wheels as artifacts: uploaded by `build`, downloaded by `verify` and `publish`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import until_stopped
 from manywheels.core.regular_files import is_regular
-from manywheels.core.retry import RealClock, RetryPolicy
+from manywheels.core.retry import RetryPolicy
 from manywheels.core.text import sanitize
 from manywheels.deliver.artifacts.client import Artifacts, Uploaded
-from manywheels.deliver.artifacts.packing import LOGS, ArtifactMember
+from manywheels.deliver.artifacts.packing import LOG_FOLDER, ArtifactMember
 from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import ArtifactMissing
 from manywheels.plan.delivery_options import Delivery
@@ -23,8 +23,8 @@ from manywheels.wheels.output import BEFORE_ALL, MANIFEST, REPORT, OutputFolder
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
     """Return a client of the job's artifact service. Raises ArtifactServiceMissing."""
-    patience = RetryPolicy(clock=RealClock(cancellation), stopped=lambda: cancellation.requested)
-    return Artifacts(service=find_service(environment), say=_say, patience=patience)
+    retries = RetryPolicy(cancellation=cancellation)
+    return Artifacts(service=find_service(environment), say=_say, retries=retries)
 
 
 def upload_set(
@@ -36,9 +36,9 @@ def upload_set(
     *,
     report: Path | None = None,
 ) -> Uploaded:
-    """Upload the finished wheels of an output folder with manifest, logs and sdists, and the report that was written.
+    """Upload the wheels of an output folder with manifest, logs, sdists and report.
 
-    Raises DeliveryError and Cancelled.
+    Raises DeliveryError, FileChanged and Cancelled.
     """
 
     def upload() -> Uploaded:
@@ -58,7 +58,7 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
         yield ArtifactMember(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
     for log in dict.fromkeys(_logs(manifest)):
         if is_regular(folder / log):
-            yield ArtifactMember(name=LOGS + Path(log).name, path=folder / log)
+            yield ArtifactMember(name=LOG_FOLDER + Path(log).name, path=folder / log)
     if report is not None and is_regular(report):
         yield ArtifactMember(name=REPORT, path=report)
     for sdist in sorted(folder.glob("*.tar.gz")):
@@ -67,14 +67,14 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
 
 
 def _logs(manifest: Manifest) -> Iterator[str]:
-    """Yield what the run wrote, relative to the output folder: the report has links to them."""
-    yield f"{LOGS}{BEFORE_ALL}.log"
+    """Yield the logs of the run, relative to the output folder; the report links to them."""
+    yield f"{LOG_FOLDER}{BEFORE_ALL}.log"
     for record in manifest.targets:
         yield from filter(None, (record.log, record.tests.log if record.tests else None))
 
 
 def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation) -> bool:
-    """Whether the run has the artifact of the name. Raises DeliveryError and Cancelled."""
+    """Whether the run has the artifact `artifact_name`. Raises DeliveryError and Cancelled."""
     try:
         return bool(until_stopped(lambda: artifacts.find(name=delivery.artifact_name), cancellation))
     except ArtifactMissing:
@@ -82,11 +82,11 @@ def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation
 
 
 def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, cancellation: Cancellation) -> Gathered:
-    """Download the artifacts that are asked for, and gather their sets into a folder.
+    """Download the artifacts that the inputs name, and gather their sets into a folder.
 
-    Raises DeliveryError and Cancelled; SetMismatch where they are not whole or not what was built.
+    Raises DeliveryError, Cancelled, and SetMismatch if they are not complete or not what was built.
     """
-    # Where the run is stopped, a thread that still unpacks is left to the program's end.
+    # After a cancellation, a thread may still be unpacking here.
     with tempfile.TemporaryDirectory(prefix="manywheels-", ignore_cleanup_errors=True) as place:
         sources = until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
         return gather(sources, output, digests=delivery.manifest_digests, cancellation=cancellation)

@@ -1,8 +1,7 @@
-"""Attestations for an upload (PEP 740): each file is signed with the identity of the CI job that publishes it.
+"""Attestations for an upload (PEP 740): each file is signed with the identity of the CI job.
 
-One certificate serves for all files: it takes one call of Sigstore's authority, and one of its log for each file.
-What is signed is the digest that preflight looked at, so no file is read here. The results are checked before they
-are handed out.
+One certificate signs all files: one call of Sigstore's authority, and one of its log for each file. The digests of
+preflight are signed; no file is read here. The attestations are verified before they are returned.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from manywheels.core.files import chown
 from manywheels.core.interruptible import within
+from manywheels.core.retry import RetryPolicy
 from manywheels.deliver.index.claims import read_claims, reusable_workflow
 from manywheels.deliver.index.identity import Identity
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import (
     AttestationExists,
     AttestationNotKept,
@@ -37,11 +36,12 @@ if TYPE_CHECKING:
     from sigstore.sign import Signer
 
 _AUDIENCE: Final = "sigstore"
-_AT_ONCE: Final = 4  # entries of the log
+_PARALLEL: Final = 4  # requests to the log
 _TIMEOUT: Final = (10.0, 30.0)  # seconds: to connect, and between two bytes
 _LIMIT: Final = 180.0  # seconds for a call with its retries, and for the roots of trust
-_TRIES: Final = 4
-_LONGEST_PAUSE: Final = 10.0  # seconds, of our own choice
+_ATTEMPTS: Final = 5  # of each call
+_FIRST_PAUSE: Final = 0.5  # seconds
+_LONGEST_PAUSE: Final = 10.0
 _CONFLICT: Final = "409"
 _WITHOUT: Final = "without attestations (`attestations: false`)"
 _HOW_TO_IDENTIFY: Final = (
@@ -52,22 +52,22 @@ _HOW_TO_IDENTIFY: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """Attestations as JSON, by file; `warning` says why there are none where they could have been expected."""
+    """Attestations as JSON, by file; `warning` says why there are none, if they could be expected."""
 
     attestations: Mapping[Path, str] = field(default_factory=dict)
     warning: str = ""
 
 
 def wanted(*, choice: bool | None, trusted: bool, known: bool, environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether to sign. `choice` None is automatic; `known` tells that the index is known to take attestations.
+    """Return whether to sign: `choice`, or if None, with trusted publishing to a `known` index.
 
-    Automatic is yes with trusted publishing to a known index: on GitHub, and on GitLab's own instance where the job
-    has a SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable for a yes without trusted publishing.
+    Automatically only on GitHub, and on gitlab.com in a job with SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable if
+    `choice` is true without trusted publishing.
     """
     if choice and not trusted:
         raise AttestationsUnavailable(
-            "`attestations: true` is set, but the upload is authorised by an API token.",
-            remedy="The index takes attestations from trusted publishers only: register one, or leave the input out.",
+            "`attestations: true` is set, but the upload uses an API token.",
+            remedy="The index accepts attestations from trusted publishers only: register one, or remove the input.",
         )
     if choice is not None:
         return choice
@@ -81,39 +81,39 @@ def _signs_by_itself(environment: Mapping[str, str]) -> bool:
 
 
 def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = False) -> Signed:
-    """Sign each of `files`, which maps paths to their sha256 in hex; `demanded` tells that the user said `true`.
+    """Sign `files` (paths to their sha256 in hex); `demanded` means that the user set `attestations: true`.
 
-    Raises AttestationExists, NoSigningIdentity, SigningFailed; AttestationsUnavailable for a reusable workflow if
-    attestations are demanded: otherwise there are none then, with a warning.
+    Raises AttestationExists, NoSigningIdentity, SigningFailed. In a reusable workflow, raises AttestationsUnavailable
+    if demanded, else signs nothing and returns a warning.
     """
     require_none(tuple(files))
     token = _token(identity)
-    trap = _calling_trap(token)
-    if trap and demanded:
+    fault = _reusable_workflow_fault(token)
+    if fault and demanded:
         raise AttestationsUnavailable(
-            trap, remedy="Publish from the workflow that is registered as the publisher, or without attestations."
+            fault, remedy="Publish from the workflow that is registered as the publisher, or without attestations."
         )
-    if trap or not files:
-        return Signed(warning=trap)
+    if fault or not files:
+        return Signed(warning=fault)
     try:
-        return Signed(attestations=_sign_all(files, token, _load_trust(identity), identity.pauses))
+        return Signed(attestations=_sign_all(files, token, _load_trust(identity), identity.retries))
     except ManywheelsError:
         raise
-    except Exception as fault:  # noqa: BLE001 - the clients' errors, some of modules that sigstore calls internal
+    except Exception as error:  # noqa: BLE001 - clients' errors, some of sigstore's internal modules
         raise SigningFailed(
-            f"Sigstore did not sign: {identity.secrets.cleaned(_reason(fault))}.",
-            remedy=f"Run the job again when Sigstore answers, or publish {_WITHOUT}. Nothing has been uploaded.",
+            f"Sigstore did not sign: {identity.secrets.redact(_reason(error))}.",
+            remedy=f"Run the job again when Sigstore is up, or publish {_WITHOUT}. Nothing has been uploaded.",
         ) from None
 
 
 def _load_trust(identity: Identity) -> ClientTrustConfig:
-    """Ask whom to trust, within time: the update client has no clock over all of an answer, but bounds its size."""
-    pauses = identity.pauses
+    """Load the roots of trust, within time: the update client has no overall deadline."""
+    retries = identity.retries
     try:
         return within(
-            pauses.limit(_LIMIT),
+            retries.timeout(_LIMIT),
             lambda: signatures.load_trust(identity.environment, offline=False),
-            lambda: pauses.cancelled,
+            lambda: retries.cancelled,
         )
     except TimeoutError:
         raise TimeoutError(f"its roots of trust did not come within {_LIMIT:.0f} s") from None
@@ -125,18 +125,18 @@ def form_field(attestation: str) -> str:
 
 
 def require_none(files: Sequence[Path]) -> None:
-    """Raise AttestationExists where an attestation lies beside one of the files."""
+    """Raise AttestationExists if there is an attestation beside one of the files."""
     present = [path.name for path in map(signatures.beside, files) if path.exists()]
     if present:
         raise AttestationExists(
             f"There are attestations already: {', '.join(sorted(present))}.",
             remedy="They may be of another run or for another index. Move them away, and publish again; "
-            f"{_WITHOUT} they stay unused.",
+            f"{_WITHOUT} they are ignored.",
         )
 
 
 def keep(signed: Signed) -> tuple[Path, ...]:
-    """Write each attestation beside its file, whose owner has it, and return their paths; none is ever overwritten.
+    """Write each attestation beside its file, owned as that is, and return their paths. None is overwritten.
 
     Raises AttestationExists and AttestationNotKept.
     """
@@ -152,9 +152,10 @@ def keep(signed: Signed) -> tuple[Path, ...]:
             require_none([file])
         except OSError as fault:
             with suppress(OSError):
-                path.unlink()  # a part of one would be in the way of the next run
+                path.unlink()  # a partial one would block the next run
             raise AttestationNotKept(
-                f"`{path}` cannot be written: {fault.strerror}.", remedy="Make room for it, or do not ask to keep it."
+                f"`{path}` cannot be written: {fault.strerror}.",
+                remedy="Free disk space, or leave `keep-attestations` out.",
             ) from None
         paths.append(path)
     return tuple(paths)
@@ -166,17 +167,17 @@ def _token(identity: Identity) -> str:
     try:
         token = identity.token(_AUDIENCE)
     except AmbientCredentialError as fault:
-        told = identity.secrets.cleaned(str(fault))
-        raise NoSigningIdentity(f"The CI gives no identity to sign with: {told}.", remedy=_HOW_TO_IDENTIFY) from None
+        reason = identity.secrets.redact(str(fault))
+        raise NoSigningIdentity(f"The CI gives no identity to sign with: {reason}.", remedy=_HOW_TO_IDENTIFY) from None
     if token is None:
         raise NoSigningIdentity("There is no CI here whose identity could sign.", remedy=_HOW_TO_IDENTIFY)
     return token
 
 
-def _calling_trap(token: str) -> str:
-    """Return what is wrong with signing in a reusable workflow, or nothing.
+def _reusable_workflow_fault(token: str) -> str:
+    """Return why a reusable workflow cannot sign; empty outside of one.
 
-    The certificate names the workflow that was started, the index's publisher is the one that was called.
+    The certificate names the calling workflow, the index's publisher is the called one.
     """
     call = reusable_workflow(read_claims(token))
     if call is None:
@@ -189,16 +190,16 @@ def _calling_trap(token: str) -> str:
 
 
 def _sign_all(
-    files: Mapping[Path, str], token: str, config: ClientTrustConfig, pauses: RetrySchedule
+    files: Mapping[Path, str], token: str, config: ClientTrustConfig, retries: RetryPolicy
 ) -> dict[Path, str]:
     from sigstore.oidc import IdentityToken
     from sigstore.sign import SigningContext
     from sigstore.verify import Verifier
 
-    config.force_tlog_version = 1  # entries of version 2 prove their time by timestamps, which PEP 740 has no place for
+    config.force_tlog_version = 1  # version 2 proves time by timestamps, for which PEP 740 has no field
     fulcio = config.signing_config.get_fulcio()
     log: Any = config.signing_config.get_tlogs()[0]
-    _make_patient(fulcio.session, pauses)
+    _mount_adapter(fulcio.session, retries)
     verifier = Verifier(trusted_root=config.trusted_root)
     context = SigningContext(fulcio=fulcio, rekor=log, trusted_root=config.trusted_root)
     with context.signer(IdentityToken(token)) as signer:
@@ -209,8 +210,8 @@ def _sign_all(
             return attestation.model_dump_json()
 
         # The log's client has a session for each thread.
-        prepare: Callable[[], None] = lambda: _make_patient(log.log.session, pauses)  # noqa: E731
-        with ThreadPoolExecutor(min(_AT_ONCE, len(files)), initializer=prepare) as pool:
+        prepare: Callable[[], None] = lambda: _mount_adapter(log.log.session, retries)  # noqa: E731
+        with ThreadPoolExecutor(min(_PARALLEL, len(files)), initializer=prepare) as pool:
             return dict(zip(files, pool.map(sign, files), strict=True))
 
 
@@ -223,27 +224,26 @@ def _sign(signer: Signer, name: str, sha256: str) -> Attestation:
     except Exception as fault:
         if not _reason(fault).startswith(_CONFLICT):
             raise
-        # The log has it, but its answer was lost; another signature is another entry.
+        # The log has it, the response was lost; another signature is another entry.
         return Attestation.sign(signer, file)
 
 
-def _make_patient(session: requests.Session, pauses: RetrySchedule) -> None:
-    """Give a session that waits for ever, and never tries again, a clock and bounded, jittered retries."""
-    from manywheels.core.exchange import Adapter, PatientRetry
+def _mount_adapter(session: requests.Session, retries: RetryPolicy) -> None:
+    """Give a session, which has neither, a deadline and retries."""
+    from manywheels.core.exchange import Adapter
 
-    retries = PatientRetry(
-        total=_TRIES, backoff_factor=0.5, backoff_jitter=0.5, backoff_max=_LONGEST_PAUSE, raise_on_status=False,
-        allowed_methods=None, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=True,
-    )  # fmt: skip
     adapter = Adapter(
-        limit=lambda _: pauses.limit(_LIMIT), stopped=lambda: pauses.cancelled, wait=_TIMEOUT, max_retries=retries
+        limit=lambda _: retries.timeout(_LIMIT),
+        stopped=lambda: retries.cancelled,
+        wait=_TIMEOUT,
+        retries=replace(retries, attempts=_ATTEMPTS, first_pause=_FIRST_PAUSE, longest_pause=_LONGEST_PAUSE),
     )
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)
 
 
 def _reason(fault: BaseException) -> str:
-    """Return what a client says, or what made it fail where it says nothing."""
+    """Return an error's text, or that of its cause if it has none."""
     text = str(fault).strip()
     cause = fault.__cause__ or fault.__context__
     if text or cause is None:

@@ -1,8 +1,7 @@
-"""For whom an identity token may be that an index asks for.
+"""The audiences that an index may request an identity token for.
 
-Whoever has an identity token can show it to the service that it is for, and do there what the job may do. The index
-chooses that audience itself, and then has the token: one that chooses `sigstore` can sign as the job, one that
-chooses a cloud's can have its credentials there.
+The index names the audience and receives the token: with `sigstore` it could sign as the job, with a cloud's audience
+get the job's credentials there.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _LONGEST: Final = 200  # characters
 
 
 def require_own(audience: str, upload: str) -> str:
-    """Return the audience that an index asks for, if it is its own.
+    """Return the audience that an index requests, if it is its own; raises UnsafeAddress if not.
 
-    A known index's is its name. Any other's is an address at its own host, the host itself, or one word that is no
-    other service's: those that are known by a word are in data/publish.toml. Raises UnsafeAddress.
+    A known index's is its name. Any other's is an address at its own host, the host itself, or a word that is not in
+    data/publish.toml for another service.
     """
     expected = next((name for name in _known() if addresses(name).upload == upload), None)
     if expected is not None:
@@ -37,11 +36,11 @@ def require_own(audience: str, upload: str) -> str:
     if is_own:
         return audience
     raise UnsafeAddress(
-        f"The index at `{urlsplit(upload).hostname}` asks for an identity token for "
-        f"{f'`{audience}`' if _WORD.fullmatch(audience) else 'another service'}: with that it could act as this job "
-        "elsewhere. No token was given.",
-        remedy="Look whether `repository-url` is right. If it is, report it to the index, and give an API token of its "
-        "in the variable MANYWHEELS_PASSWORD.",
+        f"The index at `{urlsplit(upload).hostname}` requests an identity token for "
+        f"{f'`{audience}`' if _WORD.fullmatch(audience) else 'another service'}: with it, the index could act as this "
+        "job there. It was not sent.",
+        remedy="Check `repository-url`. If it is right, report this to the index, and set an API token in "
+        "MANYWHEELS_PASSWORD.",
     )
 
 

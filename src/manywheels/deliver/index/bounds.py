@@ -1,7 +1,7 @@
-"""Bounds for what twine reads: it takes an archive's word for how large everything in it is.
+"""Bounds for distributions before twine, which trusts the sizes in archives, reads them.
 
-A wheel or zip is looked at by the strict reader of `archive`. Of a tar, all is inflated once, in pieces, and every
-header is looked at: `tarfile` holds long names and extended headers in memory, whatever size they say they have.
+Wheels and zips are read by `wheels.archive`. Of a tar, all is inflated once, in pieces, and each header is checked:
+`tarfile` holds long names and extended headers in memory, whatever their size.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from manywheels.errors import WheelFileError
 from manywheels.wheels.archive import open_archive
 
 _PIECE: Final = 1 << 20  # bytes
-_DESCRIBING: Final = (b"x", b"g", b"X", b"L", b"K")  # types of tar members that tell of others (pax, GNU)
+_DESCRIBING: Final = (b"x", b"g", b"X", b"L", b"K")  # types of members that describe the next one (pax, GNU)
 _OTHER_SIZES: Final = (b" size=", b" GNU.sparse.")  # pax keywords
 _MOST_MEMBERS: Final = 200_000
-_LONGEST_HEADER: Final = _PIECE  # bytes of such a member
+_LONGEST_HEADER: Final = _PIECE  # bytes of a describing member
 _DECLARATIONS: Final = ("METADATA", "PKG-INFO")
 
 
 class Unbounded(Exception):
-    """A file is none that could be read within bounds; the text says why, as a clause."""
+    """A file cannot be read within bounds; the text says why, as a clause."""
 
 
 def require_bounded(path: Path, cancellation: Cancellation) -> None:
-    """Raise Unbounded where reading a distribution could take any time or memory; OSError, and Cancelled."""
+    """Raise Unbounded if reading a distribution could take unbounded time or memory. Also raises Cancelled."""
     if path.name.endswith(".tar.gz"):
         _require_bounded_tar(path, cancellation)
     else:
@@ -48,7 +48,7 @@ def _require_bounded_zip(path: Path, cancellation: Cancellation) -> None:
                 if entry.size > longest and any(name in entry.name for name in _DECLARATIONS):
                     raise Unbounded(f"its `{entry.name}` has {entry.size:,} bytes, more than {longest:,}")
     except WheelFileError:
-        return  # no archive at all: twine says so
+        return  # not an archive: twine reports it
     except OSError as error:
         raise Unbounded(str(error.strerror)) from None
 
@@ -57,21 +57,20 @@ def _require_bounded_tar(path: Path, cancellation: Cancellation) -> None:
     limits: dict[str, int] = table("index")["archive"]
     try:
         with open_regular(path, largest=limits["size"]) as file, gzip.open(file) as stream:
-            _require_bounded_members(_Counted(stream, limits["size"], cancellation), limits["text"])
+            _require_bounded_members(_BoundedStream(stream, limits["size"], cancellation), limits["text"])
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError):
-        return  # no such archive, or a damaged one: twine says so
+        return  # not an archive, or damaged: twine reports it
     except OSError as error:
         raise Unbounded(str(error.strerror or error)) from None
 
 
-class _Counted:
-    """A stream of which no more than `most` bytes are read."""
+class _BoundedStream:
+    """A stream of at most `most` bytes. Reading raises Unbounded beyond them, and Cancelled."""
 
     def __init__(self, stream: gzip.GzipFile, most: int, cancellation: Cancellation) -> None:
         self._stream, self._left, self._most, self._cancellation = stream, most, most, cancellation
 
     def read(self, count: int) -> bytes:
-        """Return at most so many bytes, and a mebibyte."""
         self._cancellation.stop_if_requested("Reading the distributions")
         piece = self._stream.read(min(count, _PIECE))
         self._left -= len(piece)
@@ -80,14 +79,13 @@ class _Counted:
         return piece
 
     def skip(self, count: int) -> None:
-        """Read so many bytes, if there are so many, and drop them."""
         while count > 0 and (piece := self.read(count)):
             count -= len(piece)
 
 
-def _require_bounded_members(stream: _Counted, longest: int) -> None:
-    """Look at every header, up to the end of the archive (pax, "ustar Interchange Format"; the GNU tar manual)."""
-    described = b""  # what an extended header says of the member after it
+def _require_bounded_members(stream: _BoundedStream, longest: int) -> None:
+    """Check every header (POSIX pax, "ustar Interchange Format"; the GNU tar manual)."""
+    described = b""  # an extended header's text on the next member
     for _ in range(_MOST_MEMBERS):
         block = stream.read(tarfile.BLOCKSIZE)
         if len(block) < tarfile.BLOCKSIZE or block.count(0) == tarfile.BLOCKSIZE:
@@ -107,5 +105,5 @@ def _require_bounded_members(stream: _Counted, longest: int) -> None:
             described = b""
             stream.skip(padded)
         if header.type == tarfile.GNUTYPE_SPARSE or any(word in described for word in _OTHER_SIZES):
-            raise Unbounded("it says of a member that it has another size than there are bytes")
+            raise Unbounded("a member declares another size than it has bytes")
     raise Unbounded(f"it has more than {_MOST_MEMBERS:,} members")

@@ -1,4 +1,4 @@
-"""What an identity token claims, beside what the index's form for trusted publishers asks for, and the known traps."""
+"""The claims of an identity token, beside the index's form for trusted publishers, and known pitfalls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Claims = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimRow:
-    """A field of the index's form: what to enter, and the claim that it is compared with."""
+    """A field of the index's form: what to enter, and the claim that it is compared with, as sent."""
 
     field: str
     enter: str
@@ -23,7 +23,7 @@ class ClaimRow:
 
 
 def read_claims(token: str) -> Claims:
-    """Return the claims of an identity token, unverified; nothing where it cannot be read."""
+    """Return the claims of an identity token (JWT), not verified; none if it cannot be read."""
     from id import decode_oidc_token
 
     try:
@@ -33,8 +33,8 @@ def read_claims(token: str) -> Claims:
     return found if isinstance(found, dict) else {}
 
 
-def rows(claims: Claims) -> tuple[ClaimRow, ...]:
-    """Return the form of the index beside the claims, for identities of GitHub and GitLab; nothing for others."""
+def form_rows(claims: Claims) -> tuple[ClaimRow, ...]:
+    """Return the index's form beside the claims of GitHub or GitLab; nothing for others."""
     if "job_workflow_ref" in claims:
         return tuple(_github(claims))
     if "ci_config_ref_uri" in claims:
@@ -68,9 +68,9 @@ def _text(claims: Claims, name: str) -> str:
     return str(claims.get(name) or "")
 
 
-def as_table(claims: Claims) -> Iterator[str]:
-    """Yield the lines that show the form beside the claims, and what else the index looks at."""
-    found = rows(claims)
+def claims_table(claims: Claims) -> Iterator[str]:
+    """Yield lines of a table of the form beside the claims, then the other claims that the index checks."""
+    found = form_rows(claims)
     if found:
         widths = [max(len(cell) for cell in column) for column in zip(*map(_cells, [_HEADINGS, *found]), strict=True)]
         for row in (_HEADINGS, *found):
@@ -88,25 +88,24 @@ def _cells(row: ClaimRow) -> tuple[str, ...]:
 
 
 def reusable_workflow(claims: Claims) -> tuple[str, str] | None:
-    """Return the reusable workflow that a job of GitHub's runs in, and its caller; None where it runs in none."""
+    """Return the reusable workflow that a GitHub job runs in, and its caller; None without one."""
     called, caller = _text(claims, "job_workflow_ref"), _text(claims, "workflow_ref")
     return (called, caller) if called and caller and called != caller else None
 
 
 def traps(claims: Claims) -> Iterator[str]:
-    """Yield what these claims are known to fail for, whatever is entered in the form."""
+    """Yield why these claims are refused or may be, whatever is entered in the form."""
     if call := reusable_workflow(claims):
         called, caller = call
         yield (
-            f"The job runs in a reusable workflow: `{called}`, called by `{caller}`. The index takes no identities of "
-            "reusable workflows: publish in a job of the calling workflow itself."
+            f"The job runs in a reusable workflow: `{called}`, called by `{caller}`. The index does not accept "
+            "reusable workflows: publish in a job of the calling workflow."
         )
     if claims.get("event_name") == "pull_request_target":
         yield "The event is `pull_request_target`, which the index refuses: publish on a tag, a release or a push."
-    if rows(claims) and not claims.get("environment"):
+    if form_rows(claims) and not claims.get("environment"):
         yield (
-            "The job names no environment. If the publisher on the index names one, the job needs `environment:` with "
-            "that name."
+            "The job has no environment. If the publisher on the index names one, set `environment:` of the job to it."
         )
 
 
@@ -126,7 +125,7 @@ def missing_on_github(environment: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _is_fork(environment: Mapping[str, str]) -> bool:
-    """Whether the workflow runs for a pull request from another repository (the event's file says it)."""
+    """Whether the workflow runs for a pull request from another repository, by the event's file."""
     if environment.get("GITHUB_EVENT_NAME") != "pull_request":
         return False
     try:
@@ -145,10 +144,12 @@ def missing_on_gitlab(audience: str) -> tuple[str, str]:
     )
 
 
-def explain(errors: Iterable[tuple[str, str]], claims: Claims, known: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return the lines that explain a refusal: each error code, the claims beside the form, the traps."""
+def explain_refusal(
+    errors: Iterable[tuple[str, str]], claims: Claims, known: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """Return lines that explain a refusal; `errors` are codes and descriptions, `known` the texts for codes."""
     lines = []
     for code, description in errors:
         means = known.get(code, {}).get("means")
         lines.append(f"{code}: {means} (the index: {description})" if means else f"{code}: {description}")
-    return [*lines, *as_table(claims), *traps(claims)]
+    return [*lines, *claims_table(claims), *traps(claims)]

@@ -1,6 +1,6 @@
-"""Afterwards: does the index serve what was sent? Its list is compared, and pip fetches each wheel by its sha256.
+"""After an upload: the index's list is compared, and pip downloads each wheel by its sha256.
 
-An sdist is compared in the list only: to fetch one, pip would run its build back end.
+Sdists are compared in the list only: to download one, pip would run its build back end.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import NoResponse, Transport
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import ACCEPT, Index, Presence, compare
 from manywheels.errors import NotConfirmed
 from manywheels.runtime.environment import build_environment
@@ -23,41 +23,39 @@ from manywheels.runtime.own_python import module_argv
 from manywheels.verify.installs import questions, requires_python
 from manywheels.wheels.wheelfile import parse_name
 
-_PAUSE: Final = 5.0  # seconds between two looks
-_TIMEOUT: Final = 300.0  # seconds for one download, at most
-_LOOK: Final = 0.1  # seconds between two looks at pip
-_REMEDY: Final = (
-    "Look again in a while: `manywheels publish` with the same files changes nothing that is there already."
-)
+_PAUSE: Final = 5.0  # seconds between two requests
+_TIMEOUT: Final = 300.0  # seconds for one download
+_POLL: Final = 0.1  # seconds
+_REMEDY: Final = "Check again later: `manywheels publish` with the same files does not change what is there already."
 
 
 def confirm(
-    files: Sequence[Distribution], index: Index, transport: Transport, pauses: RetrySchedule, limit: float
+    files: Sequence[Distribution], index: Index, transport: Transport, retries: RetryPolicy, limit: float
 ) -> str:
-    """Wait until the index serves the files, at most `limit` seconds; return what was seen, in one sentence.
+    """Wait until the index serves the files, at most `limit` seconds; return the result in a clause.
 
     Raises NotConfirmed.
     """
-    pauses.end_at(pauses.clock.monotonic() + limit)
-    own = pauses.within(limit)  # the deadline of the uploads may be nearer, and is none of this
+    retries.end_at(retries.now() + limit)
+    own = retries.within(limit)  # the deadline of the uploads does not apply
     while absent := _absent(files, index):
-        if not own.take(_PAUSE):
+        if not own.wait(_PAUSE):
             names = ", ".join(f"`{name}`" for name in absent)
-            raise NotConfirmed(f"The index does not list {names} {_until(pauses, limit)}.", remedy=_REMEDY)
+            raise NotConfirmed(f"The index does not list {names} {_until(retries, limit)}.", remedy=_REMEDY)
     listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)} with the sha256 that was sent"
     wheels = [file for file in files if not file.is_sdist]
     if not wheels or not _is_public(wheels[0], index, transport, own):
-        return f"{listed}; pip was not asked"
+        return f"{listed}; pip was not run"
     for wheel in wheels:
         while fault := _fetch(wheel, str(index.simple), own):
-            if not own.take(_PAUSE):
-                message = f"pip cannot fetch `{wheel.name}` from the index {_until(pauses, limit)}: {fault}."
+            if not own.wait(_PAUSE):
+                message = f"pip cannot fetch `{wheel.name}` from the index {_until(retries, limit)}: {fault}."
                 raise NotConfirmed(message, remedy=_REMEDY)
     return f"{listed}, and pip fetches {len(wheels)} wheel{'s' * (len(wheels) != 1)} by it"
 
 
-def _until(pauses: RetrySchedule, limit: float) -> str:
-    return "so far, and the run was cancelled" if pauses.cancelled else f"within {limit:.0f} s"
+def _until(retries: RetryPolicy, limit: float) -> str:
+    return "so far, and the run was cancelled" if retries.cancelled else f"within {limit:.0f} s"
 
 
 def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
@@ -75,20 +73,20 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
     return absent
 
 
-def _is_public(wheel: Distribution, index: Index, transport: Transport, pauses: RetrySchedule) -> bool:
-    """Whether pip can read the index without credentials: they would stand in its arguments or its environment."""
+def _is_public(wheel: Distribution, index: Index, transport: Transport, retries: RetryPolicy) -> bool:
+    """Whether the index is readable without credentials, which pip would have in its arguments or environment."""
     try:
-        limit = pauses.limit(table("publish")["ask-timeout"])
+        limit = retries.timeout(table("publish")["ask-timeout"])
         page = transport.get(f"{index.simple}{wheel.project}/", accept=ACCEPT, auth=None, timeout=limit)
     except NoResponse:
         return False
     return page.status == 200  # noqa: PLR2004 - OK
 
 
-def _fetch(wheel: Distribution, simple: str, pauses: RetrySchedule) -> str | None:
-    """Have pip fetch the wheel as a machine that it is for would; return why it cannot."""
-    if pauses.over:
-        return "there was no time left to ask it"
+def _fetch(wheel: Distribution, simple: str, retries: RetryPolicy) -> str | None:
+    """Download the wheel by pip, as for a machine of its tags; return why that failed, or None."""
+    if retries.over:
+        return "there was no time left"
     with tempfile.TemporaryDirectory(prefix="manywheels-") as name:
         folder = Path(name)
         requirements = folder / "requirements.txt"
@@ -100,15 +98,15 @@ def _fetch(wheel: Distribution, simple: str, pauses: RetrySchedule) -> str | Non
                 simple, *_machine(wheel), "--dest", str(folder / "fetched"), "--requirement", str(requirements),
             ],
             folder,
-            pauses,
+            retries,
         )  # fmt: skip
 
 
-def _run(argv: list[str], folder: Path, pauses: RetrySchedule) -> str | None:
-    """Run pip until it ends, time is over, or the run is cancelled; return what it says is wrong."""
+def _run(argv: list[str], folder: Path, retries: RetryPolicy) -> str | None:
+    """Run pip until it ends, time is over, or the run is cancelled; return its error, or None."""
     environment = build_environment(os.environ, path=(), private=folder)
-    clock, log = pauses.clock, folder / "pip.log"
-    end = clock.monotonic() + _TIMEOUT
+    log = folder / "pip.log"
+    end = retries.now() + _TIMEOUT
     with (
         log.open("wb") as errors,
         subprocess.Popen(
@@ -116,23 +114,23 @@ def _run(argv: list[str], folder: Path, pauses: RetrySchedule) -> str | None:
         ) as process,
     ):
         while process.poll() is None:
-            if pauses.over or clock.monotonic() >= end:
-                process.kill()  # it has no children: it builds nothing
-                return "it gave no answer in time"
-            clock.sleep(_LOOK)
+            if retries.over or retries.now() >= end:
+                process.kill()  # it builds nothing, so it has no children
+                return "it did not end in time"
+            retries.sleep(_POLL)
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.startswith("ERROR: ")]
     if process.returncode == 0:
         return None
-    return (lines[-1] if lines else "pip gives no reason").removeprefix("ERROR: ")
+    return (lines[-1] if lines else "pip gave no reason").removeprefix("ERROR: ")
 
 
 def _machine(wheel: Distribution) -> tuple[str, ...]:
-    """Return pip's options for a machine that the wheel is for; none for a wheel that is for all."""
-    asked = questions(parse_name(wheel.name), requires_python(wheel.path))
-    if not asked:
+    """Return pip's options for a machine of the wheel's tags; none for a wheel for all machines."""
+    machines = questions(parse_name(wheel.name), requires_python(wheel.path))
+    if not machines:
         return ()
-    python = asked[0].python
+    python = machines[0].python
     return (
         "--implementation", python.implementation, "--python-version", python.newest_patch, "--abi", python.abi,
-        "--platform", asked[0].tag,
+        "--platform", machines[0].tag,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Distributions: the files that are published, with the form that the index gets; twine reads their metadata."""
+"""Distributions to publish, and the forms that the index gets for them; twine reads their metadata."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from manywheels.deliver.index.bounds import Unbounded, require_bounded
 from manywheels.deliver.index.http import Form
 from manywheels.errors import WheelFileError
 
-SUFFIXES: Final = (".tar.gz", ".zip", ".whl")  # sdists first: who installs meanwhile gets at least the source
+SUFFIXES: Final = (".tar.gz", ".zip", ".whl")  # sdists first: an install meanwhile finds at least the source
 _BROKEN: Final = (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, LookupError)
 
 
 class Unreadable(Exception):
-    """A file is no distribution that the index would take; the text says why."""
+    """A file is not a distribution that the index would accept; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """A wheel or sdist: `project` is normalised, `size` in bytes, `fields` the text fields of its form, in order."""
+    """A wheel or sdist: `project` is normalised, `size` in bytes, `sha256` in hex, `fields` the form's text fields."""
 
     path: Path
     project: str
@@ -48,48 +48,48 @@ class Distribution:
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """The file name."""
         return self.path.name
 
     @property
     def is_sdist(self) -> bool:
-        """Whether it is the source."""
+        """Whether it is an sdist."""
         return not self.name.endswith(".whl")
 
     def form(self, *more: tuple[str, str]) -> Form:
-        """Return the upload's form, with `more` text fields."""
+        """Return the form of its upload, with `more` text fields."""
         return Form(fields=(*self.fields, *more), path=self.path, size=self.size, sha256=self.sha256)
 
     def field(self, name: str) -> str | None:
-        """Return a text field's first value."""
+        """Return the first value of a text field, if there is one."""
         return next((value for field, value in self.fields if field == name), None)
 
 
 def find_files(folder: Path) -> tuple[Path, ...]:
-    """Return a folder's distributions, sdists first. Raises WheelFileError where there is none, or no folder."""
+    """Return a folder's distributions, sdists first. Raises WheelFileError if there are none."""
     if not folder.is_dir():
         raise WheelFileError(
-            f"There is no folder `{folder}` to publish.", remedy="Build first, or name the folder with `packages-dir`."
+            f"The folder `{folder}` does not exist.", remedy="Build first, or name the folder with `packages-dir`."
         )
     files = [path for path in files_in(folder, *SUFFIXES) if not path.name.startswith(".")]
     if not files:
         raise WheelFileError(
-            f"The folder `{folder}` holds nothing to publish.",
-            remedy="Wheels (*.whl) and sdists (*.tar.gz) are published; name their folder with `packages-dir`.",
+            f"The folder `{folder}` has no distributions to publish.",
+            remedy="Name a folder with wheels (*.whl) or sdists (*.tar.gz) with `packages-dir`.",
         )
     return tuple(sorted(files, key=lambda path: (path.suffix == ".whl", path.name)))
 
 
 def read_distribution(path: Path, cancellation: Cancellation | None = None) -> Distribution:
-    """Read a distribution's metadata and digests. Raises Unreadable, and Cancelled."""
+    """Read a distribution's metadata and digests. Raises Unreadable and Cancelled."""
     from twine.exceptions import TwineException
     from twine.package import PackageFile
 
-    name, version = _named(path)
+    name, version = _parse_name(path)
     try:
-        # twine opens whatever it is, and reads all that is in an archive, however much that becomes.
+        # twine opens any file, and reads whole archives, however large.
         require_bounded(path, cancellation or Cancellation())
-        # An absolute path: twine takes one that begins with `-` or holds blanks for what it is, too.
+        # Absolute: a relative path may begin with `-`.
         package = PackageFile.from_filename(str(path.absolute()), None)
     except Unbounded as error:
         raise Unreadable(str(error)) from None
@@ -98,9 +98,9 @@ def read_distribution(path: Path, cancellation: Cancellation | None = None) -> D
     except _BROKEN as error:
         raise Unreadable(f"it cannot be read: {error}") from None
     metadata: dict[str, Any] = dict(package.metadata_dictionary())
-    if (canonicalize_name(metadata["name"]), _parsed(metadata["version"])) != (name, version):
+    if (canonicalize_name(metadata["name"]), _parse_version(metadata["version"])) != (name, version):
         declared = f"{metadata['name']} {metadata['version']}"
-        raise Unreadable(f"its name is that of {name} {version}, its metadata that of {declared}")
+        raise Unreadable(f"its name says {name} {version}, its metadata {declared}")
     return Distribution(
         path=path,
         project=name,
@@ -112,15 +112,14 @@ def read_distribution(path: Path, cancellation: Cancellation | None = None) -> D
     )
 
 
-def _parsed(version: str) -> Version | None:
-    """Return a version, however it is spelled; None for what is none."""
+def _parse_version(version: str) -> Version | None:
     try:
         return Version(version)
     except InvalidVersion:
         return None
 
 
-def _named(path: Path) -> tuple[str, Version]:
+def _parse_name(path: Path) -> tuple[str, Version]:
     try:
         if path.suffix == ".whl":
             name, version, _, _ = parse_wheel_filename(path.name)
@@ -132,7 +131,7 @@ def _named(path: Path) -> tuple[str, Version]:
 
 
 def _as_fields(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the fields as the index's form has them: one for each value of a list."""
+    """Yield the form's fields: one for each value of a list."""
     for name, value in metadata.items():
         if name == "project_urls":
             yield from ((name, f"{label}, {url}") for label, url in value.items())

@@ -1,4 +1,4 @@
-"""The way to the index: requests and answers over HTTP. Redirects are never followed: tokens go to one host only."""
+"""HTTP requests to the index. Redirects are not followed: tokens go to one host only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from manywheels import __version__
 from manywheels.core.regular_files import open_regular
-from manywheels.core.retry import is_transient
+from manywheels.core.retry import Clock, RetriesExhausted, RetryPolicy, TransientError, is_transient, retry_after
 from manywheels.data import table
 from manywheels.errors import FileChanged, UnsafeAddress
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from manywheels.core.cancellation import Cancellation
 
-_EXISTS: Final = re.compile(r"already exists?|already been taken|previously used", re.IGNORECASE)
+_NAME_TAKEN: Final = re.compile(r"already exists?|already been taken|previously used", re.IGNORECASE)
 _LONGEST: Final = 300  # characters
 _LONGEST_PAGE: Final = 65_536
 
@@ -35,7 +35,7 @@ Auth = tuple[str, str]  # user and password of HTTP's basic authentication
 
 
 class NoResponse(Exception):
-    """No answer came. `arrived` says whether the whole request can have arrived nevertheless."""
+    """No response came. `arrived` tells whether the whole request may have arrived."""
 
     def __init__(self, reason: str, *, arrived: bool) -> None:
         super().__init__(reason)
@@ -43,12 +43,12 @@ class NoResponse(Exception):
 
 
 class Interrupted(Exception):
-    """Sending was given up, by whoever watched it; the request has not arrived as a whole."""
+    """The `watch` of an upload stopped it; the request did not arrive whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """What a server said. Header names are in lower case; `reason` is the status line's own text."""
+    """A response: header names in lower case, `reason` from the status line."""
 
     status: int
     reason: str = ""
@@ -57,18 +57,18 @@ class Response:
 
     @property
     def redirects(self) -> bool:
-        """Whether it sends the client elsewhere."""
+        """Whether it is a redirect (3xx)."""
         return HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST
 
     @property
-    def is_passing(self) -> bool:
-        """Whether the same request may be answered otherwise later."""
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later."""
         return is_transient(self.status)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """An upload's form: text fields in order, and the file that goes with them under the name `content`."""
+    """An upload's form: text fields in order, and the file (`size` in bytes, `sha256` in hex) as `content`."""
 
     fields: Sequence[tuple[str, str]]
     path: Path
@@ -77,20 +77,20 @@ class Form:
 
 
 class Transport(Protocol):
-    """How requests are made. Every method raises NoAnswer; `timeout` is in seconds, for the whole exchange."""
+    """How requests are made. Every method raises NoResponse; `timeout` is in seconds, for the whole exchange."""
 
     def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
-        """Get a page; without its body if only the status is asked for."""
+        """Send GET; without `with_body`, the body stays empty."""
         ...
 
     def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Response:
-        """Post a JSON document."""
+        """Send a JSON document by POST."""
         ...
 
     def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Response:
-        """Post an upload. `watch` is called with the number of bytes of the file each time some are read.
+        """Send an upload by POST; `watch` is called with the number of bytes each time some of the file are read.
 
-        Raises FileChanged, before the last byte is sent, where the file is gone or is not what `form` says.
+        Raises FileChanged, before the last byte is sent, if the file is not what `form` says.
         """
         ...
 
@@ -102,12 +102,12 @@ def origin(url: str) -> str:
 
 
 def require_safe(url: str) -> None:
-    """Raise UnsafeAddress for plain http to another machine: whoever listens on the way would have the token."""
+    """Raise UnsafeAddress for plain http to another machine, which would expose the token."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
         raise UnsafeAddress(
-            f"`{origin(url)}` is plain http: tokens and files would go through the network unprotected.",
-            remedy="Give the index's https address in `repository-url`; only this machine itself may be http.",
+            f"`{origin(url)}` is plain http: tokens and files would be sent unencrypted.",
+            remedy="Set `repository-url` to the index's https address; only this machine itself may use http.",
         )
 
 
@@ -118,38 +118,38 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open_file(path: Path) -> BinaryIO:
     try:
         return open_regular(path)
     except OSError as error:
         raise FileChanged(
-            f"`{path}` cannot be read any more: {error.strerror}.",
-            remedy="Find out what uses the folder, and publish again; the index has not got this file.",
+            f"`{path}` can no longer be read: {error.strerror}.",
+            remedy="Find out what uses the folder, and publish again; the index does not have this file.",
         ) from None
 
 
 class SealedFile:
-    """A file that is hashed while it is sent; the last bytes are given only if all of them are what was checked."""
+    """A file that is hashed while it is sent; its last bytes are sent only if the sha256 is that of the form."""
 
     def __init__(self, stream: BinaryIO, form: Form, watch: Callable[[int], None]) -> None:
         self._stream, self._form, self._watch = stream, form, watch
         self._digest = hashlib.sha256()
-        self.len = form.size  # what is still to be read; requests-toolbelt looks at it
+        self.len = form.size  # bytes left to read, for requests-toolbelt
 
     @property
     def finished(self) -> bool:
-        """Whether the last byte was given."""
+        """Whether the last byte was read."""
         return self.len == 0
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes. Raises FileChanged."""
+        """Return the next bytes. Raises FileChanged, and what `watch` raises."""
         data = self._stream.read(self.len if size < 0 else min(size, self.len))
         self._digest.update(data)
         left = self.len - len(data)
         if (left and not data) or (not left and not self._is_whole()):
             raise FileChanged(
-                f"`{self._form.path}` is no longer what was checked; its upload was broken off.",
-                remedy="Find out what writes into the folder, and publish again; the index has not got this file.",
+                f"`{self._form.path}` has changed since it was checked; its upload was stopped.",
+                remedy="Find out what writes to the folder, and publish again; the index does not have this file.",
             )
         self.len = left
         self._watch(len(data))
@@ -160,10 +160,9 @@ class SealedFile:
 
 
 class Requests:
-    """The real way, through `requests`; one object serves several threads.
+    """The Transport through `requests`, for several threads.
 
-    Once the run is cancelled, everything that is on its way has a few seconds left, so that answers which are about to
-    come still count.
+    After a cancellation, requests have `grace` seconds left (data/publish.toml), so that responses under way count.
     """
 
     def __init__(self, cancellation: Cancellation | None = None) -> None:
@@ -171,7 +170,7 @@ class Requests:
 
         from manywheels.core.exchange import Adapter
 
-        self._cancellation, self._last = cancellation, math.inf
+        self._cancellation, self._grace_ends = cancellation, math.inf
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"manywheels/{__version__}"
         for scheme in ("https://", "http://"):
@@ -184,25 +183,25 @@ class Requests:
         self._session.close()
 
     def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
-        """Get a page; see Transport."""
+        """See Transport."""
         most = table("publish")["largest-page"] if with_body else 0
-        return self._ask("GET", url, auth, timeout, most=most, headers={"Accept": accept, **_FRESH})
+        return self._request("GET", url, auth, timeout, most=most, headers={"Accept": accept, **_FRESH})
 
     def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Response:
-        """Post a JSON document; see Transport."""
-        return self._ask("POST", url, None, timeout, most=table("publish")["largest-answer"], json=content)
+        """See Transport."""
+        return self._request("POST", url, None, timeout, most=table("publish")["largest-response"], json=content)
 
     def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Response:
-        """Post an upload; see Transport."""
+        """See Transport."""
         from requests_toolbelt import MultipartEncoder
 
-        with _opened(form.path) as stream:
+        with _open_file(form.path) as stream:
             sealed = SealedFile(stream, form, watch)
             content = (form.path.name, sealed, "application/octet-stream")
             body = MultipartEncoder([*form.fields, ("content", content)])
-            headers, most = {"Content-Type": body.content_type}, table("publish")["largest-answer"]
+            headers, most = {"Content-Type": body.content_type}, table("publish")["largest-response"]
             try:
-                return self._ask("POST", url, auth, timeout, most=most, data=body, headers=headers)
+                return self._request("POST", url, auth, timeout, most=most, data=body, headers=headers)
             except NoResponse as lost:
                 raise NoResponse(str(lost), arrived=lost.arrived and sealed.finished) from None
 
@@ -210,10 +209,10 @@ class Requests:
         if not (self._cancellation and self._cancellation.requested):
             return False
         now = time.monotonic()
-        self._last = min(self._last, now + table("publish")["grace"])
-        return now >= self._last
+        self._grace_ends = min(self._grace_ends, now + table("publish")["grace"])
+        return now >= self._grace_ends
 
-    def _ask(
+    def _request(
         self,
         method: str,
         url: str,
@@ -239,13 +238,13 @@ class Requests:
                     status=response.status_code,
                     reason=response.reason or "",
                     headers={name.lower(): value for name, value in response.headers.items()},
-                    body=exchange.read(response, most) if most else b"",
+                    body=exchange.read_body(response, most) if most else b"",
                 )
         except requests.exceptions.RequestException as error:
-            raise NoResponse(_shortly(error), arrived=clock.connected) from None
+            raise NoResponse(_describe(error), arrived=clock.connected) from None
 
 
-_FRESH: Final = {"Cache-Control": "max-age=0"}  # what was uploaded a second ago must be seen
+_FRESH: Final = {"Cache-Control": "max-age=0"}  # to see what was just uploaded
 
 
 def _basic(auth: Auth) -> requests.auth.HTTPBasicAuth:
@@ -256,7 +255,7 @@ def _basic(auth: Auth) -> requests.auth.HTTPBasicAuth:
 
 
 def _anonymous(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep `requests` from looking for credentials in ~/.netrc."""
+    """Add no credentials; without this, `requests` reads ~/.netrc."""
     return request
 
 
@@ -267,8 +266,8 @@ def _never_connected(error: Exception) -> bool:
     return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
-def _shortly(error: Exception) -> str:
-    """Return what went wrong without the addresses of objects; requests' errors hold neither headers nor bodies."""
+def _describe(error: Exception) -> str:
+    """Describe an error of `requests` in a clause, without secrets: neither addresses nor headers."""
     import requests
 
     from manywheels.core.exchange import TimeOver, TooLarge
@@ -278,31 +277,63 @@ def _shortly(error: Exception) -> str:
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return "no connection within the time limit"
     if _never_connected(error):
-        return "nobody answers at this address"
+        return "no server answers at this address"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted"
     if isinstance(error, requests.exceptions.Timeout):
-        return "no answer within the time limit"
+        return "no response within the time limit"
     return "the connection was lost"
 
 
-def is_name_taken(answer: Response) -> bool:
-    """Whether an upload was refused because of its name: 409, or a 400 or 403 that says so in words."""
-    if answer.status == HTTPStatus.CONFLICT:
+def index_retries(cancellation: Cancellation, clock: Clock | None = None) -> RetryPolicy:
+    """Return the policy of data/publish.toml for all requests of one upload."""
+    facts = table("publish")
+    return RetryPolicy(
+        cancellation=cancellation,
+        attempts=facts["attempts"],
+        first_pause=facts["first-pause"],
+        longest_pause=facts["longest-pause"],
+        budget=facts["deadline"],
+        last_request=facts["last-questions"],
+        clock=clock,
+    )
+
+
+def persist(request: Callable[[], Response], retries: RetryPolicy) -> Response:
+    """Return the first response of a request that is not transient. Raises NoResponse after some attempts."""
+
+    def attempt() -> Response:
+        try:
+            response = request()
+        except NoResponse as error:
+            raise TransientError(str(error)) from None
+        if response.is_transient:
+            raise TransientError(f"it answers {response.status}", pause=retry_after(response.headers))
+        return response
+
+    try:
+        return retries.call(attempt, attempts=table("publish")["ask-attempts"])
+    except RetriesExhausted as error:
+        raise NoResponse(error.reason, arrived=True) from None
+
+
+def is_name_taken(response: Response) -> bool:
+    """Whether an upload was refused because of its name: 409, or 400 or 403 with such a reason."""
+    if response.status == HTTPStatus.CONFLICT:
         return True
-    is_refusal = answer.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
-    return is_refusal and _EXISTS.search(reason_text(answer)) is not None
+    is_refusal = response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
+    return is_refusal and _NAME_TAKEN.search(reason_text(response)) is not None
 
 
-def reason_text(answer: Response, clean: Callable[[str], str] = str) -> str:
-    """Return what the index says, in one short line without markup; the status line's own text comes first.
+def reason_text(response: Response, clean: Callable[[str], str] = str) -> str:
+    """Return status and reason in one short line without markup; the status line's own reason takes precedence.
 
-    `clean` takes secrets out, before anything is shortened: half a token would not be recognised.
+    `clean` removes secrets before the text is cut: part of a token would not be recognised.
     """
     usual = {status.value: status.phrase for status in HTTPStatus}
-    reason = answer.reason.removeprefix(f"{answer.status} ").strip()
-    if not reason or reason.lower() == usual.get(answer.status, "").lower():
-        page = clean(answer.body.decode("utf-8", "replace"))[:_LONGEST_PAGE]
+    reason = response.reason.removeprefix(f"{response.status} ").strip()
+    if not reason or reason.lower() == usual.get(response.status, "").lower():
+        page = clean(response.body.decode("utf-8", "replace"))[:_LONGEST_PAGE]
         text = re.sub(r"(?s)<(script|style|title)\b.*?</\1>|<[^>]*>", " ", page)
         reason = " ".join(html.unescape(text).split())
-    return f"{answer.status} {clean(reason)[:_LONGEST]}".strip()
+    return f"{response.status} {clean(reason)[:_LONGEST]}".strip()

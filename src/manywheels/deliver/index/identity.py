@@ -1,4 +1,4 @@
-"""The identity of the CI's job: tokens that say who this is, found by the library `id` and kept secret here."""
+"""The identity of the CI job: tokens, requested by the library `id`, and kept secret."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from manywheels.core import printing
 from manywheels.core.github_commands import masks
 from manywheels.core.interruptible import within
 from manywheels.core.redaction import redacted
+from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError
 from manywheels.data import table
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.errors import ManywheelsError
 
-_ATTEMPTS: Final = 4
 _BEARER: Final = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What the job can prove to others. `environment` tells which CI this is; `id` reads the process's own."""
+    """The job's identity. `environment` tells which CI this is; `id` itself reads that of the process."""
 
-    pauses: RetrySchedule
+    retries: RetryPolicy
     secrets: Secrets
     environment: Mapping[str, str]
 
@@ -36,67 +35,72 @@ class Identity:
 
     @property
     def permitted(self) -> bool:
-        """Whether GitHub lets this job ask for tokens: with `id-token: write`."""
+        """Whether this is a GitHub job with `id-token: write`."""
         return self.renewable and bool(self.environment.get(_BEARER))
 
     def token(self, audience: str) -> str | None:
-        """Return a token for an audience, None where there is no CI; a CI that can be asked again, is.
+        """Return a token for an audience, None without a CI; GitHub is asked several times.
 
         Raises AmbientCredentialError of the library `id`.
         """
         from id import AmbientCredentialError
 
-        self.secrets.hide(self.environment.get(_BEARER, ""))  # the library quotes what an issuer answers
-        for number in range(_ATTEMPTS):
+        self.secrets.hide(self.environment.get(_BEARER, ""))  # the library quotes the issuer's response
+
+        def detect() -> str | None:
             try:
                 return self.secrets.keep(self._detect(audience) or "") or None
-            except AmbientCredentialError:
-                last = number == _ATTEMPTS - 1
-                if last or not self.permitted or not self.pauses.take(self.pauses.length(number)):
+            except AmbientCredentialError as error:
+                if not self.permitted:
                     raise
-        raise AssertionError("unreachable")  # pragma: no cover
+                raise TransientError(str(error)) from None
+
+        try:
+            return self.retries.call(detect, attempts=table("publish")["ask-attempts"])
+        except RetriesExhausted as error:
+            raise AmbientCredentialError(error.reason) from None
 
     def _detect(self, audience: str) -> str | None:
-        """Ask once. The library's own requests have no clock over all of an answer, so it is left behind in time."""
+        """Ask once, in a thread: the library's requests have no overall deadline."""
         from id import AmbientCredentialError, detect_credential
 
-        limit = self.pauses.limit(table("publish")["ask-timeout"])
+        limit = self.retries.timeout(table("publish")["ask-timeout"])
         try:
-            return within(limit, lambda: detect_credential(audience), lambda: self.pauses.cancelled)
+            return within(limit, lambda: detect_credential(audience), lambda: self.retries.cancelled)
         except TimeoutError:
             raise AmbientCredentialError(f"the CI gave no identity token within {limit:.0f} s") from None
 
 
 @dataclass(kw_only=True)
 class Secrets:
-    """The tokens of this run. GitHub's runner is told of each, and masks it in everything that is logged after."""
+    """The tokens of this run. On GitHub, the runner masks each in the log."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     stream: TextIO = field(default_factory=lambda: sys.stdout)
     _known: list[str] = field(default_factory=list, repr=False)
 
     def keep(self, token: str) -> str:
-        """Remember a token, have it masked, and return it."""
+        """Register a token, have it masked, and return it."""
         if token and token not in self._known:
             self._known.append(token)
             if self.environment.get("GITHUB_ACTIONS") == "true":
-                printing.write("".join(f"{mask}\n" for mask in masks([token])), self.stream)
+                printing.write_lines("".join(f"{mask}\n" for mask in masks([token])), self.stream)
         return token
 
     def hide(self, token: str) -> None:
-        """Remember a token that the runner itself has made, and masks."""
+        """Register a token that the runner masks already."""
         if token and token not in self._known:
             self._known.append(token)
 
-    def cleaned(self, text: str) -> str:
-        """Return a text, as of a server, without the tokens in it, in whatever form."""
+    def redact(self, text: str) -> str:
+        """Return a text without the tokens, in any encoding."""
         return redacted(text, self._known)
 
     @contextmanager
-    def kept_out(self) -> Iterator[None]:
-        """Take the tokens out of whatever error leaves the block: servers' words and addresses are in many."""
+    def redacting_errors(self) -> Iterator[None]:
+        """Remove the tokens from any ManywheelsError that leaves the block."""
         try:
             yield
         except ManywheelsError as error:
-            error.message, error.remedy = self.cleaned(error.message), self.cleaned(error.remedy)
+            error.message, error.remedy = self.redact(error.message), self.redact(error.remedy)
             raise

@@ -1,4 +1,4 @@
-"""The ledger, `manywheels-ledger.json`: where each file of an upload stands, true at every moment, after a kill too."""
+"""The ledger, `manywheels-ledger.json`: the state of each file of an upload, correct even after a kill."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from manywheels import __version__
-from manywheels.core.files import chown, create
-from manywheels.core.markdown import code, prose, within
+from manywheels.core.files import write_atomically
+from manywheels.core.markdown import code, fit, prose
 from manywheels.errors import LedgerError
 from manywheels.wheels.output import LEDGER
 
-SCHEMA: Final = 1
+_SCHEMA: Final = 1
 
 
 class UploadState(StrEnum):
-    """Where a file stands. UNKNOWN: the index may have it, and has not said so; NOT_SENT: it has not."""
+    """The state of a file. UNKNOWN: the index may have it, unconfirmed; NOT_SENT: it does not have it."""
 
     UPLOADED = "uploaded"
     IDENTICAL = "identical"
@@ -30,13 +30,13 @@ class UploadState(StrEnum):
 
     @property
     def is_there(self) -> bool:
-        """Whether the index has the file, with this content."""
+        """Whether the index has the file with this content."""
         return self in {UploadState.UPLOADED, UploadState.IDENTICAL}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """A file of the upload: `size` in bytes, `sha256` in hex, `reason` why it stands there, in one sentence."""
+    """A file of the upload: `size` in bytes, `sha256` in hex, `reason` of the state in one sentence."""
 
     name: str
     size: int
@@ -47,30 +47,23 @@ class LedgerEntry:
 
 
 class Ledger:
-    """The ledger of one upload, written anew by an atomic rename after each change; for several threads."""
+    """The ledger of one upload, rewritten at `path` after each change; for several threads."""
 
     def __init__(self, folder: Path, repository: str, entries: Iterable[LedgerEntry]) -> None:
-        """Write it for the first time. Raises LedgerError where the folder cannot be written."""
-        self._path, self._repository = folder / LEDGER, repository
+        """Write it for the first time. Raises LedgerError if the folder cannot be written."""
+        self.path, self._repository = folder / LEDGER, repository
         self._entries = {entry.name: entry for entry in entries}
         self._lock = threading.Lock()
-        status = folder.stat()
-        self._owner = (status.st_uid, status.st_gid)
         self._write()
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
     def entries(self) -> tuple[LedgerEntry, ...]:
-        """Every file, in the order of sending."""
+        """All files, in the order of sending."""
         with self._lock:
             return tuple(self._entries.values())
 
     def note(self, name: str, state: UploadState, reason: str = "", *, attempts: int | None = None) -> None:
-        """Note where a file stands. Raises LedgerError."""
+        """Write the new state of a file; `attempts` None keeps their number. Raises LedgerError."""
         with self._lock:
             entry = self._entries[name]
             counted = entry.attempts if attempts is None else attempts
@@ -78,26 +71,23 @@ class Ledger:
             self._write()
 
     def _write(self) -> None:
-        # A line for each file: it is written anew with every change of any of thousands of files.
-        head = json.dumps({"schema": SCHEMA, "manywheels": __version__, "repository": self._repository})
+        # By lines, not `json.dumps` of all: it is rewritten at each change of any of thousands of files.
+        head = json.dumps({"schema": _SCHEMA, "manywheels": __version__, "repository": self._repository})
         files = ",\n".join(f"  {json.dumps(vars(entry))}" for entry in self._entries.values())
-        partial = self._path.with_name(f".{LEDGER}.partial")
         try:
-            with create(partial) as file:
+            with write_atomically(self.path) as file:
                 file.write(f'{head[:-1]}, "files": [\n{files}\n]}}\n'.encode())
-            chown(partial, self._owner)
-            partial.replace(self._path)
         except OSError as error:
             raise LedgerError(
-                f"The ledger `{self._path}` cannot be written: {error.strerror}.",
-                remedy="Make the folder writable: without the ledger nobody would know what an upload did.",
+                f"The ledger `{self.path}` cannot be written: {error.strerror}.",
+                remedy="Make the folder writable: an upload needs the ledger to record what it did.",
             ) from None
 
 
-def as_markdown(entries: Iterable[LedgerEntry], room: int) -> str:
-    """Return the ledger as a table for a CI's summary, in about `room` bytes; it says how many files it leaves out.
+def as_markdown(entries: Iterable[LedgerEntry], budget: int) -> str:
+    """Return the ledger as a Markdown table of about `budget` bytes, which counts the files left out.
 
-    What an index answered is in there, and none of it becomes markup.
+    The reasons quote the index; they cannot become markup.
     """
     rows = (f"| {code(entry.name)} | {entry.state} | {prose(entry.reason)} |" for entry in entries)
-    return "\n".join(["| file | state | |", "| --- | --- | --- |", within(room, rows, "files", "the ledger"), ""])
+    return "\n".join(["| file | state | |", "| --- | --- | --- |", fit(budget, rows, "files", "the ledger"), ""])

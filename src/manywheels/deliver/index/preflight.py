@@ -1,7 +1,7 @@
-"""Preflight: everything that can be seen before the first byte is sent is looked at, and told together.
+"""Preflight: everything that can be checked before the first byte is sent, reported together.
 
-The set is what the manifest sealed, byte for byte; archives and metadata are what the index takes; sizes are within its
-limit; no file of another content has a name on the index already; and the release still takes files.
+The files are those of the manifest, byte for byte; the index accepts archives, metadata and sizes; it has no file of
+the same name with other content; and the release still accepts files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from manywheels.verify.sets import disagreements, left_to_build
 from manywheels.wheels.manifest import Manifest, read_sealed
 from manywheels.wheels.output import MANIFEST
 
-_INDEX_LOOKS_AT: Final = frozenset(
+_CHECKED_BY_INDEX: Final = frozenset(
     check.code for module in (acceptance, archive, record, metadata, tags) for check in module.CHECKS
 ) | {"MW200"}
 _SIZE: Final = "MW263"
@@ -37,7 +37,7 @@ _CLEAN_FOLDER: Final = "Publish the whole output folder of one run, and nothing 
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """What was found: `presence` is what the index says of each file, by name; problems name their file as `member`."""
+    """The findings: `presence` by file name; problems name their file as `member`."""
 
     files: tuple[Distribution, ...]
     presence: Mapping[str, Presence]
@@ -46,13 +46,13 @@ class Preflight:
 
     @property
     def to_send(self) -> tuple[Distribution, ...]:
-        """The files that the index has not got yet, as far as it says."""
+        """The files that the index is not known to have."""
         return tuple(file for file in self.files if self.presence[file.name] is not Presence.SAME)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What to look at: `digests` are those that the manifest may have (none: any), `rules` those of `verify`."""
+    """What to check: `digests` are the accepted ones of the manifest (none: any), `rules` those of `verify`."""
 
     folder: Path
     digests: tuple[str, ...] = ()
@@ -61,36 +61,36 @@ class Wanted:
     skip_existing: bool = False
 
 
-def look(
+def run_preflight(
     wanted: Wanted, index: Index, now: datetime | None = None, cancellation: Cancellation | None = None
 ) -> Preflight:
-    """Look at everything, changing nothing. Raises WheelFileError where there is nothing to publish; and Cancelled."""
+    """Run all checks, changing nothing. Raises WheelFileError if there is nothing to publish, and Cancelled."""
     paths = find_files(wanted.folder)
-    there = os.path.lexists(wanted.folder / MANIFEST)
-    manifest, digest = read_sealed(wanted.folder) if there else (None, "no manifest")
+    has_manifest = os.path.lexists(wanted.folder / MANIFEST)
+    manifest, digest = read_sealed(wanted.folder) if has_manifest else (None, "no manifest")
     switch = cancellation or Cancellation()
     files, problems = _read(paths, switch)
     warnings = list(_unproved(manifest, wanted, files))
-    problems += _seal(wanted, files, manifest, digest)
-    problems += _verified(wanted, paths, manifest, switch) if wanted.verify else ()
+    problems += _manifest_mismatches(wanted, files, manifest, digest)
+    problems += _verify_errors(wanted, paths, manifest, switch) if wanted.verify else ()
     problems += _unrendered(files, switch) if wanted.verify else ()
-    problems += _refused(files, wanted.rules) if wanted.verify and index.addresses.has_rules else ()
+    problems += _refused_metadata(files, wanted.rules) if wanted.verify and index.addresses.has_rules else ()
     presence: dict[str, Presence] = {}
     for project, its_files in _by_project(files).items():
         try:
             listing = index.listing(project)
         except NoResponse as fault:
-            problems.append(_silent(index, fault))
+            problems.append(_no_listing(index, fault))
             listing = None
         else:
             if listing is None and index.addresses.web:
-                problems.append(_silent(index, "what it answers is no project's page"))
+                problems.append(_no_listing(index, "its response is not a project's page"))
             elif listing is None:
-                warnings.append(_unasked(index))
+                warnings.append(_no_simple_api(index))
         presence |= {file.name: compare(listing, file.name, file.sha256) for file in its_files}
         problems += _sdists(its_files, presence, (listing or {}) if index.addresses.has_rules else {})
-        problems += _twins(its_files, listing or {}) if index.addresses.has_rules else ()
-        problems += _clashes(its_files, presence, skip_existing=wanted.skip_existing)
+        problems += _duplicates(its_files, listing or {}) if index.addresses.has_rules else ()
+        problems += _conflicts(its_files, presence, skip_existing=wanted.skip_existing)
         problems += _too_large(its_files, presence, listing or {}, index, wanted.rules)
         problems += _too_old(its_files, presence, listing or {}, index, now or datetime.now(UTC))
     return Preflight(
@@ -107,30 +107,29 @@ def _read(paths: Sequence[Path], cancellation: Cancellation) -> tuple[tuple[Dist
         try:
             files.append(read_distribution(path, cancellation))
         except Unreadable as fault:
-            cure = "Build it again; if it is no distribution, keep it in another folder."
-            problems.append(Problem(member=path.name, message=f"is no distribution: {fault}", remedy=cure))
+            remedy = "Build it again; if it is not a distribution, move it to another folder."
+            problems.append(Problem(member=path.name, message=f"is not a distribution: {fault}", remedy=remedy))
     return tuple(files), problems
 
 
 def _unproved(manifest: Manifest | None, wanted: Wanted, files: Iterable[Distribution]) -> Iterator[str]:
     if manifest is None:
-        yield (
-            f"`{wanted.folder}` has no manifest ({MANIFEST}): whether the set is whole, and what was tested, "
-            "cannot be known"
-        )
+        yield (f"`{wanted.folder}` has no manifest ({MANIFEST}): whether the set is complete and tested is not known")
         return
     for file in files:
         if file.is_sdist:
-            yield f"`{file.name}` is not in the manifest: nobody has verified that it is what was built from"
+            yield f"`{file.name}` is not in the manifest: it is not verified that the wheels were built from it"
 
 
-def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | None, found: str) -> Iterator[Problem]:
-    """Yield where the folder is not what the manifest sealed, or the manifest not the one that was announced."""
+def _manifest_mismatches(
+    wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | None, found: str
+) -> Iterator[Problem]:
+    """Yield differences of the folder from the manifest, and of the manifest from `manifest-digest`."""
     if wanted.digests and found not in wanted.digests:
         yield Problem(
             member=MANIFEST,
-            message=f"is not the one of `manifest-digest`, {' or '.join(wanted.digests)}, but {found}",
-            remedy="Something changed it on its way from the building job; build the set again.",
+            message=f"does not match `manifest-digest` {' or '.join(wanted.digests)}: found {found}",
+            remedy="Something changed it since the building job; build the set again.",
         )
     if manifest is None:
         return
@@ -140,24 +139,24 @@ def _seal(wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | No
     releases = {(file.project, file.version) for file in files}
     if len(releases) > 1:
         named = ", ".join(f"{project} {version}" for project, version in sorted(releases))
-        yield Problem(message=f"the folder holds more than one release: {named}", remedy=_CLEAN_FOLDER)
+        yield Problem(message=f"the folder has more than one release: {named}", remedy=_CLEAN_FOLDER)
 
 
-def _verified(
+def _verify_errors(
     wanted: Wanted, paths: Sequence[Path], manifest: Manifest | None, cancellation: Cancellation
 ) -> Iterator[Problem]:
-    """Yield the errors of `verify`.
+    """Yield the errors of `verify` for Linux wheels.
 
-    Of wheels that a manifest proves, only what the index looks at: all else was judged by the project's own rules when
-    they were built, which may not be here. Wheels of other platforms than Linux are left to the index.
+    With a manifest, only those that the index checks, too: all others were checked at the build, by the project's own
+    rules, which may be missing here.
     """
     from manywheels.verify.run import verify_wheels
 
     wheels = [path for path in paths if path.suffix == ".whl" and not _is_foreign(path)]
-    sizes_are_asked_here = Ignored(code=_SIZE)
-    rules = replace(wanted.rules, ignored=(*wanted.rules.ignored, sizes_are_asked_here))
+    sizes_are_checked_here = Ignored(code=_SIZE)
+    rules = replace(wanted.rules, ignored=(*wanted.rules.ignored, sizes_are_checked_here))
     for finding in verify_wheels(wheels, rules, cancellation=cancellation).findings:
-        if finding.severity is Severity.ERROR and (manifest is None or finding.code in _INDEX_LOOKS_AT):
+        if finding.severity is Severity.ERROR and (manifest is None or finding.code in _CHECKED_BY_INDEX):
             yield Problem(member=finding.wheel, message=str(finding), remedy=finding.problem.remedy)
 
 
@@ -167,10 +166,10 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _unrendered(files: Iterable[Distribution], cancellation: Cancellation) -> Iterator[Problem]:
-    """Yield sdists and foreign wheels whose description the index could not render; `verify` looks at the others."""
+    """Yield sdists and foreign wheels whose description cannot be rendered; `verify` checks the others."""
 
     def stop() -> None:
-        cancellation.stop_if_requested("The look at descriptions")
+        cancellation.stop_if_requested("Rendering descriptions")
 
     for file in files:
         if file.is_sdist or _is_foreign(file.path):
@@ -184,18 +183,18 @@ def _unrendered(files: Iterable[Distribution], cancellation: Cancellation) -> It
                 )
 
 
-def _refused(files: Iterable[Distribution], rules: Rules) -> Iterator[Problem]:
-    """Yield metadata that this index refuses and `verify` leaves be: meant for another index, or of other files."""
+def _refused_metadata(files: Iterable[Distribution], rules: Rules) -> Iterator[Problem]:
+    """Yield metadata that this index refuses and `verify` accepts, or does not check."""
     if any(entry.code == _METADATA for entry in rules.ignored):
         return
     for file in files:
-        was_looked_at = not (file.is_sdist or _is_foreign(file.path))
+        is_verified = not (file.is_sdist or _is_foreign(file.path))
         for fault in acceptance.faults(file.metadata):
-            if fault.elsewhere or (fault.severity is Severity.ERROR and not was_looked_at):
+            if fault.elsewhere or (fault.severity is Severity.ERROR and not is_verified):
                 yield Problem(
                     member=file.name,
                     message=f"has a `{fault.field}` that the index refuses: {fault.why}",
-                    remedy="Correct it in pyproject.toml and build again, or publish to an index that takes it.",
+                    remedy="Correct it in pyproject.toml and build again, or publish to an index that accepts it.",
                 )
 
 
@@ -207,7 +206,7 @@ def _by_project(files: Iterable[Distribution]) -> dict[str, list[Distribution]]:
 
 
 def _sdists(files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing) -> Iterator[Problem]:
-    """Yield the releases with more than one sdist, here or with those listed: the index takes only the first."""
+    """Yield releases with more than one sdist, here or on the index, which accepts only the first."""
     sdists: dict[str, list[str]] = {}
     for file in files:
         if file.is_sdist:
@@ -218,55 +217,55 @@ def _sdists(files: Iterable[Distribution], presence: Mapping[str, Presence], lis
         others = [name for name in listed_sdists(listing, version) if name not in names]
         if others and any(presence[name] is not Presence.SAME for name in names):  # old releases may have several
             yield Problem(
-                message=f"the index has {some(others)} already, and takes no second sdist of {version}: {some(names)}",
+                message=f"the index has {some(others)} already; it accepts no second sdist of {version}: {some(names)}",
                 remedy="Publish without this sdist: move it out of the folder.",
             )
 
 
-def _twins(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]:
-    """Yield files whose content another one has: the index refuses it under a second name."""
+def _duplicates(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]:
+    """Yield files with the content of another one, which the index refuses."""
     names = {entry.sha256: name for name, entry in listing.items() if entry.sha256}
     for file in files:
-        twin = names.setdefault(file.sha256, file.name)
-        if twin != file.name:
+        other = names.setdefault(file.sha256, file.name)
+        if other != file.name:
             yield Problem(
                 member=file.name,
-                message=f"has the same content as `{twin}`, and the index takes no content twice",
-                remedy="Remove one of them: a copy under another name is no other wheel.",
+                message=f"has the same content as `{other}`, which the index accepts only once",
+                remedy="Remove one of them.",
             )
 
 
-def _silent(index: Index, fault: NoResponse | str) -> Problem:
+def _no_listing(index: Index, fault: NoResponse | str) -> Problem:
     return Problem(
-        message=f"the index at `{index.addresses.simple[0]}` does not say which files it has: {fault}",
-        remedy="Publish again when it answers: what it has must be known before anything is sent.",
+        message=f"the index at `{index.addresses.simple[0]}` does not list its files: {fault}",
+        remedy="Publish again when it is up: its files must be known before anything is sent.",
     )
 
 
-def _unasked(index: Index) -> str:
+def _no_simple_api(index: Index) -> str:
     return (
-        f"`{index.addresses.upload}` has no simple API that could be asked which files it has: what is there already "
-        "is seen only when it refuses an upload"
+        f"`{index.addresses.upload}` has no simple API: files that exist already are found only when an upload is "
+        "refused"
     )
 
 
-def _clashes(
+def _conflicts(
     files: Iterable[Distribution], presence: Mapping[str, Presence], *, skip_existing: bool
 ) -> Iterator[Problem]:
     for file in files:
         if presence[file.name] is Presence.OTHER:
-            also = " `skip-existing` passes over identical files only." if skip_existing else ""
+            note = " `skip-existing` skips identical files only." if skip_existing else ""
             yield Problem(
                 member=file.name,
                 message=CONFLICT,
-                remedy=f"A file cannot be replaced there: raise the version, and build and publish that.{also}",
+                remedy=f"A file on the index cannot be replaced: raise the version, then build and publish.{note}",
             )
 
 
 def _too_large(
     files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing, index: Index, rules: Rules
 ) -> Iterator[Problem]:
-    """Yield files above the index's limit; a project that has larger ones already was given a higher one."""
+    """Yield files above the size limit; a project with larger files on the index has a higher one."""
     if not index.addresses.has_rules or any(entry.code == _SIZE for entry in rules.ignored):
         return
     limit = max([table("index")["max_file_size"], *(file.size or 0 for file in listing.values())])
@@ -274,9 +273,9 @@ def _too_large(
         if file.size > limit and presence[file.name] is not Presence.SAME:
             yield Problem(
                 member=file.name,
-                message=f"has {file.size:,} bytes, the index takes {limit:,}",
+                message=f"has {file.size:,} bytes, the index accepts {limit:,}",
                 remedy="Make it smaller (strip debug symbols), or ask the index for a higher limit for the project; "
-                f'once it is granted: `ignore = ["{_SIZE}"]` below [tool.manywheels.verify].',
+                f'once granted: `ignore = ["{_SIZE}"]` below [tool.manywheels.verify].',
             )
 
 
@@ -294,7 +293,7 @@ def _too_old(
         begun = oldest_upload(listing, version)
         if begun and now - begun > age:
             yield Problem(
-                message=f"the release {version} is from {begun:%Y-%m-%d}: the index takes no files for releases older "
+                message=f"the release {version} is from {begun:%Y-%m-%d}: it accepts no files for releases older "
                 f"than {age.days} days",
-                remedy="Publish a new version: a post-release as `1.0.post1` will do if the source is the same.",
+                remedy="Publish a new version; if the source is the same, a post-release as `1.0.post1`.",
             )

@@ -1,4 +1,4 @@
-"""How an upload shows: bars on a terminal, lines elsewhere."""
+"""The progress of an upload: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from manywheels.deliver.index.ledger import UploadState
 from manywheels.deliver.index.upload import Progress
 
 
-class LineProgress:
-    """One line for each file that has ended, and for each attempt that failed; with `verbose`, for each attempt."""
+class _LineProgress:
+    """A line for each finished file and each failed attempt; `verbose` adds one for each attempt."""
 
     def __init__(self, total: int, stream: TextIO, *, verbose: bool) -> None:
         self._total, self._stream, self._verbose = total, stream, verbose
@@ -24,31 +24,28 @@ class LineProgress:
         self._lock = threading.Lock()
 
     def began(self, file: Distribution) -> None:
-        """Say that a file is sent."""
         if self._verbose:
-            self._say(f"sending {file.name} ({text.size(file.size)}, sha256 {file.sha256})")
+            self._print(f"sending {file.name} ({text.size(file.size)}, sha256 {file.sha256})")
 
     def sent(self, file: Distribution, count: int) -> None:
-        """Say nothing."""
+        pass
 
     def waits(self, file: Distribution, reason: str) -> None:
-        """Say why a file is tried again."""
-        self._say(f"  {file.name}: {reason}")
+        self._print(f"  {file.name}: {reason}")
 
     def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
-        """Say where a file stands."""
         with self._lock:
             self._ended += 1
             number = self._ended
         mark = "✓" if state.is_there else "✗"
-        self._say(f"{mark} [{number}/{self._total}] {file.name}: {state}" + (f" ({reason})" if reason else ""))
+        self._print(f"{mark} [{number}/{self._total}] {file.name}: {state}" + (f" ({reason})" if reason else ""))
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         printing.say(line, stream=self._stream)
 
 
-class BarProgress(LineProgress):
-    """A bar for each file that is on its way, below the lines."""
+class _BarProgress(_LineProgress):
+    """A bar for each file under way, below the lines."""
 
     def __init__(self, total: int, stream: TextIO, *, verbose: bool) -> None:
         from rich.console import Console
@@ -60,13 +57,11 @@ class BarProgress(LineProgress):
         self._tasks: dict[str, object] = {}
 
     @contextmanager
-    def shown(self) -> Iterator[BarProgress]:
-        """Draw while the context lasts."""
+    def shown(self) -> Iterator[_BarProgress]:
         with self._bars:
             yield self
 
     def began(self, file: Distribution) -> None:
-        """Draw a bar, or begin it again."""
         with self._lock:
             if file.name in self._tasks:
                 self._bars.reset(self._tasks[file.name])  # type: ignore[arg-type]
@@ -74,28 +69,26 @@ class BarProgress(LineProgress):
                 self._tasks[file.name] = self._bars.add_task(text.sanitize(file.name), total=file.size)
 
     def sent(self, file: Distribution, count: int) -> None:
-        """Let the bar grow."""
         self._bars.advance(self._tasks[file.name], count)  # type: ignore[arg-type]
 
     def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
-        """Replace the bar by a line."""
         with self._lock:
             task = self._tasks.pop(file.name, None)
         if task is not None:
             self._bars.remove_task(task)  # type: ignore[arg-type]
         super().ended(file, state, reason)
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         with self._lock:
             self._bars.console.print(text.sanitize(line), markup=False)
 
 
 @contextmanager
 def progress(files: Sequence[Distribution], *, verbose: bool, stream: TextIO | None = None) -> Iterator[Progress]:
-    """Show an upload as suits the place where the program runs."""
+    """Show bars on a terminal outside of a CI, lines elsewhere."""
     stream = stream or sys.stdout
     if stream.isatty() and not os.environ.get("CI"):
-        with BarProgress(len(files), stream, verbose=verbose).shown() as bars:
+        with _BarProgress(len(files), stream, verbose=verbose).shown() as bars:
             yield bars
     else:
-        yield LineProgress(len(files), stream, verbose=verbose)
+        yield _LineProgress(len(files), stream, verbose=verbose)

@@ -1,4 +1,4 @@
-"""The command: look at everything, tell what was found, send what is missing, say where each file stands."""
+"""`manywheels publish`: preflight, upload of what is missing, a report on each file."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import until_stopped
 from manywheels.core.markdown import LIMIT
 from manywheels.core.printing import say
-from manywheels.core.retry import RealClock
 from manywheels.data import table
-from manywheels.deliver.index import attestations, preflight
+from manywheels.deliver.index import attestations
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import Requests
+from manywheels.deliver.index.http import Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
-from manywheels.deliver.index.pauses import RetrySchedule
-from manywheels.deliver.index.preflight import Preflight, Wanted
+from manywheels.deliver.index.preflight import CONFLICT, Preflight, Wanted, run_preflight
 from manywheels.deliver.index.progress import progress
 from manywheels.deliver.index.simple_api import Addresses, Index, Presence, addresses
 from manywheels.deliver.index.trusted import USER, ApiToken, Credentials, TrustedPublisher
-from manywheels.deliver.index.upload import Extra, Sender, UploadContext
+from manywheels.deliver.index.upload import ExtraFields, Sender, UploadContext
 from manywheels.errors import (
     EXIT_OK,
     ContentConflict,
@@ -49,21 +47,21 @@ _INTENTS: Final = {
     Presence.SAME: "is there already, identical",
     Presence.OTHER: "is there with other content",
     Presence.ABSENT: "will be uploaded",
-    Presence.UNTOLD: "is there, the index does not say with which content",
-    Presence.SILENT: "will be uploaded; the index does not say whether it is there",
+    Presence.NO_DIGEST: "is there, the index lists no digest",
+    Presence.UNAVAILABLE: "will be uploaded; whether it is there already is not known",
 }
 
 
-def run(
+def publish(
     layers: Mapping[str, Value],
     cancellation: Cancellation,
     environment: Mapping[str, str] = os.environ,
     *,
     rules: Rules | None = None,
 ) -> int:
-    """Publish a folder as the inputs say; return 0 when the index has every file, or when `dry-run` found no problem.
+    """Publish a folder as the inputs say; return 0 if the index has every file, or `dry-run` found no problem.
 
-    The ledger is in the folder whatever happens after the preflight. Raises ManywheelsError.
+    The ledger is written whatever happens after the preflight. Raises ManywheelsError.
     """
     options = resolve_publishing(layers)
     where = addresses(options.repository)
@@ -72,51 +70,43 @@ def run(
     secrets = Secrets(environment=environment)
     api_token = _api_token(options, layers, environment)
     wanted = Wanted(
-        folder=options.packages_dir,
-        digests=resolve_delivery(layers).manifest_digests,
-        verify=options.verify_metadata,
-        rules=rules or Rules(),
-        skip_existing=options.skip_existing,
-    )
-    with Requests(cancellation) as transport, secrets.kept_out():
-        pauses = RetrySchedule(RealClock(cancellation), cancellation)
-        identity = Identity(pauses=pauses, secrets=secrets, environment=environment)
-        # Private indexes want credentials for reading, too; the known ones do not.
+        folder=options.packages_dir, digests=resolve_delivery(layers).manifest_digests,
+        verify=options.verify_metadata, rules=rules or Rules(), skip_existing=options.skip_existing,
+    )  # fmt: skip
+    with Requests(cancellation) as transport, secrets.redacting_errors():
+        retries = index_retries(cancellation)
+        identity = Identity(retries=retries, secrets=secrets, environment=environment)
+        # Private indexes need credentials for reading, too.
         reading = api_token.current() if api_token and where.web is None else None
-        line = UploadContext(
-            transport=transport,
-            index=Index(where, transport, pauses, reading),
+        context = UploadContext(
+            transport=transport, index=Index(where, transport, retries, reading),
             credentials=api_token or TrustedPublisher(where.upload, transport, identity),
-            pauses=pauses,
-            secrets=secrets,
-            cancellation=cancellation,
-        )
+            retries=retries, secrets=secrets, cancellation=cancellation,
+        )  # fmt: skip
         if api_token:
-            _warn_of(api_token, secrets)
-        elif where != addresses("pypi") and environment.get(_OF_PYPI):
-            say(f"warning: {_OF_PYPI} is for `pypi` and is not used here; give other tokens in MANYWHEELS_PASSWORD")
-        found = until_stopped(lambda: preflight.look(wanted, line.index, cancellation=cancellation), cancellation)
-        _tell(found, options, where)
-        _publish(line, found, options, identity)
+            secrets.keep(api_token.password)
+        _warn_about_tokens(api_token, where, environment)
+        found = until_stopped(lambda: run_preflight(wanted, context.index, cancellation=cancellation), cancellation)
+        _print_plan(found, options, where)
+        _publish(context, found, options, identity)
     return EXIT_OK
 
 
 def _require_trusted(repository: Value, where: Addresses, environment: Mapping[str, str]) -> None:
-    """Raise UnsafeAddress where the project's own files lead a CI job's tokens to an index that is not known."""
+    """Raise UnsafeAddress if, in a CI job, the project's own files name an index that is not a known one."""
     if in_ci(environment) and repository.is_projects and where.web is None:
         raise UnsafeAddress(
-            f"{repository.origin}: in a CI job, only the workflow says which index gets its tokens.",
-            remedy="Give `repository-url` as the job's input: a pull request can change pyproject.toml.",
+            f"{repository.origin}: in a CI job, only the workflow may name the index that gets its tokens.",
+            remedy="Set `repository-url` as the job's input: a pull request can change pyproject.toml.",
         )
 
 
-def _publish(line: UploadContext, found: Preflight, options: PublishOptions, identity: Identity) -> None:
-    """Send what is missing of what was found, or say that it would be sent."""
-    where, environment = line.index.addresses, identity.environment
-    refusal = until_stopped(lambda: _authority(found, line.credentials), line.cancellation)
+def _publish(context: UploadContext, found: Preflight, options: PublishOptions, identity: Identity) -> None:
+    where, environment = context.index.addresses, identity.environment
+    refusal = until_stopped(lambda: _credentials_error(found, context.credentials), context.cancellation)
     signs = attestations.wanted(
         choice=options.attestations,
-        trusted=isinstance(line.credentials, TrustedPublisher),
+        trusted=isinstance(context.credentials, TrustedPublisher),
         known=where.web is not None,
         environment=environment,
     )
@@ -124,40 +114,41 @@ def _publish(line: UploadContext, found: Preflight, options: PublishOptions, ide
         _require_none(found.problems)
         if signs:
             attestations.require_none([file.path for file in found.to_send])
-        told = [f"warning: {identity.secrets.cleaned(refusal.message)}"] if refusal else []
-        say(*told, "Nothing was sent (dry run).")
+        lines = [f"warning: {identity.secrets.redact(refusal.message)}"] if refusal else []
+        say(*lines, "Nothing was sent (dry run).")
         return
     ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
     try:
-        _refuse(found, refusal)
+        _raise_found(found, refusal)
         signed = Signed()
         if signs:
-            signed = until_stopped(lambda: _attest(found.to_send, options, identity), line.cancellation)
+            signed = until_stopped(lambda: _attest(found.to_send, options, identity), context.cancellation)
         try:
             with progress(found.to_send, verbose=options.verbose) as shown:
-                Sender(line, ledger, shown, _as_extra(signed)).send(found.to_send)
+                Sender(context, ledger, shown, _as_extra(signed)).send(found.to_send)
         finally:
             if options.keep_attestations:
                 _keep(signed, ledger)
     finally:
-        _tell_states(ledger, environment)
+        _print_states(ledger, environment)
     _require_all(ledger)
-    _tell_pages(found, where)
+    _print_pages(found, where)
     if options.confirm is not None:
-        seen = confirm(found.files, line.index, line.transport, line.pauses, options.confirm)
+        seen = confirm(found.files, context.index, context.transport, context.retries, options.confirm)
         say(f"Confirmed: {seen}.")
 
 
-def _warn_of(token: ApiToken, secrets: Secrets) -> None:
-    secrets.keep(token.password)
-    if token.user == USER:
-        say("warning: an API token is used; trusted publishing needs none that could be stolen (docs/publish.md)")
+def _warn_about_tokens(token: ApiToken | None, where: Addresses, environment: Mapping[str, str]) -> None:
+    if token and token.user == USER:
+        say("warning: an API token is used; trusted publishing needs no long-lived secret (docs/publish.md)")
+    elif not token and where != addresses("pypi") and environment.get(_OF_PYPI):
+        say(f"warning: {_OF_PYPI} is for `pypi` and is not used here; set other tokens in MANYWHEELS_PASSWORD")
 
 
 def _api_token(options: PublishOptions, layers: Mapping[str, Value], environment: Mapping[str, str]) -> ApiToken | None:
-    """Return the user and password that were given, as an input or in the environment; None for trusted publishing.
+    """Return the user and password of the inputs or the environment; None for trusted publishing.
 
-    The variable that is named after PyPI holds a token of PyPI's: no other index gets it.
+    PYPI_TOKEN is sent to no other index.
     """
     source, user = str(layers["password"].origin), options.user or USER
     password = options.password
@@ -172,14 +163,14 @@ def _api_token(options: PublishOptions, layers: Mapping[str, Value], environment
         return None
     if not password.isprintable():
         raise InputError(
-            f"The password from {source} holds control characters.",
-            remedy="Copy the token again, alone and on one line.",
+            f"The password from {source} has control characters.",
+            remedy="Copy the token again, without line breaks.",
         )
     return ApiToken(user=user, password=password)
 
 
-def _authority(found: Preflight, credentials: Credentials) -> DeliveryError | None:
-    """Return what would keep the credentials from working, as far as it can be seen without spending them."""
+def _credentials_error(found: Preflight, credentials: Credentials) -> DeliveryError | None:
+    """Return why the credentials would not work, as far as that is visible without using them."""
     if not isinstance(credentials, TrustedPublisher) or not found.to_send:
         return None
     try:
@@ -192,22 +183,21 @@ def _authority(found: Preflight, credentials: Credentials) -> DeliveryError | No
 
 
 def _require_time(files: Iterable[Distribution]) -> None:
-    """Raise TooLittleTime where the one token that there will be ends before the files can be sent."""
+    """Raise TooLittleTime if the only upload token expires before the files can be sent."""
     facts = table("publish")
     token, sizes = facts["token"], [file.size for file in files]
     needed = sum(sizes) / token["rate"] + len(sizes) * token["per-file"] / facts["parallel"]
     limit = token["lifetime"] - token["spare"]
     if needed > limit:
         raise TooLittleTime(
-            f"{len(sizes)} files with {text.size(sum(sizes))} need about {text.duration(needed)}; this CI's identity "
-            f"gives one upload token, for {text.duration(token['lifetime'])}.",
-            remedy="Give an API token in the variable MANYWHEELS_PASSWORD. Or publish from several jobs, each with a "
-            "token of its own and a part of the files, without the manifest, in a folder of its own.",
+            f"{len(sizes)} files with {text.size(sum(sizes))} need about {text.duration(needed)}; this CI "
+            f"gets one upload token, valid for {text.duration(token['lifetime'])}.",
+            remedy="Set an API token in MANYWHEELS_PASSWORD. Or publish from several jobs, each with a part of the "
+            "files, without the manifest, in a folder of its own: each job gets its own token.",
         )
 
 
 def _attest(files: Iterable[Distribution], options: PublishOptions, identity: Identity) -> Signed:
-    """Sign the files that will be sent. Raises DeliveryError."""
     digests = {file.path: file.sha256 for file in files}
     signed = attestations.attest(digests, identity, demanded=options.attestations is True)
     if signed.warning:
@@ -216,38 +206,37 @@ def _attest(files: Iterable[Distribution], options: PublishOptions, identity: Id
 
 
 def _keep(signed: Signed, ledger: Ledger) -> None:
-    """Keep the attestations that the index has with their files: others would be in the way of the next run."""
+    """Keep the attestations of files on the index; others would block the next run."""
     there = {entry.name for entry in ledger.entries if entry.state.is_there}
     kept = {path: attestation for path, attestation in signed.attestations.items() if path.name in there}
     attestations.keep(Signed(attestations=kept))
 
 
-def _as_extra(signed: Signed) -> Extra:
-    """Return what attestations add to the forms of their files."""
+def _as_extra(signed: Signed) -> ExtraFields:
     return {
         path.name: (("attestations", attestations.form_field(attestation)),)
         for path, attestation in signed.attestations.items()
     }
 
 
-_AT_FIRST: Final[Mapping[Presence, tuple[UploadState, str]]] = {
+_FIRST_STATES: Final[Mapping[Presence, tuple[UploadState, str]]] = {
     Presence.SAME: (UploadState.IDENTICAL, ""),
     Presence.OTHER: (UploadState.CONFLICT, "the index has other content under this name"),
     Presence.ABSENT: (UploadState.NOT_SENT, ""),
-    Presence.UNTOLD: (UploadState.UNKNOWN, "the index has a file of this name, and does not say which"),
-    Presence.SILENT: (UploadState.UNKNOWN, "the index does not say whether it has it"),
+    Presence.NO_DIGEST: (UploadState.UNKNOWN, "the index has a file of this name, and lists no digest"),
+    Presence.UNAVAILABLE: (UploadState.UNKNOWN, "whether the index has it is not known"),
 }
 
 
 def first_entries(files: Iterable[Distribution], presence: Mapping[str, Presence]) -> Iterable[LedgerEntry]:
-    """Yield where each file stands before anything is sent."""
+    """Yield the state of each file before anything is sent."""
     for file in files:
-        state, reason = _AT_FIRST[presence[file.name]]
+        state, reason = _FIRST_STATES[presence[file.name]]
         yield LedgerEntry(name=file.name, size=file.size, sha256=file.sha256, state=state, reason=reason)
 
 
 def _require_none(problems: Iterable[Problem]) -> None:
-    """Raise one error for all problems: ContentConflict if they are nothing else, or PreflightFailed."""
+    """Raise one error for all problems: ContentConflict if all are conflicts, else PreflightFailed."""
     problems = tuple(problems)
     if not problems:
         return
@@ -256,17 +245,16 @@ def _require_none(problems: Iterable[Problem]) -> None:
     for problem in problems:
         lines += [" ".join(filter(None, (problem.member, problem.message))), f"    {problem.remedy}"]
     message = "\n".join(lines)
-    if all(problem.message == preflight.CONFLICT for problem in problems):
+    if all(problem.message == CONFLICT for problem in problems):
         raise ContentConflict(message, remedy="Raise the version: what is on the index cannot be replaced.")
-    raise PreflightFailed(message, remedy="Mend all of them, then publish again.")
+    raise PreflightFailed(message, remedy="Fix all of them, then publish again.")
 
 
-def _refuse(found: Preflight, refusal: DeliveryError | None) -> None:
-    """Raise what was found; all of it together where there is more than one thing."""
+def _raise_found(found: Preflight, refusal: DeliveryError | None) -> None:
     if refusal and not found.problems:
         raise refusal
-    also = [Problem(message=refusal.message, remedy=refusal.remedy)] if refusal else []
-    _require_none([*found.problems, *also])
+    more = [Problem(message=refusal.message, remedy=refusal.remedy)] if refusal else []
+    _require_none([*found.problems, *more])
 
 
 def _require_all(ledger: Ledger) -> None:
@@ -274,34 +262,33 @@ def _require_all(ledger: Ledger) -> None:
     if not missing:
         return
     count, total = len(missing), len(ledger.entries)
-    lines = [f"Not all files are known to be on the index: {count} of {total}."]
+    lines = [f"{count} of {total} files are not known to be on the index:"]
     lines += [f"{entry.name}: {entry.state}" + (f" ({entry.reason})" if entry.reason else "") for entry in missing]
     if any(entry.state is UploadState.CONFLICT for entry in missing):
         raise ContentConflict("\n".join(lines), remedy="Raise the version: what is on the index cannot be replaced.")
     raise UploadIncomplete(
-        "\n".join(lines), remedy="Publish the same files again: what is there already is passed over, the rest is sent."
+        "\n".join(lines), remedy="Publish the same files again: those on the index are skipped, the rest is sent."
     )
 
 
-def _tell_states(ledger: Ledger, environment: Mapping[str, str]) -> None:
-    """Say where everything stands, in GitHub's summary of the job too."""
+def _print_states(ledger: Ledger, environment: Mapping[str, str]) -> None:
+    """Print the states, and add them to GitHub's step summary."""
     states = [entry.state for entry in ledger.entries]
     counts = ", ".join(f"{states.count(state)} {state}" for state in UploadState if state in states)
     say(f"{counts}; {ledger.path}")
     if file := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(file).open("a", encoding="utf-8") as summary:
-            room = LIMIT - summary.tell()  # of what the runner takes of a step
-            summary.write(f"### Published: {counts}\n\n{as_markdown(ledger.entries, room)}\n")
+            left = LIMIT - summary.tell()  # bytes of the limit
+            summary.write(f"### Published: {counts}\n\n{as_markdown(ledger.entries, left)}\n")
 
 
-def _tell_pages(found: Preflight, where: Addresses) -> None:
+def _print_pages(found: Preflight, where: Addresses) -> None:
     for project, version in dict.fromkeys((file.project, file.version) for file in found.files):
         if page := where.release_page(project, version):
             say(f"{project} {version}: {page}")
 
 
-def _tell(found: Preflight, options: PublishOptions, where: Addresses) -> None:
-    """Print what will be done with each file, and the warnings."""
+def _print_plan(found: Preflight, options: PublishOptions, where: Addresses) -> None:
     say(f"{len(found.files)} files of `{options.packages_dir}` for {where.upload}:")
     for file in found.files:
         say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")

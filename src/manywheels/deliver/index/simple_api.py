@@ -1,4 +1,4 @@
-"""The index: its addresses, and what it says of its files through the simple API (PEP 503, 691, 700)."""
+"""The index: its addresses, and its files by the simple API (PEP 503, 691, 700)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 from packaging.version import Version
 
 from manywheels.core.documents import parse_json
+from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
-from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, require_safe
-from manywheels.deliver.index.pauses import RetrySchedule
+from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, persist, require_safe
 from manywheels.errors import InputError
 
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
@@ -27,9 +27,9 @@ ACCEPT: Final = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """Where an index takes files, and where it may say which it has; `web` is the root of its pages, where known.
+    """The addresses of an index: `upload`, candidates of the simple API, and `web`, its pages, if it is a known one.
 
-    `has_rules` tells whether it is of the kind whose rules (age of releases, size of files) are in data/publish.toml.
+    `has_rules` tells whether the rules of data/publish.toml (age of releases, size of files) are its own.
     """
 
     upload: str
@@ -38,14 +38,14 @@ class Addresses:
     has_rules: bool
 
     def release_page(self, project: str, version: str) -> str | None:
-        """Return the address of a release's page."""
+        """Return the address of a release's page, if known."""
         return f"{self.web}/project/{project}/{version}/" if self.web else None
 
 
 def addresses(repository: str) -> Addresses:
     """Return the addresses for a name of twine's table or an upload address.
 
-    Raises InputError for what is neither, and UnsafeAddress for plain http to another machine.
+    Raises InputError, and UnsafeAddress for plain http to another machine.
     """
     from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
@@ -53,23 +53,23 @@ def addresses(repository: str) -> Addresses:
     upload = known.get(repository, repository)
     try:
         parts = urlsplit(upload)
-    except ValueError:  # brackets that hold no IPv6 address
+    except ValueError:  # brackets without an IPv6 address
         parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         shown = repository.rpartition("@")[2]  # no credentials
         raise InputError(
             f"repository-url: `{shown}` is neither `pypi` nor `testpypi`, nor an upload address.",
-            remedy="An upload address is a whole one, as `https://…/legacy/`.",
+            remedy="Give a complete upload address, as `https://…/legacy/`.",
         )
     if parts.username is not None:
         raise InputError(
-            f"repository-url: the address at `{parts.hostname}` holds credentials; addresses are shown in logs.",
-            remedy="Give the user with `user`, the password in the variable MANYWHEELS_PASSWORD.",
+            f"repository-url: the address at `{parts.hostname}` has credentials, which would appear in logs.",
+            remedy="Set `user`, and the password in MANYWHEELS_PASSWORD.",
         )
     require_safe(upload)
     base = parts.path.rstrip("/")
     has_rules = base.endswith("/legacy")
-    if has_rules:  # the upload host of an index of this kind is its own host, or a name below it
+    if has_rules:  # its upload host is its own host, or `upload.` of it
         base, web = base.removesuffix("/legacy"), f"{parts.scheme}://{parts.netloc.removeprefix('upload.')}"
         simple: tuple[str, ...] = (f"{web}{base}/simple/",)
     else:
@@ -81,7 +81,7 @@ def addresses(repository: str) -> Addresses:
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A file that the index has: `sha256` in hex, `size` in bytes; None where it does not say."""
+    """A file on the index: `sha256` in hex, `size` in bytes; None if not listed."""
 
     sha256: str | None
     size: int | None = None
@@ -92,91 +92,91 @@ Listing = Mapping[str, Listed]
 
 
 class Presence(Enum):
-    """What the index says of one file. UNTOLD: it has the name, and no sha256 for it. SILENT: it cannot be asked."""
+    """Whether the index has a file. NO_DIGEST: it lists the name without a sha256; UNAVAILABLE: no listing."""
 
     SAME = "same"
     OTHER = "other"
     ABSENT = "absent"
-    UNTOLD = "untold"
-    SILENT = "silent"
+    NO_DIGEST = "no digest"
+    UNAVAILABLE = "unavailable"
 
 
 class Index:
-    """An index that can be asked. Its simple API is found at the first question; several threads may ask."""
+    """The simple API of an index, found by the first request; for several threads."""
 
     def __init__(
-        self, addresses: Addresses, transport: Transport, pauses: RetrySchedule, auth: Auth | None = None
+        self, addresses: Addresses, transport: Transport, retries: RetryPolicy, auth: Auth | None = None
     ) -> None:
-        """`auth` is given for the simple API only where that is at the host that the credentials are for."""
+        """`auth` is sent to the simple API only if that is at the host of uploads."""
         self.addresses = addresses
-        self._transport, self._pauses, self._auth = transport, pauses, auth
+        self._transport, self._retries, self._auth = transport, retries, auth
         self._simple: str | None = None
         self._lock = threading.Lock()
 
     def listing(self, project: str) -> Listing | None:
-        """Return a project's files by name (none for a new project), or None where the index has no simple API here.
+        """Return a project's files by name (none for a new project); None if the index has no simple API.
 
-        Raises NoAnswer where it has one that does not answer, after several attempts.
+        Raises NoResponse after several attempts.
         """
         with self._lock:
             candidates = (self._simple,) if self._simple else self.addresses.simple
         for base in candidates:
-            answer = self._get(f"{base}{project}/")
-            if answer.status == HTTPStatus.OK and (found := _parse(answer, project)) is not None:
-                self._settle_on(base)
+            response = self._get(f"{base}{project}/")
+            if response.status == HTTPStatus.OK and (found := _parse(response, project)) is not None:
+                self._remember(base)
                 return found
-            # Some send clients to another index for projects that they do not have: that is a no, too.
-            is_absent = answer.status == HTTPStatus.NOT_FOUND or (answer.redirects and self.addresses.web is None)
+            # Some redirect to another index for projects that they do not have.
+            is_absent = response.status == HTTPStatus.NOT_FOUND or (response.redirects and self.addresses.web is None)
             if is_absent and (base == self._simple or self._is_simple_api(base)):
-                self._settle_on(base)
+                self._remember(base)
                 return {}
         return None
 
     def presence(self, project: str, name: str, sha256: str) -> Presence:
-        """Return what the index says of a file, asked once more; SILENT where it says nothing."""
+        """Return whether the index has a file, by a new request."""
         try:
             listing = self.listing(project)
         except NoResponse:
-            return Presence.SILENT
+            return Presence.UNAVAILABLE
         return compare(listing, name, sha256)
 
     @property
     def simple(self) -> str | None:
-        """The simple API's address; None before `listing` has found it."""
+        """The address of the simple API; None before `listing` has found it."""
         return self._simple
 
-    def _settle_on(self, base: str) -> None:
+    def _remember(self, base: str) -> None:
         with self._lock:
             self._simple = base
 
     def _is_simple_api(self, base: str) -> bool:
-        """Whether a simple API is there at all: a project that is not listed is 404 at any wrong address, too."""
+        """Whether there is a simple API: a wrong address is 404, as an unknown project is."""
         return self.addresses.web is not None or self._get(base, with_body=False).status == HTTPStatus.OK
 
     def _get(self, url: str, *, with_body: bool = True) -> Response:
         auth = self._auth if origin(url) == origin(self.addresses.upload) else None
 
         def request() -> Response:
-            limit = self._pauses.limit(table("publish")["ask-timeout"])
+            limit = self._retries.timeout(table("publish")["ask-timeout"])
             return self._transport.get(url, accept=ACCEPT, auth=auth, timeout=limit, with_body=with_body)
 
-        return self._pauses.ask(request)
+        return persist(request, self._retries)
 
 
 def compare(listing: Listing | None, name: str, sha256: str) -> Presence:
-    """Return what a listing says of a file."""
+    """Return whether a listing has a file; `sha256` in hex."""
     if listing is None:
-        return Presence.SILENT
+        return Presence.UNAVAILABLE
     if name not in listing:
         return Presence.ABSENT
     listed = listing[name].sha256
     if listed is None:
-        return Presence.UNTOLD
+        return Presence.NO_DIGEST
     return Presence.SAME if listed == sha256.lower() else Presence.OTHER
 
 
 def oldest_upload(listing: Listing, version: str) -> datetime | None:
-    """Return when the first of a release's files was uploaded, where the index says it."""
+    """Return when the first file of a release was uploaded, if listed."""
     times = [file.uploaded for name, file in listing.items() if file.uploaded and _version_of(name) == Version(version)]
     return min(times, default=None)
 
@@ -192,22 +192,21 @@ def _version_of(name: str) -> Version | None:
 
 
 def _release_of(name: str) -> tuple[str, Version] | None:
-    """Return the project and version in a file's name; None for names of old kinds."""
     try:
         return parse_wheel_filename(name)[:2] if name.endswith(".whl") else parse_sdist_filename(name)
     except (InvalidWheelFilename, InvalidSdistFilename):
         return None
 
 
-def _parse(answer: Response, project: str) -> Listing | None:
-    """Return the files of a project's page, in JSON or HTML; None for what is no such page."""
-    kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+def _parse(response: Response, project: str) -> Listing | None:
+    """Return the files of a project's page in JSON or HTML; None if it is not one."""
+    kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
         if kind.endswith("json"):
-            return dict(_of_json(parse_json(answer.body, table("publish")["most-values"])))
-        if kind.endswith("html") and answer.body.count(b"<") <= table("publish")["most-values"]:
+            return dict(_of_json(parse_json(response.body, table("publish")["most-values"])))
+        if kind.endswith("html") and response.body.count(b"<") <= table("publish")["most-values"]:
             page = _Page()
-            page.feed(answer.body.decode("utf-8", "replace"))
+            page.feed(response.body.decode("utf-8", "replace"))
             return page.files if page.is_of(project) else None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
@@ -234,7 +233,7 @@ def _text(value: object) -> str:
 
 
 def _moment(text: str) -> datetime:
-    """Return a moment in UTC; PEP 700 has all of them in it, whether they say so or not."""
+    """Parse a time; without a zone it is UTC (PEP 700)."""
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -244,10 +243,10 @@ def _lower(digest: str | None) -> str | None:
 
 
 class _Page(HTMLParser):
-    """A page of PEP 503: each anchor is a file, its digest in the address's fragment.
+    """A page of PEP 503: each anchor is a file, with its digest in the fragment.
 
-    A login page is HTML, too, and comes with status 200: a project's page says what it is (PEP 629's version, or the
-    title that PyPI's page had before there was one), or it lists a distribution of the project.
+    To tell it from a login page, it must have PEP 629's version or the title "Links for …", or list a distribution of
+    the project.
     """
 
     def __init__(self) -> None:
@@ -256,10 +255,9 @@ class _Page(HTMLParser):
         self._title, self._has_version = "", False
 
     def is_of(self, project: str) -> bool:
-        """Whether it is the page of this project; one without files may be."""
         releases = map(_release_of, self.files)
-        says = self._has_version or "links for" in self._title.lower()
-        return says or any(release is not None and release[0] == project for release in releases)
+        is_marked = self._has_version or "links for" in self._title.lower()
+        return is_marked or any(release is not None and release[0] == project for release in releases)
 
     def handle_data(self, data: str) -> None:
         if self.lasttag == "title":

@@ -1,8 +1,7 @@
-"""Trusted publishing: the CI's identity is exchanged for an upload token that is valid for some minutes.
+"""Trusted publishing: the CI's identity token is exchanged for a short-lived upload token.
 
 The protocol: `GET /_/oidc/audience`, an identity token from the CI for that audience (by the library `id`), and
-`POST /_/oidc/mint-token`. An identity token is spent by its first use: GitHub issues others,
-GitLab has one for each job.
+`POST /_/oidc/mint-token`. An identity token can be used once: GitHub issues more, GitLab has one for each job.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from manywheels.data import table
 from manywheels.deliver.index import claims as claimed
 from manywheels.deliver.index.audiences import require_own
 from manywheels.deliver.index.claims import Claims
-from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin
+from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, persist
 from manywheels.deliver.index.identity import Identity
 from manywheels.errors import IndexUnreachable, MintRefused, NoIdentity, UnsafeAddress
 
@@ -29,34 +28,37 @@ _OFF: Final[Mapping[int, str]] = {
     HTTPStatus.FORBIDDEN: "has trusted publishing switched off",
     HTTPStatus.NOT_FOUND: "has no trusted publishing",
 }
-_USE_A_TOKEN: Final = "or give an API token in the variable MANYWHEELS_PASSWORD"  # noqa: S105 - a remedy
+_USE_A_TOKEN: Final = "or set an API token in MANYWHEELS_PASSWORD"  # noqa: S105 - a remedy
 
 
 class Credentials(Protocol):
-    """What uploads are authorised with."""
+    """The credentials of uploads."""
 
     @property
     def renewable(self) -> bool:
-        """Whether `renew` can help against a token that is refused."""
+        """Whether `renew` can replace a refused token."""
         ...
 
     @property
     def valid_until(self) -> float | None:
-        """The moment of the clock at which they end for good; None for never."""
+        """The clock's time at which they expire for good; None for never."""
         ...
 
     def current(self) -> Auth:
-        """Return user and password for the next upload. Raises PublishError."""
+        """Return user and password for the next upload.
+
+        Raises DeliveryError: IndexUnreachable, MintRefused, NoIdentity or UnsafeAddress.
+        """
         ...
 
     def renew(self, refused: Auth) -> None:
-        """Let `current` return others than those that were refused. Raises PublishError."""
+        """Make `current` return others than those that were refused."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiToken:
-    """A user and password, or `__token__` and an API token, that somebody made by hand."""
+    """A user and password, or `__token__` and an API token."""
 
     user: str
     password: str = field(repr=False)
@@ -64,11 +66,11 @@ class ApiToken:
     valid_until: float | None = None
 
     def current(self) -> Auth:
-        """Return them."""
+        """Return user and password."""
         return self.user, self.password
 
     def renew(self, refused: Auth) -> None:
-        """Do nothing: there are no others."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +80,15 @@ class _Token:
 
 
 class TrustedPublisher:
-    """The upload tokens of trusted publishing: minted when needed, renewed where the CI can; for several threads."""
+    """The upload tokens of trusted publishing, minted when needed; for several threads."""
 
     def __init__(self, upload: str, transport: Transport, identity: Identity) -> None:
         self._upload, self._oidc = upload, f"{origin(upload)}/_/oidc"
         self._transport, self._ci = transport, identity
-        self._pauses, self._secrets = identity.pauses, identity.secrets
+        self._retries, self._secrets = identity.retries, identity.secrets
         self._audience: str | None = None
         self._token: _Token | None = None
-        self._fixed: str | None = None  # the one identity token of a CI that issues no further ones
+        self._fixed: str | None = None  # the only identity token of a CI that issues no more
         self._lock = threading.Lock()
 
     @property
@@ -96,20 +98,20 @@ class TrustedPublisher:
 
     @property
     def valid_until(self) -> float | None:
-        """When the only token there is ends; None before it is minted, and where there will be others."""
+        """When the upload token expires, if it is not renewable; None before it is minted."""
         return self._token.until if self._token and not self.renewable else None
 
     def identify(self) -> Claims:
-        """Return the claims of this job's identity, without minting: what can be seen to fail fails here.
+        """Return the claims of this job's identity, without minting.
 
         Raises NoIdentity, IndexUnreachable and UnsafeAddress.
         """
         return claimed.read_claims(self._identity())
 
     def current(self) -> Auth:
-        """Return `__token__` and an upload token; mints one where there is none, or too little time is left."""
+        """Return `__token__` and an upload token, a new one if there is none or it is about to expire."""
         with self._lock:
-            now = self._pauses.clock.monotonic()
+            now = self._retries.now()
             if self._token is None or (
                 self.renewable and self._token.until - now < table("publish")["token"]["renew-before"]
             ):
@@ -117,88 +119,89 @@ class TrustedPublisher:
             return USER, self._token.value
 
     def renew(self, refused: Auth) -> None:
-        """Forget the token that was refused, unless another thread has done so."""
+        """Drop the refused token, unless another thread has replaced it."""
         with self._lock:
             if self.renewable and self._token and self._token.value == refused[1]:
                 self._token = None
 
     def _mint(self) -> _Token:
-        """Exchange an identity token. Where an answer is lost, another is tried: of GitHub a fresh one."""
+        """Exchange an identity token; after a lost response again, on GitHub with a new one."""
         used: list[str] = []
 
         def exchange() -> Response:
             used.append(self._identity())
-            limit = self._pauses.limit(table("publish")["ask-timeout"])
+            limit = self._retries.timeout(table("publish")["ask-timeout"])
             return self._transport.post_json(f"{self._oidc}/mint-token", {"token": used[-1]}, timeout=limit)
 
         try:
-            answer = self._pauses.ask(exchange)
-            if self.renewable and _SPENT in dict(_errors(answer)):
-                answer = self._pauses.ask(exchange)
+            response = persist(exchange, self._retries)
+            if self.renewable and _SPENT in dict(_errors(response)):
+                response = persist(exchange, self._retries)
         except NoResponse as fault:
             raise IndexUnreachable(
                 f"The index did not mint an upload token: {fault}.",
-                remedy="Run the job again when the index answers; a new job has a new identity.",
+                remedy="Run the job again when the index is up; a new job has a new identity token.",
             ) from None
-        return self._accept(answer, used[-1], is_first=len(used) == 1)
+        return self._accept(response, used[-1], is_first=len(used) == 1)
 
-    def _accept(self, answer: Response, identity: str, *, is_first: bool) -> _Token:
-        _require_no_redirect(answer)
-        if answer.status == HTTPStatus.OK:
-            found = _object(answer)
+    def _accept(self, response: Response, identity: str, *, is_first: bool) -> _Token:
+        _require_no_redirect(response)
+        if response.status == HTTPStatus.OK:
+            found = _object(response)
             token, expires = found.get("token"), found.get("expires")
             if isinstance(token, str) and token:
-                return _Token(value=self._secrets.keep(token), until=self._end_of(answer, expires))
+                return _Token(value=self._secrets.keep(token), until=self._expiry(response, expires))
             raise IndexUnreachable(
-                "The index answered the exchange of the identity with something else than a token.",
-                remedy=f"Look whether `repository-url` is the index's upload address, {_USE_A_TOKEN}.",
+                "The index did not return a token in exchange for the identity token.",
+                remedy=f"Check that `repository-url` is the index's upload address, {_USE_A_TOKEN}.",
             )
-        raise self._refusal(answer, identity, is_first=is_first)
+        raise self._refusal(response, identity, is_first=is_first)
 
-    def _end_of(self, answer: Response, expires: object) -> float:
-        """Return the moment at which a token ends, by this machine's monotonic clock and the server's own time."""
+    def _expiry(self, response: Response, expires: object) -> float:
+        """Return when a token expires, by the monotonic clock; `expires` is compared with the server's own time."""
         longest: float = table("publish")["token"]["lifetime"]
-        now = server_time(answer.headers)
+        now = server_time(response.headers)
         left = longest
         if isinstance(expires, int | float) and now is not None:
-            left = max(min(expires, now + longest), now) - now  # in this order: no float holds the largest integers
-        return self._pauses.clock.monotonic() + left
+            left = max(min(expires, now + longest), now) - now  # bounded first: a huge integer is no float
+        return self._retries.now() + left
 
-    def _refusal(self, answer: Response, identity: str, *, is_first: bool) -> MintRefused:
+    def _refusal(self, response: Response, identity: str, *, is_first: bool) -> MintRefused:
         known = table("publish")["mint"]
-        errors = _errors(answer)
+        errors = _errors(response)
         codes = [code for code, _ in errors]
         if _SPENT in codes and not is_first:
             return MintRefused(
-                "The answer with the upload token was lost, and the job's identity token can be used only once.",
+                "The response with the upload token was lost, and the job's identity token can be used only once.",
                 remedy="Run the job again: it gets a new identity token. Nothing has been uploaded.",
             )
-        lines = claimed.explain(errors, claimed.read_claims(identity), known) or [f"it answers {answer.status}"]
-        cures = dict.fromkeys(known[code]["cure"] for code in codes if code in known)
+        lines = claimed.explain_refusal(errors, claimed.read_claims(identity), known) or [
+            f"it answers {response.status}"
+        ]
+        remedies = dict.fromkeys(known[code]["cure"] for code in codes if code in known)
         return MintRefused(
             "\n".join(
                 [
                     "The index did not exchange the CI's identity for an upload token:",
-                    *map(self._secrets.cleaned, lines),
+                    *map(self._secrets.redact, lines),
                 ]
             ),
-            remedy=" ".join(cures) or "Look at the publisher in the project's settings on the index.",
+            remedy=" ".join(remedies) or "Check the publisher in the project's settings on the index.",
         )
 
     def _identity(self) -> str:
         from id import AmbientCredentialError
 
         if self._fixed is None:
-            audience = self._ask_audience()
+            audience = self._find_audience()
             try:
                 token = self._ci.token(audience)
             except AmbientCredentialError as error:
                 raise self._no_identity(audience, str(error)) from None
             if token is None:
                 raise NoIdentity(
-                    "There is nothing to authorise the upload with: no API token, and no CI with trusted publishing.",
-                    remedy="Give an API token in the variable MANYWHEELS_PASSWORD, or publish from "
-                    "GitHub Actions or GitLab CI.",
+                    "There are no credentials for the upload: no API token, and no CI with trusted publishing.",
+                    remedy="Set an API token in MANYWHEELS_PASSWORD, or publish from GitHub Actions or GitLab CI.",
                 )
             if self.renewable:
                 return token
@@ -211,69 +214,71 @@ class TrustedPublisher:
         elif self._ci.environment.get("GITLAB_CI") and "not found" in fault:
             message, remedy = claimed.missing_on_gitlab(audience)
         else:
-            message = f"The CI gave no identity token: {self._secrets.cleaned(fault)}."
+            message = f"The CI gave no identity token: {self._secrets.redact(fault)}."
             remedy = f"Run the job again, {_USE_A_TOKEN}."
         return NoIdentity(message, remedy=remedy)
 
-    def _ask_audience(self) -> str:
+    def _find_audience(self) -> str:
         if self._audience is None:
-            answer = self._get_audience()
-            _require_no_redirect(answer)
-            audience = _object(answer).get("audience") if answer.status == HTTPStatus.OK else None
+            response = self._request_audience()
+            _require_no_redirect(response)
+            audience = _object(response).get("audience") if response.status == HTTPStatus.OK else None
             if not isinstance(audience, str) or not audience:
-                problem = _OFF.get(answer.status, f"does not say for whom the identity must be ({answer.status})")
+                problem = _OFF.get(
+                    response.status, f"does not name the audience of identity tokens ({response.status})"
+                )
                 raise NoIdentity(
-                    f"There is nothing to authorise the upload with: no API token, and the index {problem}.",
-                    remedy="Give an API token in the variable MANYWHEELS_PASSWORD.",
+                    f"There are no credentials for the upload: no API token, and the index {problem}.",
+                    remedy="Set an API token in MANYWHEELS_PASSWORD.",
                 )
             self._audience = require_own(audience, self._upload)
         return self._audience
 
-    def _get_audience(self) -> Response:
+    def _request_audience(self) -> Response:
         def request() -> Response:
-            limit = self._pauses.limit(table("publish")["ask-timeout"])
+            limit = self._retries.timeout(table("publish")["ask-timeout"])
             return self._transport.get(f"{self._oidc}/audience", accept="application/json", auth=None, timeout=limit)
 
         try:
-            return self._pauses.ask(request)
+            return persist(request, self._retries)
         except NoResponse as fault:
             raise IndexUnreachable(
-                f"The index at `{self._oidc}` does not answer: {fault}.", remedy="Run the job again when it does."
+                f"The index at `{self._oidc}` does not answer: {fault}.", remedy="Run the job again when it is up."
             ) from None
 
 
-def _require_no_redirect(answer: Response) -> None:
-    if answer.redirects:
-        raise redirected(answer)
+def _require_no_redirect(response: Response) -> None:
+    if response.redirects:
+        raise redirected(response)
 
 
-def redirected(answer: Response) -> UnsafeAddress:
-    """Return the error for an answer that sends the client elsewhere."""
+def redirected(response: Response) -> UnsafeAddress:
+    """Return the error for a redirect."""
     return UnsafeAddress(
-        f"The index sends uploads elsewhere (`{answer.status}`, to {_place(answer)}); the token was not sent there.",
-        remedy="Give the address that the index itself names for uploads in `repository-url`.",
+        f"The index redirects uploads (`{response.status}`, to {_target_of(response)}); the token was not sent there.",
+        remedy="Set `repository-url` to the upload address that the index documents.",
     )
 
 
-def _place(answer: Response) -> str:
-    """Return where an answer leads to: only the host, for the rest may hold what nobody else should see."""
+def _target_of(response: Response) -> str:
+    """Return where a redirect leads: only the host, the rest may have secrets."""
     try:
-        place = origin(answer.headers.get("location", ""))
+        place = origin(response.headers.get("location", ""))
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
     return f"`{place}`" if place != "://" else "another path"
 
 
-def _object(answer: Response) -> Mapping[str, object]:
+def _object(response: Response) -> Mapping[str, object]:
     try:
-        found = parse_json(answer.body)
+        found = parse_json(response.body)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _errors(answer: Response) -> list[tuple[str, str]]:
-    found = _object(answer).get("errors")
+def _errors(response: Response) -> list[tuple[str, str]]:
+    found = _object(response).get("errors")
     if not isinstance(found, list):
         return []
     return [(str(e.get("code", "?")), str(e.get("description", ""))) for e in found if isinstance(e, dict)]

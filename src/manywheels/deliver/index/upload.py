@@ -1,6 +1,6 @@
-"""Sending: files in parallel, each until the index is known to have it; nothing is repeated before the index was asked.
+"""Uploading files in parallel, each until the index is known to have it; the index is asked before a repetition.
 
-The first file that cannot be brought there stops the others that were not begun; those on their way are finished.
+The first file that fails for good keeps others from being started; those under way are finished.
 """
 
 from __future__ import annotations
@@ -13,81 +13,83 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.retry import RetryPolicy, TransientError, retry_after
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Auth, Interrupted, NoResponse, Response, Transport, is_name_taken, reason_text
 from manywheels.deliver.index.identity import Secrets
 from manywheels.deliver.index.ledger import Ledger, UploadState
-from manywheels.deliver.index.pauses import RetrySchedule
 from manywheels.deliver.index.simple_api import Index, Presence
 from manywheels.deliver.index.trusted import Credentials, redirected
 from manywheels.errors import DeliveryError
 
-Extra = Mapping[str, tuple[tuple[str, str], ...]]
-_NOTING: Final = 0.5  # seconds that threads get, after a cancellation's grace, to note what came of their files
+ExtraFields = Mapping[str, tuple[tuple[str, str], ...]]
+_RECORDING: Final = 0.5  # seconds for threads to write the ledger, after the grace of a cancellation
 _OTHER: Final = "the index has a file of this name with other content"
 
 
 class Progress(Protocol):
-    """Who is told how the upload goes; called from several threads."""
+    """The listener of an upload; called from several threads."""
 
     def began(self, file: Distribution) -> None:
-        """Say that a file is sent, from its first byte on; again at each attempt."""
+        """An attempt to send a file begins."""
         ...
 
     def sent(self, file: Distribution, count: int) -> None:
-        """Say that some more bytes were sent."""
+        """Another `count` bytes of it were sent."""
         ...
 
     def waits(self, file: Distribution, reason: str) -> None:
-        """Say why a file is tried again."""
+        """An attempt failed, and may be repeated."""
         ...
 
     def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
-        """Say where a file stands."""
+        """A file has its final state."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class _End:
-    """Where a file stands after all."""
+class _Result:
+    """The final state of a file."""
 
     state: UploadState
     reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Again:
-    """An attempt that settled nothing. `doubtful`: the index may have the file, or be about to have it."""
+class _Inconclusive:
+    """An attempt without a result. `doubtful`: the index may have the file, or get it yet."""
 
     reason: str
     doubtful: bool = False
-    answer: Response | None = None
+    response: Response | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class UploadContext:
-    """What an upload needs: how requests are made, the index, the credentials, the time there is."""
+    """What all files of an upload share."""
 
     transport: Transport
     index: Index
     credentials: Credentials
-    pauses: RetrySchedule
+    retries: RetryPolicy
     secrets: Secrets
     cancellation: Cancellation
 
 
 class Sender:
-    """Sends files, and notes in the ledger where each of them stands."""
+    """Sends files, and writes their states to the ledger."""
 
-    def __init__(self, line: UploadContext, ledger: Ledger, progress: Progress, extra: Extra | None = None) -> None:
-        """`extra` are further fields of the files' forms, by the files' names."""
-        self._line, self._ledger, self._progress, self._extra = line, ledger, progress, extra or {}
+    def __init__(
+        self, context: UploadContext, ledger: Ledger, progress: Progress, extra: ExtraFields | None = None
+    ) -> None:
+        """`extra` are more fields of the forms, by file name."""
+        self._context, self._ledger, self._progress, self._extra = context, ledger, progress, extra or {}
         self._halt = threading.Event()
         self._failure: BaseException | None = None
 
     def send(self, files: Sequence[Distribution]) -> None:
-        """Send sdists, then wheels. Raises what stopped it if that was more than one file's misfortune."""
+        """Send sdists, then wheels. Raises errors that concern more than one file, LedgerError among them."""
         for group in ([file for file in files if file.is_sdist], [file for file in files if not file.is_sdist]):
             if not self._stopped:
                 self._send_group(group)
@@ -96,20 +98,20 @@ class Sender:
 
     @property
     def _stopped(self) -> bool:
-        return self._halt.is_set() or self._line.pauses.over
+        return self._halt.is_set() or self._context.retries.over
 
     def _send_group(self, files: Sequence[Distribution]) -> None:
-        """Wait for the threads; after a cancellation, only as long as requests that are on their way have."""
+        """Send in threads; after a cancellation, wait for them only as long as requests under way have."""
         queue = deque(files)
         count = min(table("publish")["parallel"], len(files))
         threads = [threading.Thread(target=self._work, args=(queue,), daemon=True) for _ in range(count)]
         for thread in threads:
             thread.start()
-        left = table("publish")["grace"] + _NOTING
+        left = table("publish")["grace"] + _RECORDING
         for thread in threads:
             while thread.is_alive() and left > 0:
                 thread.join(0.1)
-                left -= 0.1 if self._line.cancellation.requested else 0.0
+                left -= 0.1 if self._context.cancellation.requested else 0.0
 
     def _work(self, queue: deque[Distribution]) -> None:
         while not self._stopped:
@@ -118,8 +120,8 @@ class Sender:
             except IndexError:
                 return
             try:
-                end = self._bring(file)
-                end = replace(end, reason=self._line.secrets.cleaned(end.reason))
+                end = self._upload(file)
+                end = replace(end, reason=self._context.secrets.redact(end.reason))
                 if not end.state.is_there:
                     self._halt.set()
                 self._ledger.note(file.name, end.state, end.reason)
@@ -128,129 +130,135 @@ class Sender:
                 self._failure = self._failure or error
                 self._halt.set()
 
-    def _bring(self, file: Distribution) -> _End:
-        """Attempt it until it has ended, or attempts or time are used up."""
-        pauses = self._line.pauses
-        tried: list[_Again] = []
-        for number in range(table("publish")["attempts"]):
+    def _upload(self, file: Distribution) -> _Result:
+        retries = self._context.retries
+        earlier: list[_Inconclusive] = []
+        while True:
+            number = len(earlier) + 1
             try:
-                outcome = self._attempt(file, number + 1, tried)
-            except DeliveryError as error:  # no file can be sent any more, or not this one
+                outcome = self._attempt(file, number, earlier)
+            except DeliveryError as error:  # for all files, or this one
                 self._failure = self._failure or error
-                outcome = _End(state=UploadState.NOT_SENT, reason=error.message.partition("\n")[0])
-            if isinstance(outcome, _Again) and outcome.doubtful:
-                outcome = self._ask(file) or outcome
-            if isinstance(outcome, _End):
-                return self._looked_after(file, outcome, tried)
-            tried.append(outcome)
+                outcome = _Result(state=UploadState.NOT_SENT, reason=error.message.partition("\n")[0])
+            if isinstance(outcome, _Inconclusive) and outcome.doubtful:
+                outcome = self._lookup(file) or outcome
+            if isinstance(outcome, _Result):
+                return self._with_doubts(file, outcome, earlier)
+            earlier.append(outcome)
             self._progress.waits(file, outcome.reason)
-            if self._stopped or not pauses.take(pauses.length(number), outcome.answer):
-                break
-        return self._give_up(file, tried)
+            asked = retry_after(outcome.response.headers) if outcome.response else 0.0
+            if self._stopped or not retries.again(number, TransientError(outcome.reason, pause=asked)):
+                return self._exhausted(file, earlier)
 
-    def _attempt(self, file: Distribution, number: int, tried: Sequence[_Again]) -> _End | _Again:
-        line = self._line
-        auth = line.credentials.current()
-        if line.credentials.valid_until is not None:
-            line.pauses.end_at(line.credentials.valid_until)
+    def _attempt(self, file: Distribution, number: int, earlier: Sequence[_Inconclusive]) -> _Result | _Inconclusive:
+        context = self._context
+        auth = context.credentials.current()
+        if context.credentials.valid_until is not None:
+            context.retries.end_at(context.credentials.valid_until)
         self._ledger.note(file.name, UploadState.UNKNOWN, "it is being sent", attempts=number)
         self._progress.began(file)
 
         def watch(count: int) -> None:
-            if line.pauses.over:
+            if context.retries.over:
                 raise Interrupted
             self._progress.sent(file, count)
 
         form = file.form(*self._extra.get(file.name, ()))
-        limit = line.pauses.limit(_longest(file))
+        limit = context.retries.timeout(_timeout(file))
         try:
-            answer = line.transport.post_form(line.index.addresses.upload, form, auth=auth, timeout=limit, watch=watch)
+            response = context.transport.post_form(
+                context.index.addresses.upload, form, auth=auth, timeout=limit, watch=watch
+            )
         except Interrupted:
-            reason = "the run was cancelled" if line.pauses.cancelled else "the time for uploads was over"
-            return _End(state=UploadState.NOT_SENT, reason=f"{reason} before it was sent as a whole")
+            reason = "the run was cancelled" if context.retries.cancelled else "the time for uploads was over"
+            return _Result(state=UploadState.NOT_SENT, reason=f"{reason} before it was sent completely")
         except NoResponse as lost:
-            return _Again(reason=str(lost), doubtful=lost.arrived)
-        return self._judge(file, answer, auth, tried)
+            return _Inconclusive(reason=str(lost), doubtful=lost.arrived)
+        return self._interpret(file, response, auth, earlier)
 
-    def _judge(self, file: Distribution, answer: Response, auth: Auth, tried: Sequence[_Again]) -> _End | _Again:
-        """Return what an answer to an upload means."""
-        said = reason_text(answer, self._line.secrets.cleaned)
-        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            return _End(state=UploadState.UPLOADED)
-        if answer.redirects:
-            raise redirected(answer)
-        if is_name_taken(answer):
-            return self._existing(file, said, tried)
-        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            # A token that has just expired is refused as a wrong one is: once, another may help.
-            if self._line.credentials.renewable and not any(again.answer and _refuses(again.answer) for again in tried):
-                self._line.credentials.renew(auth)
-                return _Again(reason=said, answer=answer)
-            return _End(state=UploadState.NOT_SENT, reason=f"the index refuses the credentials: {said}")
-        if answer.is_passing:
-            return _Again(reason=said, doubtful=answer.status != HTTPStatus.TOO_MANY_REQUESTS, answer=answer)
-        return _End(state=UploadState.NOT_SENT, reason=f"the index refuses it: {said}")
+    def _interpret(
+        self, file: Distribution, response: Response, auth: Auth, earlier: Sequence[_Inconclusive]
+    ) -> _Result | _Inconclusive:
+        reason = reason_text(response, self._context.secrets.redact)
+        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            return _Result(state=UploadState.UPLOADED)
+        if response.redirects:
+            raise redirected(response)
+        if is_name_taken(response):
+            return self._name_taken(file, reason, earlier)
+        if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            # An expired token is refused as a wrong one is: try once with another.
+            if self._context.credentials.renewable and not any(
+                attempt.response and _refuses(attempt.response) for attempt in earlier
+            ):
+                self._context.credentials.renew(auth)
+                return _Inconclusive(reason=reason, response=response)
+            return _Result(state=UploadState.NOT_SENT, reason=f"the index refuses the credentials: {reason}")
+        if response.is_transient:
+            return _Inconclusive(
+                reason=reason, doubtful=response.status != HTTPStatus.TOO_MANY_REQUESTS, response=response
+            )
+        return _Result(state=UploadState.NOT_SENT, reason=f"the index refuses it: {reason}")
 
-    def _existing(self, file: Distribution, said: str, tried: Sequence[_Again]) -> _End:
-        """Some indexes refuse a name that they have, whatever the content: only a question tells."""
-        presence = self._settled(file)
-        was_ours = any(again.doubtful for again in tried)
+    def _name_taken(self, file: Distribution, reason: str, earlier: Sequence[_Inconclusive]) -> _Result:
+        """Some indexes refuse an existing name even with the same content: look it up."""
+        presence = self._lookup_repeatedly(file)
+        was_ours = any(attempt.doubtful for attempt in earlier)
         match presence:
             case Presence.SAME:
-                return _End(state=UploadState.UPLOADED if was_ours else UploadState.IDENTICAL)
+                return _Result(state=UploadState.UPLOADED if was_ours else UploadState.IDENTICAL)
             case Presence.OTHER:
-                return _End(state=UploadState.CONFLICT, reason=_OTHER)
+                return _Result(state=UploadState.CONFLICT, reason=_OTHER)
             case Presence.ABSENT if not was_ours:
-                return _End(state=UploadState.CONFLICT, reason=f"the index refuses its name: {said}")
-        return _End(
-            state=UploadState.UNKNOWN, reason=f"the index has a file of this name, and does not say which: {said}"
+                return _Result(state=UploadState.CONFLICT, reason=f"the index refuses its name: {reason}")
+        return _Result(
+            state=UploadState.UNKNOWN, reason=f"the index has a file of this name, and lists no digest: {reason}"
         )
 
-    def _looked_after(self, file: Distribution, end: _End, tried: Sequence[_Again]) -> _End:
-        """What an attempt was refused says nothing of an earlier one whose answer was lost."""
-        if end.state is UploadState.NOT_SENT and any(again.doubtful for again in tried):
-            return self._give_up(file, [*tried, _Again(reason=end.reason)])
+    def _with_doubts(self, file: Distribution, end: _Result, earlier: Sequence[_Inconclusive]) -> _Result:
+        """After a refusal, look up whether an earlier attempt without a response was stored."""
+        if end.state is UploadState.NOT_SENT and any(attempt.doubtful for attempt in earlier):
+            return self._exhausted(file, [*earlier, _Inconclusive(reason=end.reason)])
         return end
 
-    def _give_up(self, file: Distribution, tried: Sequence[_Again]) -> _End:
-        reason = f"{tried[-1].reason} (after {len(tried)} attempt{'s' * (len(tried) > 1)})"
-        if not any(again.doubtful for again in tried):
-            return _End(state=UploadState.NOT_SENT, reason=reason)
-        # That it is not listed proves nothing: behind a gateway that gave up, too, the index may store it yet.
-        unknown = _End(state=UploadState.UNKNOWN, reason=f"{reason}, and the index does not say that it has it")
-        return _known(self._settled(file)) or unknown
+    def _exhausted(self, file: Distribution, earlier: Sequence[_Inconclusive]) -> _Result:
+        reason = f"{earlier[-1].reason} (after {len(earlier)} attempt{'s' * (len(earlier) > 1)})"
+        if not any(attempt.doubtful for attempt in earlier):
+            return _Result(state=UploadState.NOT_SENT, reason=reason)
+        # That it is not listed proves nothing: the index may store it yet, behind a gateway that timed out.
+        unknown = _Result(state=UploadState.UNKNOWN, reason=f"{reason}, and the index has not confirmed it")
+        return _known(self._lookup_repeatedly(file)) or unknown
 
-    def _ask(self, file: Distribution) -> _End | None:
-        return _known(self._line.index.presence(file.project, file.name, file.sha256))
+    def _lookup(self, file: Distribution) -> _Result | None:
+        return _known(self._context.index.presence(file.project, file.name, file.sha256))
 
-    def _settled(self, file: Distribution) -> Presence:
-        """Ask several times: what an index was sent a moment ago may not be shown yet."""
+    def _lookup_repeatedly(self, file: Distribution) -> Presence:
+        """Ask several times: a new file may not be listed yet."""
         facts = table("publish")
-        presence = Presence.SILENT
+        presence = Presence.UNAVAILABLE
         for number in range(facts["settle-asks"]):
-            presence = self._line.index.presence(file.project, file.name, file.sha256)
-            if presence in {Presence.SAME, Presence.OTHER} or self._line.cancellation.requested:
+            presence = self._context.index.presence(file.project, file.name, file.sha256)
+            if presence in {Presence.SAME, Presence.OTHER} or self._context.cancellation.requested:
                 break
             if number < facts["settle-asks"] - 1:
-                self._line.pauses.clock.sleep(facts["settle-pause"])
+                self._context.retries.sleep(facts["settle-pause"])
         return presence
 
 
-def _longest(file: Distribution) -> float:
-    """Return the seconds that one attempt to upload a file may take."""
+def _timeout(file: Distribution) -> float:
     facts = table("publish")
     return float(facts["send-timeout"] + file.size / facts["slowest-rate"])
 
 
-def _known(presence: Presence) -> _End | None:
-    """Return the end of a file that was sent, and is now there."""
+def _known(presence: Presence) -> _Result | None:
+    """Return the result of a file that was sent and is listed; None if it is not."""
     match presence:
         case Presence.SAME:
-            return _End(state=UploadState.UPLOADED)
+            return _Result(state=UploadState.UPLOADED)
         case Presence.OTHER:
-            return _End(state=UploadState.CONFLICT, reason=_OTHER)
+            return _Result(state=UploadState.CONFLICT, reason=_OTHER)
     return None
 
 
-def _refuses(answer: Response) -> bool:
-    return answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+def _refuses(response: Response) -> bool:
+    return response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
