@@ -25,12 +25,12 @@ def request_(tmp_path: Path) -> RepairRequest:
 
 def test_the_wheel_that_it_names_is_taken_over(request_: RepairRequest) -> None:
     (request_.folder / "a.whl").write_bytes(b"wheel")
-    (request_.folder / "answer.json").write_text('{"wheel": "/elsewhere/a.whl"}')
+    (request_.folder / "result.json").write_text('{"wheel": "/elsewhere/a.whl"}')
     assert take_over(request_, Cancellation()) == request_.finished / "a.whl"
 
 
 def test_a_problem_is_told_with_its_remedy(request_: RepairRequest) -> None:
-    (request_.folder / "answer.json").write_text('{"problem": "It is old.", "remedy": "Take a new one."}')
+    (request_.folder / "result.json").write_text('{"problem": "It is old.", "remedy": "Take a new one."}')
     with pytest.raises(RepairFailed, match="It is old") as caught:
         take_over(request_, Cancellation())
     assert caught.value.remedy == "Take a new one."
@@ -40,6 +40,6 @@ def test_a_problem_is_told_with_its_remedy(request_: RepairRequest) -> None:
     "answer", ["[]", "null", "{}", '{"problem": "x"}', '{"wheel": 1}', '{"wheel": ".."}', "not JSON"]
 )
 def test_an_answer_that_is_none_is_refused(answer: str, request_: RepairRequest) -> None:
-    (request_.folder / "answer.json").write_text(answer)
+    (request_.folder / "result.json").write_text(answer)
     with pytest.raises((Suspicious, ValueError)):
         take_over(request_, Cancellation())

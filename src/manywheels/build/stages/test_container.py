@@ -163,7 +163,7 @@ def _run(
     from manywheels.core.interruptible import begin, wait
     from manywheels.runtime.containers.engine import connect, explained
 
-    log = request.quarters.log
+    log = request.venv.log
     announce(log, f"{inside.tests.command} (in {place.image})")
     with (
         closing(connect(OTHERWISE)) as client,
@@ -282,7 +282,7 @@ def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Pat
 
     archive = folder / "in.tar"
     inside = _INSIDE.name
-    owner = os.geteuid() if request.quarters.user is None else request.quarters.user
+    owner = os.geteuid() if request.venv.user is None else request.venv.user
     with tarfile.open(archive, "w") as tar:
         for name in (inside, f"{inside}/elsewhere", f"{inside}/results", f"{inside}/home"):
             made = tarfile.TarInfo(name)
