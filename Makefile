@@ -2,15 +2,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml $(wildcard requirements/*.txt)
+SOURCES := pyproject.toml requirements/dev.txt
+# pip's view of any CPython from 3.9 on: wheels that all of them can use.
+ANY_PYTHON := --implementation py --abi none --python-version 3.9 \
+	$(foreach policy,manylinux_2_28 manylinux_2_17 manylinux2014,--platform $(policy)_$(shell uname -m))
 
-.PHONY: demo test check format docs pictures lock bench package clean
+.PHONY: demo test test-containers test-index check format docs pictures lock bench package clean
 
 demo: $(VENV)/.ready ## build examples/spam for every CPython on this machine
 	$(BIN)/manywheels build examples/spam --output-dir examples/spam/dist
 
-test: $(VENV)/.ready ## run the tests; those that need Docker, act or Chromium are skipped where these are missing
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/wheels/.ready ## what needs neither Docker nor the network: the code, publishing to local servers, real builds
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests/host tests/publish tests/unit $(PYTEST_ARGS)
+
+test-containers: $(VENV)/.ready ## what needs Docker, act, gitlab-ci-local or Chromium; skipped where these are missing
+	$(BIN)/python -m pytest tests/containers $(PYTEST_ARGS)
+
+test-index: $(VENV)/.ready ## what needs the package index: the newest wheels of well-known projects, real signatures
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests/pypi $(PYTEST_ARGS)
 
 check: $(VENV)/.ready ## linters and types
 	$(BIN)/ruff check .
@@ -41,6 +50,11 @@ lock: $(VENV)/.ready ## resolve the hash-locked requirements anew
 		--python-version 3.13 --custom-compile-command "make lock" -o requirements/image.txt
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-emit-index-url --universal \
 		--python-version 3.11 --extra host --group dev --custom-compile-command "make lock" -o requirements/dev.txt
+	for name in builds builds-older; do \
+		$(BIN)/uv pip compile requirements/$$name.in --quiet --upgrade --generate-hashes --no-emit-index-url \
+			--only-binary :all: --python-version 3.9 --python-platform x86_64-manylinux_2_28 \
+			--custom-compile-command "make lock" -o requirements/$$name.txt || exit; \
+	done
 
 package: $(VENV)/.ready ## the wheel and the sdist of manywheels itself, in dist/
 	$(BIN)/uv build --out-dir dist
@@ -56,4 +70,13 @@ $(VENV)/.ready: $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# What the tests build projects with; they ask no index for it.
+$(VENV)/wheels/.ready: requirements/builds.txt requirements/builds-older.txt $(VENV)/.ready
+	rm -rf $(VENV)/wheels
+	for name in builds builds-older; do \
+		$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+			$(ANY_PYTHON) --dest $(VENV)/wheels -r requirements/$$name.txt || exit; \
+	done
 	touch $@

@@ -1,4 +1,4 @@
-"""What all tests share: how a test that needs Docker, act or compilers finds out whether they are there."""
+"""What all tests share: how those that need Docker, act or a browser find out whether it is there; the last line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from rings import pytest_sessionfinish
+
+__all__ = ["pytest_sessionfinish"]  # pytest calls it: the last line
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE_IMAGE = "quay.io/pypa/manylinux_2_28_x86_64:2026.08.15-1"
+
+# The same examples each time: no run fails by chance. `--hypothesis-profile=search` looks for others.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", deadline=None, max_examples=2000)
+settings.load_profile("same")
 
 
 @cache
@@ -44,15 +54,24 @@ def _chromium_problem() -> str | None:
 _NEEDS = {"docker": _docker_problem, "act": _act_problem, "chromium": _chromium_problem, "gitlab": _gitlab_problem}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what cannot run here, with the reason; fail it where MANYWHEELS_REQUIRE says that it must run."""
-    required = os.environ.get("MANYWHEELS_REQUIRE", "").split()
-    for item in items:
-        for need, problem_of in _NEEDS.items():
-            if item.get_closest_marker(need) is None:
-                continue
-            problem = problem_of()
-            if problem and need in required:
-                raise pytest.UsageError(f"{item.nodeid} must run here, but {problem}")
-            if problem:
-                item.add_marker(pytest.mark.skip(reason=problem))
+_REQUIRED = "MANYWHEELS_REQUIRE"
+
+
+def pytest_configure() -> None:
+    """Refuse a requirement that nothing goes by."""
+    if unknown := set(os.environ.get(_REQUIRED, "").split()) - set(_NEEDS):
+        raise pytest.UsageError(f"{_REQUIRED} knows {', '.join(_NEEDS)}, not {', '.join(sorted(unknown))}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what cannot run here, with the reason; fail it where MANYWHEELS_REQUIRE says that it must run.
+
+    This is each test's own failure and no error of the collection, so that it is seen under pytest-xdist as well.
+    """
+    required = os.environ.get(_REQUIRED, "").split()
+    for need, problem_of in _NEEDS.items():
+        if item.get_closest_marker(need) is None or (problem := problem_of()) is None:
+            continue
+        if need in required:
+            pytest.fail(f"this must run here ({_REQUIRED} names {need}), but {problem}", pytrace=False)
+        pytest.skip(problem)

@@ -25,6 +25,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from uv import find_uv_bin
 
+from fetched import no_index
 from manywheels.build.toolchain import Machine
 from manywheels.core.files import cache_dir
 from manywheels.plan.interpreters import Interpreter, discover
@@ -138,7 +139,21 @@ class Program:
         output = output or self.new_folder("dist")
         selected = ["--build", tags] if tags else []
         source = self.copy(project) if isinstance(project, str) else project
+        caller = {**(self._pyenv_of(tags.split()) if tags else {}), **(caller or {})}
         return self("build", source, "--output-dir", output, *selected, *options, output=output, caller=caller)
+
+    def _pyenv_of(self, tags: Sequence[str]) -> dict[str, str]:
+        """Return variables with which pyenv has the Pythons for these tags alone: to ask each takes its time."""
+        root = Path(self.environment.get("PYENV_ROOT") or Path.home() / ".pyenv")
+        homes = [self.interpreters[tag].path.parent.parent for tag in tags]
+        if not all(home.parent == root / "versions" for home in homes):
+            return {}
+        few = self.folder / f"pyenv-{'-'.join(tags)}"
+        (few / "versions").mkdir(parents=True, exist_ok=True)
+        for home in homes:
+            if not (link := few / "versions" / home.name).is_symlink():
+                link.symlink_to(home)
+        return {"PYENV_ROOT": str(few)}
 
     def require(self, tag: str) -> Interpreter:
         """Return this machine's interpreter for a tag; skip the test where there is none."""
@@ -181,6 +196,12 @@ def _ignore_nothing() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def _no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in no_index().items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="session")
 def interpreters() -> dict[str, Interpreter]:
     """This machine's interpreters by ABI, those that manywheels builds for by default."""
@@ -203,10 +224,13 @@ def program(tmp_path: Path, interpreters: dict[str, Interpreter]) -> Program:
 
 @pytest.fixture
 def private_cache(tmp_path: Path) -> Path:
-    """A cache folder for one test's runs alone, to be given as MANYWHEELS_CACHE; what is warm is shared."""
+    """A cache folder for one test's runs alone, to be given as MANYWHEELS_CACHE.
+
+    What is warm is shared, and so are the locks by which runs side by side take different users.
+    """
     folder = tmp_path / "cache"
     folder.mkdir()
-    for name in ("uv", "zig"):
+    for name in ("uv", "zig", "users"):
         (cache_dir() / name).mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(cache_dir() / name)
     return folder
@@ -268,7 +292,7 @@ class Processes:
         """Wait until there are that many."""
         return self._wait(lambda alive: len(alive) >= count, within)
 
-    def wait_until_gone(self, *, within: float = 5.0) -> None:
+    def wait_until_gone(self, *, within: float = 30.0) -> None:
         """Wait until there is none."""
         self._wait(lambda alive: not alive, within)
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from host.conftest import Finished, Program, WheelContents
 
 OTHER_USER = 1001
-pytestmark = pytest.mark.network
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,13 @@ HEALTHY = (
 SPLIT_AT_BLANKS = ("c_setuptools", "cpp_cmake")
 
 
-@pytest.mark.parametrize("healthy", HEALTHY, ids=str)
+@pytest.mark.parametrize("healthy", [known for known in HEALTHY if known.name not in SPLIT_AT_BLANKS], ids=str)
 def test_healthy(healthy: Healthy, program: Program, contents: WheelContents) -> None:
-    finished = program.build(healthy.name, tags=healthy.tags)
+    assert_whole(healthy, program.build(healthy.name, tags=healthy.tags), program, contents)
+
+
+def assert_whole(healthy: Healthy, finished: Finished, program: Program, contents: WheelContents) -> None:
+    """The project was built for all its targets, and each wheel is what it says and does what it should."""
     tags = healthy.tags.split()
 
     assert finished.status == 0, finished.text
@@ -110,16 +113,13 @@ def test_blanks_and_unicode_in_every_path(healthy: Healthy, program: Program, co
     (cache_dir() / "zig").mkdir(parents=True, exist_ok=True)
     (cache / "zig").symlink_to(cache_dir() / "zig")
     output = place / "oütput folder"
-    tag = healthy.tags.split()[0]
     finished = program.build(
-        project, "--dependency-versions", "packages: wheel", tags=tag, output=output,
+        project, "--dependency-versions", "packages: wheel", tags=healthy.tags, output=output,
         caller={"MANYWHEELS_CACHE": str(cache), "HOME": str(place)},
     )  # fmt: skip
 
-    assert finished.status == 0, finished.text
-    assert_sealed(finished, tag)
-    assert contents.places_of(finished.wheel, str(place).encode()) == []
-    assert program.run_in(tag, finished.wheel, healthy.code) == healthy.prints
+    assert_whole(healthy, finished, program, contents)
+    assert [contents.places_of(wheel, str(place).encode()) for wheel in finished.wheels] == [[]] * len(finished.wheels)
 
 
 def assert_tagged(wheel: Path, interpreter: str, abi: str) -> None:
@@ -185,9 +185,9 @@ def _umask() -> int:
 
 
 def test_jobs_limits_targets_at_once(program: Program) -> None:
-    finished = program.build("scribbles", "--jobs", "1", tags="cp310 cp312")
+    finished = program.build("fails_backend", "--jobs", "1", tags="cp310 cp312")
 
-    assert finished.status == 0, finished.text
+    assert finished.status == 1, finished.text
     one, other = sorted(
         (target["began"]["build"], target["began"]["build"] + target["seconds"]["build"])
         for target in finished.manifest["targets"]

@@ -33,7 +33,6 @@ def probe(finished: Finished, contents: WheelContents, wheel: Path | None = None
     return seen
 
 
-@pytest.mark.network
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
 def test_every_front_end_builds_what_it_is_told_to(program: Program, contents: WheelContents, front_end: str) -> None:
     finished = program.build(
@@ -46,14 +45,12 @@ def test_every_front_end_builds_what_it_is_told_to(program: Program, contents: W
     assert FRONT_ENDS[front_end] in re.sub(r"\x1b\[\d*m", "", finished.log().read_text("utf-8"))
 
 
-@pytest.mark.network
 def test_options_of_a_front_end(program: Program) -> None:
-    finished = program.build("c_setuptools", "--build-frontend", "pip; args: --require-hashes --no-such-option")
+    finished = program.build("tested", "--build-frontend", "pip; args: --require-hashes --no-such-option")
     assert finished.status == 1
     assert "no such option: --no-such-option" in finished.failure()["problem"] + finished.log().read_text("utf-8")
 
 
-@pytest.mark.network
 def test_a_constraints_file_of_the_project(program: Program, contents: WheelContents) -> None:
     project = program.copy("env_probe")
     (project / "pins.txt").write_text("setuptools==79.0.1\n")
@@ -63,9 +60,7 @@ def test_a_constraints_file_of_the_project(program: Program, contents: WheelCont
 
 
 def test_verbosity(program: Program) -> None:
-    logs = {
-        level: program.build("c_setuptools", f"--build-verbosity={level}").log().read_text("utf-8") for level in (-1, 2)
-    }
+    logs = {level: program.build("tested", f"--build-verbosity={level}").log().read_text("utf-8") for level in (-1, 2)}
     assert "DEBUG uv" in logs[2]
     assert "Successfully built" in logs[2]
     assert "Successfully built" not in logs[-1]

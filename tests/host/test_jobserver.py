@@ -42,7 +42,6 @@ def environment(folder: Path, tokens: int) -> Iterator[dict[str, str]]:
         server.close()
 
 
-@pytest.mark.network
 @pytest.mark.parametrize("tokens", [1, 3])
 def test_ninja(tmp_path: Path, tokens: int) -> None:
     log = tmp_path / "log"

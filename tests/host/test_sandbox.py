@@ -22,7 +22,7 @@ from manywheels.runtime.sandbox import GRACE, Command, Outcome, processes_of, ru
 if TYPE_CHECKING:
     from host.conftest import Processes
 
-SLACK = 3.0  # seconds that a busy machine may lose
+SLACK = 10.0  # seconds that a busy machine may lose; what is prevented takes half a minute or longer
 PATH = {"PATH": os.environ.get("PATH", os.defpath)}
 
 # A daemon in a session of its own that ignores SIGTERM and holds stdout.
@@ -239,7 +239,7 @@ def test_fork_storm(sandbox: Sandbox, processes: Processes) -> None:
 
 @pytest.mark.parametrize("attempt", range(5))  # it depends on who is seen
 def test_processes_that_hand_over_to_the_next(attempt: int, sandbox: Sandbox, processes: Processes) -> None:
-    outcome = sandbox.python(RELAY, timeout=5)
+    outcome = sandbox.python(RELAY, timeout=25)
 
     assert processes.alive() == []
     assert outcome.succeeded
@@ -265,12 +265,12 @@ def test_command_that_kills_its_keeper(sandbox: Sandbox, processes: Processes) -
 
 
 def test_time_limit_of_one_that_listens(sandbox: Sandbox, processes: Processes) -> None:
-    outcome = sandbox.shell("trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done", timeout=0.5)
+    outcome = sandbox.shell("trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done", timeout=3)
 
     assert processes.alive() == []
     assert (outcome.timed_out, outcome.cancelled, outcome.succeeded) == (True, False, False)
     assert "bye" in sandbox.said
-    assert outcome.seconds < 0.5 + SLACK
+    assert outcome.seconds < 3 + SLACK
 
 
 @pytest.mark.parametrize(

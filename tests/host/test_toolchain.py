@@ -131,7 +131,6 @@ def zig(work: Path, policy: str = "manylinux_2_28", **prefix_map: str) -> Toolch
 
 
 @needs_zig
-@pytest.mark.network
 @pytest.mark.skipif(len(pythons()) < 2, reason=f"{PYENV} has no two Pythons from 3.9 on")
 @pytest.mark.parametrize(
     ("project", "which", "policy"),

@@ -9,8 +9,6 @@ import pytest
 if TYPE_CHECKING:
     from host.conftest import Finished, Processes, Program
 
-pytestmark = pytest.mark.network
-
 PYTEST = ("--test-requires", "pytest", "--test-command")
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from scale import scaled
 from unit.elfmaker import SharedObject, Symbol
 from unit.helpers import write_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE = 100 << 20
+SIZE = scaled(100) << 20
 # A process of its own: a child's memory is counted from its parent's, and this one has a large wheel in it.
 MEASURE = """
 import json, sys
@@ -33,7 +34,7 @@ print(json.dumps({"times": times, "longest": LONGEST, "memory": memory, "most": 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of 90 MB, of which a quarter is code that compresses by half."""
+    """A wheel of 90 MB (in CI), of which a quarter is code that compresses by half."""
     symbols = (Symbol(name="malloc", version="GLIBC_2.2.5"),)
     chance = random.Random(0)
     code = b"".join(chance.randbytes(32) + bytes(32) for _ in range(SIZE // 4 // 64))

@@ -8,11 +8,14 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from manywheels.cli.main import main
 from manywheels.wheels.manifest import TargetRecord, TargetState, describe_wheel
 from unit.helpers import METADATA, PLATFORM, manifest, write_wheel
 
@@ -119,12 +122,43 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {name: os.environ[name] for name in keep if name in os.environ} | variables
 
 
+def arguments(folder: Path, url: str, *options: str) -> list[str]:
+    """Return the arguments of `manywheels` that publish a folder."""
+    return ["publish", f"--packages-dir={folder}", "--repository-url", url, *options]
+
+
 def publish(
+    folder: Path, url: str, *options: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Run:
+    """Run `manywheels publish` on a folder, in this process: to start another takes longer than to publish."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        _variables({**clean_environment(), **(environment or {})}), chdir(cwd or folder.parent),
+        redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings(action="ignore"),
+    ):  # fmt: skip
+        status = main(arguments(folder, url, *options))
+    return Run(status=status, out=out.getvalue(), err=err.getvalue(), states=states(folder))
+
+
+@contextmanager
+def _variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let these be the only variables of this process."""
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(variables)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def publish_apart(
     folder: Path, url: str, *options: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Run:
     """Run `manywheels publish` on a folder in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "manywheels", "publish", f"--packages-dir={folder}", "--repository-url", url, *options],
+        [sys.executable, "-m", "manywheels", *arguments(folder, url, *options)],
         env={**clean_environment(), **(environment or {})}, cwd=cwd or folder.parent, capture_output=True, text=True,
         check=False, timeout=120,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from requests_toolbelt import MultipartEncoder
 from index import Answer, Delay, Drop, Fault, GitHubPublisher, LocalIndex, redirect, too_many
 from publish.indexing import minted, other_content, simple, upload
 from publish.program import write_sdist
+from scale import scaled
 from unit.helpers import METADATA, write_wheel
 
 
@@ -224,7 +225,7 @@ def test_a_delay_is_one(index: LocalIndex) -> None:
     text=st.text(max_size=40).filter(lambda text: "\r" not in text and "\n" not in text),
     chunked=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scaled(60, least=20), deadline=None)
 def test_forms_are_read_as_they_were_written(shared: LocalIndex, content: bytes, text: str, *, chunked: bool) -> None:
     form = MultipartEncoder(
         [("note", text), ("content", ("a.bin", content, "application/octet-stream"))], boundary="boundary"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fetched import no_index
 from host.conftest import PROJECTS
 from index import LocalIndex
 from manywheels.core.files import digest_file
@@ -19,7 +20,7 @@ from manywheels.runtime.uv import uv_program
 from publish.program import (
     RICH_METADATA,
     clean_environment,
-    publish,
+    publish_apart,
     read_ledger,
     write_sdist,
     write_set,
@@ -46,7 +47,7 @@ def devpi_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
 
 
 def ours(folder: Path, url: str, user: str, password: str) -> None:
-    run = publish(folder, url, "--user", user, environment={"MANYWHEELS_PASSWORD": password})
+    run = publish_apart(folder, url, "--user", user, environment={"MANYWHEELS_PASSWORD": password})
     assert run.status == 0, run.said
     assert set(run.states.values()) == {"uploaded"}
 
@@ -96,11 +97,11 @@ def test_devpi_is_asked_before_and_a_conflict_stops_everything(
     url = devpi_server.index("again")
     ours(folder, url, USER, PASSWORD)
     password = {"MANYWHEELS_PASSWORD": PASSWORD}
-    again = publish(folder, url, "--user", USER, environment=password)
+    again = publish_apart(folder, url, "--user", USER, environment=password)
     assert (again.status, set(again.states.values())) == (0, {"identical"})
     other = tmp_path / "other"
     write_set(other, "cp312", "cp314", metadata=RICH_METADATA + "\nchanged\n")
-    clash = publish(other, url, "--user", USER, "--skip-existing", environment=password)
+    clash = publish_apart(other, url, "--user", USER, "--skip-existing", environment=password)
     assert clash.status == 4
     assert "error MW326" in clash.err
     assert sorted(clash.states.values()) == ["conflict", "not sent"]
@@ -113,7 +114,7 @@ def test_pypiserver_keeps_what_was_sent(client: str, folder: Path, tmp_path: Pat
         CLIENTS[client](folder, server.url, USER, PASSWORD)
         assert _digests(server.folder) == _digests(folder)
         if client != "ours":  # what another client has brought is known by its sha256
-            run = publish(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": PASSWORD})
+            run = publish_apart(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": PASSWORD})
             assert (run.status, set(run.states.values())) == (0, {"identical"})
             assert not [name for name in run.states if "is there already, identical" not in run.out]
 
@@ -122,13 +123,12 @@ def build(package: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `manywheels build` on a project, its wheels going to `dist` beside it."""
     output = f"--output-dir={package.parent / 'dist'}"
     argv = [sys.executable, "-m", "manywheels", "build", str(package), output, *options]
-    environment = {**os.environ, "MANYWHEELS_PASSWORD": PASSWORD}  # with the machine's own index and certificates
+    environment = {**os.environ, **no_index(), "MANYWHEELS_PASSWORD": PASSWORD}
     return subprocess.run(
         argv, env=environment, cwd=package.parent, capture_output=True, text=True, check=False, timeout=300
     )
 
 
-@pytest.mark.network
 def test_a_build_on_the_command_line_publishes_only_where_it_is_told_to_there(tmp_path: Path) -> None:
     package = Path(shutil.copytree(PROJECTS / "py3_none", tmp_path / "project"))
     with (package / "pyproject.toml").open("a", encoding="utf-8") as file:
@@ -147,7 +147,7 @@ def test_a_build_on_the_command_line_publishes_only_where_it_is_told_to_there(tm
 
 def test_pypiserver_refuses_a_wrong_password(folder: Path, tmp_path: Path) -> None:
     with pypiserver(tmp_path / "server") as server:
-        run = publish(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": "wrong-password"})
+        run = publish_apart(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": "wrong-password"})
         assert run.status == 4
         assert "refuses the credentials" in run.err
         assert "wrong-password" not in run.said
@@ -186,7 +186,7 @@ def test_folders_of_any_name(name: str, tmp_path: Path) -> None:
     write_set(folder, "cp312")
     with LocalIndex() as index:
         token = {"MANYWHEELS_PASSWORD": index.api_token()}
-        run = publish(Path(name), index.upload_url, environment=token, cwd=tmp_path)
+        run = publish_apart(Path(name), index.upload_url, environment=token, cwd=tmp_path)
         assert run.status == 0, run.said
         assert len(index.files()) == 1
     assert {entry["state"] for entry in read_ledger(folder)["files"]} == {"uploaded"}
@@ -194,7 +194,7 @@ def test_folders_of_any_name(name: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_with_a_newline_in_its_name_is_refused_by_name(tmp_path: Path) -> None:
-    run = publish(tmp_path / "a\n::error::b", "http://127.0.0.1:9/legacy/")
+    run = publish_apart(tmp_path / "a\n::error::b", "http://127.0.0.1:9/legacy/")
     assert run.status == 2
     assert "not a value of `packages-dir`" in run.err
     assert "\n::error" not in run.said
@@ -207,10 +207,10 @@ def test_wheels_without_a_manifest_are_verified_with_a_warning(tmp_path: Path) -
     write_wheel(bad, tags=f"cp312-cp312-{PLATFORM}", metadata=RICH_METADATA)
     with LocalIndex() as index:
         token = {"TWINE_PASSWORD": index.api_token()}
-        run = publish(tmp_path, index.upload_url, environment=token)
+        run = publish_apart(tmp_path, index.upload_url, environment=token)
         assert (run.status, set(run.states.values())) == (0, {"uploaded"})
         assert "has no manifest" in run.out
-        refused = publish(bad, index.upload_url, environment=token)
+        refused = publish_apart(bad, index.upload_url, environment=token)
         assert refused.status == 4
         assert "MW250 holds no ELF file" in refused.err
         assert len(index.files()) == 1

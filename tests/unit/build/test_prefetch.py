@@ -287,7 +287,7 @@ esac
 """
 
 
-FETCHER, USER = 61990, 61991
+FETCHER, USER = 61980, 61981  # no other test's
 
 
 @pytest.fixture

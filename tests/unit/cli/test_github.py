@@ -435,7 +435,7 @@ def test_a_delivery_that_stalls_is_cancelled_at_once(
     started = time.monotonic()
     try:
         assert action.run() == 130
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 25
     finally:
         over.set()
     told = capsys.readouterr()
@@ -460,7 +460,7 @@ def test_a_set_that_does_not_come_is_cancelled_at_once(action: Action, service: 
     started = time.monotonic()
     try:
         assert action.run(command="verify") == 143
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 25
     finally:
         over.set()
     assert not list((action.folder / "dist").glob("*.whl"))

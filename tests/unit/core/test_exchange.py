@@ -9,7 +9,8 @@ import ssl
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,13 @@ from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
 from unit.artifactservice import FakeService, answer, serving
 from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, drips, hostile, mute, reluctant
 
-endless = pytest.mark.parametrize("manner", ENDLESS.values(), ids=ENDLESS.keys())
+
+def each(check: Callable[[Manner], None], manners: Mapping[str, Manner] = ENDLESS) -> None:
+    """Check every manner, side by side: each takes its time in waiting."""
+    with ThreadPoolExecutor(len(manners)) as pool:
+        checked = {name: pool.submit(check, manner) for name, manner in manners.items()}
+    failed = {name: future.exception() for name, future in checked.items() if future.exception()}
+    assert not failed
 
 
 @contextmanager
@@ -83,19 +90,22 @@ def send(way: Requests, url: str, file: Distribution, timeout: float = 0.4) -> N
 # --- the index --------------------------------------------------------------------------------------------------------
 
 
-@endless
-def test_an_answer_that_does_not_end_is_given_up(manner: Manner) -> None:
-    with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoResponse):
-        get(way, server.url)
+def test_an_answer_that_does_not_end_is_given_up() -> None:
+    def check(manner: Manner) -> None:
+        with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoResponse):
+            get(way, server.url)
+
+    each(check)
 
 
-@endless
-def test_an_answer_that_does_not_end_does_not_hold_a_cancelled_run(
-    manner: Manner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_does_not_end_does_not_hold_a_cancelled_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(table("publish"), "grace", 0.2)
-    with hostile(manner) as server, Requests(cancelled_once(server)) as way, soon(), pytest.raises(NoResponse):
-        get(way, server.url, timeout=600.0)
+
+    def check(manner: Manner) -> None:
+        with hostile(manner) as server, Requests(cancelled_once(server)) as way, soon(), pytest.raises(NoResponse):
+            get(way, server.url, timeout=600.0)
+
+    each(check)
 
 
 @pytest.mark.parametrize("manner", FLOODS.values(), ids=FLOODS.keys())
@@ -273,36 +283,43 @@ def client(fake: FakeService, url: str = "", cancellation: Cancellation | None =
     return Artifacts(service=fake.service, say=lambda _: None, patience=RetryPolicy(attempts=1, stopped=stopped))
 
 
-@endless
 @pytest.mark.usefixtures("short")
-def test_an_artifact_service_that_does_not_end(manner: Manner) -> None:
-    with hostile(manner) as server, soon(), pytest.raises(ArtifactServiceDown):
-        client(FakeService(), server.url).find(name="wheels")
+def test_an_artifact_service_that_does_not_end() -> None:
+    def check(manner: Manner) -> None:
+        with hostile(manner) as server, soon(), pytest.raises(ArtifactServiceDown):
+            client(FakeService(), server.url).find(name="wheels")
+
+    each(check)
 
 
-@pytest.mark.parametrize("manner", [*ENDLESS.values(), reluctant], ids=[*ENDLESS.keys(), "reading slowly"])
 @pytest.mark.usefixtures("short")
-def test_a_store_of_blobs_that_does_not_end(tmp_path: Path, manner: Manner) -> None:
+def test_a_store_of_blobs_that_does_not_end(tmp_path: Path) -> None:
     (tmp_path / "a.whl").write_bytes(bytes(8 << 20))
     members = [ArtifactMember(name="a.whl", path=tmp_path / "a.whl")]
-    with hostile(manner) as server, serving(FakeService()) as fake, soon():
-        signed = answer(200, {"ok": True, "signed_upload_url": f"{server.url}/container/blob?sig=x"})
-        fake.scripts["CreateArtifact"] = lambda _service, _request: signed
-        with pytest.raises(ArtifactServiceDown):
-            client(fake).upload("wheels", members, overwrite=False)
+
+    def check(manner: Manner) -> None:
+        with hostile(manner) as server, serving(FakeService()) as fake, soon():
+            signed = answer(200, {"ok": True, "signed_upload_url": f"{server.url}/container/blob?sig=x"})
+            fake.scripts["CreateArtifact"] = lambda _service, _request: signed
+            with pytest.raises(ArtifactServiceDown):
+                client(fake).upload("wheels", members, overwrite=False)
+
+    each(check, {**ENDLESS, "reading slowly": reluctant})
 
 
-@endless
 @pytest.mark.usefixtures("short")
-def test_a_download_that_does_not_end(tmp_path: Path, manner: Manner) -> None:
-    with hostile(manner) as server, serving(FakeService()) as fake, soon():
-        fake.finished["wheels"] = (b"", "sha256:0")
-        signed = answer(200, {"ok": True, "signed_url": f"{server.url}/?sig=x"})
-        fake.scripts["GetSignedArtifactURL"] = lambda _service, _request: signed
-        artifacts = client(fake)
-        (found,) = artifacts.find(name="wheels")
-        with pytest.raises(ArtifactServiceDown):
-            artifacts.download(found, tmp_path)
+def test_a_download_that_does_not_end(tmp_path: Path) -> None:
+    def check(manner: Manner) -> None:
+        with hostile(manner) as server, serving(FakeService()) as fake, soon():
+            fake.finished["wheels"] = (b"", "sha256:0")
+            signed = answer(200, {"ok": True, "signed_url": f"{server.url}/?sig=x"})
+            fake.scripts["GetSignedArtifactURL"] = lambda _service, _request: signed
+            artifacts = client(fake)
+            (found,) = artifacts.find(name="wheels")
+            with pytest.raises(ArtifactServiceDown):
+                artifacts.download(found, tmp_path)
+
+    each(check)
 
 
 def test_a_cancelled_run_leaves_no_call_behind() -> None:
@@ -354,7 +371,7 @@ def github(monkeypatch: pytest.MonkeyPatch, url: str) -> dict[str, str]:
     return {"GITHUB_ACTIONS": "true"}  # without the bearer: it is not asked again
 
 
-@endless
+@pytest.mark.parametrize("manner", ENDLESS.values(), ids=ENDLESS.keys())  # one by one: its address is the process's
 def test_an_issuer_that_does_not_end(monkeypatch: pytest.MonkeyPatch, manner: Manner) -> None:
     monkeypatch.setitem(table("publish"), "ask-timeout", 0.4)
     with hostile(manner) as server, soon(), pytest.raises(AmbientCredentialError):

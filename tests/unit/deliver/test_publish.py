@@ -703,7 +703,7 @@ class Slow(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         with contextlib.suppress(OSError):
-            for _ in range(100):
+            for _ in range(300):
                 self.wfile.write(b".")
                 time.sleep(0.1)
 
@@ -726,7 +726,7 @@ def test_an_answer_that_never_ends_is_given_up() -> None:
     began = time.monotonic()
     with served(Slow) as url, Requests() as way, pytest.raises(NoResponse, match="did not end within 1 s"):
         way.get(url, accept="*/*", auth=None, timeout=1.0)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
 
 
 def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
@@ -782,7 +782,7 @@ def test_an_index_that_is_silent_does_not_hold_up_a_cancellation(tmp_path: Path)
     began = time.monotonic()
     with served(Silent) as url, pytest.raises(Cancelled):
         run(layers(repository_url=url, packages_dir=str(tmp_path)), cancellation, environment={"TWINE_PASSWORD": "x"})
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -164,4 +164,4 @@ def test_installing_can_be_stopped(uv: Callable[[str], None]) -> None:
     Timer(0.2, cancellation.request).start()
     with pytest.raises(Cancelled):
         install([target(f"cp3{minor}") for minor in range(9, 15)], cancellation)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 40

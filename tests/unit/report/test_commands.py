@@ -24,6 +24,7 @@ from manywheels.plan.targets import Plan
 from manywheels.report.console import Fold, LiveReporter, PlainReporter, github_group, gitlab_section, unfolded
 from manywheels.report.plan import as_table
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState
+from scale import scaled
 from unit.ci_logs import Command, github_commands, gitlab_sections, parse
 from unit.helpers import built, failed, manifest, planned, project, wheel_record
 
@@ -113,7 +114,7 @@ def test_the_port_reads_what_a_command_carries() -> None:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=scaled(400, least=20), deadline=None)
 @given(HOSTILE)
 def test_no_text_is_a_command(hostile: str) -> None:
     for shown in (text.quote(hostile), text.sanitize(hostile)):
@@ -133,7 +134,7 @@ def test_no_record_speaks_to_the_ci(place: str) -> None:
         assert len(marks) <= 4
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150, least=20), deadline=None)
 @given(place=st.sampled_from(sorted(PLACES)), hostile=HOSTILE, title=HOSTILE)
 def test_no_run_speaks_to_the_ci(place: str, hostile: str, title: str) -> None:
     record = PLACES[place](hostile)
@@ -142,7 +143,7 @@ def test_no_run_speaks_to_the_ci(place: str, hostile: str, title: str) -> None:
     assert gitlab_sections(said(record, unfolded, title)) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100, least=20), deadline=None)
 @given(place=st.sampled_from(sorted(PLACES)), hostile=HOSTILE)
 def test_no_output_folder_speaks_to_the_ci(place: str, hostile: str) -> None:
     record = PLACES[place](hostile)
@@ -151,7 +152,7 @@ def test_no_output_folder_speaks_to_the_ci(place: str, hostile: str) -> None:
     assert gitlab_sections(said(record, unfolded, output=hostile)) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100, least=20), deadline=None)
 @given(HOSTILE)
 @example(" x ".join(["::error::x"] * 40))  # which goes on in lines of its own
 @example("[/x]")
@@ -176,7 +177,7 @@ def test_a_title_is_no_markup() -> None:
         reporter.closed(manifest(built()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100, least=20), deadline=None)
 @given(HOSTILE)
 def test_no_log_speaks_to_the_ci(tmp_path_factory: pytest.TempPathFactory, hostile: str) -> None:
     output = tmp_path_factory.mktemp("dist", numbered=True)
@@ -189,7 +190,7 @@ def test_no_log_speaks_to_the_ci(tmp_path_factory: pytest.TempPathFactory, hosti
     assert gitlab_sections(stream.getvalue()) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100, least=20), deadline=None)
 @given(HOSTILE, HOSTILE)
 def test_no_error_speaks_to_the_ci(message: str, remedy: str) -> None:
     stream = io.StringIO()

@@ -16,6 +16,7 @@ from manywheels.report.html import write_report
 from manywheels.report.junit import write_junit
 from manywheels.report.summary import step_summary
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
+from scale import scaled
 from unit.helpers import built, failed, manifest, wheel_record
 from unit.report.test_summary import HOSTILE, hostile_run, many
 
@@ -103,7 +104,7 @@ def test_no_address_is_the_projects(tmp_path: Path) -> None:
     assert link == "dist/javascript%3Aalert%281%29/x%20y.log"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scaled(60, least=20), deadline=None)
 @given(HOSTILE)
 def test_no_project_writes_markup(tmp_path_factory: pytest.TempPathFactory, words: str) -> None:
     folder = tmp_path_factory.mktemp("report")

@@ -12,6 +12,7 @@ from junitparser import JUnitXml, Skipped, TestCase
 
 from manywheels.report.junit import write_junit
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
+from scale import scaled
 from unit.helpers import built, failed, manifest
 from unit.report.test_summary import HOSTILE, hostile_run, many
 
@@ -121,7 +122,7 @@ def test_the_projects_tests_are_cases(tmp_path: Path, trial: TestRun, expected: 
     assert outcomes(read(manifest(record), tmp_path)["cp312-manylinux_x86_64"]) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scaled(60, least=20), deadline=None)
 @given(HOSTILE)
 def test_it_is_xml_whatever_it_holds(tmp_path_factory: pytest.TempPathFactory, words: str) -> None:
     folder = tmp_path_factory.mktemp("junit")

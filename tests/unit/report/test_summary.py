@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from manywheels.core.markdown import LIMIT, code, fenced, prose
 from manywheels.report.summary import step_summary
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
+from scale import scaled
 from unit.gfm import to_html
 from unit.helpers import built, failed, manifest, wheel_record
 
@@ -133,7 +134,7 @@ def test_warnings_stand_once_with_their_targets() -> None:
 # --- nothing in it is the project's markup ----------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150, least=20), deadline=None)
 @given(HOSTILE)
 @example("\x00---")
 def test_no_project_writes_markup(words: str) -> None:
@@ -144,7 +145,7 @@ def test_no_project_writes_markup(words: str) -> None:
     assert {name for name, _ in hostile.attributes} <= {"class", "open"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=scaled(200, least=20), deadline=None)
 @given(HOSTILE)
 def test_code_shows_what_it_is_given(words: str) -> None:
     cell = rendered(f"| a |\n| --- |\n| {code(words)} |")

@@ -24,10 +24,13 @@ USER, OTHER = 61991, 61992
 LIMIT = 120.0  # seconds for removing what a test has made
 PYTHON = "/usr/bin/python3"  # one that other users reach
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not os.path.exists(PYTHON),  # noqa: PTH110
-    reason="only root has a second user, who needs a Python",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not os.path.exists(PYTHON),  # noqa: PTH110
+        reason="only root has a second user, who needs a Python",
+    ),
+    pytest.mark.xdist_group("users"),  # all that a user has is counted, and removed
+]
 
 # Objects of every kind, by the means of libc; what cannot be made here says so.
 LEAVE = """
@@ -42,12 +45,9 @@ open(f"/dev/shm/manywheels-test-{os.getuid()}", "w").close()
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
+def place(open_folder: Path) -> Iterator[Path]:
     """A folder where every user can write, as /tmp."""
-    for folder in (tmp_path, tmp_path.parent):
-        folder.chmod(0o755)
-    os.chmod(tmp_path.parent.parent, 0o755)  # noqa: PTH101
-    shared = tmp_path / "shared"
+    shared = open_folder / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
     yield shared

@@ -301,11 +301,11 @@ def test_mw244_requires_python(tmp_path: Path, tag: str, requires: str, fits: bo
 
 def test_mw244_thousands_of_clauses_are_not_tried_one_by_one(tmp_path: Path) -> None:
     requires = ",".join(f"!=3.{number}" for number in range(100, 5_100))
-    started = time.monotonic()
+    started = time.process_time()
     found = findings(tmp_path, f"Requires-Python: {requires}\n{LICENCE}{PLAIN}", tags=f"py3-none-{PLATFORM}")
     assert codes(found) == ["MW244"]
     assert "5000 clauses" in found[0].problem.message
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 # --- MW248: what the index asks ---------------------------------------------------------------------------------------
@@ -395,10 +395,10 @@ def test_mw245_entry_points_that_break(tmp_path: Path, text: str, told: str) -> 
     ],
 )
 def test_mw245_is_told_of_hostile_texts_in_little_time(tmp_path: Path, text: str, told: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     found = findings(tmp_path, members={f"{INFO}/entry_points.txt": text.encode()})
     assert told in the_one(found, "MW245").problem.message
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(

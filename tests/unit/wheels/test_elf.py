@@ -194,7 +194,7 @@ def test_lists_that_go_round_in_circles_end() -> None:
     content[entry + 12 : entry + 16] = b"\x01\x00\x00\x00"
     with suppress(BrokenElf):
         read_elf("x.so", BytesIO(bytes(content)))
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 20
 
 
 # --- files that are made to cost memory and time ----------------------------------------------------------------------

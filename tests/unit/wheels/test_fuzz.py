@@ -27,6 +27,7 @@ from manywheels.errors import WheelFileError
 from manywheels.verify import check_wheel
 from manywheels.verify.checks.archive import CHECKS
 from manywheels.verify.model import Member, Wheel, open_wheel
+from scale import scaled
 from unit.elfmaker import SharedObject, Symbol
 from unit.helpers import PLATFORM
 from unit.wheelmaker import DIST_INFO, RECORD, record_of, wheel_spec
@@ -121,7 +122,7 @@ def test_the_honest_wheel_is_one() -> None:
             assert not any(list(check.run(wheel)) for check in CHECKS)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=scaled(80, least=20), deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -160,7 +161,7 @@ FIELDS: Final = tuple(
 )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=scaled(80, least=20), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), NUMBERS), min_size=1, max_size=3))
 def test_fields_that_lie(lies: list[tuple[tuple[int, int], int]]) -> None:
     content = bytearray(HONEST_BYTES)
@@ -169,7 +170,7 @@ def test_fields_that_lie(lies: list[tuple[tuple[int, int], int]]) -> None:
     examine(bytes(content))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=scaled(60, least=20), deadline=None)
 @given(
     members=st.lists(MEMBERS, min_size=1, max_size=4),
     ends=st.fixed_dictionaries(
@@ -196,7 +197,7 @@ ROWS = st.tuples(
 ).map(",".join)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=scaled(40, least=20), deadline=None)
 @given(st.lists(ROWS, max_size=6), st.booleans())
 def test_records_made_to_lie(rows: list[str], honest: bool) -> None:  # noqa: FBT001
     files = {str(member.name): member.content for member in HONEST.members[:-1] if not str(member.name).endswith("/")}

@@ -7,7 +7,6 @@ docs/verify.md explains it, and one that is not in the table below fails the tes
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +29,6 @@ from packaging.utils import parse_wheel_filename
 from manywheels.wheels.elf import MAGIC, read_elf
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGE = "quay.io/pypa/manylinux_2_28_x86_64:2026.08.15-1"
 NOTHING_FITS = "No matching distribution found"
 LARGE = 1_000_000  # bytes
 NEWEST_GLIBC, NEWEST_MUSL = 45, 6  # minor versions that are asked for; above those of today
@@ -135,6 +133,10 @@ def download_all(project: Known, folder: Path) -> None:
         list(pool.map(lambda place: download(requirement, project, place, folder), others))
 
 
+# Tests of these are one worker's.
+of_the_newest = pytest.mark.xdist_group("newest-wheels")
+
+
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     """The wheels, each project's in a folder of its own; a quarter of a gigabyte, so nothing of it is kept."""
@@ -180,7 +182,7 @@ def warnings_in(verdict: dict[str, Any]) -> dict[str, set[str]]:
     return dict(codes)
 
 
-@pytest.mark.network
+@of_the_newest
 def test_the_newest_wheels_have_no_error_and_no_warning_that_is_not_known(wheels: list[Path], tmp_path: Path) -> None:
     status, verdict = verify(wheels, tmp_path)
 
@@ -240,7 +242,7 @@ def as_read_here(content: bytes) -> dict[str, Any]:
     }
 
 
-@pytest.mark.network
+@of_the_newest
 def test_the_reader_of_elf_files_agrees_with_pyelftools(wheels: list[Path]) -> None:
     """On every smaller shared library of all these architectures; pyelftools takes long for large ones."""
     seen, differing = 0, []
@@ -259,7 +261,6 @@ def test_the_reader_of_elf_files_agrees_with_pyelftools(wheels: list[Path]) -> N
     assert seen > len(wheels)
 
 
-@pytest.mark.network
 @pytest.mark.parametrize("project", OLDER)
 def test_older_wheels_of_rare_architectures_have_no_error(project: Known, tmp_path: Path) -> None:
     folder = new_folder(tmp_path / "wheels")
@@ -270,7 +271,6 @@ def test_older_wheels_of_rare_architectures_have_no_error(project: Known, tmp_pa
     assert set().union(*warnings_in(verdict).values()) <= project.warnings
 
 
-@pytest.mark.network
 def test_wheels_of_other_kinds_have_no_error(tmp_path: Path) -> None:
     folders = [new_folder(tmp_path / f"{number}") for number in range(len(OTHER_KINDS))]
     with ThreadPoolExecutor(3) as pool:
@@ -282,7 +282,7 @@ def test_wheels_of_other_kinds_have_no_error(tmp_path: Path) -> None:
                 if codes.get(project.name, set()) - project.warnings}  # fmt: skip
 
 
-@pytest.mark.network
+@of_the_newest
 def test_the_wheels_are_of_every_architecture(wheels: list[Path]) -> None:
     """Nobody notices otherwise that the platform tags that are asked for have grown old."""
     platforms = {tag.platform for wheel in wheels for tag in parse_wheel_filename(wheel.name)[3]}
@@ -300,52 +300,3 @@ def test_the_documentation_explains_each_warning(project: Known) -> None:
         pytest.skip("docs/verify.md has no section about known wheels")
     rows = [line for line in section.splitlines() if line.startswith(f"| {project.name} ")]
     assert not [code for code in project.warnings if not any(f"| {code}:" in row for row in rows)]
-
-
-@pytest.fixture(scope="module")
-def of_the_newer_gcc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of `new_symbol`, tagged linux, as the gcc of the image's distribution makes it.
-
-    The image's own `gcc` links against the policy's glibc, and the distribution's may be newer.
-    """
-    if os.uname().machine != "x86_64":
-        pytest.skip("the image is for x86_64")
-    source, output = ROOT / "tests/projects/new_symbol", tmp_path_factory.mktemp("newer-gcc")
-    steps = (
-        "cp -r /source /tmp/source\n"
-        "CC=/usr/bin/gcc UV_CACHE_DIR=/tmp/cache uv build --quiet --wheel --no-create-gitignore --out-dir /dist"
-        " --python /opt/python/cp312-cp312/bin/python /tmp/source"
-    )
-    subprocess.run(
-        ["docker", "run", "--rm", "--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp",
-         "--volume", f"{source}:/source:ro", "--volume", f"{output}:/dist", IMAGE, "sh", "-euc", steps],
-        check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
-    (wheel,) = output.glob("*.whl")
-    return wheel
-
-
-@pytest.mark.docker
-@pytest.mark.network
-@pytest.mark.parametrize(
-    "platform",
-    [
-        "manylinux_2_28_x86_64",
-        "manylinux_2_30_x86_64",  # PEP 600 has a policy for each glibc, auditwheel's table only for some
-    ],
-)
-def test_a_newer_symbol_is_refused_under_an_older_tag(of_the_newer_gcc: Path, tmp_path: Path, platform: str) -> None:
-    copied = Path(shutil.copy(of_the_newer_gcc, tmp_path))
-    command = [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", platform, str(copied)]
-    retagged = tmp_path / subprocess.check_output(command, text=True).strip()
-
-    status, verdict = verify([retagged], tmp_path)
-    (report,) = verdict["wheels"]
-    if tuple(map(int, report["glibc"].split("."))) <= (2, 28):
-        pytest.skip("this image has no compiler for a newer glibc")
-    assert status == 3
-    (finding,) = [finding for finding in report["findings"] if finding["code"] == "MW208"]
-    assert finding["severity"] == "error"
-    assert finding["member"].startswith("new_symbol/_core.")
-    assert "`close_range@GLIBC_2.34`" in finding["message"]
-    assert "`manylinux_2_34_x86_64`" in finding["remedy"]

@@ -1,0 +1,91 @@
+"""Runs of tests: the last line says what was not run, and what must run and cannot is a failure that is seen."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rings import TESTS, left_out
+
+ROOT = TESTS.parent
+CASES = """
+import pytest
+
+@pytest.mark.docker
+def test_that_needs_docker():
+    pass
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with one test in each of two rings, and what all tests share."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("unit", "containers"):
+        (tmp_path / "tests" / name).mkdir(parents=True)
+    for name in ("conftest.py", "rings.py"):
+        shutil.copy(TESTS / name, tmp_path / "tests")
+    (tmp_path / "tests/unit/test_one.py").write_text("def test_one():\n    pass\n")
+    (tmp_path / "tests/containers/test_other.py").write_text(CASES)
+    return tmp_path
+
+
+def run(checkout: Path, *arguments: str, required: str = "") -> tuple[int, list[str]]:
+    """Run pytest where there is no Docker; return its exit status and its lines."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=checkout, env={"PATH": "/nonexistent", "MANYWHEELS_REQUIRE": required}, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2", "--dist", "loadgroup")], ids=["one process", "xdist"])
+class TestRun:
+    """Once as it is, once with workers."""
+
+    def test_the_last_line_says_what_was_not_run(self, checkout: Path, workers: tuple[str, ...]) -> None:
+        status, lines = run(checkout, *workers, "tests/unit", "tests/containers")
+        assert status == 0, lines
+        assert lines[-1] == (
+            "Not run: tests/publish tests/host (`make test`; needs compilers and CPythons); "
+            "tests/pypi (`make test-index`; needs the package index); 1 skipped, for the reasons above."
+        )
+        assert "1 passed, 1 skipped" in lines[-2]
+        assert any("SKIPPED [1]" in line and "docker is not installed" in line for line in lines)
+
+    def test_what_must_run_and_cannot_is_a_failure(self, checkout: Path, workers: tuple[str, ...]) -> None:
+        status, lines = run(checkout, *workers, "tests/unit", "tests/containers", required="act docker")
+        assert status == 1, lines
+        assert "1 passed, 1 error" in lines[-2]
+        reason = "this must run here (MANYWHEELS_REQUIRE names docker), but docker is not installed"
+        assert any(reason in line for line in lines)
+
+    def test_a_requirement_that_nothing_goes_by_is_refused(self, checkout: Path, workers: tuple[str, ...]) -> None:
+        status, lines = run(checkout, *workers, "tests/unit", required="dokcer")
+        assert status == 4
+        assert any("MANYWHEELS_REQUIRE knows docker, act, chromium, gitlab, not dokcer" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        ([], ["unit", "publish", "host", "containers", "pypi"]),
+        (["tests"], []),
+        (["tests/unit", "tests/host", "tests/publish"], ["containers", "pypi"]),
+        (["tests/unit/test_rings.py::TestRun"], ["publish", "host", "containers", "pypi"]),
+    ],
+)
+def test_what_is_left_out_is_known_by_the_folders(arguments: list[str], absent: list[str]) -> None:
+    told = " ".join(left_out(arguments, ROOT))
+    assert [name for name in ("unit", "publish", "host", "containers", "pypi") if f"tests/{name}" in told] == absent
+
+
+def test_every_folder_with_tests_is_of_a_ring() -> None:
+    assert {path.parent.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py")} - {"projects"} == {
+        "unit", "publish", "host", "containers", "pypi"
+    }  # fmt: skip
