@@ -60,7 +60,7 @@ FUNCTIONS = {
     "runtime/sandbox.py::_children": PROGRAM, "runtime/sandbox.py::_is_of": PROGRAM,
     "runtime/sandbox.py::_handed_over": "no path: an anonymous file",
     "build/stages/before_all.py::prepare": "the work folder, which is root's",
-    "build/stages/prefetch.py::_answer_in": "`fetching-…` in the work folder, which is root's",
+    "build/stages/prefetch.py::_result_in": "`fetching-…` in the work folder, which is root's",
     "build/stages/prefetch.py::requirements_of": "the snapshot, which only root can write",
     "build/stages/test_container.py::_container": "no path: it removes a container",
     "build/stages/test_container.py::_bring_in": "a temporary folder, the program's own",
