@@ -275,7 +275,7 @@ def test_the_same_failure_is_told_once() -> None:
     assert spoken.whole.count("Mend it.") == 1
     assert spoken.lines[-2:] == [
         "✗ cp313-manylinux_x86_64: failed in build in 2.0 s (MW101): spam.c:9:5: error: unknown type name",
-        "  as cp311-manylinux_x86_64; log: /out/dist/logs/cp313-manylinux_x86_64.log",
+        "  same as cp311-manylinux_x86_64; log: /out/dist/logs/cp313-manylinux_x86_64.log",
     ]
 
 

@@ -68,7 +68,7 @@ def test_it_says_all_that_is_known(tmp_path: Path) -> None:
     found = report(whole, tmp_path)
     for words in (
         "demo", "1 wheel in 12.3 s, 2 failed", wheel.name, "417 kB", "2.17", "libgomp-1.so.1", "12 passed", "8.3 s",
-        "unknown type name 'fooo'", "Mend it.", "As cp313-manylinux_x86_64.", "no interpreter", "MW231 odd",
+        "unknown type name 'fooo'", "Mend it.", "Same as cp313-manylinux_x86_64.", "no interpreter", "MW231 odd",
         "MW240 differ", f"sha256:{whole.digest}",
     ):  # fmt: skip
         assert words in found.text, words

@@ -107,7 +107,7 @@ def test_of_the_checks_those_that_found_errors_fail_each_with_its_own(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("trial", "expected"),
+    ("tests", "expected"),
     [
         (TestRun(passed=True, seconds=3.0, log="t.log", count=12), {"the project's tests": "passed"}),
         (TestRun(passed=False, seconds=3.0, log="t.log"), {"the project's tests": "Failure"}),
@@ -117,8 +117,8 @@ def test_of_the_checks_those_that_found_errors_fail_each_with_its_own(tmp_path: 
         ),
     ],
 )
-def test_the_projects_tests_are_cases(tmp_path: Path, trial: TestRun, expected: dict[str, str]) -> None:
-    record = replace(built("cp312"), seconds={}, tests=trial)
+def test_the_projects_tests_are_cases(tmp_path: Path, tests: TestRun, expected: dict[str, str]) -> None:
+    record = replace(built("cp312"), seconds={}, tests=tests)
     assert outcomes(read(manifest(record), tmp_path)["cp312-manylinux_x86_64"]) == expected
 
 

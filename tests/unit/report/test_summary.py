@@ -110,7 +110,7 @@ def test_a_failure_is_told_with_its_lines_once() -> None:
     page = rendered(step_summary(manifest(failed("cp311"), failed("cp312"))))
     assert page.text.count("unknown type name 'fooo'") == 1
     assert page.elements.count("h3") == 2
-    assert "As cp311-manylinux_x86_64." in page.text
+    assert "Same as cp311-manylinux_x86_64." in page.text
 
 
 def test_the_time_line_draws_seconds_as_milliseconds() -> None:
