@@ -195,7 +195,7 @@ def _record_of(build: TargetBuild) -> TargetRecord:
         record = build.progress.fail(TargetError(problem, remedy="Check the machine's disks and permissions."))
     except Exception as error:  # noqa: BLE001 - an error in manywheels must not stop the other targets
         note(build.workspace.log, traceback.format_exc())
-        fault = TargetError(f"An error in manywheels: {error!r}.", remedy="Please report it, with the target's log.")
+        fault = TargetError(f"A fault in manywheels: {error!r}.", remedy="Please report it, with the target's log.")
         record = build.progress.fail(fault)
     build.context.reporter.finished(record)
     return record
