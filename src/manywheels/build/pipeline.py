@@ -81,7 +81,7 @@ def require_toolchain(options: Options) -> None:
     toolchain.resolve(options.toolchain, options.platform)
 
 
-# --- before the targets ----------------------------------------------------------------------------------------------
+# --- before the targets -----------------------------------------------------------------------------------------------
 
 
 @contextmanager

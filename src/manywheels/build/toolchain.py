@@ -165,7 +165,7 @@ def _embedded_zig() -> Path | None:
     return None
 
 
-# --- the wrappers -------------------------------------------------------------------------------------------------
+# --- the wrappers -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +305,7 @@ def _environment(bin_dir: Path, arch: str, prefix_map: Mapping[str, str]) -> dic
     return environment
 
 
-# --- make and ninja -------------------------------------------------------------------------------------------------
+# --- make and ninja ---------------------------------------------------------------------------------------------------
 
 
 def _write_build_tools(wrappers: _Wrappers, jobs: int) -> None:

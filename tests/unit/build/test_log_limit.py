@@ -1,4 +1,4 @@
-"""A log that is longer than its limit: every kind of command that writes one is ended and told of in the same words."""
+"""A log that exceeds its limit: every kind of command is ended, with the same message."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_before_all(tmp_path: Path) -> None:
     assert raised.value.message.startswith(f"`before-all` {SAID}")
 
 
-def test_what_the_program_runs_itself(tmp_path: Path) -> None:
+def test_a_command_of_the_program(tmp_path: Path) -> None:
     with pytest.raises(HookFailed, match="which is its limit"):
         venv(tmp_path).run(LARGER, tmp_path, 60, Cancellation())
 
@@ -82,7 +82,7 @@ def test_tests(tmp_path: Path) -> None:
 
 
 def test_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on until it is killed, and is listened to until then."""
+    """Its output is read until it is killed."""
     monkeypatch.setattr(sandbox, "LARGEST_LOG", 100)
     killed = threading.Event()
     container = cast("Any", SimpleNamespace(wait=lambda: {"StatusCode": 3}, kill=killed.set))
