@@ -131,7 +131,6 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
 
 
 def _run_before_all(run: Run, snapshot: Snapshot, tools: Toolchain, work: Path, cancellation: Cancellation) -> Prepared:
-    """Run `before-all` if a target has it. Raises BeforeAllFailed and Cancelled."""
     buildable = [planned for planned in run.plan.targets if planned.interpreter]
     options = tuple(run.options.for_target(planned.target) for planned in buildable)
     if not any(one.before_all for one in options):
@@ -151,7 +150,6 @@ def _run_before_all(run: Run, snapshot: Snapshot, tools: Toolchain, work: Path, 
 
 
 def _build_all(context: RunContext, buildable: list[PlannedTarget]) -> dict[Target, TargetRecord]:
-    """Build all targets side by side; return their records."""
     if not buildable:
         return {}
     builds = [TargetBuild(context, planned) for planned in buildable]
@@ -170,7 +168,6 @@ def _build_all(context: RunContext, buildable: list[PlannedTarget]) -> dict[Targ
 
 
 def _build(build: TargetBuild) -> TargetRecord:
-    """Build one target, then announce its end to targets that may wait for it."""
     try:
         return _record_of(build)
     finally:

@@ -141,7 +141,6 @@ def _policy_version(name: str) -> tuple[int, int] | None:
 
 
 def _image_policy() -> str | None:
-    """Return the policy that a manylinux or musllinux image names in its variables; None outside of such an image."""
     if not Path("/opt/python").is_dir():
         return None
     named = os.environ.get("AUDITWHEEL_POLICY")
@@ -170,8 +169,6 @@ def _embedded_zig() -> Path | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Wrappers:
-    """The folder of the wrappers, and the values that are filled into all of them."""
-
     bin_dir: Path
     values: Mapping[str, str]  # shell words, quoted
 
@@ -287,7 +284,7 @@ def _path_without(folder: Path) -> str:
 
 
 def _environment(bin_dir: Path, arch: str, prefix_map: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that back ends find compilers by (setuptools, CMake, meson, cc-rs, cargo)."""
+    """Return the variables for setuptools, CMake, meson, cc-rs and cargo."""
     cc, cxx = str(bin_dir / "cc"), str(bin_dir / "c++")
     environment = {
         "CC": cc,
@@ -334,7 +331,6 @@ def _version_text(line: str) -> str:
 
 
 def _first_line(program: Path, *arguments: str) -> str:
-    """Return the first line that a program prints, empty if it cannot be run."""
     try:
         done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -27,7 +27,6 @@ def annotate(manifest: Manifest, package: Path, root: Path) -> Iterator[str]:
 
 
 def _by_reason(failures: Iterable[TargetRecord]) -> list[list[TargetRecord]]:
-    """Group the failed targets by the reason of the failure."""
     groups: dict[str, list[TargetRecord]] = {}
     for record, first in wording.with_first_alike(failures):
         groups.setdefault((first or record).identifier, []).append(record)

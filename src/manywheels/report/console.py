@@ -80,7 +80,7 @@ def _fold_here() -> Fold:
 
 
 class PlainReporter:
-    """Prints a line when a target's build begins, and a block, never mixed with others, when the target has ended."""
+    """Prints a line when a build begins, and a block when a target has ended."""
 
     def __init__(
         self, output: Path, stream: TextIO, cancellation: Cancellation, *, verbose: bool, fold: Fold = unfolded
@@ -91,7 +91,7 @@ class PlainReporter:
         self._lock = threading.Lock()
 
     def started(self, plan: Plan, title: str) -> None:
-        """Print the title, the targets and remarks on the plan."""
+        """Print what will be built."""
         names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
         self._say(text.sanitize(f"{title}: {names}"), *plan_remarks(plan))
 
@@ -129,7 +129,7 @@ class PlainReporter:
         """Do nothing: lines that were printed stay."""
 
     def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], details: list[str]) -> None:
-        """Print a block. The details of a failure come after the fold, so that they are visible without opening it."""
+        """Print a block; details of a failure come after the fold, so that they are visible."""
         before, after = marks
         self._write(chain([before], folded, after, details))
 
@@ -147,7 +147,7 @@ class PlainReporter:
 
 
 def _quoted(log: Path, cancellation: Cancellation) -> Iterator[str]:
-    """Yield the lines of a log, only the first and last of a long one; none if it cannot be read."""
+    """Yield the lines of a log; of a long one, the first and last."""
     with suppress(OSError), open_ends(log, beginning=_BEGINNING, ending=_ENDING) as stream:
         file = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
         while (line := file.readline(_LONGEST)) and not cancellation.requested:

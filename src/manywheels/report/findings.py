@@ -121,7 +121,6 @@ def _result(finding: Finding) -> dict[str, Any]:
 
 
 def _annotations(findings: Iterable[Finding]) -> Iterable[str]:
-    """Yield annotations, errors before warnings, as many of each as GitHub shows."""
     annotations = [_annotation(finding) for finding in findings]
     for severity in (Severity.ERROR, Severity.WARNING):
         yield from map(str, at_most([annotation for annotation in annotations if annotation.kind == severity]))

@@ -87,7 +87,6 @@ def _prose(words: str) -> Markup:
 
 
 def _breakable(name: str) -> Markup:
-    """Return a file name that a narrow column can break between its parts."""
     from markupsafe import Markup
 
     return Markup("<wbr>").join(re.split(r"(?<=[-.])", text.clean(name)))
@@ -99,10 +98,8 @@ def _url(path: Path) -> str:
 
 
 def _share(seconds: float, timeline: Timeline) -> str:
-    """Return a time as a percentage of the run, for lengths in SVG."""
     return f"{100 * seconds / timeline.end if timeline.end else 0:.3f}%"
 
 
 def _in_words(bars: tuple[Bar, ...]) -> str:
-    """Return a lane as text, for screen readers."""
     return ", ".join(f"{bar.stage} {text.duration(bar.seconds)}" for bar in bars)

@@ -114,5 +114,4 @@ def _case(identifier: str, name: str, seconds: float = 0.0) -> ET.Element:
 
 
 def _xml(words: str) -> str:
-    """Replace characters that XML cannot contain, not even escaped."""
     return _NOT_XML.sub("\ufffd", words)

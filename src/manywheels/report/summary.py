@@ -96,7 +96,6 @@ def _unbroken(words: str) -> str:
 
 
 def _breakable(inert: str) -> str:
-    """Let a narrow column break a file name before a platform tag or a library's suffix."""
     return re.sub(r"&#46;(?=many|musl|so\b)", "&#46;<wbr>", inert)
 
 
@@ -123,7 +122,6 @@ def _timeline(manifest: Manifest) -> str:
 
 
 def _drawn(lane: Lane, end: float) -> list[str]:
-    """Return a lane as lines of a section, with a task, in milliseconds, for each stage."""
     section = re.sub(r"[^\w.]", "", lane.record.identifier.partition("-")[0])
     failed_in = lane.record.failure.stage if lane.record.failure else ""
     lines = [f"    section {section or 'target'}"]

@@ -82,7 +82,6 @@ def _bars(record: TargetRecord) -> tuple[Bar, ...]:
 
 
 def _wait(bars: list[Bar], until: float, since: float) -> list[Bar]:
-    """Return the bars with waiting added at the end, merged with a waiting bar before it."""
     if bars and bars[-1].stage == WAITING:
         bars, since = bars[:-1], bars[-1].begin
     return [*bars, Bar(stage=WAITING, begin=since, end=until)]

@@ -137,7 +137,6 @@ def _excerpt(found: PatternMatch, *, limit: int, numbered: bool) -> Excerpt:
 
 
 def _ending(scan: Scan, *, limit: int) -> Excerpt:
-    """Return the log's last lines."""
     lines = tuple(line[:COLUMNS] for line in scan.tail[-limit:])
     first = max(1, scan.lines - len(lines) + 1) if scan.is_whole else None
     return Excerpt(lines=lines, first_line=first, reason="", location=None)

@@ -27,14 +27,14 @@ _CONTROLS: Final = bytes({*range(32), 127} - set(b"\t\n\r"))
 
 @cache
 def _hints(rank: Rank) -> tuple[bytes, ...]:
-    """Return the hints of the patterns that can still replace `rank`, without those that contain another hint."""
+    """Return the shortest hints of the patterns that can still replace `rank`."""
     wanted = (one for one in PATTERNS if one.rank < rank or (one.last and one.rank == rank))
     hints = {hint for pattern in wanted for hint in pattern.hints}
     return tuple(sorted(hint for hint in hints if not any(other in hint for other in hints - {hint})))
 
 
 def blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the log in blocks of whole lines; lines longer than a block are cut to what `_shown` keeps."""
+    """Yield the log in blocks of whole lines; longer lines are cut as by `_shown`."""
     rest = b""
     while chunk := stream.read(_BLOCK):
         rest += chunk
@@ -56,7 +56,7 @@ def _plain(data: bytes) -> bytes:
 
 
 def _shown(line: bytes) -> bytes:
-    """Return the part to read of a line with carriage returns: the first that looks like an error, else the last."""
+    """Return, of the texts between carriage returns, the first that looks like an error, else the last."""
     if b"\r" not in line:
         return line[:_LONGEST]
     texts = [text[:_LONGEST] for text in line.split(b"\r") if text.strip()]
@@ -173,7 +173,6 @@ class Scan:
         return None
 
     def _consider(self, found: PatternMatch) -> None:
-        """Keep a match if it explains more than the best one so far."""
         rank = found.pattern.rank
         if rank == Rank.PARDON:
             self._pardoned = self._pardoned or (self._best[-1] if self._best else None)

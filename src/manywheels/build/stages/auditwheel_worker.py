@@ -91,7 +91,7 @@ def _require_repairable(wheel: Path, abi: WheelAbIInfo, policy: Policy, arch: st
 
 
 def _too_new(wheel: Path, abi: WheelAbIInfo, policy: Policy) -> Iterator[str]:
-    """Yield what is too new: symbols of the wheel's own files, and symbol versions that grafted libraries need."""
+    """Yield symbols of the wheel's files, and symbol versions of libraries to graft."""
     from manywheels.verify.checks.symbols import symbols_above
     from manywheels.verify.model import open_wheel
 
@@ -108,7 +108,7 @@ def _too_new(wheel: Path, abi: WheelAbIInfo, policy: Policy) -> Iterator[str]:
 
 
 def _remove_foreign_run_paths(wheel: Path) -> None:
-    """Remove run paths that do not begin with $ORIGIN. auditwheel only does so in files that get grafted libraries."""
+    """Remove run paths outside of $ORIGIN, which auditwheel keeps in files without grafted libraries."""
     from auditwheel.wheeltools import InWheelCtx
 
     from manywheels.verify.checks.platform import is_inside

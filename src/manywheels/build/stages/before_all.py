@@ -44,7 +44,7 @@ class Preparation:
 
     @property
     def commands(self) -> tuple[BeforeAll, ...]:
-        """Each different command once, in the order of the targets, with the variables of its first target."""
+        """Each different command, with the variables of its first target."""
         commands: dict[str, BeforeAll] = {}
         for options in self.options:
             if options.before_all:
@@ -54,12 +54,12 @@ class Preparation:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """The machine after `before-all`. `home` is the HOME that it ran with, None if no target has one."""
+    """The machine after `before-all`, which ran with `home` as HOME; None if no target has that hook."""
 
     home: Path | None = None
 
     def expand(self, made: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment with a target's assignments added, in which `$HOME` is the HOME of `before-all`."""
+        """Return the environment with assignments added, in which `$HOME` is the HOME of `before-all`."""
         if self.home is None:
             return assignments.expand(made, environment)
         seen = {**environment, **self._rust(), "HOME": str(self.home)}
@@ -68,14 +68,13 @@ class Prepared:
         return {**expanded, "HOME": own}
 
     def _rust(self) -> dict[str, str]:
-        """Return the variable that lets targets, which have their own HOME, find Rust's compilers."""
         assert self.home is not None  # noqa: S101 - the caller has checked
         toolchains = self.home / ".rustup"
         return {"RUSTUP_HOME": str(toolchains)} if toolchains.is_dir() else {}
 
 
 def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
-    """Run each different `before-all` of the targets. Raises BeforeAllFailed and Cancelled."""
+    """Run the commands. Raises BeforeAllFailed and Cancelled."""
     if not request.commands:
         return Prepared()
     request.folder.mkdir()

@@ -197,7 +197,6 @@ def _take_over_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
 
 
 def _require_for(target: Target, wheel: str) -> None:
-    """Raise WrongWheel unless the file name is that of a wheel for the target."""
     try:
         name = wheelfile.parse_name(wheel)
     except WheelFileError as error:

@@ -40,7 +40,7 @@ class Hook:
 
 
 def marks(target: Target | None = None) -> dict[str, str]:
-    """Return the variables that tell project code which tool runs it, as cibuildwheel too, and for which target."""
+    """Return the variables by which project code recognises this tool (also as cibuildwheel) and the target."""
     tools = {"MANYWHEELS": "1", "CIBUILDWHEEL": "1"}
     if target is None:
         return tools
@@ -48,7 +48,7 @@ def marks(target: Target | None = None) -> dict[str, str]:
 
 
 def run_hook(hook: Hook, cancellation: Cancellation) -> None:
-    """Run a target's hook. Raises HookFailed, with the lines of the log that matter, and Cancelled."""
+    """Run a target's hook. Raises HookFailed and Cancelled."""
     if problem := _problem(hook, cancellation):
         excerpt = telling_excerpt(hook.log, cancellation, limit=_LINES)
         private = f"{hook.folder}/"  # removed: users know paths relative to the project
@@ -60,7 +60,7 @@ def run_hook(hook: Hook, cancellation: Cancellation) -> None:
 
 
 def run_before_all(hook: Hook, cancellation: Cancellation) -> None:
-    """Run `before-all`. Raises BeforeAllFailed, with the lines of the log that matter, and Cancelled."""
+    """Run `before-all`. Raises BeforeAllFailed and Cancelled."""
     if problem := _problem(hook, cancellation):
         tail = "\n".join(telling_excerpt(hook.log, cancellation, limit=_LINES).lines)
         raise BeforeAllFailed(
@@ -97,7 +97,7 @@ def describe_end(status: int) -> str:
 
 
 def announce(log: Path, command: str) -> None:
-    """Write to a log which command the next lines come from."""
+    """Write a command to a log, before its output."""
     note(log, f"$ {command}")
 
 

@@ -1,8 +1,7 @@
 """Fetch build requirements once, as a user who only runs uv, and link them into each target's uv cache.
 
-A cache that project code can write must not be shared with another target or a later run. So targets with users of
-their own have their own uv caches. To save downloads, the wheels among their build requirements are fetched into a
-store that outlives the run:
+A cache that project code can write must not be shared, so targets with users of their own have their own uv caches. To
+save downloads, wheels among the build requirements are fetched into a store that outlives the run:
 
 - Only the fetching user can write the store. It gets the caller's settings on the allow-list `fetch` of
   `data/environment.toml`, a fixed PATH, and from the project only names and versions of requirements. It runs no
@@ -11,9 +10,8 @@ store that outlives the run:
   files, which are in the part of the store that is closed to other users.
 - Root opens nothing in the store.
 
-A target whose settings differ from the caller's (`own_settings`), such as an index, a proxy or a certificate in its
-`environment`, takes no part: its front end fetches into its own cache. A target never fails because of this module:
-the front end fetches what is missing.
+A target with settings of its own (`own_settings`), such as an index, a proxy or a certificate, takes no part. The front
+end fetches what is missing, so a target never fails because of this module.
 """
 
 from __future__ import annotations
@@ -78,7 +76,7 @@ def requirements_of(package: Path) -> tuple[str, ...]:
 
 
 def is_on_an_index(text: object) -> bool:
-    """Whether a text is a requirement (PEP 508) without an address, to be found on an index."""
+    """Whether a text is a requirement (PEP 508) without an address."""
     try:
         return isinstance(text, str) and Requirement(text).url is None
     except InvalidRequirement:
@@ -86,7 +84,7 @@ def is_on_an_index(text: object) -> bool:
 
 
 def constraints_in(content: str) -> tuple[str, ...] | None:
-    """Return the requirements in a constraints file; None if it contains options, addresses or other files."""
+    """Return the requirements in a constraints file; None if it has options, addresses or file names."""
     lines = [line.partition(" #")[0].strip() for line in content.splitlines()]
     found = [line for line in lines if line and not line.startswith("#")]
     return tuple(found) if all(map(is_on_an_index, found)) else None
@@ -105,20 +103,19 @@ def caller_settings(caller: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def own_settings(target: Mapping[str, str], caller: Mapping[str, str]) -> list[str]:
-    """Return the names of variables that change what is fetched and differ between a target's and the caller's."""
+    """Return the names of variables that affect fetching and differ from the caller's."""
     names = {name for name in (*target, *caller) if _STEERS_FETCHING.fullmatch(name)}
     return sorted(name for name in names if target.get(name) != caller.get(name))
 
 
 def prefetch(request: Prefetch, cancellation: Cancellation) -> None:
-    """Fetch missing requirements into the store, and link them into the target's cache. Raises OSError."""
+    """Fetch missing wheels, and link all into the target's cache. Raises OSError."""
     wheels = _fetch(request, cancellation)
     if wheels:
         _link(request, wheels, cancellation)
 
 
 def _fetch(request: Prefetch, cancellation: Cancellation) -> list[tuple[str, str]]:
-    """Fetch as the fetching user; return the name and version of each required wheel in the store."""
     with _one_at_a_time:  # several targets fetch at once
         _make_store(request.store, request.fetcher)
     untrusted_files.make_place(request.scratch, request.fetcher)
@@ -151,7 +148,7 @@ def _make_store(store: Path, fetcher: int) -> None:
 
 
 def _result_in(log: Path) -> list[tuple[str, str]]:
-    """Return the wheels in the last line of the worker's log, which is in a folder that only root can write."""
+    """Return the wheels in the last line of the worker's log; only root can write its folder."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _LARGEST_RESULT))
         *_, last = file.read(_LARGEST_RESULT).splitlines() or [b""]
@@ -169,7 +166,6 @@ def _is_wheel(entry: object) -> bool:
 
 
 def _link(request: Prefetch, wheels: Iterable[tuple[str, str]], cancellation: Cancellation) -> None:
-    """Link the wheels into the target's cache, as its user."""
     task = {"store": str(request.store), "cache": str(request.cache), "abi": request.abi, "wheels": list(wheels)}
     command = Command(
         argv=_worker("link", task), folder=request.cache, environment={"PATH": _PATH},

@@ -37,7 +37,7 @@ _INDEXES = ("pypi", "index/*")
 
 
 def fetch(uv: Sequence[str], store: Path) -> int:
-    """Fetch what uv would install, print the wheels as JSON, [[name, version], ...]; return the exit status."""
+    """Fetch what uv would install; print the wheels as JSON, [[name, version], ...]. Return the exit status."""
     link = store / "cache" / _ARCHIVE
     if not os.path.lexists(link):
         link.symlink_to(f"../{_ARCHIVE}")
@@ -57,7 +57,7 @@ def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def share(store: Path, wheels: Sequence[tuple[str, str]]) -> None:
-    """Let other users find the wheels: hard-link each file that refers to them outside of uv's cache."""
+    """Let other users find the wheels: hard-link the files that refer to them."""
     cache, entries = store / "cache", store / "entries"
     for file in (*_pointers(cache, wheels), *_responses(cache, wheels)):
         shared = entries / file.relative_to(cache)
@@ -79,7 +79,6 @@ def _pointers(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
 
 
 def _responses(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
-    """Yield the cached responses of indexes about these projects, and of interpreters."""
     for index in _INDEXES:
         for name, _ in wheels:
             yield from top.glob(f"simple-v*/{index}/{escape(name)}.rkyv")
@@ -92,8 +91,8 @@ def _responses(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
 def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) -> int:
     """Create a uv cache with wheels of the store; return the exit status.
 
-    Files are linked, not copied. Folders without Python modules, which may have thousands of files, and packages' tests
-    are linked as a whole, unless several wheels have files in them: an installation must merge those.
+    Files are linked. Folders without Python modules, which may have thousands of files, and packages' tests are linked
+    as a whole, unless several wheels share them: an installation must merge those.
     """
     entries = store / "entries"
     pointers = [pointer for pointer in _pointers(entries, wheels) if _is_for(abi, pointer)]
@@ -124,9 +123,9 @@ def _is_for(abi: str, entry: Path) -> bool:
 
 @dataclass(frozen=True)
 class Outline:
-    """The content of an unpacked wheel: each folder's relative path, with the names of its subfolders and files.
+    """The folders of an unpacked wheel by relative path, with the names of their subfolders and files.
 
-    `looked_into` are the folders with modules that Python will compile, or with metadata, in or below them.
+    `looked_into` are those with modules to compile, or with metadata, in or below them.
     """
 
     archive: Path
@@ -157,10 +156,6 @@ def _is_looked_into(folder: str, names: list[str]) -> bool:
 
 
 def _link_folder(outline: Outline, folder: str, own: str, common: Mapping[str, int]) -> None:
-    """Create the folder `own` with links to the content of a folder of the archive.
-
-    Paths are text, because there are thousands.
-    """
     os.mkdir(own)  # noqa: PTH102
     archive = f"{outline.archive}/{folder}".rstrip("/")
     inside, names = outline.folders[folder]

@@ -34,7 +34,7 @@ _PLACE: Final = re.compile(r"^(\S[^:\n]*):(\d{1,9}): ", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class FailedTest:
-    """A failed test: its name, as pytest accepts it, the lines that say why, and the place that they name."""
+    """A failed test: its name for pytest, the lines that say why, and the place that they name."""
 
     name: str
     lines: tuple[str, ...]
@@ -82,7 +82,7 @@ class _Invalid(Exception):
 
 
 def _texts(stream: BinaryIO) -> Iterator[str]:
-    """Yield a file's text in pieces. Raises UnicodeDecodeError, and _Invalid for a document type or a huge file."""
+    """Yield a file's text in pieces. Raises UnicodeDecodeError and _Invalid."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     size, before = 0, ""
     while piece := stream.read(_PIECE):
@@ -114,14 +114,12 @@ class _Report:
         self._case: _Case | None = None
 
     def feed(self, text: str) -> None:
-        """Parse the next piece."""
         self._pending += len(text)
         self._parser.Parse(text)
         if self._pending > _LONGEST:
             raise _Invalid
 
     def close(self) -> None:
-        """Parse the end."""
         self._parser.Parse("", True)  # noqa: FBT003 - expat takes it by position only
 
     def _event(self) -> None:
@@ -162,8 +160,6 @@ class _Report:
 
 
 class _Case:
-    """A test as far as it has been read, with its first failure."""
-
     def __init__(self, name: str, depth: int) -> None:
         self.name, self.depth = name, depth
         self.skipped = self.failed = self.reading = False
@@ -187,7 +183,6 @@ class _Case:
         return FailedTest(name=self.name[:_COLUMNS], lines=lines, file=file, line=line)
 
     def _reasons(self) -> list[str]:
-        """Return the lines that pytest marks as the reason, else the message."""
         marked = [line for line in self._text.splitlines() if line.startswith(("E ", ">"))]
         return marked or (self._message or self._text).splitlines()
 

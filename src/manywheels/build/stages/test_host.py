@@ -41,7 +41,6 @@ def run_tests(request: TestRequest, cancellation: Cancellation) -> TestOutcome:
 
 
 def _prepare(request: TestRequest, cancellation: Cancellation) -> Venv:
-    """Create the environment for the tests and install the wheel with everything that they need."""
     user = request.venv.user
     untrusted_files.make_place(request.folder, user)
     untrusted_files.make_folder(request.results.parent, user)
@@ -59,7 +58,6 @@ def _prepare(request: TestRequest, cancellation: Cancellation) -> Venv:
 
 
 def _install(request: TestRequest, venv: Venv, cancellation: Cancellation) -> None:
-    """Install the wheel with its extras, and the tests' requirements and groups, in one resolution."""
     tests = request.tests
     extras = f"[{','.join(tests.extras)}]" if tests.extras else ""
     wheel = f"{parse_name(request.wheel.name).name}{extras} @ {request.wheel.as_uri()}"
@@ -76,7 +74,6 @@ def _install(request: TestRequest, venv: Venv, cancellation: Cancellation) -> No
 
 
 def _copy_sources(request: TestRequest, venv: Venv, cancellation: Cancellation) -> None:
-    """Copy `test-sources` into the working folder of the tests."""
     sources = request.tests.sources
     argv = ("sh", "-c", _COPY, "sh", str(request.working_folder), *sources)
     if not venv.run(argv, request.project, UV_TIMEOUT, cancellation).succeeded:

@@ -114,7 +114,6 @@ def explain(request: TestRequest, outcome: Outcome, results: Results | None, can
 
 
 def _explain_status(request: TestRequest, status: int, cancellation: Cancellation) -> TestsFailed:
-    """Explain by the exit status and the log: pytest has not reported which tests failed."""
     excerpt = telling_excerpt(request.venv.log, cancellation, limit=_LINES)
     reason = _with_project_paths(request, excerpt.reason)
     remedy = f"The command was: {request.tests.command}"

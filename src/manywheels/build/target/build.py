@@ -75,7 +75,6 @@ class TargetBuild:
             return build(self._build_request(source), self.cancellation)
 
     def _before_build(self, source: Path) -> None:
-        """Run the hook in a virtual environment of the target's Python, in which the build runs as well."""
         front_end = self.options.front_end.name
         packages = (front_end,) if front_end.startswith("build") else ()
         self.venv = self._create_venv("venv", source, packages)

@@ -24,9 +24,9 @@ _CONSTRAINTS: Final = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT"
 class TargetWorkspace:
     """The folders, user and environment of one target.
 
-    This program owns `folder`, with the folders of the target's user in it, which no other user can reach. It also owns
-    `sealed`, which every user can read. `project` is the copy of the source. `suffix` keeps the workspace of the tests
-    apart from that of the build: it ends the names of the folders and the log.
+    This process's user owns `folder`, with the folders of the target's user in it, which no other user can reach, and
+    `sealed`, which every user can read. `project` is the copy of the source. `suffix` ends the names of the folders and
+    the log: tests have a workspace of their own.
     """
 
     context: RunContext
@@ -47,7 +47,7 @@ class TargetWorkspace:
 
     @property
     def places(self) -> dict[str, Path]:
-        """The folders that `{project}` and `{package}` stand for in commands and variables."""
+        """The values of `{project}` and `{package}`."""
         return {"project": self.project, "package": self.project / self.context.snapshot.package}
 
     @property
