@@ -1,8 +1,8 @@
 """Compilers, and the libc that they link for.
 
-`zig` is clang with the headers and symbols of every glibc, from the package `ziglang`. `system` is the compiler on
-PATH, which in a manylinux image links for the image's policy. Builds use either through small shell wrappers
-(`data/wrappers/`), which keep this machine's paths and run paths out of the wheels.
+`zig` is clang with the headers and symbols of every glibc (package `ziglang`). `system` is the compiler on PATH, which
+in a manylinux image links for the image's policy. Shell wrappers around either (`data/wrappers/`) keep this machine's
+paths and run paths out of the wheels.
 """
 
 from __future__ import annotations
@@ -199,9 +199,8 @@ def prepare(
 ) -> Toolchain:
     """Write the wrappers of a toolchain (`zig` or `system`, as `resolve` returns it) into `folder`/bin.
 
-    `prefix_map` maps folders of this machine to their replacements in compiled code. `plain_jobs` is how many compilers
-    a make or ninja without jobserver support may start, by default one per core. Raises ToolchainError if the compilers
-    are missing.
+    `prefix_map` maps folders of this machine to their replacements in compiled code. A make or ninja without jobserver
+    support starts `plain_jobs` compilers, by default one per core. Raises ToolchainError if the compilers are missing.
     """
     machine = Machine.here()
     bin_dir = folder / "bin"
@@ -240,7 +239,7 @@ def _write_zig(wrappers: _Wrappers, zig: Path, policy: Policy, folder: Path) -> 
         "KIND": "zig",
         "REAL": shlex.quote(str(zig)),
         "TARGET": f"{arch}-linux-gnu.{policy.version[0]}.{policy.version[1]}",
-        # The runtime is kept (libc++ takes a minute to compile); the objects of a run are of no use to the next.
+        # Keeps the runtime (libc++ takes a minute to compile), but not the objects of a run.
         "GLOBAL_CACHE": shlex.quote(str(shared)),
         "LOCAL_CACHE": shlex.quote(str(own)),
         "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in libraries),

@@ -273,7 +273,7 @@ def _total(manifest: Manifest, output: Path) -> str:
 
 
 def plan_remarks(plan: Plan) -> list[str]:
-    """Return remarks on a plan that is about to be executed."""
+    """Return remarks for the user on a plan."""
     remarks = []
     if plan.missing:
         names = " ".join(planned.target.tag for planned in plan.missing)

@@ -78,7 +78,7 @@ def summary(manifest: Manifest) -> str:
 
 
 def explain(record: TargetRecord, output: Path) -> list[str]:
-    """Return the details of a failure: the lines that matter, the remedy, the path of the log. Empty without one."""
+    """Return the lines that matter, the remedy and the path of the log of a failure, if any."""
     if record.failure is None:
         return []
     lines = [quote(line) for line in record.failure.excerpt]
@@ -115,7 +115,7 @@ def first_alike(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetR
 
 
 def with_first_alike(failures: Iterable[TargetRecord]) -> list[tuple[TargetRecord, TargetRecord | None]]:
-    """Return failed targets, each with the first that failed for the same reason, or None if it is the first."""
+    """Return each failed target with the first that failed for the same reason; None for that one."""
     firsts: list[TargetRecord] = []
     pairs: list[tuple[TargetRecord, TargetRecord | None]] = []
     for record in failures:

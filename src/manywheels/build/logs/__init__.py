@@ -1,8 +1,8 @@
 """Find the lines of a build's log that explain why it failed.
 
-A log is read once, in blocks and in bounded memory; of a very long one, only its beginning and end. Of the reports that
-match an entry of `patterns.PATTERNS`, the one with the best rank explains the failure. Within a rank the first wins,
-because later ones follow from it, except for tracebacks: the last one ended the program.
+A log is read once, in bounded memory; of a very long one, only the beginning and end. Of the lines that match an entry
+of `patterns.PATTERNS`, the best rank explains the failure. Within a rank the first wins, because later ones follow from
+it, except for tracebacks: the last one ended the program.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _NEXT_STEP: Final = re.compile(
 class Excerpt:
     """The part of a log that explains a failure.
 
-    `lines` have no escape sequences or control characters and at most 500 characters each. `first_line` is the number
-    of the first, from 1, or None if the log's middle was left out. `reason` is one line, empty if no pattern matched:
-    then `lines` are the log's last ones. `killed` means that a process was killed, usually for lack of memory.
+    `lines` have no control characters, and at most 500 characters each. `first_line` is the number of the first, from
+    1, or None if the log's middle was left out. `reason` is one line, empty if no pattern matched: then `lines` are the
+    last ones. `killed` means that a process was killed, usually for lack of memory.
     """
 
     lines: tuple[str, ...]

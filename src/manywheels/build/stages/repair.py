@@ -1,8 +1,7 @@
 """Repair: auditwheel grafts the libraries that the policy does not allow, and sets the platform tag (PEP 600).
 
-The build made the wheel, possibly to attack its readers. So auditwheel runs in the sandbox as the build's user, and its
-result is taken over like a built wheel. Of what a build could have written, it uses only the wheel and the libraries
-to graft.
+The wheel may be made to attack its readers. So auditwheel runs in the sandbox as the build's user, and its result is
+taken over like a built wheel. It reads nothing that a build could write but the wheel and the libraries to graft.
 """
 
 from __future__ import annotations
