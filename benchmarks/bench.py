@@ -1,11 +1,11 @@
-"""manywheels and cibuildwheel on the same project and the same image, alternating, in one run.
+"""Compare the time of manywheels and cibuildwheel: same project, same image, alternating runs.
 
     make bench                       pyovf, three rounds
     make bench BENCH_ARGS="--rounds 1 --project path/to/project"
 
-cibuildwheel (the newest on the index) runs with its default front end, pip, and with `build[uv]`; manywheels with
-`--engine container`. Each starts with the caches that it keeps itself, from a run that is not counted. Printed are the
-medians, the ratios, the share of the time in which no compiler ran, and the memory of the tool itself.
+cibuildwheel (the newest release) runs with its default front end, pip, and with `build[uv]`; manywheels with
+`--engine container`. A warm-up run fills the caches that each tool keeps. Printed are the medians, the ratios, the
+share of the time without a running compiler, and the memory of manywheels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BUILDS = "cp39-* cp310-* cp311-* cp312-* cp313-* cp314-*"
 
 @dataclass
 class Contestant:
-    """One tool in one configuration, and its seconds for each counted round."""
+    """One tool in one configuration, with its seconds in each counted round."""
 
     name: str
     run: Callable[[Path, Path], None]
@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--project", type=Path, help="a project's folder; default: pyovf's sdist from the index")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="manywheels-bench-") as name:
         folder = Path(name)
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def install_cibuildwheel(folder: Path) -> Path:
-    """Install the newest cibuildwheel into an environment of its own and return its program."""
+    """Install the newest cibuildwheel into a new environment; return the program's path."""
     venv = folder / "cibuildwheel"
     subprocess.run([find_uv_bin(), "venv", "--quiet", "--python", sys.executable, venv], check=True)
     subprocess.run([find_uv_bin(), "pip", "install", "--quiet", "--python", venv, "cibuildwheel"], check=True)
@@ -80,7 +80,7 @@ def install_cibuildwheel(folder: Path) -> Path:
 def cibuildwheel_runner(program: Path, frontend: str) -> Callable[[Path, Path], None]:
     """Return a function that builds a project with cibuildwheel and one front end."""
     environment = os.environ | {
-        "CIBW_BUILD": BUILDS.replace("-*", "-manylinux_x86_64"),  # not musllinux as well
+        "CIBW_BUILD": BUILDS.replace("-*", "-manylinux_x86_64"),  # without musllinux
         "CIBW_BUILD_FRONTEND": frontend,
         "CIBW_ARCHS": "x86_64",
         "CIBW_MANYLINUX_X86_64_IMAGE": BASE_IMAGE,
@@ -103,7 +103,7 @@ def run_manywheels(project: Path, output: Path) -> None:
 
 
 def measure(contestants: list[Contestant], project: Path, folder: Path, rounds: int) -> None:
-    """Run everybody once uncounted, then `rounds` times in turn. Each run must end with six wheels."""
+    """Run each contestant once uncounted, then `rounds` times, alternating. Each run must make six wheels."""
     for number in range(rounds + 1):
         for contestant in contestants:
             output = folder / f"{number}-{contestants.index(contestant)}"
@@ -127,7 +127,7 @@ def measure(contestants: list[Contestant], project: Path, folder: Path, rounds: 
 
 
 class Sampler:
-    """Looks at the machine's processes ten times a second: is a compiler running, how large are manywheels' own?"""
+    """Samples the machine's processes ten times a second: running compilers, and the memory of manywheels."""
 
     _COMPILERS = ("zig", "clang", "cc1", "cc1plus", "ld", "ld.lld", "as", "lto1", "collect2", "rustc")
 
@@ -138,18 +138,18 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop sampling."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(0.1):
             self.samples += 1
-            compiling, memory = self._look()
+            compiling, memory = self._sample()
             self.compiling += compiling
             self.peak = max(self.peak, memory)
 
-    def _look(self) -> tuple[bool, int]:
+    def _sample(self) -> tuple[bool, int]:
         compiling, memory = False, 0
         for process in Path("/proc").iterdir():
             if not process.name.isdigit():
@@ -173,7 +173,7 @@ def resident(process: Path) -> int:
 
 
 def report(contestants: list[Contestant], file: Path | None) -> None:
-    """Print the medians as a Markdown table, each beside manywheels', and write them as JSON where asked to."""
+    """Print the medians as a Markdown table; write the figures as JSON to `file`, if given."""
     ours = contestants[-1].median
     print("\n| tool | seconds | median | manywheels is faster by | no compiler running | memory of the tool |")
     print("| --- | --- | --- | --- | --- | --- |")

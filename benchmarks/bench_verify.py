@@ -1,12 +1,12 @@
-"""`manywheels verify` and `auditwheel show` on the same large wheels, alternating, in one run.
+"""Compare the time of `manywheels verify` and `auditwheel show`: same large wheels, alternating runs.
 
     python benchmarks/bench_verify.py                         a wheel of 97 MB and one of 55 MB from the index
-    python benchmarks/bench_verify.py --rounds 9 WHEEL …      wheels of one's own
+    python benchmarks/bench_verify.py --rounds 9 WHEEL …      other wheels
 
-auditwheel reads the ELF files alone; `verify` also reads and hashes every byte, and asks pip and uv whether they choose
-the wheel. As no option leaves the installers out, the checks are measured by themselves as well. Printed are medians:
-seconds, seconds of the processor (all processes together), and the memory of the largest process. The exit status is 1
-where the checks take more than LONGEST times as long as auditwheel, or more memory than MOST.
+auditwheel only reads the ELF files; `verify` also hashes every byte, and asks pip and uv whether they choose the wheel.
+The checks are also measured without the installers. Printed are medians: seconds, CPU seconds of all processes, and
+the memory of the largest process. The exit status is 1 if the checks take more than LONGEST times as long as
+auditwheel, or more memory than MOST.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ sys.exit(0 if verdict.passed else 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What one run took: seconds on the wall, seconds of the processor, megabytes of its largest process."""
+    """The figures of one run: wall-clock seconds, CPU seconds, megabytes of the largest process."""
 
     wall: float
     processor: float
@@ -49,7 +49,7 @@ class Sample:
 
 @dataclass(kw_only=True)
 class Contestant:
-    """A command that is given a wheel, and what its counted runs took."""
+    """A command that takes a wheel, with the figures of its counted runs."""
 
     name: str
     command: tuple[str, ...]
@@ -57,7 +57,7 @@ class Contestant:
 
     @property
     def median(self) -> Sample:
-        """The median of each figure; of memory the highest."""
+        """The medians of the times, and the maximum of the memory."""
         return Sample(
             wall=statistics.median(sample.wall for sample in self.samples),
             processor=statistics.median(sample.processor for sample in self.samples),
@@ -77,7 +77,7 @@ def main() -> None:
         print("| --- | --- | --- | --- | --- | --- |", flush=True)
         within = [measure(wheel.resolve(), options.rounds, Path(name)) for wheel in wheels]
     if not all(within):
-        sys.exit(f"the checks shall take at most {LONGEST} times auditwheel's time, and {MOST} MB")
+        sys.exit(f"the checks may take at most {LONGEST} times auditwheel's time, and {MOST} MB")
 
 
 def fetch(requirement: str, folder: Path) -> Path:
@@ -93,7 +93,7 @@ def fetch(requirement: str, folder: Path) -> Path:
 
 
 def measure(wheel: Path, rounds: int, folder: Path) -> bool:
-    """Run everybody once uncounted, then `rounds` times in turn; print; return whether the checks are fast enough."""
+    """Run each contestant once uncounted, then `rounds` times; print; return whether the checks are within bounds."""
     auditwheel = Contestant(name="auditwheel show", command=("-m", "auditwheel", "show"))
     checks = Contestant(name="the checks alone", command=("-c", CHECKS_ALONE))
     verify = Contestant(name="manywheels verify", command=("-m", "manywheels", "verify"))
@@ -112,7 +112,7 @@ def measure(wheel: Path, rounds: int, folder: Path) -> bool:
 
 
 def run(command: tuple[str, ...], folder: Path) -> Sample:
-    """Run a command to its end. Findings are no matter here; a crash is."""
+    """Run a command. Findings are ignored; exits if the command crashes."""
     with (folder / "output").open("w+b") as output:
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd=folder)

@@ -1,10 +1,10 @@
-"""Projects of the index with `[tool.cibuildwheel]`, built and tested with cibuildwheel and with manywheels.
+"""Build and test projects with `[tool.cibuildwheel]` with cibuildwheel and manywheels, and compare the results.
 
-    python benchmarks/compare_cibuildwheel.py              all of them, and the table of README.md
-    python benchmarks/compare_cibuildwheel.py httptools    one of them
+    python benchmarks/compare_cibuildwheel.py              all projects: the table of README.md
+    python benchmarks/compare_cibuildwheel.py httptools    one project
 
-Both read the project's own configuration, its hooks and tests included, and start from the same image. The same must
-come of it: the same wheels, with the same tags, and the same verdict. Needs Docker. Seconds are those of one run each.
+Both read the project's configuration, with its hooks and tests, and use the same image. They must make the same wheels,
+with the same tags, and agree on the result. Needs Docker. Seconds are those of one run each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from containers.pypi_projects import fetch_source
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A project of the index, and what of its configuration matters here."""
+    """A requirement, and what its configuration tests here."""
 
     requirement: str
     why: str
@@ -40,7 +40,7 @@ PROJECTS = (
 
 
 def main() -> int:
-    """Compare, print a table, and return 1 where the tools differ."""
+    """Compare, print a table; return 1 if the tools differ."""
     wanted = sys.argv[1:]
     print("| project | what it asks for | wheels | cibuildwheel | manywheels | seconds |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -64,14 +64,14 @@ def main() -> int:
 
 
 def wheels(theirs: Outcome, ours: Outcome) -> str:
-    """Return how many wheels both made, if they made the same ones."""
+    """Return the number of wheels, or that they differ."""
     if theirs.wheels != ours.wheels:
         return "differ"
     return f"{len(ours.wheels)}, same tags" if ours.wheels else "none"
 
 
 def verdict(outcome: Outcome) -> str:
-    """Return what a tool said, in a word."""
+    """Return a tool's result in one word."""
     return "passed" if outcome.passed else "failed"
 
 

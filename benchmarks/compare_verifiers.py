@@ -1,11 +1,11 @@
-"""What other verifiers find in the corpus of broken wheels, tests/corpus, next to manywheels.
+"""Compare what manywheels and other verifiers find in the corpus of broken wheels, tests/corpus.
 
     python benchmarks/compare_verifiers.py                          print the table
-    python benchmarks/compare_verifiers.py --write docs/verify.md   put it between that file's marks
+    python benchmarks/compare_verifiers.py --write docs/verify.md   put it between that file's markers
 
-The peers are the newest on the index, in an environment of their own. Each is run on the broken wheel and on its near
-miss, and finds what is wrong where it complains of the broken wheel as it does not of the near miss: by its exit
-status, or by a problem that it names. What it says of both alike, it does not tell apart.
+The peers are the newest releases, in their own environment. Each runs on a broken wheel and on its near miss. It finds
+the problem if it reports something about the broken wheel, by exit status or by name, that it does not report about the
+near miss.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ Complaints = frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a tool did: its exit status, and its output and error output together."""
+class RunResult:
+    """The exit status and output of a tool."""
 
     status: int
     output: str
     errors: str
 
     def lines(self, pattern: str) -> Iterator[str]:
-        """Yield what its lines say after a pattern, without the names and numbers that tell one wheel from another."""
+        """Yield the lines' text from a pattern on, without names and numbers, which differ between wheels."""
         for line in f"{self.output}\n{self.errors}".splitlines():
             if found := re.search(pattern, line):
                 yield re.sub(r"\S*[\d/]\S*", "…", line[found.start() :])
@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A verifier as a column of the table: `complaints` says what it has against the wheels of a folder."""
+    """A verifier, a column of the table. `complaints` returns what it reports about the wheels of a folder."""
 
     name: str
     complaints: Callable[[Path], Complaints]
@@ -81,7 +81,7 @@ class Peers:
         self.versions: Mapping[str, str] = {one["name"]: one["version"] for one in json.loads(listed.stdout)}
 
     def tools(self) -> tuple[Tool, ...]:
-        """Return them as columns."""
+        """Return the peers as columns of the table."""
         return (
             Tool(name="auditwheel", complaints=_of_each(self._auditwheel)),
             Tool(name="check-wheel-contents", complaints=_of_each(self._check_wheel_contents)),
@@ -90,44 +90,44 @@ class Peers:
             Tool(name="pip", complaints=_of_each(self._pip)),
         )
 
-    def _run(self, program: str, *arguments: str) -> Answer:
+    def _run(self, program: str, *arguments: str) -> RunResult:
         environment = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", "NO_COLOR": "1", "COLUMNS": "500"}
         return run(str(self.bin / program), *arguments, environment=environment)
 
     def _auditwheel(self, wheel: Path) -> Complaints:
-        """`show`, which says what tag the wheel could have: a complaint where that is more than it claims."""
-        answer = self._run("auditwheel", "show", "--json", "--allow-pure-python-wheel", str(wheel))
-        if answer.status != 0:
-            return frozenset({f"exit status {answer.status}"})
-        told = json.loads(answer.output)
-        found = {name for name in ("error", "pyfpe", "ucs2", "unsupported_isa") if told.get(name)}
-        if told.get("pure"):
-            return frozenset(found)  # it warns of each pure wheel that it has no architecture
-        if not _is_within(told.get("overall_tag", ""), _tags(wheel)):
+        """`show`, which prints the tag that the wheel could have: a complaint if it does not meet its own tags."""
+        result = self._run("auditwheel", "show", "--json", "--allow-pure-python-wheel", str(wheel))
+        if result.status != 0:
+            return frozenset({f"exit status {result.status}"})
+        report = json.loads(result.output)
+        found = {name for name in ("error", "pyfpe", "ucs2", "unsupported_isa") if report.get(name)}
+        if report.get("pure"):
+            return frozenset(found)  # it warns about the missing architecture of every pure wheel
+        if not _is_within(report.get("overall_tag", ""), _tags(wheel)):
             found.add("does not meet the tag")
-        return frozenset({*found, *answer.lines(r"^(WARNING|ERROR):")})
+        return frozenset({*found, *result.lines(r"^(WARNING|ERROR):")})
 
     def _check_wheel_contents(self, wheel: Path) -> Complaints:
-        answer = self._run("check-wheel-contents", "--no-config", str(wheel))
-        named = frozenset(re.findall(r": (W\d+): ", answer.output))
-        return named or _by_status(answer)
+        result = self._run("check-wheel-contents", "--no-config", str(wheel))
+        named = frozenset(re.findall(r": (W\d+): ", result.output))
+        return named or _by_status(result)
 
     def _abi3audit(self, wheel: Path) -> Complaints:
-        """Whether its report speaks of violations: it ends with 1 where a wheel holds nothing for abi3, too."""
-        answer = self._run("abi3audit", "--report", str(wheel))
-        if not answer.output.startswith("{"):
-            return frozenset(answer.lines("Traceback|BadZipFile"))
-        results = re.findall(r'"result": (\{.*?"future_abi3_objects": \{.*?\}\})', answer.output, re.DOTALL)
-        told = [json.loads(result) for result in results]
-        right = all(one["is_abi3"] and one["is_abi3_baseline_compatible"] for one in told)
+        """Whether its report has violations: its exit status is also 1 for a wheel without abi3 modules."""
+        result = self._run("abi3audit", "--report", str(wheel))
+        if not result.output.startswith("{"):
+            return frozenset(result.lines("Traceback|BadZipFile"))
+        results = re.findall(r'"result": (\{.*?"future_abi3_objects": \{.*?\}\})', result.output, re.DOTALL)
+        modules = [json.loads(one) for one in results]
+        right = all(one["is_abi3"] and one["is_abi3_baseline_compatible"] for one in modules)
         return frozenset() if right else frozenset({"violations of the stable ABI"})
 
     def _twine(self, wheel: Path) -> Complaints:
-        answer = self._run("twine", "--no-color", "check", "--strict", str(wheel))
-        return frozenset(answer.lines(r"\b(ERROR|WARNING)\b")) | _by_status(answer)
+        result = self._run("twine", "--no-color", "check", "--strict", str(wheel))
+        return frozenset(result.lines(r"\b(ERROR|WARNING)\b")) | _by_status(result)
 
     def _pip(self, wheel: Path) -> Complaints:
-        """A real installation into a folder, for the Python and the platform of the wheel's tags; none of it is run."""
+        """An installation into a folder, for the Python and platform of the wheel's tags; its code does not run."""
         asked: list[str] = []
         for tag in sorted(_tags(wheel), key=str)[:1]:
             if found := re.fullmatch(r"(cp|py)3(\d*)", tag.interpreter):
@@ -136,30 +136,30 @@ class Peers:
                 asked += ["--implementation", "cp", "--python-version", f"3.{minor}.99", "--abi", f"cp3{minor}{gil}"]
                 asked += ["--platform", tag.platform] if tag.platform != "any" else []
         with tempfile.TemporaryDirectory(dir=self.folder) as target:
-            answer = self._run(
+            result = self._run(
                 "python", "-I", "-m", "pip", "--isolated", "install", "--no-compile", "--no-deps", "--no-index",
                 "--no-input", "--disable-pip-version-check", "--only-binary=:all:", *asked, "--target", target,
                 str(wheel),
             )  # fmt: skip
-        return frozenset(answer.lines(r"^(ERROR|WARNING):")) | _by_status(answer)
+        return frozenset(result.lines(r"^(ERROR|WARNING):")) | _by_status(result)
 
 
-def run(*argv: str, environment: Mapping[str, str] | None = None) -> Answer:
-    """Run a tool and return what it did."""
+def run(*argv: str, environment: Mapping[str, str] | None = None) -> RunResult:
+    """Run a tool. Raises TimeoutExpired."""
     done = subprocess.run(
         argv, env=environment, check=False, capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    return Answer(status=done.returncode, output=done.stdout, errors=done.stderr)
+    return RunResult(status=done.returncode, output=done.stdout, errors=done.stderr)
 
 
 def _of_each(complaints: Callable[[Path], Complaints]) -> Callable[[Path], Complaints]:
-    """Return the complaints of a tool that looks at one wheel at a time, of all in a folder."""
+    """Return a function for all wheels of a folder, from one for a single wheel."""
     return lambda folder: frozenset().union(*(complaints(wheel) for wheel in sorted(folder.glob("*.whl"))))
 
 
-def _by_status(answer: Answer) -> Complaints:
-    return frozenset({"exit status"} if answer.status != 0 else ())
+def _by_status(result: RunResult) -> Complaints:
+    return frozenset({"exit status"} if result.status != 0 else ())
 
 
 def _tags(wheel: Path) -> frozenset[Tag]:
@@ -170,7 +170,7 @@ def _tags(wheel: Path) -> frozenset[Tag]:
 
 
 def _is_within(met: str, claimed: frozenset[Tag]) -> bool:
-    """Whether a policy asks for no newer libc than each of the tags, as manylinux_2_17 does of manylinux_2_28."""
+    """Whether a policy is at least as old as each of the tags, as manylinux_2_17 is for manylinux_2_28."""
     asked = [_policy(tag.platform) for tag in claimed]
     found = _policy(met)
     return all(
@@ -187,15 +187,15 @@ def _policy(tag: str) -> tuple[str, tuple[int, int]] | None:
 
 
 def manywheels(folder: Path) -> Complaints:
-    """Return the codes that `manywheels verify` finds in a folder, with the option that the case's check asks for."""
+    """Return the codes that `manywheels verify` reports for a folder, with the option that the check needs."""
     extra = ASKED_FOR.get(folder.parent.name, [])
-    trust = {"MANYWHEELS_TRUST_CONFIG": str(folder / "trust-config.json")}  # there beside what is signed
-    answer = run(
+    trust = {"MANYWHEELS_TRUST_CONFIG": str(folder / "trust-config.json")}  # exists beside signed wheels
+    result = run(
         sys.executable, "-m", "manywheels", "verify", "--format", "json", *extra, str(folder),
         environment={**os.environ, **trust},
     )  # fmt: skip
-    told = json.loads(answer.output)
-    findings = [*told["set"], *(finding for wheel in told["wheels"] for finding in wheel["findings"])]
+    verdict = json.loads(result.output)
+    findings = [*verdict["set"], *(finding for wheel in verdict["wheels"] for finding in wheel["findings"])]
     return frozenset(finding["code"] for finding in findings)
 
 
@@ -203,7 +203,7 @@ def manywheels(folder: Path) -> Complaints:
 
 
 def mark(tool: Tool, case: Path) -> str:
-    """Return a tool's mark for a case: ✓ finds it, ≈ says the same of the near miss, and a dash if it says nothing."""
+    """Return a tool's mark for a case: ✓ finds it, ≈ reports the near miss alike, a dash if it reports nothing."""
     broken, near = tool.complaints(case / "broken"), tool.complaints(case / "near-miss")
     if broken - near:
         return "✓"
@@ -211,14 +211,14 @@ def mark(tool: Tool, case: Path) -> str:
 
 
 def table(corpus: Path, tools: tuple[Tool, ...], versions: Mapping[str, str]) -> str:
-    """Return the comparison as Markdown: a row for each case, and the totals."""
-    told = json.loads((corpus / "corpus.json").read_text("utf-8"))
+    """Return the comparison as Markdown, with a row for each case, and the totals."""
+    cases = json.loads((corpus / "corpus.json").read_text("utf-8"))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        marks = {code: [pool.submit(mark, tool, corpus / code) for tool in tools] for code in told}
+        marks = {code: [pool.submit(mark, tool, corpus / code) for tool in tools] for code in cases}
         rows = {code: [one.result() for one in row] for code, row in marks.items()}
     heads = " | ".join(tool.name for tool in tools)
     lines = [f"| code | what is wrong in the wheel | {heads} |", f"| --- | --- |{' :-: |' * len(tools)}"]
-    lines += [f"| {code} | {told[code]['breaks']} | {' | '.join(row)} |" for code, row in rows.items()]
+    lines += [f"| {code} | {cases[code]['breaks']} | {' | '.join(row)} |" for code, row in rows.items()]
     totals = [sum(row[column] == "✓" for row in rows.values()) for column in range(len(tools))]
     lines.append(f"| | **found, of {len(rows)}** | {' | '.join(f'**{total}**' for total in totals)} |")
     used = ", ".join(f"{name} {versions[name]}" for name in PEERS)
@@ -227,9 +227,9 @@ def table(corpus: Path, tools: tuple[Tool, ...], versions: Mapping[str, str]) ->
 
 
 def main() -> None:
-    """Run the comparison and print it, or write it into a document."""
+    """Print the comparison, or write it into a document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the marks of this file")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the markers of this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="manywheels-compare-") as name:
         folder = Path(name)

@@ -1,6 +1,6 @@
-"""The sections of docs/verify.md, one for each check: from the catalogue, with the findings in the corpus of wheels.
+"""Write the sections of docs/verify.md, one for each check, from the catalogue and the corpus of wheels.
 
-python docs/checks.py     writes them anew
+python docs/checks.py
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ def verify_pages() -> str:
     with tempfile.TemporaryDirectory(prefix="manywheels-docs-") as name:
         corpus = Path(name) / "corpus"
         subprocess.run([sys.executable, "-m", "tests.corpus", str(corpus)], cwd=ROOT, check=True, capture_output=True)
-        told = json.loads((corpus / "corpus.json").read_text("utf-8"))
+        cases = json.loads((corpus / "corpus.json").read_text("utf-8"))
         sections = [
-            _section(entry, told[entry.code]["breaks"], _finding(entry.code, corpus / entry.code / "broken"))
+            _section(entry, cases[entry.code]["breaks"], _finding(entry.code, corpus / entry.code / "broken"))
             for entry in catalogue()
         ]
     return "\n\n".join(sections)
 
 
 def _finding(code: str, folder: Path) -> dict[str, Any]:
-    """Return what `manywheels verify` says of a broken wheel, under the code that it breaks."""
+    """Return the finding of `manywheels verify`, with this code, in a folder with a broken wheel."""
     options = OPTIONS.get(code, [])
     done = subprocess.run(
         [sys.executable, "-m", "manywheels", "verify", "--format", "json", *options, str(folder)],
         cwd=folder, check=False, capture_output=True, text=True,
     )  # fmt: skip
-    told = json.loads(done.stdout)
-    found = [*told["set"], *(finding for wheel in told["wheels"] for finding in wheel["findings"])]
-    finding: dict[str, Any] = next(finding for finding in found if finding["code"] == code)
-    # what is another each time: MW200 names the file by its path, others name digests
+    verdict = json.loads(done.stdout)
+    findings = [*verdict["set"], *(finding for wheel in verdict["wheels"] for finding in wheel["findings"])]
+    finding: dict[str, Any] = next(finding for finding in findings if finding["code"] == code)
+    # Replace what differs in each run: the path of the folder, and digests.
     message = finding["message"].replace(f"{folder}/", "")
     for number, digest in enumerate(dict.fromkeys(re.findall(r"\b[0-9a-f]{64}\b", message)), 1):
         message = message.replace(digest, f"{str(number) * 8}…")

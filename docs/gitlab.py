@@ -1,12 +1,12 @@
-"""GitLab's templates, from where their facts stand: action.yml has the inputs, install.sh the installation.
+"""Write GitLab's templates and the table of docs/gitlab.md, from action.yml (inputs) and install.sh.
 
-python docs/gitlab.py          writes the generated parts, and the table of docs/gitlab.md, anew
-python docs/gitlab.py --check  only says which file is out of date, with exit status 1
+python docs/gitlab.py          update the files
+python docs/gitlab.py --check  name the files that are out of date, with exit status 1
 
-GitLab takes a component from `templates/<name>.yml`, a file of its own: it follows no symbolic link, and a template
-that asks for its component's commit cannot be included in another way. So these files say the inputs, ask for the
-commit, and include ci-templates/ for all that is done. What `include: remote` takes can include no further file of the
-same repository, so wheels.yml has both jobs in it.
+GitLab reads a component from `templates/<name>.yml`, which must not be a symbolic link. A template that asks for its
+component's commit cannot be included in other ways. So these files declare the inputs, ask for the commit, and include
+the jobs from ci-templates/. A file for `include: remote` cannot include other files of its repository, so wheels.yml
+has both jobs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from tables import fill
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCES: Final = ROOT / "ci-templates"
-# Of the inputs that the program has for these commands: GitLab's own say it, or they are about GitHub's artifacts.
+# Inputs of these commands that GitLab's own keywords replace, or that are about GitHub's artifacts.
 NOT_HERE: Final = {"image", "shard", "packages-dir", "artifact-name", "artifact-pattern", "manifest-digest"}
 WRITTEN: Final = "# Written by `make docs` from {}.\n"
 Spec = dict[str, dict[str, Any]]
 
 
 def program_inputs(job: str) -> tuple[inputs.Input, ...]:
-    """Return the inputs of action.yml that a template has: `build-wheels` or `publish`."""
+    """Return the inputs of action.yml that the template `build-wheels` or `publish` has."""
     names = ["package-dir"] + [entry.name for entry in inputs.inputs_of("plan" if job == "build-wheels" else "publish")]
     return tuple(inputs.declared_inputs()[name] for name in names if name not in NOT_HERE)
 
 
 def template(job: str) -> str:
-    """Return ci-templates/<job>.yml with its generated parts written anew."""
+    """Return ci-templates/<job>.yml with its generated parts updated."""
     text = (SOURCES / f"{job}.yml").read_text("utf-8")
     entries = program_inputs(job)
     declared: Spec = {entry.name: _declaration(entry) for entry in entries}
@@ -47,7 +47,7 @@ def template(job: str) -> str:
 
 
 def both() -> str:
-    """Return wheels.yml: the two jobs in one file. What both templates ask for under one name is asked for once."""
+    """Return wheels.yml: both jobs in one file, with each common input once."""
     spec, jobs = _parse(template("build-wheels"))
     publish_spec, publish_jobs = _parse(template("publish"))
     needs = publish_spec.pop("needs")["default"]
@@ -62,7 +62,7 @@ def both() -> str:
 
 
 def component(name: str, included: str) -> str:
-    """Return templates/<name>.yml: the same inputs, and the program at the component's own commit."""
+    """Return templates/<name>.yml: the same inputs, and the program at the component's commit."""
     spec, _ = _parse(included)
     given = {entry: f"$[[ inputs.{entry} ]]" for entry in spec} | {"revision": "$[[ component.sha ]]"}
     del spec["revision"]
@@ -82,7 +82,7 @@ def inputs_table(text: str) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """Return every generated file's content."""
+    """Return the content of every generated file."""
     texts = {"build-wheels": template("build-wheels"), "publish": template("publish"), "wheels": both()}
     page = ROOT / "docs" / "gitlab.md"
     pages = page.read_text("utf-8")
@@ -95,7 +95,7 @@ def generated() -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check the files; return the exit status."""
+    """Update or check the files; return the exit status."""
     files = generated()
     stale = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
@@ -116,7 +116,7 @@ def _variable(name: str) -> str:
 
 
 def _value(entry: inputs.Input) -> str:
-    # A variable cannot be a boolean: the blank makes it a text.
+    # A variable cannot be a boolean: the blank makes it text.
     blank = " " if entry.default in {"true", "false"} else ""
     return f"$[[ inputs.{entry.name} ]]{blank}"
 
@@ -143,7 +143,7 @@ def _fill(text: str, name: str, block: str) -> str:
 
 
 class _Literal(str):
-    """A text that is written as a block, its lines as they are."""
+    """A text that is written as a literal block."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Take docs/report.png and docs/summary.png: the two pages that a real `manywheels build` leaves, in a real browser.
+"""Take docs/report.png and docs/summary.png: the pages of a real `manywheels build`, in a real browser.
 
 python docs/pictures.py [PACKAGE_DIR]     needs Chromium, npm, and the packages of the development group
 """
@@ -22,13 +22,13 @@ _LONGEST = 1300  # pixels
 
 
 def main() -> None:
-    """Build, and take the pictures."""
+    """Build a project and take the pictures."""
     project = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "examples" / "spam")
     with tempfile.TemporaryDirectory(prefix="manywheels-pictures-") as name:
         folder = Path(name)
         report, dist = folder / "report.html", folder / "dist"
         command = ["build", project, "--output-dir", str(dist), "--report", str(report)]
-        subprocess.run([sys.executable, "-m", "manywheels", *command], check=False)  # one that fails shows more
+        subprocess.run([sys.executable, "-m", "manywheels", *command], check=False)  # a failed build has more to show
         summary = write_summary(read_manifest(dist), folder / "summary.html", fetch_mermaid(folder), _VIEW.scheme)
         with browser() as page:
             for source, picture in ((report, "report.png"), (summary, "summary.png")):

@@ -1,7 +1,7 @@
-"""The tables of the README and of docs/, and the schema of the options, from the places where the facts stand.
+"""Write the tables of the README and of docs/, and the schema of the options, from action.yml, data and code.
 
-python docs/tables.py          writes the tables anew
-python docs/tables.py --check  only says which file is out of date, with exit status 1
+python docs/tables.py          update the files
+python docs/tables.py --check  name the files that are out of date, with exit status 1
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _TYPES: Final = {
 
 
 def inputs_table() -> str:
-    """Return action.yml's inputs as a Markdown table."""
+    """Return the inputs of action.yml as a Markdown table."""
     rows = (
         f"| `{entry.name}` | {f'`{entry.default}`' if entry.default else 'empty'} | {entry.description} |"
         for entry in inputs.declared_inputs().values()
@@ -53,7 +53,7 @@ def inputs_table() -> str:
 
 
 def outputs_table() -> str:
-    """Return action.yml's outputs as a Markdown table."""
+    """Return the outputs of action.yml as a Markdown table."""
     declared = yaml.safe_load(resource("action.yml").read_text("utf-8"))["outputs"]
     rows = (f"| `{name}` | {entry['description']} |" for name, entry in declared.items())
     return "\n".join(["| output | meaning |", "| --- | --- |", *rows])
@@ -80,7 +80,7 @@ def _section(entry: Input, facts: dict[str, Any]) -> str:
 
 
 def _places(entry: Input, facts: dict[str, Any]) -> str:
-    """Show the example in the place that most would write it: pyproject.toml, else a workflow."""
+    """Return the example as in pyproject.toml, or in a workflow if the option is not allowed there."""
     example = facts["example"]
     if facts.get("hidden"):
         return f"`{entry.name}: {example}` (in a workflow, or on the command line; not in pyproject.toml)"
@@ -93,7 +93,7 @@ def _places(entry: Input, facts: dict[str, Any]) -> str:
 
 
 def errors_table() -> str:
-    """Return every error's code, meaning and exit status as a Markdown table."""
+    """Return the errors as a Markdown table."""
     rows = (
         f"| {kind.code} | {' '.join((kind.__doc__ or '').split())} | {kind.exit_status} |"
         for kind in sorted(_subclasses(errors.ManywheelsError), key=lambda kind: kind.code)
@@ -102,7 +102,7 @@ def errors_table() -> str:
 
 
 def checks_table() -> str:
-    """Return every check's code, what it checks and why as a Markdown table."""
+    """Return the checks as a Markdown table."""
     rows = (f"| {entry.code} | {entry.must_hold} | {entry.why} | {entry.severity} |" for entry in catalogue())
     return "\n".join(["| code | what must hold | why | severity |", "| --- | --- | --- | --- |", *rows])
 
@@ -114,13 +114,13 @@ def _subclasses(kind: type[errors.ManywheelsError]) -> Iterator[type[errors.Many
 
 
 def fill(text: str, name: str, table: str) -> str:
-    """Put a table between its two marks."""
+    """Replace the text between the two markers of a table."""
     pattern = re.compile(rf"(<!-- {name}: begin[^>]*-->\n).*?(<!-- {name}: end -->)", re.DOTALL)
     return pattern.sub(lambda marks: f"{marks[1]}{table}\n{marks[2]}", text)
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check the tables; return the exit status."""
+    """Update or check the tables; return the exit status."""
     root = resource("action.yml").parent
     stale = []
     for path, tables in {
@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _schema(path: Path, *, write: bool) -> list[Path]:
-    """Write docs/schema.json anew; return it where it is, or was, out of date."""
+    """Update docs/schema.json; return its path if it is, or was, out of date."""
     text = json.dumps(schema(), indent=2) + "\n"
     if path.is_file() and path.read_text("utf-8") == text:
         return []

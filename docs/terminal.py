@@ -22,7 +22,7 @@ _REDRAWN = re.compile(r"(?:\x1b\[2K|\x1b\[1A|\r)+")
 
 
 def record(command: list[str]) -> str:
-    """Run a command on a terminal of its own and return everything that it wrote there."""
+    """Run a command on a new terminal and return its output."""
     pieces: list[bytes] = []
     supervisor, terminal = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
@@ -32,7 +32,7 @@ def record(command: list[str]) -> str:
     while True:
         try:
             piece = os.read(supervisor, 1 << 16)
-        except OSError:  # the other end was closed: the command has ended
+        except OSError:  # closed by the other end: the command has ended
             break
         pieces.append(piece)
     process.wait()
@@ -40,13 +40,13 @@ def record(command: list[str]) -> str:
 
 
 def last_frame(output: str) -> str:
-    """Return what stands there at the end: the live table's last drawing, and what follows it."""
+    """Return what is visible at the end: the last frame of the live table, and the output after it."""
     visible = re.sub(r"\x1b\[\?25[lh]", "", output).replace("\r\n", "\n")
     return _REDRAWN.split(visible)[-1]
 
 
 def main() -> None:
-    """Build, and draw."""
+    """Build a project and draw the terminal."""
     project = sys.argv[1] if len(sys.argv) > 1 else "examples/spam"
     output = tempfile.mkdtemp(prefix="dist-")
     shown = last_frame(record([sys.executable, "-m", "manywheels", "build", project, "--output-dir", output]))
@@ -56,7 +56,7 @@ def main() -> None:
         console.print(Text(f"$ manywheels build {project}", style="bold"))
         console.print(Text.from_ansi(shown.replace(output, "dist")))
         picture = console.export_svg(title="manywheels")
-        # The picture is shown where nothing can be fetched: it uses the fonts that are there.
+        # Images on GitHub cannot load fonts: use installed ones.
         picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
         Path("docs/terminal.svg").write_text(picture, encoding="utf-8")
 

@@ -76,14 +76,14 @@ def request_(tmp_path: Path) -> TestRequest:
         command="true", before="", requires=(), extras=(), groups=(), sources=(), environment=(),
     )  # fmt: skip
     project = write_project(tmp_path / "project")
-    quarters = Venv(uv="uv", python=Path("python"), environment={}, log=tmp_path / "log")
+    venv = Venv(uv="uv", python=Path("python"), environment={}, log=tmp_path / "log")
     return TestRequest(
         tests=tests, wheel=write_wheel(tmp_path, tags="py3-none-any", members={"demo.py": b""}), project=project,
-        package=project, folder=tmp_path / "trial", quarters=quarters, timeout=LIMIT,
+        package=project, folder=tmp_path / "tests", venv=venv, timeout=LIMIT,
     )  # fmt: skip
 
 
-def tried(request: TestRequest, image: str, tag: str, client: DockerClient) -> TestOutcome:
+def run_in(request: TestRequest, image: str, tag: str, client: DockerClient) -> TestOutcome:
     """Test the wheel in the image; nothing of it is there afterwards."""
     started = time.monotonic()
     place = TestImage(image=image, target=target(tag), variables={}, environment=())
@@ -101,10 +101,10 @@ def test_what_an_image_says_of_itself_does_not_count(client: DockerClient, hosti
         ln -s /etc/passwd ../results/junit.xml; (trap '' TERM; sleep 600) &
         sleep 2
     """
-    ended = tried(replace(request_, tests=replace(request_.tests, command=command)), hostile, "cp312", client)
-    log = request_.quarters.log.read_text()
+    ended = run_in(replace(request_, tests=replace(request_.tests, command=command)), hostile, "cp312", client)
+    log = request_.venv.log.read_text()
     assert ended.failure is None, log
-    assert ended.trial.count is None
+    assert ended.test_run.count is None
     said = log.splitlines()
     assert "65534" in said
     assert "/manywheels/elsewhere" in said
@@ -118,7 +118,7 @@ def test_what_an_image_says_of_itself_does_not_count(client: DockerClient, hosti
 def test_a_container_that_never_ends_and_hears_no_signal(
     client: DockerClient, hostile: str, request_: TestRequest
 ) -> None:
-    ended = tried(replace(request_, timeout=3.0), hostile, "cp39", client)
+    ended = run_in(replace(request_, timeout=3.0), hostile, "cp39", client)
     assert ended.failure
     assert "did not end within their limit of 3 s" in ended.failure.message
 
@@ -127,15 +127,15 @@ def test_output_without_end(
     client: DockerClient, hostile: str, request_: TestRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "LARGEST_LOG", 1 << 20)
-    ended = tried(request_, hostile, "cp310", client)
+    ended = run_in(request_, hostile, "cp310", client)
     assert ended.failure
-    assert request_.quarters.log.stat().st_size <= 1 << 20
+    assert request_.venv.log.stat().st_size <= 1 << 20
 
 
 def test_results_without_end(client: DockerClient, hostile: str, request_: TestRequest) -> None:
-    ended = tried(request_, hostile, "cp311", client)
+    ended = run_in(request_, hostile, "cp311", client)
     assert ended.failure
-    assert ended.trial.count is None
+    assert ended.test_run.count is None
 
 
 def test_an_image_for_another_machine_is_named(client: DockerClient, request_: TestRequest) -> None:
@@ -147,7 +147,7 @@ def test_an_image_for_another_machine_is_named(client: DockerClient, request_: T
         fileobj=io.BytesIO(b"FROM scratch\nCOPY Dockerfile /bin/sh\n"), tag=name, platform=f"linux/{machine}"
     )
     try:
-        ended = tried(request_, name, "cp312", client)
+        ended = run_in(request_, name, "cp312", client)
         assert ended.failure
         assert name in ended.failure.message
     finally:

@@ -1,4 +1,4 @@
-"""What is asked for in a run, and what its targets have in common while they are built side by side."""
+"""What a run is asked to do, and what its targets share while they are built side by side."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ from manywheels.wheels.output import OutputFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is asked for: the project, the plan, the options, which findings count, where wheels go, and
-    the caller's environment."""
+    """What a run is asked to do. `rules` decide which findings count; `caller` is the caller's environment."""
 
     project: Project
     plan: Plan
@@ -43,7 +42,10 @@ class Run:
 
 @dataclass(kw_only=True)
 class RunContext:
-    """What the targets of one run have in common."""
+    """What the targets of one run share. `users` are user ids, as is `fetcher`, who prefetches build requirements.
+
+    `work` is the run's temporary folder; `started` is a monotonic time in seconds.
+    """
 
     run: Run
     snapshot: Snapshot
@@ -52,7 +54,7 @@ class RunContext:
     jobserver: Jobserver
     work: Path
     reporter: Reporter
-    board: WheelSharing
+    sharing: WheelSharing
     users: dict[Target, int | None]
     fetcher: int | None
     started: float
@@ -60,31 +62,34 @@ class RunContext:
     def __post_init__(self) -> None:
         self.version: str | None = None
         self.facts: list[WheelFacts] = []
-        self.tried: dict[Target, TestOutcome] = {}
-        self.front_end = uv_program()  # once, here: sysconfig, which it asks, is not safe in threads
+        self.test_outcomes: dict[Target, TestOutcome] = {}
+        self.uv = uv_program()  # once, here: it uses sysconfig, which is not thread-safe
         self._delivery = threading.Lock()
         jobs = self.run.options.jobs
-        self._places = threading.Semaphore(jobs) if jobs else nullcontext()
+        self._jobs = threading.Semaphore(jobs) if jobs else nullcontext()
 
     def served_by(self, target: Target) -> list[PlannedTarget]:
-        """Return the targets that this one's wheel serves; known for good when its wheel has been announced."""
-        return [planned for planned in self.run.plan.targets if self.board.served.get(planned.target) == target]
+        """Return the targets that reuse this one's wheel; final once its wheel has been announced."""
+        return [planned for planned in self.run.plan.targets if self.sharing.served.get(planned.target) == target]
 
     @contextmanager
-    def place(self, cancellation: Cancellation) -> Iterator[None]:
-        """Hold one of the `--jobs` places and one of the jobserver's tokens; nobody waits for others in here."""
-        with self._places, self.jobserver.slot(cancellation):
+    def slot(self, cancellation: Cancellation) -> Iterator[None]:
+        """Hold one of the `jobs` and a token of the jobserver; do not wait for other targets meanwhile.
+
+        Raises Cancelled.
+        """
+        with self._jobs, self.jobserver.slot(cancellation):
             yield
 
     def set_warnings(self) -> tuple[str, ...]:
-        """Return what the finished wheels show only side by side."""
+        """Return the findings that concern the finished wheels as a set."""
         findings = self.run.rules.judge(check_set(self.facts, None))
         return tuple(f"{finding.wheel} {finding}".lstrip() for finding in findings)
 
     def deliver(self, wheel: Path, sha256: str) -> Path:
-        """Move a verified wheel into the output folder; every wheel of a run is of one version.
+        """Move a verified wheel into the output folder; return its new path.
 
-        `sha256` (hex) is that of the bytes that were verified.
+        `sha256` (hex) is that of the verified bytes. Raises WrongWheel if the run's other wheels have another version.
         """
         version = wheelfile.parse_name(wheel.name).version
         with self._delivery:

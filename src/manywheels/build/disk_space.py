@@ -1,4 +1,4 @@
-"""Room on disks: looked at before anything is built, so that a full disk is said at once, not in a compiler's words."""
+"""Check the free disk space before building, so that a full disk is reported at once and not by a compiler."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import DiskError
 from manywheels.runtime.trees import Walk, walk
 
-_FOR_A_BUILD: Final = 32 << 20  # bytes for what a target needs besides its copy of the source: tools and objects
+_FOR_A_BUILD: Final = 32 << 20  # bytes for a target's tools and objects, besides its copy of the source
 _FOR_THE_OUTPUT: Final = 4 << 20  # bytes for the manifest, logs and small wheels
 
 
 def require_for(source: Path, work: Path, cancellation: Cancellation, *, copies: int, output: Path) -> None:
-    """Raise DiskError unless `work` has room for `copies` of `source` with a build in each, and `output` for wheels.
+    """Raise DiskError if `work` has no space for `copies` of `source` with a build in each, or `output` for wheels.
 
-    What a build really needs, nobody knows before; this is what no build can do without. Raises Cancelled.
+    This is the least that a build needs; it may need more. Raises Cancelled.
     """
     needed = copies * (_size_of(source, cancellation) + _FOR_A_BUILD)
     _require(
-        work, needed, f"{copies} copies of the source and a build in each", "MANYWHEELS_CACHE names another place."
+        work, needed, f"{copies} copies of the source and a build in each", "Set MANYWHEELS_CACHE to another folder."
     )
-    _require(output, _FOR_THE_OUTPUT, "wheels and logs", "Name another folder with `output-dir`.")
+    _require(output, _FOR_THE_OUTPUT, "wheels and logs", "Set `output-dir` to another folder.")
 
 
 def _require(folder: Path, needed: int, purpose: str, remedy: str) -> None:
@@ -32,7 +32,7 @@ def _require(folder: Path, needed: int, purpose: str, remedy: str) -> None:
     if free < needed:
         raise DiskError(
             f"The disk of `{folder}` has {_megabytes(free)} left; {purpose} need at least {_megabytes(needed)}.",
-            remedy=f"Make room. {remedy}",
+            remedy=f"Free disk space. {remedy}",
         )
 
 
@@ -41,7 +41,7 @@ def _megabytes(size: int) -> str:
 
 
 def _size_of(folder: Path, cancellation: Cancellation) -> int:
-    """Return what the files of a folder occupy, in bytes; a repository's objects are not copied, and not counted."""
+    """Return the size of a folder's files in bytes, without a repository's objects, which are not copied."""
     total = 0
 
     def count(at: Walk) -> list[str]:
@@ -49,11 +49,11 @@ def _size_of(folder: Path, cancellation: Cancellation) -> int:
         below = []
         with os.scandir(at.descriptor) as entries:
             for entry in entries:
-                cancellation.stop_if_requested("Looking for room")
+                cancellation.stop_if_requested("Checking the disk space")
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
                 else:
-                    total += entry.stat(follow_symlinks=False).st_size  # holes too: they are read like anything else
+                    total += entry.stat(follow_symlinks=False).st_size  # with holes: they are read like data
         return [name for name in below if (at.name, name) != (".git", "objects")]
 
     walk(folder, count)

@@ -1,8 +1,8 @@
-"""A GNU jobserver: one pool of tokens that all compilers of all targets draw from.
+"""A GNU jobserver: one pool of tokens for all compilers of all targets.
 
-Protocol: GNU make manual, "POSIX Jobserver Interaction", in its FIFO form (make 4.4, ninja 1.13, cargo). Every build
-also has a slot of its own, which it does not draw; so that six builds on two cores are not eight compilers, that slot
-is a token too, drawn here before the build starts and put back when it has ended.
+Protocol: GNU make manual, "POSIX Jobserver Interaction", in its FIFO form (make 4.4, ninja 1.13, cargo). A build tool
+may always run one compiler without a token. So that six builds on two cores do not run eight compilers, a token for
+that one is taken here before the build starts, and put back when it has ended.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
 
 _TOKEN = b"+"
-_LOOK = 0.02  # seconds between looks whether a waiting target was cancelled
+_LOOK = 0.02  # seconds between checks whether a waiting target was cancelled
 
 
 class Jobserver:
-    """A FIFO holding `tokens` tokens. Close it after the last build has ended."""
+    """A FIFO with `tokens` tokens at `path`."""
 
     def __init__(self, path: Path, tokens: int) -> None:
         self.path = path
@@ -32,20 +32,20 @@ class Jobserver:
         self._holders = 0
         self._queue: deque[threading.Event] = deque()
         os.mkfifo(path)
-        path.chmod(0o666)  # builds may have users of their own; nobody else can reach it
-        # Opened for reading and writing: the FIFO keeps its tokens while no build has it open.
+        path.chmod(0o666)  # for builds with their own users; others cannot reach the folder
+        # Open for reading and writing, so that the FIFO keeps its tokens while no build has it open.
         self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         os.write(self._descriptor, _TOKEN * tokens)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which make, ninja and cargo find the tokens."""
+        """The variables that make, ninja and cargo find the FIFO by."""
         makeflags = f"-j{self.tokens} --jobserver-auth=fifo:{self.path}"
         return {"MAKEFLAGS": makeflags, "CARGO_MAKEFLAGS": makeflags}
 
     @contextmanager
     def slot(self, cancellation: Cancellation) -> Iterator[None]:
-        """Hold one token, waiting for it until there is one. Raises Cancelled if that is requested before."""
+        """Wait for a token and hold it. Raises Cancelled."""
         if not self._draw(cancellation):
             raise Cancelled("The target was stopped while it waited for its turn.", remedy="")
         try:
@@ -54,7 +54,7 @@ class Jobserver:
             self._put_back()
 
     def _draw(self, cancellation: Cancellation) -> bool:
-        """Take a token when one is there and no one has waited longer; False if cancelled before."""
+        """Wait for a token, first come, first served; return False if cancelled."""
         turn = threading.Event()
         with self._lock:
             self._queue.append(turn)
@@ -79,7 +79,7 @@ class Jobserver:
             with self._lock:
                 try:
                     os.read(self._descriptor, 1)
-                except BlockingIOError:  # a compiler was quicker
+                except BlockingIOError:  # a compiler took it first
                     continue
                 self._holders += 1
                 return True
@@ -89,17 +89,16 @@ class Jobserver:
         with self._lock:
             self._holders -= 1
             if self._holders:
-                with suppress(BlockingIOError):  # a build has filled the FIFO up: there is more than enough in it
+                with suppress(BlockingIOError):  # full: a build has written too many tokens
                     os.write(self._descriptor, _TOKEN)
                 return
-            # A build that was killed took tokens with it, a broken one made some up. Nobody holds one now: lay out
-            # the right number.
+            # Killed builds lose tokens, broken ones add some. No target holds one now: restore the number.
             with suppress(BlockingIOError):
                 while os.read(self._descriptor, 1 << 16):
                     pass
             os.write(self._descriptor, _TOKEN * self.tokens)
 
     def close(self) -> None:
-        """Remove the FIFO."""
+        """Remove the FIFO; every build must have ended."""
         os.close(self._descriptor)
         self.path.unlink(missing_ok=True)

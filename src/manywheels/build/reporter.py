@@ -1,4 +1,4 @@
-"""Reporters: they only read events and the manifest, and say them where the user looks."""
+"""The interface of reporters, which show a run to the user. They only read events and the manifest."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from manywheels.wheels.manifest import Manifest, TargetRecord
 
 
 class Reporter(Protocol):
-    """What the pipeline tells of itself. Events come from several threads at once."""
+    """Receives the events of a run, from several threads at once."""
 
     def started(self, plan: Plan, title: str) -> None:
-        """The plan is about to be executed; `title` says what, for which policy, with which compilers."""
+        """The plan is about to be executed. `title` names the project, the policy and the compilers."""
 
     def entered(self, target: Target, stage: str) -> None:
-        """A target entered a stage: `build`, `repair`, `verify`; `waiting` is between them."""
+        """A target entered a stage, such as `build`, `repair` or `waiting` (for other targets)."""
 
     def finished(self, record: TargetRecord) -> None:
-        """A target ended, one way or the other."""
+        """A target ended, with or without a wheel."""
 
     def closed(self, manifest: Manifest) -> None:
         """All targets have ended."""
 
     def stop(self) -> None:
-        """The run is over, whether all targets have ended or it was given up: leave the terminal as it was."""
+        """The run is over, finished or not: restore the terminal."""

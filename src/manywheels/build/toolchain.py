@@ -1,8 +1,8 @@
 """Compilers, and the libc that they link for.
 
-`zig` is the embedded toolchain: clang with the headers and symbols of every glibc, from the package `ziglang`. `system`
-is the compiler that is found on PATH, which in a manylinux image links for the image's own policy. Builds see either
-through small shell wrappers (`data/wrappers/`), which keep this machine's paths and run paths out of the wheels.
+`zig` is clang with the headers and symbols of every glibc (package `ziglang`). `system` is the compiler on PATH, which
+in a manylinux image links for the image's policy. Shell wrappers around either (`data/wrappers/`) keep this machine's
+paths and run paths out of the wheels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from manywheels.plan.policies import Policy, policy_named
 KINDS: Final = ("auto", "zig", "system")
 _C_NAMES: Final = ("cc", "gcc", "clang", "{arch}-linux-gnu-gcc")
 _CXX_NAMES: Final = ("c++", "g++", "clang++", "{arch}-linux-gnu-g++")
-# The first release of each that draws from a jobserver in its FIFO form.
+# The first release of each that supports a jobserver's FIFO.
 _SHARES_FROM: Final = {"make": (4, 4), "gmake": (4, 4), "ninja": (1, 13), "ninja-build": (1, 13), "samu": (99, 0)}
 _LIBRARY_FOLDERS: Final = (
     "/usr/local/lib",
@@ -44,7 +44,7 @@ _INCLUDE_FOLDERS: Final = ("/usr/local/include", "/usr/include/{arch}-linux-gnu"
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
-    """Compilers ready for use: `bin_dir` comes first on PATH, and `environment` (which has no PATH) is added."""
+    """Compilers ready for use: `bin_dir` comes first on PATH, `environment` has further variables."""
 
     name: str
     description: str
@@ -54,9 +54,9 @@ class Toolchain:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What decides which toolchain can be used. Versions are (major, minor); None stands for: not here.
+    """What decides which toolchain can be used; None means absent. `glibc` is (major, minor).
 
-    `image_policy` is the policy of the manylinux image that the program runs in.
+    `image_policy` is the policy of the manylinux or musllinux image that this program runs in.
     """
 
     arch: str
@@ -67,7 +67,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """Look at the machine that the program runs on, without starting a process."""
+        """Inspect this machine, without starting a process."""
         compiler = shutil.which("cc") or shutil.which("gcc")
         return cls(
             arch=platform.machine(),
@@ -84,17 +84,16 @@ class Machine:
 
 
 def resolve(kind: str, policy: Policy, machine: Machine | None = None) -> str:
-    """Return `zig` or `system` for what was asked for: `auto` is the system's in a manylinux image, zig elsewhere.
+    """Return `zig` or `system`: `auto` means `system` in a manylinux image and on musl, else `zig`.
 
-    Raises InputError for an unknown kind, and ToolchainError where that toolchain is missing here or cannot link for
-    the policy.
+    Raises InputError for an unknown kind, and ToolchainError if the toolchain is missing or cannot link for the policy.
     """
     machine = machine or Machine.here()
     if kind not in KINDS:
         raise InputError(f"toolchain: {kind!r} is not known.", remedy=f"Use one of {', '.join(KINDS)}.")
     if policy.libc != machine.libc:
         raise ToolchainError(
-            f"{policy.name} needs {policy.libc}, but the Pythons of this machine run on {machine.libc}.",
+            f"{policy.name} needs {policy.libc}, but the Pythons of this machine use {machine.libc}.",
             remedy="Use --engine container, which builds in the policy's own image.",
         )
     if kind == "auto":
@@ -132,7 +131,7 @@ def _require_system(policy: Policy, machine: Machine) -> None:
 
 
 def _policy_version(name: str) -> tuple[int, int] | None:
-    """Return the glibc version of an image's policy, also of one that is not in the table; None if it has none."""
+    """Return the glibc version of a policy, which need not be in the table; None for musl."""
     try:
         policy = policy_named(name)
     except InputError:
@@ -142,7 +141,6 @@ def _policy_version(name: str) -> tuple[int, int] | None:
 
 
 def _image_policy() -> str | None:
-    """Return the policy of the manylinux or musllinux image that this is, as its own variables name it."""
     if not Path("/opt/python").is_dir():
         return None
     named = os.environ.get("AUDITWHEEL_POLICY")
@@ -166,13 +164,11 @@ def _embedded_zig() -> Path | None:
     return None
 
 
-# --- the wrappers -------------------------------------------------------------------------------------------------
+# --- the wrappers -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Wrappers:
-    """The folder that wrappers are written to, and what is filled into each of them."""
-
     bin_dir: Path
     values: Mapping[str, str]  # shell words, quoted
 
@@ -184,14 +180,14 @@ class _Wrappers:
         path = self.bin_dir / name
         path.write_text(text, "utf-8")
         path.chmod(0o755)
-        # ccache knows a compiler by size and time: the same in every run, unless what the wrapper stands for changes.
+        # ccache identifies a compiler by size and time, so these only change with the compiler.
         lasting = {key: value for key, value in values.items() if key != "LOCAL_CACHE"}
         stamp = zlib.crc32(repr((template, lasting, _modified(values.get("REAL", "")))).encode())
         os.utime(path, (stamp, stamp))
 
 
 def _modified(word: str) -> int:
-    """Return when the program that a shell word names was changed, in ns; 0 if there is none."""
+    """Return the modification time, in ns, of the program that a shell word names; 0 if there is none."""
     try:
         return Path(*shlex.split(word)).stat().st_mtime_ns
     except OSError:
@@ -203,9 +199,8 @@ def prepare(
 ) -> Toolchain:
     """Write the wrappers of a toolchain (`zig` or `system`, as `resolve` returns it) into `folder`/bin.
 
-    `prefix_map` names folders of this machine and what stands for them in compiled code. `plain_jobs` is how many
-    compilers make and ninja may start where they are too old to share a jobserver; by default one per core.
-    Raises ToolchainError if the compilers are missing.
+    `prefix_map` maps folders of this machine to their replacements in compiled code. A make or ninja without jobserver
+    support starts `plain_jobs` compilers, by default one per core. Raises ToolchainError if the compilers are missing.
     """
     machine = Machine.here()
     bin_dir = folder / "bin"
@@ -217,18 +212,18 @@ def prepare(
         description = _write_zig(wrappers, _require_zig(machine), policy, folder)
     else:
         description = _write_system(wrappers, machine, policy)
-        environment |= _of_image(machine)
+        environment |= _image_environment(machine)
     return Toolchain(name=kind, description=description, bin_dir=bin_dir, environment=environment)
 
 
-def _of_image(machine: Machine) -> dict[str, str]:
-    """Return the variables that the compilers of a manylinux image were installed with."""
+def _image_environment(machine: Machine) -> dict[str, str]:
+    """Return the variables that a manylinux image sets for its compilers."""
     names = table("environment")["image"] if machine.image_policy else ()
     return {name: value for name in names if (value := os.environ.get(name))}
 
 
 def _common_values(arch: str, bin_dir: Path, prefix_map: Mapping[str, str]) -> dict[str, str]:
-    # gcc takes the last one that fits, clang the longest: in this order they agree.
+    # gcc uses the last map that matches, clang the longest: in this order they agree.
     maps = [f"-ffile-prefix-map={name}={prefix_map[name]}" for name in sorted(prefix_map, key=len)]
     return {"ARCH": arch, "BIN": shlex.quote(str(bin_dir)), "PREFIX_MAPS": shlex.join(maps)}
 
@@ -244,7 +239,7 @@ def _write_zig(wrappers: _Wrappers, zig: Path, policy: Policy, folder: Path) -> 
         "KIND": "zig",
         "REAL": shlex.quote(str(zig)),
         "TARGET": f"{arch}-linux-gnu.{policy.version[0]}.{policy.version[1]}",
-        # What is worth keeping is the runtime (libc++ takes a minute); the objects of a run are of no use to the next.
+        # Keeps the runtime (libc++ takes a minute to compile), but not the objects of a run.
         "GLOBAL_CACHE": shlex.quote(str(shared)),
         "LOCAL_CACHE": shlex.quote(str(own)),
         "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in libraries),
@@ -288,7 +283,7 @@ def _path_without(folder: Path) -> str:
 
 
 def _environment(bin_dir: Path, arch: str, prefix_map: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by which build back ends find the compilers (setuptools, CMake, meson, cc-rs, cargo)."""
+    """Return the variables for setuptools, CMake, meson, cc-rs and cargo."""
     cc, cxx = str(bin_dir / "cc"), str(bin_dir / "c++")
     environment = {
         "CC": cc,
@@ -301,16 +296,16 @@ def _environment(bin_dir: Path, arch: str, prefix_map: Mapping[str, str]) -> dic
         if (bin_dir / tool).exists():
             environment[variable] = str(bin_dir / tool)
     maps = [f"--remap-path-prefix={name}={prefix_map[name]}" for name in sorted(prefix_map, key=len)]
-    if maps and not any(" " in words for words in maps):  # cargo splits this one at blanks
+    if maps and not any(" " in words for words in maps):  # cargo splits it at blanks
         environment["CARGO_BUILD_RUSTFLAGS"] = " ".join(maps)
     return environment
 
 
-# --- make and ninja -------------------------------------------------------------------------------------------------
+# --- make and ninja ---------------------------------------------------------------------------------------------------
 
 
 def _write_build_tools(wrappers: _Wrappers, jobs: int) -> None:
-    """Put a shim before each make and ninja that cannot draw from a jobserver's FIFO."""
+    """Write a wrapper for each make and ninja that does not support a jobserver's FIFO."""
     path = _path_without(wrappers.bin_dir)
     found = {name: real for name in _SHARES_FROM if (real := shutil.which(name, path=path))}
     with ThreadPoolExecutor() as pool:
@@ -324,7 +319,7 @@ def _write_build_tools(wrappers: _Wrappers, jobs: int) -> None:
 
 
 def shares_jobserver(tool: str, version_line: str) -> bool:
-    """Whether a build tool draws from a jobserver's FIFO, by the first line of its `--version`."""
+    """Whether a build tool supports a jobserver's FIFO, by the first line of its `--version`."""
     version = re.search(r"(\d+)\.(\d+)", version_line)
     return bool(version and (int(version[1]), int(version[2])) >= _SHARES_FROM[tool])
 
@@ -335,7 +330,6 @@ def _version_text(line: str) -> str:
 
 
 def _first_line(program: Path, *arguments: str) -> str:
-    """Return the first line that a program prints, or nothing where it cannot be run."""
     try:
         done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,9 +1,9 @@
 """One wheel for several targets: abi3 and py3-none-platform wheels are built once and reused.
 
-Which project makes such wheels is known only when the first of them is there. The board then stops the targets that it
-serves. So that the result does not depend on which build was quickest, the wheel of the earliest target wins: one with
-a stable ABI waits until every earlier target has shown what it makes. Only where a project makes a stable wheel for one
-Python and one of its own for a later one, the order has a say: the later one's is kept if it was ready first.
+Only the first built wheel shows whether a project makes such wheels. The later targets that can install it are then
+stopped. The wheel of the earliest target in the plan wins, whichever build is fastest: a stable-ABI wheel waits until
+every earlier target has announced its wheel or ended. Timing decides in one case only: if a project makes a stable-ABI
+wheel for one Python and another kind for a later one, the later target keeps its own wheel if that was built first.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from manywheels.wheels.wheelfile import WheelName
 
 
 class ServedByOther(Exception):
-    """An earlier target's wheel serves this one."""
+    """An earlier target's wheel serves this one, which needs none of its own."""
 
 
 class WheelSharing:
-    """Where targets announce what they made, and learn whether they are still needed."""
+    """Targets announce their wheels here; `served` maps each target that needs no wheel to the one whose it reuses."""
 
     def __init__(self, planned: Sequence[PlannedTarget], cancellation: Cancellation) -> None:
         self._order = [entry.target for entry in planned]
-        self._switches = {target: cancellation.child() for target in self._order}
+        self._cancellations = {target: cancellation.child() for target in self._order}
         self._decided: set[Target] = set()
         self._ended: set[Target] = set()
         self._condition = threading.Condition()
         self.served: dict[Target, Target] = {}
 
     def cancellation(self, target: Target) -> Cancellation:
-        """Return the switch that stops this target's processes."""
-        return self._switches[target]
+        """Return the cancellation of this target's processes."""
+        return self._cancellations[target]
 
     def announce(self, target: Target, made: WheelName) -> None:
-        """Announce a built wheel. Raises Served where an earlier target's wheel serves this one."""
+        """Announce a built wheel. Raises ServedByOther if an earlier target's wheel serves this one."""
         with self._condition:
             if made.is_stable_abi and target not in self.served:
                 self._serve_later_ones(target, made)
@@ -54,7 +54,7 @@ class WheelSharing:
             self._decide(target)
 
     def wait_for_end(self, target: Target) -> None:
-        """Wait until a target that an earlier one serves has ended: nothing of it runs any more."""
+        """Wait until a target has ended, so that none of its processes are left."""
         with self._condition:
             self._condition.wait_for(lambda: target in self._ended)
 
@@ -74,4 +74,4 @@ class WheelSharing:
                 continue
             if later not in self.served or index(self.served[later]) > index(target):
                 self.served[later] = target
-                self._switches[later].request()
+                self._cancellations[later].request()

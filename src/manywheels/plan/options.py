@@ -32,7 +32,7 @@ ENGINES: Final = ("auto", "host", "container")
 class Options:
     """What a run is asked to do. The limits are in seconds, `jobs` is None for automatic; `platform` is a policy.
 
-    `image` is a reference, empty for the platform's own. `recipes` has every known target. `notes` are what a user
+    `image` is a reference, empty for the platform's own. `by_target` has every known target. `notes` are what a user
     should know of the settings; `left_out` are cibuildwheel's targets that this run cannot build, with the reason.
     """
 
@@ -47,7 +47,7 @@ class Options:
     test_timeout: float
     test_in: str
     verbose: bool
-    recipes: Mapping[Target, TargetOptions]
+    by_target: Mapping[Target, TargetOptions]
     toolchain: str = "auto"
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -56,16 +56,16 @@ class Options:
     @property
     def known_targets(self) -> tuple[Target, ...]:
         """Every target that this platform and architecture can have."""
-        return tuple(self.recipes)
+        return tuple(self.by_target)
 
     @property
     def environment_pass(self) -> tuple[str, ...]:
         """The caller's variables that the build of at least one target may see."""
-        return tuple(dict.fromkeys(name for recipe in self.recipes.values() for name in recipe.environment_pass))
+        return tuple(dict.fromkeys(name for options in self.by_target.values() for name in options.environment_pass))
 
     def for_target(self, target: Target) -> TargetOptions:
         """Return what is asked for one target."""
-        return self.recipes[target]
+        return self.by_target[target]
 
 
 def resolve(
@@ -99,7 +99,7 @@ def resolve(
         test_timeout=parsed("test-timeout", inputs.parse_duration),
         test_in=parsed("test-in", _parse_image),
         verbose=parsed("verbose", inputs.parse_flag),
-        recipes=_recipes(settings, targets, project),
+        by_target=_by_target(settings, targets, project),
         toolchain=toolchain,
         left_out=_left_out(settings, project, targets),
         notes=(*settings.notes, *other_archs, *_notes_on_before_all(settings, targets)),
@@ -240,8 +240,8 @@ def _parse_image(given: Value, name: str) -> str:
 # --- how --------------------------------------------------------------------------------------------------------------
 
 
-def _recipes(settings: Settings, targets: tuple[Target, ...], project: Project) -> dict[Target, TargetOptions]:
-    """Return each target's recipe; targets with the same overrides share one."""
+def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project) -> dict[Target, TargetOptions]:
+    """Return each target's options; targets with the same overrides share one."""
     for row in settings.rows:
         _check_alone(row, project)
     skipped = _untested(settings, targets)

@@ -1,1 +1,1 @@
-"""What is shown of plans, runs and findings: it reads, and never acts."""
+"""What users see of plans, runs and findings. Only reads, never acts."""

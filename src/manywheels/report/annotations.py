@@ -1,8 +1,4 @@
-"""GitHub's workflow commands: how they are written, which values are to be masked, annotations at the source's lines.
-
-What is written here is read by the runner (actions/runner, `ActionCommand.TryParseV2`): `::name key=value,…::data`, in
-which everything that could end or split a part stands as %XX.
-"""
+"""GitHub annotations for the failures and warnings of a run."""
 
 from __future__ import annotations
 
@@ -13,39 +9,33 @@ from manywheels.core.github_commands import Annotation, at_most
 from manywheels.report import wording
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord
 
-# --- masks ------------------------------------------------------------------------------------------------------------
-
-
-# --- annotations ------------------------------------------------------------------------------------------------------
-
 
 def annotate(manifest: Manifest, package: Path, root: Path) -> Iterator[str]:
-    """Return the commands that mark a run's failures and warnings, the failures at the lines that the compiler named.
+    """Return the workflow commands for a run's failures, at the lines that compilers named, and warnings.
 
-    `package` is the project's folder, `root` the repository's; a file that is in neither is not named.
+    `package` is the project's folder, `root` the repository's; files outside of either are not named.
     """
-    failures = [_of_failure(records, package, root) for records in _alike(manifest.failures)]
-    # What is wrong at a line can be shown there; so it comes first.
+    failures = [_of_failure(records, package, root) for records in _by_reason(manifest.failures)]
+    # Those with a line come first, because GitHub shows them in the source.
     yield from map(str, at_most(sorted(failures, key=lambda annotation: annotation.file is None)))
     warnings = [
-        Annotation(kind="warning", title=wording.tags(records), message=told)
-        for told, records in wording.about(manifest).items()
+        Annotation(kind="warning", title=wording.tags(records), message=warning)
+        for warning, records in wording.target_warnings(manifest).items()
     ]
-    warnings += [Annotation(kind="warning", title="the set of wheels", message=told) for told in manifest.warnings]
+    warnings += [Annotation(kind="warning", title="the set of wheels", message=one) for one in manifest.warnings]
     yield from map(str, at_most(warnings))
 
 
-def _alike(failures: Iterable[TargetRecord]) -> list[list[TargetRecord]]:
-    """Return the failed targets, those together that failed for the same reason."""
+def _by_reason(failures: Iterable[TargetRecord]) -> list[list[TargetRecord]]:
     groups: dict[str, list[TargetRecord]] = {}
-    for record, twin in wording.alike(failures):
-        groups.setdefault((twin or record).identifier, []).append(record)
+    for record, first in wording.with_first_alike(failures):
+        groups.setdefault((first or record).identifier, []).append(record)
     return list(groups.values())
 
 
 def _of_failure(records: list[TargetRecord], package: Path, root: Path) -> Annotation:
     failure = records[0].failure
-    assert failure is not None  # noqa: S101 - only failures are put together
+    assert failure is not None  # noqa: S101 - only failures are grouped
     file = _in_repository(failure, package, root)
     return Annotation(
         kind="error",
@@ -57,11 +47,11 @@ def _of_failure(records: list[TargetRecord], package: Path, root: Path) -> Annot
 
 
 def _in_repository(failure: Failure, package: Path, root: Path) -> str | None:
-    """Return the named file, relative to the repository, if the project has it."""
+    """Return the path of the failure's file in the repository, None if the project has no such file."""
     if not failure.file or not failure.line or failure.line < 1 or "\0" in failure.file:
         return None
     parts = PurePosixPath(failure.file).parts
-    # Meson compiles in a folder below the project and names files from there.
+    # Meson compiles in a folder below the project and names files relative to it.
     below = [part for number, part in enumerate(parts) if part != ".." or any(p != ".." for p in parts[:number])]
     path = package.resolve().joinpath(*below).resolve()
     inside = path.is_relative_to(package.resolve()) and path.is_relative_to(root.resolve())

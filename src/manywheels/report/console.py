@@ -1,4 +1,4 @@
-"""The console: a live table on a terminal, plain grouped lines elsewhere."""
+"""The console: a live table on a terminal, otherwise plain lines in groups."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _CLEAR = "\x1b[0K"
-
-
 _MARKS = {
     TargetState.BUILT: ("✓", "green"),
     TargetState.REUSED: ("✓", "green"),
@@ -38,9 +36,7 @@ _MARKS = {
     TargetState.NO_INTERPRETER: ("-", "yellow"),
     TargetState.CANCELLED: ("-", "yellow"),
 }
-
-
-_BEGINNING = 1 << 20  # bytes of a log that are shown; all of it is in its file
+_BEGINNING = 1 << 20  # bytes of a log that are shown; the file has all of it
 _ENDING = 4 << 20
 _LONGEST = 1 << 14  # characters of a line
 
@@ -48,9 +44,9 @@ _LONGEST = 1 << 14  # characters of a line
 def console_reporter(
     output: Path, cancellation: Cancellation, *, verbose: bool, stream: TextIO | None = None
 ) -> Reporter:
-    """Return the reporter for where the program runs: live on a terminal, in groups on GitHub, else plain.
+    """Return a live reporter on a terminal, else a plain one, which folds its output on GitHub and GitLab.
 
-    No more of a log is shown once `cancellation` is requested.
+    Logs are not shown after `cancellation` is requested.
     """
     stream = stream or sys.stdout
     if stream.isatty() and not os.environ.get("CI"):
@@ -58,21 +54,21 @@ def console_reporter(
     return PlainReporter(output, stream, cancellation, verbose=verbose, fold=_fold_here())
 
 
-Fold = Callable[[str, TargetRecord], tuple[str, list[str]]]  # a block's head becomes the lines before and after it
+Fold = Callable[[str, TargetRecord], tuple[str, list[str]]]  # from a block's head to the lines around the block
 
 
 def unfolded(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
-    """Leave a block as it is."""
+    """Do not fold the block."""
     return head, []
 
 
 def github_group(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
-    """Make a block a group of GitHub's log."""
+    """Fold the block as a group of GitHub's log."""
     return f"::group::{head}", ["::endgroup::"]
 
 
 def gitlab_section(head: str, record: TargetRecord) -> tuple[str, list[str]]:
-    """Make a block a section of GitLab's log."""
+    """Fold the block as a section of GitLab's log."""
     before, after = section(record.identifier, head, wording.total(record))
     return before, [after]
 
@@ -84,7 +80,7 @@ def _fold_here() -> Fold:
 
 
 class PlainReporter:
-    """One line when a target enters its build, and one block when it has ended; nothing is mixed."""
+    """Prints a line when a build begins, and a block when a target has ended."""
 
     def __init__(
         self, output: Path, stream: TextIO, cancellation: Cancellation, *, verbose: bool, fold: Fold = unfolded
@@ -95,47 +91,47 @@ class PlainReporter:
         self._lock = threading.Lock()
 
     def started(self, plan: Plan, title: str) -> None:
-        """Say what will be done."""
+        """Print what will be built."""
         names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
         self._say(text.sanitize(f"{title}: {names}"), *plan_remarks(plan))
 
     def entered(self, target: Target, stage: str) -> None:
-        """Say that a target's build began."""
+        """Print a line when a target's build begins."""
         if stage == "build":
             self._say(f"{target.identifier}: building")
 
     def finished(self, record: TargetRecord) -> None:
-        """Say how a target ended, in one block."""
+        """Print a block about a target that has ended."""
         with self._lock:
-            twin = wording.like(record, self._failed)
+            first = wording.first_alike(record, self._failed)
             if record.failure:
                 self._failed.append(record)
-        told = wording.explain(record, self._output)
-        if twin:
-            told = [text.sanitize(f"  as {twin.identifier}; log: {self._output / wording.log_of(record)}")]
+        details = wording.explain(record, self._output)
+        if first:
+            details = [text.sanitize(f"  same as {first.identifier}; log: {self._output / wording.log_of(record)}")]
         wheel = [f"  {text.sanitize(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
         head = f"{_MARKS[record.state][0]} {wording.headline(record)}"
         if self._verbose and record.log:
             log = _quoted(self._output / record.log, self._cancellation)
-            self._block(self._fold(head, record), chain(log, wheel), told)
+            self._block(self._fold(head, record), chain(log, wheel), details)
         else:
-            self._block(self._fold(head, record) if wheel else (head, []), wheel, told)
+            self._block(self._fold(head, record) if wheel else (head, []), wheel, details)
 
     def closed(self, manifest: Manifest) -> None:
-        """Print the table and the sum."""
+        """Print the table of targets, the warnings and the total."""
         rows = [tuple(map(text.sanitize, _row(record))) for record in manifest.targets]
         widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [_HEADINGS, *rows]]  # fmt: skip
-        self._say("", *lines, "", *warnings(manifest), _sum(manifest, self._output))
+        self._say("", *lines, "", *warnings(manifest), _total(manifest, self._output))
 
     def stop(self) -> None:
-        """Nothing is left to do: what was said stands."""
+        """Do nothing: lines that were printed stay."""
 
-    def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], told: list[str]) -> None:
-        """Print a block; what went wrong follows the fold, so that nobody has to open it to see why."""
+    def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], details: list[str]) -> None:
+        """Print a block; details of a failure come after the fold, so that they are visible."""
         before, after = marks
-        self._write(chain([before], folded, after, told))
+        self._write(chain([before], folded, after, details))
 
     def _say(self, *lines: str) -> None:
         self._write(lines)
@@ -146,12 +142,12 @@ class PlainReporter:
                 self._stream.writelines(f"{line}\n" for line in lines)
                 self._stream.flush()
             except BrokenPipeError:
-                # Whoever read has gone (`| head`). The run goes on; what else is printed goes nowhere.
+                # The reader has gone (`| head`). The run goes on without output.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def _quoted(log: Path, cancellation: Cancellation) -> Iterator[str]:
-    """Yield the lines of a log, the first and the last of a long one; a target that was stopped before has none."""
+    """Yield the lines of a log; of a long one, the first and last."""
     with suppress(OSError), open_ends(log, beginning=_BEGINNING, ending=_ENDING) as stream:
         file = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
         while (line := file.readline(_LONGEST)) and not cancellation.requested:
@@ -166,7 +162,7 @@ class _Row:
 
 
 class LiveReporter:
-    """A table on the terminal that shows every target's stage, and stays as the result."""
+    """Shows every target's stage in a table on the terminal, which stays as the result."""
 
     def __init__(
         self, output: Path, cancellation: Cancellation, *, verbose: bool, console: Console | None = None
@@ -182,7 +178,7 @@ class LiveReporter:
         self._one_log_at_a_time = threading.Lock()
 
     def started(self, plan: Plan, title: str) -> None:
-        """Begin to draw."""
+        """Print remarks on the plan, and start to draw the table."""
         from rich.live import Live
 
         for remark in plan_remarks(plan):
@@ -193,12 +189,12 @@ class LiveReporter:
         self._live.start()
 
     def entered(self, target: Target, stage: str) -> None:
-        """Note the stage that a target is in."""
+        """Show a target's stage."""
         with self._lock:
             self._rows[target.identifier] = _Row(stage=stage)
 
     def finished(self, record: TargetRecord) -> None:
-        """Note how a target ended; where everything is to be said, its log goes above the table."""
+        """Show how a target ended; if verbose, print its log above the table."""
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
         if self._verbose and record.log:
@@ -211,20 +207,20 @@ class LiveReporter:
                 self._console.print(line, markup=False, style="dim")
 
     def closed(self, manifest: Manifest) -> None:
-        """Draw for the last time, and explain what failed below the table."""
+        """Draw the table for the last time; print failures, warnings and the total below."""
         with self._lock:
             self._rows = {record.identifier: _Row(record=record) for record in manifest.targets}
         self.stop()
-        for record, twin in wording.alike(manifest.failures):
+        for record, first in wording.with_first_alike(manifest.failures):
             self._console.print(f"\n{wording.headline(record)}", style="red", markup=False)
-            for line in [f"  as {twin.identifier}"] if twin else wording.explain(record, self._output):
+            for line in [f"  same as {first.identifier}"] if first else wording.explain(record, self._output):
                 self._console.print(line, markup=False, style="dim" if line.startswith("  │") else None)
         for warning in warnings(manifest):
             self._console.print(warning, style="yellow", markup=False)
-        self._console.print(_sum(manifest, self._output), markup=False)
+        self._console.print(_total(manifest, self._output), markup=False)
 
     def stop(self) -> None:
-        """Draw no more, and give the terminal its cursor back."""
+        """Stop drawing, and restore the cursor."""
         if self._live:
             self._live.stop()
 
@@ -272,12 +268,12 @@ def _row(record: TargetRecord) -> tuple[str, ...]:
     )
 
 
-def _sum(manifest: Manifest, output: Path) -> str:
+def _total(manifest: Manifest, output: Path) -> str:
     return text.sanitize(f"{wording.summary(manifest)}; {output}")
 
 
 def plan_remarks(plan: Plan) -> list[str]:
-    """Return what the user should know of the plan before it is executed."""
+    """Return remarks for the user on a plan."""
     remarks = []
     if plan.missing:
         names = " ".join(planned.target.tag for planned in plan.missing)
@@ -289,18 +285,18 @@ def plan_remarks(plan: Plan) -> list[str]:
 
 
 def warnings(manifest: Manifest) -> list[str]:
-    """Return the warnings that the table does not show, each once, with the targets that it is about."""
-    about = wording.about(manifest).items()
-    found = [text.sanitize(f"warning: {warning} ({wording.tags(records)})") for warning, records in about]
+    """Return each warning once, with its targets."""
+    by_text = wording.target_warnings(manifest).items()
+    found = [text.sanitize(f"warning: {warning} ({wording.tags(records)})") for warning, records in by_text]
     found += [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
     missing = [record.identifier for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
     if missing:
-        found.append(f"warning: not built, for want of an interpreter: {' '.join(missing)} (see `manywheels doctor`)")
+        found.append(f"warning: not built, no interpreter: {' '.join(missing)} (see `manywheels doctor`)")
     return found
 
 
 def section(name: str, head: str, seconds: float) -> tuple[str, str]:
-    """Return the markers around a section, `head` its title, that has just ended and took this many seconds."""
+    """Return GitLab's markers around a section with the title `head` that has just ended and took `seconds`."""
     ended = int(time.time())
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
     before = f"{_CLEAR}section_start:{ended - round(seconds)}:{name}[collapsed=true]\r{_CLEAR}{head}"

@@ -1,4 +1,4 @@
-"""What verification found, as text for people, JSON for programs, SARIF for code scanning, annotations for GitHub."""
+"""The findings of a verification as text, JSON, SARIF (code scanning) or GitHub annotations."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from manywheels.verify.run import Verdict
 
 
 def render(verdict: Verdict, form: str) -> str:
-    """Return a verdict in one of the formats of `commands.FORMATS`."""
+    """Return a verdict in one of the formats `text`, `json`, `sarif` and `github`."""
     match form:
         case "json":
             return json.dumps(_as_json(verdict), indent=2)
         case "sarif":
             return json.dumps(_as_sarif(verdict), indent=2)
         case "github":
-            return "\n".join([*_annotations(verdict.findings), _sum(verdict)])
+            return "\n".join([*_annotations(verdict.findings), _total(verdict)])
     return "\n".join(_as_text(verdict))
 
 
@@ -38,7 +38,7 @@ def _as_text(verdict: Verdict) -> Iterable[str]:
     if verdict.set_findings:
         yield "✗ the set of wheels"
         yield from _explained(verdict.set_findings)
-    yield _sum(verdict)
+    yield _total(verdict)
 
 
 def _explained(findings: Sequence[Finding]) -> Iterable[str]:
@@ -47,11 +47,11 @@ def _explained(findings: Sequence[Finding]) -> Iterable[str]:
         yield quote(f"    {finding.problem.remedy}")
 
 
-def _sum(verdict: Verdict) -> str:
+def _total(verdict: Verdict) -> str:
     counts = Counter(finding.severity for finding in verdict.findings)
     parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in sorted(counts.items())]
     wheels = len(verdict.reports)
-    return f"{wheels} wheel{'s' * (wheels != 1)}: {', '.join(parts) or 'nothing to complain of'}"
+    return f"{wheels} wheel{'s' * (wheels != 1)}: {', '.join(parts) or 'no findings'}"
 
 
 def _as_json(verdict: Verdict) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _as_sarif(verdict: Verdict) -> dict[str, Any]:
-    """Follow SARIF 2.1.0; a wheel is the artifact, the file inside it the logical location."""
+    """Return SARIF 2.1.0: a wheel is the artifact, a file inside it the logical location."""
     rules = [
         {
             "id": entry.code,
@@ -121,10 +121,9 @@ def _result(finding: Finding) -> dict[str, Any]:
 
 
 def _annotations(findings: Iterable[Finding]) -> Iterable[str]:
-    """Return what GitHub shows beside the job, errors before warnings, as many of each as it takes."""
-    found = [_annotation(finding) for finding in findings]
+    annotations = [_annotation(finding) for finding in findings]
     for severity in (Severity.ERROR, Severity.WARNING):
-        yield from map(str, at_most([annotation for annotation in found if annotation.kind == severity]))
+        yield from map(str, at_most([annotation for annotation in annotations if annotation.kind == severity]))
 
 
 def _annotation(finding: Finding) -> Annotation:

@@ -1,6 +1,6 @@
-"""The HTML report: one file that needs nothing else, for a browser without a network and without scripts.
+"""The HTML report: one self-contained file without scripts.
 
-Everything in it is escaped by jinja2; its policy (CSP) allows no resource but the one style, which it names by hash.
+jinja2 escapes all values. The content security policy allows no resource but the embedded style, by its hash.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-_STAGES: Final = ("prepare", "build", "repair", "verify", "test", WAITING)  # those that have a colour
+_STAGES: Final = ("prepare", "build", "repair", "verify", "test", WAITING)  # stages with a colour of their own
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def write_report(manifest: Manifest, output_folder: Path, path: Path) -> None:
-    """Write the report of a run to `path`, whole or not at all, with links to the logs in `output_folder`.
+    """Write the report of a run to `path`, atomically, with links to the logs in `output_folder`.
 
-    Raises OutputFolderError where it cannot be written.
+    Raises OutputFolderError.
     """
     style = (_TEMPLATES / "report.css").read_text("utf-8")
     logs = Path(os.path.relpath(output_folder.absolute(), path.absolute().parent))
     pieces = _environment().get_template("report.html").stream(
         manifest=manifest,
         timeline=lay_out(manifest),
-        told=wording.alike(manifest.failures),
+        failures=wording.with_first_alike(manifest.failures),
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        log_of=lambda record: _address(logs / wording.log_of(record)),
+        log_of=lambda record: _url(logs / wording.log_of(record)),
     )  # fmt: skip
     with write_report_file(path, "report") as file:
         file.writelines(piece.encode() for piece in pieces)
@@ -70,16 +70,16 @@ def _environment() -> Environment:
     environment.globals |= {
         "STAGES": _STAGES,
         "State": TargetState,
-        "about": wording.about,
+        "target_warnings": wording.target_warnings,
         "summary": wording.summary,
         "share": _share,
-        "told_of": _told_of,
+        "in_words": _in_words,
     }
     return environment
 
 
 def _prose(words: str) -> Markup:
-    """Return one line with what stands between backticks as code."""
+    """Return one line, with text between backticks as code."""
     from markupsafe import Markup, escape
 
     shown = (Markup("<code>{}</code>").format(part) if quoted else escape(part) for part, quoted in text.parts(words))
@@ -87,22 +87,19 @@ def _prose(words: str) -> Markup:
 
 
 def _breakable(name: str) -> Markup:
-    """Return a file's name so that a narrow column breaks it where its parts end."""
     from markupsafe import Markup
 
     return Markup("<wbr>").join(re.split(r"(?<=[-.])", text.clean(name)))
 
 
-def _address(path: Path) -> str:
-    """Return a relative path as an address; none of its letters, a colon least of all, means anything in there."""
+def _url(path: Path) -> str:
+    """Return a relative path as a relative URL, with special characters such as colons quoted."""
     return quote(path.as_posix().encode(errors="surrogatepass"))
 
 
 def _share(seconds: float, timeline: Timeline) -> str:
-    """Return a time as a share of the whole, for SVG's lengths."""
     return f"{100 * seconds / timeline.end if timeline.end else 0:.3f}%"
 
 
-def _told_of(bars: tuple[Bar, ...]) -> str:
-    """Return a lane in words, for those who do not see it."""
+def _in_words(bars: tuple[Bar, ...]) -> str:
     return ", ".join(f"{bar.stage} {text.duration(bar.seconds)}" for bar in bars)

@@ -1,8 +1,8 @@
-"""JUnit XML, which GitLab shows in merge requests: a suite for each target, a case for each thing proved of it.
+"""JUnit XML, which GitLab shows in merge requests: a suite for each target.
 
-The cases of a target are its stages, the checks of its wheel by their codes (one that only warns has passed, with the
-warning as output), and the project's tests that failed, by name. The format is the one of the Ant task, as GitLab
-reads it (`artifacts:reports:junit`).
+Its cases are the stages, the checks of the wheel by their codes (a check with warnings only has passed, with the
+warnings as output), and the project's failed tests by name. The format is that of the Ant task, as GitLab reads it
+(`artifacts:reports:junit`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 
 
 def write_junit(manifest: Manifest, path: Path) -> None:
-    """Write a run as JUnit XML, whole or not at all. Raises OutputFolderError where it cannot be written."""
+    """Write a run as JUnit XML to `path`, atomically. Raises OutputFolderError."""
     root = ET.Element("testsuites", name=_xml(manifest.project), time=f"{manifest.seconds:.3f}")
     for record in manifest.targets:
         _add_suite(root, _xml(record.identifier), _cases(record))
     if manifest.warnings:
-        warned = [_passed("the set of wheels", told.partition(" ")[0], told) for told in manifest.warnings]
+        warned = [_passed("the set of wheels", one.partition(" ")[0], one) for one in manifest.warnings]
         _add_suite(root, "the set of wheels", warned)
     with write_report_file(path, "junit") as file:
         ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
@@ -63,7 +63,7 @@ def _cases(record: TargetRecord) -> Iterator[ET.Element]:
 
 
 def _checks(record: TargetRecord) -> Iterator[ET.Element]:
-    """Return a case for each check that was made, and for what else there are warnings of."""
+    """Yield a case for each check that was made, and for each other code with warnings."""
     warnings: dict[str, list[str]] = {}
     for warning in record.warnings:
         warnings.setdefault(warning.partition(" ")[0], []).append(warning)
@@ -81,31 +81,31 @@ def _failed(record: TargetRecord, failure: Failure) -> ET.Element:
     if failure.file:
         case.set("file", _xml(failure.file))
         case.set("line", str(failure.line or 1))
-    told = ET.SubElement(case, "failure", type=_xml(failure.code), message=_xml(failure.problem))
+    element = ET.SubElement(case, "failure", type=_xml(failure.code), message=_xml(failure.problem))
     log = f"Log: {wording.log_of(record)}" if record.log else ""
-    told.text = "\n".join(_xml(line) for line in [*failure.excerpt, failure.remedy, log] if line)
+    element.text = "\n".join(_xml(line) for line in [*failure.excerpt, failure.remedy, log] if line)
     return case
 
 
-def _tests(identifier: str, trial: TestRun) -> Iterator[ET.Element]:
-    """Return the tests that failed, each a case; with none of them known by name, one case for all."""
-    for name in trial.failed:
+def _tests(identifier: str, tests: TestRun) -> Iterator[ET.Element]:
+    """Yield a case for each failed test, and one for all tests if they passed or no failed one is known by name."""
+    for name in tests.failed:
         case = _case(identifier, f"test {name}")
-        ET.SubElement(case, "failure", type="test", message=_xml(f"{name} failed")).text = _xml(f"Log: {trial.log}")
+        ET.SubElement(case, "failure", type="test", message=_xml(f"{name} failed")).text = _xml(f"Log: {tests.log}")
         yield case
-    if trial.passed or not trial.failed:
-        case = _case(identifier, "the project's tests", trial.seconds)
-        if trial.passed:
-            ET.SubElement(case, "system-out").text = wording.tests(trial)
+    if tests.passed or not tests.failed:
+        case = _case(identifier, "the project's tests", tests.seconds)
+        if tests.passed:
+            ET.SubElement(case, "system-out").text = wording.tests(tests)
         else:
-            ET.SubElement(case, "failure", type="test", message="The tests failed").text = _xml(f"Log: {trial.log}")
+            ET.SubElement(case, "failure", type="test", message="The tests failed").text = _xml(f"Log: {tests.log}")
         yield case
 
 
-def _passed(identifier: str, name: str, told: str) -> ET.Element:
+def _passed(identifier: str, name: str, output: str) -> ET.Element:
     case = _case(identifier, name)
-    if told:
-        ET.SubElement(case, "system-out").text = _xml(told)
+    if output:
+        ET.SubElement(case, "system-out").text = _xml(output)
     return case
 
 
@@ -114,5 +114,4 @@ def _case(identifier: str, name: str, seconds: float = 0.0) -> ET.Element:
 
 
 def _xml(words: str) -> str:
-    """Return text with what XML cannot hold, not even escaped, replaced."""
     return _NOT_XML.sub("\ufffd", words)

@@ -1,4 +1,4 @@
-"""The plan as a table and as JSON."""
+"""The plan as a table, as JSON, and as the matrix of a CI."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from manywheels.wheels.manifest import Shard
 if TYPE_CHECKING:
     from rich.table import Table
 
-# GitLab takes names of 255 characters, where `needs` has them of 128; the job's own name is in there
+# GitLab allows job names of 255 characters, in `needs` of 128, with the name of the job itself included.
 _LONGEST: Final = 90  # characters
 
 
 def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> dict[str, Any]:
-    """Return the plan as JSON values; keys are stable. With `explain`, every option's value and origin as well."""
+    """Return the plan as JSON values with stable keys; with `explain`, also every option's value and origin."""
     planned = {
         "project": project.title,
         "version": project.version,
@@ -52,7 +52,7 @@ def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = F
 
 
 def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> None:
-    """Print the plan as a table; with `explain`, every option's value and origin as well."""
+    """Print the plan as a table; with `explain`, also every option's value and origin."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -67,7 +67,7 @@ def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = 
             found = planned.interpreter
             table.add_row(planned.target.identifier, found.version, Text(f"{found.path} ({found.source})"))
         else:
-            table.add_row(planned.target.identifier, "absent", "uv is asked for it when building", style="yellow")
+            table.add_row(planned.target.identifier, "absent", "installed by uv when building", style="yellow")
     for target, refusal in plan.excluded:
         table.add_row(target.identifier, "", str(refusal), style="dim")
     for identifier, reason in options.left_out:
@@ -80,8 +80,7 @@ def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = 
 
 
 def _show(table: Table) -> None:
-    """Print a table; where no terminal is, a CI may read it, and a cell that goes on in the next line could be taken
-    for a command there."""
+    """Print a table. Without a terminal, sanitize each line: a CI could take a wrapped cell for a command."""
     from rich.console import Console
 
     console = Console(highlight=False, force_terminal=sys.stdout.isatty())
@@ -95,10 +94,10 @@ def _show(table: Table) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Explained:
-    """An option's value with its origin, and what overrides make of it for some of the planned targets."""
+    """An option's value, and its other values for some planned targets (identifiers), from overrides."""
 
     name: str
-    given: Value
+    value: Value
     overridden: tuple[tuple[tuple[str, ...], Value], ...]
 
 
@@ -107,21 +106,21 @@ def _explained(plan: Plan, options: Options) -> Iterator[_Explained]:
     building = [entry.name for entry in inputs.inputs_of("plan")]
     images = [name for name in settings.names() if name not in inputs.declared_inputs()]
     for name in (*building, *images):
-        given = settings.value(name)
+        value = settings.value(name)
         groups: dict[Value, tuple[str, ...]] = {}
         for planned in plan.targets:
             own = settings.value(name, planned.target)
-            if own != given:
+            if own != value:
                 groups[own] = (*groups.get(own, ()), planned.target.identifier)
         overridden = tuple((identifiers, own) for own, identifiers in groups.items())
-        yield _Explained(name=name, given=given, overridden=overridden)
+        yield _Explained(name=name, value=value, overridden=overridden)
 
 
 def _options_json(plan: Plan, options: Options) -> dict[str, Any]:
     return {
         entry.name: {
-            "value": entry.given.value,
-            "origin": str(entry.given.origin),
+            "value": entry.value.value,
+            "origin": str(entry.value.origin),
             "overridden": [
                 {"targets": list(identifiers), "value": own.value, "origin": str(own.origin)}
                 for identifiers, own in entry.overridden
@@ -139,16 +138,16 @@ def _table_of_options(plan: Plan, options: Options) -> Table:
     for heading in ("option", "value", "origin"):
         table.add_column(heading, overflow="fold")
     for entry in _explained(plan, options):
-        style = "dim" if entry.given.is_default else None
-        table.add_row(entry.name, _shown(entry.given), _plain(str(entry.given.origin)), style=style)
+        style = "dim" if entry.value.is_default else None
+        table.add_row(entry.name, _shown(entry.value), _plain(str(entry.value.origin)), style=style)
         for identifiers, own in entry.overridden:
             names = ", ".join(identifier.partition("-")[0] for identifier in identifiers)
             table.add_row(f"  {names}", _shown(own), _plain(str(own.origin)))
     return table
 
 
-def _shown(given: Value) -> str:
-    return _plain(given.value.replace("\n", "; ")) if given.value else "[dim]empty[/dim]"
+def _shown(value: Value) -> str:
+    return _plain(value.value.replace("\n", "; ")) if value.value else "[dim]empty[/dim]"
 
 
 def _plain(text: str) -> str:
@@ -165,15 +164,15 @@ def _toolchain(options: Options) -> str:
 
 
 def github_matrix(plan: Plan, per_job: int) -> str:
-    """Return one line of JSON for `matrix: ${{ fromJSON(…) }}`; a job has `matrix.shard` and `matrix.targets`."""
+    """Return one line of JSON for `matrix: ${{ fromJSON(…) }}`, with `shard` and `targets` (text) for each job."""
     jobs = [{"shard": str(shard), "targets": _names(plan, shard)} for shard in _shards(plan, per_job)]
     return json.dumps({"include": jobs})
 
 
 def gitlab_matrix(plan: Plan, per_job: int) -> str:
-    """Return a hidden job with `parallel:matrix`, to which the building job of a child pipeline refers.
+    """Return a hidden job with `parallel:matrix`, as YAML, for the jobs of a child pipeline.
 
-    A job finds its shard in the variable that the templates' jobs read; TARGETS is there for its name, and so short.
+    A job reads its shard from a variable; TARGETS only makes its name readable, and is kept short.
     """
     lines = [".manywheels-matrix:", "  parallel:", "    matrix:"]
     for shard in _shards(plan, per_job):

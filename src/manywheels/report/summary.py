@@ -1,8 +1,6 @@
-"""GitHub's step summary: the run as Markdown, for any number of wheels below what GitHub takes.
+"""GitHub's step summary: the run as Markdown, below GitHub's size limit for any number of wheels.
 
-Nothing that a project chose can become markup: names stand in `<code>` with all punctuation as character references,
-which are never syntax (CommonMark 6.2) nor mentions or addresses (GitHub's filters pass over code), and lines of logs
-stand in fences longer than any that they hold.
+No text of a project can become markup: see `core.markdown`.
 """
 
 from __future__ import annotations
@@ -17,19 +15,19 @@ from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Lane, lay_out
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 
-_FAILURES: Final = LIMIT // 4  # bytes that failures may have of it
+_FAILURES: Final = LIMIT // 4  # bytes for failures
 _WARNINGS: Final = LIMIT // 10
 _GANTT: Final = 40_000  # characters; Mermaid draws nothing beyond 50,000
-_LANES: Final = 60  # more of them nobody reads
-_CHARACTER: Final = 1 / 100  # of the drawing's width, what a letter of a bar's name takes
-# Compact puts a target's stages side by side; a drawing of one width is made smaller where there is less room, so that
-# names stay within their bars; seconds since the epoch are the same in every time zone.
+_LANES: Final = 60  # more would be unreadable
+_CHARACTER: Final = 1 / 100  # of the drawing's width, for a letter of a bar's name
+# `compact` puts a target's stages side by side. The fixed width is scaled to the page, so that names stay within their
+# bars. Seconds since the epoch are the same in every time zone.
 _GANTT_HEAD: Final = (
     "---", "displayMode: compact", "config:", "  gantt:", "    useWidth: 960", "    fontSize: 12",
     "    sectionFontSize: 13", "    leftPadding: 70", "    rightPadding: 20", "---", "gantt",
     "    dateFormat x", "    axisFormat %s s",
 )  # fmt: skip
-_NAMELESS: Final = "\u200b"  # a task must have a name; beside a narrow bar it would lie on the next one
+_NAMELESS: Final = "\u200b"  # tasks must have a name, which would cover the next bar if the bar is narrow
 _KINDS: Final = {WAITING: "done, ", "build": "active, "}
 _MARKS: Final = {
     TargetState.BUILT: "✅",
@@ -42,14 +40,14 @@ _HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled 
 
 
 def step_summary(manifest: Manifest) -> str:
-    """Return the summary of a run: at most LIMIT bytes of UTF-8, and it says how much it leaves out."""
+    """Return the summary of a run, at most LIMIT bytes of UTF-8. It says how much is left out."""
     failed = bool(manifest.failures)
     mark = "❌" if failed or not manifest.wheels else "✅"
     head = f"## {mark} {code(manifest.project)}: {wording.summary(manifest)}\n"
     parts = [
         head,
         fit(_FAILURES, _failures(manifest), "failures"),
-        "",  # the table has what the others leave
+        "",  # the table, with the remaining bytes
         _timeline(manifest),
         fit(_WARNINGS, _warnings(manifest), "warnings"),
         f"\n{code(manifest.platform)} · {code(manifest.toolchain)} · manywheels {code(manifest.manywheels)}\n",
@@ -63,7 +61,7 @@ def step_summary(manifest: Manifest) -> str:
 
 def _table(manifest: Manifest, budget: int) -> str:
     heading = [f"| {' | '.join(_HEADINGS)} |", f"|{' --- |' * len(_HEADINGS)}"]
-    # Where all are for one platform, the Python alone tells them apart.
+    # With one platform, the Python is enough to identify a target.
     one_platform = len({record.identifier.partition("-")[2] for record in manifest.targets}) == 1
     rows = (f"| {' | '.join(_row(record, short=one_platform))} |" for record in manifest.targets)
     return fit(budget, [*heading, *rows], "targets") + "\n"
@@ -89,8 +87,8 @@ def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
     )
 
 
-def _tests(trial: TestRun | None) -> str:
-    return _unbroken(f"{'✅' if trial.passed else '❌'} {wording.tests(trial)}") if trial else ""
+def _tests(tests: TestRun | None) -> str:
+    return _unbroken(f"{'✅' if tests.passed else '❌'} {wording.tests(tests)}") if tests else ""
 
 
 def _unbroken(words: str) -> str:
@@ -98,7 +96,6 @@ def _unbroken(words: str) -> str:
 
 
 def _breakable(inert: str) -> str:
-    """Let a narrow column break a file's name before a further tag or a library's ending."""
     return re.sub(r"&#46;(?=many|musl|so\b)", "&#46;<wbr>", inert)
 
 
@@ -110,28 +107,27 @@ def _timeline(manifest: Manifest) -> str:
     if not timeline.lanes:
         return ""
     lines = list(_GANTT_HEAD)
-    room = _GANTT - sum(map(len, lines))
+    budget = _GANTT - sum(map(len, lines))
     for lane in timeline.lanes[:_LANES]:
         drawn = _drawn(lane, timeline.end)
-        room -= sum(len(line) + 1 for line in drawn)
-        if room < 0:
+        budget -= sum(len(line) + 1 for line in drawn)
+        if budget < 0:
             break
         lines += drawn
     shown = sum(line.startswith("    section ") for line in lines)
     note = f" (the first {shown} of {len(timeline.lanes)} targets)" if shown < len(timeline.lanes) else ""
     drawing = "\n".join(["```mermaid", *lines, "```"])
-    legend = "Light grey is waiting; around the build stand preparation, repair and verification; red is what failed."
+    legend = "Grey is waiting, red is a failure. Preparation precedes the build; repair and verification follow it."
     return f"<details open><summary>What ran when{note}</summary>\n\n{drawing}\n\n{legend}\n\n</details>\n"
 
 
 def _drawn(lane: Lane, end: float) -> list[str]:
-    """Return a lane as a section; a stage is a task from and to a time in milliseconds."""
     section = re.sub(r"[^\w.]", "", lane.record.identifier.partition("-")[0])
     failed_in = lane.record.failure.stage if lane.record.failure else ""
     lines = [f"    section {section or 'target'}"]
     for bar in lane.bars:
         if bar.seconds < end / 500 and bar.stage != failed_in:
-            continue  # it would be a line at most
+            continue  # it would be invisible
         name = f"{re.sub(r'[^a-z -]', '', bar.stage)} {text.duration(bar.seconds)}"
         shown = name if len(name) * _CHARACTER * end < bar.seconds else _NAMELESS
         kind = "crit, " if bar.stage == failed_in else _KINDS.get(bar.stage, "")
@@ -143,14 +139,14 @@ def _drawn(lane: Lane, end: float) -> list[str]:
 
 
 def _failures(manifest: Manifest) -> Iterator[str]:
-    for record, twin in wording.alike(manifest.failures):
+    for record, first in wording.with_first_alike(manifest.failures):
         failure = record.failure
         if failure is None:
             continue
         ended = prose(f"{wording.outcome(record)} ({failure.code})")
         title = f"### ❌ {code(record.identifier)} {ended}"
-        if twin:
-            yield f"{title}\n\nAs {code(twin.identifier)}.\n"
+        if first:
+            yield f"{title}\n\nSame as {code(first.identifier)}.\n"
             continue
         excerpt = failure.excerpt if failure.problem in failure.excerpt else (failure.problem, "", *failure.excerpt)
         remedy = f"\n\n{prose(failure.remedy)}" if failure.remedy else ""
@@ -159,10 +155,10 @@ def _failures(manifest: Manifest) -> Iterator[str]:
 
 
 def _warnings(manifest: Manifest) -> Iterator[str]:
-    about = wording.about(manifest)
-    if about or manifest.warnings:
+    by_text = wording.target_warnings(manifest)
+    if by_text or manifest.warnings:
         yield "### ⚠️ Warnings\n"
-    for warning, records in about.items():
+    for warning, records in by_text.items():
         yield f"- {code(wording.tags(records))} {prose(warning)}"
     for warning in manifest.warnings:
         yield f"- {prose(warning)}"

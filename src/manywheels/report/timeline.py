@@ -1,4 +1,4 @@
-"""What ran when: the stages of every target as bars on one time line, from the manifest alone."""
+"""The stages of every target as bars on one time line, from the manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from manywheels.wheels.manifest import Manifest, TargetRecord
 
 WAITING: Final = "waiting"
-_SHORTEST: Final = 0.05  # seconds; a shorter gap between two stages is no waiting
+_SHORTEST: Final = 0.05  # seconds; a shorter gap between two stages is not shown as waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +22,13 @@ class Bar:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The length of the bar, in seconds."""
         return self.end - self.begin
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """One target and its bars, in order and without overlap; what lies between stages is a bar of waiting."""
+    """One target and its bars, in order, without overlap. Gaps between stages are bars of waiting."""
 
     record: TargetRecord
     bars: tuple[Bar, ...]
@@ -36,20 +36,20 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """A lane for each target that has run, and the `end` of the whole in seconds."""
+    """A lane for each target that has run; `end` is that of the last bar, in seconds."""
 
     lanes: tuple[Lane, ...]
     end: float
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that occur, in the order in which targets go through them; waiting comes last."""
+        """The stages that occur, in the order of the targets' stages, waiting last."""
         found = dict.fromkeys(bar.stage for lane in self.lanes for bar in lane.bars if bar.stage != WAITING)
         waited = any(bar.stage == WAITING for lane in self.lanes for bar in lane.bars)
         return (*found, *([WAITING] if waited else []))
 
     def ticks(self, count: int = 4) -> tuple[float, ...]:
-        """Return about `count` round seconds from zero on, of which the last is not beyond the end."""
+        """Return about `count` round times in seconds, from zero to at most the end."""
         if self.end <= 0:
             return (0.0,)
         rough = self.end / count
@@ -59,13 +59,13 @@ class Timeline:
 
 
 def lay_out(manifest: Manifest) -> Timeline:
-    """Return the time line of a run. Targets of which nothing is known have no lane."""
+    """Return the time line of a run. Targets without stages have no lane."""
     lanes = tuple(Lane(record=record, bars=bars) for record in manifest.targets if (bars := _bars(record)))
     return Timeline(lanes=lanes, end=max((lane.bars[-1].end for lane in lanes), default=0.0))
 
 
 def _bars(record: TargetRecord) -> tuple[Bar, ...]:
-    """Return a record's stages as bars; a manifest is read from a file, so its numbers are put right first."""
+    """Return a record's stages as bars; values from a file that make no sense are corrected."""
     known = sorted((max(0.0, record.began[stage]), stage) for stage in record.began if stage in record.seconds)
     bars: list[Bar] = []
     at = 0.0
@@ -82,7 +82,6 @@ def _bars(record: TargetRecord) -> tuple[Bar, ...]:
 
 
 def _wait(bars: list[Bar], until: float, since: float) -> list[Bar]:
-    """Return the bars with a waiting one at their end, which the one before it becomes part of if it is one as well."""
     if bars and bars[-1].stage == WAITING:
         bars, since = bars[:-1], bars[-1].begin
     return [*bars, Bar(stage=WAITING, begin=since, end=until)]

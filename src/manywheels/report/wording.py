@@ -1,4 +1,4 @@
-"""Words and numbers as users read them, and quoted output made harmless."""
+"""Texts about targets and runs that several reports use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, Test
 
 
 def platforms(record: TargetRecord) -> str:
-    """Return the least demanding platform that a wheel is tagged for, without the architecture, as `manylinux_2_17`."""
+    """Return the oldest platform among a wheel's tags, without the architecture, as `manylinux_2_17`."""
     if record.wheel is None:
         return ""
     tags = record.wheel.name.removesuffix(".whl").rpartition("-")[2]
@@ -32,22 +32,22 @@ def outcome(record: TargetRecord) -> str:
 
 
 def short_tags(wheel_tags: Iterable[str]) -> list[str]:
-    """Return a wheel's tags in their parts, platforms without the architecture: `cp312-cp312`, `manylinux_2_17`."""
+    """Return a wheel's tags in parts, platforms without the architecture: `cp312-cp312`, `manylinux_2_17`."""
     parts = [tag.split("-", 2) for tag in sorted(wheel_tags)]
     pythons = ("-".join(part[:2]) for part in parts)
     platforms = (re.sub(r"^((?:many|musl)linux(?:_\d+_\d+|\d+))_\w+$", r"\1", part[-1]) for part in parts)
     return list(dict.fromkeys([*pythons, *platforms]))
 
 
-def tests(trial: TestRun) -> str:
-    """Return how the project's own tests of a wheel ended, as `12 passed` or `3 failed`."""
-    if not trial.passed:
-        return f"{len(trial.failed)} failed" if trial.failed else "failed"
-    return "passed" if trial.count is None else f"{trial.count} passed"
+def tests(test_run: TestRun) -> str:
+    """Return how the tests of a wheel ended, as `12 passed` or `3 failed`."""
+    if not test_run.passed:
+        return f"{len(test_run.failed)} failed" if test_run.failed else "failed"
+    return "passed" if test_run.count is None else f"{test_run.count} passed"
 
 
-def about(manifest: Manifest) -> dict[str, list[TargetRecord]]:
-    """Return each warning about targets once, with the targets that it is about."""
+def target_warnings(manifest: Manifest) -> dict[str, list[TargetRecord]]:
+    """Return each warning about targets once, with its targets."""
     found: dict[str, list[TargetRecord]] = {}
     for record in manifest.targets:
         for warning in record.warnings:
@@ -56,17 +56,17 @@ def about(manifest: Manifest) -> dict[str, list[TargetRecord]]:
 
 
 def tags(records: Iterable[TargetRecord]) -> str:
-    """Return targets by their Pythons alone, as `cp311 cp312`."""
+    """Return targets without their platforms, as `cp311 cp312`."""
     return " ".join(record.identifier.partition("-")[0] for record in records)
 
 
 def total(record: TargetRecord) -> float:
-    """Return the seconds that a target was worked on, without those that it waited."""
+    """Return the seconds of a target's stages, without waiting."""
     return sum(seconds for stage, seconds in record.seconds.items() if stage != "waiting")
 
 
 def summary(manifest: Manifest) -> str:
-    """Return the run in one sentence."""
+    """Return a run in one line, as `5 wheels in 8.3 s, 1 failed`."""
     wheels, failures = len(manifest.wheels), len(manifest.failures)
     missing = sum(record.state is TargetState.NO_INTERPRETER for record in manifest.targets)
     cancelled = sum(record.state is TargetState.CANCELLED for record in manifest.targets)
@@ -78,7 +78,7 @@ def summary(manifest: Manifest) -> str:
 
 
 def explain(record: TargetRecord, output: Path) -> list[str]:
-    """Return what to tell of a target that has no wheel: the lines that matter, the cure, where the log is."""
+    """Return the lines that matter, the remedy and the path of the log of a failure, if any."""
     if record.failure is None:
         return []
     lines = [quote(line) for line in record.failure.excerpt]
@@ -88,7 +88,7 @@ def explain(record: TargetRecord, output: Path) -> list[str]:
 
 
 def log_of(record: TargetRecord) -> str:
-    """Return the log to look into, relative to the output folder: that of the tests where these failed."""
+    """Return the log of the failure, relative to the output folder: that of the tests if they failed."""
     if record.tests and not record.tests.passed:
         return record.tests.log
     return str(record.log)
@@ -101,25 +101,25 @@ def headline(record: TargetRecord) -> str:
     return sanitize(f"{record.identifier}: {outcome(record)}{seconds}{problem}")
 
 
-def like(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetRecord | None:
-    """Return the first of `others` that failed for the very same reason, so that it need not be told twice."""
+def first_alike(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetRecord | None:
+    """Return the first of `others` that failed for the same reason, which need not be shown twice."""
     if record.failure is None:
         return None
     for other in others:
         if other.failure is None or other.failure.problem != record.failure.problem:
             continue
-        # "exit status 1" may stand for anything: there the quoted lines decide.
+        # An exit status alone can mean anything: compare the quoted lines too.
         if "(exit status" not in record.failure.problem or other.failure.excerpt == record.failure.excerpt:
             return other
     return None
 
 
-def alike(failures: Iterable[TargetRecord]) -> list[tuple[TargetRecord, TargetRecord | None]]:
-    """Return failed targets, each with the one before it that failed for the very same reason; None for the first."""
-    told: list[TargetRecord] = []
+def with_first_alike(failures: Iterable[TargetRecord]) -> list[tuple[TargetRecord, TargetRecord | None]]:
+    """Return each failed target with the first that failed for the same reason; None for that one."""
+    firsts: list[TargetRecord] = []
     pairs: list[tuple[TargetRecord, TargetRecord | None]] = []
     for record in failures:
-        twin = like(record, told)
-        pairs.append((record, twin))
-        told += [] if twin else [record]
+        first = first_alike(record, firsts)
+        pairs.append((record, first))
+        firsts += [] if first else [record]
     return pairs

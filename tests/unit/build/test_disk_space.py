@@ -1,4 +1,4 @@
-"""Room on disks: too little of it is said before anything is built, with what is needed and where."""
+"""Too little disk space is reported before building, with what is needed and where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool of tokens: who gets one, in which order, and that none is lost."""
+"""The pool of tokens: the order in which targets get them, and that none is lost."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def until(condition: Callable[[], bool]) -> None:
     pytest.fail("it did not happen within a second")
 
 
-def test_what_make_ninja_and_cargo_are_told(make: Callable[[int], Jobserver]) -> None:
+def test_the_variables_for_make_ninja_and_cargo(make: Callable[[int], Jobserver]) -> None:
     server = make(4)
     assert stat.S_ISFIFO(server.path.stat().st_mode)
     assert server.environment["MAKEFLAGS"] == f"-j4 --jobserver-auth=fifo:{server.path}"
@@ -107,7 +107,7 @@ def test_a_slot_is_a_token(make: Callable[[int], Jobserver], client: Callable[[]
     assert compiler.count() == 3
 
 
-def test_a_slot_is_given_back_when_its_build_fails(
+def test_a_slot_is_returned_when_its_build_fails(
     make: Callable[[int], Jobserver], client: Callable[[], Client]
 ) -> None:
     server, compiler = make(1), client()
@@ -116,7 +116,7 @@ def test_a_slot_is_given_back_when_its_build_fails(
     assert compiler.count() == 1
 
 
-def test_tokens_of_killed_compilers_are_laid_out_again(
+def test_tokens_of_killed_compilers_are_restored(
     make: Callable[[int], Jobserver], client: Callable[[], Client]
 ) -> None:
     server, compiler = make(4), client()
@@ -125,7 +125,7 @@ def test_tokens_of_killed_compilers_are_laid_out_again(
     assert compiler.count() == 4
 
 
-def test_tokens_in_use_by_another_build_are_not_laid_out_twice(
+def test_tokens_in_use_by_another_build_are_not_restored_twice(
     make: Callable[[int], Jobserver], client: Callable[[], Client]
 ) -> None:
     server, compiler = make(4), client()
@@ -137,7 +137,7 @@ def test_tokens_in_use_by_another_build_are_not_laid_out_twice(
 
 
 @pytest.mark.parametrize("surplus", [1, 4, 50, 5000])
-def test_tokens_that_a_build_made_up_are_taken_away(
+def test_surplus_tokens_of_a_build_are_removed(
     make: Callable[[int], Jobserver],
     client: Callable[[], Client],
     surplus: int,
@@ -148,7 +148,7 @@ def test_tokens_that_a_build_made_up_are_taken_away(
     assert compiler.count() == 4
 
 
-def test_a_fifo_that_a_build_has_filled_up_stops_nobody(
+def test_a_fifo_that_a_build_has_filled_blocks_no_one(
     make: Callable[[int], Jobserver], client: Callable[[], Client]
 ) -> None:
     server, compiler = make(2), client()
@@ -197,7 +197,7 @@ def test_no_more_builds_than_tokens(make: Callable[[int], Jobserver]) -> None:
     assert max(most) <= 2
 
 
-def test_a_cancelled_target_waits_no_longer(make: Callable[[int], Jobserver], client: Callable[[], Client]) -> None:
+def test_a_cancelled_target_stops_waiting(make: Callable[[int], Jobserver], client: Callable[[], Client]) -> None:
     server, compiler, cancellation, stopped = make(1), client(), Cancellation(), threading.Event()
 
     def work() -> None:
@@ -215,7 +215,7 @@ def test_a_cancelled_target_waits_no_longer(make: Callable[[int], Jobserver], cl
     assert compiler.count() == 1
 
 
-def test_a_cancelled_target_in_the_queue_waits_no_longer(make: Callable[[int], Jobserver]) -> None:
+def test_a_cancelled_target_in_the_queue_stops_waiting(make: Callable[[int], Jobserver]) -> None:
     """It is not the first in the queue, and the first one goes on waiting."""
     server, cancellation, left = make(1), Cancellation(), threading.Event()
 
@@ -240,7 +240,7 @@ def test_a_cancelled_target_in_the_queue_waits_no_longer(make: Callable[[int], J
     assert went
 
 
-def test_the_next_in_the_queue_gets_the_token_that_a_cancelled_one_left(make: Callable[[int], Jobserver]) -> None:
+def test_the_next_in_the_queue_gets_the_token_of_a_cancelled_target(make: Callable[[int], Jobserver]) -> None:
     server, cancellation, done = make(1), Cancellation(), threading.Event()
 
     def cancelled() -> None:
@@ -280,9 +280,7 @@ def test_closing_removes_the_fifo(tmp_path: Path) -> None:
         (None, 4, 4),
     ],
 )
-def test_cores_that_may_be_used(
-    monkeypatch: pytest.MonkeyPatch, quota: str | None, affinity: int, expected: int
-) -> None:
+def test_available_cores(monkeypatch: pytest.MonkeyPatch, quota: str | None, affinity: int, expected: int) -> None:
     def read_text(path: Path, *_: object) -> str:
         if quota is None:
             raise FileNotFoundError(path)

@@ -1,4 +1,4 @@
-"""A log that is longer than its limit: every kind of command that writes one is ended and told of in the same words."""
+"""A log that exceeds its limit: every kind of command is ended, with the same message."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def hook(folder: Path, option: str) -> Hook:
     )  # fmt: skip
 
 
-def quarters(folder: Path) -> Venv:
+def venv(folder: Path) -> Venv:
     return Venv(uv="uv", python=Path(sys.executable), environment={"PATH": os.defpath}, log=folder / "log")
 
 
@@ -54,9 +54,9 @@ def test_before_all(tmp_path: Path) -> None:
     assert raised.value.message.startswith(f"`before-all` {SAID}")
 
 
-def test_what_the_program_runs_itself(tmp_path: Path) -> None:
+def test_a_command_of_the_program(tmp_path: Path) -> None:
     with pytest.raises(HookFailed, match="which is its limit"):
-        quarters(tmp_path).run(LARGER, tmp_path, 60, Cancellation())
+        venv(tmp_path).run(LARGER, tmp_path, 60, Cancellation())
 
 
 def test_auditwheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_auditwheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tests(tmp_path: Path) -> None:
     request = TestRequest(
         tests=cast("Any", SimpleNamespace(command="pytest")), wheel=tmp_path / "x.whl", project=tmp_path,
-        package=tmp_path, folder=tmp_path / "trial", quarters=quarters(tmp_path), timeout=60,
+        package=tmp_path, folder=tmp_path / "tests", venv=venv(tmp_path), timeout=60,
     )  # fmt: skip
     failed = explain(request, Outcome(status=0, seconds=1.0, wrote_too_much=True), None, Cancellation())
     assert failed.message == f"The tests {SAID}"

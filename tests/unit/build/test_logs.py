@@ -1,6 +1,6 @@
-"""The lines that are shown for a failed build: real logs of real tools, and logs that no tool should write."""
+"""The lines that are shown for a failed build: from real logs, and from logs that no tool should write."""
 
-# ruff: noqa: RUF001 - compilers quote so, and uv draws so
+# ruff: noqa: RUF001 - characters from compilers and uv
 
 from __future__ import annotations
 
@@ -264,7 +264,9 @@ REAL: list[tuple[str, str, Location | None, str, str]] = [
 
 
 @pytest.mark.parametrize(("log", "reason", "location", "first", "last"), REAL, ids=[case[0] for case in REAL])
-def test_real_logs_tell_their_cause(log: str, reason: str, location: Location | None, first: str, last: str) -> None:
+def test_the_cause_is_found_in_real_logs(
+    log: str, reason: str, location: Location | None, first: str, last: str
+) -> None:
     excerpt = telling_excerpt(LOGS / f"{log}.log", Cancellation())
     assert (excerpt.reason, excerpt.location) == (reason, location)
     assert (excerpt.lines[0], excerpt.lines[-1]) == (first, last)
@@ -289,20 +291,20 @@ def test_killed_compiler_driver_is_named() -> None:
     assert excerpt.killed
 
 
-def test_another_failure_is_no_killing(tmp_path: Path) -> None:
-    assert not told(tmp_path, "a.c:1:1: error: expected ';'\n").killed
+def test_other_failures_are_not_reported_as_killed(tmp_path: Path) -> None:
+    assert not excerpt_of(tmp_path, "a.c:1:1: error: expected ';'\n").killed
 
 
-def test_the_last_lines_whatever_they_say(tmp_path: Path) -> None:
+def test_last_lines_with_any_content(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a.c:1:1: error: no matter\n" + "".join(f"line {n}\n" for n in range(40)))
     assert last_lines(tmp_path / "log", Cancellation(), limit=2) == ("line 38", "line 39")
     assert last_lines(tmp_path / "absent", Cancellation()) == ()
 
 
-# --- what wins, and what must not ------------------------------------------------------------------------------------
+# --- which report wins ------------------------------------------------------------------------------------------------
 
 
-def told(tmp_path: Path, text: str | bytes, *, limit: int = 30) -> Excerpt:
+def excerpt_of(tmp_path: Path, text: str | bytes, *, limit: int = 30) -> Excerpt:
     log = tmp_path / "build.log"
     log.write_bytes(text.encode() if isinstance(text, str) else text)
     return telling_excerpt(log, Cancellation(), limit=limit)
@@ -333,7 +335,7 @@ error: command '/usr/bin/gcc' failed with exit code 1
     ],
 )
 def test_causes_win_over_the_wrappers_after_them(tmp_path: Path, cause: str) -> None:
-    assert told(tmp_path, f"running build_ext\n{cause}\n{WRAPPERS}").reason == cause
+    assert excerpt_of(tmp_path, f"running build_ext\n{cause}\n{WRAPPERS}").reason == cause
 
 
 @pytest.mark.parametrize(
@@ -351,8 +353,8 @@ def test_causes_win_over_the_wrappers_after_them(tmp_path: Path, cause: str) -> 
         "The killed feature is off",
     ],
 )
-def test_harmless_lines_are_no_cause(tmp_path: Path, harmless: str) -> None:
-    assert told(tmp_path, f"{harmless}\nfinished\n") == Excerpt(
+def test_harmless_lines_are_not_a_cause(tmp_path: Path, harmless: str) -> None:
+    assert excerpt_of(tmp_path, f"{harmless}\nfinished\n") == Excerpt(
         lines=(harmless, "finished"), first_line=1, reason="", location=None
     )
 
@@ -374,17 +376,19 @@ def test_harmless_lines_are_no_cause(tmp_path: Path, harmless: str) -> None:
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_compiler_error_wins_wherever_it_stands(tmp_path: Path, weaker: str, order: str) -> None:
     both = [weaker, ERROR.decode()]
-    excerpt = told(tmp_path, "\n".join(both if order == "before" else both[::-1]) + "\n")
+    excerpt = excerpt_of(tmp_path, "\n".join(both if order == "before" else both[::-1]) + "\n")
     assert excerpt.reason == ERROR.decode()
     assert excerpt.location == at("spam.c", 12, 5)
 
 
 def test_a_full_disk_wins_over_what_follows_from_it(tmp_path: Path) -> None:
-    assert told(tmp_path, ERROR + b"\ncp: write error: No space left on device\n").reason.startswith("cp: write error")
+    assert excerpt_of(tmp_path, ERROR + b"\ncp: write error: No space left on device\n").reason.startswith(
+        "cp: write error"
+    )
 
 
 def test_the_first_compiler_error_wins(tmp_path: Path) -> None:
-    assert told(tmp_path, b"eggs.c:1:1: error: first\n" + ERROR + b"\n").location == at("eggs.c", 1, 1)
+    assert excerpt_of(tmp_path, b"eggs.c:1:1: error: first\n" + ERROR + b"\n").location == at("eggs.c", 1, 1)
 
 
 def test_the_last_traceback_wins_unless_it_only_wraps(tmp_path: Path) -> None:
@@ -393,14 +397,14 @@ def test_the_last_traceback_wins_unless_it_only_wraps(tmp_path: Path) -> None:
     wrapper = (
         "Traceback (most recent call last):\n  File \"b.py\", line 2\nsubprocess.CalledProcessError: Command 'x'\n"
     )
-    assert told(tmp_path, first + chain + wrapper).reason == "ValueError: the version is not set"
-    assert told(tmp_path, first + wrapper).reason == "subprocess.CalledProcessError: Command 'x'"
-    assert told(tmp_path, wrapper + chain + first).reason == "ValueError: the version is not set"
+    assert excerpt_of(tmp_path, first + chain + wrapper).reason == "ValueError: the version is not set"
+    assert excerpt_of(tmp_path, first + wrapper).reason == "subprocess.CalledProcessError: Command 'x'"
+    assert excerpt_of(tmp_path, wrapper + chain + first).reason == "ValueError: the version is not set"
 
 
 def test_long_tracebacks_are_shown_from_their_end(tmp_path: Path) -> None:
     frames = "".join(f'  File "a.py", line {n}, in f{n}\n    f{n}()\n' for n in range(1, 50))
-    excerpt = told(
+    excerpt = excerpt_of(
         tmp_path, f"start\nTraceback (most recent call last):\n{frames}ValueError: deep\n{WRAPPERS}", limit=5
     )
     assert excerpt.lines == (
@@ -416,13 +420,13 @@ def test_long_tracebacks_are_shown_from_their_end(tmp_path: Path) -> None:
 
 def test_a_failed_optional_extension_is_forgiven(tmp_path: Path) -> None:
     optional = ERROR.decode() + '\nWARNING: building extension "spam.fast" failed: command gcc failed\n'
-    assert told(tmp_path, optional + "error: package directory 'eggs' does not exist\n").reason == (
+    assert excerpt_of(tmp_path, optional + "error: package directory 'eggs' does not exist\n").reason == (
         "error: package directory 'eggs' does not exist"
     )
 
 
-def test_a_wrapper_alone_is_told_with_the_lines_before_it(tmp_path: Path) -> None:
-    excerpt = told(tmp_path, "the backend says no\n" + WRAPPERS.split("\n", 1)[1])
+def test_a_wrapper_alone_is_shown_with_the_lines_before_it(tmp_path: Path) -> None:
+    excerpt = excerpt_of(tmp_path, "the backend says no\n" + WRAPPERS.split("\n", 1)[1])
     assert excerpt.reason == "Call to `setuptools.build_meta.build_wheel` failed (exit status: 1)"
     assert excerpt.lines[0] == "the backend says no"
 
@@ -438,37 +442,39 @@ def test_a_wrapper_alone_is_told_with_the_lines_before_it(tmp_path: Path) -> Non
         ("process didn't exit successfully: `rustc` (signal: 9, SIGKILL: kill)", "the compiler"),
     ],
 )
-def test_killed_compilers_are_told_as_out_of_memory(tmp_path: Path, line: str, program: str) -> None:
-    assert told(tmp_path, f"x\n{line}\n{WRAPPERS}").reason == f"{program} was killed, probably out of memory: {line}"
+def test_killed_compilers_are_reported_as_out_of_memory(tmp_path: Path, line: str, program: str) -> None:
+    assert (
+        excerpt_of(tmp_path, f"x\n{line}\n{WRAPPERS}").reason == f"{program} was killed, probably out of memory: {line}"
+    )
 
 
-# --- logs that no tool should write ----------------------------------------------------------------------------------
+# --- logs that no tool should write -----------------------------------------------------------------------------------
 
 
-def test_a_missing_log_and_an_empty_one_tell_nothing(tmp_path: Path) -> None:
+def test_missing_and_empty_logs_give_an_empty_excerpt(tmp_path: Path) -> None:
     nothing = Excerpt(lines=(), first_line=1, reason="", location=None)
     assert telling_excerpt(tmp_path / "nonesuch.log", Cancellation()) == nothing
     assert telling_excerpt(tmp_path, Cancellation()) == nothing
-    assert told(tmp_path, b"") == nothing
+    assert excerpt_of(tmp_path, b"") == nothing
 
 
 @pytest.mark.parametrize(
     "before", [b"\0" * 9, b"\xff\xfe\x80", b"\r\r", b" 10%\r 90%\r", b"\x1b[1;31m", b"\x1b]8;;x\x1b\\"]
 )
 @pytest.mark.parametrize("after", [b"", b"\0", b"\r\n", b"\n", b"\x1b[0m\n", b"\r\r\n"])
-def test_the_error_is_found_between_rubbish(tmp_path: Path, before: bytes, after: bytes) -> None:
-    excerpt = told(tmp_path, b"one\n" + (before if b"\xff" not in before else before + b"\n") + ERROR + after)
+def test_the_error_is_found_among_garbage(tmp_path: Path, before: bytes, after: bytes) -> None:
+    excerpt = excerpt_of(tmp_path, b"one\n" + (before if b"\xff" not in before else before + b"\n") + ERROR + after)
     assert excerpt.reason == ERROR.decode()
     assert excerpt.first_line == (3 if b"\xff" in before else 2)
     assert excerpt.lines == (ERROR.decode(),)
 
 
 def test_an_overwritten_error_is_found(tmp_path: Path) -> None:
-    assert told(tmp_path, b"10%\r" + ERROR + b"\r100%\n").reason == ERROR.decode()
+    assert excerpt_of(tmp_path, b"10%\r" + ERROR + b"\r100%\n").reason == ERROR.decode()
 
 
 def test_lines_are_cut_and_limits_kept(tmp_path: Path) -> None:
-    excerpt = told(tmp_path, ERROR + b"y" * 9000 + b"\n" + b"z" * 9000 + b"\n" * 50 + b"end\n", limit=2)
+    excerpt = excerpt_of(tmp_path, ERROR + b"y" * 9000 + b"\n" + b"z" * 9000 + b"\n" * 50 + b"end\n", limit=2)
     assert [len(line) for line in excerpt.lines] == [500, 500]
     assert len(excerpt.reason) == 500
 
@@ -480,7 +486,7 @@ def test_an_error_at_every_place_of_a_block_boundary(tmp_path: Path) -> None:
         text = (
             filler * lines + b"y" * (((1 << 20) - lines * 100 + shift) % 100) + b"\nspam.c: In function 'f':\n" + ERROR
         )
-        excerpt = told(tmp_path, text + b"\n  12 | fooo\n     | ^\n")
+        excerpt = excerpt_of(tmp_path, text + b"\n  12 | fooo\n     | ^\n")
         assert excerpt.lines == ("spam.c: In function 'f':", ERROR.decode(), "  12 | fooo", "     | ^")
         assert excerpt.first_line == lines + 2
 
@@ -522,7 +528,7 @@ def test_huge_logs_take_little_time_and_memory(tmp_path: Path, unit: bytes) -> N
     assert peak < 20 * MEGABYTE
 
 
-# --- logs without measure ---------------------------------------------------------------------------------------------
+# --- huge logs --------------------------------------------------------------------------------------------------------
 
 
 def lengthen(log: Path, beginning: bytes, ending: bytes, size: int = 1 << 40) -> Path:
@@ -536,7 +542,7 @@ def lengthen(log: Path, beginning: bytes, ending: bytes, size: int = 1 << 40) ->
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("beginning", "ending"), [(ERROR, b""), (b"", ERROR), (ERROR, b"error: something else")])
-def test_of_a_log_of_any_size_the_ends_are_looked_at(tmp_path: Path, beginning: bytes, ending: bytes) -> None:
+def test_both_ends_of_a_log_of_any_size_are_searched(tmp_path: Path, beginning: bytes, ending: bytes) -> None:
     log = lengthen(tmp_path / "build.log", beginning + b"\n", b"\n" + ending + b"\n")
     excerpt = telling_excerpt(log, Cancellation())
     assert (excerpt.reason, excerpt.first_line) == (ERROR.decode(), None)
@@ -544,7 +550,7 @@ def test_of_a_log_of_any_size_the_ends_are_looked_at(tmp_path: Path, beginning: 
     log.unlink()  # pytest keeps its folders
 
 
-def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+def test_omitted_parts_are_marked(tmp_path: Path) -> None:
     log = tmp_path / "build.log"
     log.write_bytes(b"0123456789")
     for beginning, ending, read in (
@@ -560,7 +566,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
         assert stream.read() == b""
 
 
-def test_a_log_is_numbered_as_long_as_it_is_read_whole(tmp_path: Path) -> None:
+def test_lines_are_numbered_only_in_logs_that_are_read_whole(tmp_path: Path) -> None:
     log = lengthen(tmp_path / "build.log", b"\n", b"\n" + ERROR, BEGINNING + ENDING)
     assert telling_excerpt(log, Cancellation()).first_line == 3
     log = lengthen(tmp_path / "build.log", b"\n", b"\n" + ERROR, BEGINNING + ENDING + 1)
@@ -568,7 +574,7 @@ def test_a_log_is_numbered_as_long_as_it_is_read_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_what_is_no_log_is_not_read(tmp_path: Path) -> None:
+def test_files_that_are_not_logs_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(ERROR)
     (tmp_path / "link").symlink_to(tmp_path / "secret")
     os.mkfifo(tmp_path / "fifo")

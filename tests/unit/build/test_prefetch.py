@@ -1,4 +1,4 @@
-"""Prefetching: what is fetched with whose settings, and how wheels of the store are linked."""
+"""Prefetching: what is fetched with which settings, and how wheels of the store are linked."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_only_versions_are_constrained_in_the_common_store(content: str, expecte
     assert constraints_in(content) == expected
 
 
-def test_the_fetching_user_is_told_what_the_list_allows_and_nothing_else() -> None:
+def test_the_fetching_user_only_gets_variables_on_the_list() -> None:
     caller = {
         "UV_INDEX_URL": "https://index.example/simple",
         "https_proxy": "http://proxy.example:3128",
@@ -87,9 +87,9 @@ def test_the_fetching_user_is_told_what_the_list_allows_and_nothing_else() -> No
         "NETRC": "/tmp/netrc",
         "HOME": "/root",
     }
-    told = caller_settings(caller)
-    assert told is not None
-    assert sorted(told) == ["SSL_CERT_FILE", "UV_INDEX_URL", "https_proxy"]
+    settings = caller_settings(caller)
+    assert settings is not None
+    assert sorted(settings) == ["SSL_CERT_FILE", "UV_INDEX_URL", "https_proxy"]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,11 @@ def test_the_fetching_user_is_told_what_the_list_allows_and_nothing_else() -> No
 @pytest.mark.parametrize(
     "name", ["UV_INDEX_URL", "UV_INDEX", "UV_FIND_LINKS", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL"]
 )
-def test_no_common_store_is_filled_from_a_folder_or_with_credentials(name: str, index: str) -> None:
+def test_the_store_is_not_filled_from_folders_or_with_credentials(name: str, index: str) -> None:
     assert caller_settings({name: index}) is None
 
 
-def test_named_indexes_are_addresses() -> None:
+def test_named_indexes_are_accepted() -> None:
     assert caller_settings({"UV_INDEX": "own=https://index.example/simple https://other.example/simple"}) is not None
 
 
@@ -137,7 +137,7 @@ def test_named_indexes_are_addresses() -> None:
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_a_target_that_would_fetch_otherwise_does_not_share(changed: Mapping[str, str]) -> None:
+def test_a_target_with_other_settings_does_not_share(changed: Mapping[str, str]) -> None:
     caller = {"PATH": "/usr/bin", "UV_INDEX_URL": "https://index.example/simple", "UV_CACHE_DIR": "/cache"}
     assert own_settings({**caller, **changed}, caller) == sorted(changed)
     assert own_settings({name: value for name, value in caller.items() if name != "UV_INDEX_URL"}, caller) == [
@@ -145,7 +145,7 @@ def test_a_target_that_would_fetch_otherwise_does_not_share(changed: Mapping[str
     ]
 
 
-def test_what_changes_only_the_build_is_shared() -> None:
+def test_variables_that_do_not_affect_fetching_do_not_prevent_sharing() -> None:
     caller = {"PATH": "/usr/bin"}
     assert own_settings({**caller, "CFLAGS": "-O3", "PATH": "/elsewhere", "SETUPTOOLS_SCM_X": "1"}, caller) == []
 
@@ -209,20 +209,20 @@ def test_a_linked_wheel_is_found_where_uv_looks(linked: Path) -> None:
     assert (linked / "interpreter-v1/0123/4567.msgpack").exists()
 
 
-def test_no_lock_leaves_the_part_of_the_store_that_is_closed(store: Path, linked: Path) -> None:
+def test_locks_stay_in_the_closed_part_of_the_store(store: Path, linked: Path) -> None:
     open_to_others = [*(store / "entries").rglob("*"), *(store / "archive-v0").rglob("*"), *linked.rglob("*")]
     assert [path for path in open_to_others if path.name.endswith(".lock")] == []
 
 
-def test_what_came_from_an_address_is_not_shared(store: Path) -> None:
+def test_wheels_from_addresses_are_not_shared(store: Path) -> None:
     assert list((store / "entries").glob("wheels-v1/*")) == [store / "entries/wheels-v1/pypi"]
 
 
-def test_what_another_project_asked_for_is_not_linked(linked: Path) -> None:
+def test_wheels_of_other_projects_are_not_linked(linked: Path) -> None:
     assert not (linked / ENTRY.format("unasked")).is_symlink()
 
 
-def test_sharing_again_brings_what_is_newer(store: Path) -> None:
+def test_sharing_again_updates_entries(store: Path) -> None:
     pointer = store / "cache" / f"{ENTRY.format('tool')}.msgpack"
     pointer.unlink()
     pointer.write_text("newer")  # uv replaces files, it does not write into them
@@ -263,7 +263,7 @@ def test_files_are_linked_and_folders_are_the_targets_own(linked: Path, store: P
 
 
 @pytest.mark.parametrize("folder", ["data", "stubs", "core", "_vendor"])
-def test_folders_without_modules_to_compile_are_linked_whole(folder: str, linked: Path, store: Path) -> None:
+def test_folders_without_modules_are_linked_as_a_whole(folder: str, linked: Path, store: Path) -> None:
     assert (linked / "archive-v0/A/tool" / folder).readlink() == store / "archive-v0/A/tool" / folder
 
 
@@ -279,7 +279,7 @@ def test_folders_that_installers_look_into_are_real(folder: str, linked: Path) -
 
 # --- root's part ------------------------------------------------------------------------------------------------------
 
-# In uv's place: it writes down its environment, and says what uv says.
+# A fake uv: it records its environment and prints what uv prints.
 UV = """#!/bin/sh
 case "$*" in
     *--dry-run*) { echo "Would download 1 package"; echo " + tool==1.0"; } >&2;;
@@ -345,7 +345,7 @@ for path in map(pathlib.Path, sys.argv[1:]):
 
 
 def test_a_target_cannot_hold_uvs_locks(request_: Prefetch, place: Path) -> None:
-    """Else every uv that fetches would wait for it, up to five minutes each time."""
+    """Otherwise every fetching uv would wait for it, up to five minutes each time."""
     prefetch(request_, Cancellation())
     locks = [path for path in place.rglob("*") if path.name.endswith(".lock")]
     assert len(locks) == 4
@@ -358,7 +358,7 @@ def test_a_target_cannot_hold_uvs_locks(request_: Prefetch, place: Path) -> None
         assert len((place / f"locked-by-{user}").read_text().splitlines()) == expected
 
 
-def test_a_target_that_is_stopped_gets_nothing_and_no_error(request_: Prefetch) -> None:
+def test_a_cancelled_target_gets_nothing_and_no_error(request_: Prefetch) -> None:
     cancellation = Cancellation()
     cancellation.request()
     prefetch(request_, cancellation)
@@ -370,7 +370,7 @@ def test_a_target_that_is_stopped_gets_nothing_and_no_error(request_: Prefetch) 
     ["", "no JSON", "[" * 100_000, '{"a": 1}', '[["tool"]]', '[["tool", 1]]', "[1, null]", "x" * (2 << 20)],
     ids=["nothing", "no JSON", "deep", "object", "short", "number", "others", "long"],
 )
-def test_no_answer_of_the_fetching_user_misleads_root(
+def test_no_result_of_the_fetching_user_misleads_root(
     answer: str, request_: Prefetch, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(place / "answer", answer)
@@ -382,7 +382,7 @@ def test_no_answer_of_the_fetching_user_misleads_root(
 
 
 @pytest.mark.parametrize("part", ["cache", "archive-v0", "entries"])
-def test_a_link_in_the_stores_place_is_not_followed(part: str, request_: Prefetch, tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_store_is_not_followed(part: str, request_: Prefetch, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o755)
     (request_.store / part).rename(request_.store / "elsewhere")
@@ -399,7 +399,7 @@ def test_the_worker_needs_no_packages(store: Path, tmp_path: Path) -> None:
     assert (tmp_path / ENTRY.format("tool")).is_symlink()
 
 
-def test_targets_that_fetch_side_by_side_make_one_store(request_: Prefetch, place: Path) -> None:
+def test_targets_that_fetch_concurrently_create_one_store(request_: Prefetch, place: Path) -> None:
     requests = [
         replace(
             request_,
@@ -418,7 +418,7 @@ def test_targets_that_fetch_side_by_side_make_one_store(request_: Prefetch, plac
 
 
 class Index(SimpleHTTPRequestHandler):
-    """Serves a folder, and writes down what it is asked for."""
+    """Serves a folder, and records the requests."""
 
     folder: ClassVar[str]
     asked: ClassVar[list[str]] = []
@@ -430,8 +430,8 @@ class Index(SimpleHTTPRequestHandler):
         self.asked.append(str(arguments[0]))
 
 
-def test_uv_does_not_ask_again_for_a_wheel_that_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only uv knows what it takes for an entry of its cache. A target that has none fetches everything anew."""
+def test_uv_does_not_fetch_a_linked_wheel_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only uv decides whether an entry of its cache is valid. Without one, a target fetches everything again."""
     site, store, cache = tmp_path / "site", tmp_path / "store", tmp_path / "cache"
     for folder in (site / "simple/demo", store / "cache", store / "archive-v0", store / "entries", cache):
         folder.mkdir(parents=True)

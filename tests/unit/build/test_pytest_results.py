@@ -1,4 +1,4 @@
-"""What is read from the file that pytest was asked to write: project code's own, so anything may stand in it."""
+"""Reading pytest's JUnit file, which project code writes and may contain anything."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def test_failures_have_the_names_that_pytest_gives_them(tmp_path: Path) -> None:
     ["", "no XML", REPORT[:200], '<!DOCTYPE x [<!ENTITY a "b">]><testsuites>&a;</testsuites>'],
     ids=["empty", "text", "cut off", "document type"],
 )
-def test_what_is_no_such_file_says_nothing(tmp_path: Path, text: str) -> None:
+def test_invalid_files_are_ignored(tmp_path: Path, text: str) -> None:
     assert read_results(write(tmp_path, text), Cancellation()) is None
 
 
-def test_links_and_other_peoples_files_are_not_read(tmp_path: Path) -> None:
+def test_links_and_files_of_other_users_are_not_read(tmp_path: Path) -> None:
     real = write(tmp_path, REPORT)
     link = tmp_path / "link.xml"
     link.symlink_to(real)
@@ -69,7 +69,7 @@ def test_links_and_other_peoples_files_are_not_read(tmp_path: Path) -> None:
     assert read_results(real, Cancellation(), owner=os.getuid() + 1) is None
 
 
-def test_what_the_user_asks_pytest_for_is_kept() -> None:
+def test_the_users_pytest_options_are_kept() -> None:
     asked = asking_for(Path("/a b/junit.xml"), {"PYTEST_ADDOPTS": "-x", "OTHER": "1"})
 
     assert asked["PYTEST_ADDOPTS"].startswith("-x ")
@@ -110,14 +110,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_files_say_nothing_in_little_memory(tmp_path: Path, text: str) -> None:
+def test_hostile_files_are_ignored_in_little_memory(tmp_path: Path, text: str) -> None:
     file = write(tmp_path, text)
     assert measured(file) is None
     file.unlink()  # pytest keeps its folders
 
 
 def measured(file: Path) -> Results | None:
-    """Read a file; no more than a little memory may be needed."""
+    """Read a file; assert that it takes little memory."""
     tracemalloc.start()
     results = read_results(file, Cancellation())
     peak = tracemalloc.get_traced_memory()[1]
@@ -127,7 +127,7 @@ def measured(file: Path) -> Results | None:
 
 
 @pytest.mark.parametrize("unit", ["x", "E\n", "&lt;", "a.py:1: \n", "]]&gt;"])
-def test_of_a_long_text_a_little_is_kept(tmp_path: Path, unit: str) -> None:
+def test_long_texts_are_shortened(tmp_path: Path, unit: str) -> None:
     file = write(tmp_path, f"<r>{CASE.format(filled('', unit))}<testcase/></r>")
     results = measured(file)
     file.unlink()
@@ -149,7 +149,7 @@ def test_names_numbers_and_lines_of_any_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-7"])
-def test_other_encodings_say_nothing(tmp_path: Path, encoding: str) -> None:
+def test_other_encodings_are_ignored(tmp_path: Path, encoding: str) -> None:
     """In these, a document type does not look like one."""
     text = f"<?xml version='1.0' encoding='{encoding}'?><!DOCTYPE r [<!ENTITY a 'b'>]><r><testcase/>&a;</r>"
     (tmp_path / "junit.xml").write_bytes(text.encode(encoding))

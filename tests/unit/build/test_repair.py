@@ -1,4 +1,4 @@
-"""What auditwheel's process answers is read with care: what it worked on may have taken it over."""
+"""The result of auditwheel's process is not trusted: the wheel may have taken the process over."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def request_(tmp_path: Path) -> RepairRequest:
     )  # fmt: skip
 
 
-def test_the_wheel_that_it_names_is_taken_over(request_: RepairRequest) -> None:
+def test_the_named_wheel_is_taken_over(request_: RepairRequest) -> None:
     (request_.folder / "a.whl").write_bytes(b"wheel")
-    (request_.folder / "answer.json").write_text('{"wheel": "/elsewhere/a.whl"}')
+    (request_.folder / "result.json").write_text('{"wheel": "/elsewhere/a.whl"}')
     assert take_over(request_, Cancellation()) == request_.finished / "a.whl"
 
 
-def test_a_problem_is_told_with_its_remedy(request_: RepairRequest) -> None:
-    (request_.folder / "answer.json").write_text('{"problem": "It is old.", "remedy": "Take a new one."}')
+def test_a_problem_is_reported_with_its_remedy(request_: RepairRequest) -> None:
+    (request_.folder / "result.json").write_text('{"problem": "It is old.", "remedy": "Take a new one."}')
     with pytest.raises(RepairFailed, match="It is old") as caught:
         take_over(request_, Cancellation())
     assert caught.value.remedy == "Take a new one."
 
 
 @pytest.mark.parametrize(
-    "answer", ["[]", "null", "{}", '{"problem": "x"}', '{"wheel": 1}', '{"wheel": ".."}', "not JSON"]
+    "result", ["[]", "null", "{}", '{"problem": "x"}', '{"wheel": 1}', '{"wheel": ".."}', "not JSON"]
 )
-def test_an_answer_that_is_none_is_refused(answer: str, request_: RepairRequest) -> None:
-    (request_.folder / "answer.json").write_text(answer)
+def test_an_invalid_result_is_refused(result: str, request_: RepairRequest) -> None:
+    (request_.folder / "result.json").write_text(result)
     with pytest.raises((Suspicious, ValueError)):
         take_over(request_, Cancellation())

@@ -1,4 +1,4 @@
-"""Which toolchain is chosen, what is said when there is none, and what the wrappers hold."""
+"""Which toolchain is chosen, the errors without one, and the content of the wrappers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_image_names_carry_the_architecture_and_a_dated_tag() -> None:
         assert tag.startswith("20")
 
 
-def test_unknown_policy_names_the_nearest_and_all() -> None:
+def test_an_unknown_policy_names_the_nearest_and_all() -> None:
     with pytest.raises(InputError) as caught:
         policy_named("manylinux_2_82")
     assert "Did you mean manylinux_2_28?" in caught.value.remedy
@@ -78,7 +78,7 @@ def test_resolve(kind: str, policy: str, machine: Machine, expected: str) -> Non
         ("auto", "manylinux_2_34", NEWER, "manylinux_2_39", "manylinux_2_34_x86_64:"),
     ],
 )  # fmt: skip
-def test_refusals_say_what_to_do(kind: str, policy: str, machine: Machine, message: str, remedy: str) -> None:
+def test_refusals_have_a_remedy(kind: str, policy: str, machine: Machine, message: str, remedy: str) -> None:
     with pytest.raises(ToolchainError) as caught:
         resolve(kind, policy_named(policy), machine)
     assert message in caught.value.message
@@ -103,7 +103,7 @@ def test_unknown_kind() -> None:
         ("samu", "1.9.0", False),
     ],
 )
-def test_who_shares_the_jobserver(tool: str, line: str, expected: bool) -> None:  # noqa: FBT001
+def test_tools_that_support_the_jobserver(tool: str, line: str, expected: bool) -> None:  # noqa: FBT001
     assert shares_jobserver(tool, line) is expected
 
 
@@ -166,7 +166,7 @@ def test_the_compilers_of_an_image_find_their_libraries(  # noqa: PLR0917
 
 
 @pytest.mark.parametrize(
-    ("kind", "machine", "told", "is_cured"),
+    ("kind", "machine", "found", "is_cured"),
     [
         ("zig", LAPTOP, "links for glibc 2.28", False),
         ("system", LAPTOP, "links for this machine's glibc", True),
@@ -174,8 +174,8 @@ def test_the_compilers_of_an_image_find_their_libraries(  # noqa: PLR0917
         ("system", replace(LAPTOP, glibc=(2, 17)), "links for glibc 2.28", False),
     ],
 )
-def test_doctor_says_what_a_compiler_links_for(kind: str, machine: Machine, told: str, *, is_cured: bool) -> None:
-    """The system's one takes the machine's own glibc, whatever the policy is."""
+def test_doctor_says_what_a_compiler_links_for(kind: str, machine: Machine, found: str, *, is_cured: bool) -> None:
+    """The system's compiler links for the machine's glibc, whatever the policy."""
     seen = doctor._links(kind, policy_named("manylinux_2_28"), machine)
-    assert seen.found.startswith(told)
+    assert seen.found.startswith(found)
     assert bool(seen.cure) is is_cured

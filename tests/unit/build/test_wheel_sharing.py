@@ -1,4 +1,4 @@
-"""Which target's wheel serves which others, whatever the order in which the builds end."""
+"""Which targets reuse which wheel, in any order of the builds' ends."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def made(tags: str) -> WheelName:
 
 
 class Race:
-    """Targets that end their builds in a given order; each announces from a thread of its own."""
+    """Targets whose builds end in a fixed order; each announces from its own thread."""
 
     def __init__(self, wheels: dict[str, str | None]) -> None:
         self.cancellation = Cancellation()
-        self.board = WheelSharing(planned(*wheels), self.cancellation)
+        self.sharing = WheelSharing(planned(*wheels), self.cancellation)
         self._wheels = wheels
         self.results: dict[str, str] = {}
         self._threads: dict[str, threading.Thread] = {}
 
     def end(self, tag: str) -> None:
-        """Let one target's build end; return when it goes on, or waits for an earlier one."""
+        """End one target's build; return when it goes on or waits for an earlier one."""
         self._threads[tag] = threading.Thread(target=self._end, args=[tag], daemon=True)
         self._threads[tag].start()
         while not self._is_settled():
@@ -40,34 +40,34 @@ class Race:
     def _is_settled(self) -> bool:
         """Whether every target has ended or waits for an earlier one."""
         alive = sum(thread.is_alive() for thread in self._threads.values())
-        return alive == len(self.board._condition._waiters)  # type: ignore[attr-defined]
+        return alive == len(self.sharing._condition._waiters)  # type: ignore[attr-defined]
 
     def _end(self, tag: str) -> None:
         wheel = self._wheels[tag]
         try:
-            if self.board.cancellation(target(tag)).requested:
+            if self.sharing.cancellation(target(tag)).requested:
                 self.results[tag] = "stopped"
             elif wheel is None:
                 self.results[tag] = "failed"
             else:
-                self.board.announce(target(tag), made(wheel))
+                self.sharing.announce(target(tag), made(wheel))
                 self.results[tag] = "goes on"
         except ServedByOther:
             self.results[tag] = "served"
         finally:
-            self.board.leave(target(tag))
+            self.sharing.leave(target(tag))
 
     def waits(self, tag: str) -> bool:
         return self._threads[tag].is_alive()
 
     def run(self, order: tuple[str, ...]) -> dict[str, str | None]:
-        """Return, for each target, whose wheel it gets: its own, another's, or none (None)."""
+        """Return, for each target, the target whose wheel it gets, or None."""
         for tag in order:
             self.end(tag)
         for thread in self._threads.values():
             thread.join(1)
-            assert not thread.is_alive(), "a target waits for ever"
-        served = {later.tag: earlier.tag for later, earlier in self.board.served.items()}
+            assert not thread.is_alive(), "a target waits forever"
+        served = {later.tag: earlier.tag for later, earlier in self.sharing.served.items()}
         return {tag: served.get(tag, tag if self.results[tag] == "goes on" else None) for tag in self._wheels}
 
 
@@ -89,7 +89,7 @@ def orders(*tags: str) -> list[tuple[str, ...]]:
         (("cp39-none", "cp310-none", "cp311-none"), ("cp39", "cp310", "cp311")),
     ],
 )
-def test_the_earliest_wheel_wins_whichever_is_ready_first(
+def test_the_earliest_targets_wheel_wins_whatever_the_timing(
     wheels: tuple[str | None, ...], expected: tuple[str | None, ...], order: tuple[str, ...]
 ) -> None:
     tags = ("cp39", "cp310", "cp311")
@@ -102,8 +102,8 @@ def test_a_stable_wheel_serves_a_later_target_that_has_none_yet() -> None:
     assert race.results["cp310"] in {"served", "stopped"}
 
 
-def test_a_wheel_of_a_targets_own_that_was_ready_first_is_kept() -> None:
-    """Only a project that changes its mind between Pythons gets here; the wheel of its own is the more specific one."""
+def test_a_targets_own_wheel_is_kept_if_built_first() -> None:
+    """Only a project whose wheels differ in kind between Pythons gets here; its own wheel is the more specific one."""
     race = Race({"cp39": "cp39-abi3", "cp310": "cp310-cp310"})
     race.run(("cp310", "cp39"))
     assert race.results == {"cp39": "goes on", "cp310": "goes on"}
@@ -130,8 +130,8 @@ def test_a_stable_wheel_waits_for_earlier_targets_only() -> None:
     race = Race({"cp39": "cp39-abi3", "cp310": "cp39-abi3", "cp311": "cp39-abi3"})
     race.end("cp310")
     assert race.waits("cp310")
-    assert race.board.cancellation(target("cp311")).requested
-    assert not race.board.cancellation(target("cp39")).requested
+    assert race.sharing.cancellation(target("cp311")).requested
+    assert not race.sharing.cancellation(target("cp39")).requested
     race.end("cp39")
     assert race.results["cp39"] == "goes on"
 
@@ -140,29 +140,29 @@ def test_targets_that_are_served_are_stopped_and_others_are_not() -> None:
     race = Race({"cp38": "cp38-cp38", "cp39": "cp39-abi3", "cp313": "x-y", "cp313t": "x-y"})
     race.end("cp38")
     race.end("cp39")
-    stopped = {tag: race.board.cancellation(target(tag)).requested for tag in ("cp38", "cp39", "cp313", "cp313t")}
+    stopped = {tag: race.sharing.cancellation(target(tag)).requested for tag in ("cp38", "cp39", "cp313", "cp313t")}
     assert stopped == {"cp38": False, "cp39": False, "cp313": True, "cp313t": False}
-    assert race.board.is_served(target("cp313"))
-    assert not race.board.is_served(target("cp313t"))
+    assert race.sharing.is_served(target("cp313"))
+    assert not race.sharing.is_served(target("cp313t"))
     assert not race.cancellation.requested
 
 
 def test_cancelling_the_run_stops_every_target() -> None:
     cancellation = Cancellation()
-    board = WheelSharing(planned("cp39", "cp310"), cancellation)
+    sharing = WheelSharing(planned("cp39", "cp310"), cancellation)
     cancellation.request()
-    assert all(board.cancellation(target(tag)).requested for tag in ("cp39", "cp310"))
+    assert all(sharing.cancellation(target(tag)).requested for tag in ("cp39", "cp310"))
 
 
-def test_whoever_serves_a_target_can_wait_until_that_has_ended() -> None:
-    board = WheelSharing(planned("cp39", "cp310"), Cancellation())
-    board.announce(target("cp39"), made("cp39-abi3"))
-    waiting = threading.Thread(target=board.wait_for_end, args=[target("cp310")], daemon=True)
+def test_the_end_of_a_served_target_can_be_awaited() -> None:
+    sharing = WheelSharing(planned("cp39", "cp310"), Cancellation())
+    sharing.announce(target("cp39"), made("cp39-abi3"))
+    waiting = threading.Thread(target=sharing.wait_for_end, args=[target("cp310")], daemon=True)
     waiting.start()
     with pytest.raises(ServedByOther):
-        board.announce(target("cp310"), made("cp310-cp310"))
+        sharing.announce(target("cp310"), made("cp310-cp310"))
     waiting.join(0.05)
-    assert waiting.is_alive(), "what it made is known, and something of it may still run"
-    board.leave(target("cp310"))
+    assert waiting.is_alive(), "its wheel is known, but its processes may still run"
+    sharing.leave(target("cp310"))
     waiting.join(10)
     assert not waiting.is_alive()

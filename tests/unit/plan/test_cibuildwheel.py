@@ -300,4 +300,4 @@ def test_our_own_settings_mean_the_folder_that_they_name() -> None:
 
 def test_tests_are_skipped_by_its_patterns() -> None:
     made = options({"test-command": "pytest", "test-skip": "*-musllinux_* cp31{0,1}-* pp* cp36-*"})
-    assert [known.tag for known, own in made.recipes.items() if own.tests is None] == ["cp310", "cp311", "pp311"]
+    assert [known.tag for known, own in made.by_target.items() if own.tests is None] == ["cp310", "cp311", "pp311"]

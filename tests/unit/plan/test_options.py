@@ -252,7 +252,7 @@ def test_overrides_that_are_no_list_of_tables_are_refused() -> None:
 
 def test_tests_are_skipped_where_they_shall_be() -> None:
     options = resolve({}, project(test_command="pytest", test_skip="cp31?-*"), environment={})
-    tested = [known.tag for known, recipe in options.recipes.items() if recipe.tests]
+    tested = [known.tag for known, own in options.by_target.items() if own.tests]
     assert tested == ["cp38", "cp39", "cp313t", "cp314t", "cp315t", "pp311"]
 
 

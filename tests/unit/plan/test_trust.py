@@ -287,7 +287,7 @@ def prepared(options: Options, folder: Path, caller: Mapping[str, str]) -> str:
     (source / "evil/ls").chmod(0o755)
     (source / "evil/env").write_text("echo evil was here\n")
     request = Preparation(
-        recipes=(options.for_target(target("cp312")),), caller=caller, path=(), python=Path("/python"), environment={},
+        options=(options.for_target(target("cp312")),), caller=caller, path=(), python=Path("/python"), environment={},
         folder=folder / "before-all", project=source, package=source, timeout=60, log=log,
     )  # fmt: skip
     before_all.prepare(request, Cancellation())

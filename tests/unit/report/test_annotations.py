@@ -1,4 +1,4 @@
-"""What GitHub is told: annotations at the project's own lines, masks before anything else."""
+"""Annotations at the project's lines, and masks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def failed_at(file: str | None, line: int | None, *, tag: str = "cp312", problem
     return replace(record, failure=replace(record.failure, file=file, line=line))
 
 
-def test_what_cannot_be_printed_keeps_nothing_from_being_told() -> None:
+def test_unprintable_characters_do_not_prevent_annotations() -> None:
     hostile = "\udc80 is\r no\u2028 character"
     shown = str(Annotation(kind="error", title=hostile, message=f"{hostile}\nremedy", file=hostile, line=1))
     shown.encode()
@@ -36,7 +36,7 @@ def test_what_cannot_be_printed_keeps_nothing_from_being_told() -> None:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A repository with a project in a folder below it, and a file outside of that."""
+    """A repository with a project in a subfolder, and a file outside of the project."""
     (tmp_path / "python/src").mkdir(parents=True)
     (tmp_path / "python/src/spam, eggs: 100%.c").touch()
     (tmp_path / "python/src/spam.c").touch()
@@ -44,7 +44,7 @@ def package(tmp_path: Path) -> Path:
     return tmp_path / "python"
 
 
-def told(package: Path, *records: TargetRecord) -> list[Command]:
+def commands_for(package: Path, *records: TargetRecord) -> list[Command]:
     lines = list(annotate(manifest(*records), package, package.parent))
     commands = github_commands("\n".join(lines))
     assert len(commands) == len(lines)
@@ -52,7 +52,7 @@ def told(package: Path, *records: TargetRecord) -> list[Command]:
 
 
 def test_a_failure_is_marked_at_its_line(package: Path) -> None:
-    (only,) = told(package, failed_at("src/spam.c", 9))
+    (only,) = commands_for(package, failed_at("src/spam.c", 9))
     assert only == Command(
         name="error",
         properties={"file": "python/src/spam.c", "line": "9", "title": "cp312: failed in build (MW101)"},
@@ -60,13 +60,13 @@ def test_a_failure_is_marked_at_its_line(package: Path) -> None:
     )
 
 
-def test_names_of_files_arrive_as_they_are(package: Path) -> None:
-    (only,) = told(package, failed_at("src/spam, eggs: 100%.c", 1))
+def test_file_names_are_passed_unchanged(package: Path) -> None:
+    (only,) = commands_for(package, failed_at("src/spam, eggs: 100%.c", 1))
     assert only.properties["file"] == "python/src/spam, eggs: 100%.c"
 
 
 def test_mesons_paths_are_found(package: Path) -> None:
-    (only,) = told(package, failed_at("../src/spam.c", 9))
+    (only,) = commands_for(package, failed_at("../src/spam.c", 9))
     assert only.properties["file"] == "python/src/spam.c"
 
 
@@ -75,33 +75,33 @@ def test_mesons_paths_are_found(package: Path) -> None:
     [("src/absent.c", 1), ("src/../../secret.c", 1), ("/etc/passwd", 1), ("src", 1), ("src/spam.c", 0), (None, None),
      ("src/spam.c", None), ("a\0b", 1), ("", 1)],
 )  # fmt: skip
-def test_a_file_that_is_not_the_projects_is_not_named(package: Path, file: str | None, line: int | None) -> None:
-    (only,) = told(package, failed_at(file, line))
+def test_files_outside_of_the_project_are_not_named(package: Path, file: str | None, line: int | None) -> None:
+    (only,) = commands_for(package, failed_at(file, line))
     assert set(only.properties) == {"title"}
     assert only.data.startswith("broken")
 
 
 def test_a_link_that_leads_out_is_not_followed(package: Path) -> None:
     (package / "src/link.c").symlink_to(package.parent / "secret.c")
-    (only,) = told(package, failed_at("src/link.c", 1))
+    (only,) = commands_for(package, failed_at("src/link.c", 1))
     assert "file" not in only.properties
 
 
 def test_the_same_failure_is_marked_once(package: Path) -> None:
-    (only,) = told(package, *(failed_at("src/spam.c", 9, tag=tag) for tag in ("cp311", "cp312")))
+    (only,) = commands_for(package, *(failed_at("src/spam.c", 9, tag=tag) for tag in ("cp311", "cp312")))
     assert only.properties["title"] == "cp311 cp312: failed in build (MW101)"
 
 
 def test_warnings_are_marked_with_their_targets(package: Path) -> None:
-    (only,) = told(package, built("cp311", warnings=("MW1 odd",)), built("cp312", warnings=("MW1 odd",)))
+    (only,) = commands_for(package, built("cp311", warnings=("MW1 odd",)), built("cp312", warnings=("MW1 odd",)))
     assert (only.name, only.properties["title"], only.data) == ("warning", "cp311 cp312", "MW1 odd")
 
 
-def test_no_more_than_github_shows_and_those_with_a_line_first(package: Path) -> None:
+def test_at_most_as_many_as_github_shows_those_with_a_line_first(package: Path) -> None:
     records = [replace(failed_at(None, None, problem=f"no {n}"), identifier=f"cp3{n}-x") for n in range(12)]
     records.append(failed_at("src/spam.c", 9))
     warned = built("cp313", warnings=tuple(f"w{number}" for number in range(14)))
-    commands = told(package, *records, warned)
+    commands = commands_for(package, *records, warned)
     errors = [one for one in commands if one.name == "error"]
     assert len(errors) == len([one for one in commands if one.name == "warning"]) == 10
     assert errors[0].properties["file"] == "python/src/spam.c"
@@ -110,13 +110,13 @@ def test_no_more_than_github_shows_and_those_with_a_line_first(package: Path) ->
 
 
 @given(st.text(), st.text())
-def test_whatever_a_command_carries_arrives(data: str, value: str) -> None:
+def test_any_command_data_is_passed_unchanged(data: str, value: str) -> None:
     # .NET trims the properties, and Python's and its lines end at the same characters only after escaping.
     (found,) = github_commands(command("error", data, {"title": f"x{value}x"}))
     assert found == Command(name="error", properties={"title": f"x{value}x"}, data=data)
 
 
-def test_findings_of_a_verification_are_no_more_than_github_shows() -> None:
+def test_findings_are_at_most_as_many_as_github_shows() -> None:
     findings = tuple(
         Finding(
             code="MW250", severity=severity, wheel="a,b: c.whl",
@@ -149,7 +149,7 @@ def test_a_secret_with_the_runners_own_escapes_is_masked_as_it_is() -> None:
     assert masked(["50%0Aoff", "a%25b"]) == ["50%0Aoff", "a%25b"]
 
 
-def test_nothing_is_no_secret() -> None:
+def test_empty_values_are_not_masked() -> None:
     assert masks(["", " \n\t", "x", "x"]) == ["::add-mask::x"]
 
 

@@ -1,4 +1,4 @@
-"""Whatever a build prints or a project is called, GitHub's runner and GitLab read no command of it."""
+"""GitHub's runner and GitLab read no command in the output of a build or the name of a project."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scale import scaled
 from unit.ci_logs import Command, github_commands, gitlab_sections, parse
 from unit.helpers import built, failed, manifest, planned, project, wheel_record
 
-# What builds print to be taken for the CI's own: each is a command where it stands alone.
+# Lines that are CI commands if printed as they are.
 COMMANDS = [
     "::error::x",
     "  ::add-mask::x",
@@ -65,8 +65,8 @@ HOSTILE = st.lists(
     ),
     max_size=12,
 ).map("".join)
-Told = Callable[[str], TargetRecord]
-PLACES: dict[str, Told] = {
+Place = Callable[[str], TargetRecord]
+PLACES: dict[str, Place] = {
     "excerpt": lambda hostile: failed(excerpt=(hostile, f"x {hostile}")),
     "problem": lambda hostile: failed(problem=hostile),
     "remedy": lambda hostile: failed(remedy=hostile),
@@ -81,7 +81,7 @@ PLACES: dict[str, Told] = {
 
 
 def said(record: TargetRecord, fold: Fold, title: str = "demo", output: str = "/out/dist") -> str:
-    """Return all that the reporter prints of a run with this record."""
+    """Return the reporter's output for a run with this record."""
     stream = io.StringIO()
     reporter = PlainReporter(Path(output), stream, Cancellation(), verbose=False, fold=fold)
     reporter.started(Plan(targets=tuple(planned("cp312")), excluded=()), title)
@@ -125,7 +125,7 @@ def test_no_text_is_a_command(hostile: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_record_speaks_to_the_ci(place: str) -> None:
+def test_no_record_prints_a_ci_command(place: str) -> None:
     for trap in TRAPS:
         assert github_commands(said(PLACES[place](trap), unfolded, trap)) == []
         assert only_groups(github_commands(said(PLACES[place](trap), github_group, trap)))
@@ -136,7 +136,7 @@ def test_no_record_speaks_to_the_ci(place: str) -> None:
 
 @settings(max_examples=scaled(150, least=20), deadline=None)
 @given(place=st.sampled_from(sorted(PLACES)), hostile=HOSTILE, title=HOSTILE)
-def test_no_run_speaks_to_the_ci(place: str, hostile: str, title: str) -> None:
+def test_no_run_prints_a_ci_command(place: str, hostile: str, title: str) -> None:
     record = PLACES[place](hostile)
     assert only_groups(github_commands(said(record, github_group, title)))
     assert github_commands(said(record, unfolded, title)) == []
@@ -145,7 +145,7 @@ def test_no_run_speaks_to_the_ci(place: str, hostile: str, title: str) -> None:
 
 @settings(max_examples=scaled(100, least=20), deadline=None)
 @given(place=st.sampled_from(sorted(PLACES)), hostile=HOSTILE)
-def test_no_output_folder_speaks_to_the_ci(place: str, hostile: str) -> None:
+def test_no_output_folder_prints_a_ci_command(place: str, hostile: str) -> None:
     record = PLACES[place](hostile)
     assert only_groups(github_commands(said(record, github_group, output=hostile)))
     assert github_commands(said(record, unfolded, output=hostile)) == []
@@ -156,7 +156,7 @@ def test_no_output_folder_speaks_to_the_ci(place: str, hostile: str) -> None:
 @given(HOSTILE)
 @example(" x ".join(["::error::x"] * 40))  # which goes on in lines of its own
 @example("[/x]")
-def test_no_plan_speaks_to_the_ci(hostile: str) -> None:
+def test_no_plan_prints_a_ci_command(hostile: str) -> None:
     options = resolve({}, project(), environment={})
     hook = Setting(name="before-all", given=Value(value=hostile, origin=Origin(OriginKind.COMMAND_LINE, hostile)))
     settings = Settings(rows=(*options.settings.rows, hook))
@@ -170,7 +170,7 @@ def test_no_plan_speaks_to_the_ci(hostile: str) -> None:
     stream.getvalue().encode()
 
 
-def test_a_title_is_no_markup() -> None:
+def test_a_title_is_not_read_as_markup() -> None:
     reporter = LiveReporter(Path("/out/dist"), Cancellation(), verbose=False)
     with redirect_stdout(io.StringIO()):
         reporter.started(Plan(targets=tuple(planned("cp312")), excluded=()), "[/x] [bold]y")
@@ -179,7 +179,7 @@ def test_a_title_is_no_markup() -> None:
 
 @settings(max_examples=scaled(100, least=20), deadline=None)
 @given(HOSTILE)
-def test_no_log_speaks_to_the_ci(tmp_path_factory: pytest.TempPathFactory, hostile: str) -> None:
+def test_no_log_prints_a_ci_command(tmp_path_factory: pytest.TempPathFactory, hostile: str) -> None:
     output = tmp_path_factory.mktemp("dist", numbered=True)
     (output / "logs").mkdir()
     log = f"before\n{hostile}\nafter\n".encode("utf-8", "surrogatepass")
@@ -192,7 +192,7 @@ def test_no_log_speaks_to_the_ci(tmp_path_factory: pytest.TempPathFactory, hosti
 
 @settings(max_examples=scaled(100, least=20), deadline=None)
 @given(HOSTILE, HOSTILE)
-def test_no_error_speaks_to_the_ci(message: str, remedy: str) -> None:
+def test_no_error_prints_a_ci_command(message: str, remedy: str) -> None:
     stream = io.StringIO()
     with redirect_stderr(stream):
         print_error(BuildFailed(message, remedy=remedy))
@@ -201,5 +201,5 @@ def test_no_error_speaks_to_the_ci(message: str, remedy: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["int section_size = a::b;", "cross_section_area", "[##]", "a # [b]", "❤️ ünï 汉字"])
-def test_honest_text_stays_as_it_is(line: str) -> None:
+def test_harmless_text_is_unchanged(line: str) -> None:
     assert text.sanitize(line) == line

@@ -1,4 +1,4 @@
-"""What users read: words, numbers, blocks and the table; and that no build can speak to the CI through them."""
+"""The console's texts, blocks and tables; no build can print CI commands through them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HOSTILE = [
 
 
 def is_harmless(output: str, *, grouped: bool = False) -> bool:
-    """Whether no line means anything to GitHub's runner, GitLab's or a terminal."""
+    """Whether no line is a command to GitHub's runner, GitLab's or a terminal."""
     for line in re.split(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", output):
         own = grouped and (line == "::endgroup::" or line.startswith(("::group::✓ ", "::group::✗ ")))
         if line.lstrip().startswith("::") and not own:
@@ -55,7 +55,7 @@ def is_harmless(output: str, *, grouped: bool = False) -> bool:
 
 
 class Spoken:
-    """A PlainReporter and what it has said."""
+    """A PlainReporter and its output."""
 
     def __init__(self, *, output: Path = OUTPUT, verbose: bool = False, grouped: bool = False) -> None:
         self._stream = io.StringIO()
@@ -83,14 +83,14 @@ def absent(tag: str) -> PlannedTarget:
 
 
 @pytest.mark.parametrize("line", HOSTILE)
-def test_quoted_lines_are_no_commands(line: str) -> None:
+def test_quoted_lines_are_not_commands(line: str) -> None:
     quoted = text.quote(line)
     assert is_harmless(quoted)
     assert all(part.startswith("  │ ") for part in quoted.splitlines())
 
 
 @pytest.mark.parametrize("line", ["int x = a::b;", "spam.c:9:5: error: 'fooo'", "\tindented", "# 50 %", "", "[##]"])
-def test_honest_lines_are_quoted_as_they_are(line: str) -> None:
+def test_harmless_lines_are_quoted_unchanged(line: str) -> None:
     assert text.quote(line) == f"  │ {line}"
 
 
@@ -104,8 +104,8 @@ REPORTS: dict[str, Callable[[str], TargetRecord]] = {
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("place", REPORTS)
-def test_no_build_speaks_to_the_ci(place: str, grouped: bool) -> None:  # noqa: FBT001
-    """Compilers quote sources, and checks quote names of members, symbols and libraries: all of it is the project's."""
+def test_no_build_prints_a_ci_command(place: str, grouped: bool) -> None:  # noqa: FBT001
+    """Compilers quote sources; checks quote names of members, symbols and libraries: the project chooses all of it."""
     heard = []
     for hostile in HOSTILE:
         spoken, record = Spoken(grouped=grouped), REPORTS[place](hostile)
@@ -116,7 +116,7 @@ def test_no_build_speaks_to_the_ci(place: str, grouped: bool) -> None:  # noqa: 
     assert heard == []
 
 
-def test_no_log_speaks_to_the_ci(tmp_path: Path) -> None:
+def test_no_log_prints_a_ci_command(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     heard = []
     for hostile in HOSTILE:
@@ -128,7 +128,7 @@ def test_no_log_speaks_to_the_ci(tmp_path: Path) -> None:
     assert heard == []
 
 
-def test_no_name_of_a_project_speaks_to_the_ci() -> None:
+def test_no_project_name_prints_a_ci_command() -> None:
     heard = []
     for hostile in HOSTILE:
         spoken = Spoken()
@@ -168,7 +168,7 @@ def test_durations(seconds: float, expected: str) -> None:
         ("linux_x86_64", "linux_x86_64"),
     ],
 )
-def test_the_least_demanding_platform(platform: str, expected: str) -> None:
+def test_the_oldest_platform(platform: str, expected: str) -> None:
     assert wording.platforms(replace(built(), wheel=wheel_record(platform=platform))) == expected
     assert wording.platforms(failed()) == ""
 
@@ -202,7 +202,7 @@ def test_waiting_does_not_count() -> None:
     assert wording.total(built(seconds=3.0)) == 3.0
 
 
-def test_the_sum_names_what_is_missing() -> None:
+def test_the_total_names_what_is_missing() -> None:
     one = wording.summary(manifest(built("cp312"), seconds=8.3))
     assert one.startswith("1 wheel in 8.3 s")
     absent_one = TargetRecord(identifier="cp310-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
@@ -215,7 +215,7 @@ def test_the_sum_names_what_is_missing() -> None:
     assert "failed" not in one
 
 
-def test_a_failure_is_explained_with_its_lines_cure_and_log() -> None:
+def test_a_failure_is_explained_with_its_lines_remedy_and_log() -> None:
     assert wording.explain(failed("cp312", excerpt=("a", "b"), remedy="Mend it."), OUTPUT) == [
         "  │ a",
         "  │ b",
@@ -239,7 +239,7 @@ def test_the_plan_is_announced() -> None:
     ]
 
 
-def test_what_was_skipped_on_purpose_is_not_remarked() -> None:
+def test_targets_skipped_on_purpose_are_not_remarked() -> None:
     assert plan_remarks(a_plan(*planned("cp311"), excluded=(("cp39", Refusal.SKIPPED),))) == []
 
 
@@ -267,7 +267,7 @@ def test_on_github_a_block_is_a_group() -> None:
     assert len(spoken.lines) == 3
 
 
-def test_the_same_failure_is_told_once() -> None:
+def test_the_same_failure_is_shown_once() -> None:
     spoken = Spoken()
     for tag in ("cp311", "cp312", "cp313"):
         spoken.reporter.finished(failed(tag))
@@ -275,18 +275,18 @@ def test_the_same_failure_is_told_once() -> None:
     assert spoken.whole.count("Mend it.") == 1
     assert spoken.lines[-2:] == [
         "✗ cp313-manylinux_x86_64: failed in build in 2.0 s (MW101): spam.c:9:5: error: unknown type name",
-        "  as cp311-manylinux_x86_64; log: /out/dist/logs/cp313-manylinux_x86_64.log",
+        "  same as cp311-manylinux_x86_64; log: /out/dist/logs/cp313-manylinux_x86_64.log",
     ]
 
 
-def test_another_failure_is_told_as_well() -> None:
+def test_another_failure_is_shown_too() -> None:
     spoken = Spoken()
     spoken.reporter.finished(failed("cp311"))
     spoken.reporter.finished(failed("cp312", problem="eggs.c:1: error: x", excerpt=("eggs.c:1: error: x",)))
     assert "  │ eggs.c:1: error: x" in spoken.lines
 
 
-def test_verbose_tells_the_whole_log(tmp_path: Path) -> None:
+def test_verbose_prints_the_whole_log(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     log = "".join(f"line {number}\n" for number in range(300))
     (tmp_path / str(built().log)).write_text(log)
@@ -295,7 +295,7 @@ def test_verbose_tells_the_whole_log(tmp_path: Path) -> None:
     assert spoken.lines[1:301] == [f"  │ line {number}" for number in range(300)]
 
 
-def test_the_table_and_the_sum() -> None:
+def test_the_table_and_the_total() -> None:
     spoken = Spoken()
     reused = TargetRecord(
         identifier="cp313-manylinux_x86_64", state=TargetState.REUSED, wheel=wheel_record("cp312"), built_for="cp312-x"
@@ -331,7 +331,7 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
 class Shown:
-    """A LiveReporter, and what it has sent to a terminal."""
+    """A LiveReporter and its output to a terminal."""
 
     def __init__(self, output: Path = OUTPUT, *, verbose: bool = False) -> None:
         self._terminal = io.StringIO()
@@ -354,13 +354,13 @@ def test_the_live_table_stays_as_the_result() -> None:
     shown.reporter.finished(built("cp311"))
     shown.reporter.finished(failed("cp312"))
     shown.reporter.closed(manifest(built("cp311"), failed("cp312")))
-    table, _, told = shown.plain.rpartition("✗ cp312-manylinux_x86_64")
+    table, _, details = shown.plain.rpartition("✗ cp312-manylinux_x86_64")
     assert "✓ cp311-manylinux_x86_64" in table
-    assert "unknown type name" in told
+    assert "unknown type name" in details
     assert shown.sent.count(HIDE) == shown.sent.count(SHOW) == 1
 
 
-def test_the_terminal_gets_its_cursor_back_where_a_run_is_given_up() -> None:
+def test_the_cursor_is_restored_when_a_run_is_cancelled() -> None:
     shown = Shown()
     shown.reporter.stop()  # before anything was drawn
     assert shown.sent == ""
@@ -383,8 +383,8 @@ def test_logs_above_the_live_table(tmp_path: Path, *, verbose: bool) -> None:
     assert "\x1b[2J" not in shown.sent
 
 
-def test_a_target_without_a_log_ends_no_run(tmp_path: Path) -> None:
-    """It was stopped before it began."""
+def test_a_target_without_a_log_does_not_end_the_run(tmp_path: Path) -> None:
+    """It was cancelled before it began."""
     spoken, shown = Spoken(output=tmp_path, verbose=True), Shown(tmp_path, verbose=True)
     spoken.reporter.finished(failed("cp312"))
     shown.reporter.finished(failed("cp312"))
@@ -393,7 +393,7 @@ def test_a_target_without_a_log_ends_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("requested", [False, True])
-def test_of_a_log_without_measure_the_ends_are_shown(tmp_path: Path, requested: bool) -> None:  # noqa: FBT001
+def test_both_ends_of_a_huge_log_are_shown(tmp_path: Path, requested: bool) -> None:  # noqa: FBT001
     record = built()
     log = tmp_path / str(record.log)
     log.parent.mkdir()

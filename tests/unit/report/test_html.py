@@ -1,4 +1,4 @@
-"""The HTML report: complete, alone, and nobody's markup but its own."""
+"""The HTML report: complete, self-contained, and without markup from projects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VOID = {"meta", "wbr", "rect", "line"}
 
 
 class Report(HTMLParser):
-    """The elements, the links and the text of a report; complains of elements that are not closed."""
+    """The elements, links and text of a report. Asserts that elements are closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def report(whole: Manifest, folder: Path, name: str = "report.html") -> Report:
     return Report((folder / name).read_text("utf-8"))
 
 
-def test_it_says_all_that_is_known(tmp_path: Path) -> None:
+def test_it_has_all_facts(tmp_path: Path) -> None:
     wheel = replace(wheel_record("cp312"), libraries=("libgomp-1.so.1",))
     tested = TestRun(passed=True, seconds=1.0, log="x", count=12)
     one = replace(built("cp312", warnings=("MW231 odd",)), wheel=wheel, tests=tested, began={"build": 0.0})
@@ -68,7 +68,7 @@ def test_it_says_all_that_is_known(tmp_path: Path) -> None:
     found = report(whole, tmp_path)
     for words in (
         "demo", "1 wheel in 12.3 s, 2 failed", wheel.name, "417 kB", "2.17", "libgomp-1.so.1", "12 passed", "8.3 s",
-        "unknown type name 'fooo'", "Mend it.", "As cp313-manylinux_x86_64.", "no interpreter", "MW231 odd",
+        "unknown type name 'fooo'", "Mend it.", "Same as cp313-manylinux_x86_64.", "no interpreter", "MW231 odd",
         "MW240 differ", f"sha256:{whole.digest}",
     ):  # fmt: skip
         assert words in found.text, words
@@ -77,7 +77,7 @@ def test_it_says_all_that_is_known(tmp_path: Path) -> None:
     assert found.elements.count("svg") == 1 + 1  # a lane, and the axis
 
 
-def test_it_needs_nothing_else(tmp_path: Path) -> None:
+def test_it_is_self_contained(tmp_path: Path) -> None:
     found = report(manifest(built("cp312"), failed("cp313")), tmp_path)
     assert not {"script", "img", "link", "iframe", "object"} & set(found.elements)
     assert "style" not in found.attributes
@@ -93,12 +93,12 @@ def test_it_needs_nothing_else(tmp_path: Path) -> None:
         ("a/b/report.html", "../../dist/logs/cp312-manylinux_x86_64.log"),
     ],
 )
-def test_logs_are_named_from_where_the_report_lies(tmp_path: Path, place: str, expected: str) -> None:
+def test_links_to_logs_are_relative_to_the_report(tmp_path: Path, place: str, expected: str) -> None:
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     assert set(report(manifest(built("cp312")), tmp_path, place).links) == {expected}
 
 
-def test_no_address_is_the_projects(tmp_path: Path) -> None:
+def test_no_url_is_chosen_by_the_project(tmp_path: Path) -> None:
     hostile = replace(built(), log="javascript:alert(1)//x y.log")
     (link,) = report(manifest(hostile), tmp_path, "dist.html").links
     assert link == "dist/javascript%3Aalert%281%29/x%20y.log"
@@ -115,7 +115,7 @@ def test_no_project_writes_markup(tmp_path_factory: pytest.TempPathFactory, word
     assert hostile.attributes <= honest.attributes | {"tabindex"}
 
 
-def test_its_length_is_the_same_for_each_wheel(tmp_path: Path) -> None:
+def test_its_length_grows_linearly_with_the_wheels(tmp_path: Path) -> None:
     sizes = []
     for count in (100, 200, 300):
         report(many(count, "built"), tmp_path)
@@ -125,14 +125,14 @@ def test_its_length_is_the_same_for_each_wheel(tmp_path: Path) -> None:
     assert first / 100 < 3_000
 
 
-def test_an_empty_run_is_a_report_too(tmp_path: Path) -> None:
+def test_an_empty_run_has_a_report(tmp_path: Path) -> None:
     assert "No wheels" in report(manifest(), tmp_path).text
 
 
 # --- where reports are written ----------------------------------------------------------------------------------------
 
 
-def test_a_report_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_report_is_written_atomically(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("the last one")
     (tmp_path / ".report.html.partial").mkdir()
     with pytest.raises(OutputFolderError) as caught:
@@ -142,7 +142,7 @@ def test_a_report_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["report", "junit"])
-def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path: Path, option: str) -> None:
+def test_an_unwritable_path_is_refused_at_once(tmp_path: Path, option: str) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "report"
     with pytest.raises(OutputFolderError) as caught:
@@ -151,7 +151,7 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path: Path, optio
     assert f"`{option}`" in caught.value.remedy
 
 
-def test_a_folder_is_no_place_for_a_report(tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_report(tmp_path: Path) -> None:
     with pytest.raises(OutputFolderError):
         Reports(html=tmp_path).require()
 
@@ -178,10 +178,10 @@ def test_a_link_is_not_followed_to_write_a_report(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").is_symlink()
 
 
-def test_the_log_of_failed_tests_is_the_one_to_look_into(tmp_path: Path) -> None:
+def test_the_log_of_failed_tests_is_named(tmp_path: Path) -> None:
     record = replace(failed("cp312"), tests=TestRun(passed=False, seconds=1.0, log="logs/cp312-test.log"))
     assert set(report(manifest(record), tmp_path).links) == {"dist/logs/cp312-test.log"}
     write_junit(manifest(record), tmp_path / "junit.xml")
-    for told in (step_summary(manifest(record)), (tmp_path / "junit.xml").read_text("utf-8")):
-        assert "cp312-test" in told.replace("&#45;", "-")
-        assert "manylinux_x86_64.log" not in told
+    for text in (step_summary(manifest(record)), (tmp_path / "junit.xml").read_text("utf-8")):
+        assert "cp312-test" in text.replace("&#45;", "-")
+        assert "manylinux_x86_64.log" not in text

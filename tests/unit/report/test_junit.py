@@ -54,12 +54,12 @@ def test_the_numbers_add_up(tmp_path: Path) -> None:
     absent = TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
     write_junit(manifest(built("cp312"), failed("cp313"), absent), tmp_path / "junit.xml")
     found = JUnitXml.fromfile(str(tmp_path / "junit.xml"))
-    told = [(suite.tests, suite.failures, suite.skipped, suite.errors) for suite in found]
-    assert told == [(1, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0)]
+    suites = [(suite.tests, suite.failures, suite.skipped, suite.errors) for suite in found]
+    assert suites == [(1, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0)]
     assert (found.tests, found.failures, found.skipped) == (3, 1, 1)
 
 
-def test_what_was_not_built_is_skipped_with_the_reason(tmp_path: Path) -> None:
+def test_targets_without_a_build_are_skipped_with_the_reason(tmp_path: Path) -> None:
     record = replace(failed("cp39", problem="There is no Python 3.9."), state=TargetState.NO_INTERPRETER, seconds={})
     (suite,) = read(manifest(record), tmp_path).values()
     (case,) = suite.values()
@@ -67,13 +67,13 @@ def test_what_was_not_built_is_skipped_with_the_reason(tmp_path: Path) -> None:
     assert case.result[0].message == "There is no Python 3.9."
 
 
-def test_a_served_target_says_by_whom(tmp_path: Path) -> None:
+def test_a_reused_wheel_is_named_with_its_target(tmp_path: Path) -> None:
     record = replace(built("cp313"), state=TargetState.REUSED, seconds={}, built_for="cp312-manylinux_x86_64")
     (suite,) = read(manifest(record), tmp_path).values()
     assert outcomes(suite) == {"served by cp312": "passed"}
 
 
-def test_warnings_are_cases_that_pass_and_tell(tmp_path: Path) -> None:
+def test_warnings_are_the_output_of_passed_cases(tmp_path: Path) -> None:
     whole = replace(manifest(built("cp312", warnings=("MW231 odd",))), warnings=("MW240 differ",))
     found = read(whole, tmp_path)
     assert outcomes(found["cp312-manylinux_x86_64"]) == {"build": "passed", "MW231": "passed"}
@@ -91,7 +91,7 @@ def test_each_check_of_a_wheel_is_a_case(tmp_path: Path) -> None:
     assert suite["MW231"].system_out == "MW231 a.so odd\nMW231 b.so odd"
 
 
-def test_of_the_checks_those_that_found_errors_fail_each_with_its_own(tmp_path: Path) -> None:
+def test_checks_with_errors_fail_with_their_own_errors(tmp_path: Path) -> None:
     errors = ("MW203 a.so is wrong", "MW203 b.so is wrong")
     record = failed("cp312", problem="; ".join(errors), excerpt=())
     assert record.failure
@@ -107,7 +107,7 @@ def test_of_the_checks_those_that_found_errors_fail_each_with_its_own(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("trial", "expected"),
+    ("tests", "expected"),
     [
         (TestRun(passed=True, seconds=3.0, log="t.log", count=12), {"the project's tests": "passed"}),
         (TestRun(passed=False, seconds=3.0, log="t.log"), {"the project's tests": "Failure"}),
@@ -117,14 +117,14 @@ def test_of_the_checks_those_that_found_errors_fail_each_with_its_own(tmp_path: 
         ),
     ],
 )
-def test_the_projects_tests_are_cases(tmp_path: Path, trial: TestRun, expected: dict[str, str]) -> None:
-    record = replace(built("cp312"), seconds={}, tests=trial)
+def test_the_projects_tests_are_cases(tmp_path: Path, tests: TestRun, expected: dict[str, str]) -> None:
+    record = replace(built("cp312"), seconds={}, tests=tests)
     assert outcomes(read(manifest(record), tmp_path)["cp312-manylinux_x86_64"]) == expected
 
 
 @settings(max_examples=scaled(60, least=20), deadline=None)
 @given(HOSTILE)
-def test_it_is_xml_whatever_it_holds(tmp_path_factory: pytest.TempPathFactory, words: str) -> None:
+def test_any_text_makes_valid_xml(tmp_path_factory: pytest.TempPathFactory, words: str) -> None:
     folder = tmp_path_factory.mktemp("junit")
     write_junit(hostile_run(f"{words}\x0b\ufffe"), folder / "junit.xml")
     assert len(JUnitXml.fromfile(str(folder / "junit.xml"))) == 3

@@ -1,4 +1,4 @@
-"""The step summary: what GitHub shows of it, whatever a project is called, and for any number of wheels."""
+"""The step summary as GitHub shows it, with any text of a project and any number of wheels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rendered(summary: str) -> Page:
 
 
 def hostile_run(words: str) -> Manifest:
-    """Return a run in which everything that a project can choose is `words`."""
+    """Return a run in which every text that a project can choose is `words`."""
     tags = (words, f"cp312-{words}-{words}")
     wheel = replace(wheel_record("cp312"), name=words, tags=tags, glibc=words, libraries=(words,))
     failure = failed("cp313", problem=words, excerpt=(words, words), remedy=words)
@@ -78,10 +78,10 @@ def many(count: int, make: str) -> Manifest:
     return manifest(*(replace(r, began={"build": float(n)}, seconds={"build": 5.0}) for n, r in enumerate(records)))
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- its content ------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_has_all_that_is_known_of_a_wheel() -> None:
+def test_the_table_has_all_facts_about_a_wheel() -> None:
     wheel = replace(
         wheel_record("cp312"),
         libraries=("libgomp-1.so.1",),
@@ -106,11 +106,11 @@ def test_the_table_has_every_target() -> None:
     assert "no interpreter" in page.text
 
 
-def test_a_failure_is_told_with_its_lines_once() -> None:
+def test_a_failure_is_shown_once_with_its_lines() -> None:
     page = rendered(step_summary(manifest(failed("cp311"), failed("cp312"))))
     assert page.text.count("unknown type name 'fooo'") == 1
     assert page.elements.count("h3") == 2
-    assert "As cp311-manylinux_x86_64." in page.text
+    assert "Same as cp311-manylinux_x86_64." in page.text
 
 
 def test_the_time_line_draws_seconds_as_milliseconds() -> None:
@@ -122,13 +122,15 @@ def test_the_time_line_draws_seconds_as_milliseconds() -> None:
     assert tasks == ["waiting 1.5 s :done, 0, 1500", "build 7.5 s :active, 1500, 9000", narrow]
 
 
-def test_where_nothing_ran_nothing_is_drawn() -> None:
+def test_nothing_is_drawn_if_nothing_ran() -> None:
     assert "mermaid" not in step_summary(manifest(replace(built(), seconds={}, began={})))
 
 
-def test_warnings_stand_once_with_their_targets() -> None:
-    told = step_summary(manifest(built("cp311", warnings=("MW1 `x` odd",)), built("cp312", warnings=("MW1 `x` odd",))))
-    assert "- <code>cp311 cp312</code> MW1 <code>x</code> odd" in told
+def test_warnings_are_shown_once_with_their_targets() -> None:
+    summary = step_summary(
+        manifest(built("cp311", warnings=("MW1 `x` odd",)), built("cp312", warnings=("MW1 `x` odd",)))
+    )
+    assert "- <code>cp311 cp312</code> MW1 <code>x</code> odd" in summary
 
 
 # --- nothing in it is the project's markup ----------------------------------------------------------------------------
@@ -147,7 +149,7 @@ def test_no_project_writes_markup(words: str) -> None:
 
 @settings(max_examples=scaled(200, least=20), deadline=None)
 @given(HOSTILE)
-def test_code_shows_what_it_is_given(words: str) -> None:
+def test_code_shows_any_text(words: str) -> None:
     cell = rendered(f"| a |\n| --- |\n| {code(words)} |")
     assert cell.elements.count("td") == 1
     shown = re.sub(r"[\x00-\x20\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", "", words)
@@ -172,24 +174,24 @@ def test_prose_keeps_words_between_backticks_as_code() -> None:
 @pytest.mark.parametrize("make", ["built", "failed"])
 def test_thousands_of_wheels_stay_below_the_limit(make: str) -> None:
     whole = many(2_000, make)
-    told = step_summary(whole)
-    size = len(told.encode())
+    summary = step_summary(whole)
+    size = len(summary.encode())
     assert size <= LIMIT < GITHUB_TAKES
     if make == "built":
-        assert told.count("demo-1&#46;0") == 2_000  # all of these still fit
+        assert summary.count("demo-1&#46;0") == 2_000  # all of these still fit
     else:
-        assert re.search(r"\*\d+ more failures: see the manifest and the logs\.\*", told)
-        assert "| target | wheel |" in told
-    assert len(re.findall("^    section ", told, re.MULTILINE)) == 60
-    assert "(the first 60 of 2000 targets)" in told
+        assert re.search(r"\*\d+ more failures: see the manifest and the logs\.\*", summary)
+        assert "| target | wheel |" in summary
+    assert len(re.findall("^    section ", summary, re.MULTILINE)) == 60
+    assert "(the first 60 of 2000 targets)" in summary
 
 
-def test_what_is_left_out_is_said_and_the_rest_is_whole() -> None:
-    told = step_summary(many(5_000, "built"))
-    assert len(told.encode()) <= LIMIT
-    shown = told.count("demo-1&#46;0")
-    assert f"*{5_000 - shown} more targets: see the manifest and the logs.*" in told
-    assert rendered(told).elements.count("tr") == shown + 1
+def test_omissions_are_stated_and_the_rest_is_complete() -> None:
+    summary = step_summary(many(5_000, "built"))
+    assert len(summary.encode()) <= LIMIT
+    shown = summary.count("demo-1&#46;0")
+    assert f"*{5_000 - shown} more targets: see the manifest and the logs.*" in summary
+    assert rendered(summary).elements.count("tr") == shown + 1
 
 
 def test_length_is_counted_in_bytes() -> None:
@@ -200,11 +202,11 @@ def test_length_is_counted_in_bytes() -> None:
 
 
 @pytest.mark.parametrize("words", ["x" * 1_100_000, "汉_" * 200_000, "`" * 300_000])
-def test_no_name_is_too_long_for_it(words: str) -> None:
+def test_names_of_any_length_fit(words: str) -> None:
     assert len(step_summary(hostile_run(words)).encode()) <= LIMIT
 
 
-def test_the_summary_costs_no_more_memory_than_itself() -> None:
+def test_the_summary_takes_little_memory() -> None:
     whole = many(5_000, "built")
     tracemalloc.start()
     step_summary(whole)

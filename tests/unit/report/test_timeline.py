@@ -1,4 +1,4 @@
-"""The time line: stages side by side, in order, without overlap, whatever numbers a manifest holds."""
+"""The time line: stages in order, without overlap, whatever numbers a manifest has."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def bars(began: dict[str, float], seconds: dict[str, float]) -> list[tuple[str, 
     return [(bar.stage, bar.begin, bar.end) for bar in lane.bars]
 
 
-def test_what_lies_between_stages_is_waiting() -> None:
+def test_gaps_between_stages_are_waiting() -> None:
     assert bars({"build": 2.0, "repair": 11.0}, {"build": 8.0, "repair": 1.0}) == [
         ("waiting", 0.0, 2.0), ("build", 2.0, 10.0), ("waiting", 10.0, 11.0), ("repair", 11.0, 12.0),
     ]  # fmt: skip
 
 
-def test_waiting_that_was_noted_and_what_follows_it_are_one_bar() -> None:
+def test_recorded_waiting_and_the_gap_after_it_are_one_bar() -> None:
     began = {"build": 0.0, "waiting": 8.0, "repair": 12.0}
     assert bars(began, {"build": 8.0, "waiting": 3.0, "repair": 1.0}) == [
         ("build", 0.0, 8.0), ("waiting", 8.0, 12.0), ("repair", 12.0, 13.0),
     ]  # fmt: skip
 
 
-def test_moments_are_no_waiting() -> None:
+def test_short_gaps_are_not_waiting() -> None:
     began = {"build": 0.01, "waiting": 8.0, "repair": 8.02}
     assert [stage for stage, *_ in bars(began, {"build": 7.99, "waiting": 0.01, "repair": 1.0})] == ["build", "repair"]
 
@@ -68,5 +68,5 @@ def test_ticks_are_round(end: float, expected: tuple[float, ...]) -> None:
     assert Timeline(lanes=(), end=end).ticks() == expected
 
 
-def test_a_bar_knows_how_long_it_is() -> None:
+def test_the_length_of_a_bar() -> None:
     assert Bar(stage="build", begin=1.5, end=4.0).seconds == 2.5

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from manywheels.build.target import TargetBuild
+from manywheels.build.target.build import TargetBuild
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
 from manywheels.verify import check_wheel
@@ -121,13 +121,13 @@ def test_a_large_member_is_read_in_pieces(tmp_path: Path) -> None:
 
 def test_the_stage_of_a_build_hears_of_it(tmp_path: Path) -> None:
     run = SimpleNamespace(rules=Rules())
-    passage: Any = SimpleNamespace(
-        line=SimpleNamespace(run=run),
-        recipe=SimpleNamespace(repair=SimpleNamespace(exclude=())),
+    build: Any = SimpleNamespace(
+        context=SimpleNamespace(run=run),
+        options=SimpleNamespace(repair=SimpleNamespace(exclude=())),
         cancellation=requested(),
     )
     with pytest.raises(Cancelled):
-        TargetBuild._verify(passage, write_wheel(tmp_path))
+        TargetBuild._verify(build, write_wheel(tmp_path))
 
 
 # --- several wheels, in processes of their own ------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""Find, in a build's log, the lines that explain why it failed.
+"""Find the lines of a build's log that explain why it failed.
 
-A log is read once, in blocks, in bounded memory, whatever is in it; of one that is very long, the beginning and the
-end (`reading`). Each entry of `kinds.KINDS` describes one way in
-which tools report a failure; the entry with the best rank explains it. Within a rank the first report wins, because
-later ones follow from it; tracebacks are the exception, for the last one ended the program.
+A log is read once, in bounded memory; of a very long one, only the beginning and end. Of the lines that match an entry
+of `patterns.PATTERNS`, the best rank explains the failure. Within a rank the first wins, because later ones follow from
+it, except for tracebacks: the last one ended the program.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from manywheels.build.logs.kinds import (
+from manywheels.build.logs.patterns import (
     CHAIN,
     COLUMNS,
     KILLED,
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Excerpt", "Location", "last_lines", "telling_excerpt"]
 
-_VAGUE: Final = 3  # lines shown before an error that does not say where it is
-# The next step of a build, which has nothing to do with an error before it: setuptools, ninja, make, a command's echo.
+_VAGUE: Final = 3  # lines shown before an error without a location
+# The next step of a build, unrelated to an error before it: setuptools, ninja, make, a command's echo.
 _NEXT_STEP: Final = re.compile(
     r"(?:building '|creating |copying |running |\[\s*\d+(?:/\d+|%)\] |make(?:\[\d+\])?: (?:Entering|Leaving) )"
     r"|\S*/(?:cc|c\+\+|gcc|g\+\+|clang|clang\+\+|[\w.-]+-(?:gcc|g\+\+))(?:-\d+)? .*\s-[co]\s"
@@ -45,10 +44,9 @@ _NEXT_STEP: Final = re.compile(
 class Excerpt:
     """The part of a log that explains a failure.
 
-    `lines` are free of escape sequences and control characters, and cut at 500 characters; `first_line` is the
-    1-based number of the first in the log, None where that is so long that its middle was left out. `reason` is one
-    line, empty where no cause was recognized: then `lines` are the log's last ones. `killed` is whether the report is
-    of a process that was killed, for memory as a rule.
+    `lines` have no control characters, and at most 500 characters each. `first_line` is the number of the first, from
+    1, or None if the log's middle was left out. `reason` is one line, empty if no pattern matched: then `lines` are the
+    last ones. `killed` means that a process was killed, usually for lack of memory.
     """
 
     lines: tuple[str, ...]
@@ -59,7 +57,7 @@ class Excerpt:
 
 
 def last_lines(log: Path, cancellation: Cancellation, *, limit: int = 30) -> tuple[str, ...]:
-    """Return the last lines of a log as they are shown; none if the log cannot be read. Raises Cancelled."""
+    """Return the last lines of a log, none if it cannot be read. Raises Cancelled."""
     return _ending(_scanned(log, cancellation, limit=limit), limit=limit).lines
 
 
@@ -69,10 +67,10 @@ def telling_excerpt(log: Path, cancellation: Cancellation, *, limit: int = 30) -
     Raises Cancelled.
     """
     scan = _scanned(log, cancellation, limit=max(limit, 1))
-    sighting = scan.verdict()
-    if sighting is None:
+    found = scan.verdict()
+    if found is None:
         return _ending(scan, limit=max(limit, 1))
-    return _excerpt(sighting, limit=max(limit, 1), numbered=scan.is_whole)
+    return _excerpt(found, limit=max(limit, 1), numbered=scan.is_whole)
 
 
 def _scanned(log: Path, cancellation: Cancellation, *, limit: int) -> Scan:
@@ -84,19 +82,18 @@ def _scanned(log: Path, cancellation: Cancellation, *, limit: int) -> Scan:
                 cancellation.stop_if_requested("Reading a log")
                 scan.feed(block)
     except OSError:
-        # The log explains another failure, which must be reported even where the log is lost.
-        pass
+        pass  # the failure that the log explains must be reported without it too
     return scan
 
 
 def _ends(line: str) -> bool:
-    """Tell whether `line` begins the report of someone who only knows that something failed."""
-    return any(kind.pattern.match(line) for kind in PATTERNS if kind.last or kind.rank >= Rank.COMMAND)
+    """Whether a line starts a report that only says that something failed."""
+    return any(one.regex.match(line) for one in PATTERNS if one.last or one.rank >= Rank.COMMAND)
 
 
-def _body(sighting: PatternMatch, *, limit: int) -> tuple[int, list[str]]:
-    """Return how many lines of the report to leave out at its beginning, and those to show."""
-    rank, after = sighting.kind.rank, sighting.after
+def _body(found: PatternMatch, *, limit: int) -> tuple[int, list[str]]:
+    """Return how many lines to skip at the start of the report, and the lines to show."""
+    rank, after = found.pattern.rank, found.after
     end = traceback_end(after) if rank == Rank.TRACEBACK else None
     first = end or 0
     if rank < Rank.COMMAND:
@@ -106,41 +103,40 @@ def _body(sighting: PatternMatch, *, limit: int) -> tuple[int, list[str]]:
         after = after[:1] + list(takewhile(lambda line: not _NEXT_STEP.match(line), after[1:]))
     while after and not after[-1]:
         after = after[:-1]
-    # A traceback is told from its end: the frames nearest to the exception matter most.
+    # The end of a traceback matters most: the exception and its nearest frames.
     skipped = max(0, min(first + 1, len(after)) - limit) if end else 0
     return skipped, after[skipped : skipped + limit]
 
 
-def _lead(sighting: PatternMatch, *, limit: int) -> list[str]:
-    """Return the lines before a report that belong to it, or those that may explain a vague one."""
-    kind, before = sighting.kind, sighting.before
-    if kind.rank >= Rank.COMMAND:
+def _lead(found: PatternMatch, *, limit: int) -> list[str]:
+    """Return the lines before a report that belong to it, or that may explain a vague one."""
+    pattern, before = found.pattern, found.before
+    if pattern.rank >= Rank.COMMAND:
         count = limit // 2
-    elif kind.rank >= Rank.GENERIC:
+    elif pattern.rank >= Rank.GENERIC:
         count = min(_VAGUE, limit // 2)
     else:
-        belonging = takewhile(lambda line: kind.lead and kind.lead.match(line), reversed(before))
+        belonging = takewhile(lambda line: pattern.lead and pattern.lead.match(line), reversed(before))
         count = min(len(list(belonging)), limit // 2)
     lead = before[len(before) - min(count, len(before)) :]
     return list(dropwhile(lambda line: not line, lead))
 
 
-def _excerpt(sighting: PatternMatch, *, limit: int, numbered: bool) -> Excerpt:
-    reason, location = (sighting.kind.telling or matched)(sighting)
-    skipped, body = _body(sighting, limit=limit)
-    lead = [] if skipped else _lead(sighting, limit=limit)
+def _excerpt(found: PatternMatch, *, limit: int, numbered: bool) -> Excerpt:
+    reason, location = (found.pattern.explain or matched)(found)
+    skipped, body = _body(found, limit=limit)
+    lead = [] if skipped else _lead(found, limit=limit)
     lines = [*lead, *body][:limit]
     return Excerpt(
         lines=tuple(line[:COLUMNS] for line in lines),
-        first_line=sighting.number + skipped - len(lead) if numbered else None,
+        first_line=found.number + skipped - len(lead) if numbered else None,
         reason=reason,
         location=location,
-        killed=sighting.kind.name in KILLED,
+        killed=found.pattern.name in KILLED,
     )
 
 
 def _ending(scan: Scan, *, limit: int) -> Excerpt:
-    """Return the log's last lines, for there is nothing better to show."""
     lines = tuple(line[:COLUMNS] for line in scan.tail[-limit:])
     first = max(1, scan.lines - len(lines) + 1) if scan.is_whole else None
     return Excerpt(lines=lines, first_line=first, reason="", location=None)

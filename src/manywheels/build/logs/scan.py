@@ -1,4 +1,4 @@
-"""One pass over a log, in blocks and in bounded memory, that keeps the best report of a failure."""
+"""Scan a log once, in blocks and in bounded memory, for the report that explains a failure best."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import BinaryIO, Final
 
-from manywheels.build.logs.kinds import CHAIN, EXCEPTION_WRAPPER, PATTERNS, PatternMatch, Rank, traceback_end
+from manywheels.build.logs.patterns import CHAIN, EXCEPTION_WRAPPER, PATTERNS, PatternMatch, Rank, traceback_end
 
-_LONGEST: Final = 8192  # bytes of a line that are looked at
+_LONGEST: Final = 8192  # bytes of a line that are searched
 _BLOCK: Final = 1 << 18  # bytes read at once
-_BEFORE: Final = 12  # lines before an error that are looked at
-_DENSE: Final = 60  # lines with the same hint that are looked at, at each end of a block
-_AFTER: Final = 200  # lines after it: long tracebacks tell their reason at the end
+_BEFORE: Final = 12  # lines kept before an error
+_DENSE: Final = 60  # lines with the same hint that are searched, at each end of a block
+_AFTER: Final = 200  # lines kept from an error on: long tracebacks have their reason at the end
 _TRACEBACKS: Final = 4  # links of an exception chain that are kept
 _NEAR_BEFORE: Final = 6
 _NEAR_AFTER: Final = 3
@@ -27,13 +27,14 @@ _CONTROLS: Final = bytes({*range(32), 127} - set(b"\t\n\r"))
 
 @cache
 def _hints(rank: Rank) -> tuple[bytes, ...]:
-    """Return the hints of the kinds that can still win over `rank`, without those that contain another."""
-    hints = {hint for kind in PATTERNS if kind.rank < rank or (kind.last and kind.rank == rank) for hint in kind.hints}
+    """Return the shortest hints of the patterns that can still replace `rank`."""
+    wanted = (one for one in PATTERNS if one.rank < rank or (one.last and one.rank == rank))
+    hints = {hint for pattern in wanted for hint in pattern.hints}
     return tuple(sorted(hint for hint in hints if not any(other in hint for other in hints - {hint})))
 
 
 def blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the log in pieces of whole lines; of lines longer than a block only what `_shown` keeps."""
+    """Yield the log in blocks of whole lines; longer lines are cut as by `_shown`."""
     rest = b""
     while chunk := stream.read(_BLOCK):
         rest += chunk
@@ -42,7 +43,7 @@ def blocks(stream: BinaryIO) -> Iterator[bytes]:
             yield _plain(rest[:end])
             rest = rest[end:]
         if len(rest) > _LONGEST:
-            # What follows the last carriage return may still grow, so both are kept: it, and what shows without it.
+            # The text after the last carriage return may go on in the next chunk, so both parts are kept.
             *shown, growing = rest.rsplit(b"\r", 1)
             rest = b"\r".join([*(_shown(_plain(text)) for text in shown), growing[:_LONGEST]])
     if rest:
@@ -50,12 +51,12 @@ def blocks(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _plain(data: bytes) -> bytes:
-    """Take escape sequences and control characters out; tabs, newlines and carriage returns stay."""
+    """Remove escape sequences and control characters, except tabs, newlines and carriage returns."""
     return _ESCAPES.sub(b"", data).translate(None, _CONTROLS).replace(b"\r\n", b"\n")
 
 
 def _shown(line: bytes) -> bytes:
-    """Return what to read of a line that was overwritten: its first text that looks like an error, else the last."""
+    """Return, of the texts between carriage returns, the first that looks like an error, else the last."""
     if b"\r" not in line:
         return line[:_LONGEST]
     texts = [text[:_LONGEST] for text in line.split(b"\r") if text.strip()]
@@ -83,7 +84,7 @@ def _lines_from(block: bytes, start: int, count: int) -> list[str]:
 
 
 def _lines_until(block: bytes, end: int, count: int) -> list[str]:
-    """Return the last `count` lines of `block` before `end`, which is where a line begins."""
+    """Return the last `count` lines of `block` before `end`, the start of a line."""
     lines: list[str] = []
     while len(lines) < count and end > 0:
         start = block.rfind(b"\n", 0, end - 1) + 1
@@ -93,10 +94,10 @@ def _lines_until(block: bytes, end: int, count: int) -> list[str]:
 
 
 def _suspicious(block: bytes, hints: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Return where the lines begin and end that contain a hint, in their order.
+    """Return the start and end of each line with a hint, in order.
 
-    Of a hint that stands in nearly every line, only the first and the last lines of the block are told: a log that
-    consists of errors would take minutes.
+    For a hint in nearly every line, these are only the first and last such lines of the block: otherwise a log full of
+    errors would take minutes.
     """
     lowered = block.lower()
     spans: set[tuple[int, int]] = set()
@@ -118,9 +119,9 @@ def _line_around(block: bytes, position: int) -> tuple[int, int]:
 
 
 class Scan:
-    """The state of one pass over a log: the best reports so far, and the lines that the next block may need.
+    """The state of a scan: the best matches so far, and the last lines, which the next block may need.
 
-    `is_whole` is whether nothing of the log is left out, so that its lines can be numbered.
+    `is_whole` is false if a part of the log is left out, so that line numbers are unknown.
     """
 
     def __init__(self, *, limit: int) -> None:
@@ -132,61 +133,60 @@ class Scan:
         self._pardoned: PatternMatch | None = None
 
     def feed(self, block: bytes) -> None:
-        """Look at the next lines of the log."""
-        for sighting in self._best:
-            sighting.after += _lines_from(block, 0, _AFTER - len(sighting.after))
+        """Scan the next block of the log."""
+        for best in self._best:
+            best.after += _lines_from(block, 0, _AFTER - len(best.after))
         for start, end in _suspicious(block, _hints(self._rank())):
-            if seen := self._sighting(block, start, end):
-                self._consider(seen)
-        for sighting in self._best:
-            if not sighting.after:
-                self._describe(sighting, block)
+            if found := self._match(block, start, end):
+                self._consider(found)
+        for best in self._best:
+            if not best.after:
+                self._describe(best, block)
         self.tail = self._before(block, len(block), self._kept)
         self.lines += block.count(b"\n") + (not block.endswith(b"\n"))
 
     def verdict(self) -> PatternMatch | None:
-        """Return the report that explains the failure best, None if there is none."""
+        """Return the match that explains the failure best, if any."""
         chain = list(self._best)
         best = chain.pop() if chain else None
         while best and chain and _wraps(best, chain[-1]):
             best = chain.pop()
-        if self._pardoned and (best is None or best.kind.rank >= Rank.WEAK):
+        if self._pardoned and (best is None or best.pattern.rank >= Rank.WEAK):
             return self._pardoned
         return best
 
     def _rank(self) -> Rank:
-        return self._best[-1].kind.rank if self._best else Rank.NOTHING
+        return self._best[-1].pattern.rank if self._best else Rank.NOTHING
 
-    def _sighting(self, block: bytes, start: int, end: int) -> PatternMatch | None:
+    def _match(self, block: bytes, start: int, end: int) -> PatternMatch | None:
         line = _text(block[start:end])
         lowered = line.lower().encode()
-        for kind in PATTERNS:
-            match = kind.pattern.match(line) if any(hint in lowered for hint in kind.hints) else None
+        for pattern in PATTERNS:
+            match = pattern.regex.match(line) if any(hint in lowered for hint in pattern.hints) else None
             if match is None:
                 continue
-            if kind.preceded and not any(map(kind.preceded.match, self._before(block, start, _NEAR_BEFORE))):
+            if pattern.preceded and not any(map(pattern.preceded.match, self._before(block, start, _NEAR_BEFORE))):
                 continue
-            if kind.followed and not any(map(kind.followed.match, _lines_from(block, end + 1, _NEAR_AFTER))):
+            if pattern.followed and not any(map(pattern.followed.match, _lines_from(block, end + 1, _NEAR_AFTER))):
                 continue
-            return PatternMatch(kind=kind, match=match, start=start)
+            return PatternMatch(pattern=pattern, match=match, start=start)
         return None
 
-    def _consider(self, sighting: PatternMatch) -> None:
-        """Keep `sighting` if it explains more than what there is."""
-        rank = sighting.kind.rank
+    def _consider(self, found: PatternMatch) -> None:
+        rank = found.pattern.rank
         if rank == Rank.PARDON:
             self._pardoned = self._pardoned or (self._best[-1] if self._best else None)
             self._best.clear()
         elif rank < self._rank():
             self._best.clear()
-            self._best.append(sighting)
-        elif rank == self._rank() and sighting.kind.last:
-            self._best.append(sighting)
+            self._best.append(found)
+        elif rank == self._rank() and found.pattern.last:
+            self._best.append(found)
 
-    def _describe(self, sighting: PatternMatch, block: bytes) -> None:
-        sighting.number = self.lines + block.count(b"\n", 0, sighting.start) + 1
-        sighting.before = self._before(block, sighting.start, self._kept)
-        sighting.after = _lines_from(block, sighting.start, _AFTER)
+    def _describe(self, found: PatternMatch, block: bytes) -> None:
+        found.number = self.lines + block.count(b"\n", 0, found.start) + 1
+        found.before = self._before(block, found.start, self._kept)
+        found.after = _lines_from(block, found.start, _AFTER)
 
     def _before(self, block: bytes, start: int, count: int) -> list[str]:
         lines = _lines_until(block, start, count)
@@ -195,7 +195,7 @@ class Scan:
 
 
 def _wraps(outer: PatternMatch, inner: PatternMatch) -> bool:
-    """Tell whether `outer` is a traceback that only says that a command failed, raised while handling `inner`."""
+    """Whether `outer` is a traceback, raised while handling `inner`, that only reports a failed command."""
     end = traceback_end(outer.after)
     chained = any(map(CHAIN.match, inner.after[: outer.number - inner.number]))
     return chained and end is not None and EXCEPTION_WRAPPER.match(outer.after[end].strip()) is not None

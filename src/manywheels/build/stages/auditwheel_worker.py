@@ -1,12 +1,12 @@
-"""auditwheel in a process of its own: repair one wheel, and say in JSON what came of it.
+"""auditwheel in a process of its own: repair one wheel and write the result as JSON.
 
-auditwheel changes the working folder of its process, so that wheels cannot be repaired side by side in one.
+auditwheel changes the working folder of its process, so wheels cannot be repaired side by side in one process.
 
     python -m manywheels.build.stages.auditwheel_worker REQUEST
 
 `REQUEST` is JSON with `wheel`, `folder` (where the repaired wheel goes), `policy` (as `manylinux_2_28`), `arch`,
-`library_path`, `exclude` (patterns of libraries not to graft), `strip`, and `answer`: a file to be written, JSON with
-`wheel` (the repaired file), or with `problem` and `remedy`.
+`library_path`, `exclude` (patterns of libraries not to graft), `strip`, and `result`: the file to write, JSON with
+`wheel` (the repaired file) or with `problem` and `remedy`.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ class _Refused(Exception):
         self.problem, self.remedy = problem, remedy
 
 
-def main(asked: dict[str, Any]) -> None:
-    """Answer one request."""
+def main(request: dict[str, Any]) -> None:
+    """Repair the wheel of a request, and write the result."""
     try:
-        repaired = _repair(asked)
-        result = {"wheel": str(repaired)}
+        result = {"wheel": str(_repair(request))}
     except _Refused as refused:
         result = {"problem": refused.problem, "remedy": refused.remedy}
-    Path(asked["answer"]).write_text(json.dumps(result), encoding="utf-8")
+    Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
 
 
-def _repair(asked: dict[str, Any]) -> Path:
+def _repair(request: dict[str, Any]) -> Path:
     from auditwheel.architecture import Architecture
     from auditwheel.error import AuditwheelError
     from auditwheel.libc import Libc
@@ -46,27 +45,25 @@ def _repair(asked: dict[str, Any]) -> Path:
     from auditwheel.repair import repair_wheel
     from auditwheel.wheel_abi import analyze_wheel_abi
 
-    wheel, folder, policy_name = Path(asked["wheel"]), Path(asked["folder"]), asked["policy"]
+    wheel, folder, policy_name = Path(request["wheel"]), Path(request["folder"]), request["policy"]
     libc = Libc.MUSL if policy_name.startswith("musllinux") else Libc.GLIBC
     try:
         abi = analyze_wheel_abi(
-            libc, Architecture(asked["arch"]), wheel, frozenset(asked["exclude"]),
+            libc, Architecture(request["arch"]), wheel, frozenset(request["exclude"]),
             disable_isa_ext_check=False, allow_graft=True, requested_policy_base_name=policy_name,
-            args_ldpaths=asked["library_path"],
+            args_ldpaths=request["library_path"],
         )  # fmt: skip
     except (AuditwheelError, RuntimeError) as error:
-        raise _Refused(
-            str(getattr(error, "message", error)), "The wheel is not one that auditwheel can repair."
-        ) from None
-    policy = abi.policies.get_policy_by_name(f"{policy_name}_{asked['arch']}")
-    _require_repairable(wheel, abi, policy, asked["arch"])
+        raise _Refused(str(getattr(error, "message", error)), "auditwheel cannot repair this wheel.") from None
+    policy = abi.policies.get_policy_by_name(f"{policy_name}_{request['arch']}")
+    _require_repairable(wheel, abi, policy, request["arch"])
     tags = [policy.name, *policy.aliases]
     if policy < abi.overall_policy:
         tags = [abi.overall_policy.name, *abi.overall_policy.aliases, *tags]
     try:
         repaired = repair_wheel(
             abi, wheel, abis=tags, lib_sdir=".libs", out_dir=folder, update_tags=True,
-            patcher=ElfPatcher.get_patcher("patchelf", policy.name), strip=asked["strip"], zip_compression_level=-1,
+            patcher=ElfPatcher.get_patcher("patchelf", policy.name), strip=request["strip"], zip_compression_level=-1,
         )  # fmt: skip
     except (ValueError, RuntimeError) as error:
         raise _Refused(f"{error}.", "Install the library where the build looks for it, or set LD_LIBRARY_PATH in "
@@ -81,20 +78,20 @@ def _require_repairable(wheel: Path, abi: WheelAbIInfo, policy: Policy, arch: st
     if policy > abi.sym_policy:
         symbols = "; ".join(_too_new(wheel, abi, policy))
         raise _Refused(
-            f"The wheel needs symbols newer than {policy.name} promises: {symbols}.",
-            f"Build against an older glibc, or ask for `platform: {abi.sym_policy.name.removesuffix(f'_{arch}')}`.",
+            f"The wheel needs symbols newer than {policy.name} allows: {symbols}.",
+            f"Build against an older glibc, or set `platform: {abi.sym_policy.name.removesuffix(f'_{arch}')}`.",
         )
     if policy > abi.blacklist_policy:
         raise _Refused(f"The wheel uses symbols that {policy.name} forbids.", "`auditwheel show` names them.")
     if policy > abi.machine_policy:
         raise _Refused(
-            f"The wheel needs instructions that {policy.name} does not promise.",
-            "Build without -march=native and the like.",
+            f"The wheel needs instructions that {policy.name} does not allow.",
+            "Build without options such as -march=native.",
         )
 
 
 def _too_new(wheel: Path, abi: WheelAbIInfo, policy: Policy) -> Iterator[str]:
-    """Name what is too new: the symbols of the wheel's own files, and the versions that grafted libraries need."""
+    """Yield symbols of the wheel's files, and symbol versions of libraries to graft."""
     from manywheels.verify.checks.symbols import symbols_above
     from manywheels.verify.model import open_wheel
 
@@ -111,7 +108,7 @@ def _too_new(wheel: Path, abi: WheelAbIInfo, policy: Policy) -> Iterator[str]:
 
 
 def _remove_foreign_run_paths(wheel: Path) -> None:
-    """Drop run paths that do not begin with $ORIGIN: auditwheel does it only for files that it grafts into."""
+    """Remove run paths outside of $ORIGIN, which auditwheel keeps in files without grafted libraries."""
     from auditwheel.wheeltools import InWheelCtx
 
     from manywheels.verify.checks.platform import is_inside

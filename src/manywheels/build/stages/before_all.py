@@ -1,9 +1,9 @@
-"""`before-all`: prepares the machine, or the image, once, before the first target begins.
+"""`before-all`: prepares the machine or the image once, before the first target.
 
-It is configuration that its author stands for, not the work of a build back end: in a container it runs as root, as it
-does with cibuildwheel, so that it can install libraries. So nobody else may steer it: a command of the workflow does
-not get the variables of the project's own files. Its folder is the snapshot that all targets' copies are made from, and
-its HOME outlives it: what it puts there (`$HOME/.cargo/bin`) the targets' `environment` can name.
+In a container it runs as root, as with cibuildwheel, so that it can install libraries. A command that the workflow sets
+must therefore not depend on the project's files: it does not get their variables. It runs in the snapshot that all
+targets' copies are made from. Its HOME stays, so that the targets' `environment` can name what it installed there
+(`$HOME/.cargo/bin`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ OPTION: Final = "before-all"
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """What `before-all` needs: `environment` are the variables that builds start from, `path` comes first on PATH.
+    """What `before-all` needs. `options` are those of each target, `python` is the first target's.
 
-    `python` is the first target's; `folder` is for its HOME, `project` and `package` are folders of the snapshot;
-    `timeout` is in seconds.
+    `environment` are the variables of the toolchain; `path` comes first on PATH. `folder` is created for its HOME.
+    `project` and `package` are folders of the snapshot. `timeout` is in seconds, for each command.
     """
 
-    recipes: tuple[TargetOptions, ...]
+    options: tuple[TargetOptions, ...]
     caller: Mapping[str, str]
     path: tuple[Path, ...]
     python: Path
@@ -44,22 +44,22 @@ class Preparation:
 
     @property
     def commands(self) -> tuple[BeforeAll, ...]:
-        """Each command once, in the order of the targets, with the variables of the first target that has it."""
+        """Each different command, with the variables of its first target."""
         commands: dict[str, BeforeAll] = {}
-        for recipe in self.recipes:
-            if recipe.before_all:
-                commands.setdefault(recipe.before_all.command, recipe.before_all)
+        for options in self.options:
+            if options.before_all:
+                commands.setdefault(options.before_all.command, options.before_all)
         return tuple(commands.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A machine as `before-all` left it: `home` is where its HOME was, None where there was none to run."""
+    """The machine after `before-all`, which ran with `home` as HOME; None if no target has that hook."""
 
     home: Path | None = None
 
     def expand(self, made: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment with a target's assignments made; `$HOME` in them is where `before-all` worked."""
+        """Return the environment with assignments added, in which `$HOME` is the HOME of `before-all`."""
         if self.home is None:
             return assignments.expand(made, environment)
         seen = {**environment, **self._rust(), "HOME": str(self.home)}
@@ -68,26 +68,25 @@ class Prepared:
         return {**expanded, "HOME": own}
 
     def _rust(self) -> dict[str, str]:
-        """Rust's compilers are looked up below HOME, which each target has for itself."""
-        assert self.home is not None  # noqa: S101 - asked only where there is one
+        assert self.home is not None  # noqa: S101 - the caller has checked
         toolchains = self.home / ".rustup"
         return {"RUSTUP_HOME": str(toolchains)} if toolchains.is_dir() else {}
 
 
 def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
-    """Run each target's `before-all`, those that are alike once. Raises BeforeAllFailed and Cancelled."""
+    """Run the commands. Raises BeforeAllFailed and Cancelled."""
     if not request.commands:
         return Prepared()
     request.folder.mkdir()
     scrubbed = build_environment(request.caller, path=request.path, private=request.folder)
     places = {"project": request.project, "package": request.package}
-    for asked in request.commands:
-        passed = {name: request.caller[name] for name in asked.environment_pass if name in request.caller}
+    for before_all in request.commands:
+        passed = {name: request.caller[name] for name in before_all.environment_pass if name in request.caller}
         seen = {**scrubbed, **request.environment, **marks(), **passed}
         hook = Hook(
-            option=OPTION, command=fill(asked.command, python=request.python, **places),
+            option=OPTION, command=fill(before_all.command, python=request.python, **places),
             folder=request.project, timeout=request.timeout, log=request.log,
-            environment=assignments.expand(fill_values(asked.environment, **places), seen),
+            environment=assignments.expand(fill_values(before_all.environment, **places), seen),
         )  # fmt: skip
         run_before_all(hook, cancellation)
     return Prepared(home=request.folder / "home")

@@ -1,9 +1,7 @@
-"""Build: a private copy of the source becomes one wheel, made by the project's own back end through uv.
+"""Build: run the build front end (PEP 517) in the sandbox on a private copy of the source, and take over its wheel.
 
-uv is the build front end (PEP 517): it makes the isolated environment, from its cache and with hard links, and calls
-the back end. It runs inside the sandbox, for the back end is its child. `build` and `pip` can do it in its place; then
-uv fetches these and runs them. The wheel is taken over into a folder that builds cannot write when no process of the
-build is left.
+The front end is uv, or `build` or `pip`, which uv then fetches and runs. When no process of the build is left, the
+wheel is taken over into a folder that builds cannot write.
 """
 
 from __future__ import annotations
@@ -36,14 +34,14 @@ from manywheels.wheels import wheelfile
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
-    """Everything that one build needs. `front_end` is uv; `source` is what it builds, a folder of its private copy.
+    """What one build needs. `uv` is the program's path; `source` is the package's folder in the copy `project`.
 
-    `project` is that copy; the limits are in seconds. The build writes its wheel into `output`, which must not exist;
-    the finished one is put into `finished`. `user` is the user id that the build runs as, None for the program's own;
-    `venv` the environment that `before-build` prepared, None where there is no such hook.
+    `timeout` and `silence` are in seconds. The build writes its wheel into `output`, which must not exist; `finished`
+    gets the wheel. `user` is a user id, None for the user of this process. `venv` is the environment that
+    `before-build` prepared, None without that hook.
     """
 
-    front_end: str
+    uv: str
     planned: PlannedTarget
     venv: Path | None
     source: Path
@@ -51,7 +49,7 @@ class BuildRequest:
     output: Path
     finished: Path
     environment: dict[str, str]
-    recipe: TargetOptions
+    options: TargetOptions
     timeout: float
     silence: float | None
     user: int | None
@@ -59,10 +57,10 @@ class BuildRequest:
 
 
 def build(request: BuildRequest, cancellation: Cancellation) -> Path:
-    """Build the target's wheel and return it.
+    """Build the target's wheel and return its path in `request.finished`.
 
-    Raises Cancelled, BuildTimeout, BuildSilent, LogTooLong, OutOfMemory, BuildFailed, or WrongWheel where the back end
-    made none, several, or another one.
+    Raises Cancelled, BuildTimeout, BuildSilent, LogTooLong, OutOfMemory, BuildFailed, and WrongWheel if the back end
+    did not make exactly one wheel, for this target.
     """
     untrusted_files.make_folder(request.output, request.user)
     killed_before = cgroup.kills()
@@ -82,8 +80,8 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
         raise Cancelled("The build was stopped.", remedy="")
     if outcome.timed_out or outcome.fell_silent or outcome.wrote_too_much:
         raise _explain_limit(request, outcome, cancellation)
-    if outcome.status == 0 or _was_content(request):
-        return _the_wheel(request, cancellation)
+    if outcome.status == 0 or _back_end_succeeded(request):
+        return _take_over_wheel(request, cancellation)
     raise _explain_failure(request, outcome.status, cancellation, for_memory=cgroup.kills() > killed_before)
 
 
@@ -94,18 +92,18 @@ def _explain_limit(request: BuildRequest, outcome: Outcome, cancellation: Cancel
     if outcome.timed_out:
         return BuildTimeout(
             f"The build did not end within its limit of {request.timeout:g} s, and was killed.",
-            remedy="Give it more with `timeout`, or look for what it waits for in the log.",
+            remedy="Raise the limit with `timeout`, or look in the log for what the build waits for.",
             excerpt=excerpt,
         )
     if outcome.wrote_too_much:
         return LogTooLong(
             f"The build {WROTE_TOO_MUCH}",
-            remedy="Look into the log for what it repeats; let it say less, or write it into a file of its own.",
+            remedy="Look in the log for what is repeated, and make the build print less or write to a file.",
             excerpt=excerpt,
         )
     return BuildSilent(
-        f"For {request.silence:g} s the build neither said anything nor used a processor, and was killed.",
-        remedy="Look for what it waits for in the log; if that takes so long, give it more with `silence-limit`.",
+        f"The build was killed after {request.silence:g} s without output and without using the processor.",
+        remedy="Look in the log for what the build waits for; if it needs that long, raise `silence-limit`.",
         excerpt=excerpt,
     )
 
@@ -113,8 +111,8 @@ def _explain_limit(request: BuildRequest, outcome: Outcome, cancellation: Cancel
 def _front_end(request: BuildRequest) -> tuple[str, ...]:
     interpreter = request.planned.interpreter
     assert interpreter is not None, "targets without an interpreter are not built"  # noqa: S101
-    chosen, uv, python = request.recipe.front_end, request.front_end, str(interpreter.path)
-    if request.venv:  # without isolation, the back end comes from there
+    chosen, uv, python = request.options.front_end, request.uv, str(interpreter.path)
+    if request.venv:  # without build isolation, the back end is installed in it
         python = str(request.venv / "bin/python")
     extra = (*_settings(request), *chosen.arguments, *_verbosity(chosen))
     output, source = str(request.output), str(request.source)
@@ -135,20 +133,20 @@ def _front_end(request: BuildRequest) -> tuple[str, ...]:
 
 
 def _settings(request: BuildRequest) -> Iterator[str]:
-    for setting in request.recipe.config_settings:
+    for setting in request.options.config_settings:
         yield f"-C{fill(setting, project=request.project, package=request.source)}"
 
 
 def _verbosity(front_end: FrontEnd) -> tuple[str, ...]:
-    """Say it as each front end counts: pip shows the back end's output from -v on, the others do so without."""
+    """Return the option: pip shows the back end's output from -v on, the other front ends without."""
     level = front_end.verbosity
     if level > 0 and front_end.name != "pip":
         level -= 1
     return (f"-{'v' * level if level > 0 else 'q' * -level}",) if level else ()
 
 
-def _was_content(request: BuildRequest) -> bool:
-    """Whether uv failed only because the back end, content with itself, left no wheel where it said one was."""
+def _back_end_succeeded(request: BuildRequest) -> bool:
+    """Whether uv failed only because the back end, which succeeded, did not leave the wheel that it named."""
     from manywheels.core.log_files import last_bytes
 
     return b"failed (exit status: 0)" in last_bytes(request.log, 4096)
@@ -160,8 +158,7 @@ def _explain_failure(
     from manywheels.build.logs import telling_excerpt
 
     excerpt = telling_excerpt(request.log, cancellation)
-    # Users know their files by the names that these have in the project.
-    private = f"{request.source}/"
+    private = f"{request.source}/"  # removed: users know paths relative to the project
     reason = excerpt.reason.replace(private, "")
     lines = tuple(line.replace(private, "") for line in excerpt.lines)
     if excerpt.killed or (for_memory and status == 128 + signal.SIGKILL):
@@ -169,7 +166,7 @@ def _explain_failure(
         return OutOfMemory(
             f"The build was {certainly}killed for memory: {reason}",
             remedy="Build fewer targets at once with `jobs: 1`, use fewer compilers (`environment: MAKEFLAGS=-j1`), "
-            "or take a machine with more memory.",
+            "or use a machine with more memory.",
             excerpt=lines,
         )
     place = excerpt.location
@@ -182,7 +179,7 @@ def _explain_failure(
     )
 
 
-def _the_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
+def _take_over_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
     try:
         wheel = untrusted_files.only_wheel_in(request.output)
         _require_for(request.planned.target, wheel)
@@ -200,7 +197,6 @@ def _the_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
 
 
 def _require_for(target: Target, wheel: str) -> None:
-    """Raise WrongWheel where a file name is none of a wheel for the target."""
     try:
         name = wheelfile.parse_name(wheel)
     except WheelFileError as error:
@@ -208,11 +204,11 @@ def _require_for(target: Target, wheel: str) -> None:
     if name.is_pure:
         raise WrongWheel(
             f"The back end made a pure-Python wheel, {wheel}.",
-            remedy="A pure project needs no manywheels: build it once with `uv build`. If it should have an extension "
-            "module, see the log for why that was left out.",
+            remedy="A pure-Python project does not need manywheels: build it with `uv build`. If it should have an "
+            "extension module, see the log for why it was left out.",
         )
     if not target.installs(name.tags):
         raise WrongWheel(
             f"The back end made a wheel for another interpreter: {wheel} does not install on {target.tag}.",
-            remedy="Look in the project's build configuration for a Python version or tag that is written out.",
+            remedy="Look in the project's build configuration for a fixed Python version or tag.",
         )

@@ -1,7 +1,7 @@
-"""Hooks: shell commands of the project's that run around a build, through the sandbox like everything of a project.
+"""Hooks: the project's shell commands around a build, run in the sandbox.
 
-`before-all` prepares the machine once, as the user who runs the program: root in a container. `before-build` and
-`before-test` belong to one target and run as its user, with its Python first on PATH.
+`before-all` prepares the machine once, as the user who runs the program: root in a container. The other hooks belong to
+one target and run as its user, with its Python first on PATH.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ WROTE_TOO_MUCH: Final = f"wrote more than {sandbox.LARGEST_LOG >> 30} GiB into t
 
 @dataclass(frozen=True, kw_only=True)
 class Hook:
-    """A shell command: `option` is what gave it; `user` the id that it runs as, None for the program's own.
+    """The shell command of an option. Its output is appended to `log`.
 
-    `timeout` is in seconds; output is appended to `log`.
+    `timeout` is in seconds. `user` is a user id, None for the user of this process.
     """
 
     option: str
@@ -40,27 +40,27 @@ class Hook:
 
 
 def marks(target: Target | None = None) -> dict[str, str]:
-    """Return the variables, ours and cibuildwheel's, by which project code knows what runs it, and for which target."""
-    told = {"MANYWHEELS": "1", "CIBUILDWHEEL": "1"}
+    """Return the variables by which project code recognises this tool (also as cibuildwheel) and the target."""
+    tools = {"MANYWHEELS": "1", "CIBUILDWHEEL": "1"}
     if target is None:
-        return told
-    return told | dict.fromkeys((f"{name}_BUILD_IDENTIFIER" for name in told), target.identifier)
+        return tools
+    return tools | dict.fromkeys((f"{name}_BUILD_IDENTIFIER" for name in tools), target.identifier)
 
 
 def run_hook(hook: Hook, cancellation: Cancellation) -> None:
-    """Run a target's hook. Raises HookFailed, with the lines of the log that matter, and Cancelled."""
+    """Run a target's hook. Raises HookFailed and Cancelled."""
     if problem := _problem(hook, cancellation):
         excerpt = telling_excerpt(hook.log, cancellation, limit=_LINES)
-        private = f"{hook.folder}/"  # users know their files by the names that these have in the project
+        private = f"{hook.folder}/"  # removed: users know paths relative to the project
         raise HookFailed(
             f"`{hook.option}` {problem}",
-            remedy=f"See the log for what it said. The command was: {hook.command}",
+            remedy=f"See the log for its output. The command was: {hook.command}",
             excerpt=tuple(line.replace(private, "") for line in excerpt.lines),
         )
 
 
 def run_before_all(hook: Hook, cancellation: Cancellation) -> None:
-    """Run `before-all`, from which all targets begin. Raises BeforeAllFailed and Cancelled."""
+    """Run `before-all`. Raises BeforeAllFailed and Cancelled."""
     if problem := _problem(hook, cancellation):
         tail = "\n".join(telling_excerpt(hook.log, cancellation, limit=_LINES).lines)
         raise BeforeAllFailed(
@@ -70,7 +70,7 @@ def run_before_all(hook: Hook, cancellation: Cancellation) -> None:
 
 
 def _problem(hook: Hook, cancellation: Cancellation) -> str | None:
-    """Run the command; return how it failed, in words that end a sentence, and None if it did not."""
+    """Run the command; return how it failed, as the end of a sentence, or None."""
     announce(hook.log, hook.command)
     command = Command(
         argv=("sh", "-c", hook.command), folder=hook.folder, environment=hook.environment, log=hook.log,
@@ -87,7 +87,7 @@ def _problem(hook: Hook, cancellation: Cancellation) -> str | None:
 
 
 def describe_end(status: int) -> str:
-    """Return a command's exit status in words: `exit status 2`, `killed by SIGSEGV`."""
+    """Describe a command's exit status: `exit status 2`, `killed by SIGSEGV`."""
     if status <= 128:  # noqa: PLR2004 - 128 + n is death by signal n
         return f"exit status {status}"
     try:
@@ -97,11 +97,11 @@ def describe_end(status: int) -> str:
 
 
 def announce(log: Path, command: str) -> None:
-    """Write into a log which command the lines after this come from."""
+    """Write a command to a log, before its output."""
     note(log, f"$ {command}")
 
 
 def note(log: Path, text: str) -> None:
-    """Write a line of the program's own into a log."""
+    """Write a line of this program's own to a log."""
     with untrusted_files.open_log(log) as file:
         file.write(f"{text}\n".encode("utf-8", "surrogateescape"))

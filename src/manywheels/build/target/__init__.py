@@ -1,0 +1,1 @@
+"""One target: from the source to the delivered wheel."""

@@ -1,0 +1,176 @@
+"""The stages of one target, from the source to the delivered wheel."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+
+from manywheels import verify
+from manywheels.build.context import RunContext
+from manywheels.build.stages.frontend import BuildRequest, build
+from manywheels.build.stages.repair import CommandRequest, RepairRequest, repair, repair_by_command
+from manywheels.build.stages.venv import Venv, create_venv
+from manywheels.build.target.progress import TargetProgress
+from manywheels.build.target.requirements import prefetch_requirements
+from manywheels.build.target.testing import run_target_tests, targets_to_test
+from manywheels.build.target.workspace import TargetWorkspace
+from manywheels.errors import VerificationFailed
+from manywheels.plan.target_options import Audit, Repairer, fill
+from manywheels.plan.targets import PlannedTarget
+from manywheels.runtime.workspace import copy_source
+from manywheels.verify import Severity
+from manywheels.wheels import wheelfile
+from manywheels.wheels.manifest import TargetRecord, TargetState, WheelRecord, describe_wheel
+
+
+class TargetBuild:
+    """The build of one target. `prepared` is done when `prepare`, which another thread runs, has ended."""
+
+    def __init__(self, context: RunContext, planned: PlannedTarget) -> None:
+        self.context = context
+        self.target = planned.target
+        self.workspace = TargetWorkspace(context, planned)
+        self.options = self.workspace.options
+        self.progress = TargetProgress(self.workspace)
+        self.prepared: Future[None] = Future()
+        self.cancellation = context.sharing.cancellation(self.target)
+
+    def prepare(self) -> None:
+        """Create the target's folder and prefetch its build requirements. Raises OSError."""
+        self.workspace.make_folder()
+        self.venv = self.workspace.base_venv()
+        prefetch_requirements(self.workspace, self.venv.environment, self.cancellation)
+
+    def run(self) -> TargetRecord:
+        """Build, repair, verify, test and deliver. Raises TargetError, OSError, and ServedByOther."""
+        self.prepared.result()  # no slot is held while waiting for the network
+        with self.context.slot(self.cancellation):
+            built = self._build()
+        with self.progress.enter("waiting"):
+            self.context.sharing.announce(self.target, wheelfile.parse_name(built.name))
+        with self.context.slot(self.cancellation):
+            with self.progress.enter("repair"):
+                wheel = self._repair(built)
+            with self.progress.enter("verify"):
+                report = self._verify(wheel)
+            if self.options.audit:
+                with self.progress.enter("audit"):
+                    self._audit(self.options.audit, wheel)
+        if tested := targets_to_test(self.workspace):
+            with self.progress.enter("test"):
+                run_target_tests(self.workspace, wheel, tested, self.cancellation)
+        with self.progress.enter("deliver"):
+            delivered = self._deliver(wheel, report)
+        return self.progress.record(TargetState.BUILT, wheel=delivered)
+
+    def _build(self) -> Path:
+        with self.progress.enter("prepare"):
+            source = copy_source(
+                self.context.snapshot, self.workspace.project, self.cancellation, user=self.workspace.user
+            )
+        if self.options.before_build:
+            with self.progress.enter("before-build"):
+                self._before_build(source)
+        with self.progress.enter("build"):
+            return build(self._build_request(source), self.cancellation)
+
+    def _before_build(self, source: Path) -> None:
+        front_end = self.options.front_end.name
+        packages = (front_end,) if front_end.startswith("build") else ()
+        self.venv = self._create_venv("venv", source, packages)
+        self._run_hook("before-build", self.venv, fill(self.options.before_build, **self._places(self.venv)))
+
+    def _build_request(self, source: Path) -> BuildRequest:
+        options, workspace = self.context.run.options, self.workspace
+        return BuildRequest(
+            uv=self.context.uv,
+            planned=workspace.planned,
+            venv=self.venv.folder,
+            source=source,
+            project=workspace.project,
+            output=workspace.folder / "built",
+            finished=workspace.sealed / "built",
+            environment=dict(self.venv.environment),
+            options=self.options,
+            timeout=options.timeout,
+            silence=options.silence_limit,
+            user=workspace.user,
+            log=workspace.log,
+        )
+
+    def _repair(self, built: Path) -> Path:
+        match self.options.repair.by:
+            case Repairer.AUDITWHEEL:
+                return repair(self._repair_request(built), self.cancellation)
+            case Repairer.NOBODY:
+                return built
+        # Like other commands, it finds the target's Python first on PATH.
+        venv = self.venv if self.venv.folder else self._create_venv("venv", self.workspace.places["package"])
+        request = CommandRequest(
+            command=self.options.repair.command,
+            target=self.target,
+            wheel=built,
+            **self.workspace.places,
+            made=self.workspace.folder / "repaired",
+            finished=self.workspace.sealed / "repaired",
+            venv=venv,
+            timeout=self.context.run.options.timeout,
+        )
+        return repair_by_command(request, self.cancellation)
+
+    def _repair_request(self, built: Path) -> RepairRequest:
+        options, workspace = self.context.run.options, self.workspace
+        return RepairRequest(
+            wheel=built,
+            policy=options.platform,
+            arch=options.arch,
+            folder=self.context.work / f"repair-{self.target.identifier}",
+            finished=workspace.sealed / "repaired",
+            user=workspace.user,
+            library_path=self.venv.environment.get("LD_LIBRARY_PATH"),
+            exclude=self.options.repair.exclude,
+            strip=self.options.repair.strip,
+            log=workspace.log,
+        )
+
+    def _verify(self, wheel: Path) -> verify.Report:
+        rules = self.context.run.rules
+        report = verify.check_wheel(wheel, (*self.options.repair.exclude, *rules.libraries), self.cancellation)
+        findings = rules.judge(report.findings)
+        errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+        self.progress.warnings += [str(finding) for finding in findings if finding.severity is Severity.WARNING]
+        ignored = {finding.code for finding in report.findings} - {finding.code for finding in findings}
+        self.progress.checks = {
+            check.code: tuple(str(error) for error in errors if error.code == check.code)
+            for check in verify.CHECKS
+            if check.code not in ignored
+        }
+        if errors:
+            raise VerificationFailed(
+                "; ".join(map(str, errors)), remedy=" ".join(dict.fromkeys(error.problem.remedy for error in errors))
+            )
+        return report
+
+    def _audit(self, audit: Audit, wheel: Path) -> None:
+        """Run the project's own check of the wheel, which it cannot change. Raises HookFailed and Cancelled."""
+        if command := audit.command_for(wheel.name):
+            venv = self._create_venv("audit", self.workspace.places["package"], audit.requires)
+            self._run_hook("audit-command", venv, fill(command, wheel=wheel, abi3_wheel=wheel, **self._places(venv)))
+
+    def _deliver(self, wheel: Path, report: verify.Report) -> WheelRecord:
+        assert report.facts is not None  # noqa: S101 - a wheel that cannot be read fails verification
+        delivered = self.context.deliver(wheel, report.facts.sha256)
+        self.context.facts.append(report.facts)
+        return describe_wheel(
+            delivered, glibc=report.glibc, libraries=report.libraries, sha256=report.facts.sha256,
+            left_out=self.options.repair.exclude,
+        )  # fmt: skip
+
+    def _create_venv(self, name: str, working_folder: Path, packages: tuple[str, ...] = ()) -> Venv:
+        return create_venv(self.venv, self.workspace.folder / name, working_folder, self.cancellation, packages)
+
+    def _places(self, venv: Venv) -> dict[str, Path]:
+        return {**self.workspace.places, "python": venv.python}
+
+    def _run_hook(self, option: str, venv: Venv, command: str) -> None:
+        venv.run_hook(option, command, self.workspace.project, self.context.run.options.timeout, self.cancellation)

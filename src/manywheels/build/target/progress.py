@@ -1,0 +1,74 @@
+"""The record of one target: the stages it went through, what its checks found, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from manywheels.build.target.workspace import TargetWorkspace
+from manywheels.errors import TargetError
+from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, WheelRecord
+
+
+@dataclass
+class TargetProgress:
+    """The current stage of a target, when each stage began and how long it took (seconds), and what was found."""
+
+    workspace: TargetWorkspace
+    stage: str = "prepare"
+    began: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    checks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @contextmanager
+    def enter(self, stage: str) -> Iterator[None]:
+        """Report and time a stage."""
+        context = self.workspace.context
+        self.stage = stage
+        context.reporter.entered(self.workspace.target, stage)
+        started = time.monotonic()
+        self.began[stage] = round(started - context.started, 3)
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(time.monotonic() - started, 3)
+
+    def record(
+        self, state: TargetState, *, wheel: WheelRecord | None = None, failure: Failure | None = None
+    ) -> TargetRecord:
+        """Return the target's record for the manifest."""
+        workspace, context = self.workspace, self.workspace.context
+        tested = context.test_outcomes.get(workspace.target)
+        return TargetRecord(
+            identifier=workspace.target.identifier,
+            state=state,
+            python=workspace.interpreter.version,
+            wheel=wheel,
+            began=dict(self.began),
+            seconds=dict(self.seconds),
+            checks=self.checks,
+            log=str(workspace.log.relative_to(context.run.output.path)),
+            tests=tested.test_run if tested else None,
+            failure=failure,
+            warnings=tuple(self.warnings),
+        )
+
+    def fail(self, error: TargetError, state: TargetState = TargetState.FAILED) -> TargetRecord:
+        """Return the record of a target that ended with an error in the current stage."""
+        return self.record(state, failure=failure_of(error, self.stage))
+
+
+def failure_of(error: TargetError, stage: str) -> Failure:
+    """Return the manifest's entry for an error."""
+    return Failure(
+        code=error.code,
+        stage=stage,
+        problem=error.message,
+        remedy=error.remedy,
+        excerpt=error.excerpt,
+        file=error.file,
+        line=error.line,
+    )

@@ -1,0 +1,62 @@
+"""The build requirements of a target with a user of its own, prefetched into its uv cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from manywheels.build.stages.hooks import note
+from manywheels.build.stages.prefetch import (
+    Prefetch,
+    caller_settings,
+    constraints_in,
+    own_settings,
+    prefetch,
+    requirements_of,
+)
+from manywheels.build.target.workspace import TargetWorkspace
+from manywheels.core.cancellation import Cancellation
+from manywheels.runtime.workspace import store_beside
+
+
+def prefetch_requirements(
+    workspace: TargetWorkspace, environment: Mapping[str, str], cancellation: Cancellation
+) -> None:
+    """Prefetch for a target whose processes see `environment`, unless its settings or the caller's forbid it.
+
+    A failure is noted in the log: the build front end fetches what is missing.
+    """
+    if workspace.user_and_fetcher is None:
+        return
+    user, fetcher = workspace.user_and_fetcher
+    context, identifier = workspace.context, workspace.target.identifier
+    settings, constraints = caller_settings(context.run.caller), _shareable_constraints(workspace, environment)
+    if settings is None or constraints is None:
+        return
+    request = Prefetch(
+        uv=context.uv,
+        python=workspace.interpreter.path,
+        abi=workspace.target.abi,
+        requirements=requirements_of(workspace.source),
+        constraints=constraints,
+        settings=settings,
+        store=store_beside(context.work),
+        fetcher=fetcher,
+        cache=workspace.folder / "uv",
+        user=user,
+        scratch=context.work / f"fetching-{identifier}",
+    )
+    try:
+        prefetch(request, cancellation)
+    except OSError as error:
+        note(workspace.log, f"build requirements are not shared with other targets: {error}")
+
+
+def _shareable_constraints(workspace: TargetWorkspace, environment: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return the constraints for fetching into the store that all targets read.
+
+    None if the target's own settings could change which files are fetched; the log then names them.
+    """
+    if steering := own_settings(environment, workspace.default_environment()):
+        note(workspace.log, f"fetching build requirements for this target alone: it sets {', '.join(steering)}")
+        return None
+    return constraints_in(workspace.constraints)

@@ -1,0 +1,73 @@
+"""The tests of one target's wheel, under its own interpreter and under those of the targets that reuse it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from manywheels.build.stages.hooks import marks
+from manywheels.build.stages.test_container import TestImage, run_tests_in_image
+from manywheels.build.stages.test_host import run_tests
+from manywheels.build.stages.test_run import TestOutcome, TestRequest
+from manywheels.build.target.workspace import TargetWorkspace
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.credentials import without_credentials
+from manywheels.plan.container_variables import forwarded
+from manywheels.plan.targets import PlannedTarget
+from manywheels.runtime.workspace import copy_source
+
+
+def targets_to_test(build: TargetWorkspace) -> list[PlannedTarget]:
+    """Return the targets under whose interpreters the wheel of `build` is tested: its own, and those that reuse it."""
+    context = build.context
+    users = [build.planned, *context.served_by(build.target)]
+    return [planned for planned in users if context.run.options.for_target(planned.target).tests]
+
+
+def run_target_tests(
+    build: TargetWorkspace, wheel: Path, tested: list[PlannedTarget], cancellation: Cancellation
+) -> None:
+    """Test the wheel under the interpreters of all `tested`. Raises the first failure, a TargetError, and Cancelled."""
+    with ThreadPoolExecutor(max_workers=len(tested), thread_name_prefix="tests") as pool:
+        outcomes = list(pool.map(lambda planned: _test(build, wheel, planned, cancellation), tested))
+    build.context.test_outcomes.update(zip((planned.target for planned in tested), outcomes, strict=True))
+    for planned, outcome in zip(tested, outcomes, strict=True):
+        if outcome.failure:
+            if planned is not build.planned:
+                message = outcome.failure.message
+                outcome.failure.message = f"With Python {planned.target.spec}, which reuses this wheel: {message}"
+            raise outcome.failure
+
+
+def _test(build: TargetWorkspace, wheel: Path, planned: PlannedTarget, cancellation: Cancellation) -> TestOutcome:
+    context = build.context
+    if planned is not build.planned:  # no process of its user may be left when folders are made for that user
+        context.sharing.wait_for_end(planned.target)
+    workspace = TargetWorkspace(context, planned, suffix="-test")
+    tests = workspace.options.tests
+    assert tests is not None  # noqa: S101 - others are not in `targets_to_test`
+    with context.slot(cancellation):
+        workspace.make_folder()
+        if planned is build.planned:
+            workspace.project = build.project  # with what `before-build` and the build left there
+        else:
+            copy_source(context.snapshot, workspace.project, cancellation, user=workspace.user)
+        request = TestRequest(
+            tests=tests, wheel=wheel, **workspace.places, folder=workspace.folder / "tests",
+            venv=workspace.base_venv(), timeout=context.run.options.test_timeout,
+        )  # fmt: skip
+        if not context.run.options.test_in:
+            return run_tests(request, cancellation)
+        return run_tests_in_image(request, _image(workspace), cancellation)
+
+
+def _image(workspace: TargetWorkspace) -> TestImage:
+    """Return the image of `test-in`, with the variables that the tests would see here."""
+    caller = workspace.context.run.caller
+    passed = {name: caller[name] for name in workspace.options.environment_pass if name in caller}
+    return TestImage(
+        image=workspace.context.run.options.test_in,
+        target=workspace.target,
+        variables=without_credentials(forwarded(caller)) | marks(workspace.target) | passed,
+        environment=workspace.options.environment,
+    )
