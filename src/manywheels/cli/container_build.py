@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from manywheels.cli.request import Request
 from manywheels.errors import InputError
 from manywheels.plan import architectures, inputs
-from manywheels.plan.inputs import Value
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.interpreters import in_manylinux_image
 from manywheels.plan.options import Options
 from manywheels.plan.project import Project
@@ -23,9 +23,6 @@ from manywheels.runtime.containers.engine import has_engine
 if TYPE_CHECKING:
     from manywheels.runtime.containers.program import ContainerBuild
 
-
-if TYPE_CHECKING:
-    from manywheels.plan.options import Options
 
 # The inputs of a build that are not handed in: places of this machine's, the image, and how much is told.
 _HANDLED_HERE: Final = {"output-dir", "image", "verbose"}
@@ -57,7 +54,10 @@ def container_build(request: Request, project: Project, options: Options) -> Con
     """Return what a container is to be started for. Raises InputError where an input cannot be handed in."""
     from manywheels.runtime.containers.program import ContainerBuild
 
-    arguments = [*_arguments(request.given), "--report=", f"--toolchain={request.toolchain}"]
+    # The container does not have the CI's variables that number this job.
+    shard = Value(value=str(options.shard), origin=Origin(OriginKind.PROGRAM, "shard"))
+    given = {**request.given, "shard": shard} if options.shard else request.given
+    arguments = [*_arguments(given), "--report=", f"--toolchain={request.toolchain}"]
     arguments += ["--verbose"] if options.verbose else []
     return ContainerBuild(
         package=project.path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manywheels.cli.request import Request, layers
+from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK
 from manywheels.plan import inputs
@@ -16,10 +16,10 @@ def execute(request: Request, cancellation: Cancellation) -> int:
     from manywheels.wheels.gather import SetSource, gather
     from manywheels.wheels.output import open_output
 
-    given = layers(request)
-    folder = Path(inputs.parse_path(given["output-dir"], "output-dir"))
+    settings = read_wheel_settings(request)
+    folder = Path(settings.parsed("output-dir", inputs.parse_path))
     sources = [SetSource(folder=path, name=str(path)) for path in request.paths]
-    digests = resolve_delivery(given).manifest_digests
+    digests = resolve_delivery(settings).manifest_digests
     gathered = gather(sources, open_output(folder), digests=digests, cancellation=cancellation)
     print(gathered.told(folder))
     return EXIT_OK

@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from manywheels.cli import build, commands, guard
-from manywheels.cli import request as cli_request
+from manywheels.cli import build, commands, guard, publish, verify
 from manywheels.cli.ci_inputs import read_inputs
-from manywheels.cli.request import Request, Verification
-from manywheels.core import files
+from manywheels.cli.request import Request, Verification, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import last_written
 from manywheels.core.interruptible import until_stopped
@@ -29,10 +27,10 @@ from manywheels.core.text import sanitize
 from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.artifacts.service import find_service, has_service
 from manywheels.deliver.artifacts.sets import open_artifacts
-from manywheels.errors import EXIT_OK, Cancelled, DeliveryError, InputError, ManywheelsError
+from manywheels.errors import EXIT_OK, Cancelled, ContainerFailed, DeliveryError, InputError, ManywheelsError
 from manywheels.plan import inputs, trust
 from manywheels.plan.delivery_options import Delivery, resolve_delivery, resolve_publishing
-from manywheels.plan.project import settings_of
+from manywheels.plan.settings import Settings
 from manywheels.report.wording import summary as in_one_sentence
 from manywheels.wheels.gather import has_distributions
 from manywheels.wheels.manifest import Manifest
@@ -86,9 +84,11 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
         case "build":
             return _build(request, environment, cancellation)
         case "verify":
-            return commands.execute(_with_set(request, environment, cancellation), cancellation)
+            request, settings = _with_set(request, environment, cancellation)
+            return verify.verify(request, settings, cancellation)
         case "publish":
-            return _publish(_with_set(request, environment, cancellation), environment, cancellation)
+            _, settings = _with_set(request, environment, cancellation)
+            return _publish(settings, environment, cancellation)
     return commands.execute(request, cancellation)
 
 
@@ -97,39 +97,37 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     """Build, report, deliver, and tell: each of these is done whatever becomes of the one before it."""
-    layers = cli_request.layers(request)
-    trust.require_publishing_asked(layers["publish"])
-    delivery = resolve_delivery(layers)
+    job = build.prepare(request)
+    settings, delivery = job.options.settings, job.delivery
+    trust.require_publishing_asked(settings.value("publish"))
     if delivery.publish == "artifact":
         find_service(environment)  # said before anything is built
-    folder = Path(inputs.parse_path(layers["output-dir"], "output-dir"))
-    report = delivery.report or folder / REPORT
-    before = files.last_written(report)
-    given = {**request.given, "report": replace(layers["report"], value=str(report))}
-    manifest, built = build.build(replace(request, given=given), cancellation)
-    status, folder = build.exit_status(manifest), built.folder
+    report = delivery.report or job.options.output_dir / REPORT
+    before = last_written(report)
+    built = build.build(replace(job, delivery=replace(delivery, report=report)), cancellation)
+    manifest, folder = built.manifest, built.folder
+    if manifest is None:
+        raise ContainerFailed("The build in the container ended before it began.", remedy="See its message above.")
+    status = build.exit_status(manifest)
     outputs = _outputs(manifest, folder)
     try:
         built.report()
     finally:
         try:
             if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
-                written = files.last_written(report) not in {before, None}  # else it came with the checkout
+                written = last_written(report) not in {before, None}  # else it came with the checkout
                 shown = report if written else None
                 outputs |= _upload(delivery, manifest, folder, environment, cancellation, report=shown)
         finally:
             _tell(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
-        given = {**request.given, **build.sealed(manifest, folder)}
-        return _publish(replace(request, command="publish", given=given), environment, cancellation)
+        return _publish(settings.with_values(build.sealed(manifest, folder)), environment, cancellation)
     return status
 
 
-def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    from manywheels.cli.github import ledger_uploaded
-
-    with ledger_uploaded(request, environment, cancellation):
-        return commands.execute(request, cancellation)
+def _publish(settings: Settings, environment: Mapping[str, str], cancellation: Cancellation) -> int:
+    with ledger_uploaded(settings, environment, cancellation):
+        return publish.upload(settings, cancellation)
 
 
 def _goes_into_artifact(delivery: Delivery, manifest: Manifest, environment: Mapping[str, str]) -> bool:
@@ -171,28 +169,27 @@ def _tell(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[s
 # --- verify and publish, in later jobs --------------------------------------------------------------------------------
 
 
-def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> Request:
-    """Return the request with the folder that holds the wheels: theirs is taken from the run's artifacts if need be.
+def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> tuple[Request, Settings]:
+    """Return the request and its settings with the folder of the wheels, taken from the run's artifacts if need be.
 
     That is so where an artifact is named that is not the default, and where the folder has nothing to look at. Where no
     folder is named, the run's artifact goes before it too: wheels that lie there may have come with the checkout.
     """
-    layers = cli_request.layers(request)
+    settings = read_wheel_settings(request)
     verifies = request.command == "verify"
-    name = "output-dir" if verifies or not layers["packages-dir"].value else "packages-dir"
-    folder = Path(inputs.parse_path(layers[name], name))
+    name = "output-dir" if verifies or not settings.value("packages-dir").value else "packages-dir"
+    folder = Path(settings.parsed(name, inputs.parse_path))
     looked_at = request.paths[0] if verifies else folder
-    delivery = resolve_delivery(layers)
+    delivery = resolve_delivery(settings)
     if not _OF_ARTIFACTS & request.given.keys():
         if not has_service(environment):
-            return request
+            return request, settings
         names_folder = request.paths[0] != Path() if verifies else "packages-dir" in request.given
         if has_distributions(looked_at) and (names_folder or not _has_set(delivery, environment, cancellation)):
-            return request
+            return request, settings
     manifest = _take(delivery, folder, environment, cancellation)
     _tell(manifest, _outputs(manifest, folder), environment)
-    paths = (folder,) if verifies else request.paths
-    return replace(request, paths=paths, given={**request.given, **build.sealed(manifest, folder)})
+    return replace(request, paths=(folder,)), settings.with_values(build.sealed(manifest, folder))
 
 
 def _has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: Cancellation) -> bool:
@@ -241,10 +238,9 @@ def write_outputs(file: Path, values: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
+def ledger_uploaded(settings: Settings, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
     """Upload the ledger that the block writes, whatever becomes of the block; that it cannot be is only a warning."""
-    layers = inputs.layered(request.given, settings_of(request.paths[0]))
-    options, delivery = resolve_publishing(layers), resolve_delivery(layers)
+    options, delivery = resolve_publishing(settings), resolve_delivery(settings)
     path = options.packages_dir / LEDGER
     before = last_written(path)
     try:

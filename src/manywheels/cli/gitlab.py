@@ -11,20 +11,20 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from manywheels.cli import commands, guard
+from manywheels.cli import commands, guard, publish
 from manywheels.cli.ci_inputs import read_inputs
-from manywheels.cli.request import Request
+from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, ToolchainError, WheelFileError
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
-from manywheels.plan.project import settings_of
+from manywheels.plan.settings import Settings, read_settings
 from manywheels.plan.sharding import parse_shard
 from manywheels.runtime.containers.engine import has_engine
-from manywheels.verify import catalogue
 from manywheels.wheels.output import JUNIT, MANIFEST, REPORT
 
 _GATHERED: Final = "gathered"
@@ -59,8 +59,9 @@ def read_request(environment: Mapping[str, str]) -> Request:
 
 def _output_dir(given: Mapping[str, Value], environment: Mapping[str, str]) -> Value:
     """Return the output folder; that of one of several jobs is a folder of its own in there."""
-    layers = inputs.layered(given, {})
-    folder, shard = layers["output-dir"], parse_shard(layers["shard"], "shard", environment)
+    settings = read_settings(given)
+    folder = settings.value("output-dir")
+    shard = settings.parsed("shard", partial(parse_shard, environment=environment))
     return replace(folder, value=str(Path(folder.value, f"shard-{shard.index}-of-{shard.count}"))) if shard else folder
 
 
@@ -79,21 +80,16 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 
 def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    from manywheels.deliver.index.publish import run
-
-    settings = settings_of(request.paths[0])
-    layers = publishing_layers(request, settings, environment)
-    gathered = gather_jobs(Path(layers["output-dir"].value))
-    layers["packages-dir"] = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
-    return run(layers, cancellation, environment, rules=catalogue.verification_rules(settings))
+    settings = publishing_settings(request, environment)
+    gathered = gather_jobs(Path(settings.value("output-dir").value))
+    place = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
+    return publish.upload(settings.with_values({"packages-dir": place}), cancellation, environment)
 
 
-def publishing_layers(
-    request: Request, settings: Mapping[str, Any], environment: Mapping[str, str]
-) -> dict[str, Value]:
-    """Return a value for every input of the publishing job. Raises InputError."""
-    layers = inputs.layered(request.given, settings, environment)
-    return layers | to_registry(layers, environment)
+def publishing_settings(request: Request, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of the publishing job. Raises InputError."""
+    settings = read_wheel_settings(request, environment)
+    return settings.with_values(to_registry(settings.value("repository-url"), environment))
 
 
 def gather_jobs(folder: Path) -> Path:
@@ -117,12 +113,11 @@ def gather_jobs(folder: Path) -> Path:
     return target
 
 
-def to_registry(layers: Mapping[str, Value], environment: Mapping[str, str]) -> dict[str, Value]:
+def to_registry(wanted: Value, environment: Mapping[str, str]) -> dict[str, Value]:
     """Return what `repository-url: gitlab` stands for: the project's own package registry, by the job's token.
 
     Raises InputError where this is no job of GitLab's.
     """
-    wanted = layers["repository-url"]
     if wanted.value.strip() != _REGISTRY:
         return {}
     address, project = environment.get("CI_API_V4_URL"), environment.get("CI_PROJECT_ID")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from manywheels.cli.complete_plan import make_plan, shard_of
+from manywheels.cli.complete_plan import make_plan
 from manywheels.cli.request import Request
 from manywheels.errors import EXIT_OK
 from manywheels.plan.options import resolve
@@ -17,7 +17,7 @@ def execute(request: Request) -> int:
 
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
-    plan, _ = make_plan(project, options, shard_of(request, project))
+    plan, _ = make_plan(project, options)
     if request.matrix:
         written = github_matrix if request.matrix == "github" else gitlab_matrix
         print(written(plan, request.per_job))

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from manywheels.plan import inputs, trust
+from manywheels.plan import trust
 from manywheels.plan.inputs import Value
-from manywheels.plan.project import read_project, settings_of
+from manywheels.plan.project import settings_of
+from manywheels.plan.settings import Settings, read_settings
 
 FORMATS: Final = ("text", "json", "sarif", "github")
 MATRICES: Final = ("github", "gitlab")
@@ -52,12 +53,13 @@ class Request:
     codes: tuple[str, ...] = ()
 
 
-def layers(request: Request) -> dict[str, Value]:
-    """Return a value for every input: `[tool.manywheels]` is that of the project, which later commands stand in.
+def read_wheel_settings(request: Request, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of `verify`, `gather` or `publish`, whose project is optional.
 
-    Raises OutputFolderError where the project's own files name a place that only the workflow can name.
+    `publish` reads the pyproject.toml of its project folder, the others that of the working folder. Raises InputError,
+    and OutputFolderError if the project's files name a place that only the workflow may name.
     """
-    project = read_project(request.paths[0]).settings if request.command == "build" else settings_of(Path())
-    values = inputs.layered(request.given, project)
-    trust.require_places(values, os.environ)
-    return values
+    folder = request.paths[0] if request.command == "publish" else Path()
+    settings = read_settings(request.given, settings_of(folder), environment)
+    trust.require_places(settings, os.environ)
+    return settings

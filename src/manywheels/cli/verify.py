@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels.cli.request import Request, layers
+from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
-from manywheels.plan.project import settings_of
+from manywheels.plan.delivery_options import resolve_delivery
+from manywheels.plan.settings import Settings
 from manywheels.report.findings import render
 from manywheels.verify import collect_wheels
 from manywheels.verify.catalogue import verification_rules
@@ -28,10 +29,6 @@ from manywheels.verify.run import Extra, verify_wheels
 from manywheels.wheels.gather import require_digest
 from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import MANIFEST
-
-if TYPE_CHECKING:
-    from manywheels.verify.rules import Rules
-
 
 if TYPE_CHECKING:
     from manywheels.cli.request import Verification
@@ -115,11 +112,12 @@ def _importing_here(cancellation: Cancellation) -> Ask:
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Verify the given wheels by the rules of this folder's project; return the exit status. Raises ManywheelsError."""
-    from manywheels.cli.verify import run
-    from manywheels.plan.delivery_options import resolve_delivery
+    """Verify wheels by the rules of the working folder's project; return the exit status. Raises ManywheelsError."""
+    return verify(request, read_wheel_settings(request), cancellation)
 
+
+def verify(request: Request, settings: Settings, cancellation: Cancellation) -> int:
+    """Verify the wheels of a request whose settings have been read; return the exit status. Raises ManywheelsError."""
     wanted = request.verification
-    rules = verification_rules(settings_of(Path()), strict=wanted.strict)
-    digests = resolve_delivery(layers(request)).manifest_digests
-    return run(request.paths, wanted, rules, cancellation, digests=digests)
+    rules = verification_rules(settings.project_table, strict=wanted.strict)
+    return run(request.paths, wanted, rules, cancellation, digests=resolve_delivery(settings).manifest_digests)

@@ -18,12 +18,11 @@ from manywheels.errors import InputError
 from manywheels.plan import option_types
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.option_types import Inherit
+from manywheels.plan.setting import Setting, read_inherit, read_overrides, read_select
 from manywheels.plan.targets import Target, expand_braces
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
-
-    from manywheels.plan.setting import Setting
 
 _TABLE: Final = "[tool.cibuildwheel]"
 _LINUX: Final = "[tool.cibuildwheel.linux]"
@@ -47,8 +46,6 @@ def read(
 
     Where there is neither, nothing is set. Raises InputError for values that no option of that name can have.
     """
-    from manywheels.plan.setting import read_overrides
-
     variables = dict(_variables(environment))
     if configuration is None and not variables:
         return (), tuple(_notes({}, {}, environment))
@@ -76,8 +73,6 @@ def _shared(name: str) -> bool:
 
 
 def _table_rows(values: Mapping[str, Any], origin: str, select: tuple[str, ...] = ()) -> Iterator[Setting]:
-    from manywheels.plan.setting import read_inherit
-
     inherit = read_inherit(values.get("inherit", {}), (*values, *table("cibuildwheel")["shared"]), origin)
     for name, value in values.items():
         if _shared(name) and not (value == "" and _ignores_empty(name)):
@@ -89,8 +84,6 @@ def _table_rows(values: Mapping[str, Any], origin: str, select: tuple[str, ...] 
 
 
 def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting]:
-    from manywheels.plan.setting import read_select
-
     select = read_select(override.get("select"), origin)
     if any(_matches(identifier, select) for identifier in _every_identifier()):  # else it is another system's
         yield from _table_rows({name: value for name, value in override.items() if name != "select"}, origin, select)
@@ -109,8 +102,6 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str,
 
 
 def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> Iterator[Setting]:
-    from manywheels.plan.setting import read_inherit
-
     shared = table("cibuildwheel")["shared"]
     rules = read_inherit(inherit, (*shared, *(f"{name}-linux" for name in shared)), "CIBW_INHERIT")
     for variable, (name, value) in variables.items():
@@ -122,15 +113,13 @@ def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> It
 def _setting(
     name: str, text: str, origin: str, source: OriginKind, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
 ) -> Setting:
-    from manywheels.plan.setting import Setting
-
     text = _LIKE_OURS.get(name, {}).get(text, text)
     if name == "build-verbosity" and re.fullmatch(r"[+-]?\d+", text):
         text = str(min(3, max(-3, int(text))))  # what goes beyond is the most that there is
     if table("options").get(name, {}).get("type") in _WITH_PLACES:
         text = _PROJECT.sub(r"\1{project}", text)
     given = Value(value=text, origin=Origin(source, origin))
-    return Setting(name=name, given=given, select=select, rule=rule, foreign=True)
+    return Setting(name=name, value=given, select=select, rule=rule, from_cibuildwheel=True)
 
 
 def _ignores_empty(name: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Value
+from manywheels.plan.settings import Settings
 
 DESTINATIONS: Final = ("auto", "artifact", "pypi", "none")
 _NOT_IN_NAMES: Final = re.compile(r'[":<>|*?\r\n\\/]')  # as actions/toolkit refuses them
@@ -33,17 +34,16 @@ class Delivery:
     report: Path | None
 
 
-def resolve_delivery(layers: Mapping[str, Value]) -> Delivery:
-    """Resolve what `inputs.layered` returned. Raises InputError for the first value that is not allowed."""
-    report = layers["report"]
+def resolve_delivery(settings: Settings) -> Delivery:
+    """Return where the settings deliver to. Raises InputError for the first value that is not allowed."""
     return Delivery(
-        publish=inputs.parse_choice(layers["publish"], "publish", DESTINATIONS),
-        artifact_name=_parse_artifact_name(layers["artifact-name"], "artifact-name"),
-        artifact_pattern=_parse_pattern(layers["artifact-pattern"], "artifact-pattern"),
-        manifest_digests=_parse_digests(layers["manifest-digest"], "manifest-digest"),
-        retention_days=_parse_days(layers["retention-days"], "retention-days"),
-        overwrite=inputs.parse_flag(layers["overwrite"], "overwrite"),
-        report=Path(inputs.parse_path(report, "report")) if report.value else None,
+        publish=settings.parsed("publish", partial(inputs.parse_choice, choices=DESTINATIONS)),
+        artifact_name=settings.parsed("artifact-name", _parse_artifact_name),
+        artifact_pattern=settings.parsed("artifact-pattern", _parse_pattern),
+        manifest_digests=settings.parsed("manifest-digest", _parse_digests),
+        retention_days=settings.parsed("retention-days", _parse_days),
+        overwrite=settings.parsed("overwrite", inputs.parse_flag),
+        report=Path(settings.parsed("report", inputs.parse_path)) if settings.value("report").value else None,
     )
 
 
@@ -95,24 +95,27 @@ class PublishOptions:
     dry_run: bool
 
 
-def resolve_publishing(layers: Mapping[str, Value]) -> PublishOptions:
-    """Resolve what `inputs.layered` returned. Raises InputError for the first value that is not allowed."""
+def resolve_publishing(settings: Settings) -> PublishOptions:
+    """Return how the settings upload. Raises InputError for the first value that is not allowed."""
 
     def flag(name: str) -> bool:
-        return inputs.parse_flag(layers[name], name)
+        return settings.parsed(name, inputs.parse_flag)
 
-    folder = layers["packages-dir"] if layers["packages-dir"].value else layers["output-dir"]
+    def is_given(name: str) -> bool:
+        return bool(settings.value(name).value)
+
+    folder = settings.value("packages-dir" if is_given("packages-dir") else "output-dir")
     return PublishOptions(
-        repository=inputs.parse_path(layers["repository-url"], "repository-url"),
+        repository=settings.parsed("repository-url", inputs.parse_path),
         packages_dir=Path(inputs.parse_path(folder, "packages-dir")),
         skip_existing=flag("skip-existing"),
-        attestations=None if layers["attestations"].value == "auto" else flag("attestations"),
+        attestations=None if settings.value("attestations").value == "auto" else flag("attestations"),
         keep_attestations=flag("keep-attestations"),
         verify_metadata=flag("verify-metadata"),
         print_hash=flag("print-hash"),
         verbose=flag("verbose"),
-        user=layers["user"].value,
-        password=layers["password"].value,
-        confirm=inputs.parse_duration(layers["confirm"], "confirm") if layers["confirm"].value else None,
+        user=settings.value("user").value,
+        password=settings.value("password").value,
+        confirm=settings.parsed("confirm", inputs.parse_duration) if is_given("confirm") else None,
         dry_run=flag("dry-run"),
     )

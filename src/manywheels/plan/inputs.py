@@ -7,7 +7,6 @@ three ways to give the same inputs; a value that is not allowed is refused in th
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -112,14 +111,6 @@ def flags() -> frozenset[str]:
 def hidden() -> frozenset[str]:
     """Return the inputs that pyproject.toml cannot give: what is done with which project, and secrets."""
     return frozenset(name for name, facts in table("options").items() if facts.get("hidden"))
-
-
-def layered(
-    given: Mapping[str, Value], settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
-) -> dict[str, Value]:
-    """Return a value for every input: what was given, over `[tool.manywheels]`, `MANYWHEELS_…`, and the defaults."""
-    defaults = {name: default(entry.default) for name, entry in declared_inputs().items()}
-    return defaults | from_environment(environment) | from_settings(settings) | dict(given)
 
 
 def require_known(names: Iterable[str], origin: str) -> None:

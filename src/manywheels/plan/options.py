@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from manywheels.data import table
 from manywheels.errors import InputError, SelectionError
@@ -20,9 +20,11 @@ from manywheels.plan.inputs import Value
 from manywheels.plan.policies import Policy, policies, policy_named
 from manywheels.plan.project import Project
 from manywheels.plan.setting import Setting
-from manywheels.plan.settings import Settings, read_settings
+from manywheels.plan.settings import Settings, read_build_settings
+from manywheels.plan.sharding import parse_shard
 from manywheels.plan.target_options import TargetOptions
 from manywheels.plan.targets import Selection, Target, expand_patterns, known_targets, matches, require_match
+from manywheels.wheels.manifest import Shard
 
 TOOLCHAINS: Final = ("auto", "zig", "system")
 ENGINES: Final = ("auto", "host", "container")
@@ -49,6 +51,7 @@ class Options:
     verbose: bool
     recipes: Mapping[Target, TargetOptions]
     toolchain: str = "auto"
+    shard: Shard | None = None
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     settings: Settings = field(default=Settings(rows=()), compare=False, repr=False)
@@ -79,28 +82,26 @@ def resolve(
 
     Raises InputError for the first value that is not allowed, with its origin and what is allowed, and SelectionError.
     """
-    settings = read_settings(given, project, environment)
-
-    def parsed(name: str, parser: inputs.Parser) -> Any:  # noqa: ANN401 - each parser has its own type
-        return parser(settings.value(name), name)
+    settings = read_build_settings(given, project, environment)
 
     arch, other_archs = _arch(settings)
     platform, image = _platform(settings, arch)
     targets = known_targets(platform.family, arch)
     return Options(
-        output_dir=Path(parsed("output-dir", inputs.parse_path)),
+        output_dir=Path(settings.parsed("output-dir", inputs.parse_path)),
         selection=_selection(settings, targets),
         platform=platform,
         image=image,
         arch=arch,
-        jobs=parsed("jobs", inputs.parse_jobs),
-        timeout=parsed("timeout", inputs.parse_duration),
-        silence_limit=parsed("silence-limit", inputs.parse_duration),
-        test_timeout=parsed("test-timeout", inputs.parse_duration),
-        test_in=parsed("test-in", _parse_image),
-        verbose=parsed("verbose", inputs.parse_flag),
+        jobs=settings.parsed("jobs", inputs.parse_jobs),
+        timeout=settings.parsed("timeout", inputs.parse_duration),
+        silence_limit=settings.parsed("silence-limit", inputs.parse_duration),
+        test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
+        test_in=settings.parsed("test-in", _parse_image),
+        verbose=settings.parsed("verbose", inputs.parse_flag),
         recipes=_recipes(settings, targets, project),
         toolchain=toolchain,
+        shard=settings.parsed("shard", partial(parse_shard, environment=environment)),
         left_out=_left_out(settings, project, targets),
         notes=(*settings.notes, *other_archs, *_notes_on_before_all(settings, targets)),
         settings=settings,
@@ -113,8 +114,8 @@ def resolve(
 def _selection(settings: Settings, targets: tuple[Target, ...]) -> Selection:
     build, skip = settings.value("build"), settings.value("skip")
     enable = _groups(settings)
-    by_name = not build.is_default and not settings.is_foreign("build")
-    if settings.is_foreign("build"):
+    by_name = not build.is_default and not settings.is_from_cibuildwheel("build")
+    if settings.is_from_cibuildwheel("build"):
         names = cibuildwheel.meant(
             build.value, [target for target in targets if not target.group or target.group in enable]
         )
@@ -139,7 +140,7 @@ def _foreign_or_own(
     settings: Settings, name: str, targets: tuple[Target, ...], own: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the patterns; where they are cibuildwheel's, the identifiers that they mean here."""
-    return cibuildwheel.meant(settings.value(name).value, targets) if settings.is_foreign(name) else own
+    return cibuildwheel.meant(settings.value(name).value, targets) if settings.is_from_cibuildwheel(name) else own
 
 
 def _parse_patterns(given: Value, name: str) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ def _parse_patterns(given: Value, name: str) -> tuple[str, ...]:
 
 def _groups(settings: Settings) -> frozenset[str]:
     given = settings.value("enable")
-    if settings.is_foreign("enable"):
+    if settings.is_from_cibuildwheel("enable"):
         return cibuildwheel.groups(given)
     known = table("interpreters")["groups"]
     words = frozenset(inputs.parse_words(given, "enable"))
@@ -162,7 +163,7 @@ def _groups(settings: Settings) -> frozenset[str]:
 
 def _left_out(settings: Settings, project: Project, targets: tuple[Target, ...]) -> tuple[tuple[str, str], ...]:
     """Name the targets that cibuildwheel would build on this machine and this run does not, with the reason."""
-    if not settings.is_foreign("build"):
+    if not settings.is_from_cibuildwheel("build"):
         return ()
     selector = cibuildwheel.Selector(
         build=cibuildwheel.patterns(settings.value("build").value),
@@ -192,11 +193,11 @@ def _arch(settings: Settings) -> tuple[str, tuple[str, ...]]:
     given = settings.value("archs")
     machine = architectures.machine()
     wanted = {"auto": machine, "native": machine}
-    if settings.is_foreign("archs"):
+    if settings.is_from_cibuildwheel("archs"):
         wanted |= {"auto64": machine, "auto32": "i686" if machine == "x86_64" else "armv7l", "all": machine}
     names = [wanted.get(word, word) for word in re.split(r"[\s,]+", given.value.strip())]
     others = tuple(dict.fromkeys(name for name in names if name != machine))
-    if machine in names and (not others or settings.is_foreign("archs")):
+    if machine in names and (not others or settings.is_from_cibuildwheel("archs")):
         text = f"{given.origin}: {', '.join(others)} is not built on this machine, which is {machine}."
         return machine, (text,) if others else ()
     if len(names) == 1 and names[0] in table("machines"):
@@ -277,20 +278,20 @@ def _check_alone(row: Setting, project: Project) -> None:
     parser = target_options.PARSERS.get(row.name)
     if parser is None:
         return
-    value = parser(row.given, row.name)
+    value = parser(row.value, row.name)
     if not isinstance(value, target_options.Constraints) or not value.file or project.is_sdist:
         return
     file, folder = (project.path / value.file).resolve(), project.path.resolve()
     if not file.is_file() or not file.is_relative_to(folder):
         raise InputError(
-            f"{row.given.origin}: there is no file `{value.file}` in the project.",
+            f"{row.value.origin}: there is no file `{value.file}` in the project.",
             remedy="Name a constraints file by its path in the project, or give `latest` or `packages: …`.",
         )
 
 
 def _untested(settings: Settings, targets: tuple[Target, ...]) -> set[Target]:
     patterns = expand_patterns(settings.value("test-skip").value)
-    if not settings.is_foreign("test-skip"):
+    if not settings.is_from_cibuildwheel("test-skip"):
         for pattern in patterns:
             require_match(pattern, targets, "test-skip")
     patterns = _foreign_or_own(settings, "test-skip", targets, patterns)

@@ -15,16 +15,16 @@ from manywheels.plan.targets import Target, expand_patterns, matches
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One value that was given for an option. `select` are the patterns of its override; empty: it is for all targets.
+    """One value given for an option. `select` holds the patterns of its override; empty means all targets.
 
-    `foreign` is whether it is cibuildwheel's, whose patterns may mean targets that manywheels does not have.
+    Patterns from cibuildwheel's configuration may name targets that manywheels does not have.
     """
 
     name: str
-    given: Value
+    value: Value
     select: tuple[str, ...] = ()
     rule: Inherit = Inherit.NONE
-    foreign: bool = False
+    from_cibuildwheel: bool = False
 
     def applies_to(self, target: Target | None) -> bool:
         """Whether the value is for this target; None asks for what holds for all."""

@@ -58,7 +58,7 @@ def require_trusted(options: Options, environment: Mapping[str, str]) -> None:
     for target in (None, *options.known_targets):
         _require_passable(options.settings, target, environment)
     _require_inside_isolation(options, environment)
-    require_places({name: options.settings.value(name) for name in _PLACES}, environment)
+    require_places(options.settings, environment)
 
 
 # --- variables --------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def require_publishing_asked(publish: Value) -> None:
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
-def require_places(given: Mapping[str, Value], environment: Mapping[str, str]) -> None:
+def require_places(settings: Settings, environment: Mapping[str, str]) -> None:
     """Raise OutputFolderError where the project's own files have a CI job write outside of its working folder.
 
     The program may be root there, and a report's text is the project's: it could become a file that others run.
@@ -162,7 +162,7 @@ def require_places(given: Mapping[str, Value], environment: Mapping[str, str]) -
     if not in_ci(environment):
         return
     here = Path().resolve()
-    for name, place in ((name, given[name]) for name in _PLACES if name in given):
+    for name, place in ((name, settings.value(name)) for name in _PLACES):
         path = Path(place.value).resolve()
         if place.is_projects and place.value and (not path.is_relative_to(here) or ".git" in path.parts):
             raise OutputFolderError(

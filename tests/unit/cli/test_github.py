@@ -10,10 +10,11 @@ import re
 import secrets
 import shutil
 import signal
+import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from manywheels.cli import github
 from manywheels.cli.github import read_request, write_outputs
 from manywheels.deliver.index.ledger import Ledger
 from manywheels.errors import Cancelled, InputError, UploadIncomplete
-from manywheels.plan import interpreters
+from manywheels.plan import inputs, interpreters, project
 from manywheels.plan.inputs import declared_inputs
 from manywheels.plan.interpreters import Discovery
+from manywheels.plan.settings import Settings
 from manywheels.report import html
+from manywheels.verify.rules import Ignored, Rules
 from manywheels.wheels.manifest import Manifest, TestRun, read_manifest
 from unit.artifactservice import FakeService, always, answer, serving
 from unit.ci_logs import github_commands
@@ -490,6 +493,45 @@ def test_what_is_published_is_in_an_artifact_first(
 
     monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
     assert action.run(publish="pypi") == 4
+
+
+@pytest.mark.parametrize("given", [{}, {"publish": "pypi"}, {"command": "verify"}, {"command": "publish"}])
+def test_the_project_is_read_once_and_its_settings_too(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    write_project(action.folder, settings="jobs = 2")
+    assert action.run() == 0
+    read: list[str] = []
+
+    def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            read.append(name)
+            return function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(project, "_parse", counted("project", project._parse))
+    monkeypatch.setattr(inputs, "from_settings", counted("settings", inputs.from_settings))
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", lambda *_, **__: 0)
+    action.run(**{"overwrite": "true"} | given)
+    assert read == ["project", "settings"]
+
+
+def test_wheels_of_an_sdist_are_published_by_the_rules_that_built_them(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(action.folder / "demo-1.0", settings='confirm = "5m"\nverify.ignore = ["MW253"]')
+    with tarfile.open(action.folder / "demo-1.0.tar.gz", "w:gz") as sdist:
+        sdist.add(action.folder / "demo-1.0", "demo-1.0")
+    published: list[tuple[str, object]] = []
+
+    def publish(settings: Settings, *_: object, rules: Rules) -> int:
+        published.append((settings.value("confirm").value, rules.ignored))
+        return 0
+
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
+    assert action.run(package_dir="demo-1.0.tar.gz", publish="pypi") == 0
+    assert published == [("5m", (Ignored(code="MW253"),))]
 
 
 def test_an_artifact_without_a_service_is_refused_before_building(

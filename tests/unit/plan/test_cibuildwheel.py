@@ -35,13 +35,13 @@ def tags(made: Options) -> list[str]:
 def test_without_a_table_and_variables_nothing_of_it_counts() -> None:
     made = options(CIBW_CACHE_PATH="/x", CIBW_DEBUG_TRACEBACK="1")
     assert made == options()
-    assert not made.settings.is_foreign("build")
+    assert not made.settings.is_from_cibuildwheel("build")
 
 
 def test_variables_that_are_not_carried_out_are_named_without_a_table_too() -> None:
     made = options(CIBW_OUTPUT_DIR="wheelhouse", CIBW_PROJECT_REQUIRES_PYTHON=">=3.12")
     assert [note.partition(" ")[0] for note in made.notes] == ["CIBW_OUTPUT_DIR", "CIBW_PROJECT_REQUIRES_PYTHON"]
-    assert not made.settings.is_foreign("build")
+    assert not made.settings.is_from_cibuildwheel("build")
 
 
 def test_an_image_for_pypy_alone_is_named_where_pypy_is_built() -> None:

@@ -157,7 +157,7 @@ def test_no_output_folder_speaks_to_the_ci(place: str, hostile: str) -> None:
 @example("[/x]")
 def test_no_plan_speaks_to_the_ci(hostile: str) -> None:
     options = resolve({}, project(), environment={})
-    hook = Setting(name="before-all", given=Value(value=hostile, origin=Origin(OriginKind.COMMAND_LINE, hostile)))
+    hook = Setting(name="before-all", value=Value(value=hostile, origin=Origin(OriginKind.COMMAND_LINE, hostile)))
     settings = Settings(rows=(*options.settings.rows, hook))
     options = replace(options, notes=(hostile,), left_out=(("cp312", "x"),), settings=settings)
     stream = io.StringIO()
