@@ -101,11 +101,18 @@ def resolve(
         verbose=settings.parsed("verbose", inputs.parse_flag),
         recipes=_recipes(settings, targets, project),
         toolchain=toolchain,
-        shard=settings.parsed("shard", partial(parse_shard, environment=environment)),
+        shard=_shard(settings, environment),
         left_out=_left_out(settings, project, targets),
         notes=(*settings.notes, *other_archs, *_notes_on_before_all(settings, targets)),
         settings=settings,
     )
+
+
+def _shard(settings: Settings, environment: Mapping[str, str]) -> Shard | None:
+    value = settings.value("shard")
+    if value.is_default:  # a build's settings have no defaults of inputs that pyproject.toml cannot set
+        value = inputs.default(inputs.declared_inputs()["shard"].default)
+    return parse_shard(value, "shard", environment)
 
 
 # --- which targets ----------------------------------------------------------------------------------------------------

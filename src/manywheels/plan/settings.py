@@ -103,20 +103,23 @@ def read_build_settings(
     Raises InputError as `read_settings` does.
     """
     notes = list(inputs.doubtful_variables(environment))
+    variables = _rows(inputs.from_environment(environment))
     if _has_options(project.settings):
-        below = read_settings({}, project.settings, environment).rows
-        rows = (*below, *_overrides(project.settings))
+        rows = [*variables, *_rows(inputs.from_settings(project.settings)), *_overrides(project.settings)]
         if project.cibuildwheel is not None:
             notes.append("[tool.cibuildwheel] and CIBW_ variables are not read, because there is [tool.manywheels].")
     else:
         from_cibuildwheel, unsupported = cibuildwheel.read(project.cibuildwheel, environment)
-        rows = (*_defaults(), *from_cibuildwheel, *_rows(inputs.from_environment(environment)))
+        rows = [*from_cibuildwheel, *variables]
         notes += unsupported
-    return Settings(rows=(*rows, *_rows(given)), project_table=project.settings, notes=tuple(notes))
+    # `plan --explain` shows inputs that pyproject.toml cannot set only if they are given.
+    rows = [*_defaults(without=inputs.hidden()), *rows, *_rows(given)]
+    return Settings(rows=tuple(rows), project_table=project.settings, notes=tuple(notes))
 
 
-def _defaults() -> Iterator[Setting]:
-    return _rows({name: inputs.default(entry.default) for name, entry in inputs.declared_inputs().items()})
+def _defaults(*, without: frozenset[str] = frozenset()) -> Iterator[Setting]:
+    declared = inputs.declared_inputs().items()
+    return _rows({name: inputs.default(entry.default) for name, entry in declared if name not in without})
 
 
 def _rows(values: Mapping[str, Value]) -> Iterator[Setting]:
