@@ -289,7 +289,7 @@ class TargetBuild:
         match self.recipe.repair.by:
             case Repairer.AUDITWHEEL:
                 return repair(self._repair_request(built), self.cancellation)
-            case Repairer.NOBODY:
+            case Repairer.NONE:
                 return built
         quarters = self.quarters
         if quarters.venv is None:  # as other commands, it has the target's Python first on PATH

@@ -1,4 +1,4 @@
-"""`build`: a project's wheels are built here or in a container, reported, and published if that was asked for."""
+"""`build`: build a project's wheels here or in a container, write reports, and publish if requested."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildJob:
-    """A build with everything read, resolved and permitted; nothing has been written or started."""
+    """A build whose project and options have been read and checked; nothing has been written or started."""
 
     request: Request
     project: Project
@@ -46,9 +46,9 @@ class BuildJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A finished build: `folder` is the output folder as it was named, `report` writes the reports.
+    """A finished build: `folder` is the output folder as given, `report` writes the reports.
 
-    `manifest` is None if the container ended without one; `status` is the exit status.
+    `manifest` is None if the container wrote none; `status` is the exit status.
     """
 
     status: int
@@ -58,7 +58,7 @@ class Built:
 
 
 def prepare(request: Request) -> BuildJob:
-    """Read the project and resolve the request. Raises ManywheelsError for whatever forbids the build."""
+    """Read the project and resolve the request. Raises ManywheelsError if the build cannot or must not be done."""
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
     trust.require_trusted(options, os.environ)
@@ -67,7 +67,7 @@ def prepare(request: Request) -> BuildJob:
 
 
 def build(job: BuildJob, cancellation: Cancellation) -> Built:
-    """Build here or in a container; the caller then calls `report` of the result, once. Raises ManywheelsError."""
+    """Build here or in a container; the caller then calls the result's `report` once. Raises ManywheelsError."""
     if needs_container(job.request.engine, job.options):
         return _build_in_container(job, cancellation)
     return _build_here(job, cancellation)
@@ -121,7 +121,7 @@ def _report(manifest: Manifest, reports: Reports, output: OutputFolder, project:
 
 
 def _annotate(manifest: Manifest, project: Project) -> None:
-    """Have GitHub show failures and warnings beside the job, and at the lines that the compiler named."""
+    """In a GitHub job, print annotations for failures and warnings, at the source lines the compiler named."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from manywheels.report.annotations import annotate
 
@@ -138,24 +138,24 @@ def exit_status(manifest: Manifest) -> int:
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Build, and publish where `--publish pypi` says so.
+    """Build, and publish if `--publish pypi` is given; `publish` in pyproject.toml is for workflows only.
 
-    What pyproject.toml says of `publish` is for workflows: nothing leaves a machine that was not asked to send it.
+    Returns the exit status. Raises ManywheelsError.
     """
     wanted = request.given.get("publish")
     if wanted and wanted.value == "artifact":
-        raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; artifacts are of a GitHub workflow's runs")
+        raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; only runs of GitHub workflows have artifacts")
     job = prepare(request)
     built = build(job, cancellation)
     built.report()
-    asked = wanted is not None and wanted.value == "pypi"
-    if not asked or built.manifest is None or built.status != EXIT_OK or cancellation.requested:
+    publishes = wanted is not None and wanted.value == "pypi"
+    if not publishes or built.manifest is None or built.status != EXIT_OK or cancellation.requested:
         return built.status
     return publish.upload(job.options.settings.with_values(sealed(built.manifest, built.folder)), cancellation)
 
 
 def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
-    """Return the inputs that lead `verify` and `publish` to a set, and hold them to it."""
+    """Return inputs for `verify` and `publish` that name this set and require its digest."""
     return {
         "packages-dir": Value(value=str(folder), origin=Origin(OriginKind.PROGRAM, "the set of this run")),
         "manifest-digest": Value(value=manifest.digest, origin=Origin(OriginKind.PROGRAM, "the set of this run")),
@@ -163,7 +163,7 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
 
 
 def _build_in_container(job: BuildJob, cancellation: Cancellation) -> Built:
-    """Build in a container; the reports are written here, for their paths mean this machine's."""
+    """Build in a container; the reports are written here because their paths are this machine's."""
     from manywheels.runtime.containers.program import run
     from manywheels.wheels.manifest import read_manifest
     from manywheels.wheels.output import MANIFEST, open_output
@@ -175,7 +175,7 @@ def _build_in_container(job: BuildJob, cancellation: Cancellation) -> Built:
     before = last_written(folder / MANIFEST)
     status = run(container_build(job.request, project, job.options), cancellation)
     if last_written(folder / MANIFEST) in {before, None}:
-        return Built(status=status, manifest=None, folder=folder)  # what is there is not of this build
+        return Built(status=status, manifest=None, folder=folder)  # an earlier build's
     manifest = read_manifest(folder)
     return Built(
         status=status, manifest=manifest, folder=folder, report=lambda: _report(manifest, reports, output, project)
@@ -183,10 +183,10 @@ def _build_in_container(job: BuildJob, cancellation: Cancellation) -> Built:
 
 
 def _require_whole_plan(request: Request, options: Options) -> None:
-    """Raise InputError where a shard is to be published: said before anything is built; publishing refuses it, too."""
+    """Raise InputError if only a shard would be published; publishing refuses that too, but after the build."""
     wanted, shard = request.given.get("publish"), options.shard
     if shard and wanted and wanted.value == "pypi":
         raise InputError(
-            f"{wanted.origin}: this job builds only the shard {shard} of the plan, and a part of a release is none.",
-            remedy="Build with `publish: auto`, and publish from a job after all shards, with `artifact-pattern`.",
+            f"{wanted.origin}: this job builds only shard {shard} of the plan, which is not a complete release.",
+            remedy="Build with `publish: auto`, and publish in a job after all shards, with `artifact-pattern`.",
         )

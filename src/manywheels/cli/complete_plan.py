@@ -1,4 +1,4 @@
-"""The plan of a build, with the interpreters that it lacks installed by uv where it can."""
+"""The plan of a build, after uv has installed missing interpreters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _INSTALL_TIMEOUT = 300.0  # seconds for all missing interpreters together
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """What came of asking uv for missing interpreters: None, or why it failed, in one line."""
+    """The result of installing interpreters; `failure` is one line, None if all succeeded."""
 
     failure: str | None
 
@@ -37,9 +37,9 @@ class Installation:
 def install(
     targets: Sequence[Target], cancellation: Cancellation, environment: Mapping[str, str] = os.environ
 ) -> Installation:
-    """Ask uv to install the interpreters of these targets into its own folder (`uv python dir`). Raises Cancelled.
+    """Have uv install the interpreters of these targets into its own folder (`uv python dir`). Raises Cancelled.
 
-    Each is asked for by itself, so that one that uv does not have keeps none of the others away.
+    Each is installed by its own process, so that one that uv does not have does not prevent the others.
     """
     if environment.get("UV_PYTHON_DOWNLOADS") == "never":
         return Installation(failure="UV_PYTHON_DOWNLOADS is `never`")
@@ -57,7 +57,7 @@ def install(
 
 
 def _install_one(uv: str, target: Target, cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
-    """Return why uv did not install an interpreter. It runs in a sandbox because that can be stopped at once."""
+    """Return why uv did not install an interpreter, or None. The sandbox makes the process cancellable."""
     with tempfile.TemporaryDirectory(prefix="manywheels-") as scratch:
         log = Path(scratch, "log")
         command = Command(
@@ -68,12 +68,12 @@ def _install_one(uv: str, target: Target, cancellation: Cancellation, environmen
             timeout=_INSTALL_TIMEOUT,
         )
         outcome = sandbox.run(command, cancellation)
-        said = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+        printed = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
     if outcome.timed_out:
         return f"uv did not finish within {_INSTALL_TIMEOUT:.0f} s"
     if outcome.succeeded:
         return None
-    lines = [line.strip() for line in said if line.strip()]
+    lines = [line.strip() for line in printed if line.strip()]
     return (lines[-1] if lines else "uv gave no reason").removeprefix("cause: ")
 
 
@@ -106,7 +106,7 @@ def complete_plan(project: Project, options: Options, cancellation: Cancellation
         missing = list(plan.missing)
     if missing:
         names = " ".join(planned.target.tag for planned in missing)
-        cures = [f"{found.path}: {found.reason}." for found in discovery.unusable]
-        cures.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
-        raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(cures))
+        remedies = [f"{found.path}: {found.reason}." for found in discovery.unusable]
+        remedies.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
+        raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(remedies))
     return plan

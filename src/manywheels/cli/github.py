@@ -1,7 +1,7 @@
-"""The GitHub door: inputs from `INPUT_*`, outputs through the file that the runner names.
+"""The GitHub action: inputs from `INPUT_*` variables, outputs to the file that the runner names.
 
-The runner starts the image as a container action: inputs are variables called `INPUT_` and the name in upper case,
-hyphens kept; the workspace is the working folder and belongs to somebody else.
+The runner starts the image as a container action. Inputs are variables named `INPUT_` and the name in upper case, with
+its hyphens; the working folder is the workspace, which another user owns.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ from manywheels.wheels.manifest import Manifest
 from manywheels.wheels.output import LEDGER, MANIFEST, REPORT
 
 _PREFIX: Final = "INPUT_"
-_ALSO_IN_ARTIFACT: Final = frozenset({"auto", "pypi"})  # where there is a service
-_OF_ARTIFACTS: Final = frozenset({"artifact-name", "artifact-pattern"})
-_RUNNERS_OWN: Final = frozenset({"args", "entrypoint"})  # `with: args` and `entrypoint` are meant for the runner
+_ARTIFACT_IF_AVAILABLE: Final = frozenset({"auto", "pypi"})  # if there is an artifact service
+_ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern"})
+_RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # `with: args` and `entrypoint` are for the runner
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run the action; return its exit status."""
-    guard.print_anything()
+    guard.escape_unprintable()
     with guard.cancellable() as cancellation:
-        return guard.run_guarded(lambda: _run(environment, cancellation), cancellation, _tell_error)
+        return guard.run_guarded(lambda: _run(environment, cancellation), cancellation, _report_error)
 
 
-def _tell_error(error: ManywheelsError) -> None:
-    """Print what ended the step, and show it on the run's page, where readers look before they open its log."""
+def _report_error(error: ManywheelsError) -> None:
+    """Print the error that ended the step, and annotate the run's page with it."""
     from manywheels.core.github_commands import Annotation
 
     guard.print_error(error)
-    if isinstance(error, Cancelled):  # the page says that itself
+    if isinstance(error, Cancelled):  # GitHub shows that itself
         return
-    said = [error.message.partition("\n")[0], error.remedy]
-    message = "\n".join(sanitize(line) for line in said if line)
+    lines = [error.message.partition("\n")[0], error.remedy]
+    message = "\n".join(sanitize(line) for line in lines if line)
     print(Annotation(kind="error", title=f"manywheels {error.code}", message=message), flush=True)
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """Return the request that the inputs make. Raises InputError for unknown inputs and for commands that are none."""
-    given = read_inputs(environment, _PREFIX, "with", foreign=_RUNNERS_OWN)
+    """Return the request from the inputs. Raises InputError for unknown inputs and commands."""
+    given = read_inputs(environment, _PREFIX, "with", ignored=_RUNNER_INPUTS)
     command = given.pop("command", inputs.default("build"))
     package = given.pop("package-dir", inputs.default("."))
     return Request(
@@ -92,22 +92,24 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
     return commands.execute(request, cancellation)
 
 
-# --- build, and what is done with what was built ----------------------------------------------------------------------
+# --- build and deliver ------------------------------------------------------------------------------------------------
 
 
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    """Build, report, deliver, and tell: each of these is done whatever becomes of the one before it."""
+    """Build, report, deliver, and write outputs, each even if the one before failed; publish if that all succeeded."""
     job = build.prepare(request)
     settings, delivery = job.options.settings, job.delivery
     trust.require_publishing_asked(settings.value("publish"))
     if delivery.publish == "artifact":
-        find_service(environment)  # said before anything is built
+        find_service(environment)  # fail before building
     report = delivery.report or job.options.output_dir / REPORT
     before = last_written(report)
     built = build.build(replace(job, delivery=replace(delivery, report=report)), cancellation)
     manifest, folder = built.manifest, built.folder
     if manifest is None:
-        raise ContainerFailed("The build in the container ended before it began.", remedy="See its message above.")
+        raise ContainerFailed(
+            "manywheels in the container exited before building anything.", remedy="See its message above."
+        )
     status = build.exit_status(manifest)
     outputs = _outputs(manifest, folder)
     try:
@@ -115,11 +117,11 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
     finally:
         try:
             if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
-                written = last_written(report) not in {before, None}  # else it came with the checkout
+                written = last_written(report) not in {before, None}  # otherwise it came with the checkout
                 shown = report if written else None
                 outputs |= _upload(delivery, manifest, folder, environment, cancellation, report=shown)
         finally:
-            _tell(manifest, outputs, environment)
+            _write_results(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
         return _publish(settings.with_values(build.sealed(manifest, folder)), environment, cancellation)
     return status
@@ -131,11 +133,11 @@ def _publish(settings: Settings, environment: Mapping[str, str], cancellation: C
 
 
 def _goes_into_artifact(delivery: Delivery, manifest: Manifest, environment: Mapping[str, str]) -> bool:
-    """Finished wheels go into the artifact even if other targets failed.
+    """Whether to upload the finished wheels as an artifact: even if other targets failed.
 
-    So they do before they are published: only with the same files can an upload that was broken off be finished.
+    Also before publishing: an interrupted upload to the index can only be completed with the same files.
     """
-    wanted = delivery.publish == "artifact" or (delivery.publish in _ALSO_IN_ARTIFACT and has_service(environment))
+    wanted = delivery.publish == "artifact" or (delivery.publish in _ARTIFACT_IF_AVAILABLE and has_service(environment))
     return wanted and bool(manifest.wheels)
 
 
@@ -155,8 +157,8 @@ def _upload(
     return {"artifact-id": uploaded.number, "artifact-url": uploaded.url, "artifact-digest": uploaded.sha256}
 
 
-def _tell(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
-    """Write the step's outputs and its summary."""
+def _write_results(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    """Write the step's outputs and summary."""
     from manywheels.report.summary import step_summary
 
     if file := environment.get("GITHUB_OUTPUT"):
@@ -170,37 +172,37 @@ def _tell(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[s
 
 
 def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> tuple[Request, Settings]:
-    """Return the request and its settings with the folder of the wheels, taken from the run's artifacts if need be.
+    """Return the request and its settings, with the wheels downloaded from the run's artifacts if necessary.
 
-    That is so where an artifact is named that is not the default, and where the folder has nothing to look at. Where no
-    folder is named, the run's artifact goes before it too: wheels that lie there may have come with the checkout.
+    That is: if an artifact is named, or the folder holds no wheels. If no folder is named, an existing artifact takes
+    precedence as well, because wheels in the folder may come from the checkout.
     """
     settings = read_wheel_settings(request)
     verifies = request.command == "verify"
     name = "output-dir" if verifies or not settings.value("packages-dir").value else "packages-dir"
     folder = Path(settings.parsed(name, inputs.parse_path))
-    looked_at = request.paths[0] if verifies else folder
+    checked = request.paths[0] if verifies else folder
     delivery = resolve_delivery(settings)
-    if not _OF_ARTIFACTS & request.given.keys():
+    if not _ARTIFACT_INPUTS & request.given.keys():
         if not has_service(environment):
             return request, settings
         names_folder = request.paths[0] != Path() if verifies else "packages-dir" in request.given
-        if has_distributions(looked_at) and (names_folder or not _has_set(delivery, environment, cancellation)):
+        if has_distributions(checked) and (names_folder or not _has_set(delivery, environment, cancellation)):
             return request, settings
     manifest = _take(delivery, folder, environment, cancellation)
-    _tell(manifest, _outputs(manifest, folder), environment)
+    _write_results(manifest, _outputs(manifest, folder), environment)
     return replace(request, paths=(folder,)), settings.with_values(build.sealed(manifest, folder))
 
 
 def _has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: Cancellation) -> bool:
-    """Whether the run has the artifact, which then goes before a folder that nobody named; that is told."""
+    """Whether the run has the artifact; if so, print that it takes precedence over the folder."""
     from manywheels.deliver.artifacts.sets import has_set, open_artifacts
 
     found = has_set(open_artifacts(environment, cancellation), delivery, cancellation)
     if found:
         print(
-            f"this run's artifact {sanitize(delivery.artifact_name)} goes before the files that are here; "
-            "to take these, name their folder in `packages-dir` (`verify`: in `package-dir`)",
+            f"using this run's artifact {sanitize(delivery.artifact_name)} and not the files in the folder; "
+            "to use those, name their folder in `packages-dir` (`verify`: in `package-dir`)",
             flush=True,
         )
     return found
@@ -225,21 +227,21 @@ def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:
 
 
 def write_outputs(file: Path, values: Mapping[str, str]) -> None:
-    """Append outputs to the runner's file; the delimiter is random, so that no value can end its own.
+    """Append outputs to the runner's file, each with a random delimiter, so that no value can end itself.
 
-    Raises InputError for a value that holds the delimiter nevertheless.
+    Raises InputError for a value that contains its delimiter nevertheless.
     """
     with file.open("a", encoding="utf-8") as outputs:
         for name, value in values.items():
             delimiter = f"manywheels_{secrets.token_hex(16)}"
             if delimiter in value:
-                raise InputError(f"The output `{name}` holds its own delimiter.", remedy="Run the job again.")
+                raise InputError(f"The output `{name}` contains its own delimiter.", remedy="Run the job again.")
             outputs.write(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
 
 
 @contextmanager
 def ledger_uploaded(settings: Settings, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
-    """Upload the ledger that the block writes, whatever becomes of the block; that it cannot be is only a warning."""
+    """Upload the ledger that the block writes, even if the block fails; a failed upload is only a warning."""
     options, delivery = resolve_publishing(settings), resolve_delivery(settings)
     path = options.packages_dir / LEDGER
     before = last_written(path)
@@ -255,13 +257,13 @@ def ledger_uploaded(settings: Settings, environment: Mapping[str, str], cancella
                     cancellation,
                 )
             except DeliveryError as error:
-                print(sanitize(f"warning: the ledger is in no artifact: {error.message}"), flush=True)
+                print(sanitize(f"warning: the ledger was not uploaded as an artifact: {error.message}"), flush=True)
 
 
 def artifact_name(wheels: str, repository: str) -> str:
-    """Return the name for a ledger: one for each set and index, so that one run may publish to several.
+    """Return the ledger's artifact name, which differs by set and index: one run may publish to several indexes.
 
-    It does not begin as the sets' names do: a later job's `artifact-pattern: wheels-*` shall not take it for a set.
+    The prefix keeps a later job's `artifact-pattern: wheels-*` from matching it.
     """
     index = urlsplit(repository).hostname or repository
     return f"ledger-{wheels}-{re.sub(r'[^A-Za-z0-9.-]', '-', index)}"

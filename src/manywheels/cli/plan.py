@@ -1,4 +1,4 @@
-"""`plan`: what `build` would do, for people, for programs, or as a CI's matrix of jobs."""
+"""`plan`: print what `build` would do, as a table, as JSON or as a CI job matrix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from manywheels.plan.project import read_project
 
 
 def execute(request: Request) -> int:
-    """Print the plan, and return the exit status. Raises InputError, ProjectError and SelectionError."""
+    """Print the plan; return the exit status. Raises InputError, ProjectError and SelectionError."""
     from manywheels.report.plan import as_json, as_table, github_matrix, gitlab_matrix
 
     project = read_project(request.paths[0])

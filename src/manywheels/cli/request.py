@@ -1,4 +1,4 @@
-"""What is asked for: a command, and all that was given for it."""
+"""A command and its inputs, from the command line or a CI."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MATRICES: Final = ("github", "gitlab")
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """How `verify` shall be done: `imports` runs code of the wheels, `images` are containers to do that in.
+    """Options of `verify`. `imports` imports the wheels here, which runs their code, `images` in containers.
 
-    `attested` looks at attestations, which `publisher` should have signed; empty for whoever.
+    `attested` checks attestations; `publisher` must have signed them, if not empty.
     """
 
     form: str = "text"
@@ -34,9 +34,9 @@ class Verification:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A command with what was given for it: `paths` is the project, or the wheels of `verify`.
+    """A command and its inputs. `paths` is the project, the wheels of `verify` or the folders of `gather`.
 
-    `matrix` is the CI for whose jobs `plan` is printed, with `per_job` targets at most in each; empty for people.
+    `matrix` is the CI to print jobs for, each with at most `per_job` targets; empty for a table.
     """
 
     command: str

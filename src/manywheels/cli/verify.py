@@ -1,4 +1,4 @@
-"""The command `verify`: what is looked at, with which checks, and how it is told."""
+"""`verify`: check wheels, and print what was found."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(
 
 
 def _manifest_of(paths: Sequence[Path], digests: Collection[str]) -> Manifest | None:
-    """Return the manifest of the folder that was named, where it is the only path and has one."""
+    """Return the manifest of the only path, if that is a folder with one."""
     folder, is_alone = paths[0], len(paths) == 1
     if digests:
         sealed = require_digest(folder, digests)
@@ -103,8 +103,8 @@ def _importing_here(cancellation: Cancellation) -> Ask:
         if interpreter:
             return imports(path, interpreter, cancellation)
         problem = Problem(
-            message="was not imported: no interpreter on this machine is one that it is for",
-            remedy="Install one (`manywheels doctor` lists those found), or name an image with `--import-in`.",
+            message="was not imported: this machine has no matching interpreter",
+            remedy="Install one (`manywheels doctor` lists those found), or give an image with `--import-in`.",
         )
         return (Finding(code=TRIED, severity=Severity.WARNING, wheel=path.name, problem=problem),)
 

@@ -1,4 +1,4 @@
-"""Where finished wheels go besides the output folder, and from which artifacts later jobs take them."""
+"""Where finished wheels are delivered, and which artifacts later jobs take them from."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from manywheels.plan.inputs import Value
 from manywheels.plan.settings import Settings
 
 DESTINATIONS: Final = ("auto", "artifact", "pypi", "none")
-_NOT_IN_NAMES: Final = re.compile(r'[":<>|*?\r\n\\/]')  # as actions/toolkit refuses them
-_LONGEST: Final = 400  # days that GitHub keeps anything at most
+_NOT_IN_NAMES: Final = re.compile(r'[":<>|*?\r\n\\/]')  # as in actions/toolkit
+_MAX_DAYS: Final = 400  # days; GitHub's limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Where to deliver to, and what to take. `artifact_pattern` is empty where one artifact is taken by its name.
+    """Where to deliver, and what to take. `artifact_pattern` is empty to take one artifact by name.
 
-    `manifest_digests` are in hex, one for each set that is taken, or none; `retention_days` is 0 for the repository's
-    own setting; `report` is None where it goes beside the manifest in CI, and nowhere elsewhere.
+    `manifest_digests`: sha256 in hex, one for each set to take, or none. `retention_days`: 0 for the repository's
+    setting. `report`: None for beside the manifest in GitHub's action, and no report elsewhere.
     """
 
     publish: str
@@ -47,38 +47,36 @@ def resolve_delivery(settings: Settings) -> Delivery:
     )
 
 
-def _parse_artifact_name(given: Value, name: str) -> str:
-    if not given.value.strip() or _NOT_IN_NAMES.search(given.value):
-        raise inputs.refuse(given, name, 'a name without `" : < > | * ? \\ /` and line ends')
-    return given.value
+def _parse_artifact_name(value: Value, name: str) -> str:
+    if not value.value.strip() or _NOT_IN_NAMES.search(value.value):
+        raise inputs.refuse(value, name, 'a name without `" : < > | * ? \\ /` and line breaks')
+    return value.value
 
 
-def _parse_pattern(given: Value, name: str) -> str:
-    if re.search(r"[\r\n\\/]", given.value):
-        raise inputs.refuse(given, name, "a pattern over artifact names, as `wheels-*`")
-    return given.value
+def _parse_pattern(value: Value, name: str) -> str:
+    if re.search(r"[\r\n\\/]", value.value):
+        raise inputs.refuse(value, name, "a pattern over artifact names, as `wheels-*`")
+    return value.value
 
 
-def _parse_digests(given: Value, name: str) -> tuple[str, ...]:
-    digests = tuple(word.removeprefix("sha256:") for word in given.value.lower().split())
+def _parse_digests(value: Value, name: str) -> tuple[str, ...]:
+    digests = tuple(word.removeprefix("sha256:") for word in value.value.lower().split())
     if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
-        raise inputs.refuse(
-            given, name, "a sha256 in hex, with or without `sha256:` before it; several with blanks between"
-        )
+        raise inputs.refuse(value, name, "sha256 digests in hex, with or without `sha256:`, separated by blanks")
     return digests
 
 
-def _parse_days(given: Value, name: str) -> int:
-    if not re.fullmatch("[0-9]{1,3}", given.value) or int(given.value) > _LONGEST:
-        raise inputs.refuse(given, name, f"a whole number of days from 0 to {_LONGEST}")
-    return int(given.value)
+def _parse_days(value: Value, name: str) -> int:
+    if not re.fullmatch("[0-9]{1,3}", value.value) or int(value.value) > _MAX_DAYS:
+        raise inputs.refuse(value, name, f"a whole number of days from 0 to {_MAX_DAYS}")
+    return int(value.value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishOptions:
-    """How to upload. `attestations` is None for automatic, `confirm` is in seconds, None for not at all.
+    """How to upload. `attestations` is None for automatic; `confirm` is in seconds, None to skip it.
 
-    `repository` is an upload address or a name of twine's table; an empty `password` means trusted publishing.
+    `repository` is an upload URL or one of twine's names; an empty `password` means trusted publishing.
     """
 
     repository: str

@@ -102,7 +102,7 @@ def read_build_settings(
 
     Raises InputError as `read_settings` does.
     """
-    notes = list(inputs.doubtful_variables(environment))
+    notes = list(inputs.misspelt_variables(environment))
     variables = _rows(inputs.from_environment(environment))
     if _has_options(project.settings):
         rows = [*variables, *_rows(inputs.from_settings(project.settings)), *_overrides(project.settings)]
@@ -148,8 +148,8 @@ def rows_of(
     for name, value in values.items():
         place = f"{origin} {name}"
         text = option_types.write(name, value, place)
-        given = Value(value=text, origin=Origin(OriginKind.PROJECT, place))
-        yield Setting(name=name, value=given, select=select, rule=inherit.get(name, Inherit.NONE))
+        own = Value(value=text, origin=Origin(OriginKind.PROJECT, place))
+        yield Setting(name=name, value=own, select=select, rule=inherit.get(name, Inherit.NONE))
 
 
 def _require_targets(select: Iterable[str], origin: str) -> None:

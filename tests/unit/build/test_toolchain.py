@@ -178,4 +178,4 @@ def test_doctor_says_what_a_compiler_links_for(kind: str, machine: Machine, told
     """The system's one takes the machine's own glibc, whatever the policy is."""
     seen = doctor._links(kind, policy_named("manylinux_2_28"), machine)
     assert seen.found.startswith(told)
-    assert bool(seen.cure) is is_cured
+    assert bool(seen.remedy) is is_cured

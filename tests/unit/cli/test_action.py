@@ -87,7 +87,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "dependency-versions": ("packages: a==1", lambda it: it.recipe.constraints.packages, ("a==1",), "none.txt"),
     "before-all": ("make deps", lambda it: it.recipe.before_all and it.recipe.before_all.command, "make deps", "a\0"),
     "before-build": ("make it", lambda it: it.recipe.before_build, "make it", "a\0"),
-    "repair-wheel-command": ("none", lambda it: it.recipe.repair.by, Repairer.NOBODY, "a\0"),
+    "repair-wheel-command": ("none", lambda it: it.recipe.repair.by, Repairer.NONE, "a\0"),
     "repair-exclude": ("liba.so", lambda it: it.recipe.repair.exclude, ("liba.so",), "'"),
     "repair-strip": ("true", lambda it: it.recipe.repair.strip, True, "maybe"),
     "audit-command": ("look", lambda it: it.recipe.audit and it.recipe.audit.command, "look", "a\0"),

@@ -275,7 +275,7 @@ def test_errors_are_told_with_code_and_cure(action: Action, capsys: pytest.Captu
 
 
 def test_an_error_cannot_end_its_annotation(capsys: pytest.CaptureFixture[str]) -> None:
-    github._tell_error(InputError("`a\r\n::set-env name=X::1` and 100%0A\nmore", remedy="Mend\n::stop-commands::x"))
+    github._report_error(InputError("`a\r\n::set-env name=X::1` and 100%0A\nmore", remedy="Mend\n::stop-commands::x"))
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert [command.name for command in github_commands(out)] == ["error"]
@@ -292,7 +292,7 @@ def test_notes_and_folders_of_the_project_are_no_commands(action: Action, capfd:
 
 
 def test_a_cancelled_step_is_not_annotated(capsys: pytest.CaptureFixture[str]) -> None:
-    github._tell_error(Cancelled("The build was stopped.", remedy=""))
+    github._report_error(Cancelled("The build was stopped.", remedy=""))
     assert capsys.readouterr().out == ""
 
 
@@ -584,7 +584,7 @@ def test_a_ledger_that_cannot_be_uploaded_is_a_warning(
         lambda *_, **__: len(Ledger(action.folder / "dist", "https://index.example/legacy/", []).entries),
     )
     assert action.run(command="publish") == 0
-    assert "warning: the ledger is in no artifact: " in capsys.readouterr().out
+    assert "warning: the ledger was not uploaded as an artifact: " in capsys.readouterr().out
 
 
 def test_verify_takes_the_artifact_where_there_are_no_wheels(action: Action, service: FakeService) -> None:

@@ -223,8 +223,8 @@ def test_the_image_decides_the_platform(
     [
         ({"enable": "jython"}, r"\[tool.cibuildwheel\] enable: `jython` is not a group"),
         ({"environment": {"A": "$(pwd)"}}, r'\[tool.cibuildwheel\] environment: `A="\$\(pwd\)"` is not a value'),
-        ({"before-build": {"a": "b"}}, r"\[tool.cibuildwheel\] before-build: a value of this kind"),
-        ({"overrides": [{"before-build": "x"}]}, r"\[\[tool.cibuildwheel.overrides\]\] 1: `select` does not say"),
+        ({"before-build": {"a": "b"}}, r"\[tool.cibuildwheel\] before-build: a value of this type"),
+        ({"overrides": [{"before-build": "x"}]}, r"\[\[tool.cibuildwheel.overrides\]\] 1: `select` names no targets"),
         ({"overrides": 3}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
         ({"overrides": [3]}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
         ({"linux": 3}, r"\[tool.cibuildwheel.linux\]: this is not a table"),
@@ -300,4 +300,4 @@ def test_our_own_settings_mean_the_folder_that_they_name() -> None:
 
 def test_tests_are_skipped_by_its_patterns() -> None:
     made = options({"test-command": "pytest", "test-skip": "*-musllinux_* cp31{0,1}-* pp* cp36-*"})
-    assert [known.tag for known, own in made.recipes.items() if own.tests is None] == ["cp310", "cp311", "pp311"]
+    assert [known.tag for known, own in made.by_target.items() if own.tests is None] == ["cp310", "cp311", "pp311"]

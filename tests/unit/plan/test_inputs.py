@@ -154,7 +154,7 @@ def test_settings_do_not_show_the_password() -> None:
 
 def test_variables_that_are_nearly_inputs_are_told_of() -> None:
     others = dict.fromkeys(("MANYWHEELS_CACHE", "MANYWHEELS_REQUIRE", "MANYWHEELS_BUILD_IDENTIFIER"), "x")
-    assert list(inputs.doubtful_variables({**others, "MANYWHEELS_JOBS": "3", "MANYWHEELS_TIMEUOT": "3"})) == [
+    assert list(inputs.misspelt_variables({**others, "MANYWHEELS_JOBS": "3", "MANYWHEELS_TIMEUOT": "3"})) == [
         "The variable MANYWHEELS_TIMEUOT is not read; did you mean MANYWHEELS_TIMEOUT?"
     ]
 
