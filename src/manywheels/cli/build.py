@@ -57,7 +57,7 @@ class Built:
     report: Callable[[], None] = lambda: None
 
 
-def prepare(request: Request) -> BuildJob:
+def prepare_build(request: Request) -> BuildJob:
     """Read the project and resolve the request. Raises ManywheelsError if the build cannot or must not be done."""
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
@@ -145,7 +145,7 @@ def execute(request: Request, cancellation: Cancellation) -> int:
     wanted = request.given.get("publish")
     if wanted and wanted.value == "artifact":
         raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; only runs of GitHub workflows have artifacts")
-    job = prepare(request)
+    job = prepare_build(request)
     built = build(job, cancellation)
     built.report()
     publishes = wanted is not None and wanted.value == "pypi"

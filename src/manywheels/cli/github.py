@@ -97,7 +97,7 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     """Build, report, deliver, and write outputs, each even if the one before failed; publish if that all succeeded."""
-    job = build.prepare(request)
+    job = build.prepare_build(request)
     settings, delivery = job.options.settings, job.delivery
     trust.require_publishing_asked(settings.value("publish"))
     if delivery.publish == "artifact":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels.cli.request import Request, read_wheel_settings
+from manywheels.cli.request import Request, Verification, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
 from manywheels.plan.delivery_options import resolve_delivery
@@ -24,31 +24,30 @@ from manywheels.verify.installs import (
     requires_python,
 )
 from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.rules import Rules
 from manywheels.verify.run import Extra, verify_wheels
 from manywheels.wheels.gather import require_digest
 from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import MANIFEST
 
 if TYPE_CHECKING:
-    from manywheels.cli.request import Verification
     from manywheels.verify.attestations import Attested
 
 Ask = Callable[[Path], Iterable[Finding]]
 
 
-def run(
-    paths: Sequence[Path],
-    wanted: Verification,
-    rules: Rules,
-    cancellation: Cancellation,
-    *,
-    digests: Collection[str] = (),
-) -> int:
-    """Verify wheels, print what was found, and return the exit status.
+def execute(request: Request, cancellation: Cancellation) -> int:
+    """Verify wheels by the rules of the working folder's project; return the exit status. Raises ManywheelsError."""
+    return verify(request, read_wheel_settings(request), cancellation)
 
-    With `digests`, the first path is a folder whose manifest must have one of them. Raises ManywheelsError.
+
+def verify(request: Request, settings: Settings, cancellation: Cancellation) -> int:
+    """Verify wheels and print what was found; return the exit status. Raises ManywheelsError.
+
+    With `manifest-digest`, the first path is a folder whose manifest must have one of the digests.
     """
+    paths, wanted = request.paths, request.verification
+    rules = verification_rules(settings.project_table, strict=wanted.strict)
+    digests = resolve_delivery(settings).manifest_digests
     wheels = collect_wheels(paths)
     manifest = _manifest_of(paths, digests)
     attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
@@ -109,15 +108,3 @@ def _importing_here(cancellation: Cancellation) -> Ask:
         return (Finding(code=TRIED, severity=Severity.WARNING, wheel=path.name, problem=problem),)
 
     return check
-
-
-def execute(request: Request, cancellation: Cancellation) -> int:
-    """Verify wheels by the rules of the working folder's project; return the exit status. Raises ManywheelsError."""
-    return verify(request, read_wheel_settings(request), cancellation)
-
-
-def verify(request: Request, settings: Settings, cancellation: Cancellation) -> int:
-    """Verify the wheels of a request whose settings have been read; return the exit status. Raises ManywheelsError."""
-    wanted = request.verification
-    rules = verification_rules(settings.project_table, strict=wanted.strict)
-    return run(request.paths, wanted, rules, cancellation, digests=resolve_delivery(settings).manifest_digests)

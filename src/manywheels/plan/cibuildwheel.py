@@ -17,7 +17,7 @@ from manywheels.data import table
 from manywheels.errors import InputError
 from manywheels.plan import option_types
 from manywheels.plan.inputs import Origin, OriginKind, Value
-from manywheels.plan.option_types import Inherit
+from manywheels.plan.option_types import ARCHS, Inherit
 from manywheels.plan.setting import Setting, read_inherit, read_overrides, read_select
 from manywheels.plan.targets import Target, expand_braces
 
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 _TABLE: Final = "[tool.cibuildwheel]"
 _LINUX: Final = "[tool.cibuildwheel.linux]"
-_ARCHS: Final = ("x86_64", "i686", "aarch64", "ppc64le", "s390x", "armv7l", "riscv64")
 # Where cibuildwheel's containers have the project; here every target has its own copy.
 _PROJECT: Final = re.compile(r"""(^|[\s=:,;&|(<>`]|(?<![\w}])["']|-[IL]|file://)/project(?![\w.-])""")
-_PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(_ARCHS)})-image")
+_PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(ARCHS)})-image")
 _WITH_PLACES: Final = {"commands", "assignments", "settings"}  # option types with placeholders such as `{project}`
 _EQUIVALENTS: Final = {
     "build-frontend": {"default": "uv", "": "uv"},
@@ -91,7 +90,7 @@ def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting
 
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield each variable that sets an option, with the option's name and value."""
-    images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in _ARCHS)
+    images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in ARCHS)
     facts = table("cibuildwheel")
     for name in (*facts["shared"], *images):
         plain = f"CIBW_{name.upper().replace('-', '_')}"
@@ -111,14 +110,14 @@ def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> It
 
 
 def _setting(
-    name: str, text: str, origin: str, source: OriginKind, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
+    name: str, text: str, origin: str, kind: OriginKind, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
 ) -> Setting:
     text = _EQUIVALENTS.get(name, {}).get(text, text)
     if name == "build-verbosity" and re.fullmatch(r"[+-]?\d+", text):
         text = str(min(3, max(-3, int(text))))  # pip has no further levels
     if table("options").get(name, {}).get("type") in _WITH_PLACES:
         text = _PROJECT.sub(r"\1{project}", text)
-    value = Value(value=text, origin=Origin(source, origin))
+    value = Value(value=text, origin=Origin(kind, origin))
     return Setting(name=name, value=value, select=select, rule=rule, from_cibuildwheel=True)
 
 
@@ -167,7 +166,7 @@ def _pypy_notes(
     enabled = f"{configuration.get('enable', '')} {linux.get('enable', '')} {environment.get('CIBW_ENABLE', '')}"
     if re.search(r"\b(pypy|all)\b", enabled):
         names = [f"{_TABLE} {name}" for name in dict.fromkeys((*configuration, *linux)) if _PYPY_IMAGE.fullmatch(name)]
-        variables = [f"CIBW_MANYLINUX_PYPY_{arch.upper()}_IMAGE" for arch in _ARCHS]
+        variables = [f"CIBW_MANYLINUX_PYPY_{arch.upper()}_IMAGE" for arch in ARCHS]
         for name in (*names, *(variable for variable in variables if environment.get(variable))):
             yield f"{name} is not carried out: a run has one image, and PyPy's wheels are built in it, too."
 
@@ -239,4 +238,4 @@ def _matches(identifier: str, wanted: Iterable[str]) -> bool:
 
 
 def _every_identifier() -> Iterator[str]:
-    return (identifier for arch in _ARCHS for identifier, _ in offered(arch))
+    return (identifier for arch in ARCHS for identifier, _ in offered(arch))

@@ -17,9 +17,9 @@ from manywheels.data import table
 from manywheels.errors import InputError
 
 Table = Mapping[str, Any]
+ARCHS: Final = ("x86_64", "i686", "aarch64", "ppc64le", "s390x", "armv7l", "riscv64")
 # The image for one architecture, only in pyproject.toml.
-_ARCHS: Final = "x86_64|i686|aarch64|ppc64le|s390x|armv7l|riscv64"
-IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-({_ARCHS})-image")
+IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-({'|'.join(ARCHS)})-image")
 
 
 class Inherit(StrEnum):
@@ -44,10 +44,10 @@ class Format:
     merge: Callable[[str, str], str] | None = None
 
 
-def write_assignments(values: Table) -> str:
+def _write_assignments(values: Table) -> str:
     """Write a table of variables as `NAME="value"` words, in which `$NAME` still expands."""
     return " ".join(
-        '{}="{}"'.format(name, scalar(value).replace("\\", "\\\\").replace('"', '\\"'))
+        '{}="{}"'.format(name, _scalar(value).replace("\\", "\\\\").replace('"', '\\"'))
         for name, value in values.items()
     )
 
@@ -55,7 +55,7 @@ def write_assignments(values: Table) -> str:
 def _write_pairs(values: Table) -> str:
     """Write a table as `key=value` words; a list of values repeats its key."""
     pairs = [(key, item) for key, value in values.items() for item in (value if isinstance(value, list) else [value])]
-    return " ".join(shlex.quote(f"{key}={scalar(item)}") for key, item in pairs)
+    return " ".join(shlex.quote(f"{key}={_scalar(item)}") for key, item in pairs)
 
 
 def _merge_pairs(before: str, after: str) -> str:
@@ -69,7 +69,7 @@ def _write_fields(values: Table) -> str:
     """Write a table as `name: pip; args: --no-cache-dir`."""
     fields = []
     for name, value in values.items():
-        words = [scalar(item) for item in (value if isinstance(value, list) else [value])]
+        words = [_scalar(item) for item in (value if isinstance(value, list) else [value])]
         fields.append(f"{name}: {shlex.join(words)}")
     return "; ".join(fields)
 
@@ -86,7 +86,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "extras": Format(allowed="a string or a list of strings", joint=","),
     "commands": Format(allowed="a string or a list of strings", joint=" && "),
     "assignments": Format(
-        allowed="a string, a list of strings or a table of strings", joint=" ", table=write_assignments
+        allowed="a string, a list of strings or a table of strings", joint=" ", table=_write_assignments
     ),
     "settings": Format(
         allowed="a string, a list of strings or a table of strings", joint=" ", table=_write_pairs, merge=_merge_pairs
@@ -96,17 +96,16 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 
 
-def format_of(name: str) -> Format:
-    """Return the format of an option's type; options that are not in data/options.toml are plain text."""
+def _format_of(name: str) -> Format:
     return FORMATS[table("options").get(name, {}).get("type", "text")]
 
 
 def write(name: str, value: object, origin: str) -> str:
     """Return the text of a TOML value. Raises InputError for one that is not of the option's type."""
-    form = format_of(name)
+    form = _format_of(name)
     match value:
         case bool() | str() | int() | float():
-            return scalar(value)
+            return _scalar(value)
         case list() if form.joint is not None and all(isinstance(item, str) for item in value):
             return form.joint.join(map(shlex.quote, value) if form.quoted else value)
         case dict() if form.table and all(_is_leaf(item) for item in value.values()):
@@ -121,7 +120,7 @@ def join(name: str, before: str, after: str, rule: Inherit, origin: str) -> str:
     words = table("options").get(name, {}).get("stands_for", {})
     before, after = words.get(before, before), words.get(after, after)
     first, second = (before, after) if rule is Inherit.APPEND else (after, before)
-    form = format_of(name)
+    form = _format_of(name)
     if form.merge is None and form.joint is None:
         raise InputError(
             f"{origin}: `{name}` has a single value, which `inherit` cannot join to.",
@@ -132,8 +131,7 @@ def join(name: str, before: str, after: str, rule: Inherit, origin: str) -> str:
     return form.merge(first, second) if form.merge else f"{first}{form.joint}{second}"
 
 
-def scalar(value: object) -> str:
-    """Return a single value as text, in YAML's and TOML's spelling."""
+def _scalar(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

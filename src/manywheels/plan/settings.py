@@ -138,13 +138,12 @@ def _overrides(table: Mapping[str, Any]) -> Iterator[Setting]:
         inputs.require_one_of(own, overridable(), origin, "option that an override can have")
         select = read_select(override.get("select"), origin)
         _require_targets(select, origin)
-        yield from rows_of(own, read_inherit(override.get("inherit", {}), own, origin), origin, select)
+        yield from _table_rows(own, read_inherit(override.get("inherit", {}), own, origin), origin, select)
 
 
-def rows_of(
+def _table_rows(
     values: Mapping[str, Any], inherit: Mapping[str, Inherit], origin: str, select: tuple[str, ...] = ()
 ) -> Iterator[Setting]:
-    """Return the values of one of the project's tables as settings; `origin` names the table."""
     for name, value in values.items():
         place = f"{origin} {name}"
         text = option_types.write(name, value, place)

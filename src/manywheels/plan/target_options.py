@@ -218,22 +218,19 @@ def parse_constraints(value: Value, name: str) -> Constraints:
     return Constraints(file=fields.get("file", ("",))[0], packages=fields.get("packages", ()))
 
 
-def parse_verbosity(value: Value, name: str) -> int:
-    """Return a whole number from -3 to 3."""
+def _parse_verbosity(value: Value, name: str) -> int:
     if not re.fullmatch("[+-]?[0-9]", value.value.strip()) or abs(int(value.value)) > _MAX_VERBOSITY:
         raise inputs.refuse(value, name, f"a whole number from -{_MAX_VERBOSITY} to {_MAX_VERBOSITY}")
     return int(value.value)
 
 
-def parse_command(value: Value, name: str) -> str:
-    """Return a shell command, which may have several lines."""
+def _parse_command(value: Value, name: str) -> str:
     if "\0" in value.value:
         raise inputs.refuse(value, name, "a shell command without NUL characters")
     return value.value.strip()
 
 
-def parse_extras(value: Value, name: str) -> tuple[str, ...]:
-    """Return the names of extras from `test,all`."""
+def _parse_extras(value: Value, name: str) -> tuple[str, ...]:
     extras = tuple(word for word in re.split(r"[\s,]+", value.value) if word)
     for extra in extras:
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", extra):
@@ -246,19 +243,19 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "environment-pass": inputs.parse_words,
     "config-settings": inputs.parse_settings,
     "build-frontend": parse_front_end,
-    "build-verbosity": parse_verbosity,
+    "build-verbosity": _parse_verbosity,
     "dependency-versions": parse_constraints,
-    "before-all": parse_command,
-    "before-build": parse_command,
-    "repair-wheel-command": parse_command,
+    "before-all": _parse_command,
+    "before-build": _parse_command,
+    "repair-wheel-command": _parse_command,
     "repair-exclude": inputs.parse_words,
     "repair-strip": inputs.parse_flag,
-    "audit-command": parse_command,
+    "audit-command": _parse_command,
     "audit-requires": inputs.parse_words,
-    "test-command": parse_command,
-    "before-test": parse_command,
+    "test-command": _parse_command,
+    "before-test": _parse_command,
     "test-requires": inputs.parse_words,
-    "test-extras": parse_extras,
+    "test-extras": _parse_extras,
     "test-groups": inputs.parse_words,
     "test-sources": inputs.parse_words,
     "test-environment": assignments.parse,
@@ -272,7 +269,7 @@ def _before_all(value: Callable[[str], Value], without_projects: Callable[[str],
     """
     chosen = value("before-all")
     source = value if chosen.is_projects else without_projects
-    command = parse_command(chosen, "before-all")
+    command = _parse_command(chosen, "before-all")
     return (
         BeforeAll(
             command=command,

@@ -126,5 +126,5 @@ def test_a_shard_is_not_published_by_the_job_that_builds_it(tmp_path: Path) -> N
     write_project(tmp_path)
     asked = {"shard": given("1/2"), "publish": given("pypi", "--publish")}
     with pytest.raises(InputError, match=r"--publish: this job builds only shard 1/2") as caught:
-        build.prepare(Request(command="build", paths=(tmp_path,), given=asked))
+        build.prepare_build(Request(command="build", paths=(tmp_path,), given=asked))
     assert "`artifact-pattern`" in caught.value.remedy
