@@ -495,6 +495,23 @@ def test_what_is_published_is_in_an_artifact_first(
     assert action.run(publish="pypi") == 4
 
 
+def test_a_later_job_reads_one_project(action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`package-dir` decides where an artifact is unpacked, too, and not only what is published from there."""
+    write_project(action.folder / "python", settings='output-dir = "wheels"')
+    assert action.run(package_dir="python") == 0
+    shutil.rmtree(action.folder / "wheels")
+    published: list[str] = []
+
+    def publish(settings: Settings, *_: object, **__: object) -> int:
+        published.append(settings.value("packages-dir").value)
+        return 0
+
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
+    assert action.run(command="publish", package_dir="python") == 0
+    assert published == ["wheels"]
+    assert list((action.folder / "wheels").glob("*.whl"))
+
+
 @pytest.mark.parametrize("given", [{}, {"publish": "pypi"}, {"command": "verify"}, {"command": "publish"}])
 def test_the_project_is_read_once_and_its_settings_too(
     action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
@@ -526,12 +543,12 @@ def test_wheels_of_an_sdist_are_published_by_the_rules_that_built_them(
     published: list[tuple[str, object]] = []
 
     def publish(settings: Settings, *_: object, rules: Rules) -> int:
-        published.append((settings.value("confirm").value, rules.ignored))
+        published.append((settings.value("confirm").value, settings.value("password").value, rules.ignored))
         return 0
 
     monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
-    assert action.run(package_dir="demo-1.0.tar.gz", publish="pypi") == 0
-    assert published == [("5m", (Ignored(code="MW253"),))]
+    assert action.run(package_dir="demo-1.0.tar.gz", publish="pypi", password="hunter2") == 0
+    assert published == [("5m", "hunter2", (Ignored(code="MW253"),))]
 
 
 def test_an_artifact_without_a_service_is_refused_before_building(
