@@ -540,7 +540,7 @@ def test_wheels_of_an_sdist_are_published_by_the_rules_that_built_them(
     write_project(action.folder / "demo-1.0", settings='confirm = "5m"\nverify.ignore = ["MW253"]')
     with tarfile.open(action.folder / "demo-1.0.tar.gz", "w:gz") as sdist:
         sdist.add(action.folder / "demo-1.0", "demo-1.0")
-    published: list[tuple[str, object]] = []
+    published: list[tuple[str, str, object]] = []
 
     def publish(settings: Settings, *_: object, rules: Rules) -> int:
         published.append((settings.value("confirm").value, settings.value("password").value, rules.ignored))
