@@ -287,11 +287,11 @@ def _repair(command: str, exclude: tuple[str, ...], *, strip: bool) -> Repair:
         return Repair(by=Repairer.NONE, exclude=exclude)
     if command == Repairer.AUDITWHEEL:
         return Repair(exclude=exclude, strip=strip)
-    asked = _auditwheel_options(command)
-    exclude += tuple(asked.exclude)
-    ours = asked.words == ["auditwheel", "repair", "{wheel}"] and asked.wheel_dir == "{dest_dir}"
+    known = _auditwheel_options(command)
+    exclude += tuple(known.exclude)
+    ours = known.words == ["auditwheel", "repair", "{wheel}"] and known.wheel_dir == "{dest_dir}"
     if ours and not _NEEDS_SHELL.search(command):
-        return Repair(exclude=exclude, strip=strip or asked.strip)
+        return Repair(exclude=exclude, strip=strip or known.strip)
     return Repair(by=Repairer.COMMAND, command=command, exclude=exclude)
 
 
@@ -304,11 +304,11 @@ def _auditwheel_options(command: str) -> argparse.Namespace:
     parser.add_argument("--strip", action="store_true")
     parser.add_argument("-w", "--wheel-dir")
     try:
-        asked, words = parser.parse_known_args(shlex.split(command))
+        known, words = parser.parse_known_args(shlex.split(command))
     except (ValueError, argparse.ArgumentError):  # the shell will report it
         return argparse.Namespace(exclude=[], words=[], wheel_dir=None)
-    asked.words = words
-    return asked
+    known.words = words
+    return known
 
 
 def _fields(value: Value, name: str, known: tuple[str, ...], first: str, allowed: str) -> dict[str, tuple[str, ...]]:
