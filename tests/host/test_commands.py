@@ -107,7 +107,7 @@ def test_no_room_left_is_no_fault_of_ours() -> None:
             [sys.executable, "-m", "manywheels", "explain"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert ended.returncode == 1
-    assert ended.stderr.startswith("error MW010: There is no room left to write (No space left on device).")
+    assert ended.stderr.startswith("error MW010: There is no space left to write (No space left on device).")
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------

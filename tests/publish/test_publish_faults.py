@@ -22,8 +22,8 @@ from manywheels.deliver.index.publish import publish as publish_here
 from manywheels.deliver.index.simple_api import Index, Presence, addresses
 from manywheels.deliver.index.trusted import ApiToken
 from manywheels.errors import TooLittleTime, UploadIncomplete
-from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.settings import read_settings
 from manywheels.wheels.manifest import Shard, read_manifest
 from publish.program import (
     Run,
@@ -278,8 +278,7 @@ def from_gitlab(index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
     asked = {
         name: Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, "a test")) for name, value in given.items()
     }
-    layers = inputs.layered(asked, {})
-    publish_here(layers, Cancellation(), environment)
+    publish_here(read_settings(asked), Cancellation(), environment)
 
 
 def test_row_20_on_gitlab_what_one_token_cannot_carry_is_refused_before_the_first_byte(

@@ -1,1 +1,1 @@
-"""The command line, GitHub's action and GitLab's jobs, and one module for each command."""
+"""The command line, GitHub's action, GitLab's jobs, and one module per command."""

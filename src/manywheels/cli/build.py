@@ -1,17 +1,17 @@
-"""`build`: a project's wheels are built here or in a container, reported, and published if that was asked for."""
+"""`build`: build a project's wheels here or in a container, write reports, and publish if requested."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels.cli.complete_plan import complete_plan, make_plan, shard_of
+from manywheels.cli import publish
+from manywheels.cli.complete_plan import complete_plan
 from manywheels.cli.container_build import container_build, needs_container
-from manywheels.cli.publish import execute as _publish
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import last_written
@@ -19,11 +19,11 @@ from manywheels.errors import (
     EXIT_OK,
     EXIT_TARGET_FAILED,
     EXIT_VERIFICATION,
-    ContainerFailed,
     InputError,
     VerificationFailed,
 )
 from manywheels.plan import inputs, trust
+from manywheels.plan.delivery_options import Delivery, resolve_delivery
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.project import Project, read_project
@@ -35,10 +35,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built:
-    """A build that has ended: `folder` is the output folder as it was named, `report` writes the reports.
+class BuildJob:
+    """A build whose project and options have been read and checked; nothing has been written or started."""
 
-    `manifest` is None where a container ended without one, `status` the exit status.
+    request: Request
+    project: Project
+    options: Options
+    delivery: Delivery
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A finished build: `folder` is the output folder as given, `report` writes the reports.
+
+    `manifest` is None if the container wrote none; `status` is the exit status.
     """
 
     status: int
@@ -47,25 +57,23 @@ class Built:
     report: Callable[[], None] = lambda: None
 
 
-def build(request: Request, cancellation: Cancellation) -> tuple[Manifest, Built]:
-    """Build, here or in a container; return the manifest, and what is left to do: to call `report`, once."""
-    built = _build_anywhere(request, cancellation)
-    if built.manifest is None:
-        raise ContainerFailed("The build in the container ended before it began.", remedy="See its message above.")
-    return built.manifest, built
-
-
-def _build_anywhere(request: Request, cancellation: Cancellation) -> Built:
+def prepare_build(request: Request) -> BuildJob:
+    """Read the project and resolve the request. Raises ManywheelsError if the build cannot or must not be done."""
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
     trust.require_trusted(options, os.environ)
-    _require_whole_plan(request, project)
-    if needs_container(request.engine, options):
-        return _build_in_container(request, project, options, cancellation)
-    return _build_here(request, project, options, cancellation)
+    _require_whole_plan(request, options)
+    return BuildJob(request=request, project=project, options=options, delivery=resolve_delivery(options.settings))
 
 
-def _build_here(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
+def build(job: BuildJob, cancellation: Cancellation) -> Built:
+    """Build here or in a container; the caller then calls the result's `report` once. Raises ManywheelsError."""
+    if needs_container(job.request.engine, job.options):
+        return _build_in_container(job, cancellation)
+    return _build_here(job, cancellation)
+
+
+def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     from manywheels.build import pipeline
     from manywheels.build.context import Run
     from manywheels.core.text import sanitize
@@ -73,19 +81,19 @@ def _build_here(request: Request, project: Project, options: Options, cancellati
     from manywheels.verify.catalogue import verification_rules
     from manywheels.wheels.output import open_output
 
+    project, options = job.project, job.options
     for note in options.notes:
         print(sanitize(f"note: {note}"), file=sys.stderr)
     rules = verification_rules(project.settings)
     output = open_output(options.output_dir)
-    reports = _reports(request, project)
+    reports = _reports(job)
     reports.require()
     pipeline.require_toolchain(options)
     if options.test_in:
         from manywheels.build.stages.test_container import require_image
 
         require_image(options.test_in, cancellation)
-    shard = shard_of(request, project)
-    plan = complete_plan(*make_plan(project, options, shard), project, options, shard, cancellation)
+    plan = complete_plan(project, options, cancellation)
     reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
     caller = dict(os.environ)
     run = Run(project=project, plan=plan, options=options, rules=rules, output=output, caller=caller)
@@ -99,12 +107,10 @@ def _build_here(request: Request, project: Project, options: Options, cancellati
     )  # fmt: skip
 
 
-def _reports(request: Request, project: Project) -> Reports:
-    from manywheels.plan.delivery_options import resolve_delivery
+def _reports(job: BuildJob) -> Reports:
     from manywheels.report.files import Reports
 
-    delivery = resolve_delivery(inputs.layered(request.given, project.settings))
-    return Reports(html=delivery.report, junit=request.junit)
+    return Reports(html=job.delivery.report, junit=job.request.junit)
 
 
 def _report(manifest: Manifest, reports: Reports, output: OutputFolder, project: Project) -> None:
@@ -115,7 +121,7 @@ def _report(manifest: Manifest, reports: Reports, output: OutputFolder, project:
 
 
 def _annotate(manifest: Manifest, project: Project) -> None:
-    """Have GitHub show failures and warnings beside the job, and at the lines that the compiler named."""
+    """In a GitHub job, print annotations for failures and warnings, at the source lines the compiler named."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from manywheels.report.annotations import annotate
 
@@ -132,61 +138,55 @@ def exit_status(manifest: Manifest) -> int:
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Build, and publish where `--publish pypi` says so.
+    """Build, and publish if `--publish pypi` is given; `publish` in pyproject.toml is for workflows only.
 
-    What pyproject.toml says of `publish` is for workflows: nothing leaves a machine that was not asked to send it.
+    Returns the exit status. Raises ManywheelsError.
     """
     wanted = request.given.get("publish")
     if wanted and wanted.value == "artifact":
-        raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; artifacts are of a GitHub workflow's runs")
-    built = _build_anywhere(request, cancellation)
+        raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; only runs of GitHub workflows have artifacts")
+    job = prepare_build(request)
+    built = build(job, cancellation)
     built.report()
-    asked = wanted is not None and wanted.value == "pypi"
-    if not asked or built.manifest is None or built.status != EXIT_OK or cancellation.requested:
+    publishes = wanted is not None and wanted.value == "pypi"
+    if not publishes or built.manifest is None or built.status != EXIT_OK or cancellation.requested:
         return built.status
-    return _publish(replace(request, given={**request.given, **sealed(built.manifest, built.folder)}), cancellation)
+    return publish.upload(job.options.settings.with_values(sealed(built.manifest, built.folder)), cancellation)
 
 
 def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
-    """Return the inputs that lead `verify` and `publish` to a set, and hold them to it."""
+    """Return inputs for `verify` and `publish` that name this set and require its digest."""
     return {
         "packages-dir": Value(value=str(folder), origin=Origin(OriginKind.PROGRAM, "the set of this run")),
         "manifest-digest": Value(value=manifest.digest, origin=Origin(OriginKind.PROGRAM, "the set of this run")),
     }
 
 
-def _build_in_container(request: Request, project: Project, options: Options, cancellation: Cancellation) -> Built:
-    """Build in a container; the reports are written here, for their paths mean this machine's."""
+def _build_in_container(job: BuildJob, cancellation: Cancellation) -> Built:
+    """Build in a container; the reports are written here because their paths are this machine's."""
     from manywheels.runtime.containers.program import run_build
     from manywheels.wheels.manifest import read_manifest
     from manywheels.wheels.output import MANIFEST, open_output
 
-    folder = options.output_dir
+    project, folder = job.project, job.options.output_dir
     output = open_output(folder)
-    reports = _reports(request, project)
+    reports = _reports(job)
     reports.require()
     before = last_written(folder / MANIFEST)
-    status = run_build(container_build(_for_container(request, project), project, options), cancellation)
+    status = run_build(container_build(job.request, project, job.options), cancellation)
     if last_written(folder / MANIFEST) in {before, None}:
-        return Built(status=status, manifest=None, folder=folder)  # what is there is not of this build
+        return Built(status=status, manifest=None, folder=folder)  # an earlier build's
     manifest = read_manifest(folder)
     return Built(
         status=status, manifest=manifest, folder=folder, report=lambda: _report(manifest, reports, output, project)
     )
 
 
-def _require_whole_plan(request: Request, project: Project) -> None:
-    """Raise InputError where a shard is to be published: said before anything is built; publishing refuses it, too."""
-    wanted, shard = request.given.get("publish"), shard_of(request, project)
+def _require_whole_plan(request: Request, options: Options) -> None:
+    """Raise InputError if only a shard would be published; publishing refuses that too, but after the build."""
+    wanted, shard = request.given.get("publish"), options.shard
     if shard and wanted and wanted.value == "pypi":
         raise InputError(
-            f"{wanted.origin}: this job builds only the shard {shard} of the plan, and a part of a release is none.",
-            remedy="Build with `publish: auto`, and publish from a job after all shards, with `artifact-pattern`.",
+            f"{wanted.origin}: this job builds only shard {shard} of the plan, which is not a complete release.",
+            remedy="Build with `publish: auto`, and publish in a job after all shards, with `artifact-pattern`.",
         )
-
-
-def _for_container(request: Request, project: Project) -> Request:
-    """Return the request with the job's part written out: the CI's variables that say it are not in a container."""
-    shard = shard_of(request, project)
-    part = {"shard": Value(value=str(shard), origin=Origin(OriginKind.PROGRAM, "shard"))} if shard else {}
-    return replace(request, given={**request.given, **part})

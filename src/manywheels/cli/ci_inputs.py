@@ -1,4 +1,4 @@
-"""Inputs as CI systems hand them in: one variable for each, all of them set, most to their defaults."""
+"""Inputs from CI systems: one variable each, all set, most to their defaults."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from manywheels.plan.inputs import Origin, OriginKind, Value
 
 
 def read_inputs(
-    environment: Mapping[str, str], prefix: str, place: str, *, foreign: frozenset[str] = frozenset()
+    environment: Mapping[str, str], prefix: str, place: str, *, ignored: frozenset[str] = frozenset()
 ) -> dict[str, Value]:
-    """Return the inputs that variables with this prefix give; `foreign` are names that mean something else there.
+    """Return the inputs that variables with this prefix give, except the names in `ignored`.
 
-    What is empty or only the default is left out, so that `[tool.manywheels]` is heard. An input may come under two
-    spellings: `repository_url` from a workflow, and `repository-url` with its default from action.yml. Raises
-    InputError for names that are no inputs, and for two values of one; `place` says where they were given.
+    Empty values and defaults are skipped, so that `[tool.manywheels]` takes effect. An input may have two spellings:
+    `repository_url` from a workflow, and `repository-url` with its default from action.yml. Raises InputError for
+    unknown names and for conflicting values; `place` is their origin in messages.
     """
     named = [
         (variable.removeprefix(prefix).lower().replace("_", "-"), value)
         for variable, value in environment.items()
         if variable.startswith(prefix)
     ]
-    named = [(name, value) for name, value in named if name not in foreign]
+    named = [(name, value) for name, value in named if name not in ignored]
     inputs.require_known(dict(named), place)
     declared, given = inputs.declared_inputs(), dict[str, Value]()
     for name, value in named:

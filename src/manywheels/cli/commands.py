@@ -1,8 +1,9 @@
-"""Which function carries out which command; a command's modules are imported when it is carried out."""
+"""The commands: their titles, and the functions that run them, imported only when needed."""
 
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
@@ -10,9 +11,20 @@ from manywheels.errors import EXIT_OK
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
 
+TITLES: Final = {
+    "build": "build, repair and verify the project's wheels",
+    "plan": "show what `build` would do, without doing it",
+    "verify": "check that wheels are what their tags say",
+    "gather": "put the sets that several jobs built together, if they are whole and belong together",
+    "publish": "check a folder of finished wheels, and upload them to the index",
+    "explain": "say what the checks of `verify` are, and why they are made",
+    "schema": "print the JSON schema of `[tool.manywheels]`, for editors",
+    "doctor": "show what this machine has, and the cure for what is missing",
+}
 
-def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR0911 - one for each command
-    """Carry out a request and return the exit status. Raises ManywheelsError for what stops it before it begins."""
+
+def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR0911 - one return per command
+    """Run a command; return its exit status. Raises ManywheelsError."""
     match request.command:
         case "build":
             from manywheels.cli import build
@@ -44,9 +56,9 @@ def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR09
             print(json.dumps(schema(), indent=2))
             return EXIT_OK
         case "doctor":
-            from manywheels.cli.doctor import examine
+            from manywheels.cli import doctor
 
-            return examine()
+            return doctor.execute()
     raise inputs.refuse(
         Value(value=request.command, origin=Origin(OriginKind.COMMAND_LINE, "command")),
         "command",

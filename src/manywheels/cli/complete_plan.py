@@ -1,4 +1,4 @@
-"""The plan of a build, with the interpreters that it lacks installed by uv where it can."""
+"""The plan of a build, after uv has installed missing interpreters."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InterpreterError
-from manywheels.plan import inputs
 from manywheels.plan.options import Options
 from manywheels.plan.project import Project
-from manywheels.plan.sharding import parse_shard, take_part
+from manywheels.plan.sharding import take_part
 from manywheels.plan.targets import Plan, Target, select
 from manywheels.runtime import sandbox
 from manywheels.runtime.sandbox import Command
-from manywheels.wheels.manifest import Shard
 
 if TYPE_CHECKING:
     from manywheels.plan.interpreters import Discovery
@@ -32,7 +29,7 @@ _INSTALL_TIMEOUT = 300.0  # seconds for all missing interpreters together
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """What came of asking uv for missing interpreters: None, or why it failed, in one line."""
+    """The result of installing interpreters; `failure` is one line, None if all succeeded."""
 
     failure: str | None
 
@@ -40,9 +37,9 @@ class Installation:
 def install(
     targets: Sequence[Target], cancellation: Cancellation, environment: Mapping[str, str] = os.environ
 ) -> Installation:
-    """Ask uv to install the interpreters of these targets into its own folder (`uv python dir`). Raises Cancelled.
+    """Have uv install the interpreters of these targets into its own folder (`uv python dir`). Raises Cancelled.
 
-    Each is asked for by itself, so that one that uv does not have keeps none of the others away.
+    Each is installed by its own process, so that one that uv does not have does not prevent the others.
     """
     if environment.get("UV_PYTHON_DOWNLOADS") == "never":
         return Installation(failure="UV_PYTHON_DOWNLOADS is `never`")
@@ -60,7 +57,7 @@ def install(
 
 
 def _install_one(uv: str, target: Target, cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
-    """Return why uv did not install an interpreter. It runs in a sandbox because that can be stopped at once."""
+    """Return why uv did not install an interpreter, or None. The sandbox makes the process cancellable."""
     with tempfile.TemporaryDirectory(prefix="manywheels-") as scratch:
         log = Path(scratch, "log")
         command = Command(
@@ -71,57 +68,45 @@ def _install_one(uv: str, target: Target, cancellation: Cancellation, environmen
             timeout=_INSTALL_TIMEOUT,
         )
         outcome = sandbox.run(command, cancellation)
-        said = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+        printed = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
     if outcome.timed_out:
         return f"uv did not finish within {_INSTALL_TIMEOUT:.0f} s"
     if outcome.succeeded:
         return None
-    lines = [line.strip() for line in said if line.strip()]
+    lines = [line.strip() for line in printed if line.strip()]
     return (lines[-1] if lines else "uv gave no reason").removeprefix("cause: ")
 
 
-def make_plan(project: Project, options: Options, shard: Shard | None) -> tuple[Plan, Discovery]:
+def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
     """Return this job's plan with this machine's interpreters, and all that were found. Raises SelectionError."""
     from manywheels.plan.interpreters import discover
 
     discovery = discover()
     plan = select(options.selection, options.known_targets, discovery.interpreters, project.requires_python)
-    return take_part(plan, shard), discovery
+    return take_part(plan, options.shard), discovery
 
 
-def complete_plan(  # noqa: PLR0917 - what the plan was made of
-    plan: Plan,
-    discovery: Discovery,
-    project: Project,
-    options: Options,
-    shard: Shard | None,
-    cancellation: Cancellation,
-) -> Plan:
-    """Have uv install the interpreters that the plan lacks, where it can; inside an image there are no others.
+def complete_plan(project: Project, options: Options, cancellation: Cancellation) -> Plan:
+    """Return this job's plan, after uv has installed missing interpreters; manylinux images have all there are.
 
-    Raises InterpreterError where one that was asked for by name is still missing, or all are; and Cancelled.
+    Raises InterpreterError if one requested by name is still missing, or all are; SelectionError and Cancelled.
     """
-    from manywheels.cli.complete_plan import install
     from manywheels.plan.interpreters import in_manylinux_image
 
+    plan, discovery = make_plan(project, options)
     reason = "the image has no others"
     if plan.missing and not in_manylinux_image():
         names = " ".join(planned.target.spec for planned in plan.missing)
         print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
         installation = install([planned.target for planned in plan.missing], cancellation)
-        plan, discovery = make_plan(project, options, shard)
+        plan, discovery = make_plan(project, options)
         reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
     missing = [planned for planned in plan.missing if planned.asked_by_name]
     if len(plan.missing) == len(plan.targets):
         missing = list(plan.missing)
     if missing:
         names = " ".join(planned.target.tag for planned in missing)
-        cures = [f"{found.path}: {found.reason}." for found in discovery.unusable]
-        cures.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
-        raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(cures))
+        remedies = [f"{found.path}: {found.reason}." for found in discovery.unusable]
+        remedies.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
+        raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(remedies))
     return plan
-
-
-def shard_of(request: Request, project: Project) -> Shard | None:
-    """Return the part of the plan that this job builds; None for all of it. Raises InputError."""
-    return parse_shard(inputs.layered(request.given, project.settings)["shard"], "shard")

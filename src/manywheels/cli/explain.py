@@ -1,4 +1,4 @@
-"""`explain`: what the checks of `verify` are."""
+"""`explain`: describe the checks of `verify`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from manywheels.errors import EXIT_OK, InputError
 
 
 def execute(request: Request) -> int:
-    """Print what the checks with the given codes are, all of them if none is given. Raises InputError."""
+    """Print the checks with the given codes, or all; return the exit status. Raises InputError for unknown codes."""
     from manywheels.verify.catalogue import catalogue
 
     entries = {entry.code: entry for entry in catalogue()}

@@ -1,25 +1,25 @@
-"""`gather`: the sets of several jobs become one."""
+"""`gather`: combine the sets of several jobs into one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from manywheels.cli.request import Request, layers
+from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK
 from manywheels.plan import inputs
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Gather the sets in the given folders, and return the exit status. Raises ManywheelsError."""
+    """Gather the sets in the given folders; return the exit status. Raises ManywheelsError."""
     from manywheels.plan.delivery_options import resolve_delivery
     from manywheels.wheels.gather import SetSource, gather
     from manywheels.wheels.output import open_output
 
-    given = layers(request)
-    folder = Path(inputs.parse_path(given["output-dir"], "output-dir"))
+    settings = read_wheel_settings(request)
+    folder = Path(settings.parsed("output-dir", inputs.parse_path))
     sources = [SetSource(folder=path, name=str(path)) for path in request.paths]
-    digests = resolve_delivery(given).manifest_digests
+    digests = resolve_delivery(settings).manifest_digests
     gathered = gather(sources, open_output(folder), digests=digests, cancellation=cancellation)
     print(gathered.told(folder))
     return EXIT_OK

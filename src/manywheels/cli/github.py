@@ -1,7 +1,7 @@
-"""The GitHub door: inputs from `INPUT_*`, outputs through the file that the runner names.
+"""The GitHub action: inputs from `INPUT_*` variables, outputs to the file that the runner names.
 
-The runner starts the image as a container action: inputs are variables called `INPUT_` and the name in upper case,
-hyphens kept; the workspace is the working folder and belongs to somebody else.
+The runner starts the image as a container action. Inputs are variables named `INPUT_` and the name in upper case, with
+its hyphens; the working folder is the workspace, which another user owns.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from manywheels.cli import build, commands, guard
-from manywheels.cli import request as cli_request
+from manywheels.cli import build, commands, guard, publish, verify
 from manywheels.cli.ci_inputs import read_inputs
-from manywheels.cli.request import Request, Verification
-from manywheels.core import files
+from manywheels.cli.request import Request, Verification, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import last_written
 from manywheels.core.interruptible import until_stopped
@@ -29,43 +27,43 @@ from manywheels.core.text import sanitize
 from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.artifacts.service import find_service, has_service
 from manywheels.deliver.artifacts.sets import open_artifacts
-from manywheels.errors import EXIT_OK, Cancelled, DeliveryError, InputError, ManywheelsError
+from manywheels.errors import EXIT_OK, Cancelled, ContainerFailed, DeliveryError, InputError, ManywheelsError
 from manywheels.plan import inputs, trust
 from manywheels.plan.delivery_options import Delivery, resolve_delivery, resolve_publishing
-from manywheels.plan.project import settings_of
+from manywheels.plan.settings import Settings
 from manywheels.report.wording import summary as in_one_sentence
 from manywheels.wheels.gather import has_distributions
 from manywheels.wheels.manifest import Manifest
 from manywheels.wheels.output import LEDGER, MANIFEST, REPORT
 
 _PREFIX: Final = "INPUT_"
-_ALSO_IN_ARTIFACT: Final = frozenset({"auto", "pypi"})  # where there is a service
-_OF_ARTIFACTS: Final = frozenset({"artifact-name", "artifact-pattern"})
-_RUNNERS_OWN: Final = frozenset({"args", "entrypoint"})  # `with: args` and `entrypoint` are meant for the runner
+_ARTIFACT_IF_AVAILABLE: Final = frozenset({"auto", "pypi"})  # if there is an artifact service
+_ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern"})
+_RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # `with: args` and `entrypoint` are for the runner
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run the action; return its exit status."""
-    guard.print_anything()
+    guard.escape_unprintable()
     with guard.cancellable() as cancellation:
-        return guard.run_guarded(lambda: _run(environment, cancellation), cancellation, _tell_error)
+        return guard.run_guarded(lambda: _run(environment, cancellation), cancellation, _report_error)
 
 
-def _tell_error(error: ManywheelsError) -> None:
-    """Print what ended the step, and show it on the run's page, where readers look before they open its log."""
+def _report_error(error: ManywheelsError) -> None:
+    """Print the error that ended the step, and annotate the run's page with it."""
     from manywheels.core.github_commands import Annotation
 
     guard.print_error(error)
-    if isinstance(error, Cancelled):  # the page says that itself
+    if isinstance(error, Cancelled):  # GitHub shows that itself
         return
-    said = [error.message.partition("\n")[0], error.remedy]
-    message = "\n".join(sanitize(line) for line in said if line)
+    lines = [error.message.partition("\n")[0], error.remedy]
+    message = "\n".join(sanitize(line) for line in lines if line)
     print(Annotation(kind="error", title=f"manywheels {error.code}", message=message), flush=True)
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """Return the request that the inputs make. Raises InputError for unknown inputs and for commands that are none."""
-    given = read_inputs(environment, _PREFIX, "with", foreign=_RUNNERS_OWN)
+    """Return the request from the inputs. Raises InputError for unknown inputs and commands."""
+    given = read_inputs(environment, _PREFIX, "with", ignored=_RUNNER_INPUTS)
     command = given.pop("command", inputs.default("build"))
     package = given.pop("package-dir", inputs.default("."))
     return Request(
@@ -86,58 +84,60 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
         case "build":
             return _build(request, environment, cancellation)
         case "verify":
-            return commands.execute(_with_set(request, environment, cancellation), cancellation)
+            request, settings = _with_set(request, environment, cancellation)
+            return verify.verify(request, settings, cancellation)
         case "publish":
-            return _publish(_with_set(request, environment, cancellation), environment, cancellation)
+            _, settings = _with_set(request, environment, cancellation)
+            return _publish(settings, environment, cancellation)
     return commands.execute(request, cancellation)
 
 
-# --- build, and what is done with what was built ----------------------------------------------------------------------
+# --- build and deliver ------------------------------------------------------------------------------------------------
 
 
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    """Build, report, deliver, and tell: each of these is done whatever becomes of the one before it."""
-    layers = cli_request.layers(request)
-    trust.require_publishing_asked(layers["publish"])
-    delivery = resolve_delivery(layers)
+    """Build, report, deliver, and write outputs, each even if the one before failed; publish if that all succeeded."""
+    job = build.prepare_build(request)
+    settings, delivery = job.options.settings, job.delivery
+    trust.require_publishing_asked(settings.value("publish"))
     if delivery.publish == "artifact":
-        find_service(environment)  # said before anything is built
-    folder = Path(inputs.parse_path(layers["output-dir"], "output-dir"))
-    report = delivery.report or folder / REPORT
-    before = files.last_written(report)
-    given = {**request.given, "report": replace(layers["report"], value=str(report))}
-    manifest, built = build.build(replace(request, given=given), cancellation)
-    status, folder = build.exit_status(manifest), built.folder
+        find_service(environment)  # fail before building
+    report = delivery.report or job.options.output_dir / REPORT
+    before = last_written(report)
+    built = build.build(replace(job, delivery=replace(delivery, report=report)), cancellation)
+    manifest, folder = built.manifest, built.folder
+    if manifest is None:
+        raise ContainerFailed(
+            "manywheels in the container exited before building anything.", remedy="See its message above."
+        )
+    status = build.exit_status(manifest)
     outputs = _outputs(manifest, folder)
     try:
         built.report()
     finally:
         try:
             if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
-                written = files.last_written(report) not in {before, None}  # else it came with the checkout
+                written = last_written(report) not in {before, None}  # otherwise it came with the checkout
                 shown = report if written else None
                 outputs |= _upload(delivery, manifest, folder, environment, cancellation, report=shown)
         finally:
-            _tell(manifest, outputs, environment)
+            _write_results(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
-        given = {**request.given, **build.sealed(manifest, folder)}
-        return _publish(replace(request, command="publish", given=given), environment, cancellation)
+        return _publish(settings.with_values(build.sealed(manifest, folder)), environment, cancellation)
     return status
 
 
-def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    from manywheels.cli.github import ledger_uploaded
-
-    with ledger_uploaded(request, environment, cancellation):
-        return commands.execute(request, cancellation)
+def _publish(settings: Settings, environment: Mapping[str, str], cancellation: Cancellation) -> int:
+    with ledger_uploaded(settings, environment, cancellation):
+        return publish.upload(settings, cancellation)
 
 
 def _goes_into_artifact(delivery: Delivery, manifest: Manifest, environment: Mapping[str, str]) -> bool:
-    """Finished wheels go into the artifact even if other targets failed.
+    """Whether to upload the finished wheels as an artifact: even if other targets failed.
 
-    So they do before they are published: only with the same files can an upload that was broken off be finished.
+    Also before publishing: an interrupted upload to the index can only be completed with the same files.
     """
-    wanted = delivery.publish == "artifact" or (delivery.publish in _ALSO_IN_ARTIFACT and has_service(environment))
+    wanted = delivery.publish == "artifact" or (delivery.publish in _ARTIFACT_IF_AVAILABLE and has_service(environment))
     return wanted and bool(manifest.wheels)
 
 
@@ -157,8 +157,8 @@ def _upload(
     return {"artifact-id": uploaded.number, "artifact-url": uploaded.url, "artifact-digest": uploaded.sha256}
 
 
-def _tell(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
-    """Write the step's outputs and its summary."""
+def _write_results(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    """Write the step's outputs and summary."""
     from manywheels.report.summary import step_summary
 
     if file := environment.get("GITHUB_OUTPUT"):
@@ -171,39 +171,38 @@ def _tell(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[s
 # --- verify and publish, in later jobs --------------------------------------------------------------------------------
 
 
-def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> Request:
-    """Return the request with the folder that holds the wheels: theirs is taken from the run's artifacts if need be.
+def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> tuple[Request, Settings]:
+    """Return the request and its settings, with the wheels downloaded from the run's artifacts if necessary.
 
-    That is so where an artifact is named that is not the default, and where the folder has nothing to look at. Where no
-    folder is named, the run's artifact goes before it too: wheels that lie there may have come with the checkout.
+    That is: if an artifact is named, or the folder holds no wheels. If no folder is named, an existing artifact takes
+    precedence as well, because wheels in the folder may come from the checkout.
     """
-    layers = cli_request.layers(request)
+    settings = read_wheel_settings(request)
     verifies = request.command == "verify"
-    name = "output-dir" if verifies or not layers["packages-dir"].value else "packages-dir"
-    folder = Path(inputs.parse_path(layers[name], name))
-    looked_at = request.paths[0] if verifies else folder
-    delivery = resolve_delivery(layers)
-    if not _OF_ARTIFACTS & request.given.keys():
+    name = "output-dir" if verifies or not settings.value("packages-dir").value else "packages-dir"
+    folder = Path(settings.parsed(name, inputs.parse_path))
+    checked = request.paths[0] if verifies else folder
+    delivery = resolve_delivery(settings)
+    if not _ARTIFACT_INPUTS & request.given.keys():
         if not has_service(environment):
-            return request
+            return request, settings
         names_folder = request.paths[0] != Path() if verifies else "packages-dir" in request.given
-        if has_distributions(looked_at) and (names_folder or not _has_set(delivery, environment, cancellation)):
-            return request
+        if has_distributions(checked) and (names_folder or not _has_set(delivery, environment, cancellation)):
+            return request, settings
     manifest = _take(delivery, folder, environment, cancellation)
-    _tell(manifest, _outputs(manifest, folder), environment)
-    paths = (folder,) if verifies else request.paths
-    return replace(request, paths=paths, given={**request.given, **build.sealed(manifest, folder)})
+    _write_results(manifest, _outputs(manifest, folder), environment)
+    return replace(request, paths=(folder,)), settings.with_values(build.sealed(manifest, folder))
 
 
 def _has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: Cancellation) -> bool:
-    """Whether the run has the artifact, which then goes before a folder that nobody named; that is told."""
+    """Whether the run has the artifact; if so, print that it takes precedence over the folder."""
     from manywheels.deliver.artifacts.sets import has_set, open_artifacts
 
     found = has_set(open_artifacts(environment, cancellation), delivery, cancellation)
     if found:
         print(
-            f"this run's artifact {sanitize(delivery.artifact_name)} goes before the files that are here; "
-            "to take these, name their folder in `packages-dir` (`verify`: in `package-dir`)",
+            f"using this run's artifact {sanitize(delivery.artifact_name)} and not the files in the folder; "
+            "to use those, name their folder in `packages-dir` (`verify`: in `package-dir`)",
             flush=True,
         )
     return found
@@ -228,23 +227,22 @@ def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:
 
 
 def write_outputs(file: Path, values: Mapping[str, str]) -> None:
-    """Append outputs to the runner's file; the delimiter is random, so that no value can end its own.
+    """Append outputs to the runner's file, each with a random delimiter, so that no value can end itself.
 
-    Raises InputError for a value that holds the delimiter nevertheless.
+    Raises InputError for a value that contains its delimiter nevertheless.
     """
     with file.open("a", encoding="utf-8") as outputs:
         for name, value in values.items():
             delimiter = f"manywheels_{secrets.token_hex(16)}"
             if delimiter in value:
-                raise InputError(f"The output `{name}` holds its own delimiter.", remedy="Run the job again.")
+                raise InputError(f"The output `{name}` contains its own delimiter.", remedy="Run the job again.")
             outputs.write(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
 
 
 @contextmanager
-def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
-    """Upload the ledger that the block writes, whatever becomes of the block; that it cannot be is only a warning."""
-    layers = inputs.layered(request.given, settings_of(request.paths[0]))
-    options, delivery = resolve_publishing(layers), resolve_delivery(layers)
+def ledger_uploaded(settings: Settings, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
+    """Upload the ledger that the block writes, even if the block fails; a failed upload is only a warning."""
+    options, delivery = resolve_publishing(settings), resolve_delivery(settings)
     path = options.packages_dir / LEDGER
     before = last_written(path)
     try:
@@ -259,13 +257,13 @@ def ledger_uploaded(request: Request, environment: Mapping[str, str], cancellati
                     cancellation,
                 )
             except DeliveryError as error:
-                print(sanitize(f"warning: the ledger is in no artifact: {error.message}"), flush=True)
+                print(sanitize(f"warning: the ledger was not uploaded as an artifact: {error.message}"), flush=True)
 
 
 def artifact_name(wheels: str, repository: str) -> str:
-    """Return the name for a ledger: one for each set and index, so that one run may publish to several.
+    """Return the ledger's artifact name, which differs by set and index: one run may publish to several indexes.
 
-    It does not begin as the sets' names do: a later job's `artifact-pattern: wheels-*` shall not take it for a set.
+    The prefix keeps a later job's `artifact-pattern: wheels-*` from matching it.
     """
     index = urlsplit(repository).hostname or repository
     return f"ledger-{wheels}-{re.sub(r'[^A-Za-z0-9.-]', '-', index)}"

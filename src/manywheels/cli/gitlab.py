@@ -1,8 +1,7 @@
-"""The GitLab door: what the templates' jobs start. Inputs come as `MANYWHEELS_INPUT_*`, and no shell reads them.
+"""The program of the GitLab templates' jobs: inputs from `MANYWHEELS_INPUT_*`, never evaluated by a shell.
 
-A building job leaves its set, an HTML report and a JUnit report in the output folder; under `parallel` each has a
-folder of its own there, because GitLab lays the artifacts of all jobs over one another. The publishing job gathers
-them.
+A build job leaves its set, an HTML report and a JUnit report in the output folder. Jobs of `parallel` use subfolders,
+because GitLab extracts the artifacts of all jobs into one folder. The publishing job gathers the sets.
 """
 
 from __future__ import annotations
@@ -11,20 +10,20 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from manywheels.cli import commands, guard
+from manywheels.cli import commands, guard, publish
 from manywheels.cli.ci_inputs import read_inputs
-from manywheels.cli.request import Request
+from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, ToolchainError, WheelFileError
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
-from manywheels.plan.project import settings_of
+from manywheels.plan.settings import Settings, read_settings
 from manywheels.plan.sharding import parse_shard
 from manywheels.runtime.containers.engine import has_engine
-from manywheels.verify import catalogue
 from manywheels.wheels.output import JUNIT, MANIFEST, REPORT
 
 _GATHERED: Final = "gathered"
@@ -32,18 +31,18 @@ _REGISTRY: Final = "gitlab"
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
-    """Do what a job of the templates asks for; return its exit status."""
-    guard.print_anything()
+    """Run a job of the templates; return its exit status."""
+    guard.escape_unprintable()
     with guard.cancellable() as cancellation:
         return guard.run_guarded(lambda: _run(environment, cancellation), cancellation)
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """Return the request that the inputs make. Raises InputError."""
+    """Return the request from the inputs. Raises InputError."""
     given = read_inputs(environment, inputs.GITLAB_PREFIX, "include: inputs")
     command = given.pop("command", inputs.default("build"))
     package = given.pop("package-dir", inputs.default("."))
-    # The artifacts' paths follow the input, so it goes before `[tool.manywheels]` even where it is the default.
+    # The job's `artifacts: paths` use the input, so even its default overrides `[tool.manywheels]`.
     folder = given["output-dir"] = _output_dir(given, environment)
     request = Request(
         command=inputs.parse_choice(command, "command", inputs.COMMANDS),
@@ -53,14 +52,15 @@ def read_request(environment: Mapping[str, str]) -> Request:
     if request.command != "build":
         return request
     given["report"] = replace(folder, value=str(Path(folder.value, REPORT)))
-    # GitLab chooses the job's image before anybody reads pyproject.toml. Without an engine it is the one to build in.
+    # GitLab chooses the job's image before pyproject.toml is read; without an engine, the build has to use it.
     return replace(request, junit=Path(folder.value, JUNIT), engine="auto" if has_engine() else "host")
 
 
 def _output_dir(given: Mapping[str, Value], environment: Mapping[str, str]) -> Value:
-    """Return the output folder; that of one of several jobs is a folder of its own in there."""
-    layers = inputs.layered(given, {})
-    folder, shard = layers["output-dir"], parse_shard(layers["shard"], "shard", environment)
+    """Return the output folder, for a shard a subfolder."""
+    settings = read_settings(given)
+    folder = settings.value("output-dir")
+    shard = settings.parsed("shard", partial(parse_shard, environment=environment))
     return replace(folder, value=str(Path(folder.value, f"shard-{shard.index}-of-{shard.count}"))) if shard else folder
 
 
@@ -79,25 +79,20 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 
 def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    from manywheels.deliver.index.publish import publish
-
-    settings = settings_of(request.paths[0])
-    layers = publishing_layers(request, settings, environment)
-    gathered = gather_jobs(Path(layers["output-dir"].value))
-    layers["packages-dir"] = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
-    return publish(layers, cancellation, environment, rules=catalogue.verification_rules(settings))
+    settings = publishing_settings(request, environment)
+    gathered = gather_jobs(Path(settings.value("output-dir").value))
+    place = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
+    return publish.upload(settings.with_values({"packages-dir": place}), cancellation, environment)
 
 
-def publishing_layers(
-    request: Request, settings: Mapping[str, Any], environment: Mapping[str, str]
-) -> dict[str, Value]:
-    """Return a value for every input of the publishing job. Raises InputError."""
-    layers = inputs.layered(request.given, settings, environment)
-    return layers | to_registry(layers, environment)
+def publishing_settings(request: Request, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of the publishing job. Raises InputError."""
+    settings = read_wheel_settings(request, environment)
+    return settings.with_values(to_registry(settings.value("repository-url"), environment))
 
 
 def gather_jobs(folder: Path) -> Path:
-    """Put together what the jobs before left anywhere in a folder, sdists too, and return where.
+    """Gather the sets and sdists that earlier jobs left anywhere in a folder; return the folder of the result.
 
     Raises SetMismatch and WheelFileError.
     """
@@ -109,37 +104,36 @@ def gather_jobs(folder: Path) -> Path:
     found = sorted(place for place, names in files.items() if names and place != target)
     if not any(MANIFEST in files[place] for place in found):
         raise WheelFileError(
-            f"There are no wheels of a building job in `{folder}`: no {MANIFEST} is there.",
-            remedy="Name the building jobs in `needs`, and give both the same `output-dir`.",
+            f"`{folder}` has no wheels of a build job: there is no {MANIFEST}.",
+            remedy="Name the build jobs in `needs`, and give both the same `output-dir`.",
         )
     gathered = gather([SetSource(folder=path, name=str(path)) for path in found], open_output(target))
     print(gathered.told(target), flush=True)
     return target
 
 
-def to_registry(layers: Mapping[str, Value], environment: Mapping[str, str]) -> dict[str, Value]:
-    """Return what `repository-url: gitlab` stands for: the project's own package registry, by the job's token.
+def to_registry(wanted: Value, environment: Mapping[str, str]) -> dict[str, Value]:
+    """Return the inputs that `repository-url: gitlab` stands for: the project's package registry, with the job's token.
 
-    Raises InputError where this is no job of GitLab's.
+    Empty for other addresses. Raises InputError outside of GitLab jobs.
     """
-    wanted = layers["repository-url"]
     if wanted.value.strip() != _REGISTRY:
         return {}
     address, project = environment.get("CI_API_V4_URL"), environment.get("CI_PROJECT_ID")
     token = environment.get("CI_JOB_TOKEN")
     if not (address and project and token):
         raise InputError(
-            f"{wanted.origin}: `{_REGISTRY}` is the package registry of a job's own project, and this is no job.",
-            remedy="GitLab gives jobs CI_API_V4_URL, CI_PROJECT_ID and CI_JOB_TOKEN; elsewhere give the address.",
+            f"{wanted.origin}: `{_REGISTRY}` is the package registry of a GitLab job's project; this is no such job.",
+            remedy="GitLab sets CI_API_V4_URL, CI_PROJECT_ID and CI_JOB_TOKEN in jobs; elsewhere give the address.",
         )
     values = {
         "repository-url": f"{address}/projects/{project}/packages/pypi",
         "user": "gitlab-ci-token",
         "password": token,
     }
-    # Whoever asked for it: the address and the token are both of the job, so the token goes nowhere else.
-    origin, source = "`repository-url: gitlab`", OriginKind.PROGRAM
-    return {name: Value(value=value, origin=Origin(source, origin)) for name, value in values.items()}
+    # PROGRAM even if the project's files request it: the token only goes to the registry that issued it.
+    origin = Origin(OriginKind.PROGRAM, "`repository-url: gitlab`")
+    return {name: Value(value=value, origin=origin) for name, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a command is run: errors become messages and exit statuses, signals become a cancellation."""
+"""Running a command: errors become messages and exit statuses, signals become cancellations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_TARGET_FAILED, DiskError, ManywheelsError
 
 
-def print_anything() -> None:
-    """Let no character end a run that a log's encoding does not have: it is printed as an escape."""
+def escape_unprintable() -> None:
+    """Make stdout and stderr escape characters that their encoding does not have."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -24,46 +24,46 @@ def print_anything() -> None:
 def run_guarded(
     command: Callable[[], int],
     cancellation: CancelledBy,
-    tell: Callable[[ManywheelsError], None] | None = None,
+    report: Callable[[ManywheelsError], None] | None = None,
 ) -> int:
-    """Call `command` and return its exit status; an error is told by `tell`, which is `print_error` if not given."""
-    tell = tell or print_error
+    """Run `command`; return its exit status. Errors go to `report`, by default `print_error`."""
+    report = report or print_error
     try:
         status = command()
     except ManywheelsError as error:
-        tell(error)
+        report(error)
         status = error.exit_status
     except BrokenPipeError:
-        # The reader of our output has gone; so that the interpreter does not complain of it at its end, give it none.
+        # The reader of stdout is gone; without this, the interpreter would report that again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_TARGET_FAILED
-    except Exception as error:  # noqa: BLE001 - the last resort: users get a message, and a file to report
-        tell(_of_this_machine(error) or _fault(error))
+    except Exception as error:  # noqa: BLE001 - users get a message and a file to report
+        report(_disk_error(error) or _fault(error))
         status = EXIT_TARGET_FAILED
     return cancellation.exit_status or status
 
 
-def _of_this_machine(error: Exception) -> DiskError | None:
-    """Return what to tell of a full disk, and of a file that cannot be used: that can happen to every command."""
+def _disk_error(error: Exception) -> DiskError | None:
+    """Return the error for a full disk or an inaccessible file, None for others."""
     if not isinstance(error, OSError):
         return None
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         place = f" `{error.filename}`" if error.filename else ""
         return DiskError(
-            f"There is no room left to write{place} ({error.strerror}).",
-            remedy="Make room; TMPDIR and MANYWHEELS_CACHE name other places for what is only needed for a time.",
+            f"There is no space left to write{place} ({error.strerror}).",
+            remedy="Free some space; TMPDIR and MANYWHEELS_CACHE name other folders for temporary files and the cache.",
         )
     if error.filename is None:
         return None
     return DiskError(
         f"`{os.fsdecode(error.filename)}` cannot be used: {error.strerror}.",
-        remedy="See that it is there, and that this user may use it; TMPDIR and MANYWHEELS_CACHE name other places for "
-        "what manywheels keeps for itself.",
+        remedy="Check that it exists and that this user may use it; TMPDIR and MANYWHEELS_CACHE name other folders for "
+        "temporary files and the cache.",
     )
 
 
 def _fault(error: Exception) -> ManywheelsError:
-    """Return what to tell of a fault in manywheels itself; the traceback is kept in a file."""
+    """Return the error for a fault in manywheels itself, with the traceback in a file."""
     import tempfile
     import traceback
 
@@ -75,7 +75,7 @@ def _fault(error: Exception) -> ManywheelsError:
 
 
 def print_error(error: ManywheelsError) -> None:
-    """Print an error to stderr: what happened, and what to do."""
+    """Print an error and its remedy to stderr."""
     from manywheels.core.text import quote, sanitize
 
     first, *rest = error.message.split("\n")
@@ -87,16 +87,16 @@ def print_error(error: ManywheelsError) -> None:
 
 
 class CancelledBy(Cancellation):
-    """A cancellation that knows the signal it came from."""
+    """A cancellation with the exit status of the signal that caused it, 0 if none did."""
 
     exit_status: int = 0
 
 
 @contextmanager
 def cancellable() -> Iterator[CancelledBy]:
-    """Let SIGINT, SIGTERM and SIGHUP stop the run in order: children gone, partial files removed, manifest written.
+    """Turn SIGINT, SIGTERM and SIGHUP into a cancellation, which ends processes and writes the manifest.
 
-    What whoever started the program has it ignore stays ignored: SIGHUP under nohup, SIGINT in a script's background.
+    Signals ignored from the start stay ignored: SIGHUP under nohup, SIGINT in a script's background job.
     """
     cancellation = CancelledBy()
 

@@ -1,7 +1,6 @@
-"""The command line: `manywheels build`, `plan`, `verify` and the others of `_TITLES`.
+"""The command line's parser.
 
-Options are the action's inputs with `--` before them (see `inputs`), and a few that only make sense on a machine of
-one's own (`--engine`, `--toolchain`). This is the one place that turns errors into text and exit statuses.
+Options are the action's inputs with `--` before them, and a few for local use, such as `--engine` and `--toolchain`.
 """
 
 from __future__ import annotations
@@ -14,29 +13,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from manywheels import __version__
-from manywheels.cli.commands import execute
-from manywheels.cli.guard import cancellable, print_anything, run_guarded
+from manywheels.cli.commands import TITLES, execute
+from manywheels.cli.guard import cancellable, escape_unprintable, run_guarded
 from manywheels.cli.request import FORMATS, MATRICES, Request, Verification
 from manywheels.errors import EXIT_CONFIGURATION
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import ENGINES, TOOLCHAINS
 
-_TITLES = {
-    "build": "build, repair and verify the project's wheels",
-    "plan": "show what `build` would do, without doing it",
-    "verify": "check that wheels are what their tags say",
-    "gather": "put the sets that several jobs built together, if they are whole and belong together",
-    "publish": "check a folder of finished wheels, and upload them to the index",
-    "explain": "say what the checks of `verify` are, and why they are made",
-    "schema": "print the JSON schema of `[tool.manywheels]`, for editors",
-    "doctor": "show what this machine has, and the cure for what is missing",
-}
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit status; no error leaves as a traceback."""
-    print_anything()
+    """Run the program; return its exit status. Usage errors raise SystemExit, others are printed."""
+    escape_unprintable()
     arguments = _parser().parse_args(argv)
     with cancellable() as cancellation:
         return run_guarded(lambda: execute(_request(arguments), cancellation), cancellation)
@@ -55,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"manywheels {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for name, title in _TITLES.items():
+    for name, title in TITLES.items():
         command = commands.add_parser(name, help=title, description=title[0].upper() + title[1:] + ".")
         if name in {"build", "plan"}:
             _add_build_options(command, name)

@@ -1,10 +1,10 @@
-"""`plan`: what `build` would do, for people, for programs, or as a CI's matrix of jobs."""
+"""`plan`: print what `build` would do, as a table, as JSON or as a CI job matrix."""
 
 from __future__ import annotations
 
 import json
 
-from manywheels.cli.complete_plan import make_plan, shard_of
+from manywheels.cli.complete_plan import make_plan
 from manywheels.cli.request import Request
 from manywheels.errors import EXIT_OK
 from manywheels.plan.options import resolve
@@ -12,12 +12,12 @@ from manywheels.plan.project import read_project
 
 
 def execute(request: Request) -> int:
-    """Print the plan, and return the exit status. Raises InputError, ProjectError and SelectionError."""
+    """Print the plan; return the exit status. Raises InputError, ProjectError and SelectionError."""
     from manywheels.report.plan import as_json, as_table, github_matrix, gitlab_matrix
 
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
-    plan, _ = make_plan(project, options, shard_of(request, project))
+    plan, _ = make_plan(project, options)
     if request.matrix:
         written = github_matrix if request.matrix == "github" else gitlab_matrix
         print(written(plan, request.per_job))

@@ -1,18 +1,23 @@
-"""`publish`: a folder of finished wheels is checked and uploaded."""
+"""`publish`: check a folder of finished wheels, and upload them."""
 
 from __future__ import annotations
 
-from manywheels.cli.request import Request
+import os
+from collections.abc import Mapping
+
+from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
-from manywheels.plan import inputs
-from manywheels.plan.project import settings_of
+from manywheels.plan.settings import Settings
 from manywheels.verify.catalogue import verification_rules
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Upload the set in the given folder, and return the exit status. Raises ManywheelsError."""
+    """Upload the wheels in a folder; return the exit status. Raises ManywheelsError."""
+    return upload(read_wheel_settings(request), cancellation)
+
+
+def upload(settings: Settings, cancellation: Cancellation, environment: Mapping[str, str] = os.environ) -> int:
+    """Upload as the settings say; return the exit status. Raises ManywheelsError."""
     from manywheels.deliver.index.publish import publish
 
-    folder = request.paths[0]  # a job that only publishes may have no checkout
-    settings = settings_of(folder)
-    return publish(inputs.layered(request.given, settings), cancellation, rules=verification_rules(settings))
+    return publish(settings, cancellation, environment, rules=verification_rules(settings.project_table))

@@ -1,4 +1,4 @@
-"""What is asked for: a command, and all that was given for it."""
+"""A command and its inputs, from the command line or a CI."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from manywheels.plan import inputs, trust
+from manywheels.plan import trust
 from manywheels.plan.inputs import Value
-from manywheels.plan.project import read_project, settings_of
+from manywheels.plan.project import settings_of
+from manywheels.plan.settings import Settings, read_settings
 
 FORMATS: Final = ("text", "json", "sarif", "github")
 MATRICES: Final = ("github", "gitlab")
@@ -18,9 +19,9 @@ MATRICES: Final = ("github", "gitlab")
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """How `verify` shall be done: `imports` runs code of the wheels, `images` are containers to do that in.
+    """Options of `verify`. `imports` imports the wheels here, which runs their code, `images` in containers.
 
-    `attested` looks at attestations, which `publisher` should have signed; empty for whoever.
+    `attested` checks attestations; `publisher` must have signed them, if not empty.
     """
 
     form: str = "text"
@@ -33,9 +34,9 @@ class Verification:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A command with what was given for it: `paths` is the project, or the wheels of `verify`.
+    """A command and its inputs. `paths` is the project, the wheels of `verify` or the folders of `gather`.
 
-    `matrix` is the CI for whose jobs `plan` is printed, with `per_job` targets at most in each; empty for people.
+    `matrix` is the CI to print jobs for, each with at most `per_job` targets; empty for a table.
     """
 
     command: str
@@ -52,12 +53,13 @@ class Request:
     codes: tuple[str, ...] = ()
 
 
-def layers(request: Request) -> dict[str, Value]:
-    """Return a value for every input: `[tool.manywheels]` is that of the project, which later commands stand in.
+def read_wheel_settings(request: Request, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of `verify`, `gather` or `publish`, whose project is optional.
 
-    Raises OutputFolderError where the project's own files name a place that only the workflow can name.
+    `publish` reads the pyproject.toml of its project folder, the others that of the working folder. Raises InputError,
+    and OutputFolderError if the project's files name a place that only the workflow may name.
     """
-    project = read_project(request.paths[0]).settings if request.command == "build" else settings_of(Path())
-    values = inputs.layered(request.given, project)
-    trust.require_places(values, os.environ)
-    return values
+    folder = request.paths[0] if request.command == "publish" else Path()
+    settings = read_settings(request.given, settings_of(folder), environment)
+    trust.require_places(settings, os.environ)
+    return settings

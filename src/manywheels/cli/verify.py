@@ -1,4 +1,4 @@
-"""The command `verify`: what is looked at, with which checks, and how it is told."""
+"""`verify`: check wheels, and print what was found."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels.cli.request import Request, layers
+from manywheels.cli.request import Request, Verification, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
-from manywheels.plan.project import settings_of
+from manywheels.plan.delivery_options import resolve_delivery
+from manywheels.plan.settings import Settings
 from manywheels.report.findings import render
 from manywheels.verify import collect_wheels
 from manywheels.verify.catalogue import verification_rules
@@ -23,35 +24,30 @@ from manywheels.verify.installs import (
     requires_python,
 )
 from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.rules import Rules
 from manywheels.verify.run import Extra, verify_wheels
 from manywheels.wheels.gather import require_digest
 from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import MANIFEST
 
 if TYPE_CHECKING:
-    from manywheels.verify.rules import Rules
-
-
-if TYPE_CHECKING:
-    from manywheels.cli.request import Verification
     from manywheels.verify.attestations import Attested
 
 Ask = Callable[[Path], Iterable[Finding]]
 
 
-def run(
-    paths: Sequence[Path],
-    wanted: Verification,
-    rules: Rules,
-    cancellation: Cancellation,
-    *,
-    digests: Collection[str] = (),
-) -> int:
-    """Verify wheels, print what was found, and return the exit status.
+def execute(request: Request, cancellation: Cancellation) -> int:
+    """Verify wheels by the rules of the working folder's project; return the exit status. Raises ManywheelsError."""
+    return verify(request, read_wheel_settings(request), cancellation)
 
-    With `digests`, the first path is a folder whose manifest must have one of them. Raises ManywheelsError.
+
+def verify(request: Request, settings: Settings, cancellation: Cancellation) -> int:
+    """Verify wheels and print what was found; return the exit status. Raises ManywheelsError.
+
+    With `manifest-digest`, the first path is a folder whose manifest must have one of the digests.
     """
+    paths, wanted = request.paths, request.verification
+    rules = verification_rules(settings.project_table, strict=wanted.strict)
+    digests = resolve_delivery(settings).manifest_digests
     wheels = collect_wheels(paths)
     manifest = _manifest_of(paths, digests)
     attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
@@ -64,7 +60,7 @@ def run(
 
 
 def _manifest_of(paths: Sequence[Path], digests: Collection[str]) -> Manifest | None:
-    """Return the manifest of the folder that was named, where it is the only path and has one."""
+    """Return the manifest of the only path, if that is a folder with one."""
     folder, is_alone = paths[0], len(paths) == 1
     if digests:
         sealed = require_digest(folder, digests)
@@ -106,20 +102,9 @@ def _importing_here(cancellation: Cancellation) -> Ask:
         if interpreter:
             return imports(path, interpreter, cancellation)
         problem = Problem(
-            message="was not imported: no interpreter on this machine is one that it is for",
-            remedy="Install one (`manywheels doctor` lists those found), or name an image with `--import-in`.",
+            message="was not imported: this machine has no matching interpreter",
+            remedy="Install one (`manywheels doctor` lists those found), or give an image with `--import-in`.",
         )
         return (Finding(code=TRIED, severity=Severity.WARNING, wheel=path.name, problem=problem),)
 
     return check
-
-
-def execute(request: Request, cancellation: Cancellation) -> int:
-    """Verify the given wheels by the rules of this folder's project; return the exit status. Raises ManywheelsError."""
-    from manywheels.cli.verify import run
-    from manywheels.plan.delivery_options import resolve_delivery
-
-    wanted = request.verification
-    rules = verification_rules(settings_of(Path()), strict=wanted.strict)
-    digests = resolve_delivery(layers(request)).manifest_digests
-    return run(request.paths, wanted, rules, cancellation, digests=digests)

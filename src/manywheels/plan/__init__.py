@@ -1,1 +1,1 @@
-"""From what was given to a frozen plan: it looks, and never acts."""
+"""From inputs to a frozen plan, read-only: nothing is written, and no project code runs."""

@@ -1,4 +1,4 @@
-"""Other architectures: whether this machine runs programs of one, by itself or through QEMU (binfmt_misc)."""
+"""Which architectures this machine runs programs for, natively or through QEMU (binfmt_misc)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _REGISTERED: Final = Path("/proc/sys/fs/binfmt_misc")
 
 
 def machine() -> str:
-    """Return the architecture that is built for here: an image for 32 bits has its own, whatever the kernel's is."""
+    """Return this machine's build architecture; a 32-bit image has its own, different from the kernel's."""
     return os.environ.get("AUDITWHEEL_ARCH") or os.uname().machine
 
 
 def is_native(arch: str, kernel: str = "") -> bool:
-    """Whether a machine (default: this one) runs programs for `arch` by itself."""
+    """Whether a kernel (default: this machine's) runs programs for `arch` natively."""
     kernel = kernel or os.uname().machine
     return arch == kernel or arch in table("emulation").get(kernel, {}).get("runs", ())
 
 
 def require(arch: str, kernel: str = "", registered: Path = _REGISTERED) -> None:
-    """Raise EngineError where it is certain that programs for `arch` do not run on a machine (default: this one).
+    """Raise EngineError if programs for `arch` certainly do not run on this kernel.
 
-    Where binfmt_misc cannot be seen, as in most containers, the engine is left to try.
+    If binfmt_misc is not visible, as in most containers, that is left to the engine.
     """
     kernel = kernel or os.uname().machine
     if is_native(arch, kernel):
@@ -42,7 +42,7 @@ def require(arch: str, kernel: str = "", registered: Path = _REGISTERED) -> None
 
 @contextmanager
 def named(arch: str) -> Iterator[None]:
-    """Have what goes wrong with an image of another architecture name the machine that needs no emulation."""
+    """For an image of another architecture, add to an EngineError which machine needs no emulation."""
     try:
         yield
     except EngineError as error:
@@ -52,7 +52,7 @@ def named(arch: str) -> Iterator[None]:
 
 
 def remedy(arch: str = "") -> str:
-    """Return what to do where an architecture cannot be emulated: build on a machine of it, or install QEMU."""
+    """Return the remedy for a missing emulation: build on a native machine, or install QEMU."""
     machines = table("emulation")
     runner = machines.get(arch, {}).get("runner", "")
     if runner:

@@ -1,7 +1,7 @@
-"""Variables as users write them: `CFLAGS="-O3 -g0" PATH="$PATH:/opt/bin"`, read as a POSIX shell reads assignments.
+"""Environment variables in POSIX shell syntax: `CFLAGS="-O3 -g0" PATH="$PATH:/opt/bin"`.
 
-No shell is behind it. Quotes, backslashes, `$NAME` and `${NAME}` mean what they mean there; what only a shell could
-do (`$(command)`, backticks, `${NAME:-other}`, `;`, `~`) is refused, so that it is never taken for text unnoticed.
+No shell runs. Quotes, backslashes, `$NAME` and `${NAME}` work as in a shell; what needs one (`$(command)`, backticks,
+`${NAME:-other}`, `;`, `~`) is refused, not taken as text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TILDE: Final = "`~` needs a shell; write `$HOME`"
 
 @dataclass(frozen=True)
 class Reference:
-    """`$NAME` in a value: what the variable holds when the assignment is made; nothing where it is not set."""
+    """`$NAME` in a value, expanded when the assignment is made; empty if unset."""
 
     name: str
 
@@ -37,32 +37,32 @@ class Assignment:
 
 
 def expand(assignments: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return `environment` with the assignments made in order; each sees what those before it have set."""
+    """Return `environment` after the assignments, in order; each sees the earlier ones."""
     result = dict(environment)
-    for made in assignments:
-        result[made.name] = "".join(
-            result.get(part.name, "") if isinstance(part, Reference) else part for part in made.value
+    for assignment in assignments:
+        result[assignment.name] = "".join(
+            result.get(part.name, "") if isinstance(part, Reference) else part for part in assignment.value
         )
     return result
 
 
-def parse(given: Value, name: str) -> tuple[Assignment, ...]:
-    """Return the assignments in a value, in order. Raises InputError for what is none, and for what needs a shell."""
-    if "\0" in given.value:
-        raise _refuse(given, name, "no variable can hold a NUL character")
-    reader = _Reader(given.value)
+def parse(value: Value, name: str) -> tuple[Assignment, ...]:
+    """Return the assignments in a value, in order. Raises InputError for anything else, and for what needs a shell."""
+    if "\0" in value.value:
+        raise _refuse(value, name, "no variable can hold a NUL character")
+    reader = _Reader(value.value)
     try:
         return tuple(reader.assignments())
     except _Unreadable as unreadable:
-        raise _refuse(given, name, str(unreadable)) from None
+        raise _refuse(value, name, str(unreadable)) from None
 
 
-def _refuse(given: Value, name: str, reason: str) -> InputError:
-    return refuse(given, name, f"words of the form `NAME=value`, in quotes where they hold blanks ({reason})")
+def _refuse(value: Value, name: str, reason: str) -> InputError:
+    return refuse(value, name, f"words of the form `NAME=value`, quoted if they contain blanks ({reason})")
 
 
 class _Unreadable(Exception):
-    """Why the text is not a row of assignments."""
+    """Why the text is not a list of assignments."""
 
 
 class _Reader:
@@ -83,7 +83,7 @@ class _Reader:
         return found
 
     def _skip_blanks(self) -> bool:
-        """Go to the next word; return whether there is one."""
+        """Skip to the next word; return whether there is one."""
         while self._at < len(self._text) and (
             self._text[self._at].isspace() or self._text.startswith("\\\n", self._at)
         ):
@@ -99,7 +99,7 @@ class _Reader:
         return _joined(parts)
 
     def _piece(self) -> list[str | Reference]:
-        """Read what comes next in a value: a quoted piece, an escaped letter, a reference, or plain text."""
+        """Read a quoted string, an escaped character, a reference, or plain text."""
         match self._text[self._at]:
             case "'":
                 end = self._text.find("'", self._at + 1)
@@ -116,7 +116,7 @@ class _Reader:
                 return [self._reference()]
         plain = self._take(_PLAIN)
         if not plain:
-            raise _Unreadable(f"`{self._text[self._at]}` has to stand in quotes: no shell reads it")
+            raise _Unreadable(f"`{self._text[self._at]}` must be quoted: no shell evaluates this")
         if ":~" in plain:
             raise _Unreadable(_TILDE)
         return [plain]
@@ -138,7 +138,7 @@ class _Reader:
         raise _Unreadable("a quote is not closed")
 
     def _escaped(self, *, everywhere: bool) -> list[str | Reference]:
-        """Read a backslash and what it stands before; in double quotes it only escapes what means something there."""
+        """Read a backslash escape; double quotes limit it to the characters that are special in them."""
         letter = self._text[self._at + 1 : self._at + 2]
         self._at += 2
         if letter == "\n":
@@ -155,7 +155,7 @@ class _Reader:
             return Reference(match[1] or match[2])
         following = self._text[self._at + 1 : self._at + 2]
         if self._text[self._at] == "`" or following == "(":
-            raise _Unreadable("no shell is behind it, so that commands cannot be run; set the variable in the caller's "
+            raise _Unreadable("no shell evaluates this, so commands cannot be run; set the variable in the caller's "
                               "environment and name it in `environment-pass`")  # fmt: skip
         if following == "{" or (following and following in "0123456789@*#?$!-"):
             raise _Unreadable("of `$…`, only `$NAME` and `${NAME}` can be used")
@@ -171,7 +171,7 @@ class _Reader:
 
 
 def _joined(parts: list[str | Reference]) -> tuple[str | Reference, ...]:
-    """Join neighbouring texts, so that a value has one form however it was quoted."""
+    """Join neighbouring strings, so that a value does not depend on how it was quoted."""
     joined: list[str | Reference] = []
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):

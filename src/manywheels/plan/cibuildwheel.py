@@ -1,7 +1,7 @@
-"""cibuildwheel's configuration, `[tool.cibuildwheel]` and `CIBW_…`, read as cibuildwheel reads it on Linux.
+"""cibuildwheel's configuration, `[tool.cibuildwheel]` and `CIBW_…`, read as cibuildwheel does on Linux.
 
-It is read where there is no `[tool.manywheels]`, so that a project gets the same wheels without writing its settings
-anew. What is meant for other systems is left aside; what manywheels does not carry out is named once, in a note.
+Used if `[tool.manywheels]` has no options, so that a project gets the same wheels without new settings. Options for
+other systems are ignored; unsupported ones are listed in notes.
 """
 
 from __future__ import annotations
@@ -17,22 +17,20 @@ from manywheels.data import table
 from manywheels.errors import InputError
 from manywheels.plan import option_types
 from manywheels.plan.inputs import Origin, OriginKind, Value
-from manywheels.plan.option_types import Inherit
+from manywheels.plan.option_types import ARCHS, Inherit
+from manywheels.plan.setting import Setting, read_inherit, read_overrides, read_select
 from manywheels.plan.targets import Target, expand_braces
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-    from manywheels.plan.setting import Setting
-
 _TABLE: Final = "[tool.cibuildwheel]"
 _LINUX: Final = "[tool.cibuildwheel.linux]"
-_ARCHS: Final = ("x86_64", "i686", "aarch64", "ppc64le", "s390x", "armv7l", "riscv64")
-# The project's copy in its containers, where a path begins with it; here every target has one of its own.
+# Where cibuildwheel's containers have the project; here every target has its own copy.
 _PROJECT: Final = re.compile(r"""(^|[\s=:,;&|(<>`]|(?<![\w}])["']|-[IL]|file://)/project(?![\w.-])""")
-_PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(_ARCHS)})-image")
-_WITH_PLACES: Final = {"commands", "assignments", "settings"}  # the types of options that places are put into
-_LIKE_OURS: Final = {
+_PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(ARCHS)})-image")
+_WITH_PLACES: Final = {"commands", "assignments", "settings"}  # option types with placeholders such as `{project}`
+_EQUIVALENTS: Final = {
     "build-frontend": {"default": "uv", "": "uv"},
     "build-verbosity": {"": "0"},
     "dependency-versions": {"pinned": "latest", "": "latest"},
@@ -43,12 +41,10 @@ _LIKE_OURS: Final = {
 def read(
     configuration: Mapping[str, Any] | None, environment: Mapping[str, str]
 ) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
-    """Return what the table and the variables set, lowest precedence first, and notes on what is not carried out.
+    """Return the values of the table and the variables, lowest precedence first, and notes on what is unsupported.
 
-    Where there is neither, nothing is set. Raises InputError for values that no option of that name can have.
+    Raises InputError for values of the wrong type.
     """
-    from manywheels.plan.setting import read_overrides
-
     variables = dict(_variables(environment))
     if configuration is None and not variables:
         return (), tuple(_notes({}, {}, environment))
@@ -71,34 +67,30 @@ def read(
 # --- tables and variables ---------------------------------------------------------------------------------------------
 
 
-def _shared(name: str) -> bool:
+def _is_shared(name: str) -> bool:
     return name in table("cibuildwheel")["shared"] or bool(option_types.IMAGE_OPTION.fullmatch(name))
 
 
 def _table_rows(values: Mapping[str, Any], origin: str, select: tuple[str, ...] = ()) -> Iterator[Setting]:
-    from manywheels.plan.setting import read_inherit
-
     inherit = read_inherit(values.get("inherit", {}), (*values, *table("cibuildwheel")["shared"]), origin)
     for name, value in values.items():
-        if _shared(name) and not (value == "" and _ignores_empty(name)):
+        if _is_shared(name) and not (value == "" and _ignores_empty(name)):
             place = f"{origin} {name}"
             text = option_types.write(name, _as_python_writes(value), place)
             if name in {"environment", "test-environment"} and isinstance(value, dict):
-                text = " ".join(f'{key}="{item}"' for key, item in value.items())  # its quotes are a shell's
+                text = " ".join(f'{key}="{item}"' for key, item in value.items())  # quotes keep their shell meaning
             yield _setting(name, text, place, OriginKind.PROJECT, select=select, rule=inherit.get(name, Inherit.NONE))
 
 
 def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting]:
-    from manywheels.plan.setting import read_select
-
     select = read_select(override.get("select"), origin)
-    if any(_matches(identifier, select) for identifier in _every_identifier()):  # else it is another system's
+    if any(_matches(identifier, select) for identifier in _every_identifier()):  # else it is for another system
         yield from _table_rows({name: value for name, value in override.items() if name != "select"}, origin, select)
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield each variable that sets an option: its name, the option, and the value."""
-    images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in _ARCHS)
+    """Yield each variable that sets an option, with the option's name and value."""
+    images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in ARCHS)
     facts = table("cibuildwheel")
     for name in (*facts["shared"], *images):
         plain = f"CIBW_{name.upper().replace('-', '_')}"
@@ -109,8 +101,6 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str,
 
 
 def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> Iterator[Setting]:
-    from manywheels.plan.setting import read_inherit
-
     shared = table("cibuildwheel")["shared"]
     rules = read_inherit(inherit, (*shared, *(f"{name}-linux" for name in shared)), "CIBW_INHERIT")
     for variable, (name, value) in variables.items():
@@ -120,17 +110,15 @@ def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> It
 
 
 def _setting(
-    name: str, text: str, origin: str, source: OriginKind, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
+    name: str, text: str, origin: str, kind: OriginKind, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
 ) -> Setting:
-    from manywheels.plan.setting import Setting
-
-    text = _LIKE_OURS.get(name, {}).get(text, text)
+    text = _EQUIVALENTS.get(name, {}).get(text, text)
     if name == "build-verbosity" and re.fullmatch(r"[+-]?\d+", text):
-        text = str(min(3, max(-3, int(text))))  # what goes beyond is the most that there is
+        text = str(min(3, max(-3, int(text))))  # pip has no further levels
     if table("options").get(name, {}).get("type") in _WITH_PLACES:
         text = _PROJECT.sub(r"\1{project}", text)
-    given = Value(value=text, origin=Origin(source, origin))
-    return Setting(name=name, given=given, select=select, rule=rule, foreign=True)
+    value = Value(value=text, origin=Origin(kind, origin))
+    return Setting(name=name, value=value, select=select, rule=rule, from_cibuildwheel=True)
 
 
 def _ignores_empty(name: str) -> bool:
@@ -138,7 +126,7 @@ def _ignores_empty(name: str) -> bool:
 
 
 def _as_python_writes(value: object) -> object:
-    """Write truth values as cibuildwheel does, `True` and `False`."""
+    """Write booleans as cibuildwheel does, `True` and `False`."""
     match value:
         case bool():
             return str(value)
@@ -149,7 +137,7 @@ def _as_python_writes(value: object) -> object:
     return value
 
 
-# --- what is not carried out ------------------------------------------------------------------------------------------
+# --- what is not supported --------------------------------------------------------------------------------------------
 
 
 def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[str]:
@@ -159,7 +147,7 @@ def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environme
     for name in dict.fromkeys((*configuration, *linux, *overridden)):
         if name in facts["unsupported"]:
             yield f"{_TABLE} {name} is not carried out: {facts['unsupported'][name]}."
-        elif name not in own and not _shared(name) and not _PYPY_IMAGE.fullmatch(name):
+        elif name not in own and not _is_shared(name) and not _PYPY_IMAGE.fullmatch(name):
             near = difflib.get_close_matches(name, facts["shared"], n=1)
             hint = f"; did you mean `{near[0]}`?" if near else "."
             yield f"{_TABLE} {name} is no option that cibuildwheel knows, and is not read{hint}"
@@ -174,11 +162,11 @@ def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environme
 def _pypy_notes(
     configuration: Mapping[str, Any], linux: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield the images that are named for PyPy alone, where PyPy is enabled at all."""
+    """Yield notes on images for PyPy only, if PyPy is enabled."""
     enabled = f"{configuration.get('enable', '')} {linux.get('enable', '')} {environment.get('CIBW_ENABLE', '')}"
     if re.search(r"\b(pypy|all)\b", enabled):
         names = [f"{_TABLE} {name}" for name in dict.fromkeys((*configuration, *linux)) if _PYPY_IMAGE.fullmatch(name)]
-        variables = [f"CIBW_MANYLINUX_PYPY_{arch.upper()}_IMAGE" for arch in _ARCHS]
+        variables = [f"CIBW_MANYLINUX_PYPY_{arch.upper()}_IMAGE" for arch in ARCHS]
         for name in (*names, *(variable for variable in variables if environment.get(variable))):
             yield f"{name} is not carried out: a run has one image, and PyPy's wheels are built in it, too."
 
@@ -188,7 +176,7 @@ def _pypy_notes(
 
 @dataclass(frozen=True, kw_only=True)
 class Selector:
-    """What cibuildwheel selects by: patterns over identifiers, and the groups of `enable`."""
+    """cibuildwheel's selection: patterns over identifiers, and the groups of `enable`."""
 
     build: tuple[str, ...]
     skip: tuple[str, ...]
@@ -196,31 +184,31 @@ class Selector:
 
 
 def patterns(text: str) -> tuple[str, ...]:
-    """Return the patterns in a value: split at blanks, braces expanded."""
+    """Split a value at blanks and expand braces."""
     return tuple(pattern for word in text.split() for pattern in expand_braces(word))
 
 
-def meant(text: str, targets: Iterable[Target]) -> tuple[str, ...]:
-    """Return the identifiers of the targets that cibuildwheel's patterns mean; they may mean others, not here."""
+def matching(text: str, targets: Iterable[Target]) -> tuple[str, ...]:
+    """Return the identifiers of those targets that cibuildwheel's patterns match, which may be none."""
     wanted = patterns(text)
     return tuple(target.identifier for target in targets if _matches(target.identifier, wanted))
 
 
-def groups(given: Value) -> frozenset[str]:
-    """Return the groups that `enable` names. Raises InputError for one that cibuildwheel has never had."""
+def groups(value: Value) -> frozenset[str]:
+    """Return the groups that `enable` names. Raises InputError for one that no version of cibuildwheel has."""
     known = table("cibuildwheel")["groups"]
     former = table("interpreters")["groups"]
-    words = given.value.split()
+    words = value.value.split()
     for word in words:
         if word not in {"all", *known, *former}:
             raise InputError(
-                f"{given.origin}: `{word}` is not a group of `enable`.", remedy=f"Allowed: all, {', '.join(known)}."
+                f"{value.origin}: `{word}` is not a group of `enable`.", remedy=f"Allowed: all, {', '.join(known)}."
             )
     return frozenset(words) | (frozenset(known) if "all" in words else frozenset())
 
 
 def offered(arch: str) -> Iterator[tuple[str, str]]:
-    """Yield the identifiers that cibuildwheel has for an architecture, each with its group."""
+    """Yield cibuildwheel's identifiers for an architecture, each with its group."""
     for row in table("cibuildwheel")["interpreter"]:
         if arch in row.get("archs", (arch,)):
             for family in row["families"]:
@@ -228,7 +216,7 @@ def offered(arch: str) -> Iterator[tuple[str, str]]:
 
 
 def selected(selector: Selector, arch: str, requires_python: SpecifierSet | None) -> tuple[str, ...]:
-    """Return the identifiers that cibuildwheel would build for an architecture, as `--print-build-identifiers` does."""
+    """Return what cibuildwheel would build for an architecture, as its `--print-build-identifiers` lists it."""
     return tuple(
         identifier
         for identifier, group in offered(arch)
@@ -250,4 +238,4 @@ def _matches(identifier: str, wanted: Iterable[str]) -> bool:
 
 
 def _every_identifier() -> Iterator[str]:
-    return (identifier for arch in _ARCHS for identifier, _ in offered(arch))
+    return (identifier for arch in ARCHS for identifier, _ in offered(arch))

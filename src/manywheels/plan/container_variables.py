@@ -1,4 +1,4 @@
-"""What a container is told of the caller's environment, and what of it means nothing in there."""
+"""Which of the caller's variables a container gets, and which make sense only outside."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final
 
 from manywheels.data import table
 
-# Of the names that project code may see: what the image says of itself, and what only means something outside.
+# Of the variables that project code may see: the image sets the first itself, the others name files outside it.
 _IMAGE_OWN: Final = re.compile(r"LANG|LC_\w+|AUDITWHEEL_\w+|DEVTOOLSET_\w+|PKG_CONFIG_PATH")
 _CERTIFICATES_AND_TOOLS: Final = re.compile(r"\w*CERT\w*|\w*CA_BUNDLE|CARGO_HOME|RUSTUP_\w+|S?CCACHE_DIR")
 
 
 def forwarded(caller: Mapping[str, str]) -> dict[str, str]:
-    """Return what the container is told of the caller's environment: proxies, indexes, and settings of builds.
+    """Return the caller's variables for a container: proxies, indexes and build settings, but no names of files.
 
-    Names of files mean nothing in there; certificates are the image's own.
+    Certificates are the image's own.
     """
     return {
         name: caller[name]
@@ -26,7 +26,7 @@ def forwarded(caller: Mapping[str, str]) -> dict[str, str]:
 
 
 def local_only(caller: Mapping[str, str]) -> list[str]:
-    """Return the names that a user would miss inside: indexes and constraints that are files of this machine."""
+    """Return the names of variables lost in a container: indexes and constraints that are files on this machine."""
     return [
         name
         for name in table("environment")["pass"]
@@ -37,7 +37,7 @@ def local_only(caller: Mapping[str, str]) -> list[str]:
 
 
 def _names_files(name: str, value: str) -> bool:
-    """Tell whether one of the words of a value is a path or a `file:` address, also as in `name=path`."""
+    """Whether a word of a value is a path or a `file:` URL, also as in `name=path`."""
     words = [re.sub(r"^[\w.-]+=", "", word) for word in value.split()]
     if name.endswith("CONSTRAINT"):
         return any("://" not in word or word.startswith("file:") for word in words)

@@ -1,27 +1,28 @@
-"""Where finished wheels go besides the output folder, and from which artifacts later jobs take them."""
+"""Where finished wheels are delivered, and which artifacts later jobs take them from."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Value
+from manywheels.plan.settings import Settings
 
 DESTINATIONS: Final = ("auto", "artifact", "pypi", "none")
-_NOT_IN_NAMES: Final = re.compile(r'[":<>|*?\r\n\\/]')  # as actions/toolkit refuses them
-_LONGEST: Final = 400  # days that GitHub keeps anything at most
+_NOT_IN_NAMES: Final = re.compile(r'[":<>|*?\r\n\\/]')  # as in actions/toolkit
+_MAX_DAYS: Final = 400  # days; GitHub's limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Where to deliver to, and what to take. `artifact_pattern` is empty where one artifact is taken by its name.
+    """Where to deliver, and what to take. `artifact_pattern` is empty to take one artifact by name.
 
-    `manifest_digests` are in hex, one for each set that is taken, or none; `retention_days` is 0 for the repository's
-    own setting; `report` is None where it goes beside the manifest in CI, and nowhere elsewhere.
+    `manifest_digests`: sha256 in hex, one for each set to take, or none. `retention_days`: 0 for the repository's
+    setting. `report`: None for beside the manifest in GitHub's action, and no report elsewhere.
     """
 
     publish: str
@@ -33,52 +34,49 @@ class Delivery:
     report: Path | None
 
 
-def resolve_delivery(layers: Mapping[str, Value]) -> Delivery:
-    """Resolve what `inputs.layered` returned. Raises InputError for the first value that is not allowed."""
-    report = layers["report"]
+def resolve_delivery(settings: Settings) -> Delivery:
+    """Return where the settings deliver to. Raises InputError for the first value that is not allowed."""
     return Delivery(
-        publish=inputs.parse_choice(layers["publish"], "publish", DESTINATIONS),
-        artifact_name=_parse_artifact_name(layers["artifact-name"], "artifact-name"),
-        artifact_pattern=_parse_pattern(layers["artifact-pattern"], "artifact-pattern"),
-        manifest_digests=_parse_digests(layers["manifest-digest"], "manifest-digest"),
-        retention_days=_parse_days(layers["retention-days"], "retention-days"),
-        overwrite=inputs.parse_flag(layers["overwrite"], "overwrite"),
-        report=Path(inputs.parse_path(report, "report")) if report.value else None,
+        publish=settings.parsed("publish", partial(inputs.parse_choice, choices=DESTINATIONS)),
+        artifact_name=settings.parsed("artifact-name", _parse_artifact_name),
+        artifact_pattern=settings.parsed("artifact-pattern", _parse_pattern),
+        manifest_digests=settings.parsed("manifest-digest", _parse_digests),
+        retention_days=settings.parsed("retention-days", _parse_days),
+        overwrite=settings.parsed("overwrite", inputs.parse_flag),
+        report=Path(settings.parsed("report", inputs.parse_path)) if settings.value("report").value else None,
     )
 
 
-def _parse_artifact_name(given: Value, name: str) -> str:
-    if not given.value.strip() or _NOT_IN_NAMES.search(given.value):
-        raise inputs.refuse(given, name, 'a name without `" : < > | * ? \\ /` and line ends')
-    return given.value
+def _parse_artifact_name(value: Value, name: str) -> str:
+    if not value.value.strip() or _NOT_IN_NAMES.search(value.value):
+        raise inputs.refuse(value, name, 'a name without `" : < > | * ? \\ /` and line breaks')
+    return value.value
 
 
-def _parse_pattern(given: Value, name: str) -> str:
-    if re.search(r"[\r\n\\/]", given.value):
-        raise inputs.refuse(given, name, "a pattern over artifact names, as `wheels-*`")
-    return given.value
+def _parse_pattern(value: Value, name: str) -> str:
+    if re.search(r"[\r\n\\/]", value.value):
+        raise inputs.refuse(value, name, "a pattern over artifact names, as `wheels-*`")
+    return value.value
 
 
-def _parse_digests(given: Value, name: str) -> tuple[str, ...]:
-    digests = tuple(word.removeprefix("sha256:") for word in given.value.lower().split())
+def _parse_digests(value: Value, name: str) -> tuple[str, ...]:
+    digests = tuple(word.removeprefix("sha256:") for word in value.value.lower().split())
     if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
-        raise inputs.refuse(
-            given, name, "a sha256 in hex, with or without `sha256:` before it; several with blanks between"
-        )
+        raise inputs.refuse(value, name, "sha256 digests in hex, with or without `sha256:`, separated by blanks")
     return digests
 
 
-def _parse_days(given: Value, name: str) -> int:
-    if not re.fullmatch("[0-9]{1,3}", given.value) or int(given.value) > _LONGEST:
-        raise inputs.refuse(given, name, f"a whole number of days from 0 to {_LONGEST}")
-    return int(given.value)
+def _parse_days(value: Value, name: str) -> int:
+    if not re.fullmatch("[0-9]{1,3}", value.value) or int(value.value) > _MAX_DAYS:
+        raise inputs.refuse(value, name, f"a whole number of days from 0 to {_MAX_DAYS}")
+    return int(value.value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishOptions:
-    """How to upload. `attestations` is None for automatic, `confirm` is in seconds, None for not at all.
+    """How to upload. `attestations` is None for automatic; `confirm` is in seconds, None to skip it.
 
-    `repository` is an upload address or a name of twine's table; an empty `password` means trusted publishing.
+    `repository` is an upload URL or one of twine's names; an empty `password` means trusted publishing.
     """
 
     repository: str
@@ -95,24 +93,27 @@ class PublishOptions:
     dry_run: bool
 
 
-def resolve_publishing(layers: Mapping[str, Value]) -> PublishOptions:
-    """Resolve what `inputs.layered` returned. Raises InputError for the first value that is not allowed."""
+def resolve_publishing(settings: Settings) -> PublishOptions:
+    """Return how the settings upload. Raises InputError for the first value that is not allowed."""
 
     def flag(name: str) -> bool:
-        return inputs.parse_flag(layers[name], name)
+        return settings.parsed(name, inputs.parse_flag)
 
-    folder = layers["packages-dir"] if layers["packages-dir"].value else layers["output-dir"]
+    def is_given(name: str) -> bool:
+        return bool(settings.value(name).value)
+
+    folder = settings.value("packages-dir" if is_given("packages-dir") else "output-dir")
     return PublishOptions(
-        repository=inputs.parse_path(layers["repository-url"], "repository-url"),
+        repository=settings.parsed("repository-url", inputs.parse_path),
         packages_dir=Path(inputs.parse_path(folder, "packages-dir")),
         skip_existing=flag("skip-existing"),
-        attestations=None if layers["attestations"].value == "auto" else flag("attestations"),
+        attestations=None if settings.value("attestations").value == "auto" else flag("attestations"),
         keep_attestations=flag("keep-attestations"),
         verify_metadata=flag("verify-metadata"),
         print_hash=flag("print-hash"),
         verbose=flag("verbose"),
-        user=layers["user"].value,
-        password=layers["password"].value,
-        confirm=inputs.parse_duration(layers["confirm"], "confirm") if layers["confirm"].value else None,
+        user=settings.value("user").value,
+        password=settings.value("password").value,
+        confirm=settings.parsed("confirm", inputs.parse_duration) if is_given("confirm") else None,
         dry_run=flag("dry-run"),
     )

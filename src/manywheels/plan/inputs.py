@@ -1,13 +1,12 @@
-"""The inputs: their names, meanings and defaults from action.yml, and how each one's text becomes a value.
+"""Inputs: names, descriptions and defaults from action.yml, and parsers for their values.
 
-action.yml is the one list. The command line's options, `[tool.manywheels]` and the action's `INPUT_*` variables are
-three ways to give the same inputs; a value that is not allowed is refused in the same words, with its origin, in each.
+Command-line options, `[tool.manywheels]`, variables and workflow inputs give the same inputs; an invalid value gets
+the same message, with its origin, in all of them.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,11 +20,11 @@ from manywheels.errors import InputError
 from manywheels.plan import option_types
 from manywheels.resources import resource
 
-TABLES: Final = frozenset({"verify", "overrides"})  # with keys of their own, read by verify.rules and by settings
+TABLES: Final = frozenset({"verify", "overrides"})  # with their own keys, read by verify.rules and settings
 _PREFIX: Final = "MANYWHEELS_"
-GITLAB_PREFIX: Final = "MANYWHEELS_INPUT_"  # what GitLab's templates give; read by ci.gitlab
+GITLAB_PREFIX: Final = "MANYWHEELS_INPUT_"  # GitLab's templates; read by cli.gitlab
 COMMANDS: Final = ("build", "verify", "publish", "plan")
-_LONGEST: Final = 100 * 3600.0  # seconds
+_MAX_DURATION: Final = 100 * 3600.0  # seconds
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
@@ -39,22 +38,19 @@ class Input:
 
 
 class OriginKind(Enum):
-    """Who gave a value. A pull request can change what is the PROJECT's; everything else is the caller's or ours."""
+    """Who gave a value. A pull request can change PROJECT values; all others come from the caller or manywheels."""
 
     DEFAULT = auto()  # action.yml's
     VARIABLE = auto()  # `MANYWHEELS_…`, `CIBW_…`
     WORKFLOW = auto()  # an input of the action, or of GitLab's component
     COMMAND_LINE = auto()
-    PROGRAM = auto()  # it follows from what was done before: the folder of this run's wheels
-    PROJECT = auto()  # pyproject.toml, alone or together with others
+    PROGRAM = auto()  # set by manywheels, such as the folder of this run's wheels
+    PROJECT = auto()  # pyproject.toml, also if combined with other values
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value comes from: `kind` decides what it is trusted with; `place` is for messages only.
-
-    A place reads as `--jobs`, ``input `jobs` `` or `[tool.manywheels] jobs`.
-    """
+    """Where a value comes from. `kind` decides trust; `place` is for messages, such as `[tool.manywheels] jobs`."""
 
     kind: OriginKind
     place: str
@@ -65,30 +61,30 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A value that was given for an input, and where it comes from."""
+    """An input's value as text, and its origin."""
 
     value: str
     origin: Origin
 
     @property
     def is_projects(self) -> bool:
-        """Whether the project's own files say so, alone or together with others."""
+        """Whether the project's files gave it or a part of it."""
         return self.origin.kind is OriginKind.PROJECT
 
     @property
     def is_default(self) -> bool:
-        """Whether nobody gave it."""
+        """Whether it is the default."""
         return self.origin.kind is OriginKind.DEFAULT
 
 
 def default(value: str = "") -> Value:
-    """Return a value that counts where nobody gave one."""
+    """Return a default value."""
     return Value(value=value, origin=Origin(OriginKind.DEFAULT, "default"))
 
 
 @cache
 def declared_inputs() -> Mapping[str, Input]:
-    """Return action.yml's inputs by name, in its order."""
+    """Return the inputs by name, in action.yml's order."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -100,35 +96,27 @@ def declared_inputs() -> Mapping[str, Input]:
 
 
 def inputs_of(command: str) -> tuple[Input, ...]:
-    """Return the inputs that a command takes as options, in the order of its help text."""
+    """Return the inputs that a command has options for, in the order of its help."""
     return tuple(declared_inputs()[name] for name in table("inputs")["commands"].get(command, ()))
 
 
 def flags() -> frozenset[str]:
-    """Return the inputs that need no value on the command line."""
+    """Return the inputs whose command-line options take no value."""
     return frozenset(table("inputs")["flags"])
 
 
 def hidden() -> frozenset[str]:
-    """Return the inputs that pyproject.toml cannot give: what is done with which project, and secrets."""
+    """Return the inputs that pyproject.toml cannot set: command, project folder, shard and password."""
     return frozenset(name for name, facts in table("options").items() if facts.get("hidden"))
 
 
-def layered(
-    given: Mapping[str, Value], settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
-) -> dict[str, Value]:
-    """Return a value for every input: what was given, over `[tool.manywheels]`, `MANYWHEELS_…`, and the defaults."""
-    defaults = {name: default(entry.default) for name, entry in declared_inputs().items()}
-    return defaults | from_environment(environment) | from_settings(settings) | dict(given)
-
-
 def require_known(names: Iterable[str], origin: str) -> None:
-    """Raise InputError for names that are no inputs, each with the nearest one that is."""
+    """Raise InputError for names that are not inputs, with the nearest match."""
     require_one_of(names, declared_inputs(), origin, "input")
 
 
 def require_one_of(names: Iterable[str], known: Iterable[str], origin: str, kind: str) -> None:
-    """Raise InputError for names that are not in `known`, each with the nearest one that is."""
+    """Raise InputError for names that are not in `known`, with the nearest match."""
     known = list(known)
     unknown = sorted(set(names) - set(known))
     if not unknown:
@@ -143,9 +131,9 @@ def require_one_of(names: Iterable[str], known: Iterable[str], origin: str, kind
 
 
 def from_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
-    """Turn the table `[tool.manywheels]` into given inputs.
+    """Return the inputs that `[tool.manywheels]` gives, without its overrides.
 
-    Raises InputError for unknown names, for those that do not belong there, and for values of other kinds.
+    Raises InputError for unknown or misplaced names, and for values of the wrong type.
     """
     origin = "[tool.manywheels]"
     settings = {name: value for name, value in settings.items() if name not in TABLES}
@@ -166,14 +154,14 @@ def from_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def variable(name: str) -> str:
-    """Return the variable that gives an input: `MANYWHEELS_BUILD_FRONTEND` for `build-frontend`."""
+    """Return an input's variable: `MANYWHEELS_BUILD_FRONTEND` for `build-frontend`."""
     return _PREFIX + name.upper().replace("-", "_")
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
-    """Return the inputs that variables `MANYWHEELS_<NAME>` give; one that is empty gives nothing."""
-    to_commands = {"command", "package-dir"}
-    named = {name: variable(name) for name in declared_inputs() if name not in to_commands}
+    """Return the inputs that `MANYWHEELS_<NAME>` variables give; empty variables are ignored."""
+    arguments = {"command", "package-dir"}
+    named = {name: variable(name) for name in declared_inputs() if name not in arguments}
     return {
         name: Value(value=environment[key], origin=Origin(OriginKind.VARIABLE, key))
         for name, key in named.items()
@@ -181,8 +169,8 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
     }
 
 
-def doubtful_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Tell of variables whose names are nearly those of inputs; others of that prefix are somebody else's."""
+def misspelt_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a note on each variable that looks like a misspelt input; others with the prefix have other uses."""
     known = [variable(name) for name in declared_inputs()]
     for name in environment:
         if name.startswith(_PREFIX) and not name.startswith(GITLAB_PREFIX) and name not in known:
@@ -191,68 +179,68 @@ def doubtful_variables(environment: Mapping[str, str]) -> Iterator[str]:
                 yield f"The variable {name} is not read; did you mean {near[0]}?"
 
 
-def refuse(given: Value, name: str, allowed: str) -> InputError:
-    """Return the error for a value that is not allowed; `allowed` says what is."""
-    return InputError(f"{given.origin}: `{given.value}` is not a value of `{name}`.", remedy=f"Allowed: {allowed}.")
+def refuse(value: Value, name: str, allowed: str) -> InputError:
+    """Return the error for an invalid value; `allowed` describes valid ones."""
+    return InputError(f"{value.origin}: `{value.value}` is not a value of `{name}`.", remedy=f"Allowed: {allowed}.")
 
 
-def parse_choice(given: Value, name: str, choices: tuple[str, ...]) -> str:
-    """Return the value if it is one of `choices`."""
-    if given.value not in choices:
-        raise refuse(given, name, ", ".join(f"`{choice}`" for choice in choices))
-    return given.value
+def parse_choice(value: Value, name: str, choices: tuple[str, ...]) -> str:
+    """Return the value, one of `choices`. Raises InputError, as all parsers here do."""
+    if value.value not in choices:
+        raise refuse(value, name, ", ".join(f"`{choice}`" for choice in choices))
+    return value.value
 
 
-def parse_flag(given: Value, name: str) -> bool:
-    """Return a truth value; YAML's and GitHub's spellings are taken."""
-    word = given.value.strip().lower()
+def parse_flag(value: Value, name: str) -> bool:
+    """Return a boolean from YAML's or GitHub's spellings; empty is false."""
+    word = value.value.strip().lower()
     if word in {"true", "yes", "on", "1"}:
         return True
     if word in {"false", "no", "off", "0", ""}:
         return False
-    raise refuse(given, name, "`true`, `false`")
+    raise refuse(value, name, "`true`, `false`")
 
 
-def parse_jobs(given: Value, name: str) -> int | None:
-    """Return how many targets at once; None for `auto`."""
-    if given.value == "auto":
+def parse_jobs(value: Value, name: str) -> int | None:
+    """Return the number of concurrent targets; None for `auto`."""
+    if value.value == "auto":
         return None
-    if not given.value.isascii() or not given.value.isdigit() or not 1 <= int(given.value) <= 1024:  # noqa: PLR2004
-        raise refuse(given, name, "`auto`, or a whole number from 1 to 1024")
-    return int(given.value)
+    if not value.value.isascii() or not value.value.isdigit() or not 1 <= int(value.value) <= 1024:  # noqa: PLR2004
+        raise refuse(value, name, "`auto`, or a whole number from 1 to 1024")
+    return int(value.value)
 
 
-def parse_duration(given: Value, name: str) -> float:
-    """Return seconds from `90s`, `60m`, `2h` or a bare number of seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", given.value.strip())
+def parse_duration(value: Value, name: str) -> float:
+    """Return seconds from `90s`, `60m`, `2h` or a number of seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.value.strip())
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not 0 < seconds <= _LONGEST:
-        raise refuse(given, name, "a duration such as `90s`, `60m` or `2h`, at most `100h`")
+    if not 0 < seconds <= _MAX_DURATION:
+        raise refuse(value, name, "a duration such as `90s`, `60m` or `2h`, at most `100h`")
     return seconds
 
 
-def parse_words(given: Value, name: str) -> tuple[str, ...]:
-    """Split a value into words as a POSIX shell would, without running one."""
+def parse_words(value: Value, name: str) -> tuple[str, ...]:
+    """Split a value into words as a POSIX shell does."""
     try:
-        return tuple(shlex.split(given.value))
+        return tuple(shlex.split(value.value))
     except ValueError as error:
-        raise refuse(given, name, f"words with balanced quotes ({error})") from None
+        raise refuse(value, name, f"words with balanced quotes ({error})") from None
 
 
-def parse_settings(given: Value, name: str) -> tuple[str, ...]:
-    """Return the back end's settings as `key=value` words (PEP 517 config_settings)."""
-    words = parse_words(given, name)
+def parse_settings(value: Value, name: str) -> tuple[str, ...]:
+    """Return the back end's `key=value` words (PEP 517 config_settings)."""
+    words = parse_words(value, name)
     for word in words:
         if "=" not in word or word.startswith(("=", "-C")):
-            raise refuse(given, name, f"words of the form `key=value` (`{word}` is not one)")
+            raise refuse(value, name, f"words of the form `key=value` (`{word}` is not one)")
     return words
 
 
-def parse_path(given: Value, name: str) -> str:
-    """Return a path's text; one that is empty or holds control characters is refused."""
-    if not given.value or any(ord(character) < ord(" ") for character in given.value):
-        raise refuse(given, name, "a path, not empty and without control characters")
-    return given.value
+def parse_path(value: Value, name: str) -> str:
+    """Return a path, not empty and without control characters."""
+    if not value.value or any(ord(character) < ord(" ") for character in value.value):
+        raise refuse(value, name, "a path, not empty and without control characters")
+    return value.value
 
 
 Parser = Callable[[Value, str], Any]

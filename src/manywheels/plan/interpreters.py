@@ -1,7 +1,7 @@
-"""Where the Pythons of this machine are: /opt/python, PATH, pyenv, and those that uv manages.
+"""This machine's Pythons: from /opt/python, PATH, pyenv and uv, in this order.
 
-Each candidate is asked, in a process of its own, what it is; a Python that cannot compile extension modules (Debian's
-without its `-dev` package has no Python.h) is reported with the cure rather than chosen.
+Each candidate runs a probe in its own process. A Python that cannot compile extension modules (Debian's without the
+`-dev` package has no Python.h) is reported with a remedy and not used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAME = re.compile(r"python3\.\d+t?|pypy3\.\d+")
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """A Python that can build: its ABI tag (`cp312`), full version (`3.12.1`), executable, and where it was found."""
+    """A usable Python: ABI tag (`cp312`), full version (`3.12.1`), executable, and where it was found."""
 
     abi: str
     version: str
@@ -41,7 +41,7 @@ class Interpreter:
 
 @dataclass(frozen=True, kw_only=True)
 class Unusable:
-    """A Python that was found and cannot build, with the reason and the cure."""
+    """A Python that cannot build; `reason` includes the remedy."""
 
     path: Path
     reason: str
@@ -49,30 +49,30 @@ class Unusable:
 
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
-    """What this machine has: one interpreter for each ABI, and the Pythons that had to be left aside."""
+    """One interpreter for each ABI, and the Pythons that cannot be used."""
 
     interpreters: tuple[Interpreter, ...]
     unusable: tuple[Unusable, ...]
 
 
 def discover(environment: Mapping[str, str] = os.environ) -> Discovery:
-    """Find the interpreters of this machine; for each ABI the first of the sources in this module's first line."""
+    """Find this machine's interpreters; for each ABI, the first in this module's order of sources."""
     candidates = list(dict.fromkeys(_candidates(environment)))
     with ThreadPoolExecutor(max_workers=min(8, len(candidates) or 1)) as pool:
         probed = list(pool.map(lambda candidate: _probe(*candidate), candidates))
     chosen: dict[str, Interpreter] = {}
     unusable: list[Unusable] = []
-    for answer in probed:
-        if isinstance(answer, Interpreter):
-            chosen.setdefault(answer.abi, answer)
-        elif answer is not None:
-            unusable.append(answer)
-    found = sorted(chosen.values(), key=lambda interpreter: (len(interpreter.abi), interpreter.abi))
-    return Discovery(interpreters=tuple(found), unusable=tuple(unusable))
+    for found in probed:
+        if isinstance(found, Interpreter):
+            chosen.setdefault(found.abi, found)
+        elif found is not None:
+            unusable.append(found)
+    interpreters = sorted(chosen.values(), key=lambda interpreter: (len(interpreter.abi), interpreter.abi))
+    return Discovery(interpreters=tuple(interpreters), unusable=tuple(unusable))
 
 
 def in_manylinux_image() -> bool:
-    """Whether this is a manylinux or musllinux image: it brings its own interpreters, and all of them."""
+    """Whether this is a manylinux or musllinux image, which has all interpreters already."""
     return "AUDITWHEEL_PLAT" in os.environ and Path("/opt/python").is_dir()
 
 
@@ -91,7 +91,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
 def _on_path(path: str, pyenv: Path) -> Iterator[Path]:
     for name in path.split(os.pathsep):
         folder = Path(name)
-        # pyenv's shims are shell scripts that choose by the folder one stands in; its versions are found below.
+        # pyenv's shims choose a version by the working folder; `_candidates` finds the versions themselves.
         if not folder.is_absolute() or folder == pyenv / "shims" or (folder.parent / "pyvenv.cfg").exists():
             continue
         try:
@@ -113,15 +113,15 @@ def _version_key(folder: Path) -> tuple[int, ...]:
 
 
 def _probe(path: Path, source: str) -> Interpreter | Unusable | None:
-    """Ask one candidate what it is; None where it is no Python 3.8 or newer, or does not start."""
+    """Run the probe; return None for what is not a working Python of this machine's architecture."""
     if not os.access(path, os.X_OK):
         return None
     try:
-        answer = subprocess.run(
+        completed = subprocess.run(
             [path, "-I", "-S", "-c", _PROBE],
             check=True, timeout=_PROBE_TIMEOUT, capture_output=True, stdin=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        abi, version, has_header, machine = json.loads(answer.stdout)
+        abi, version, has_header, machine = json.loads(completed.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     if machine != os.uname().machine:

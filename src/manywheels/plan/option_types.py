@@ -1,7 +1,7 @@
-"""The types of options: how a value of pyproject.toml becomes the text that stands for it elsewhere, and how two join.
+"""Option types: how a TOML value becomes text, and how two values join.
 
-Every option has one text, whichever way it came: an input of a workflow is text from the start, a list or table of
-pyproject.toml is written out as its type has it (data/options.toml). The rules are cibuildwheel's.
+Values are text, as workflow inputs always are; lists and tables from pyproject.toml are converted by the option's type
+(data/options.toml). The rules are cibuildwheel's.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from manywheels.data import table
 from manywheels.errors import InputError
 
 Table = Mapping[str, Any]
-# `manylinux-x86_64-image` and the like: the image for one architecture, understood in pyproject.toml.
-_ARCHS: Final = "x86_64|i686|aarch64|ppc64le|s390x|armv7l|riscv64"
-IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-({_ARCHS})-image")
+ARCHS: Final = ("x86_64", "i686", "aarch64", "ppc64le", "s390x", "armv7l", "riscv64")
+# The image for one architecture, only in pyproject.toml.
+IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-({'|'.join(ARCHS)})-image")
 
 
 class Inherit(StrEnum):
-    """What an override does with the value that it finds: replace it, or put its own after or before it."""
+    """How an override combines with the value before it: replace it, append to it or prepend to it."""
 
     NONE = "none"
     APPEND = "append"
@@ -32,9 +32,9 @@ class Inherit(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How values of one type are written: what joins the items of a list (None: no lists), and how tables look.
+    """How values of one type are written. `joint` is between the items of a list (None: no lists).
 
-    `allowed` is for messages: the TOML values that the type takes.
+    `allowed` describes valid TOML values in messages.
     """
 
     allowed: str
@@ -44,10 +44,10 @@ class Format:
     merge: Callable[[str, str], str] | None = None
 
 
-def write_assignments(values: Table) -> str:
-    """Write a table of variables as `NAME="value"` words; `$NAME` in values keeps its meaning."""
+def _write_assignments(values: Table) -> str:
+    """Write a table of variables as `NAME="value"` words, in which `$NAME` still expands."""
     return " ".join(
-        '{}="{}"'.format(name, scalar(value).replace("\\", "\\\\").replace('"', '\\"'))
+        '{}="{}"'.format(name, _scalar(value).replace("\\", "\\\\").replace('"', '\\"'))
         for name, value in values.items()
     )
 
@@ -55,11 +55,11 @@ def write_assignments(values: Table) -> str:
 def _write_pairs(values: Table) -> str:
     """Write a table as `key=value` words; a list of values repeats its key."""
     pairs = [(key, item) for key, value in values.items() for item in (value if isinstance(value, list) else [value])]
-    return " ".join(shlex.quote(f"{key}={scalar(item)}") for key, item in pairs)
+    return " ".join(shlex.quote(f"{key}={_scalar(item)}") for key, item in pairs)
 
 
 def _merge_pairs(before: str, after: str) -> str:
-    """Join two rows of `key=value` words; keys that the second has are taken from it."""
+    """Join two texts of `key=value` words; the second replaces keys of the first."""
     replaced = {word.partition("=")[0] for word in shlex.split(after)}
     kept = [word for word in shlex.split(before) if word.partition("=")[0] not in replaced]
     return shlex.join(kept + shlex.split(after))
@@ -69,7 +69,7 @@ def _write_fields(values: Table) -> str:
     """Write a table as `name: pip; args: --no-cache-dir`."""
     fields = []
     for name, value in values.items():
-        words = [scalar(item) for item in (value if isinstance(value, list) else [value])]
+        words = [_scalar(item) for item in (value if isinstance(value, list) else [value])]
         fields.append(f"{name}: {shlex.join(words)}")
     return "; ".join(fields)
 
@@ -86,7 +86,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "extras": Format(allowed="a string or a list of strings", joint=","),
     "commands": Format(allowed="a string or a list of strings", joint=" && "),
     "assignments": Format(
-        allowed="a string, a list of strings or a table of strings", joint=" ", table=write_assignments
+        allowed="a string, a list of strings or a table of strings", joint=" ", table=_write_assignments
     ),
     "settings": Format(
         allowed="a string, a list of strings or a table of strings", joint=" ", table=_write_pairs, merge=_merge_pairs
@@ -96,44 +96,42 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 
 
-def format_of(name: str) -> Format:
-    """Return the format of an option's type; one that data/options.toml does not know is a plain text."""
+def _format_of(name: str) -> Format:
     return FORMATS[table("options").get(name, {}).get("type", "text")]
 
 
 def write(name: str, value: object, origin: str) -> str:
-    """Return the text of a TOML value. Raises InputError for a value that is not of the option's type."""
-    form = format_of(name)
+    """Return the text of a TOML value. Raises InputError for one that is not of the option's type."""
+    form = _format_of(name)
     match value:
         case bool() | str() | int() | float():
-            return scalar(value)
+            return _scalar(value)
         case list() if form.joint is not None and all(isinstance(item, str) for item in value):
             return form.joint.join(map(shlex.quote, value) if form.quoted else value)
         case dict() if form.table and all(_is_leaf(item) for item in value.values()):
             return form.table(value)
-    raise InputError(f"{origin}: a value of this kind cannot be used.", remedy=f"Give {form.allowed}.")
+    raise InputError(f"{origin}: a value of this type cannot be used.", remedy=f"Give {form.allowed}.")
 
 
 def join(name: str, before: str, after: str, rule: Inherit, origin: str) -> str:
-    """Return the text of two values in a row by an override's rule. Raises InputError for types that do not join."""
+    """Combine two values by an override's rule. Raises InputError for types that cannot be joined."""
     if rule is Inherit.NONE:
         return after
     words = table("options").get(name, {}).get("stands_for", {})
     before, after = words.get(before, before), words.get(after, after)
     first, second = (before, after) if rule is Inherit.APPEND else (after, before)
-    form = format_of(name)
+    form = _format_of(name)
     if form.merge is None and form.joint is None:
         raise InputError(
-            f"{origin}: `{name}` has one value, to which nothing can be joined by `inherit`.",
-            remedy=f"Leave `{name}` out of `inherit`: the override's value then replaces the other.",
+            f"{origin}: `{name}` has a single value, which `inherit` cannot join to.",
+            remedy=f"Remove `{name}` from `inherit`: the override's value then replaces the other.",
         )
     if not first or not second:
         return first or second
     return form.merge(first, second) if form.merge else f"{first}{form.joint}{second}"
 
 
-def scalar(value: object) -> str:
-    """Return the text of a single value, as YAML and TOML write it."""
+def _scalar(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

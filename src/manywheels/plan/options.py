@@ -1,7 +1,4 @@
-"""The options: every input resolved to a value of its own type, frozen, and for each target its recipe.
-
-Where values come from, and which one counts, is in `settings`.
-"""
+"""Options of a build: every setting parsed, and combined for each target."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from manywheels.data import table
 from manywheels.errors import InputError, SelectionError
@@ -20,9 +17,11 @@ from manywheels.plan.inputs import Value
 from manywheels.plan.policies import Policy, policies, policy_named
 from manywheels.plan.project import Project
 from manywheels.plan.setting import Setting
-from manywheels.plan.settings import Settings, read_settings
+from manywheels.plan.settings import Settings, read_build_settings
+from manywheels.plan.sharding import parse_shard
 from manywheels.plan.target_options import TargetOptions
 from manywheels.plan.targets import Selection, Target, expand_patterns, known_targets, matches, require_match
+from manywheels.wheels.manifest import Shard
 
 TOOLCHAINS: Final = ("auto", "zig", "system")
 ENGINES: Final = ("auto", "host", "container")
@@ -30,10 +29,10 @@ ENGINES: Final = ("auto", "host", "container")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run is asked to do. The limits are in seconds, `jobs` is None for automatic; `platform` is a policy.
+    """Options of a build. Limits are in seconds; `jobs` is None for automatic; `shard` is None for the whole plan.
 
-    `image` is a reference, empty for the platform's own. `by_target` has every known target. `notes` are what a user
-    should know of the settings; `left_out` are cibuildwheel's targets that this run cannot build, with the reason.
+    `image` is empty for the policy's own image. `by_target` has every known target. `left_out` has the targets that
+    cibuildwheel would build and this run cannot, with the reason. `notes` are warnings about the settings.
     """
 
     output_dir: Path
@@ -49,22 +48,23 @@ class Options:
     verbose: bool
     by_target: Mapping[Target, TargetOptions]
     toolchain: str = "auto"
+    shard: Shard | None = None
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     settings: Settings = field(default=Settings(rows=()), compare=False, repr=False)
 
     @property
     def known_targets(self) -> tuple[Target, ...]:
-        """Every target that this platform and architecture can have."""
+        """All targets of this policy and architecture."""
         return tuple(self.by_target)
 
     @property
     def environment_pass(self) -> tuple[str, ...]:
-        """The caller's variables that the build of at least one target may see."""
-        return tuple(dict.fromkeys(name for options in self.by_target.values() for name in options.environment_pass))
+        """The caller's variables that the build of any target may see."""
+        return tuple(dict.fromkeys(name for own in self.by_target.values() for name in own.environment_pass))
 
     def for_target(self, target: Target) -> TargetOptions:
-        """Return what is asked for one target."""
+        """Return the options of one target."""
         return self.by_target[target]
 
 
@@ -75,36 +75,38 @@ def resolve(
     toolchain: str = "auto",
     environment: Mapping[str, str] = os.environ,
 ) -> Options:
-    """Resolve the given inputs over the project's settings, the caller's variables and the defaults.
-
-    Raises InputError for the first value that is not allowed, with its origin and what is allowed, and SelectionError.
-    """
-    settings = read_settings(given, project, environment)
-
-    def parsed(name: str, parser: inputs.Parser) -> Any:  # noqa: ANN401 - each parser has its own type
-        return parser(settings.value(name), name)
+    """Return the options of a build of this project. Raises InputError for the first invalid value; SelectionError."""
+    settings = read_build_settings(given, project, environment)
 
     arch, other_archs = _arch(settings)
     platform, image = _platform(settings, arch)
     targets = known_targets(platform.family, arch)
     return Options(
-        output_dir=Path(parsed("output-dir", inputs.parse_path)),
+        output_dir=Path(settings.parsed("output-dir", inputs.parse_path)),
         selection=_selection(settings, targets),
         platform=platform,
         image=image,
         arch=arch,
-        jobs=parsed("jobs", inputs.parse_jobs),
-        timeout=parsed("timeout", inputs.parse_duration),
-        silence_limit=parsed("silence-limit", inputs.parse_duration),
-        test_timeout=parsed("test-timeout", inputs.parse_duration),
-        test_in=parsed("test-in", _parse_image),
-        verbose=parsed("verbose", inputs.parse_flag),
+        jobs=settings.parsed("jobs", inputs.parse_jobs),
+        timeout=settings.parsed("timeout", inputs.parse_duration),
+        silence_limit=settings.parsed("silence-limit", inputs.parse_duration),
+        test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
+        test_in=settings.parsed("test-in", _parse_image),
+        verbose=settings.parsed("verbose", inputs.parse_flag),
         by_target=_by_target(settings, targets, project),
         toolchain=toolchain,
+        shard=_shard(settings, environment),
         left_out=_left_out(settings, project, targets),
         notes=(*settings.notes, *other_archs, *_notes_on_before_all(settings, targets)),
         settings=settings,
     )
+
+
+def _shard(settings: Settings, environment: Mapping[str, str]) -> Shard | None:
+    value = settings.value("shard")
+    if value.is_default:  # a build's settings have no defaults of inputs that pyproject.toml cannot set
+        value = inputs.default(inputs.declared_inputs()["shard"].default)
+    return parse_shard(value, "shard", environment)
 
 
 # --- which targets ----------------------------------------------------------------------------------------------------
@@ -113,9 +115,9 @@ def resolve(
 def _selection(settings: Settings, targets: tuple[Target, ...]) -> Selection:
     build, skip = settings.value("build"), settings.value("skip")
     enable = _groups(settings)
-    by_name = not build.is_default and not settings.is_foreign("build")
-    if settings.is_foreign("build"):
-        names = cibuildwheel.meant(
+    by_name = not build.is_default and not settings.is_from_cibuildwheel("build")
+    if settings.is_from_cibuildwheel("build"):
+        names = cibuildwheel.matching(
             build.value, [target for target in targets if not target.group or target.group in enable]
         )
         if not names:
@@ -125,44 +127,42 @@ def _selection(settings: Settings, targets: tuple[Target, ...]) -> Selection:
             )
     else:
         names = _parse_patterns(build, "build")
-        if not by_name:  # the default names its targets one by one; enabled groups come on top
+        if not by_name:  # the default lists targets one by one; enabled groups are added
             names += tuple(target.tag for target in targets if target.group in enable - {""})
     return Selection(
         build=names,
-        skip=_foreign_or_own(settings, "skip", targets, expand_patterns(skip.value)),
+        skip=_meant(settings, "skip", targets, expand_patterns(skip.value)),
         enable=enable,
         by_name=by_name,
     )
 
 
-def _foreign_or_own(
-    settings: Settings, name: str, targets: tuple[Target, ...], own: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Return the patterns; where they are cibuildwheel's, the identifiers that they mean here."""
-    return cibuildwheel.meant(settings.value(name).value, targets) if settings.is_foreign(name) else own
+def _meant(settings: Settings, name: str, targets: tuple[Target, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """Return our patterns, or the identifiers that cibuildwheel's patterns match here."""
+    return cibuildwheel.matching(settings.value(name).value, targets) if settings.is_from_cibuildwheel(name) else own
 
 
-def _parse_patterns(given: Value, name: str) -> tuple[str, ...]:
-    patterns = expand_patterns(given.value)
+def _parse_patterns(value: Value, name: str) -> tuple[str, ...]:
+    patterns = expand_patterns(value.value)
     if not patterns:
-        raise inputs.refuse(given, name, "patterns over target identifiers, as `cp312-*`")
+        raise inputs.refuse(value, name, "patterns over target identifiers, as `cp312-*`")
     return patterns
 
 
 def _groups(settings: Settings) -> frozenset[str]:
-    given = settings.value("enable")
-    if settings.is_foreign("enable"):
-        return cibuildwheel.groups(given)
+    value = settings.value("enable")
+    if settings.is_from_cibuildwheel("enable"):
+        return cibuildwheel.groups(value)
     known = table("interpreters")["groups"]
-    words = frozenset(inputs.parse_words(given, "enable"))
+    words = frozenset(inputs.parse_words(value, "enable"))
     if words - {"all", *known}:
-        raise inputs.refuse(given, "enable", ", ".join(f"`{group}`" for group in ("all", *known)))
+        raise inputs.refuse(value, "enable", ", ".join(f"`{group}`" for group in ("all", *known)))
     return frozenset(known) if "all" in words else words
 
 
 def _left_out(settings: Settings, project: Project, targets: tuple[Target, ...]) -> tuple[tuple[str, str], ...]:
-    """Name the targets that cibuildwheel would build on this machine and this run does not, with the reason."""
-    if not settings.is_foreign("build"):
+    """Return the targets that cibuildwheel would build on this machine and this run does not, with the reason."""
+    if not settings.is_from_cibuildwheel("build"):
         return ()
     selector = cibuildwheel.Selector(
         build=cibuildwheel.patterns(settings.value("build").value),
@@ -188,83 +188,83 @@ def _left_out(settings: Settings, project: Project, targets: tuple[Target, ...])
 
 
 def _arch(settings: Settings) -> tuple[str, tuple[str, ...]]:
-    """Return the architecture to build for, and notes on others that cibuildwheel would emulate."""
-    given = settings.value("archs")
+    """Return the architecture, and a note on others that cibuildwheel would emulate."""
+    value = settings.value("archs")
     machine = architectures.machine()
     wanted = {"auto": machine, "native": machine}
-    if settings.is_foreign("archs"):
+    if settings.is_from_cibuildwheel("archs"):
         wanted |= {"auto64": machine, "auto32": "i686" if machine == "x86_64" else "armv7l", "all": machine}
-    names = [wanted.get(word, word) for word in re.split(r"[\s,]+", given.value.strip())]
+    names = [wanted.get(word, word) for word in re.split(r"[\s,]+", value.value.strip())]
     others = tuple(dict.fromkeys(name for name in names if name != machine))
-    if machine in names and (not others or settings.is_foreign("archs")):
-        text = f"{given.origin}: {', '.join(others)} is not built on this machine, which is {machine}."
+    if machine in names and (not others or settings.is_from_cibuildwheel("archs")):
+        text = f"{value.origin}: {', '.join(others)} is not built on this machine, which is {machine}."
         return machine, (text,) if others else ()
     if len(names) == 1 and names[0] in table("machines"):
-        return names[0], ()  # an image of that architecture can, where the engine runs it
+        return names[0], ()  # in a container, if the engine runs it
     raise InputError(
-        f"{given.origin}: this machine is {machine} and cannot build for `{' '.join(others)}`.",
+        f"{value.origin}: this machine is {machine} and cannot build for `{' '.join(others)}`.",
         remedy=f"Run on a machine (or a CI runner) of that architecture, or set `archs` to `auto` or `{machine}`.",
     )
 
 
 def _platform(settings: Settings, arch: str) -> tuple[Policy, str]:
-    """Return the policy, and the image where one is asked for; `manylinux-<arch>-image` may name either."""
-    given = settings.value("platform")
+    """Return the policy, and a custom image or ''; `manylinux-<arch>-image` may name either."""
+    value = settings.value("platform")
     by_arch = settings.value(f"manylinux-{arch}-image")
-    if given.is_default and by_arch.value and not settings.value("image").value:
+    if value.is_default and by_arch.value and not settings.value("image").value:
         named = re.search(rf"(manylinux\w+?)_{arch}\b", by_arch.value)
         if named or not re.search("[/:]", by_arch.value):
-            given = replace(by_arch, value=named[1] if named else by_arch.value)
-    policy = _parse_platform(given, "platform")
+            value = replace(by_arch, value=named[1] if named else by_arch.value)
+    policy = _parse_platform(value, "platform")
     image = settings.value("image")
     if not image.value:
         image = settings.value(f"{policy.family}-{arch}-image")
-        if not re.search("[/:@]", image.value):  # a policy's name, whose own image it is
+        if not re.search("[/:@]", image.value):  # the name of a policy
             return policy, ""
     return policy, _parse_image(image, "image")
 
 
-def _parse_platform(given: Value, name: str) -> Policy:
+def _parse_platform(value: Value, name: str) -> Policy:
     try:
-        return policy_named(given.value)
+        return policy_named(value.value)
     except InputError:
-        raise inputs.refuse(given, name, ", ".join(f"`{policy.name}`" for policy in policies())) from None
+        raise inputs.refuse(value, name, ", ".join(f"`{policy.name}`" for policy in policies())) from None
 
 
-def _parse_image(given: Value, name: str) -> str:
-    if given.value and not re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", given.value):
-        raise inputs.refuse(given, name, "an image reference, as `quay.io/pypa/manylinux_2_28_x86_64:latest`")
-    return given.value
+def _parse_image(value: Value, name: str) -> str:
+    if value.value and not re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", value.value):
+        raise inputs.refuse(value, name, "an image reference, as `quay.io/pypa/manylinux_2_28_x86_64:latest`")
+    return value.value
 
 
 # --- how --------------------------------------------------------------------------------------------------------------
 
 
 def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project) -> dict[Target, TargetOptions]:
-    """Return each target's options; targets with the same overrides share one."""
+    """Return each target's options; targets with the same overrides share an object."""
     for row in settings.rows:
-        _check_alone(row, project)
+        _check_row(row, project)
     skipped = _untested(settings, targets)
-    vouched = settings.without_projects()
-    made: dict[tuple[tuple[Setting, ...], bool], TargetOptions] = {}
+    without_projects = settings.without_projects()
+    shared: dict[tuple[tuple[Setting, ...], bool], TargetOptions] = {}
     result = {}
     for target in targets:
         key = (settings.overriding(target), target not in skipped)
-        if key not in made:
-            values = partial(settings.value, target=target), partial(vouched.value, target=target)
-            made[key] = target_options.parse_target_options(*values, tested=key[1])
-        result[target] = made[key]
+        if key not in shared:
+            values = partial(settings.value, target=target), partial(without_projects.value, target=target)
+            shared[key] = target_options.parse_target_options(*values, tested=key[1])
+        result[target] = shared[key]
     return result
 
 
 def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tuple[str, ...]:
-    """Tell of variables that `before-all` does not get, because it is not the project's own files that give it."""
+    """Return a note on variables that `before-all` does not get because the project's files do not give the command."""
     left_out: dict[str, None] = {}
     for target in targets:
         command = settings.value("before-all", target)
         variables = (settings.value(name, target) for name in ("environment", "environment-pass"))
         if command.value and not command.is_projects:
-            left_out |= {str(given.origin): None for given in variables if given.is_projects and given.value}
+            left_out |= {str(value.origin): None for value in variables if value.is_projects and value.value}
     text = (
         "`before-all` runs without the variables of {}: only a `before-all` of the project's own files gets these. "
         "If the command needs them, give `environment` as the workflow's input, too."
@@ -272,26 +272,26 @@ def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tup
     return (text.format(", ".join(left_out)),) if left_out else ()
 
 
-def _check_alone(row: Setting, project: Project) -> None:
-    """Refuse a wrong value wherever it stands, also in an override for targets that are not built now."""
+def _check_row(row: Setting, project: Project) -> None:
+    """Raise InputError for an invalid value, even in an override for targets that are not built now."""
     parser = target_options.PARSERS.get(row.name)
     if parser is None:
         return
-    value = parser(row.given, row.name)
+    value = parser(row.value, row.name)
     if not isinstance(value, target_options.Constraints) or not value.file or project.is_sdist:
         return
     file, folder = (project.path / value.file).resolve(), project.path.resolve()
     if not file.is_file() or not file.is_relative_to(folder):
         raise InputError(
-            f"{row.given.origin}: there is no file `{value.file}` in the project.",
+            f"{row.value.origin}: there is no file `{value.file}` in the project.",
             remedy="Name a constraints file by its path in the project, or give `latest` or `packages: …`.",
         )
 
 
 def _untested(settings: Settings, targets: tuple[Target, ...]) -> set[Target]:
     patterns = expand_patterns(settings.value("test-skip").value)
-    if not settings.is_foreign("test-skip"):
+    if not settings.is_from_cibuildwheel("test-skip"):
         for pattern in patterns:
             require_match(pattern, targets, "test-skip")
-    patterns = _foreign_or_own(settings, "test-skip", targets, patterns)
+    patterns = _meant(settings, "test-skip", targets, patterns)
     return {target for target in targets if any(matches(target, pattern) for pattern in patterns)}

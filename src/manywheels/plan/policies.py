@@ -1,4 +1,4 @@
-"""Platform policies: which libc, and up to which version, a wheel may need (PEP 600, PEP 656)."""
+"""Platform policies: which libc a wheel may need, and up to which version (PEP 600, PEP 656)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from manywheels.errors import InputError
 class Policy:
     """A platform policy. `version` is the newest version of `libc` whose symbols may be used.
 
-    `image` is a container image with {arch} in its name; `image_tag` is the dated tag that this release was tried with.
+    `image` is a container image's name with `{arch}` in it; `image_tag` is the dated tag this release was tested with.
     """
 
     name: str
@@ -26,15 +26,15 @@ class Policy:
 
     @property
     def family(self) -> str:
-        """The part of the name that selects targets: `manylinux` or `musllinux`."""
+        """`manylinux` or `musllinux`."""
         return "musllinux" if self.libc == "musl" else "manylinux"
 
     def platform_tag(self, arch: str) -> str:
-        """Return the wheel's platform tag for an architecture, as `manylinux_2_28_x86_64`."""
+        """Return the platform tag, such as `manylinux_2_28_x86_64`."""
         return f"{self.name}_{arch}"
 
     def image_name(self, arch: str) -> str:
-        """Return the image that builds for this policy, with its tag, as `…/manylinux_2_28_x86_64:2026.08.15-1`."""
+        """Return the image and its tag, such as `…/manylinux_2_28_x86_64:2026.08.15-1`."""
         return f"{self.image.format(arch=arch)}:{self.image_tag}"
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Policy:
 
 @cache
 def policies() -> tuple[Policy, ...]:
-    """Return every policy of the table, oldest first."""
+    """Return all policies, oldest first."""
     facts = table("policies")
     return tuple(
         Policy(
@@ -59,7 +59,7 @@ def policies() -> tuple[Policy, ...]:
 
 
 def policy_named(name: str) -> Policy:
-    """Return the policy with this name or alias. Raises InputError, naming the allowed values and the nearest."""
+    """Return the policy with this name or alias. Raises InputError, with the nearest match."""
     by_name = {known: policy for policy in policies() for known in (policy.name, *policy.aliases)}
     if name in by_name:
         return by_name[name]

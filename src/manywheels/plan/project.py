@@ -1,7 +1,7 @@
-"""What the project declares, read without running any of it: name, requires-python, back end, `[tool.manywheels]`.
+"""A project's declarations, read without running its code: name, requires-python, back end, `[tool.manywheels]`.
 
-A project is a folder or an sdist (PEP 517 source tree, PEP 625 archive). Reading is static: pyproject.toml, setup.cfg,
-and the literals of setup.py; what only running the back end could tell (a dynamic version) is left open.
+A project is a folder or an sdist (PEP 517 source tree, PEP 625 archive). pyproject.toml, setup.cfg and literals in
+setup.py are read; a dynamic version, which only the back end knows, stays None.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from manywheels.core.regular_files import open_regular
 from manywheels.errors import ProjectError
 
 _SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
-# What reading a damaged archive raises.
+# Raised for damaged archives.
 _BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, tarfile.TarError, lzma.LZMAError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
 _EXTRACTING = "Extracting the sdist"
 _GIT = ".git"
-_LARGEST_SDIST = 4 << 30  # bytes when extracted, those of sparse files too
-_OF_A_MEMBER = 1024  # bytes that each member counts for
-_DECLARATION_LIMIT = 8 << 20  # bytes; no honest pyproject.toml or PKG-INFO is larger
+_LARGEST_SDIST = 4 << 30  # bytes extracted, including holes in sparse files
+_MEMBER_OVERHEAD = 1024  # bytes
+_DECLARATION_LIMIT = 8 << 20  # bytes; real pyproject.toml and PKG-INFO files are far smaller
 _PIECE = 1 << 20  # bytes read at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A project as it declares itself.
+    """A project's declarations. `name` and `version` are None if only the back end knows them.
 
-    `path` is the folder or the sdist; `name` and `version` are None where only the back end knows them. `settings` is
-    `[tool.manywheels]`; `cibuildwheel` is `[tool.cibuildwheel]`, None where there is none.
+    `path` is the folder or the sdist. `settings` is `[tool.manywheels]`; `cibuildwheel` is `[tool.cibuildwheel]`, None
+    if absent.
     """
 
     path: Path
@@ -60,20 +60,17 @@ class Project:
 
     @property
     def title(self) -> str:
-        """How messages call the project."""
+        """The project's name in messages."""
         return self.name or self.path.name
 
 
 def read_project(path: Path) -> Project:
-    """Read a project folder or sdist.
-
-    Raises ProjectError where there is none, or where a declaration is broken, with the file and line.
-    """
+    """Read a project folder or sdist. Raises ProjectError if it is missing or a declaration is invalid."""
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:
         raise ProjectError(
-            f"`{path}` cannot be read: {error.strerror}.", remedy="Look at its name and rights."
+            f"`{path}` cannot be read: {error.strerror}.", remedy="Check its name and permissions."
         ) from None
     if is_folder:
         return _parse(path, _Folder(path), is_sdist=False)
@@ -94,15 +91,15 @@ def read_project(path: Path) -> Project:
 
 
 def settings_of(folder: Path) -> Mapping[str, Any]:
-    """Return `[tool.manywheels]` of the project in a folder; nothing where there is no pyproject.toml."""
+    """Return `[tool.manywheels]` of a folder's pyproject.toml, empty if there is none. Raises ProjectError."""
     return read_project(folder).settings if (folder / "pyproject.toml").is_file() else {}
 
 
 class SourceTree(Protocol):
-    """The project's declarations, wherever they lie."""
+    """Where declarations are read from: a folder or an sdist."""
 
     def read(self, name: str) -> bytes | None:
-        """Return a top-level file's content, or None where there is no such file."""
+        """Return a top-level file's content, or None."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ class _Folder:
 
 
 class Sdist:
-    """An open sdist: its members are read from the archive, and extracted only below a folder given for it."""
+    """An open sdist."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -144,12 +141,12 @@ class Sdist:
         self.top = tops.pop()
 
     def _bounded(self, members: Iterable[tuple[str, int]]) -> list[str]:
-        """Return the names of members, given with their sizes. Raises ProjectError where there is too much."""
-        names, room = [], _LARGEST_SDIST
+        """Return the members' names. Raises ProjectError if their sizes exceed the limit."""
+        names, left = [], _LARGEST_SDIST
         for name, size in members:
             names.append(name)
-            room -= size + _OF_A_MEMBER
-            if room < 0:
+            left -= size + _MEMBER_OVERHEAD
+            if left < 0:
                 self._archive.close()
                 raise _unreadable(self._path, f"it holds more than {_LARGEST_SDIST >> 30} GiB")
         return names
@@ -161,7 +158,7 @@ class Sdist:
         self._archive.close()
 
     def read(self, name: str) -> bytes | None:
-        """Return a file of the sdist's top folder, or None."""
+        """Return the content of a file in the sdist's top folder, or None."""
         member = f"{self.top}/{name}"
         if member not in self._names:
             return None
@@ -172,10 +169,10 @@ class Sdist:
         return extracted.read(_DECLARATION_LIMIT) if extracted else None
 
     def extract(self, folder: Path, cancellation: Cancellation) -> Path:
-        """Extract below `folder` and return the project's own folder there. Raises Cancelled.
+        """Extract below `folder`, without `.git`, and return the project's folder there. Raises Cancelled.
 
-        Members that would leave the folder, devices and the like are refused (PEP 706's `data` filter), and so is what
-        would be written through a link of the archive's. An sdist is no checkout: a `.git` stays behind.
+        Refuses members outside of the folder and special files (PEP 706's `data` filter), and members written through
+        a link in the archive.
         """
         if isinstance(self._archive, zipfile.ZipFile):
             for name in self._names:
@@ -188,13 +185,13 @@ class Sdist:
         elif hasattr(tarfile, "data_filter"):
             links = _Links(self._path)
 
-            def honest(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+            def checked(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
                 cancellation.stop_if_requested(_EXTRACTING)
                 links.require_untouched_by(member)
                 return tarfile.data_filter(member, path) if _GIT not in PurePosixPath(member.name).parts else None
 
-            self._archive.extractall(folder, filter=honest)  # noqa: S202 - that is what the filter is for
-        else:  # Debian 12's own Python is 3.11.2
+            self._archive.extractall(folder, filter=checked)  # noqa: S202 - filtered
+        else:  # Debian 12 has Python 3.11.2
             raise ProjectError(
                 f"Python {platform.python_version()} cannot extract `{self._path}` safely: its tarfile has no filters.",
                 remedy="Run manywheels with Python 3.11.4 or newer; or extract the sdist, and give its folder instead.",
@@ -203,10 +200,9 @@ class Sdist:
 
 
 class _Links:
-    """The symbolic links of a tar archive: nothing else in it may be written through one, or in its place.
+    """The symbolic links of a tar archive: no other member may be written through one or replace it.
 
-    Python's own filter resolves paths, and has been led astray there: CVE-2025-4138, -4330, -4517. This looks at names
-    alone, in an order that the archive cannot change.
+    tarfile's own filter resolves paths and was bypassed there (CVE-2025-4138, -4330, -4517); this compares names only.
     """
 
     def __init__(self, archive: Path) -> None:
@@ -214,7 +210,7 @@ class _Links:
         self._links: set[PurePosixPath] = set()
 
     def require_untouched_by(self, member: tarfile.TarInfo) -> None:
-        """Note a member that is a link. Raises ProjectError for one that is written, or linked to, through another."""
+        """Record a member if it is a link. Raises ProjectError for one written or linked through another link."""
         paths = [PurePosixPath(member.name), *([PurePosixPath(member.linkname)] if member.islnk() else [])]
         for path in paths:
             if ".." in path.parts or not self._links.isdisjoint((path, *path.parents)):
@@ -224,7 +220,7 @@ class _Links:
 
 
 def extract_sdist(path: Path, folder: Path, cancellation: Cancellation) -> Path:
-    """Extract an sdist below `folder`; return the project's folder. A broken or hostile one raises ProjectError."""
+    """Extract an sdist below `folder`; return the project's folder. Raises ProjectError for a damaged or unsafe one."""
     try:
         with Sdist(path) as sdist:
             return sdist.extract(folder, cancellation)
@@ -269,7 +265,7 @@ def _toml(path: Path, content: bytes | None) -> dict[str, Any] | None:
         return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(
-            f"`{path / 'pyproject.toml'}` is not valid TOML: {error}.", remedy="Mend the file at that place."
+            f"`{path / 'pyproject.toml'}` is not valid TOML: {error}.", remedy="Correct the file at that place."
         ) from None
 
 
@@ -293,7 +289,8 @@ def _specifier(path: Path, text: object) -> SpecifierSet | None:
         return SpecifierSet(str(text))
     except InvalidSpecifier:
         raise ProjectError(
-            f"`{path}`: requires-python is `{text}`, which is no version specifier.", remedy='Write it as in ">=3.9".'
+            f"`{path}`: requires-python is `{text}`, which is not a version specifier.",
+            remedy='Write it as in ">=3.9".',
         ) from None
 
 
@@ -302,16 +299,16 @@ def _setup_cfg(content: bytes | None) -> dict[str, str]:
     try:
         parser.read_string((content or b"").decode())
     except (configparser.Error, UnicodeDecodeError):
-        return {}  # setuptools will say what is wrong with it, in its own words
+        return {}  # setuptools reports it when it builds
     found = {key: parser.get("metadata", key, fallback="") for key in ("name", "version")}
     found["python_requires"] = parser.get("options", "python_requires", fallback="")
-    # `attr:` and `file:` are setuptools' own indirections, resolved only by running it
+    # only setuptools resolves `attr:` and `file:`
     return {key: value for key, value in found.items() if value and not value.startswith(("attr:", "file:"))}
 
 
 def _setup_py(content: bytes | None) -> dict[str, str]:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of its escapes; the project's own Python will tell
+        with warnings.catch_warnings(action="ignore"):  # about invalid escapes, which the build shows as well
             tree = ast.parse(content or b"")
     except (SyntaxError, ValueError):
         return {}
@@ -329,7 +326,7 @@ def _setup_py(content: bytes | None) -> dict[str, str]:
 def digest_source(folder: Path, cancellation: Cancellation) -> str:
     """Return `sha256:<hex>` over every file's relative path, type, executable bit and content, in sorted order.
 
-    `.git` is left out: the same sources have the same digest, whatever the clone's depth. Raises Cancelled.
+    `.git` is excluded, so that the digest does not depend on the clone's depth. Raises Cancelled.
     """
     digest = hashlib.sha256()
     for path in sorted(_files(folder)):
@@ -345,7 +342,7 @@ def digest_source(folder: Path, cancellation: Cancellation) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield what is below a folder and is no folder itself, without `.git`; os.walk is recursive before Python 3.12."""
+    """Yield all files below a folder, without `.git`; os.walk would recurse before Python 3.12."""
     pending = [folder]
     while pending:
         with os.scandir(pending.pop()) as entries:

@@ -1,6 +1,6 @@
-"""The JSON schema of `[tool.manywheels]`, made from the list of options, so that editors know what can stand there.
+"""The JSON schema of `[tool.manywheels]`, for editors, generated from the list of options.
 
-It says which kinds of values a key takes; whether a value is allowed is decided by the program (`manywheels plan`).
+It describes the types of values; `manywheels plan` checks the values themselves.
 """
 
 from __future__ import annotations

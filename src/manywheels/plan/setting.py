@@ -1,4 +1,4 @@
-"""One value that was given for an option, and how tables of overrides say which targets it is for."""
+"""One value given for an option, and the readers of `overrides`, `select` and `inherit`."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from manywheels.plan.targets import Target, expand_patterns, matches
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One value that was given for an option. `select` are the patterns of its override; empty: it is for all targets.
+    """One value given for an option. `select` holds the patterns of its override; empty means all targets.
 
-    `foreign` is whether it is cibuildwheel's, whose patterns may mean targets that manywheels does not have.
+    Patterns from cibuildwheel's configuration may name targets that manywheels does not have.
     """
 
     name: str
-    given: Value
+    value: Value
     select: tuple[str, ...] = ()
     rule: Inherit = Inherit.NONE
-    foreign: bool = False
+    from_cibuildwheel: bool = False
 
     def applies_to(self, target: Target | None) -> bool:
-        """Whether the value is for this target; None asks for what holds for all."""
+        """Whether the value is for this target or, with None, for all targets."""
         return not self.select or (target is not None and any(matches(target, pattern) for pattern in self.select))
 
 
 def read_overrides(settings: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the overrides of the table of this name. Raises InputError where they are no list of tables."""
+    """Return the overrides of the table of this name. Raises InputError if they are not a list of tables."""
     overrides = settings.get("overrides", [])
     if not isinstance(overrides, list) or not all(isinstance(override, dict) for override in overrides):
         raise InputError(
@@ -43,22 +43,22 @@ def read_overrides(settings: Mapping[str, Any], name: str) -> list[Mapping[str, 
 
 
 def read_select(value: object, origin: str) -> tuple[str, ...]:
-    """Return the patterns of an override's `select`. Raises InputError where there are none."""
+    """Return the patterns of an override's `select`. Raises InputError if there are none."""
     words = [value] if isinstance(value, str) else value
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         patterns = expand_patterns(" ".join(words))
         if patterns:
             return patterns
     raise InputError(
-        f"{origin}: `select` does not say which targets it is for.",
-        remedy='Give it a pattern over identifiers, or a list of them, as in `select = "cp313-*"`.',
+        f"{origin}: `select` names no targets.",
+        remedy='Give a pattern over target identifiers, or a list of patterns, as in `select = "cp313-*"`.',
     )
 
 
 def read_inherit(value: object, known: Iterable[str], origin: str) -> dict[str, Inherit]:
-    """Return the rules of an `inherit`: a table, or text as `environment; before-all: prepend`.
+    """Return the rules of an `inherit`: a table, or text such as `environment; before-all: prepend`.
 
-    Raises InputError for names that are not in `known`, and for rules that are none.
+    Raises InputError for names that are not in `known`, and for unknown rules.
     """
     rules = _inherit_text(value, origin) if isinstance(value, str) else value
     if not isinstance(rules, dict) or not all(rule in list(Inherit) for rule in rules.values()):
@@ -71,10 +71,10 @@ def read_inherit(value: object, known: Iterable[str], origin: str) -> dict[str, 
 
 
 def _inherit_text(text: str, origin: str) -> dict[str, str]:
-    given = Value(value=text, origin=Origin(OriginKind.VARIABLE, origin))
+    value = Value(value=text, origin=Origin(OriginKind.VARIABLE, origin))
     rules = {}
     for part in text.split(";"):
         names, colon, rule = part.partition(":")
-        for name in inputs.parse_words(replace(given, value=names), "inherit"):
+        for name in inputs.parse_words(replace(value, value=names), "inherit"):
             rules[name] = rule.strip() if colon else "append"
     return rules

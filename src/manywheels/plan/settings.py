@@ -1,51 +1,65 @@
-"""The settings: every value that somebody gave for an option, in order of precedence, and how they become one.
+"""Settings: every value given for an option, in order of precedence, and how they combine into one.
 
-From the lowest to the highest: action.yml's default, variables `MANYWHEELS_<OPTION>`, `[tool.manywheels]`, its
-overrides in their order, and what was given as a workflow's input or on the command line. Where there is no
-`[tool.manywheels]`, cibuildwheel's configuration stands between the defaults and the variables.
+From lowest to highest: action.yml's defaults, `MANYWHEELS_<OPTION>` variables, `[tool.manywheels]`, its overrides in
+order, and workflow inputs or command-line options. For a build without options in `[tool.manywheels]`, cibuildwheel's
+configuration comes between the defaults and the variables.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from manywheels.data import table
 from manywheels.errors import InputError
-from manywheels.plan import inputs, option_types
+from manywheels.plan import cibuildwheel, inputs, option_types
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.option_types import Inherit
 from manywheels.plan.project import Project
 from manywheels.plan.setting import Setting, read_inherit, read_overrides, read_select
 from manywheels.plan.targets import Target, known_targets, matches
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All values that were given, those that come before others last; `notes` tell what was read and cannot be used."""
+    """All given values, highest precedence last. `notes` are warnings about configuration that has no effect.
 
-    rows: tuple[Setting, ...]
+    `project_table` is `[tool.manywheels]` itself, for the tables in it that are not options (`verify`).
+    """
+
+    rows: tuple[Setting, ...] = field(repr=False)  # the password is among them
+    project_table: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def value(self, name: str, target: Target | None = None) -> Value:
-        """Return an option's value for a target (None: for all), with its origin."""
+        """Return an option's value and origin, for one target or, with None, for all."""
         result = inputs.default()
         for row in self.rows:
             if row.name == name and row.applies_to(target):
                 result = _next(name, result, row)
         return result
 
-    def without_projects(self) -> Settings:
-        """Return the settings as they would be if the project's own files gave none."""
-        return replace(self, rows=tuple(row for row in self.rows if not row.given.is_projects))
+    def parsed(self, name: str, parser: Callable[[Value, str], T]) -> T:
+        """Parse an option's value for all targets. Raises InputError, as the parser does."""
+        return parser(self.value(name), name)
 
-    def is_foreign(self, name: str) -> bool:
-        """Whether the value that counts is of cibuildwheel's configuration."""
-        return [row.foreign for row in self.rows if row.name == name and not row.select][-1:] == [True]
+    def with_values(self, values: Mapping[str, Value]) -> Settings:
+        """Return the settings with values that replace all others."""
+        return replace(self, rows=(*self.rows, *_rows(values)))
+
+    def without_projects(self) -> Settings:
+        """Return the settings without the values from the project's own files."""
+        return replace(self, rows=tuple(row for row in self.rows if not row.value.is_projects))
+
+    def is_from_cibuildwheel(self, name: str) -> bool:
+        """Whether the effective value for all targets comes from cibuildwheel's configuration."""
+        return [row.from_cibuildwheel for row in self.rows if row.name == name and not row.select][-1:] == [True]
 
     def overriding(self, target: Target) -> tuple[Setting, ...]:
         """Return the values that overrides give for this target."""
@@ -58,72 +72,86 @@ class Settings:
 
 def _next(name: str, before: Value, row: Setting) -> Value:
     if row.rule is Inherit.NONE or not before.value:
-        return row.given
-    value = option_types.join(name, before.value, row.given.value, row.rule, str(row.given.origin))
-    place = row.given.origin.place if before.is_default else f"{before.origin} + {row.given.origin}"
-    # What a pull request can change a part of, it can change.
-    kind = OriginKind.PROJECT if before.is_projects else row.given.origin.kind
+        return row.value
+    value = option_types.join(name, before.value, row.value.value, row.rule, str(row.value.origin))
+    place = row.value.origin.place if before.is_default else f"{before.origin} + {row.value.origin}"
+    # If a pull request can change a part of a value, it can change the value.
+    kind = OriginKind.PROJECT if before.is_projects else row.value.origin.kind
     return Value(value=value, origin=Origin(kind, place))
 
 
 def read_settings(
+    given: Mapping[str, Value],
+    project_table: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Return the settings of a command on finished wheels; `project_table` is `[tool.manywheels]`.
+
+    Its overrides, and cibuildwheel's configuration, are for builds only. Raises InputError for unknown or misplaced
+    options in the table, and for values of the wrong type.
+    """
+    project_table = project_table or {}
+    own = (*_rows(inputs.from_environment(environment)), *_rows(inputs.from_settings(project_table)))
+    return Settings(rows=(*_defaults(), *own, *_rows(given)), project_table=project_table)
+
+
+def read_build_settings(
     given: Mapping[str, Value], project: Project, environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """Return all settings for a project.
+    """Return the settings of a build, with overrides and cibuildwheel's configuration.
 
-    Raises InputError for names that are no options, with the nearest one that is, and for values of other kinds.
+    Raises InputError as `read_settings` does.
     """
-    from manywheels.plan import cibuildwheel
-
-    defaults = (
-        Setting(name=name, given=inputs.default(entry.default))
-        for name, entry in inputs.declared_inputs().items()
-        if name not in inputs.hidden()
-    )
+    notes = list(inputs.misspelt_variables(environment))
     variables = _rows(inputs.from_environment(environment))
-    notes = list(inputs.doubtful_variables(environment))
-    if _has_own(project.settings):
-        middle = [*variables, *_rows(inputs.from_settings(project.settings)), *_overrides(project.settings)]
+    if _has_options(project.settings):
+        rows = [*variables, *_rows(inputs.from_settings(project.settings)), *_overrides(project.settings)]
         if project.cibuildwheel is not None:
             notes.append("[tool.cibuildwheel] and CIBW_ variables are not read, because there is [tool.manywheels].")
     else:
-        foreign, told = cibuildwheel.read(project.cibuildwheel, environment)
-        middle = [*foreign, *variables]
-        notes += told
-    return Settings(rows=(*defaults, *middle, *_rows(given)), notes=tuple(notes))
+        from_cibuildwheel, unsupported = cibuildwheel.read(project.cibuildwheel, environment)
+        rows = [*from_cibuildwheel, *variables]
+        notes += unsupported
+    # `plan --explain` shows inputs that pyproject.toml cannot set only if they are given.
+    rows = [*_defaults(without=inputs.hidden()), *rows, *_rows(given)]
+    return Settings(rows=tuple(rows), project_table=project.settings, notes=tuple(notes))
+
+
+def _defaults(*, without: frozenset[str] = frozenset()) -> Iterator[Setting]:
+    declared = inputs.declared_inputs().items()
+    return _rows({name: inputs.default(entry.default) for name, entry in declared if name not in without})
 
 
 def _rows(values: Mapping[str, Value]) -> Iterator[Setting]:
-    return (Setting(name=name, given=entry) for name, entry in values.items())
+    return (Setting(name=name, value=value) for name, value in values.items())
 
 
-def _has_own(settings: Mapping[str, Any]) -> bool:
-    """Whether `[tool.manywheels]` gives options; a table that is not about building leaves the other tool's alone."""
-    return any(name not in inputs.TABLES for name in settings) or "overrides" in settings
+def _has_options(table: Mapping[str, Any]) -> bool:
+    """Whether `[tool.manywheels]` gives options: one that only configures `verify` leaves cibuildwheel's in force."""
+    return any(name not in inputs.TABLES for name in table) or "overrides" in table
 
 
-def _overrides(settings: Mapping[str, Any]) -> Iterator[Setting]:
-    for number, override in enumerate(read_overrides(settings, "tool.manywheels"), 1):
+def _overrides(table: Mapping[str, Any]) -> Iterator[Setting]:
+    for number, override in enumerate(read_overrides(table, "tool.manywheels"), 1):
         origin = f"[[tool.manywheels.overrides]] {number}"
         own = {name: value for name, value in override.items() if name not in {"select", "inherit"}}
         inputs.require_one_of(own, overridable(), origin, "option that an override can have")
         select = read_select(override.get("select"), origin)
-        _require_meaning(select, origin)
-        yield from rows_of(own, read_inherit(override.get("inherit", {}), own, origin), origin, select)
+        _require_targets(select, origin)
+        yield from _table_rows(own, read_inherit(override.get("inherit", {}), own, origin), origin, select)
 
 
-def rows_of(
+def _table_rows(
     values: Mapping[str, Any], inherit: Mapping[str, Inherit], origin: str, select: tuple[str, ...] = ()
 ) -> Iterator[Setting]:
-    """Return the values of a table of the project's own as settings; `origin` names the table."""
     for name, value in values.items():
         place = f"{origin} {name}"
         text = option_types.write(name, value, place)
-        given = Value(value=text, origin=Origin(OriginKind.PROJECT, place))
-        yield Setting(name=name, given=given, select=select, rule=inherit.get(name, Inherit.NONE))
+        own = Value(value=text, origin=Origin(OriginKind.PROJECT, place))
+        yield Setting(name=name, value=own, select=select, rule=inherit.get(name, Inherit.NONE))
 
 
-def _require_meaning(select: Iterable[str], origin: str) -> None:
+def _require_targets(select: Iterable[str], origin: str) -> None:
     for pattern in select:
         if not any(matches(target, pattern) for target in _all_targets()):
             names = dict.fromkeys(name for target in _all_targets() for name in (f"{target.tag}-*", target.tag))
@@ -146,6 +174,6 @@ def overridable() -> tuple[str, ...]:
 
 
 def setting_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the caller's variables that settings are read from; the one with the password is for publishing only."""
+    """Return the names of the caller's variables that settings are read from, without that of the password."""
     own = {inputs.variable(name) for name in inputs.declared_inputs() if name not in inputs.hidden()}
     return tuple(name for name in environment if name in own or name.startswith("CIBW_"))

@@ -1,7 +1,7 @@
-"""Sharding: one plan built by several machines, each taking its part.
+"""Sharding: several machines build one plan.
 
-Every machine makes the same plan and takes the part with its own number, so that nothing has to be handed round
-beforehand. The manifest of a part names the whole plan; `manywheels gather` finds by that what is missing.
+Every machine makes the same plan and takes the shard with its number, so that no coordination is needed. The manifest
+of a shard names the whole plan, from which `manywheels gather` knows what is missing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ T = TypeVar("T")
 def part(items: Sequence[T], shard: Shard) -> tuple[T, ...]:
     """Return a shard's items: every `count`-th, so that old and new Pythons are spread over all machines.
 
-    The parts of all shards are disjoint, and together they are `items`; with more shards than items some are empty.
+    The parts are disjoint and together complete; with more shards than items, some are empty.
     """
     return tuple(items[shard.index - 1 :: shard.count])
 
 
 def take_part(plan: Plan, shard: Shard | None) -> Plan:
-    """Return a shard's part of a plan; the plan itself where there is none."""
+    """Return a shard's part of a plan, the whole plan for None."""
     if shard is None:
         return plan
     own = part(plan.targets, shard)
@@ -38,24 +38,24 @@ def take_part(plan: Plan, shard: Shard | None) -> Plan:
 
 
 def shards_for(count: int, per_job: int) -> tuple[Shard, ...]:
-    """Return the shards that take at most `per_job` of `count` targets each."""
+    """Return the fewest shards for `count` targets with at most `per_job` each."""
     jobs = -(-count // per_job)
     return tuple(Shard(index=index, count=jobs) for index in range(1, jobs + 1))
 
 
-def parse_shard(given: Value, name: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
-    """Return the shard that `2/5` names, None for the whole plan. Raises InputError.
+def parse_shard(value: Value, name: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
+    """Return the shard `2/5` stands for, None for the whole plan. Raises InputError.
 
-    `auto` is what GitLab numbers the jobs of `parallel` with (CI_NODE_INDEX, CI_NODE_TOTAL), elsewhere the whole plan.
+    `auto` is the number of a GitLab `parallel` job (CI_NODE_INDEX, CI_NODE_TOTAL), and otherwise the whole plan.
     """
-    text = given.value.strip()
+    text = value.value.strip()
     if text == "auto":
         index, count = environment.get("CI_NODE_INDEX", ""), environment.get("CI_NODE_TOTAL", "")
         if "GITLAB_CI" not in environment or not index:
             return None
         text = f"{index}/{count}"
-        given = Value(value=text, origin=Origin(OriginKind.VARIABLE, "CI_NODE_INDEX/CI_NODE_TOTAL"))
+        value = Value(value=text, origin=Origin(OriginKind.VARIABLE, "CI_NODE_INDEX/CI_NODE_TOTAL"))
     match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
-        raise inputs.refuse(replace(given, value=text), name, "`auto`, or a part of the whole as `2/5`")
+        raise inputs.refuse(replace(value, value=text), name, "`auto`, or a shard of the plan as `2/5`")
     return Shard(index=int(match[1]), count=int(match[2])) if int(match[2]) > 1 else None

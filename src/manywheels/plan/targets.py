@@ -1,8 +1,7 @@
-"""Targets: what can be built, which of it is asked for, and the frozen plan.
+"""Targets, their selection, and the plan.
 
-A target is one interpreter on one platform, named by an identifier such as `cp312-manylinux_x86_64`. Selection follows
-cibuildwheel's patterns (`fnmatch` globs, braces, blanks between several) and adds two short forms: `cp312` and `3.12`.
-Everything here is pure: options, project and interpreters in, a plan out.
+A target is one interpreter on one platform, with an identifier such as `cp312-manylinux_x86_64`. Selection uses
+cibuildwheel's patterns (`fnmatch` globs, braces, separated by blanks) and two short forms: `cp312` and `3.12`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def image_folder(tag: str, abi: str) -> str:
-    """Return the name that an interpreter's folder has in the manylinux images, below /opt/python."""
+    """Return an interpreter's folder below /opt/python in manylinux images, such as `cp313-cp313t`."""
     return f"{tag.removesuffix('t')}-{abi}"
 
 
@@ -36,7 +35,7 @@ def image_folder(tag: str, abi: str) -> str:
 class Target:
     """One interpreter on one platform: `python` is `3.12`, `abi` is `cp312` or `cp314t`, `family` is `manylinux`.
 
-    `group` is the group of `enable` that the interpreter is of; empty for most.
+    `group` is the interpreter's group in `enable`, empty for most.
     """
 
     tag: str
@@ -48,7 +47,7 @@ class Target:
 
     @property
     def identifier(self) -> str:
-        """The name that users see and select by, as `cp312-manylinux_x86_64`."""
+        """The name to display and select by, such as `cp312-manylinux_x86_64`."""
         return f"{self.tag}-{self.family}_{self.arch}"
 
     @property
@@ -64,22 +63,22 @@ class Target:
 
     @property
     def folder(self) -> str:
-        """The name that the interpreter's folder has in the manylinux images, as `cp313-cp313t`."""
+        """The interpreter's folder in manylinux images, such as `cp313-cp313t`."""
         return image_folder(self.tag, self.abi)
 
     @property
     def spec(self) -> str:
-        """The interpreter as uv is asked for it: `3.12`, `3.14t`, `pypy3.11`."""
+        """uv's name for the interpreter: `3.12`, `3.14t`, `pypy3.11`."""
         if self.tag.startswith("pp"):
             return f"pypy{self.python}"
         return f"{self.python}t" if self.free_threaded else self.python
 
     def accepts(self, interpreter: str, abi: str) -> bool:
-        """Whether this interpreter installs wheels of that interpreter and ABI tag (PEP 425), as `cp39` and `abi3`."""
+        """Whether this interpreter installs wheels with these tags (PEP 425), such as `cp39` and `abi3`."""
         return (interpreter, abi) in _accepted(self)
 
     def installs(self, tags: Iterable[Tag]) -> bool:
-        """Whether this interpreter installs wheels of one of the tags, on a machine that their platform fits."""
+        """Whether this interpreter installs wheels with one of the tags, whatever their platform."""
         return any(self.accepts(tag.interpreter, tag.abi) for tag in tags)
 
 
@@ -87,7 +86,7 @@ class Target:
 def _accepted(target: Target) -> frozenset[tuple[str, str]]:
     from packaging.tags import compatible_tags, cpython_tags, generic_tags
 
-    # The platform is left out of this question: a fresh build says linux_*, the repaired wheel manylinux_*.
+    # Platforms are not compared: a built wheel has linux_*, the repaired one manylinux_*.
     platforms = ["platform"]
     own = (
         cpython_tags(target.version, abis=[target.abi], platforms=platforms)
@@ -109,7 +108,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTarget:
-    """A target of the plan with the interpreter that serves it; None where this machine has none."""
+    """A target of the plan with its interpreter, None if this machine does not have it."""
 
     target: Target
     interpreter: Interpreter | None
@@ -118,9 +117,9 @@ class PlannedTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What will be built, in order, and which selected targets the project itself excludes.
+    """Targets to build, in order, and the selected targets that are excluded.
 
-    Where it is only a part of a plan, `shard` says which, and `siblings` are the targets that the other parts build.
+    For one part of a plan, `shard` is its number, and `siblings` are the targets of the other parts.
     """
 
     targets: tuple[PlannedTarget, ...]
@@ -130,12 +129,12 @@ class Plan:
 
     @property
     def identifiers(self) -> tuple[str, ...]:
-        """The targets of the whole plan, also where this is only a part of it."""
+        """The targets of the whole plan, even if this is a part of it."""
         return tuple(target.identifier for target in (*(planned.target for planned in self.targets), *self.siblings))
 
     @property
     def missing(self) -> tuple[PlannedTarget, ...]:
-        """The targets that have no interpreter on this machine."""
+        """The targets whose interpreter this machine does not have."""
         return tuple(planned for planned in self.targets if planned.interpreter is None)
 
 
@@ -151,7 +150,7 @@ def known_targets(family: str, arch: str) -> tuple[Target, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Build and skip patterns, and the enabled groups. `by_name` is false where `build` is only the default."""
+    """Build and skip patterns, and the enabled groups. `by_name` is false if `build` is the default."""
 
     build: tuple[str, ...]
     skip: tuple[str, ...] = ()
@@ -165,10 +164,7 @@ def select(
     interpreters: Iterable[Interpreter],
     requires_python: SpecifierSet | None,
 ) -> Plan:
-    """Return the plan for a selection.
-
-    Raises SelectionError where a pattern matches no known target, or where nothing at all is left to build.
-    """
+    """Return the plan. Raises SelectionError if a pattern matches no known target, or no target is left."""
     found = {interpreter.abi: interpreter for interpreter in interpreters}
     for pattern in selection.build:
         if pattern != "all":
@@ -197,7 +193,7 @@ def select(
 
 
 def expand_patterns(text: str) -> tuple[str, ...]:
-    """Split a list of patterns at blanks and commas outside braces; `cp3{9,10}-*` becomes two patterns."""
+    """Split patterns at blanks and at commas outside braces, and expand the braces."""
     words = [word for part in text.split() for word in _split_at_commas(part) if word]
     return tuple(pattern for word in words for pattern in expand_braces(word))
 
@@ -214,8 +210,8 @@ def _split_at_commas(text: str) -> list[str]:
 
 
 def expand_braces(word: str) -> Iterator[str]:
-    """Yield what a word with braces stands for: `cp3{9,10}-*` is two patterns, `cp3{9..11}-*` three."""
-    match = re.search(r"\{([^{}]*)\}", word)  # an innermost pair; those around it follow
+    """Yield a pattern with its braces expanded: two for `cp3{9,10}-*`, three for `cp3{9..11}-*`."""
+    match = re.search(r"\{([^{}]*)\}", word)  # an innermost pair; recursion handles the outer ones
     if match is None:
         yield word
         return
@@ -224,7 +220,7 @@ def expand_braces(word: str) -> Iterator[str]:
 
 
 def _choices(inside: str) -> Iterable[str]:
-    """Return what stands between braces one by one: `a,b`, or whole numbers as in `9..12`."""
+    """Return the alternatives between braces: `a,b`, or whole numbers as in `9..12`."""
     if span := re.fullmatch(r"(\d{1,4})\.\.(\d{1,4})", inside):
         first, last = int(span[1]), int(span[2])
         return map(str, range(first, last + 1) if first <= last else range(first, last - 1, -1))
@@ -236,22 +232,22 @@ def _is_selected(target: Target, patterns: Sequence[str], found: dict[str, Inter
 
 
 def _is_enabled(target: Target, selection: Selection, targets: Sequence[Target]) -> bool:
-    """Whether the target's group is enabled, or a pattern means nothing but targets of groups, as `pp*` or `3.13t`."""
+    """Whether the target's group is enabled, or a pattern (`pp*`, `3.13t`) matches only targets with groups."""
     if not target.group or target.group in selection.enable or "all" in selection.build:
         return True
-    meant = [pattern for pattern in selection.build if matches(target, pattern)]
-    return any(all(other.group for other in targets if matches(other, pattern)) for pattern in meant)
+    matching = [pattern for pattern in selection.build if matches(target, pattern)]
+    return any(all(other.group for other in targets if matches(other, pattern)) for pattern in matching)
 
 
 def matches(target: Target, pattern: str) -> bool:
-    """Whether a pattern over identifiers means this target; `cp312` and `3.12` stand for all of that interpreter."""
+    """Whether a pattern matches this target's identifier, or is its short form, such as `cp312` or `3.12`."""
     if pattern in {target.tag, target.spec}:
         return True
     return fnmatch.fnmatchcase(target.identifier, pattern)
 
 
 def require_match(pattern: str, targets: Sequence[Target], option: str) -> None:
-    """Raise SelectionError where a pattern means none of the targets, with the nearest name that does."""
+    """Raise SelectionError if a pattern matches none of the targets, with the nearest name."""
     if any(matches(target, pattern) for target in targets):
         return
     identifiers = [target.identifier for target in targets]

@@ -1,8 +1,8 @@
-"""Who is trusted with what: what the project's own files may ask for, and what only the workflow may.
+"""Trust: what the project's own files may request, and what only the workflow may.
 
-A pull request can change pyproject.toml, and in many jobs it cannot change the workflow. So in a CI job, what reaches
-the job's secrets, runs as another user than the targets', or is written outside of the checkout, is for the workflow to
-give: as an input, on the command line, or in a variable. `Value.origin.kind` says who gave a value.
+A pull request can change pyproject.toml, and often not the workflow. So in a CI job, only the workflow (an input, the
+command line or a variable) may expose the job's secrets, run commands outside of the isolation, or name places outside
+of the checkout. `Value.origin.kind` is who gave a value.
 """
 
 from __future__ import annotations
@@ -30,67 +30,67 @@ IN_A_JOB_OF_ITS_OWN: Final = (
     "(`id-token: write` on GitHub, `id_tokens` on GitLab)."
 )
 _GRANTS: Final = re.compile(r"ACTIONS_ID_TOKEN_REQUEST_(?:TOKEN|URL)|\w*ID_TOKEN")
-_PLACES: Final = ("output-dir", "packages-dir", "report")  # inputs that name what the program writes
+_PLACES: Final = ("output-dir", "packages-dir", "report")  # inputs that name places to write to
 
 
 def in_ci(environment: Mapping[str, str]) -> bool:
-    """Whether this is a CI job, in which the project's own files may be a stranger's."""
+    """Whether this is a CI job, in which the project's files may come from a stranger's pull request."""
     return any(environment.get(name) for name in table("environment")["ci"])
 
 
 def grants_in(environment: Mapping[str, str]) -> list[str]:
-    """Return the names of the variables by which a CI job gets identity tokens (OIDC)."""
+    """Return the names of variables that give a CI job identity tokens (OIDC)."""
     return sorted(name for name, value in environment.items() if value and _GRANTS.fullmatch(name))
 
 
 def credentials_in(names: Iterable[str], environment: Mapping[str, str]) -> list[str]:
-    """Return those of the names whose variables are set and authorise the CI's job, or publishing, sorted."""
+    """Return, sorted, the names of variables that are set and authorise the CI job or publishing."""
     patterns = table("environment")["credentials"]
     return sorted({name for name in names if environment.get(name) and _matches(name, patterns)})
 
 
 def require_trusted(options: Options, environment: Mapping[str, str]) -> None:
-    """Raise IsolationError or OutputFolderError where the project's own files ask for what only the workflow may.
+    """Raise IsolationError or OutputFolderError if the project's files request what only the workflow may.
 
-    `environment` is the caller's. Outside of CI these are the caller's own files: then only what authorises a job is
-    refused, and what reaches beyond isolation beside a grant for identity tokens.
+    `environment` is the caller's. Outside of CI the files are the caller's own: then only variables that authorise a
+    job are refused, and reaching beyond isolation in a process that can get identity tokens.
     """
     for target in (None, *options.known_targets):
         _require_passable(options.settings, target, environment)
     _require_inside_isolation(options, environment)
-    require_places({name: options.settings.value(name) for name in _PLACES}, environment)
+    require_places(options.settings, environment)
 
 
 # --- variables --------------------------------------------------------------------------------------------------------
 
 
 def _require_passable(settings: Settings, target: Target | None, environment: Mapping[str, str]) -> None:
-    """Raise IsolationError where the project's `environment-pass` names a variable that it may not see."""
-    given = settings.value("environment-pass", target)
-    if not given.is_projects:
+    """Raise IsolationError if the project's `environment-pass` names a variable that it may not see."""
+    value = settings.value("environment-pass", target)
+    if not value.is_projects:
         return
-    names = inputs.parse_words(given, "environment-pass")
+    names = inputs.parse_words(value, "environment-pass")
     if refused := credentials_in(names, environment):
         raise IsolationError(
-            f"{given.origin}: {', '.join(refused)} authorises the job itself, and project code never gets that.",
-            remedy="Take it out. What a build needs, the workflow can give under a name of its own, and "
-            "`environment-pass` let through.",
+            f"{value.origin}: {', '.join(refused)} authorises the job itself; project code never gets it.",
+            remedy="Remove it. The workflow can put what a build needs into a variable of another name, for "
+            "`environment-pass` to name.",
         )
     if not in_ci(environment):
         return
     workflows = inputs.parse_words(settings.without_projects().value("environment-pass", target), "environment-pass")
-    asked = dict.fromkeys(name for name in names if name not in workflows and environment.get(name))
-    if refused := [name for name in asked if not _is_harmless(name, environment[name])]:
+    requested = dict.fromkeys(name for name in names if name not in workflows and environment.get(name))
+    if refused := [name for name in requested if not _is_harmless(name, environment[name])]:
         raise IsolationError(
-            f"{given.origin}: in a CI job, only the workflow can let builds see {', '.join(refused)}: a pull request "
+            f"{value.origin}: in a CI job, only the workflow can let builds see {', '.join(refused)}: a pull request "
             "can change the project's own files.",
             remedy=f"If builds need it, give `environment-pass: {' '.join(dict.fromkeys(names))}` as the workflow's "
-            "input (`--environment-pass` on the command line): it counts in place of the project's. Else take it out.",
+            "input (`--environment-pass` on the command line), which replaces the project's. Otherwise remove it.",
         )
 
 
 def _is_harmless(name: str, value: str) -> bool:
-    """Whether a variable is one that builds use and that holds no secret."""
+    """Whether builds use a variable of this name, and its value holds no secret."""
     facts = table("environment")
     rules = facts["project"]
     usual = _matches(name, rules["settings"]) and not _matches(name, rules["never"])
@@ -105,26 +105,26 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _require_inside_isolation(options: Options, environment: Mapping[str, str]) -> None:
-    """Raise IsolationError where the project's files reach beyond isolation in a job with something to be had there.
+    """Raise IsolationError if the project's files reach beyond isolation, and there is something to steal.
 
-    That is: commands that root runs, and images that are started, in a job that can have identity tokens; and an image
-    of the project's choice that would be told credentials of indexes.
+    That is: commands run by root and images, in a job that can get identity tokens; and in CI an image of the project's
+    choice that would get credentials for indexes.
     """
     grants = grants_in(environment)
-    secrets = [name for name, value in forwarded(environment).items() if has_credentials(value)]
-    for name, given in _beyond_isolation(options):
-        if not given.value or not given.is_projects:
+    secrets = [name for name, text in forwarded(environment).items() if has_credentials(text)]
+    for name, value in _beyond_isolation(options):
+        if not value.value or not value.is_projects:
             continue
         if grants:
             raise IsolationError(
-                f"{given.origin}: this job can have identity tokens ({', '.join(grants)}), and `{name}` reaches "
-                "beyond isolation: only the workflow can ask for it here.",
+                f"{value.origin}: this job can get identity tokens ({', '.join(grants)}), and `{name}` reaches "
+                "beyond isolation: only the workflow may set it here.",
                 remedy=f"Give `{name}` as the workflow's input. Or better: {IN_A_JOB_OF_ITS_OWN}",
             )
         if secrets and name == "image" and in_ci(environment):
             raise IsolationError(
-                f"{given.origin}: the image would be told the credentials in {', '.join(secrets)}: in a CI job, only "
-                "the workflow can name an image that gets them.",
+                f"{value.origin}: the image would get the credentials in {', '.join(secrets)}: in a CI job, only "
+                "the workflow may choose an image that gets them.",
                 remedy="Give `image` as the workflow's input, or the index an address without credentials.",
             )
 
@@ -133,7 +133,7 @@ def _beyond_isolation(options: Options) -> Iterator[tuple[str, Value]]:
     settings = options.settings
     yield from (("before-all", settings.value("before-all", target)) for target in (None, *options.known_targets))
     yield "test-in", settings.value("test-in")
-    if options.image:  # else its option names a policy, whose image is manywheels' own choice
+    if options.image:  # else the policy's own image
         by_arch = f"{options.platform.family}-{options.arch}-image"
         yield "image", settings.value("image" if settings.value("image").value else by_arch)
 
@@ -142,11 +142,11 @@ def _beyond_isolation(options: Options) -> Iterator[tuple[str, Value]]:
 
 
 def require_publishing_asked(publish: Value) -> None:
-    """Raise IsolationError where it is the project's own files that have a CI job publish what it builds."""
+    """Raise IsolationError if it is the project's files that tell a CI job to publish."""
     if publish.is_projects and publish.value == "pypi":
         raise IsolationError(
-            f"{publish.origin}: in a CI job, only the workflow can have wheels published: a pull request can change "
-            "the project's own files, and what it builds would be published in the job's name.",
+            f"{publish.origin}: in a CI job, only the workflow may publish wheels: a pull request can change the "
+            "project's own files, and its wheels would be published in the job's name.",
             remedy="Give `publish: pypi` as the workflow's input, or publish in a job of its own (docs/publish.md).",
         )
 
@@ -154,19 +154,19 @@ def require_publishing_asked(publish: Value) -> None:
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
-def require_places(given: Mapping[str, Value], environment: Mapping[str, str]) -> None:
-    """Raise OutputFolderError where the project's own files have a CI job write outside of its working folder.
+def require_places(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Raise OutputFolderError if the project's files make a CI job write outside of its working folder.
 
-    The program may be root there, and a report's text is the project's: it could become a file that others run.
+    This process may be root there, and a report holds text from the project: it could become a file that others run.
     """
     if not in_ci(environment):
         return
     here = Path().resolve()
-    for name, place in ((name, given[name]) for name in _PLACES if name in given):
+    for name, place in ((name, settings.value(name)) for name in _PLACES):
         path = Path(place.value).resolve()
         if place.is_projects and place.value and (not path.is_relative_to(here) or ".git" in path.parts):
             raise OutputFolderError(
-                f"{place.origin}: in a CI job, only the workflow can name a place outside of the working folder, or in "
-                f"its repository, as `{place.value}`.",
+                f"{place.origin}: in a CI job, only the workflow can name a place outside of the working folder or in "
+                f"`.git`, such as `{place.value}`.",
                 remedy=f"Name a folder of the checkout, or give `{name}` as the workflow's input.",
             )

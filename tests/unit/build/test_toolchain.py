@@ -178,4 +178,4 @@ def test_doctor_says_what_a_compiler_links_for(kind: str, machine: Machine, foun
     """The system's compiler links for the machine's glibc, whatever the policy."""
     seen = doctor._links(kind, policy_named("manylinux_2_28"), machine)
     assert seen.found.startswith(found)
-    assert bool(seen.cure) is is_cured
+    assert bool(seen.remedy) is is_cured

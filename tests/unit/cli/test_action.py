@@ -25,7 +25,6 @@ from manywheels.plan.inputs import Value, declared_inputs
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.policies import policies
 from manywheels.plan.project import Project, read_project
-from manywheels.plan.sharding import parse_shard
 from manywheels.plan.target_options import Repairer, TargetOptions
 from manywheels.plan.targets import select
 from manywheels.resources import resource
@@ -43,7 +42,6 @@ class Resolved:
     options: Options
     delivery: Delivery
     publishing: PublishOptions
-    shard: Shard | None
 
     @property
     def recipe(self) -> TargetOptions:
@@ -63,13 +61,8 @@ COMMANDS = {"test-command": "pytest", "audit-command": "true"}
 
 def resolved(entries: dict[str, Value], project: Project) -> Resolved:
     """Resolve inputs as the commands do."""
-    layers = inputs.layered(entries, project.settings, {})
-    return Resolved(
-        resolve(entries, project, environment={}),
-        resolve_delivery(layers),
-        resolve_publishing(layers),
-        parse_shard(layers["shard"], "shard"),
-    )
+    options = resolve(entries, project, environment={})
+    return Resolved(options, resolve_delivery(options.settings), resolve_publishing(options.settings))
 
 
 # Each input that becomes an option: a value that is not its default, what comes of it, and a value that is refused.
@@ -84,7 +77,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "silence-limit": ("5m", lambda it: it.options.silence_limit, 300.0, "soon"),
     "enable": ("pypy", lambda it: it.options.selection.enable, frozenset({"pypy"}), "pypi"),
     "image": ("example.org/m:1", lambda it: it.options.image, "example.org/m:1", "a b"),
-    "shard": ("2/5", lambda it: it.shard, Shard(index=2, count=5), "6/5"),
+    "shard": ("2/5", lambda it: it.options.shard, Shard(index=2, count=5), "6/5"),
     "test-in": ("python:3.12-slim", lambda it: it.options.test_in, "python:3.12-slim", "no image"),
     "test-timeout": ("90s", lambda it: it.options.test_timeout, 90.0, "soon"),
     "config-settings": ("a=b", lambda it: it.recipe.config_settings, ("a=b",), "'"),
@@ -94,7 +87,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "dependency-versions": ("packages: a==1", lambda it: it.recipe.constraints.packages, ("a==1",), "none.txt"),
     "before-all": ("make deps", lambda it: it.recipe.before_all and it.recipe.before_all.command, "make deps", "a\0"),
     "before-build": ("make it", lambda it: it.recipe.before_build, "make it", "a\0"),
-    "repair-wheel-command": ("none", lambda it: it.recipe.repair.by, Repairer.NOBODY, "a\0"),
+    "repair-wheel-command": ("none", lambda it: it.recipe.repair.by, Repairer.NONE, "a\0"),
     "repair-exclude": ("liba.so", lambda it: it.recipe.repair.exclude, ("liba.so",), "'"),
     "repair-strip": ("true", lambda it: it.recipe.repair.strip, True, "maybe"),
     "audit-command": ("look", lambda it: it.recipe.audit and it.recipe.audit.command, "look", "a\0"),

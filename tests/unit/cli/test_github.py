@@ -10,10 +10,11 @@ import re
 import secrets
 import shutil
 import signal
+import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from manywheels.cli import github
 from manywheels.cli.github import read_request, write_outputs
 from manywheels.deliver.index.ledger import Ledger
 from manywheels.errors import Cancelled, InputError, UploadIncomplete
-from manywheels.plan import interpreters
+from manywheels.plan import inputs, interpreters, project
 from manywheels.plan.inputs import declared_inputs
 from manywheels.plan.interpreters import Discovery
+from manywheels.plan.settings import Settings
 from manywheels.report import html
+from manywheels.verify.rules import Ignored, Rules
 from manywheels.wheels.manifest import Manifest, TestRun, read_manifest
 from unit.artifactservice import FakeService, always, answer, serving
 from unit.ci_logs import github_commands
@@ -272,7 +275,7 @@ def test_errors_are_told_with_code_and_cure(action: Action, capsys: pytest.Captu
 
 
 def test_an_error_cannot_end_its_annotation(capsys: pytest.CaptureFixture[str]) -> None:
-    github._tell_error(InputError("`a\r\n::set-env name=X::1` and 100%0A\nmore", remedy="Mend\n::stop-commands::x"))
+    github._report_error(InputError("`a\r\n::set-env name=X::1` and 100%0A\nmore", remedy="Mend\n::stop-commands::x"))
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert [command.name for command in github_commands(out)] == ["error"]
@@ -289,7 +292,7 @@ def test_notes_and_folders_of_the_project_are_no_commands(action: Action, capfd:
 
 
 def test_a_cancelled_step_is_not_annotated(capsys: pytest.CaptureFixture[str]) -> None:
-    github._tell_error(Cancelled("The build was stopped.", remedy=""))
+    github._report_error(Cancelled("The build was stopped.", remedy=""))
     assert capsys.readouterr().out == ""
 
 
@@ -492,6 +495,62 @@ def test_what_is_published_is_in_an_artifact_first(
     assert action.run(publish="pypi") == 4
 
 
+def test_a_later_job_reads_one_project(action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`package-dir` decides where an artifact is unpacked, too, and not only what is published from there."""
+    write_project(action.folder / "python", settings='output-dir = "wheels"')
+    assert action.run(package_dir="python") == 0
+    shutil.rmtree(action.folder / "wheels")
+    published: list[str] = []
+
+    def publish(settings: Settings, *_: object, **__: object) -> int:
+        published.append(settings.value("packages-dir").value)
+        return 0
+
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
+    assert action.run(command="publish", package_dir="python") == 0
+    assert published == ["wheels"]
+    assert list((action.folder / "wheels").glob("*.whl"))
+
+
+@pytest.mark.parametrize("given", [{}, {"publish": "pypi"}, {"command": "verify"}, {"command": "publish"}])
+def test_the_project_is_read_once_and_its_settings_too(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    write_project(action.folder, settings="jobs = 2")
+    assert action.run() == 0
+    read: list[str] = []
+
+    def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            read.append(name)
+            return function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(project, "_parse", counted("project", project._parse))
+    monkeypatch.setattr(inputs, "from_settings", counted("settings", inputs.from_settings))
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", lambda *_, **__: 0)
+    action.run(**{"overwrite": "true"} | given)
+    assert read == ["project", "settings"]
+
+
+def test_wheels_of_an_sdist_are_published_by_the_rules_that_built_them(
+    action: Action, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(action.folder / "demo-1.0", settings='confirm = "5m"\nverify.ignore = ["MW253"]')
+    with tarfile.open(action.folder / "demo-1.0.tar.gz", "w:gz") as sdist:
+        sdist.add(action.folder / "demo-1.0", "demo-1.0")
+    published: list[tuple[str, str, object]] = []
+
+    def publish(settings: Settings, *_: object, rules: Rules) -> int:
+        published.append((settings.value("confirm").value, settings.value("password").value, rules.ignored))
+        return 0
+
+    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
+    assert action.run(package_dir="demo-1.0.tar.gz", publish="pypi", password="hunter2") == 0
+    assert published == [("5m", "hunter2", (Ignored(code="MW253"),))]
+
+
 def test_an_artifact_without_a_service_is_refused_before_building(
     action: Action, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -542,7 +601,7 @@ def test_a_ledger_that_cannot_be_uploaded_is_a_warning(
         lambda *_, **__: len(Ledger(action.folder / "dist", "https://index.example/legacy/", []).entries),
     )
     assert action.run(command="publish") == 0
-    assert "warning: the ledger is in no artifact: " in capsys.readouterr().out
+    assert "warning: the ledger was not uploaded as an artifact: " in capsys.readouterr().out
 
 
 def test_verify_takes_the_artifact_where_there_are_no_wheels(action: Action, service: FakeService) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from manywheels.cli import gitlab
-from manywheels.cli.gitlab import gather_jobs, main, publishing_layers, read_request, to_registry
+from manywheels.cli.gitlab import gather_jobs, main, publishing_settings, read_request, to_registry
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
@@ -20,7 +20,7 @@ from manywheels.errors import InputError, SetMismatch, WheelFileError
 from manywheels.plan.inputs import Value, declared_inputs
 from manywheels.report.console import PlainReporter, gitlab_section
 from manywheels.wheels.manifest import Manifest, Shard
-from unit.helpers import built, failed, given, manifest, write_wheel
+from unit.helpers import built, failed, given, manifest, write_project, write_wheel
 
 DEFAULTS = {
     f"MANYWHEELS_INPUT_{name.upper().replace('-', '_')}": entry.default for name, entry in declared_inputs().items()
@@ -107,7 +107,7 @@ def test_an_image_of_another_policy_is_told_with_the_inputs_that_choose_it(
 
 
 def test_the_projects_own_registry_takes_the_jobs_token() -> None:
-    values = to_registry({"repository-url": given("gitlab")}, REGISTRY)
+    values = to_registry(given("gitlab"), REGISTRY)
     assert {name: entry.value for name, entry in values.items()} == {
         "repository-url": "https://gitlab.example/api/v4/projects/7/packages/pypi",
         "user": "gitlab-ci-token",
@@ -116,30 +116,32 @@ def test_the_projects_own_registry_takes_the_jobs_token() -> None:
 
 
 def test_other_indexes_are_left_as_they_are() -> None:
-    assert to_registry({"repository-url": given("testpypi")}, REGISTRY) == {}
+    assert to_registry(given("testpypi"), REGISTRY) == {}
 
 
 @pytest.mark.parametrize(
-    ("asked", "settings", "environment"),
+    ("asked", "table", "environment"),
     [
-        ({"repository-url": given("gitlab")}, {}, {}),
-        ({}, {"repository-url": "gitlab"}, {}),
-        ({}, {}, {"MANYWHEELS_REPOSITORY_URL": "gitlab"}),
+        ({"repository-url": given("gitlab")}, "", {}),
+        ({}, 'repository-url = "gitlab"', {}),
+        ({}, "", {"MANYWHEELS_REPOSITORY_URL": "gitlab"}),
     ],
 )
 def test_the_projects_own_registry_can_be_named_wherever_an_index_can(
-    asked: dict[str, Value], settings: dict[str, str], environment: dict[str, str]
+    tmp_path: Path, asked: dict[str, Value], table: str, environment: dict[str, str]
 ) -> None:
-    layers = publishing_layers(Request(command="publish", given=asked), settings, REGISTRY | environment)
-    assert layers["repository-url"].value == "https://gitlab.example/api/v4/projects/7/packages/pypi"
-    assert layers["password"].value == "glcbt-secret"
+    write_project(tmp_path, settings=table)
+    request = Request(command="publish", paths=(tmp_path,), given=asked)
+    settings = publishing_settings(request, REGISTRY | environment)
+    assert settings.value("repository-url").value == "https://gitlab.example/api/v4/projects/7/packages/pypi"
+    assert settings.value("password").value == "glcbt-secret"
 
 
 @pytest.mark.parametrize("missing", list(REGISTRY))
 def test_there_is_no_such_registry_outside_of_a_job(missing: str) -> None:
     environment = {name: value for name, value in REGISTRY.items() if name != missing}
     with pytest.raises(InputError) as caught:
-        to_registry({"repository-url": given("gitlab")}, environment)
+        to_registry(given("gitlab"), environment)
     assert missing in caught.value.remedy
     assert "glcbt-secret" not in str(caught.value)
 

@@ -44,7 +44,7 @@ def test_a_file_that_cannot_be_used_is_named(error: OSError, place: str, capsys:
 
 
 def test_a_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no room left to write (No space left" in told(OSError(errno.ENOSPC, "No space left on device"), capsys)
+    assert "no space left to write (No space left" in told(OSError(errno.ENOSPC, "No space left on device"), capsys)
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), OSError("nobody says what"), ConnectionError(errno.EPIPE, "odd")])

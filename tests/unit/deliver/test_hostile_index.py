@@ -26,7 +26,8 @@ from manywheels.deliver.index.publish import publish
 from manywheels.deliver.index.simple_api import Index, Listing, Presence, addresses, listed_sdists, oldest_upload
 from manywheels.deliver.index.trusted import TrustedPublisher
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
-from manywheels.plan.inputs import Origin, OriginKind, Value, layered
+from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.settings import read_settings
 from publish.program import write_sdist, write_set
 from unit.fakeindex import FakeIndex, FastClock
 from unit.serving import served
@@ -101,12 +102,11 @@ def test_what_an_index_echoes_is_shown_nowhere(
     environment = {"TWINE_PASSWORD": SECRET, "GITHUB_STEP_SUMMARY": str(summary)}
     with served(echoing(form, place)) as url:
         given = {"repository-url": f"{url}/legacy/", "packages-dir": str(tmp_path / "dist")}
-        layers = layered(
-            {name: Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, "--x")) for name, value in given.items()},
-            {},
+        settings = read_settings(
+            {name: Value(value=value, origin=Origin(OriginKind.COMMAND_LINE, "--x")) for name, value in given.items()}
         )
         with pytest.raises(ManywheelsError) as caught:
-            publish(layers, Cancellation(), environment)
+            publish(settings, Cancellation(), environment)
     ledger = (tmp_path / "dist/manywheels-ledger.json").read_text("utf-8")
     told = {"the error": str(caught.value), "the log": "".join(capfd.readouterr()), "the ledger": ledger,
             "the summary": summary.read_text("utf-8")}  # fmt: skip

@@ -35,13 +35,13 @@ def tags(made: Options) -> list[str]:
 def test_without_a_table_and_variables_nothing_of_it_counts() -> None:
     made = options(CIBW_CACHE_PATH="/x", CIBW_DEBUG_TRACEBACK="1")
     assert made == options()
-    assert not made.settings.is_foreign("build")
+    assert not made.settings.is_from_cibuildwheel("build")
 
 
 def test_variables_that_are_not_carried_out_are_named_without_a_table_too() -> None:
     made = options(CIBW_OUTPUT_DIR="wheelhouse", CIBW_PROJECT_REQUIRES_PYTHON=">=3.12")
     assert [note.partition(" ")[0] for note in made.notes] == ["CIBW_OUTPUT_DIR", "CIBW_PROJECT_REQUIRES_PYTHON"]
-    assert not made.settings.is_foreign("build")
+    assert not made.settings.is_from_cibuildwheel("build")
 
 
 def test_an_image_for_pypy_alone_is_named_where_pypy_is_built() -> None:
@@ -223,8 +223,8 @@ def test_the_image_decides_the_platform(
     [
         ({"enable": "jython"}, r"\[tool.cibuildwheel\] enable: `jython` is not a group"),
         ({"environment": {"A": "$(pwd)"}}, r'\[tool.cibuildwheel\] environment: `A="\$\(pwd\)"` is not a value'),
-        ({"before-build": {"a": "b"}}, r"\[tool.cibuildwheel\] before-build: a value of this kind"),
-        ({"overrides": [{"before-build": "x"}]}, r"\[\[tool.cibuildwheel.overrides\]\] 1: `select` does not say"),
+        ({"before-build": {"a": "b"}}, r"\[tool.cibuildwheel\] before-build: a value of this type"),
+        ({"overrides": [{"before-build": "x"}]}, r"\[\[tool.cibuildwheel.overrides\]\] 1: `select` names no targets"),
         ({"overrides": 3}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
         ({"overrides": [3]}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
         ({"linux": 3}, r"\[tool.cibuildwheel.linux\]: this is not a table"),

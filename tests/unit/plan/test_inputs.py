@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
 from manywheels.plan import inputs
 from manywheels.plan.inputs import OriginKind, Value
+from manywheels.plan.settings import read_build_settings, read_settings
 from manywheels.runtime import sandbox, untrusted_files
-from unit.helpers import given
+from unit.helpers import given, project
 
 Parser = Callable[[Value, str], Any]
 
@@ -120,16 +122,36 @@ def test_variables_give_inputs(variable: str, name: str) -> None:
 
 def test_settings_come_before_variables_and_what_is_given_before_both() -> None:
     environment = {"MANYWHEELS_JOBS": "1", "MANYWHEELS_TIMEOUT": "1h", "MANYWHEELS_SKIP": "cp39-*"}
-    layers = inputs.layered({"jobs": given("3", "--jobs")}, {"jobs": 2, "timeout": "2h"}, environment)
-    assert layers["jobs"] == given("3", "--jobs")
-    assert layers["timeout"] == given("2h", "[tool.manywheels] timeout", OriginKind.PROJECT)
-    assert layers["skip"] == given("cp39-*", "MANYWHEELS_SKIP", OriginKind.VARIABLE)
-    assert layers["platform"].is_default
+    asked, table = {"jobs": given("3", "--jobs")}, {"jobs": 2, "timeout": "2h"}
+    of_build = read_build_settings(asked, project(**table), environment)
+    for settings in (read_settings(asked, table, environment), of_build):
+        assert settings.value("jobs") == given("3", "--jobs")
+        assert settings.value("timeout") == given("2h", "[tool.manywheels] timeout", OriginKind.PROJECT)
+        assert settings.value("skip") == given("cp39-*", "MANYWHEELS_SKIP", OriginKind.VARIABLE)
+        assert settings.value("platform").is_default
+
+
+def test_a_command_on_finished_wheels_reads_only_what_is_not_for_builds() -> None:
+    """A later job can publish although the overrides are wrong, and a build alone says which variables are not read."""
+    table = {"overrides": "wrong", "verify": {"strict": True}, "confirm": "5m"}
+    settings = read_settings({}, table, {"CIBW_BUILD": "cp312-*", "MANYWHEELS_SKPI": "cp39-*"})
+    assert settings.value("confirm") == given("5m", "[tool.manywheels] confirm", OriginKind.PROJECT)
+    assert settings.value("build").is_default
+    assert settings.notes == ()
+    assert settings.project_table == table
+    with pytest.raises(InputError, match="overrides"):
+        read_build_settings({}, replace(project(), settings=table), {})
+
+
+def test_settings_do_not_show_the_password() -> None:
+    settings = read_settings({}, {}, {"MANYWHEELS_PASSWORD": "hush"})
+    assert settings.value("password").value == "hush"
+    assert "hush" not in repr(settings)
 
 
 def test_variables_that_are_nearly_inputs_are_told_of() -> None:
     others = dict.fromkeys(("MANYWHEELS_CACHE", "MANYWHEELS_REQUIRE", "MANYWHEELS_BUILD_IDENTIFIER"), "x")
-    assert list(inputs.doubtful_variables({**others, "MANYWHEELS_JOBS": "3", "MANYWHEELS_TIMEUOT": "3"})) == [
+    assert list(inputs.misspelt_variables({**others, "MANYWHEELS_JOBS": "3", "MANYWHEELS_TIMEUOT": "3"})) == [
         "The variable MANYWHEELS_TIMEUOT is not read; did you mean MANYWHEELS_TIMEOUT?"
     ]
 

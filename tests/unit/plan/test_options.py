@@ -218,15 +218,15 @@ def test_the_origin_names_everything_that_a_value_is_made_of() -> None:
 @pytest.mark.parametrize(
     ("override", "message", "remedy"),
     [
-        ({"before-build": "x"}, "`select` does not say", "pattern"),
-        ({"select": [], "before-build": "x"}, "`select` does not say", "pattern"),
+        ({"before-build": "x"}, "`select` names no targets", "pattern"),
+        ({"select": [], "before-build": "x"}, "`select` names no targets", "pattern"),
         ({"select": "cp399-*"}, "the pattern `cp399-*` matches no target", "cp39-*"),
         ({"select": "cp312", "before-biuld": "x"}, "`before-biuld` (did you mean `before-build`?)", "environment"),
         ({"select": "cp312", "jobs": 3}, "no such option that an override can have: `jobs`", "before-build"),
         ({"select": "cp312", "before-build": 1, "inherit": {"environment": "append"}}, "`environment`", "before-build"),
         ({"select": "cp312", "before-build": "a", "inherit": {"before-build": "after"}}, "table of rules", "append"),
         ({"select": "cp312", "before-build": "a", "inherit": "'"}, "not a value of `inherit`", "balanced quotes"),
-        ({"select": "cp312", "before-build": {"a": "b"}}, "1 before-build: a value of this kind", "list of strings"),
+        ({"select": "cp312", "before-build": {"a": "b"}}, "1 before-build: a value of this type", "list of strings"),
         ({"select": "cp399-*-musllinux*", "environment": "A"}, "matches no target", "Did you mean"),
         ({"select": "*-musllinux_*", "environment": "A"}, "1 environment: `A` is not a value", "NAME=value"),
     ],
@@ -241,7 +241,7 @@ def test_refused_overrides(override: dict[str, object], message: str, remedy: st
 
 def test_what_has_one_value_cannot_be_appended_to() -> None:
     override = {"select": "cp312", "build-verbosity": 1, "inherit": {"build-verbosity": "append"}}
-    with pytest.raises(InputError, match="nothing can be joined"):
+    with pytest.raises(InputError, match="cannot join to"):
         resolve({}, project(overrides=[override]), environment={})
 
 

@@ -106,9 +106,9 @@ def test_setup_py_is_not_run(tmp_path: Path) -> None:
     ("files", "message", "remedy"),
     [
         ({"README": b""}, "no pyproject.toml and no setup.py", "`package-dir`"),
-        ({"pyproject.toml": b"[project\nname"}, "not valid TOML", "Mend"),
-        ({"pyproject.toml": b"[project]\nname = 'a'\nname = 'b'\n"}, "line 3", "Mend"),
-        ({"pyproject.toml": b"\xff\xfe"}, "not valid TOML", "Mend"),
+        ({"pyproject.toml": b"[project\nname"}, "not valid TOML", "Correct"),
+        ({"pyproject.toml": b"[project]\nname = 'a'\nname = 'b'\n"}, "line 3", "Correct"),
+        ({"pyproject.toml": b"\xff\xfe"}, "not valid TOML", "Correct"),
         ({"pyproject.toml": b"project = 'demo'\n"}, "`project` is not a table", "`[project]`"),
         ({"pyproject.toml": b"tool = 1\n"}, "`tool` is not a table", "`[tool]`"),
         ({"pyproject.toml": b"[tool]\nmanywheels = 1\n"}, "manywheels` is not a table", "`[tool.manywheels]`"),

@@ -12,10 +12,10 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 
 from manywheels.cli import build
-from manywheels.cli.build import _for_container
+from manywheels.cli.container_build import container_build
 from manywheels.cli.request import Request
-from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError
+from manywheels.plan.options import resolve
 from manywheels.plan.sharding import parse_shard, part, shards_for, take_part
 from manywheels.plan.targets import Plan
 from manywheels.report.plan import github_matrix, gitlab_matrix
@@ -117,14 +117,14 @@ def test_a_container_is_told_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GITLAB.items():
         monkeypatch.setenv(name, value)
     asked = Request(command="build", given={"jobs": given("2")})
-    told = _for_container(asked, project()).given
-    assert {name: entry.value for name, entry in told.items()} == {"jobs": "2", "shard": "2/3"}
+    arguments = container_build(asked, project(), resolve(asked.given, project())).arguments
+    assert set(arguments) == {"--jobs=2", "--shard=2/3", "--report=", "--toolchain=auto"}
 
 
 def test_a_shard_is_not_published_by_the_job_that_builds_it(tmp_path: Path) -> None:
     """It is said before anything is built."""
     write_project(tmp_path)
     asked = {"shard": given("1/2"), "publish": given("pypi", "--publish")}
-    with pytest.raises(InputError, match=r"--publish: this job builds only the shard 1/2") as caught:
-        build.build(Request(command="build", paths=(tmp_path,), given=asked), Cancellation())
+    with pytest.raises(InputError, match=r"--publish: this job builds only shard 1/2") as caught:
+        build.prepare_build(Request(command="build", paths=(tmp_path,), given=asked))
     assert "`artifact-pattern`" in caught.value.remedy

@@ -158,7 +158,7 @@ def test_no_output_folder_prints_a_ci_command(place: str, hostile: str) -> None:
 @example("[/x]")
 def test_no_plan_prints_a_ci_command(hostile: str) -> None:
     options = resolve({}, project(), environment={})
-    hook = Setting(name="before-all", given=Value(value=hostile, origin=Origin(OriginKind.COMMAND_LINE, hostile)))
+    hook = Setting(name="before-all", value=Value(value=hostile, origin=Origin(OriginKind.COMMAND_LINE, hostile)))
     settings = Settings(rows=(*options.settings.rows, hook))
     options = replace(options, notes=(hostile,), left_out=(("cp312", "x"),), settings=settings)
     stream = io.StringIO()

@@ -102,7 +102,7 @@ class TargetBuild:
         match self.options.repair.by:
             case Repairer.AUDITWHEEL:
                 return repair(self._repair_request(built), self.cancellation)
-            case Repairer.NOBODY:
+            case Repairer.NONE:
                 return built
         # Like other commands, it finds the target's Python first on PATH.
         venv = self.venv if self.venv.folder else self._create_venv("venv", self.workspace.places["package"])

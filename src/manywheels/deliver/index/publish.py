@@ -37,6 +37,7 @@ from manywheels.errors import (
 )
 from manywheels.plan.delivery_options import PublishOptions, resolve_delivery, resolve_publishing
 from manywheels.plan.inputs import Value
+from manywheels.plan.settings import Settings
 from manywheels.plan.trust import in_ci, require_places
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
@@ -53,7 +54,7 @@ _INTENTS: Final = {
 
 
 def publish(
-    layers: Mapping[str, Value],
+    settings: Settings,
     cancellation: Cancellation,
     environment: Mapping[str, str] = os.environ,
     *,
@@ -63,14 +64,14 @@ def publish(
 
     The ledger is written whatever happens after the preflight. Raises ManywheelsError.
     """
-    options = resolve_publishing(layers)
+    options = resolve_publishing(settings)
     where = addresses(options.repository)
-    _require_trusted(layers["repository-url"], where, environment)
-    require_places(layers, environment)
+    _require_trusted(settings.value("repository-url"), where, environment)
+    require_places(settings, environment)
     secrets = Secrets(environment=environment)
-    api_token = _api_token(options, layers, environment)
+    api_token = _api_token(options, settings, environment)
     wanted = Wanted(
-        folder=options.packages_dir, digests=resolve_delivery(layers).manifest_digests,
+        folder=options.packages_dir, digests=resolve_delivery(settings).manifest_digests,
         verify=options.verify_metadata, rules=rules or Rules(), skip_existing=options.skip_existing,
     )  # fmt: skip
     with Requests(cancellation) as transport, secrets.redacting_errors():
@@ -145,18 +146,18 @@ def _warn_about_tokens(token: ApiToken | None, where: Addresses, environment: Ma
         say(f"warning: {_OF_PYPI} is for `pypi` and is not used here; set other tokens in MANYWHEELS_PASSWORD")
 
 
-def _api_token(options: PublishOptions, layers: Mapping[str, Value], environment: Mapping[str, str]) -> ApiToken | None:
+def _api_token(options: PublishOptions, settings: Settings, environment: Mapping[str, str]) -> ApiToken | None:
     """Return the user and password of the inputs or the environment; None for trusted publishing.
 
     PYPI_TOKEN is sent to no other index.
     """
-    source, user = str(layers["password"].origin), options.user or USER
+    source, user = str(settings.value("password").origin), options.user or USER
     password = options.password
     if not password.strip():
         names = [_OF_PYPI, _OF_TWINE] if addresses(options.repository) == addresses("pypi") else [_OF_TWINE]
         source = next((name for name in names if environment.get(name, "").strip()), "")
         password = environment.get(source, "")
-        if source == _OF_TWINE and layers["user"].is_default:
+        if source == _OF_TWINE and settings.value("user").is_default:
             user = environment.get("TWINE_USERNAME") or USER
     password = password.strip()
     if not password:
