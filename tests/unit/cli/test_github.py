@@ -506,7 +506,7 @@ def test_a_later_job_reads_one_project(action: Action, service: FakeService, mon
         published.append(settings.value("packages-dir").value)
         return 0
 
-    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
+    monkeypatch.setattr("manywheels.deliver.index.publish.publish", publish)
     assert action.run(command="publish", package_dir="python") == 0
     assert published == ["wheels"]
     assert list((action.folder / "wheels").glob("*.whl"))
@@ -529,7 +529,7 @@ def test_the_project_is_read_once_and_its_settings_too(
 
     monkeypatch.setattr(project, "_parse", counted("project", project._parse))
     monkeypatch.setattr(inputs, "from_settings", counted("settings", inputs.from_settings))
-    monkeypatch.setattr("manywheels.deliver.index.publish.run", lambda *_, **__: 0)
+    monkeypatch.setattr("manywheels.deliver.index.publish.publish", lambda *_, **__: 0)
     action.run(**{"overwrite": "true"} | given)
     assert read == ["project", "settings"]
 
@@ -546,7 +546,7 @@ def test_wheels_of_an_sdist_are_published_by_the_rules_that_built_them(
         published.append((settings.value("confirm").value, settings.value("password").value, rules.ignored))
         return 0
 
-    monkeypatch.setattr("manywheels.deliver.index.publish.run", publish)
+    monkeypatch.setattr("manywheels.deliver.index.publish.publish", publish)
     assert action.run(package_dir="demo-1.0.tar.gz", publish="pypi", password="hunter2") == 0
     assert published == [("5m", "hunter2", (Ignored(code="MW253"),))]
 
