@@ -383,7 +383,7 @@ class TargetBuild:
         ignored = {finding.code for finding in report.findings} - {finding.code for finding in findings}
         self.checks = {
             check.code: tuple(str(error) for error in errors if error.code == check.code)
-            for check in verify.CHECKS
+            for check in verify.WHEEL_CHECKS
             if check.code not in ignored
         }
         if errors:

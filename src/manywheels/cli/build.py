@@ -70,7 +70,7 @@ def _build_here(request: Request, project: Project, options: Options, cancellati
     from manywheels.build.context import Run
     from manywheels.core.text import sanitize
     from manywheels.report.console import console_reporter
-    from manywheels.verify.catalogue import verification_rules
+    from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
 
     for note in options.notes:

@@ -24,7 +24,7 @@ from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.project import settings_of
 from manywheels.plan.sharding import parse_shard
 from manywheels.runtime.containers.engine import has_engine
-from manywheels.verify import catalogue
+from manywheels.verify.rules import verification_rules
 from manywheels.wheels.output import JUNIT, MANIFEST, REPORT
 
 _GATHERED: Final = "gathered"
@@ -85,7 +85,7 @@ def _publish(request: Request, environment: Mapping[str, str], cancellation: Can
     layers = publishing_layers(request, settings, environment)
     gathered = gather_jobs(Path(layers["output-dir"].value))
     layers["packages-dir"] = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
-    return run(layers, cancellation, environment, rules=catalogue.verification_rules(settings))
+    return run(layers, cancellation, environment, rules=verification_rules(settings))
 
 
 def publishing_layers(

@@ -6,7 +6,7 @@ from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan import inputs
 from manywheels.plan.project import settings_of
-from manywheels.verify.catalogue import verification_rules
+from manywheels.verify.rules import verification_rules
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:

@@ -13,25 +13,20 @@ from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
 from manywheels.plan.project import settings_of
 from manywheels.report.findings import render
 from manywheels.verify import collect_wheels
-from manywheels.verify.catalogue import verification_rules
+from manywheels.verify.checks import INSTALL_TRIED
 from manywheels.verify.installs import (
-    TRIED,
     chosen_by_installers,
     imports,
     imports_in,
     interpreter_for,
     requires_python,
 )
-from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.rules import Rules
+from manywheels.verify.model import Finding, Problem
+from manywheels.verify.rules import Rules, verification_rules
 from manywheels.verify.run import Extra, verify_wheels
 from manywheels.wheels.gather import require_digest
 from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import MANIFEST
-
-if TYPE_CHECKING:
-    from manywheels.verify.rules import Rules
-
 
 if TYPE_CHECKING:
     from manywheels.cli.request import Verification
@@ -109,7 +104,7 @@ def _importing_here(cancellation: Cancellation) -> Ask:
             message="was not imported: no interpreter on this machine is one that it is for",
             remedy="Install one (`manywheels doctor` lists those found), or name an image with `--import-in`.",
         )
-        return (Finding(code=TRIED, severity=Severity.WARNING, wheel=path.name, problem=problem),)
+        return (INSTALL_TRIED.finding(path.name, problem),)
 
     return check
 

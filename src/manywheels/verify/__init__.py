@@ -1,8 +1,8 @@
 """Verification: each wheel is checked from its bytes, by small independent checks.
 
-A check is a function over a `Wheel` with a code, a title and a reason; `check.CHECKS` is the one table of them,
-`sets.CHECKS` that of the checks over several wheels. To add one, write the function in the module of its concern and
-enter it in that module's `CHECKS`.
+Most checks are a function of a `Wheel` with a code, a title and a reason; `sets` has the checks of several wheels.
+`checks.CHECKS` is the table of all. To add a check, write the function in the module of its topic, and enter it in that
+module's `CHECKS`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from manywheels.core.regular_files import files_in
 from manywheels.errors import WheelFileError
-from manywheels.verify.checks import CHECKS, Report, check_wheel
+from manywheels.verify.checks import CHECKS, WHEEL_CHECKS, Report, check_wheel
 from manywheels.verify.model import Check, Finding, Severity, Wheel
 
-__all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_wheel", "collect_wheels"]
+__all__ = ["CHECKS", "WHEEL_CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_wheel", "collect_wheels"]
 
 
 def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:

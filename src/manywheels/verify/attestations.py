@@ -14,19 +14,13 @@ from typing import TYPE_CHECKING, Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.verify import signatures
-from manywheels.verify.installs import InstallCheck
-from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.checks import ATTESTED
+from manywheels.verify.model import Finding, Problem
 from manywheels.verify.signatures import Invalid, Publisher
 
 if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
-ATTESTATION_CHECK: Final = InstallCheck(
-    code="MW280", title="attested",
-    summary="With `--attestations`: beside the wheel lies `<wheel>.publish.attestation` (PEP 740), it is about this "
-    "very file, and it is signed; with `--publisher`, by that publisher.",
-    reason="An attestation of another build, or by somebody else, proves nothing, and the index refuses the file.",
-)  # fmt: skip
 _REMEDY: Final = "Have the job that publishes make one; if it should be right, somebody changed the wheel or the file."
 
 
@@ -69,5 +63,4 @@ def attested(
 
 
 def _finding(path: Path, message: str) -> Finding:
-    problem = Problem(message=message, remedy=_REMEDY)
-    return Finding(code=ATTESTATION_CHECK.code, severity=Severity.ERROR, wheel=path.name, problem=problem)
+    return ATTESTED.finding(path.name, Problem(message=message, remedy=_REMEDY))

@@ -23,10 +23,11 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.runtime.own_python import module_argv
 from manywheels.runtime.uv import why_uv_refused
+from manywheels.verify.checks import PIP_CHOOSES, UV_CHOOSES
 from manywheels.verify.imports.container import imports_in
 from manywheels.verify.imports.host import imports
 from manywheels.verify.imports.modules import importable, interpreter_for, requires_python
-from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.model import Finding, Problem
 from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least
 from manywheels.wheels.wheelfile import WheelName, parse_name
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 __all__ = [
-    "INSTALL_CHECKS",
-    "InstallCheck",
     "chosen_by_installers",
     "importable",
     "imports",
@@ -47,36 +46,6 @@ __all__ = [
 _TIMEOUT: Final = 120.0  # seconds for one question to an installer; the usual answer takes half a second
 _MOST_SAID: Final = 4 << 20  # bytes of an installer's output
 _PYTHON_TAG: Final = re.compile(r"([a-z]+?)(\d)_?(\d*)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class InstallCheck:
-    """A check that starts processes, as the table of checks shows it: code, title, what must hold, why."""
-
-    code: str
-    title: str
-    summary: str
-    reason: str
-    severity: Severity = Severity.ERROR
-
-
-TRIED: Final = "MW273"
-INSTALL_CHECKS: Final = (
-    InstallCheck(code="MW270", title="pip chooses the wheel",
-                 summary="pip, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
-                 reason="A wheel that pip does not choose is passed over, and users get the source or nothing."),
-    InstallCheck(code="MW271", title="uv chooses the wheel",
-                 summary="uv, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
-                 reason="uv reads tags and metadata with code of its own, and is stricter than pip in places."),
-    InstallCheck(code="MW272", title="imports",
-                 summary="With `--import`: every top-level module and every extension module can be imported, with "
-                 "nothing there but the wheel and its dependencies.",
-                 reason="What a loader or an interpreter really does with the wheel is proved by letting them do it."),
-    InstallCheck(code=TRIED, title="installing was tried",
-                 summary="pip and uv could be asked, for the archive is as it should be; with `--import` or "
-                 "`--import-in` there is an interpreter that the wheel is for.",
-                 reason="What was not tried is not proved.", severity=Severity.WARNING),
-)  # fmt: skip
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -160,17 +129,14 @@ def chosen_by_installers(wheel: Path, cancellation: Cancellation | None = None) 
     and Cancelled, when no process of theirs is left.
     """
     name = parse_name(wheel.name)
-    findings = [_finding(wheel, "MW270", _unknown_platform(tag)) for tag in name.platforms if place_of(tag) is None]
+    unknown = [tag for tag in name.platforms if place_of(tag) is None]
+    findings = [PIP_CHOOSES.finding(wheel.name, _unknown_platform(tag)) for tag in unknown]
     asked = questions(name, requires_python(wheel))
     with tempfile.TemporaryDirectory(prefix="manywheels-") as folder:
         installers = _Installers(wheel, name, Path(folder), cancellation or Cancellation())
-        for code, title, ask in (("MW270", "pip", installers.ask_pip), ("MW271", "uv", installers.ask_uv)):
-            findings += [_finding(wheel, code, refusal) for refusal in _refusals(title, asked, ask)]
+        for check, title, ask in ((PIP_CHOOSES, "pip", installers.ask_pip), (UV_CHOOSES, "uv", installers.ask_uv)):
+            findings += [check.finding(wheel.name, refusal) for refusal in _refusals(title, asked, ask)]
     return tuple(findings)
-
-
-def _finding(wheel: Path, code: str, problem: Problem) -> Finding:
-    return Finding(code=code, severity=Severity.ERROR, wheel=wheel.name, problem=problem)
 
 
 def _unknown_platform(tag: str) -> Problem:

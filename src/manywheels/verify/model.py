@@ -6,13 +6,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Final
+from typing import Final, Generic, ParamSpec, TypeVar
 
 from packaging.metadata import RawMetadata, parse_email
 
@@ -22,6 +22,9 @@ from manywheels.wheels.archive import Archive, BadData, Entry, Irregularities, I
 from manywheels.wheels.elf import BrokenElf, Elf, Header
 from manywheels.wheels.record import Record
 from manywheels.wheels.wheelfile import WheelFile, WheelName, is_tagged, suffix_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
 _MOST_TOLD: Final = 50  # problems of one check
@@ -302,17 +305,36 @@ def some(names: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """A check: its stable code, what it is called, why it is made, and the function that makes it."""
+class CheckInfo:
+    """What users read of a check: `must_hold` is one sentence, `reason` another; the code is stable."""
 
     code: str
     title: str
+    must_hold: str
     reason: str
-    run: Callable[[Wheel], Iterable[Problem]]
     severity: Severity = Severity.ERROR
 
+    def finding(self, wheel: str, problem: Problem) -> Finding:
+        """Return a problem of a wheel, named by its file name, as a finding of this check."""
+        severity = problem.severity or self.severity
+        return Finding(code=self.code, severity=severity, wheel=wheel, problem=problem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionCheck(CheckInfo, Generic[P, T]):
+    """A check that is a function: its docstring is what must hold."""
+
+    must_hold: str = field(init=False)
+    run: Callable[P, Iterable[T]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "must_hold", " ".join((self.run.__doc__ or "").split()))
+
+
+class Check(FunctionCheck[[Wheel], Problem]):
+    """A check of one wheel."""
+
     def findings(self, wheel: Wheel) -> Iterator[Finding]:
-        """Yield what the check says of a wheel."""
+        """Yield the findings in a wheel; above a limit, only how many more there are."""
         for problem in _limited(self.run(wheel)):
-            severity = problem.severity or self.severity
-            yield Finding(code=self.code, severity=severity, wheel=wheel.path.name, problem=problem)
+            yield self.finding(wheel.path.name, problem)

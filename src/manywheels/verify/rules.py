@@ -14,15 +14,14 @@ A code alone, as `ignore = ["MW253"]`, is taken too; a reason is for those who r
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from manywheels.errors import InputError
+from manywheels.verify.checks import CHECKS, UNREADABLE
 from manywheels.verify.model import Finding, Severity
 
-UNREADABLE: Final = "MW200"  # of such a file nothing was checked: there is nothing to judge
 _KEYS: Final = frozenset({"code", "files", "reason"})
 _TABLE: Final = "[tool.manywheels.verify]"
 
@@ -54,11 +53,14 @@ class Rules:
         return tuple(replace(finding, severity=Severity.ERROR) if self.strict else finding for finding in counted)
 
 
-def parse_rules(table: Mapping[str, Any], known: Iterable[str], *, strict: bool = False) -> Rules:
-    """Return the rules of a `[tool.manywheels.verify]` table; `known` are the codes of all checks.
+def verification_rules(settings: Mapping[str, Any], *, strict: bool = False) -> Rules:
+    """Return the rules of the table `verify` in a project's `[tool.manywheels]`.
 
-    Raises InputError for unknown keys and codes, and for values of other kinds.
+    Raises InputError for unknown keys and codes, and for values of other types.
     """
+    table = settings.get("verify", {})
+    if not isinstance(table, dict):
+        raise InputError("[tool.manywheels] verify is no table.", remedy="Write it as `[tool.manywheels.verify]`.")
     unknown = sorted(set(table) - {"ignore", "libraries", "strict"})
     if unknown:
         raise InputError(
@@ -75,12 +77,10 @@ def parse_rules(table: Mapping[str, Any], known: Iterable[str], *, strict: bool 
     entries = table.get("ignore", [])
     if not isinstance(entries, list):
         raise InputError(f"{_TABLE} ignore is no list.", remedy='Write it as `ignore = ["MW253"]`.')
-    codes = frozenset(known)
-    ignored = tuple(_parse_entry(entry, codes) for entry in entries)
-    return Rules(ignored=ignored, libraries=tuple(libraries), strict=declared or strict)
+    return Rules(ignored=tuple(map(_parse_entry, entries)), libraries=tuple(libraries), strict=declared or strict)
 
 
-def _parse_entry(entry: Any, known: frozenset[str]) -> Ignored:  # noqa: ANN401 - whatever TOML holds
+def _parse_entry(entry: Any) -> Ignored:  # noqa: ANN401 - whatever TOML holds
     match entry:
         case str():
             ignored = Ignored(code=entry)
@@ -91,14 +91,14 @@ def _parse_entry(entry: Any, known: frozenset[str]) -> Ignored:  # noqa: ANN401 
                 f"{_TABLE} ignore: `{entry}` is no entry.",
                 remedy='Write a code, or `{ code = "MW253", files = "glob", reason = "why" }`.',
             )
-    if ignored.code not in known or not re.fullmatch(r"MW2\d\d", ignored.code):
+    if ignored.code not in {check.code for check in CHECKS}:
         raise InputError(
             f"{_TABLE} ignore: there is no check `{ignored.code}`.",
             remedy="`manywheels explain` lists the checks.",
         )
-    if ignored.code == UNREADABLE:
+    if ignored.code == UNREADABLE.code:
         raise InputError(
-            f"{_TABLE} ignore: `{UNREADABLE}` cannot be ignored: nothing in such a file was checked.",
+            f"{_TABLE} ignore: `{ignored.code}` cannot be ignored: nothing in such a file was checked.",
             remedy="Leave the file out of what is verified.",
         )
     return ignored

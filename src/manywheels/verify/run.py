@@ -14,10 +14,9 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.errors import WheelFileError
 from manywheels.verify import sets
-from manywheels.verify.checks import Report, archive, check_wheel
-from manywheels.verify.installs import TRIED
+from manywheels.verify.checks import INSTALL_TRIED, UNREADABLE, Report, archive, check_wheel
 from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.rules import UNREADABLE, Rules
+from manywheels.verify.rules import Rules
 from manywheels.wheels.manifest import Manifest
 
 _OF_ARCHIVES = frozenset(check.code for check in archive.CHECKS)
@@ -131,14 +130,14 @@ def _check(wheel: _Given) -> Report:
 
 
 def _unreadable(path: Path, problem: Problem) -> Report:
-    finding = Finding(code=UNREADABLE, severity=Severity.ERROR, wheel=path.name, problem=problem)
-    return Report(path=path, size=path.stat().st_size if path.exists() else 0, findings=(finding,))
+    size = path.stat().st_size if path.exists() else 0
+    return Report(path=path, size=size, findings=(UNREADABLE.finding(path.name, problem),))
 
 
 def _with_extra(report: Report, extra: Sequence[Extra], cancellation: Cancellation) -> Report:
     """Ask the extra checks. Installers read archives with less care than the checks here: they get no odd ones."""
     cancellation.stop_if_requested(_WORK)
-    odd = sorted({finding.code for finding in report.findings} & {UNREADABLE, *_OF_ARCHIVES})
+    odd = sorted({finding.code for finding in report.findings} & {UNREADABLE.code, *_OF_ARCHIVES})
     found = [finding for check in extra if not (check.unpacks and odd) for finding in check.ask(report.path)]
     untried = " and ".join(dict.fromkeys(check.unpacks for check in extra if check.unpacks))
     if untried and odd:  # a finding of its own: whoever ignores those of the archive shall know
@@ -146,7 +145,7 @@ def _with_extra(report: Report, extra: Sequence[Extra], cancellation: Cancellati
             message=f"was not given to {untried}, for its archive is not as it should be ({', '.join(odd)})",
             remedy="Mend the archive first: what installers make of it is not proved.",
         )
-        found.append(Finding(code=TRIED, severity=Severity.WARNING, wheel=report.path.name, problem=problem))
+        found.append(INSTALL_TRIED.finding(report.path.name, problem))
     return replace(report, findings=(*report.findings, *found))
 
 
@@ -169,7 +168,7 @@ def check_set(
     found = []
     for check in sets.CHECKS:
         for wheel, problem in check.run(facts, manifest):
-            found.append(Finding(code=check.code, severity=check.severity, wheel=wheel or "", problem=problem))
+            found.append(check.finding(wheel or "", problem))
             if cancellation is not None:
                 cancellation.stop_if_requested(_WORK)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from statistics import median
@@ -19,7 +19,7 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
 from manywheels.data import table
-from manywheels.verify.model import Problem, Severity, Wheel, some
+from manywheels.verify.model import FunctionCheck, Problem, Severity, Wheel, some
 from manywheels.wheels.manifest import Manifest, TargetState
 
 _MIB: Final = 1 << 20
@@ -73,15 +73,8 @@ def facts_of(wheel: Wheel) -> WheelFacts:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SetCheck:
-    """A check over several wheels: `run` yields problems, each with the file name of its wheel, or None for the set."""
-
-    code: str
-    title: str
-    reason: str
-    run: Callable[[Sequence[WheelFacts], Manifest | None], Iterable[tuple[str | None, Problem]]]
-    severity: Severity = Severity.ERROR
+class SetCheck(FunctionCheck[[Sequence[WheelFacts], Manifest | None], tuple[str | None, Problem]]):
+    """A check of several wheels: `run` yields problems, each with the file name of its wheel, or None for the set."""
 
 
 def manifest_agrees(wheels: Sequence[WheelFacts], manifest: Manifest | None) -> Found:

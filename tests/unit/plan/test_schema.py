@@ -60,7 +60,7 @@ BAD: list[dict[str, Any]] = [
 def resolved(settings: dict[str, Any]) -> None:
     """Let the program read the settings, those of delivery and verification too."""
     from manywheels.plan.delivery_options import resolve_delivery
-    from manywheels.verify.catalogue import verification_rules
+    from manywheels.verify.rules import verification_rules
 
     resolve({}, replace(project(), settings=settings), environment={})
     resolve_delivery(inputs.layered({}, settings, {}))

@@ -423,16 +423,17 @@ def test_one_fault_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ke
     many: object = [1] * 1_000
     if key == "seconds":
         key, many = "targets", [{"identifier": "x", "state": "built", "seconds": dict.fromkeys("abcdefgh", "")}]
-    counts = []
+    faults: list[ValidationError] = []
     first_fault = manifest_module._first_fault
-    monkeypatch.setattr(
-        manifest_module,
-        "_first_fault",
-        lambda error: counts.append(ValidationError.error_count(error)) or first_fault(error),
-    )
+
+    def noted(error: ValidationError) -> str:
+        faults.append(error)
+        return first_fault(error)
+
+    monkeypatch.setattr(manifest_module, "_first_fault", noted)
     with pytest.raises(WheelFileError):
         read_manifest(written(tmp_path, **{key: many}))
-    assert counts == [1]
+    assert [error.error_count() for error in faults] == [1]
 
 
 def test_pydantic_is_imported_only_to_read_a_manifest() -> None:

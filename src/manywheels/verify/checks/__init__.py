@@ -1,4 +1,4 @@
-"""One wheel, checked: the table of all checks over a single wheel, and what came of them."""
+"""The table of all checks, and one wheel checked by those that read its bytes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import WheelFileError
+from manywheels.verify import sets
 from manywheels.verify.checks import acceptance, archive, contents, loading, metadata, platform, record, symbols, tags
-from manywheels.verify.model import Check, Finding, Wheel, open_wheel
+from manywheels.verify.model import Check, CheckInfo, Finding, Severity, Wheel, open_wheel
 from manywheels.verify.sets import WheelFacts, facts_of
 
-CHECKS: Final[tuple[Check, ...]] = (
+WHEEL_CHECKS: Final[tuple[Check, ...]] = (
     *tags.CHECKS,
     *platform.CHECKS,
     *symbols.CHECKS,
@@ -23,6 +24,46 @@ CHECKS: Final[tuple[Check, ...]] = (
     *metadata.CHECKS,
     *acceptance.CHECKS,
     *contents.CHECKS,
+)
+
+# --- checks that are not functions over a wheel or a set: see `run`, `installs`, `imports`, `attestations` ------------
+
+UNREADABLE: Final = CheckInfo(
+    code="MW200", title="a wheel", must_hold="The file is a zip archive whose name is a wheel's.",
+    reason="What is no wheel cannot be checked, nor installed.",
+)  # fmt: skip
+PIP_CHOOSES: Final = CheckInfo(
+    code="MW270", title="pip chooses the wheel",
+    must_hold="pip, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
+    reason="A wheel that pip does not choose is passed over, and users get the source or nothing.",
+)  # fmt: skip
+UV_CHOOSES: Final = CheckInfo(
+    code="MW271", title="uv chooses the wheel",
+    must_hold="uv, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
+    reason="uv reads tags and metadata with code of its own, and is stricter than pip in places.",
+)  # fmt: skip
+IMPORTS: Final = CheckInfo(
+    code="MW272", title="imports",
+    must_hold="With `--import`: every top-level module and every extension module can be imported, with "
+    "nothing there but the wheel and its dependencies.",
+    reason="What a loader or an interpreter really does with the wheel is proved by letting them do it.",
+)  # fmt: skip
+INSTALL_TRIED: Final = CheckInfo(
+    code="MW273", title="installing was tried",
+    must_hold="pip and uv could be asked, for the archive is as it should be; with `--import` or "
+    "`--import-in` there is an interpreter that the wheel is for.",
+    reason="What was not tried is not proved.", severity=Severity.WARNING,
+)  # fmt: skip
+ATTESTED: Final = CheckInfo(
+    code="MW280", title="attested",
+    must_hold="With `--attestations`: beside the wheel lies `<wheel>.publish.attestation` (PEP 740), it is about this "
+    "very file, and it is signed; with `--publisher`, by that publisher.",
+    reason="An attestation of another build, or by somebody else, proves nothing, and the index refuses the file.",
+)  # fmt: skip
+
+_OTHERS: Final = (UNREADABLE, PIP_CHOOSES, UV_CHOOSES, IMPORTS, INSTALL_TRIED, ATTESTED)
+CHECKS: Final[tuple[CheckInfo, ...]] = tuple(
+    sorted((*WHEEL_CHECKS, *sets.CHECKS, *_OTHERS), key=lambda check: check.code)
 )
 
 
@@ -69,6 +110,6 @@ def check_wheel(path: Path, elsewhere: tuple[str, ...] = (), cancellation: Cance
 
 def _findings(wheel: Wheel, stop: Callable[[], None]) -> Iterator[Finding]:
     """Yield what the checks say. What each of them can look at has bounds, so that it is enough to stop between two."""
-    for check in CHECKS:
+    for check in WHEEL_CHECKS:
         stop()
         yield from check.findings(wheel)
