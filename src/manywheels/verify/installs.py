@@ -28,7 +28,7 @@ from manywheels.verify.imports.container import imports_in
 from manywheels.verify.imports.host import imports
 from manywheels.verify.imports.modules import importable, interpreter_for, requires_python
 from manywheels.verify.model import Finding, Problem
-from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least
+from manywheels.verify.places import Place, Python, place_of, python_for_uv, uv_at_least
 from manywheels.wheels.wheelfile import WheelName, parse_name
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _TIMEOUT: Final = 120.0  # seconds for one question to an installer; the usual answer takes half a second
-_MOST_SAID: Final = 4 << 20  # bytes of an installer's output
+_MOST_OUTPUT: Final = 4 << 20  # bytes of an installer's output
 _PYTHON_TAG: Final = re.compile(r"([a-z]+?)(\d)_?(\d*)")
 
 
@@ -198,7 +198,7 @@ class _Installers:
         platform = uv_at_least(question.place)
         if platform is None:
             return None
-        python = this_python(question.python)
+        python = python_for_uv(question.python)
         for wanted in (self.requirement, str(self.link)):
             done = self._run(
                 self.uv, "pip", "install", "--dry-run", "--no-config", "--no-cache", "--offline", "--no-progress",
@@ -220,13 +220,13 @@ class _Installers:
             "PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), "TMPDIR": str(self.folder),
             "LC_ALL": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull,
         }  # fmt: skip
-        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             status = self._wait(subprocess.Popen(
-                argv, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=said, stderr=complained,
+                argv, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
             ))  # fmt: skip
             if status is None:
                 return subprocess.CompletedProcess(argv, 1, "", f"it gave no answer within {_TIMEOUT:.0f} s")
-            return subprocess.CompletedProcess(argv, status, _text(said), _text(complained))
+            return subprocess.CompletedProcess(argv, status, _text(output), _text(errors))
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
         """Return an installer's exit status; None if it takes too long, and is killed. Raises Cancelled."""
@@ -246,7 +246,7 @@ class _Installers:
 def _text(file: IO[bytes]) -> str:
     """Return what an installer wrote, as much of it as anybody reads."""
     file.seek(0)
-    return file.read(_MOST_SAID).decode("utf-8", "replace")
+    return file.read(_MOST_OUTPUT).decode("utf-8", "replace")
 
 
 def _pip_reason(output: str) -> str:

@@ -27,7 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
-_MOST_TOLD: Final = 50  # problems of one check
+_MOST_REPORTED: Final = 50  # problems of one check
 _SHOWN: Final = 4  # names in one message
 _LONGEST: Final = 200  # characters of a fault in other words than ours
 
@@ -79,8 +79,8 @@ class Member:
 class Wheel:
     """An open wheel. Its bytes are read once, in one pass, when the first check asks for any of them.
 
-    A member whose data cannot be read, or is too much to be read, is in `entries` and not in `members`; `oddities` say
-    why. `elsewhere` are patterns of libraries that users are known to have from another source. A check that waits for
+    A member whose data cannot be read, or is too much to be read, is in `entries` and not in `members`; `irregularities` say
+    why. `external` are patterns of libraries that users are known to have from another source. A check that waits for
     something calls `stop` again and again, which may end it by an error.
     """
 
@@ -88,12 +88,12 @@ class Wheel:
         self,
         path: Path,
         archive: Archive,
-        elsewhere: tuple[str, ...] = (),
+        external: tuple[str, ...] = (),
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
         self.archive = archive
-        self.elsewhere = elsewhere
+        self.external = external
         self.stop = stop
         self.name: WheelName = wheelfile.parse_name(path.name)
 
@@ -103,9 +103,9 @@ class Wheel:
         return self.archive.entries
 
     @property
-    def oddities(self) -> tuple[Irregularity, ...]:
+    def irregularities(self) -> tuple[Irregularity, ...]:
         """What is wrong with the archive, and with the data in it."""
-        return (*self.archive.oddities, *self._contents.oddities)
+        return (*self.archive.irregularities, *self._contents.irregularities)
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -197,19 +197,19 @@ class _Contents:
         self.broken: dict[str, str] = {}
         self._elves: list[Elf] = []
         self._names = elf.NameBudget()
-        self._oddities = Irregularities()
+        self._irregularities = Irregularities()
         self._limits: dict[str, int] = table("index")["archive"]
-        self._room = self._limits["texts"]
+        self._text_budget = self._limits["texts"]
         for entry in archive.entries:
             if entry.is_readable and not entry.is_folder:
                 try:
                     self._add(entry, archive.read(entry))
                 except BadData as error:
-                    self._oddities.add(Kind.DATA, str(error), entry.name)
+                    self._irregularities.add(Kind.DATA, str(error), entry.name)
 
     @property
-    def oddities(self) -> tuple[Irregularity, ...]:
-        return self._oddities.all()
+    def irregularities(self) -> tuple[Irregularity, ...]:
+        return self._irregularities.all()
 
     @property
     def elves(self) -> tuple[Elf, ...]:
@@ -244,13 +244,13 @@ class _Contents:
         if ".dist-info/" not in entry.name and not entry.name.endswith(".pth"):
             return False
         limit = self._limits["record" if entry.name.endswith(".dist-info/RECORD") else "text"]
-        if entry.size <= min(limit, self._room):
-            self._room -= entry.size
+        if entry.size <= min(limit, self._text_budget):
+            self._text_budget -= entry.size
             return True
         if (
             entry.name.endswith(".pth") or entry.name.count("/") == 1
         ):  # licences and the like may be as long as they are
-            self._oddities.add(Kind.SIZE, f"has {entry.size} bytes, too many for a file of its kind", entry.name)
+            self._irregularities.add(Kind.SIZE, f"has {entry.size} bytes, too many for a file of its kind", entry.name)
         return False
 
     def _read_elf(self, name: str, stream: SpooledTemporaryFile[bytes]) -> None:
@@ -270,16 +270,16 @@ class _Contents:
 
 
 @contextmanager
-def open_wheel(path: Path, elsewhere: tuple[str, ...] = (), stop: Callable[[], None] = lambda: None) -> Iterator[Wheel]:
+def open_wheel(path: Path, external: tuple[str, ...] = (), stop: Callable[[], None] = lambda: None) -> Iterator[Wheel]:
     """Open a wheel for checking; `stop` is called while it is read. Raises OSError, WheelFileError, what it does."""
     with archive.open_archive(path, stop) as opened:
-        yield Wheel(path, opened, elsewhere, stop)
+        yield Wheel(path, opened, external, stop)
 
 
 def _limited(problems: Iterable[Problem]) -> Iterator[Problem]:
     """Yield the first problems, and how many more there are: a wheel may be made to have a hundred thousand."""
     rest = iter(problems)
-    yield from islice(rest, _MOST_TOLD)
+    yield from islice(rest, _MOST_REPORTED)
     last = next(rest, None)
     more = Counter(problem.severity for problem in rest)
     if last and not more:

@@ -103,7 +103,7 @@ def _uv_platforms() -> Iterator[UvPlatform]:
                 yield UvPlatform(name=row["name"].format(arch=arch, major=major, minor=minor), place=place)
 
 
-def this_python(python: Python) -> str:
+def python_for_uv(python: Python) -> str:
     """Return which interpreter uv shall take as the pattern for another: only its kind matters, not its version."""
     alike = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
     return sys.executable if alike and python.implementation == "cp" and not python.free_threaded else python.spec

@@ -16,7 +16,7 @@ from manywheels.runtime.own_python import module_argv
 from manywheels.verify.model import short
 
 _MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})
-_LONGEST_HERE: Final = 16_000  # characters of reStructuredText; the time goes with the square of some tables
+_LONGEST_IN_PROCESS: Final = 16_000  # characters of reStructuredText; the time goes with the square of some tables
 PROCESSOR: Final = 30  # seconds for a text that is rendered elsewhere; honest ones take two
 _DEADLINE: Final = 300.0  # seconds, on a machine that has other things to do
 _MOMENT: Final = 0.1  # seconds between looks
@@ -32,8 +32,8 @@ def rendering_fault(
     header = Message()
     header["Content-Type"] = content_type or "text/x-rst"
     match header.get_content_type():
-        case "text/x-rst" if len(description) > _LONGEST_HERE:
-            return "reStructuredText", _fault_elsewhere(description, stop)
+        case "text/x-rst" if len(description) > _LONGEST_IN_PROCESS:
+            return "reStructuredText", _fault_in_process(description, stop)
         case "text/x-rst":
             return "reStructuredText", fault_in_rst(description)
         case "text/markdown" if (variant := header.get_param("variant", "GFM")) in _MARKDOWN_VARIANTS:
@@ -66,13 +66,13 @@ def _fault_in_markdown(text: str, variant: str) -> str | None:
     return None if rendered is not None else "nothing is left of it"
 
 
-def _fault_elsewhere(text: str, stop: Callable[[], None]) -> str | None:
+def _fault_in_process(text: str, stop: Callable[[], None]) -> str | None:
     """Render reStructuredText in a process that has a limit, and that can be ended."""
     argv = module_argv("manywheels.verify.rendering_worker", str(PROCESSOR))
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-        given.write(json.dumps(text).encode())
-        given.seek(0)
-        process = subprocess.Popen(argv, stdin=given, stdout=said, stderr=subprocess.DEVNULL)
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(json.dumps(text).encode())
+        source.seek(0)
+        process = subprocess.Popen(argv, stdin=source, stdout=output, stderr=subprocess.DEVNULL)
         try:
             ended = _has_ended(process, stop)
         finally:
@@ -80,8 +80,8 @@ def _fault_elsewhere(text: str, stop: Callable[[], None]) -> str | None:
             process.wait()
         if not ended or process.returncode:
             return f"it takes more than {PROCESSOR} s, or too much memory"
-        said.seek(0)
-        fault: str | None = json.load(said)
+        output.seek(0)
+        fault: str | None = json.load(output)
         return fault
 
 

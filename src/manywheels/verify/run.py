@@ -21,7 +21,7 @@ from manywheels.wheels.manifest import Manifest
 
 _OF_ARCHIVES = frozenset(check.code for check in archive.CHECKS)
 _WORK = "The verification"
-_Given = tuple[Path, tuple[str, ...]]  # a wheel, and patterns of libraries that need not be in it
+_WheelInput = tuple[Path, tuple[str, ...]]  # a wheel, and patterns of libraries that need not be in it
 _MOMENT = 0.1  # seconds between looks at the switch
 
 
@@ -79,14 +79,14 @@ def verify_wheels(
     )
 
 
-def _check_all(wheels: Sequence[_Given], cancellation: Cancellation) -> list[Report]:
+def _check_all(wheels: Sequence[_WheelInput], cancellation: Cancellation) -> list[Report]:
     try:
         return _in_processes(wheels, cancellation)
     except BrokenProcessPool:  # the kernel ended a process, and all wheels with it: each by itself shows which
         return [_check_alone(wheel, cancellation) for wheel in wheels]
 
 
-def _in_processes(wheels: Sequence[_Given], cancellation: Cancellation) -> list[Report]:
+def _in_processes(wheels: Sequence[_WheelInput], cancellation: Cancellation) -> list[Report]:
     """Read wheels in processes of their own, which are killed as soon as the switch is thrown.
 
     They are forked from this one, so that they start at once. Raises BrokenProcessPool where one was killed otherwise.
@@ -110,7 +110,7 @@ def _wait_for(reading: Sequence[Future[Report]], cancellation: Cancellation) -> 
         cancellation.stop_if_requested(_WORK)
 
 
-def _check_alone(wheel: _Given, cancellation: Cancellation) -> Report:
+def _check_alone(wheel: _WheelInput, cancellation: Cancellation) -> Report:
     try:
         return _in_processes([wheel], cancellation)[0]
     except BrokenProcessPool:
@@ -121,7 +121,7 @@ def _check_alone(wheel: _Given, cancellation: Cancellation) -> Report:
         return _unreadable(wheel[0], problem)
 
 
-def _check(wheel: _Given) -> Report:
+def _check(wheel: _WheelInput) -> Report:
     path, left_out = wheel
     try:
         return check_wheel(path, left_out)

@@ -142,7 +142,7 @@ def check(attestation: Attestation, name: str, sha256: str, verifier: Verifier) 
 
     _require_subject(attestation.envelope.statement, name, sha256)
     try:
-        verifier.verify_dsse(attestation.to_bundle(), _Anybody())
+        verifier.verify_dsse(attestation.to_bundle(), _AnySigner())
     except (SigstoreError, AttestationError, ValueError) as fault:
         raise Invalid(f"its signature proves nothing: {fault}") from None
     return attestation.certificate_claims
@@ -165,7 +165,7 @@ def signer(claims: Mapping[str, str]) -> str:
     return claims.get(_CONFIGURATION) or f"a job that {claims.get(_ISSUER, 'an unknown issuer')} vouches for"
 
 
-class _Anybody:
+class _AnySigner:
     """A policy for certificates that takes all that chain to the root: who signed is looked at after that."""
 
     def verify(self, cert: Certificate) -> None:
@@ -176,10 +176,10 @@ def _require_subject(statement: bytes, name: str, sha256: str) -> None:
     from pypi_attestations import AttestationType
 
     try:
-        said = json.loads(statement)
+        statement_fields = json.loads(statement)
     except ValueError:
         raise Invalid("its statement is no JSON") from None
-    match said:
+    match statement_fields:
         case {
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{"name": str(subject), "digest": {"sha256": str(digest)}}],

@@ -1,7 +1,7 @@
-"""The manifest, `manywheels.json`: the sealed set of wheels, with what was proved of each and what failed.
+"""The manifest, `manywheels.json`: the sealed set of wheels, with the checks made of each and what failed.
 
-Later steps and jobs deliver exactly what stands here, by sha256. The file is JSON with a stable schema; new keys may be
-added within one schema version, none changes its meaning.
+Later steps and jobs deliver exactly these files, by sha256. The JSON schema is stable: a schema version may get new
+keys, but no key changes its meaning.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 MOST_SHARDS: Final = 1000
 SCHEMA: Final = 1
-_LARGEST: Final = 64 << 20  # bytes; a manifest of a thousand targets has three millions
-_LONGEST: Final = 1_000  # characters of a fault
+_LARGEST: Final = 64 << 20  # bytes; a thousand targets take three million
+_LONGEST: Final = 1_000  # characters of an error's detail
 _LOG: Final = re.compile(r"logs/(?!\.\.?$)[^/\\]+")
 _REMEDY: Final = "Build again; only manywheels should write this file."
 
@@ -92,9 +92,9 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class WheelRecord:
-    """A finished wheel: `size` in bytes, `sha256` in hex, `glibc` the lowest that has all symbols, as `2.17`.
+    """A finished wheel: `size` in bytes, `sha256` in hex, `glibc` the lowest with all symbols, as `2.17`.
 
-    `libraries` were grafted into it; `left_out` are patterns of those that were left out on purpose.
+    `libraries` were grafted into it; `left_out` are patterns of libraries excluded on purpose.
     """
 
     name: Annotated[str, _Rule(_require_wheel_name)]
@@ -108,7 +108,7 @@ class WheelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a target has no wheel: the error's code, the stage, and the lines of the log that matter.
+    """Why a target has no wheel: the error's code, the stage, and an excerpt of the log.
 
     `file` and `line` (1-based) are the place in the project that the compiler or interpreter named.
     """
@@ -124,7 +124,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class TestRun:
-    """How the project's own tests of a wheel ended. `count` is None where their output tells no number."""
+    """How the project's own tests of a wheel ended. `count` is None if their output has no number."""
 
     passed: _Bool
     seconds: _Number
@@ -148,9 +148,8 @@ class Shard:
 class TargetRecord:
     """One target of the plan. `log` is relative to the output folder.
 
-    For each stage, `began` is when it began, in seconds since the run did, and `seconds` how long it took. `checks` are
-    those that were made of the wheel, by their codes, with the errors that each found: none where it holds. One whose
-    findings the project ignores is left out.
+    For each stage, `began` is its start in seconds since the run's, and `seconds` its duration. `checks` maps the code of
+    each check made of the wheel to the errors found; checks whose findings the project ignores are left out.
     """
 
     identifier: str
@@ -169,9 +168,9 @@ class TargetRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A finished run. `version` is the wheels' own, None where none was made; `warnings` are about the whole set.
+    """A finished run. `version` is that of the wheels, None if there is none; `warnings` concern the whole set.
 
-    Where the run was a part of a plan, `shard` says which. `planned` are the identifiers of the whole plan.
+    `shard` is set if the run built a part of the plan. `planned` are the identifiers of the whole plan.
     """
 
     project: str
@@ -198,7 +197,7 @@ class Manifest:
         return tuple(record for record in self.targets if record.state is TargetState.FAILED)
 
     def serialized(self) -> bytes:
-        """Return the content of the file: the same bytes for the same manifest, so that its digest stands for it."""
+        """Return the file's content; equal manifests give equal bytes, so the digest identifies a manifest."""
         return json.dumps(asdict(self), indent=2).encode() + b"\n"
 
     @property
@@ -207,7 +206,7 @@ class Manifest:
         return hashlib.sha256(self.serialized()).hexdigest()
 
     def write(self, folder: Path) -> Path:
-        """Write the manifest into a folder, whole or not at all, and return its path."""
+        """Write the manifest into a folder, atomically, and return its path."""
         path = folder / MANIFEST
         partial = folder / f".{MANIFEST}.partial"
         try:
@@ -227,7 +226,7 @@ def describe_wheel(
     left_out: tuple[str, ...] = (),
     sha256: str | None = None,
 ) -> WheelRecord:
-    """Return a finished wheel's record. `sha256` is that of the bytes that were verified; without it they are read."""
+    """Return a finished wheel's record. `sha256` is that of the verified bytes; without it, the file is read."""
     from manywheels.wheels.wheelfile import parse_name
 
     return WheelRecord(
@@ -242,15 +241,15 @@ def describe_wheel(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a folder; keys that this version does not know are passed over.
+    """Read the manifest of a folder; unknown keys are ignored.
 
-    Raises WheelFileError where there is none, it is damaged, or it has a schema that this version cannot read.
+    Raises WheelFileError if it is missing or damaged, or has a schema that this version cannot read.
     """
     return read_sealed(folder)[0]
 
 
 def read_sealed(folder: Path) -> tuple[Manifest, str]:
-    """Return the manifest of a folder, and the sha256 (hex) of the very bytes that it was read from.
+    """Return the manifest of a folder, and the sha256 (hex) of the bytes it was parsed from.
 
     Raises WheelFileError as `read_manifest` does.
     """

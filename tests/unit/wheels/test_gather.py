@@ -225,7 +225,7 @@ def test_other_files_are_left_behind_by_name(shards: Path) -> None:
     (shards / "a" / "logs").mkdir()
     found = gathered(shards, "a", "b")
     assert found.left == ("notes.txt of `a`",)
-    assert "left behind: notes.txt of `a`" in found.told(shards / "dist")
+    assert "left behind: notes.txt of `a`" in found.describe(shards / "dist")
     assert not (shards / "dist" / "notes.txt").exists()
 
 

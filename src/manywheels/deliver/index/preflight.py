@@ -191,7 +191,7 @@ def _refused(files: Iterable[Distribution], rules: Rules) -> Iterator[Problem]:
     for file in files:
         was_looked_at = not (file.is_sdist or _is_foreign(file.path))
         for fault in acceptance.faults(file.metadata):
-            if fault.elsewhere or (fault.severity is Severity.ERROR and not was_looked_at):
+            if fault.public_index_only or (fault.severity is Severity.ERROR and not was_looked_at):
                 yield Problem(
                     member=file.name,
                     message=f"has a `{fault.field}` that the index refuses: {fault.why}",

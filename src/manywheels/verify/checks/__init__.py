@@ -82,10 +82,10 @@ class Report:
     facts: WheelFacts | None = None
 
 
-def check_wheel(path: Path, elsewhere: tuple[str, ...] = (), cancellation: Cancellation | None = None) -> Report:
+def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancellation | None = None) -> Report:
     """Run every check on one wheel; findings come in the checks' order.
 
-    Libraries that match a pattern of `elsewhere` need not be in the wheel: they were left out of it on purpose.
+    Libraries that match a pattern of `external` need not be in the wheel: they were left out of it on purpose.
     Raises WheelFileError where the file is no wheel at all, and Cancelled soon after `cancellation` is requested.
     """
 
@@ -94,7 +94,7 @@ def check_wheel(path: Path, elsewhere: tuple[str, ...] = (), cancellation: Cance
             cancellation.stop_if_requested("The verification")
 
     try:
-        with open_wheel(path, elsewhere, stop) as wheel:
+        with open_wheel(path, external, stop) as wheel:
             return Report(
                 path=path,
                 size=wheel.archive.size,

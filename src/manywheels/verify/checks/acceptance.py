@@ -22,16 +22,16 @@ _PRIVATE: Final = "Private ::"
 
 
 class Fault(NamedTuple):
-    """A field that the index refuses, and why; `elsewhere` tells that an index of one's own may well take it."""
+    """A field that the index refuses, and why; `public_index_only` tells that an index of one's own may well take it."""
 
     field: str
     why: str
     severity: Severity = Severity.ERROR
-    elsewhere: bool = False
+    public_index_only: bool = False
 
 
-def _elsewhere(field: str, why: str) -> Fault:
-    return Fault(field, why, Severity.WARNING, elsewhere=True)
+def _public_index_fault(field: str, why: str) -> Fault:
+    return Fault(field, why, Severity.WARNING, public_index_only=True)
 
 
 def index_takes_metadata(wheel: Wheel) -> Iterator[Problem]:
@@ -48,7 +48,7 @@ def index_takes_metadata(wheel: Wheel) -> Iterator[Problem]:
 def faults(raw: RawMetadata) -> Iterator[Fault]:
     """Yield each field that is refused, why, and how bad it is."""
     if (local := _local_version(raw.get("version", ""))) is not None:
-        yield _elsewhere("Version", f"`+{_short(local)}` makes it a local one")
+        yield _public_index_fault("Version", f"`+{_short(local)}` makes it a local one")
     longest = table("index")["metadata"]["summary"]
     if len(raw.get("summary", "")) > longest:
         yield Fault("Summary", f"it has {len(raw['summary'])} characters, more than {longest}")
@@ -90,7 +90,7 @@ def _classifier_faults(classifiers: Iterable[str]) -> Iterator[Fault]:
             instead = f"; say {', '.join(f'`{other}`' for other in deprecated[name])}" if deprecated[name] else ""
             yield Fault("Classifier", f"`{name}` is deprecated{instead}")
         elif name.startswith(_PRIVATE):
-            yield _elsewhere("Classifier", f"`{_short(name)}` says that it shall not be published")
+            yield _public_index_fault("Classifier", f"`{_short(name)}` says that it shall not be published")
         elif name not in known:  # it may be newer than the list at hand
             yield Fault("Classifier", f"there is no `{_short(name)}`", Severity.WARNING)
 
@@ -129,7 +129,7 @@ def _dependency_faults(field: str, texts: Iterable[str]) -> Iterator[Fault]:
                 yield Fault(field, f"`{_short(text)}` is no requirement")
         else:
             if url is not None:
-                yield _elsewhere(field, f"`{_short(text)}` says where the dependency lies")
+                yield _public_index_fault(field, f"`{_short(text)}` says where the dependency lies")
 
 
 def _short(text: str) -> str:

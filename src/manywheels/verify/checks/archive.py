@@ -30,7 +30,7 @@ _INSTALLED_AT_ROOT: Final = re.compile(r"^[^/]+\.data/(purelib|platlib)/")
 
 def structure_is_whole(wheel: Wheel) -> Iterator[Problem]:
     """The members follow one another from the first byte to the list of them, and the archive's end is the file's."""
-    yield from _told(wheel, Kind.STRUCTURE, _REBUILD)
+    yield from _problems_of(wheel, Kind.STRUCTURE, _REBUILD)
 
 
 def names_do_not_collide(wheel: Wheel) -> Iterator[Problem]:
@@ -58,23 +58,23 @@ def members_are_plain(wheel: Wheel) -> Iterator[Problem]:
 
 def headers_agree(wheel: Wheel) -> Iterator[Problem]:
     """The header before each member's data says the same as the list of members, and there are no data descriptors."""
-    yield from _told(wheel, Kind.HEADERS, f"The index refuses such archives. {_REBUILD}")
+    yield from _problems_of(wheel, Kind.HEADERS, f"The index refuses such archives. {_REBUILD}")
 
 
 def sizes_are_sane(wheel: Wheel) -> Iterator[Problem]:
     """Nothing inflates beyond reason, neither one member nor all of them together."""
-    yield from _told(wheel, Kind.SIZE, "Leave out generated and empty data, or create it when the program runs.")
+    yield from _problems_of(wheel, Kind.SIZE, "Leave out generated and empty data, or create it when the program runs.")
 
 
 def data_is_readable(wheel: Wheel) -> Iterator[Problem]:
     """Every member's data inflates to the size and the CRC that its headers say."""
-    yield from _told(wheel, Kind.DATA, "The file is damaged: build the wheel again, or copy it again.")
+    yield from _problems_of(wheel, Kind.DATA, "The file is damaged: build the wheel again, or copy it again.")
 
 
-def _told(wheel: Wheel, kind: Kind, remedy: str) -> Iterator[Problem]:
-    for oddity in wheel.oddities:
-        if oddity.kind is kind:
-            yield Problem(member=oddity.member, message=oddity.message, remedy=remedy)
+def _problems_of(wheel: Wheel, kind: Kind, remedy: str) -> Iterator[Problem]:
+    for irregularity in wheel.irregularities:
+        if irregularity.kind is kind:
+            yield Problem(member=irregularity.member, message=irregularity.message, remedy=remedy)
 
 
 def _collisions(entries: tuple[Entry, ...]) -> Iterator[Problem]:

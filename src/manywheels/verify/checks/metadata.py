@@ -59,15 +59,15 @@ def metadata_is_valid(wheel: Wheel) -> Iterator[Problem]:
 
 def identity_agrees(wheel: Wheel) -> Iterator[Problem]:
     """METADATA and the file name are of one project and version, and *.dist-info is called as the file is."""
-    said: list[tuple[str, str | None, str | None]] = []
+    named: list[tuple[str, str | None, str | None]] = []
     content = _content(wheel)
     if content is not None:
         raw, _ = parse_email(content)
-        said.append((f"{wheel.dist_info}/METADATA", raw.get("name"), raw.get("version")))
+        named.append((f"{wheel.dist_info}/METADATA", raw.get("name"), raw.get("version")))
     if wheel.dist_info is not None:
         stem, _, number = wheel.dist_info.removesuffix(".dist-info").rpartition("-")
-        said.append((f"{wheel.dist_info}/", stem, number))
-    for member, project, version in said:
+        named.append((f"{wheel.dist_info}/", stem, number))
+    for member, project, version in named:
         faults = []
         if project is not None and canonicalize_name(project) != wheel.name.name:
             faults.append(f"says project `{project}`, the file name says `{wheel.name.name}`")

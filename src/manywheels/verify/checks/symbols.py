@@ -96,7 +96,7 @@ def _is_promised(wheel: Wheel, claim: _Claim, file: Elf, name: str) -> bool:
     return (
         name in claim.policy.whitelist
         or _OWN_PARTS[claim.libc].fullmatch(name) is not None
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in wheel.elsewhere)
+        or any(fnmatch.fnmatchcase(name, pattern) for pattern in wheel.external)
         or "/" in name  # MW219
         or loading.is_libpython_of_extension(file, name)  # MW217
     )
