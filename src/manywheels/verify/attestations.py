@@ -1,6 +1,6 @@
-"""Attestations: beside each wheel lies one, it is about this very wheel, and who should have signed it did.
+"""Attestations: each wheel has one, it is about exactly this wheel, and the expected publisher signed it.
 
-Everything that proves it travels with the attestation: nothing is asked over the network.
+An attestation contains its own proof: no network is needed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from manywheels.verify.signatures import Invalid, Publisher
 if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
-_REMEDY: Final = "Have the job that publishes make one; if it should be right, somebody changed the wheel or the file."
+_REMEDY: Final = "Have the publishing job make one; if it did, the wheel or the attestation was changed afterwards."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attested:
-    """The check, to be asked wheel by wheel, also from several threads; `signers` collects who signed each."""
+    """The check, called with each wheel, also from several threads; `signers` collects the signer of each."""
 
     verifier: Verifier
     publisher: Publisher | None = None
@@ -34,7 +34,7 @@ class Attested:
     signers: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, path: Path) -> tuple[Finding, ...]:
-        """Return what is wrong with a wheel's attestation."""
+        """Check a wheel's attestation. Raises Cancelled."""
         beside = signatures.beside(path)
         if not beside.exists():
             return (_finding(path, f"has no attestation: there is no `{beside.name}`"),)
@@ -44,7 +44,7 @@ class Attested:
             if self.publisher:
                 signatures.require_signer(claims, self.publisher)
         except (Invalid, OSError) as fault:
-            return (_finding(path, f"has an attestation that does not hold: {fault}"),)
+            return (_finding(path, f"has an invalid attestation: {fault}"),)
         self.signers[path.name] = signatures.signer(claims)
         return ()
 
@@ -54,9 +54,9 @@ def attested(
     environment: Mapping[str, str] = os.environ,
     cancellation: Cancellation | None = None,
 ) -> Attested:
-    """Return the check for wheels that `publisher` should have signed, None for whoever.
+    """Return the check for wheels that `publisher` should have signed; None accepts any signer.
 
-    Raises InputError for a trust configuration that is none.
+    Raises InputError for an invalid trust configuration.
     """
     verifier = signatures.offline_verifier(environment)
     return Attested(verifier=verifier, publisher=publisher, cancellation=cancellation)

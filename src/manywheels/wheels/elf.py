@@ -1,7 +1,7 @@
 """What the checks need of an ELF file: machine, libraries, run paths, symbols, and how it is loaded.
 
-It is read as the loader does, from the program headers (System V gABI, chapters 4 and 5; LSB symbol versioning): section
-headers may be missing or wrong. Files may be hostile: everything that is counted or kept has a limit.
+It is read as the loader does, from the program headers (System V gABI, chapters 4 and 5; LSB symbol versioning):
+section headers may be missing or wrong. Files may be hostile: everything that is counted or kept has a limit.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Elf:
     """An ELF file's dynamic interface. `needs` maps a library to the symbol versions needed of it (`GLIBC_2.28`).
 
     `run_paths` holds the entries of RPATH and RUNPATH, empty ones too. `executable_stack` is also true without
-    PT_GNU_STACK where that is the default. `isa_level` is the x86-64 level in the property note: 1 is the baseline, 3 is
-    x86-64-v3, 0 means no note. A `program` is started, not loaded.
+    PT_GNU_STACK where that is the default. `isa_level` is the x86-64 level in the property note: 1 is the baseline, 3
+    is x86-64-v3, 0 means no note. A `program` is started, not loaded.
     """
 
     member: str
@@ -120,7 +120,7 @@ class NameBudget:
     entries: int = field(default_factory=lambda: _MOST_ENTRIES)
 
     def take(self, length: int) -> None:
-        """Take budget for one name. Raises BrokenElf where there is no more."""
+        """Count one name of `length` bytes. Raises BrokenElf above the limit."""
         self.names -= length + _OBJECT
         if self.names < 0:
             raise BrokenElf("the names in the wheel's ELF files are too many to be read")
@@ -161,8 +161,8 @@ def _machines() -> Mapping[int, str]:
 def read_elf(member: str, stream: IO[bytes], budget: NameBudget | None = None) -> Elf | None:
     """Read an ELF file from a seekable stream.
 
-    None if the dynamic loader does not load it: an object file, a static program, code for a device. Raises BrokenElf if
-    it cannot be read, or is beyond the limits.
+    None if the dynamic loader does not load it: an object file, a static program, code for a device. Raises BrokenElf
+    if it cannot be read, or is beyond the limits.
     """
     try:
         stream.seek(0)

@@ -1,7 +1,7 @@
 """Gathering: the sets of wheels that several jobs built become one, if they belong together and are complete.
 
-Each set is a folder with a manifest. It must hold exactly the wheels in its manifest, byte for byte. All sets must be of
-one project, version and source; together they must have every target of the plan, and none twice.
+Each set is a folder with a manifest. It must hold exactly the wheels in its manifest, byte for byte. All sets must be
+of one project, version and source; together they must have every target of the plan, and none twice.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def gather(
 ) -> Gathered:
     """Check sets, and put their wheels and sdists into the output folder with one manifest.
 
-    `digests` are the expected sha256 (hex) of the manifests, one for each set; empty means any. Raises SetMismatch, with
-    all problems at once and before anything is copied; WheelFileError for a manifest that cannot be read; TargetError
-    if a wheel changes meanwhile; and Cancelled.
+    `digests` are the expected sha256 (hex) of the manifests, one for each set; empty means any. Raises SetMismatch,
+    with all problems at once and before anything is copied; WheelFileError for a manifest that cannot be read;
+    TargetError if a wheel changes meanwhile; and Cancelled.
     """
     hashes = _Hashes(cancellation)
     sets = [_open(source) for source in sources]
@@ -225,7 +225,7 @@ def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str], hash
 
 def _set_problems(found: _Set, hashes: _Hashes) -> Iterator[str]:
     """Compare a set's wheels with its manifest, byte for byte; links and special files are problems."""
-    yield from (f"{found}: `{sdist.name}` is no regular file" for sdist in found.sdists if not is_regular(sdist))
+    yield from (f"{found}: `{sdist.name}` is not a regular file" for sdist in found.sdists if not is_regular(sdist))
     if not found.manifest:
         for wheel in found.wheels:
             yield f"{found}: `{wheel.name}` has no manifest beside it"
@@ -237,7 +237,7 @@ def _set_problems(found: _Set, hashes: _Hashes) -> Iterator[str]:
         yield f"{found}: its manifest has several records of one wheel"
     here = {wheel.name: wheel for wheel in found.wheels}
     for name in sorted(sealed.keys() - here.keys()):
-        yield f"{found}: `{name}` of the manifest is not there"
+        yield f"{found}: `{name}` of the manifest is missing"
     for name in sorted(here.keys() - sealed.keys()):
         yield f"{found}: `{name}` is not in the manifest"
     for name in sorted(here.keys() & sealed.keys()):
@@ -246,9 +246,9 @@ def _set_problems(found: _Set, hashes: _Hashes) -> Iterator[str]:
 
 
 def _difference(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None:
-    """Return how a wheel differs from its manifest; a file of another size is not read, as it may be sparse and huge."""
+    """Return how a wheel differs from its manifest; a file of another size may be huge, and is not read."""
     if not is_regular(wheel):
-        return "is no regular file"
+        return "is not a regular file"
     if (size := wheel.lstat().st_size) != sealed.size:
         return f"has {size} bytes; the manifest says {sealed.size}"
     if (sha256 := hashes.of(wheel)) != sealed.sha256:

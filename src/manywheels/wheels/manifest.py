@@ -53,20 +53,20 @@ class _Rule:
 
 def _require_wheel_name(name: str) -> str:
     if "/" in name or not name.isprintable():
-        raise ValueError(f"`{name}` is no file of this folder")
+        raise ValueError(f"`{name}` is not a file of this folder")
     parse_wheel_filename(name)  # InvalidWheelFilename is a ValueError
     return name
 
 
 def _require_log(path: str) -> str:
     if not _LOG.fullmatch(path) or not path.isprintable():
-        raise ValueError(f"`{path}` is no log of this folder")
+        raise ValueError(f"`{path}` is not a log of this folder")
     return path
 
 
 def _require_part(shard: Shard) -> Shard:
     if not 1 <= shard.index <= shard.count <= MOST_SHARDS:
-        raise ValueError(f"{shard} is no part of a plan")
+        raise ValueError(f"{shard} is not a part of a plan")
     return shard
 
 
@@ -148,8 +148,8 @@ class Shard:
 class TargetRecord:
     """One target of the plan. `log` is relative to the output folder.
 
-    For each stage, `began` is its start in seconds since the run's, and `seconds` its duration. `checks` maps the code of
-    each check made of the wheel to the errors found; checks whose findings the project ignores are left out.
+    For each stage, `began` is its start in seconds since the run's, and `seconds` its duration. `checks` maps the code
+    of each check made of the wheel to the errors found; checks whose findings the project ignores are left out.
     """
 
     identifier: str
@@ -271,7 +271,7 @@ def _parse(path: Path, content: bytes) -> Manifest:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise WheelFileError(f"`{path}` is no JSON: {error}.", remedy=_REMEDY) from None
+        raise WheelFileError(f"`{path}` is not JSON: {error}.", remedy=_REMEDY) from None
     schema = found.get("schema") if isinstance(found, dict) else None
     if schema != SCHEMA:
         raise WheelFileError(
@@ -281,7 +281,7 @@ def _parse(path: Path, content: bytes) -> Manifest:
     try:
         return _adapter().validate_python(found)
     except ValidationError as error:
-        raise WheelFileError(f"`{path}` is no manifest: {_first_fault(error)}.", remedy=_REMEDY) from None
+        raise WheelFileError(f"`{path}` is not a manifest: {_first_fault(error)}.", remedy=_REMEDY) from None
 
 
 @cache

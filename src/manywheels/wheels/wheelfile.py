@@ -25,7 +25,7 @@ _MOST_TAGS = 1_000  # in one line of a WHEEL file, and in all of them; real ones
 
 @dataclass(frozen=True, kw_only=True)
 class WheelName:
-    """The parts of a wheel's file name; `name` is normalised, `tags` are expanded, `build` is empty if there is none."""
+    """The parts of a wheel's file name: `name` normalised, `tags` expanded, `build` empty if there is none."""
 
     name: str
     version: str

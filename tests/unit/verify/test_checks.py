@@ -104,7 +104,7 @@ def test_mw202_the_wheel_file_says_another_tag(tmp_path: Path) -> None:
         wheel_file="Wheel-Version: 1.0\nTag: cp312-cp312-linux_x86_64\n",
     )
     assert the_one(found, "MW202").problem.message == (
-        "the file name says `cp312-cp312-manylinux_2_28_x86_64`, the WHEEL file says `cp312-cp312-linux_x86_64`"
+        "the file name has `cp312-cp312-manylinux_2_28_x86_64`, the WHEEL file has `cp312-cp312-linux_x86_64`"
     )
     assert "wheel tags" in found[0].problem.remedy
 
@@ -136,7 +136,7 @@ def test_mw202_the_wheel_files_own_fields(tmp_path: Path, start: str, fields: st
 
 def test_mw202_the_wheel_file_says_less(tmp_path: Path) -> None:
     found = findings(tmp_path, wheel_file="Wheel-Version: 1.0\nTag: cp312-cp312-manylinux2014_x86_64\n")
-    assert "the WHEEL file says no more" in the_one(found, "MW202").problem.message
+    assert "the WHEEL file has no more" in the_one(found, "MW202").problem.message
 
 
 def test_mw202_there_is_no_wheel_file(tmp_path: Path) -> None:
@@ -611,7 +611,7 @@ def test_wheels_are_collected_once(tmp_path: Path) -> None:
     assert collect_wheels([tmp_path / "b.whl", tmp_path]) == (tmp_path / "b.whl", tmp_path / "a.whl")
 
 
-@pytest.mark.parametrize(("name", "message"), [("absent.whl", "There is no wheel"), ("empty", "holds no wheel")])
+@pytest.mark.parametrize(("name", "message"), [("absent.whl", "There is no wheel"), ("empty", "has no wheel")])
 def test_paths_without_wheels(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(WheelFileError) as caught:

@@ -159,7 +159,7 @@ def test_mw260_a_wheel_too_many() -> None:
     wheels, record = sealed("cp311", "cp312")
     place, problem = the_one(run(*wheels, facts("cp313"), against=record), "MW260")
     assert place == facts("cp313").file
-    assert "does not stand" in problem.message
+    assert "is not in the manifest" in problem.message
 
 
 def test_mw260_another_wheel_of_the_name() -> None:
@@ -338,7 +338,7 @@ def test_there_is_no_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_manifests_that_are_no_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(content)
-    with pytest.raises(WheelFileError, match="is no JSON"):
+    with pytest.raises(WheelFileError, match="is not JSON"):
         read_manifest(tmp_path)
 
 
@@ -384,11 +384,11 @@ TESTS = {"passed": True, "seconds": 1, "log": "logs/x-tests.log"}
         ({"targets": [{"identifier": "x", "state": "built", "checks": {"MW201": None}}]}, ".checks.MW201`: "),
         ({"targets": [{"identifier": "x", "state": "built", "tests": {**TESTS, "passed": 1}}]}, ".tests.passed`: "),
         ({"targets": [{"identifier": "x", "state": "built", "tests": {**TESTS, "count": -1}}]}, ".tests.count`: "),
-        ({"targets": [{"identifier": "x", "state": "built", "tests": {**TESTS, "log": "x"}}]}, "is no log of this"),
+        ({"targets": [{"identifier": "x", "state": "built", "tests": {**TESTS, "log": "x"}}]}, "is not a log of this"),
     ],
 )
 def test_damaged_manifests(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(WheelFileError, match="is no manifest") as caught:
+    with pytest.raises(WheelFileError, match="is not a manifest") as caught:
         read_manifest(written(tmp_path, **changes))
     assert told in caught.value.message
     assert len(caught.value.message) < 1_500

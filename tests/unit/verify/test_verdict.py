@@ -72,11 +72,11 @@ def test_the_table_in_pyproject() -> None:
     ("table", "word"),
     [
         ({"ignored": []}, "`ignored`"),
-        ({"ignore": "MW253"}, "no list"),
+        ({"ignore": "MW253"}, "not a list"),
         ({"ignore": ["MW999"]}, "`MW999`"),
-        ({"ignore": [{"files": "*"}]}, "no entry"),
-        ({"ignore": [{"code": "MW253", "why": "x"}]}, "no entry"),
-        ({"ignore": [7]}, "no entry"),
+        ({"ignore": [{"files": "*"}]}, "not a valid entry"),
+        ({"ignore": [{"code": "MW253", "why": "x"}]}, "not a valid entry"),
+        ({"ignore": [7]}, "not a valid entry"),
         ({"ignore": ["MW200"]}, "`MW200`"),
         ({"strict": "yes"}, "`yes`"),
         ({"libraries": "libtbb.so"}, "libraries"),
@@ -147,7 +147,7 @@ def test_an_odd_archive_is_given_to_no_installer_and_that_is_said(tmp_path: Path
     verdict = verify_wheels([bomb(tmp_path)], IGNORING_SIZES, extra=[Extra(ask=install, unpacks="pip and uv")])
     (said,) = verdict.findings
     assert (said.code, said.severity) == ("MW273", Severity.WARNING)
-    assert "was not given to pip and uv" in said.problem.message
+    assert "was not tried with pip and uv" in said.problem.message
     assert "MW225" in said.problem.message
 
 

@@ -1,4 +1,4 @@
-"""The table of all checks, and one wheel checked by those that read its bytes."""
+"""The table of all checks, and the check of one wheel by those that read its bytes."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ WHEEL_CHECKS: Final[tuple[Check, ...]] = (
 
 UNREADABLE: Final = CheckInfo(
     code="MW200", title="a wheel", must_hold="The file is a zip archive whose name is a wheel's.",
-    reason="What is no wheel cannot be checked, nor installed.",
+    reason="A file that is not a wheel can be neither checked nor installed.",
 )  # fmt: skip
 PIP_CHOOSES: Final = CheckInfo(
     code="MW270", title="pip chooses the wheel",
-    must_hold="pip, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
-    reason="A wheel that pip does not choose is passed over, and users get the source or nothing.",
+    must_hold="For the Python and the platforms of its tags, pip chooses the wheel.",
+    reason="pip skips a wheel that it does not choose, and users get the sdist or nothing.",
 )  # fmt: skip
 UV_CHOOSES: Final = CheckInfo(
     code="MW271", title="uv chooses the wheel",
-    must_hold="uv, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
-    reason="uv reads tags and metadata with code of its own, and is stricter than pip in places.",
+    must_hold="For the Python and the platforms of its tags, uv chooses the wheel.",
+    reason="uv has its own code for tags and metadata, which is stricter than pip's in places.",
 )  # fmt: skip
 IMPORTS: Final = CheckInfo(
     code="MW272", title="imports",
-    must_hold="With `--import`: every top-level module and every extension module can be imported, with "
-    "nothing there but the wheel and its dependencies.",
-    reason="What a loader or an interpreter really does with the wheel is proved by letting them do it.",
+    must_hold="With `--import`: every top-level module and every extension module can be imported where "
+    "only the wheel and its dependencies are installed.",
+    reason="Only an import proves that the loader and the interpreter accept the wheel.",
 )  # fmt: skip
 INSTALL_TRIED: Final = CheckInfo(
     code="MW273", title="installing was tried",
-    must_hold="pip and uv could be asked, for the archive is as it should be; with `--import` or "
-    "`--import-in` there is an interpreter that the wheel is for.",
+    must_hold="The archive is sound, so that pip and uv can be tried; for `--import` and `--import-in` there is "
+    "an interpreter that the wheel is for.",
     reason="What was not tried is not proved.", severity=Severity.WARNING,
 )  # fmt: skip
 ATTESTED: Final = CheckInfo(
     code="MW280", title="attested",
-    must_hold="With `--attestations`: beside the wheel lies `<wheel>.publish.attestation` (PEP 740), it is about this "
-    "very file, and it is signed; with `--publisher`, by that publisher.",
-    reason="An attestation of another build, or by somebody else, proves nothing, and the index refuses the file.",
+    must_hold="With `--attestations`: beside the wheel is `<wheel>.publish.attestation` (PEP 740), it is about exactly "
+    "this file, and it is signed; with `--publisher`, by that publisher.",
+    reason="An attestation of another build, or by another publisher, proves nothing, and the index refuses the file.",
 )  # fmt: skip
 
 _OTHERS: Final = (UNREADABLE, PIP_CHOOSES, UV_CHOOSES, IMPORTS, INSTALL_TRIED, ATTESTED)
@@ -69,9 +69,9 @@ CHECKS: Final[tuple[CheckInfo, ...]] = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the checks say of one wheel; `glibc` is the lowest it runs on, `libraries` those that it carries.
+    """The findings in one wheel; `glibc` is the lowest it runs on, `libraries` those grafted into it.
 
-    `size` is in bytes; `facts` is what checks of the whole set need, None where the file is no wheel at all.
+    `size` is in bytes; `facts` is the input of the checks of the set, None if the file is not a wheel.
     """
 
     path: Path
@@ -83,10 +83,10 @@ class Report:
 
 
 def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancellation | None = None) -> Report:
-    """Run every check on one wheel; findings come in the checks' order.
+    """Run every check on one wheel; findings are in the checks' order.
 
-    Libraries that match a pattern of `external` need not be in the wheel: they were left out of it on purpose.
-    Raises WheelFileError where the file is no wheel at all, and Cancelled soon after `cancellation` is requested.
+    Libraries that match a pattern of `external` need not be in the wheel. Raises WheelFileError if the file is not a
+    wheel, and Cancelled soon after `cancellation` is requested.
     """
 
     def stop() -> None:
@@ -109,7 +109,7 @@ def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancel
 
 
 def _findings(wheel: Wheel, stop: Callable[[], None]) -> Iterator[Finding]:
-    """Yield what the checks say. What each of them can look at has bounds, so that it is enough to stop between two."""
+    """Yield the findings. Each check has limits, so it is enough to stop between two."""
     for check in WHEEL_CHECKS:
         stop()
         yield from check.findings(wheel)
