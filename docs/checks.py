@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from manywheels.verify.catalogue import Entry, catalogue
+from manywheels.verify.checks import CHECKS
+from manywheels.verify.model import CheckInfo
 from tables import fill
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +30,7 @@ def verify_pages() -> str:
         cases = json.loads((corpus / "corpus.json").read_text("utf-8"))
         sections = [
             _section(entry, cases[entry.code]["breaks"], _finding(entry.code, corpus / entry.code / "broken"))
-            for entry in catalogue()
+            for entry in CHECKS
         ]
     return "\n\n".join(sections)
 
@@ -52,12 +53,12 @@ def _finding(code: str, folder: Path) -> dict[str, Any]:
     return finding
 
 
-def _section(entry: Entry, breaks: str, finding: dict[str, Any]) -> str:
+def _section(entry: CheckInfo, breaks: str, finding: dict[str, Any]) -> str:
     place = f"{finding['member']} " if finding["member"] else ""
     return "\n".join([
         f"### {entry.code} {entry.title}",
         "",
-        f"{entry.must_hold} {entry.why} *({entry.severity})*",
+        f"{entry.must_hold} {entry.reason} *({entry.severity})*",
         "",
         f"For example: {breaks}",
         "",

@@ -21,7 +21,7 @@ from manywheels.plan import inputs
 from manywheels.plan.inputs import Input
 from manywheels.plan.schema import schema
 from manywheels.resources import resource
-from manywheels.verify.catalogue import catalogue
+from manywheels.verify.checks import CHECKS
 
 _TYPES: Final = {
     "text": "text",
@@ -103,7 +103,7 @@ def errors_table() -> str:
 
 def checks_table() -> str:
     """Return the checks as a Markdown table."""
-    rows = (f"| {entry.code} | {entry.must_hold} | {entry.why} | {entry.severity} |" for entry in catalogue())
+    rows = (f"| {entry.code} | {entry.must_hold} | {entry.reason} | {entry.severity} |" for entry in CHECKS)
     return "\n".join(["| code | what must hold | why | severity |", "| --- | --- | --- | --- |", *rows])
 
 

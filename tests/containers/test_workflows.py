@@ -177,8 +177,8 @@ def test_what_somebody_changed_between_the_jobs_is_refused(repository: Path) -> 
     assert outcomes == dict.fromkeys(_REFUSED, "failure")
     for told in (
         "has the sha256",
-        "of the manifest is not there",
-        "does not stand in the manifest",
+        "of the manifest is missing",
+        "is not in the manifest",
         "`../../slipped.whl` is not a plain file name",
         "which is none of `manifest-digest`",
         "This run does not have an artifact `absent`; it has `added`",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from manywheels.build.toolchain import Machine
-from manywheels.verify import CHECKS
+from manywheels.verify import WHEEL_CHECKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,7 +200,7 @@ def test_wheel_that_contradicts_itself(program: Program) -> None:
     assert "MW202" in finished.failure()["problem"]
     assert "cp38-cp38" in finished.failure()["problem"]
     checks = finished.targets["cp312"]["checks"]
-    assert list(checks) == [check.code for check in CHECKS]
+    assert list(checks) == [check.code for check in WHEEL_CHECKS]
     assert "; ".join(chain(*checks.values())) == finished.failure()["problem"]
 
 

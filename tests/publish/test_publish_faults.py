@@ -115,8 +115,8 @@ def test_row_12_wheels_that_are_missing_or_added_are_told_together(index: LocalI
     run = from_github(index, folder)
     assert run.status == 4
     assert "2 problems found before the first byte was sent" in run.err
-    assert f"`{WHEEL}` of the manifest is not there" in run.err
-    assert f"demo-1.0-cp314-cp314-{PLATFORM}.whl does not stand in the manifest" in run.err
+    assert f"`{WHEEL}` of the manifest is missing" in run.err
+    assert f"demo-1.0-cp314-cp314-{PLATFORM}.whl is not in the manifest" in run.err
     assert uploads(index) == []
 
 

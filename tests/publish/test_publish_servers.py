@@ -212,5 +212,5 @@ def test_wheels_without_a_manifest_are_verified_with_a_warning(tmp_path: Path) -
         assert "has no manifest" in run.out
         refused = publish_apart(bad, index.upload_url, environment=token)
         assert refused.status == 4
-        assert "MW250 holds no ELF file" in refused.err
+        assert "MW250 has no ELF file" in refused.err
         assert len(index.files()) == 1

@@ -78,7 +78,7 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     from manywheels.build.context import Run
     from manywheels.core.text import sanitize
     from manywheels.report.console import console_reporter
-    from manywheels.verify.catalogue import verification_rules
+    from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
 
     project, options = job.project, job.options

@@ -21,5 +21,5 @@ def execute(request: Request, cancellation: Cancellation) -> int:
     sources = [SetSource(folder=path, name=str(path)) for path in request.paths]
     digests = resolve_delivery(settings).manifest_digests
     gathered = gather(sources, open_output(folder), digests=digests, cancellation=cancellation)
-    print(gathered.told(folder))
+    print(gathered.describe(folder))
     return EXIT_OK

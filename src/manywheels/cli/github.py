@@ -213,7 +213,7 @@ def _take(delivery: Delivery, folder: Path, environment: Mapping[str, str], canc
     from manywheels.wheels.output import open_output
 
     gathered = take_sets(open_artifacts(environment, cancellation), delivery, open_output(folder), cancellation)
-    print(gathered.told(folder), flush=True)
+    print(gathered.describe(folder), flush=True)
     return gathered.manifest
 
 

@@ -108,7 +108,7 @@ def gather_jobs(folder: Path) -> Path:
             remedy="Name the build jobs in `needs`, and give both the same `output-dir`.",
         )
     gathered = gather([SetSource(folder=path, name=str(path)) for path in found], open_output(target))
-    print(gathered.told(target), flush=True)
+    print(gathered.describe(target), flush=True)
     return target
 
 

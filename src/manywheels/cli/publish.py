@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan.settings import Settings
-from manywheels.verify.catalogue import verification_rules
+from manywheels.verify.rules import verification_rules
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:

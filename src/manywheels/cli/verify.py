@@ -14,16 +14,16 @@ from manywheels.plan.delivery_options import resolve_delivery
 from manywheels.plan.settings import Settings
 from manywheels.report.findings import render
 from manywheels.verify import collect_wheels
-from manywheels.verify.catalogue import verification_rules
+from manywheels.verify.checks import INSTALL_TRIED
 from manywheels.verify.installs import (
-    TRIED,
     chosen_by_installers,
     imports,
     imports_in,
     interpreter_for,
     requires_python,
 )
-from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.model import Finding, Problem
+from manywheels.verify.rules import verification_rules
 from manywheels.verify.run import Extra, verify_wheels
 from manywheels.wheels.gather import require_digest
 from manywheels.wheels.manifest import Manifest, read_manifest
@@ -105,6 +105,6 @@ def _importing_here(cancellation: Cancellation) -> Ask:
             message="was not imported: this machine has no matching interpreter",
             remedy="Install one (`manywheels doctor` lists those found), or give an image with `--import-in`.",
         )
-        return (Finding(code=TRIED, severity=Severity.WARNING, wheel=path.name, problem=problem),)
+        return (INSTALL_TRIED.finding(path.name, problem),)
 
     return check

@@ -10,7 +10,7 @@ from typing import Any
 from manywheels import __version__
 from manywheels.core.github_commands import Annotation, at_most
 from manywheels.core.text import quote, sanitize, size
-from manywheels.verify.catalogue import catalogue
+from manywheels.verify.checks import CHECKS
 from manywheels.verify.model import Finding, Severity
 from manywheels.verify.run import Verdict
 
@@ -91,10 +91,10 @@ def _as_sarif(verdict: Verdict) -> dict[str, Any]:
             "id": entry.code,
             "name": entry.title,
             "shortDescription": {"text": entry.must_hold},
-            "fullDescription": {"text": entry.why},
+            "fullDescription": {"text": entry.reason},
             "defaultConfiguration": {"level": str(entry.severity)},
         }
-        for entry in catalogue()
+        for entry in CHECKS
     ]
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

@@ -1,8 +1,8 @@
-"""Verification: each wheel is checked from its bytes, by small independent checks.
+"""Verification: small independent checks of each wheel's bytes, and of all wheels together.
 
-A check is a function over a `Wheel` with a code, a title and a reason; `check.CHECKS` is the one table of them,
-`sets.CHECKS` that of the checks over several wheels. To add one, write the function in the module of its concern and
-enter it in that module's `CHECKS`.
+Most checks are a function of a `Wheel` with a code, a title and a reason; `sets` has the checks of several wheels.
+`checks.CHECKS` is the table of all. To add a check, write the function in the module of its topic, and enter it in that
+module's `CHECKS`.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from pathlib import Path
 
 from manywheels.core.regular_files import files_in
 from manywheels.errors import WheelFileError
-from manywheels.verify.checks import CHECKS, Report, check_wheel
+from manywheels.verify.checks import CHECKS, WHEEL_CHECKS, Report, check_wheel
 from manywheels.verify.model import Check, Finding, Severity, Wheel
 
-__all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_wheel", "collect_wheels"]
+__all__ = ["CHECKS", "WHEEL_CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_wheel", "collect_wheels"]
 
 
 def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Return the wheels that the paths name: wheels themselves, and those in folders.
+    """Return the wheels in `paths`: wheels themselves, and those in folders.
 
-    Raises WheelFileError for a path that does not exist, a folder that holds no wheel, and links that root does not
-    follow; OSError for a folder that cannot be read.
+    Raises WheelFileError for a path that does not exist, a folder without wheels, and links that root does not follow;
+    OSError for a folder that cannot be read.
     """
     found: list[Path] = []
     for path in paths:
         wheels = files_in(path, ".whl") if path.is_dir() else [path]
         if not wheels or not (path.is_dir() or path.is_file()):
-            problem = f"The folder `{path}` holds no wheel." if path.is_dir() else f"There is no wheel `{path}`."
-            raise WheelFileError(problem, remedy="Give wheels (*.whl), or folders that hold them.")
+            problem = f"The folder `{path}` has no wheel." if path.is_dir() else f"There is no wheel `{path}`."
+            raise WheelFileError(problem, remedy="Name wheels (*.whl), or folders with wheels.")
         found += wheels
     return tuple(dict.fromkeys(found))

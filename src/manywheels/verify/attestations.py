@@ -1,6 +1,6 @@
-"""Attestations: beside each wheel lies one, it is about this very wheel, and who should have signed it did.
+"""Attestations: each wheel has one, it is about exactly this wheel, and the expected publisher signed it.
 
-Everything that proves it travels with the attestation: nothing is asked over the network.
+An attestation contains its own proof: no network is needed.
 """
 
 from __future__ import annotations
@@ -14,25 +14,19 @@ from typing import TYPE_CHECKING, Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.verify import signatures
-from manywheels.verify.installs import InstallCheck
-from manywheels.verify.model import Finding, Problem, Severity
+from manywheels.verify.checks import ATTESTED
+from manywheels.verify.model import Finding, Problem
 from manywheels.verify.signatures import Invalid, Publisher
 
 if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
-ATTESTATION_CHECK: Final = InstallCheck(
-    code="MW280", title="attested",
-    summary="With `--attestations`: beside the wheel lies `<wheel>.publish.attestation` (PEP 740), it is about this "
-    "very file, and it is signed; with `--publisher`, by that publisher.",
-    reason="An attestation of another build, or by somebody else, proves nothing, and the index refuses the file.",
-)  # fmt: skip
-_REMEDY: Final = "Have the job that publishes make one; if it should be right, somebody changed the wheel or the file."
+_REMEDY: Final = "Have the publishing job make one; if it did, the wheel or the attestation was changed afterwards."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attested:
-    """The check, to be asked wheel by wheel, also from several threads; `signers` collects who signed each."""
+    """The check, called with each wheel, also from several threads; `signers` collects the signer of each."""
 
     verifier: Verifier
     publisher: Publisher | None = None
@@ -40,7 +34,7 @@ class Attested:
     signers: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, path: Path) -> tuple[Finding, ...]:
-        """Return what is wrong with a wheel's attestation."""
+        """Check a wheel's attestation. Raises Cancelled."""
         beside = signatures.beside(path)
         if not beside.exists():
             return (_finding(path, f"has no attestation: there is no `{beside.name}`"),)
@@ -50,7 +44,7 @@ class Attested:
             if self.publisher:
                 signatures.require_signer(claims, self.publisher)
         except (Invalid, OSError) as fault:
-            return (_finding(path, f"has an attestation that does not hold: {fault}"),)
+            return (_finding(path, f"has an invalid attestation: {fault}"),)
         self.signers[path.name] = signatures.signer(claims)
         return ()
 
@@ -60,14 +54,13 @@ def attested(
     environment: Mapping[str, str] = os.environ,
     cancellation: Cancellation | None = None,
 ) -> Attested:
-    """Return the check for wheels that `publisher` should have signed, None for whoever.
+    """Return the check for wheels that `publisher` should have signed; None accepts any signer.
 
-    Raises InputError for a trust configuration that is none.
+    Raises InputError for an invalid trust configuration.
     """
     verifier = signatures.offline_verifier(environment)
     return Attested(verifier=verifier, publisher=publisher, cancellation=cancellation)
 
 
 def _finding(path: Path, message: str) -> Finding:
-    problem = Problem(message=message, remedy=_REMEDY)
-    return Finding(code=ATTESTATION_CHECK.code, severity=Severity.ERROR, wheel=path.name, problem=problem)
+    return ATTESTED.finding(path.name, Problem(message=message, remedy=_REMEDY))

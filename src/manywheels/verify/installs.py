@@ -1,7 +1,7 @@
-"""Installs: pip and uv choose the wheel on the platform of its tags, and what it holds can be imported.
+"""Installs: pip and uv choose the wheel on the platforms of its tags, and its modules can be imported.
 
-That installers choose it is asked without running anything of the wheel. Importing runs it, so it is done only where
-somebody asks for it: in a sandbox (`imports`), or in a container of another distribution (`imports_in`).
+Installers are asked without running anything of the wheel. Importing runs its code, so it is done only on request: in a
+sandbox (`imports`), or in a container of another distribution (`imports_in`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.runtime.own_python import module_argv
 from manywheels.runtime.uv import why_uv_refused
+from manywheels.verify.checks import PIP_CHOOSES, UV_CHOOSES
 from manywheels.verify.imports.container import imports_in
 from manywheels.verify.imports.host import imports
 from manywheels.verify.imports.modules import importable, interpreter_for, requires_python
-from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least
+from manywheels.verify.model import Finding, Problem
+from manywheels.verify.places import Place, Python, place_of, python_for_uv, uv_at_least
 from manywheels.wheels.wheelfile import WheelName, parse_name
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 __all__ = [
-    "INSTALL_CHECKS",
-    "InstallCheck",
     "chosen_by_installers",
     "importable",
     "imports",
@@ -44,47 +43,17 @@ __all__ = [
     "requires_python",
 ]
 
-_TIMEOUT: Final = 120.0  # seconds for one question to an installer; the usual answer takes half a second
-_MOST_SAID: Final = 4 << 20  # bytes of an installer's output
+_TIMEOUT: Final = 120.0  # seconds for one run of an installer; usually half a second
+_MOST_OUTPUT: Final = 4 << 20  # bytes of an installer's output
 _PYTHON_TAG: Final = re.compile(r"([a-z]+?)(\d)_?(\d*)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class InstallCheck:
-    """A check that starts processes, as the table of checks shows it: code, title, what must hold, why."""
-
-    code: str
-    title: str
-    summary: str
-    reason: str
-    severity: Severity = Severity.ERROR
-
-
-TRIED: Final = "MW273"
-INSTALL_CHECKS: Final = (
-    InstallCheck(code="MW270", title="pip chooses the wheel",
-                 summary="pip, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
-                 reason="A wheel that pip does not choose is passed over, and users get the source or nothing."),
-    InstallCheck(code="MW271", title="uv chooses the wheel",
-                 summary="uv, asked for the Python and the platforms of the wheel's tags, chooses the wheel.",
-                 reason="uv reads tags and metadata with code of its own, and is stricter than pip in places."),
-    InstallCheck(code="MW272", title="imports",
-                 summary="With `--import`: every top-level module and every extension module can be imported, with "
-                 "nothing there but the wheel and its dependencies.",
-                 reason="What a loader or an interpreter really does with the wheel is proved by letting them do it."),
-    InstallCheck(code=TRIED, title="installing was tried",
-                 summary="pip and uv could be asked, for the archive is as it should be; with `--import` or "
-                 "`--import-in` there is an interpreter that the wheel is for.",
-                 reason="What was not tried is not proved.", severity=Severity.WARNING),
-)  # fmt: skip
-
-
-# --- what is asked ---------------------------------------------------------------------------------------------------
+# --- questions -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A Python on a platform that must install the wheel; `tag` is the platform tag, `place` what it stands for."""
+    """A Python on a platform that must install the wheel; `place` is the platform of `tag`."""
 
     python: Python
     tag: str
@@ -92,9 +61,9 @@ class Question:
 
 
 def questions(name: WheelName, requires: SpecifierSet | None) -> tuple[Question, ...]:
-    """Return what to ask the installers: each Python of the tags, on the least and the most demanding platform.
+    """Return each Python of the tags on the platforms with the lowest and the highest version.
 
-    The Python is asked as it is, not as the tag says: a 3.12 has the ABI cp312, whatever the tag pairs it with.
+    The ABI is the Python's own, not the tag's: a 3.12 has the ABI cp312 for any tag.
     """
     places: dict[tuple[str, str], list[tuple[Place, str]]] = {}
     for tag in name.platforms:
@@ -115,7 +84,7 @@ def _version(place: tuple[Place, str]) -> tuple[int, int]:
 
 
 def pythons(name: WheelName, requires: SpecifierSet | None) -> tuple[Python, ...]:
-    """Return the Pythons that a wheel's tags speak of; of a range, the oldest that the project's metadata allows."""
+    """Return the Pythons of a wheel's tags; of a range, the oldest that Requires-Python allows."""
     found: list[Python] = []
     for tag in sorted({tag.interpreter for tag in name.tags}):
         abis = {other.abi for other in name.tags if other.interpreter == tag}
@@ -128,7 +97,7 @@ def _pythons_of(kind: str, major: int, minor: int, abis: set[str], requires: Spe
     if kind not in {"cp", "py"}:
         yield from (Python(implementation=kind, version=(major, minor), abi=abi) for abi in sorted(abis))
         return
-    if major != 3:  # noqa: PLR2004 - no installer of today runs on Python 2
+    if major != 3:  # noqa: PLR2004 - no current installer runs on Python 2
         return
     own = sorted(abi for abi in abis if re.fullmatch(rf"cp3{minor}[tm]?", abi) and kind == "cp")
     yield from (Python(implementation="cp", version=(3, minor), abi=abi) for abi in own)
@@ -149,39 +118,36 @@ def _oldest(minor: int, requires: SpecifierSet | None) -> int:
     return next(iter(allowed or fitting or [minor]))
 
 
-# --- asking ----------------------------------------------------------------------------------------------------------
+# --- installers ------------------------------------------------------------------------------------------------------
 
 
 def chosen_by_installers(wheel: Path, cancellation: Cancellation | None = None) -> tuple[Finding, ...]:
-    """Ask pip and uv, which see nothing but this wheel, to install it for what its tags name.
+    """Let pip and uv, which see only this wheel, resolve its installation for its tags.
 
-    Nothing of the wheel is run, nothing is fetched, and no configuration of the caller's is read. uv is not asked about
-    platforms and Pythons that it cannot be asked about. Raises WheelFileError where the file's name is none of a wheel;
-    and Cancelled, when no process of theirs is left.
+    Nothing of the wheel is run, nothing is downloaded, and the caller's configuration is not read. Platforms and
+    Pythons that uv does not support are skipped for uv. Raises WheelFileError if the file name is invalid; and
+    Cancelled, with no process left.
     """
     name = parse_name(wheel.name)
-    findings = [_finding(wheel, "MW270", _unknown_platform(tag)) for tag in name.platforms if place_of(tag) is None]
+    unknown = [tag for tag in name.platforms if place_of(tag) is None]
+    findings = [PIP_CHOOSES.finding(wheel.name, _unknown_platform(tag)) for tag in unknown]
     asked = questions(name, requires_python(wheel))
     with tempfile.TemporaryDirectory(prefix="manywheels-") as folder:
         installers = _Installers(wheel, name, Path(folder), cancellation or Cancellation())
-        for code, title, ask in (("MW270", "pip", installers.ask_pip), ("MW271", "uv", installers.ask_uv)):
-            findings += [_finding(wheel, code, refusal) for refusal in _refusals(title, asked, ask)]
+        for check, title, ask in ((PIP_CHOOSES, "pip", installers.ask_pip), (UV_CHOOSES, "uv", installers.ask_uv)):
+            findings += [check.finding(wheel.name, refusal) for refusal in _refusals(title, asked, ask)]
     return tuple(findings)
-
-
-def _finding(wheel: Path, code: str, problem: Problem) -> Finding:
-    return Finding(code=code, severity=Severity.ERROR, wheel=wheel.name, problem=problem)
 
 
 def _unknown_platform(tag: str) -> Problem:
     return Problem(
-        message=f"no Linux machine has the platform tag `{tag}`, so no installer chooses the wheel there",
+        message=f"no Linux system has the platform tag `{tag}`, so no installer chooses the wheel",
         remedy="Repair the wheel to a manylinux or musllinux policy; `manywheels build` does.",
     )
 
 
 def _refusals(title: str, asked: Iterable[Question], ask: Callable[[Question], str | None]) -> Iterable[Problem]:
-    """Yield a problem for each reason that the installer gives, with everything that it was asked for."""
+    """Yield a problem for each reason of the installer, with all questions that it refused for it."""
     asked = tuple(asked)
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = list(pool.map(ask, asked))
@@ -193,13 +159,13 @@ def _refusals(title: str, asked: Iterable[Question], ask: Callable[[Question], s
         wanted = ", ".join(dict.fromkeys(f"{question.python} on `{question.tag}`" for question in refused))
         yield Problem(
             message=f"{title} does not choose it for {wanted}: {reason}",
-            remedy="Look at the tags and at Requires-Python: build the wheel again for the Python that it is tagged "
-            "for, and do not rename wheels by hand.",
+            remedy="Compare the tags and Requires-Python: build the wheel again for the Python of its tag, and "
+            "do not rename wheels by hand.",
         )
 
 
 class _Installers:
-    """pip and uv with one wheel in a folder and nothing else in the world."""
+    """pip and uv, with one wheel as their only source."""
 
     def __init__(self, wheel: Path, name: WheelName, folder: Path, cancellation: Cancellation) -> None:
         from manywheels.runtime.uv import uv_program
@@ -213,7 +179,7 @@ class _Installers:
         self.link.symlink_to(wheel.resolve())
 
     def ask_pip(self, question: Question) -> str | None:
-        """Return why pip does not choose the wheel; None if it does."""
+        """Return why pip does not choose the wheel; None if it does. Raises Cancelled."""
         python = question.python
         done = self._run(
             *module_argv("pip"), "--isolated", "install", "--dry-run", "-vv", "--no-cache-dir",
@@ -225,14 +191,14 @@ class _Installers:
         return None if done.returncode == 0 else self._shorten(_pip_reason(f"{done.stdout}\n{done.stderr}"))
 
     def ask_uv(self, question: Question) -> str | None:
-        """Return why uv does not choose the wheel; None if it does, or cannot be asked.
+        """Return why uv does not choose the wheel; None if it does, or does not support the platform. Raises Cancelled.
 
-        Of the wheels that it finds, uv reads no metadata before it installs them; of one that is named it does.
+        uv does not read the metadata of a wheel that it finds, but it does for one given by path.
         """
         platform = uv_at_least(question.place)
         if platform is None:
             return None
-        python = this_python(question.python)
+        python = python_for_uv(question.python)
         for wanted in (self.requirement, str(self.link)):
             done = self._run(
                 self.uv, "pip", "install", "--dry-run", "--no-config", "--no-cache", "--offline", "--no-progress",
@@ -254,16 +220,16 @@ class _Installers:
             "PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), "TMPDIR": str(self.folder),
             "LC_ALL": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull,
         }  # fmt: skip
-        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             status = self._wait(subprocess.Popen(
-                argv, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=said, stderr=complained,
+                argv, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
             ))  # fmt: skip
             if status is None:
-                return subprocess.CompletedProcess(argv, 1, "", f"it gave no answer within {_TIMEOUT:.0f} s")
-            return subprocess.CompletedProcess(argv, status, _text(said), _text(complained))
+                return subprocess.CompletedProcess(argv, 1, "", f"it did not end within {_TIMEOUT:.0f} s")
+            return subprocess.CompletedProcess(argv, status, _text(output), _text(errors))
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
-        """Return an installer's exit status; None if it takes too long, and is killed. Raises Cancelled."""
+        """Return an installer's exit status; None if it was killed at the time limit. Raises Cancelled."""
         descriptor, poll = os.pidfd_open(process.pid), select.poll()
         try:
             poll.register(descriptor, select.POLLIN)
@@ -271,20 +237,20 @@ class _Installers:
             ended = descriptor in dict(poll.poll(_TIMEOUT * 1000))
         finally:
             os.close(descriptor)
-            process.kill()  # one that has ended is only reaped
+            process.kill()  # no effect if it has ended
             status = process.wait()
         self.cancellation.stop_if_requested("The verification")
         return status if ended else None
 
 
 def _text(file: IO[bytes]) -> str:
-    """Return what an installer wrote, as much of it as anybody reads."""
+    """Return an installer's output, up to a limit."""
     file.seek(0)
-    return file.read(_MOST_SAID).decode("utf-8", "replace")
+    return file.read(_MOST_OUTPUT).decode("utf-8", "replace")
 
 
 def _pip_reason(output: str) -> str:
-    """Return the line in which pip says why, without its advice to look elsewhere."""
+    """Return the line with pip's reason, without its advice."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for pattern in (
         r"Skipping link: (.*?)(?: \(run pip debug.*)?(?:: file://.*)?",

@@ -1,4 +1,4 @@
-"""What the checks work on, and what they return."""
+"""The input of the checks, a wheel, and their output, findings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Final
+from typing import Final, Generic, ParamSpec, TypeVar
 
 from packaging.metadata import RawMetadata, parse_email
 
@@ -23,14 +23,17 @@ from manywheels.wheels.elf import BrokenElf, Elf, Header
 from manywheels.wheels.record import Record
 from manywheels.wheels.wheelfile import WheelFile, WheelName, is_tagged, suffix_of
 
-_SPOOL: Final = 8 << 20  # bytes of an ELF file that are held in memory; the rest goes to a temporary file
-_MOST_TOLD: Final = 50  # problems of one check
-_SHOWN: Final = 4  # names in one message
-_LONGEST: Final = 200  # characters of a fault in other words than ours
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SPOOL: Final = 8 << 20  # bytes of an ELF file in memory; a longer one goes to a temporary file
+_MOST_REPORTED: Final = 50  # problems of one check
+_SHOWN: Final = 4  # names in a message
+_LONGEST: Final = 200  # characters of another program's message
 
 
 class Severity(StrEnum):
-    """How bad a finding is: an error keeps the wheel out of the output folder."""
+    """An error keeps the wheel out of the output folder; a warning does not."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -38,9 +41,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What a check found: where in the wheel (None: the wheel as a whole), what is wrong, what to do.
+    """What is wrong, and what to do. `member` is None if it concerns the wheel as a whole.
 
-    `severity` is None where it is the check's own.
+    `severity` is None for the check's own.
     """
 
     message: str
@@ -51,7 +54,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A problem with the code and severity of the check that found it."""
+    """A problem with the code of the check that found it; `wheel` is a file name, empty for the set."""
 
     code: str
     severity: Severity
@@ -65,7 +68,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A file in the wheel, as its bytes are: `digest` as RECORD writes it, `head` as long as `elf.HEAD`."""
+    """A file in the wheel: `digest` is in RECORD's form, `head` its first `elf.HEAD` bytes."""
 
     name: str
     size: int
@@ -74,54 +77,54 @@ class Member:
 
 
 class Wheel:
-    """An open wheel. Its bytes are read once, in one pass, when the first check asks for any of them.
+    """An open wheel. Its bytes are read in one pass, when the first check needs them.
 
-    A member whose data cannot be read, or is too much to be read, is in `entries` and not in `members`; `oddities` say
-    why. `elsewhere` are patterns of libraries that users are known to have from another source. A check that waits for
-    something calls `stop` again and again, which may end it by an error.
+    A member that cannot be read, or is too large, is in `entries` but not in `members`; `irregularities` say why.
+    `external` are patterns of libraries that need not be in the wheel. A check that waits calls `stop` repeatedly,
+    which may raise to end it.
     """
 
     def __init__(
         self,
         path: Path,
         archive: Archive,
-        elsewhere: tuple[str, ...] = (),
+        external: tuple[str, ...] = (),
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
         self.archive = archive
-        self.elsewhere = elsewhere
+        self.external = external
         self.stop = stop
         self.name: WheelName = wheelfile.parse_name(path.name)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """Everything that the archive lists, folders and what cannot be read too, in its order."""
+        """All members in the archive's order, also folders and those that cannot be read."""
         return self.archive.entries
 
     @property
-    def oddities(self) -> tuple[Irregularity, ...]:
-        """What is wrong with the archive, and with the data in it."""
-        return (*self.archive.oddities, *self._contents.oddities)
+    def irregularities(self) -> tuple[Irregularity, ...]:
+        """The irregularities of the archive, and of its data."""
+        return (*self.archive.irregularities, *self._contents.irregularities)
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """Every file by its name, in the archive's order; folders are left out. Of two of one name, the last counts."""
+        """The files by name, in the archive's order. Of two of one name, the last counts."""
         return self._contents.members
 
     @property
     def elves(self) -> tuple[Elf, ...]:
-        """Every ELF file that the loader has a part in."""
+        """The ELF files that the dynamic loader loads or starts."""
         return self._contents.elves
 
     @property
     def broken_elves(self) -> Mapping[str, str]:
-        """The files that should be ELF files and cannot be read, each with the reason."""
+        """The files that should be ELF files and cannot be read, with the reasons."""
         return self._contents.broken
 
     @cached_property
     def unlinked(self) -> Mapping[str, Header]:
-        """The ELF files that no loader has a part in, object files and code for devices aside: static programs."""
+        """The ELF files without the dynamic loader, except object files and code for devices: static programs."""
         known = {*(file.member for file in self.elves), *self.broken_elves}
         headers = {
             member.name: elf.read_header(member.head)
@@ -136,18 +139,15 @@ class Wheel:
 
     @property
     def machine_code(self) -> frozenset[str]:
-        """The names of all ELF files but object files."""
+        """The names of all ELF files except object files."""
         return frozenset({*(file.member for file in self.elves), *self.broken_elves, *self.unlinked})
 
     def read(self, name: str) -> bytes | None:
-        """Return a text of the wheel's own: a file in *.dist-info, or one that ends in .pth; None for other names.
-
-        None also for texts beyond the limits in data/index.toml.
-        """
+        """Return a file in *.dist-info, or one that ends in .pth; None for others, and above the size limits."""
         return self._contents.texts.get(name)
 
     def digest(self, name: str, algorithm: str) -> str:
-        """Return a member's digest in RECORD's form, by any algorithm of hashlib that has a fixed length."""
+        """Return a member's digest in RECORD's form, by an algorithm of hashlib with a fixed length."""
         if algorithm == "sha256":
             return self.members[name].digest
         hasher = hashlib.new(algorithm, usedforsecurity=False)
@@ -157,25 +157,25 @@ class Wheel:
 
     @cached_property
     def dist_info(self) -> str | None:
-        """The name of the *.dist-info folder; None where there is not exactly one at the top."""
+        """The name of the *.dist-info folder; None unless there is exactly one at the top."""
         folders = {entry.name.partition("/")[0] for entry in self.entries if "/" in entry.name}
         found = [folder for folder in folders if folder.endswith(".dist-info")]
         return found[0] if len(found) == 1 else None
 
     @cached_property
     def wheel_file(self) -> WheelFile | None:
-        """The WHEEL file; None where there is none."""
+        """The WHEEL file; None if there is none."""
         content = self.read(f"{self.dist_info}/WHEEL")
         return wheelfile.parse_wheel_file(content) if content is not None else None
 
     @cached_property
     def metadata(self) -> RawMetadata:
-        """The fields of METADATA as they stand there; none where there is no such file."""
+        """The raw fields of METADATA; empty if there is no such file."""
         return parse_email(self.read(f"{self.dist_info}/METADATA") or b"")[0]
 
     @cached_property
     def record(self) -> Record | None:
-        """The RECORD file; None where there is none that can be read."""
+        """The RECORD file; None if there is none that can be read."""
         content = self.read(f"{self.dist_info}/RECORD")
         return record.parse_record(content) if content is not None else None
 
@@ -185,7 +185,7 @@ class Wheel:
 
 
 class _Contents:
-    """What one pass over the archive's data finds."""
+    """The contents of a wheel, from one pass over the archive's data."""
 
     def __init__(self, archive: Archive) -> None:
         self.members: dict[str, Member] = {}
@@ -194,26 +194,26 @@ class _Contents:
         self.broken: dict[str, str] = {}
         self._elves: list[Elf] = []
         self._names = elf.NameBudget()
-        self._oddities = Irregularities()
+        self._irregularities = Irregularities()
         self._limits: dict[str, int] = table("index")["archive"]
-        self._room = self._limits["texts"]
+        self._text_budget = self._limits["texts"]
         for entry in archive.entries:
             if entry.is_readable and not entry.is_folder:
                 try:
                     self._add(entry, archive.read(entry))
                 except BadData as error:
-                    self._oddities.add(Kind.DATA, str(error), entry.name)
+                    self._irregularities.add(Kind.DATA, str(error), entry.name)
 
     @property
-    def oddities(self) -> tuple[Irregularity, ...]:
-        return self._oddities.all()
+    def irregularities(self) -> tuple[Irregularity, ...]:
+        return self._irregularities.all()
 
     @property
     def elves(self) -> tuple[Elf, ...]:
         return tuple(self._elves)
 
     def _add(self, entry: Entry, pieces: Iterator[bytes]) -> None:
-        """Take in one file. Raises BadData where it is not what the archive says of it."""
+        """Add one file. Raises BadData if its data contradicts the archive's headers."""
         hasher = hashlib.sha256()
         first = next(pieces, b"")
         text: list[bytes] | None = [] if self._is_kept_text(entry) else None
@@ -235,19 +235,17 @@ class _Contents:
             if is_elf:
                 self._read_elf(entry.name, spool)
             elif is_tagged(entry.name):
-                self.broken[entry.name] = "it does not begin like one"
+                self.broken[entry.name] = "it does not start like one"
 
     def _is_kept_text(self, entry: Entry) -> bool:
         if ".dist-info/" not in entry.name and not entry.name.endswith(".pth"):
             return False
         limit = self._limits["record" if entry.name.endswith(".dist-info/RECORD") else "text"]
-        if entry.size <= min(limit, self._room):
-            self._room -= entry.size
+        if entry.size <= min(limit, self._text_budget):
+            self._text_budget -= entry.size
             return True
-        if (
-            entry.name.endswith(".pth") or entry.name.count("/") == 1
-        ):  # licences and the like may be as long as they are
-            self._oddities.add(Kind.SIZE, f"has {entry.size} bytes, too many for a file of its kind", entry.name)
+        if entry.name.endswith(".pth") or entry.name.count("/") == 1:  # not licences and the like, which may be long
+            self._irregularities.add(Kind.SIZE, f"has {entry.size} bytes, too many for a file of its kind", entry.name)
         return False
 
     def _read_elf(self, name: str, stream: SpooledTemporaryFile[bytes]) -> None:
@@ -260,23 +258,23 @@ class _Contents:
             if found:
                 self._elves.append(found)
             elif suffix_of(name) and not self._is_for_a_device(name):
-                self.broken[name] = "it has no dynamic section, without which nothing can load it"
+                self.broken[name] = "it has no dynamic section, so nothing can load it"
 
     def _is_for_a_device(self, name: str) -> bool:
         return elf.read_header(self.members[name].head).machine in elf.DEVICES
 
 
 @contextmanager
-def open_wheel(path: Path, elsewhere: tuple[str, ...] = (), stop: Callable[[], None] = lambda: None) -> Iterator[Wheel]:
-    """Open a wheel for checking; `stop` is called while it is read. Raises OSError, WheelFileError, what it does."""
+def open_wheel(path: Path, external: tuple[str, ...] = (), stop: Callable[[], None] = lambda: None) -> Iterator[Wheel]:
+    """Open a wheel for checking; `stop` is called while it is read, and may raise. Raises OSError, WheelFileError."""
     with archive.open_archive(path, stop) as opened:
-        yield Wheel(path, opened, elsewhere, stop)
+        yield Wheel(path, opened, external, stop)
 
 
 def _limited(problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield the first problems, and how many more there are: a wheel may be made to have a hundred thousand."""
+    """Yield the first problems, and how many more there are: a hostile wheel may have a hundred thousand."""
     rest = iter(problems)
-    yield from islice(rest, _MOST_TOLD)
+    yield from islice(rest, _MOST_REPORTED)
     last = next(rest, None)
     more = Counter(problem.severity for problem in rest)
     if last and not more:
@@ -284,35 +282,54 @@ def _limited(problems: Iterable[Problem]) -> Iterator[Problem]:
     elif last:
         more[last.severity] += 1
         yield Problem(
-            message=f"there are {more.total()} more problems like these", remedy="Mend those above first.",
+            message=f"there are {more.total()} more problems like these", remedy="Fix those above first.",
             severity=None if None in more else max(filter(None, more), key=list(Severity).index),
         )  # fmt: skip
 
 
 def short(text: str) -> str:
-    """Return the first line of others' words, no longer than a message should be."""
+    """Return the first line of another program's message, shortened."""
     line = text.strip().partition("\n")[0]
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def some(names: Sequence[str]) -> str:
-    """Return the first few names for a message, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """A check: its stable code, what it is called, why it is made, and the function that makes it."""
+class CheckInfo:
+    """What users read of a check: `must_hold` is one sentence, `reason` another; the code is stable."""
 
     code: str
     title: str
+    must_hold: str
     reason: str
-    run: Callable[[Wheel], Iterable[Problem]]
     severity: Severity = Severity.ERROR
 
+    def finding(self, wheel: str, problem: Problem) -> Finding:
+        """Return a problem of a wheel, named by its file name, as a finding of this check."""
+        severity = problem.severity or self.severity
+        return Finding(code=self.code, severity=severity, wheel=wheel, problem=problem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionCheck(CheckInfo, Generic[P, T]):
+    """A check that is a function: its docstring is what must hold."""
+
+    must_hold: str = field(init=False)
+    run: Callable[P, Iterable[T]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "must_hold", " ".join((self.run.__doc__ or "").split()))
+
+
+class Check(FunctionCheck[[Wheel], Problem]):
+    """A check of one wheel."""
+
     def findings(self, wheel: Wheel) -> Iterator[Finding]:
-        """Yield what the check says of a wheel."""
+        """Yield the findings in a wheel; above a limit, only how many more there are."""
         for problem in _limited(self.run(wheel)):
-            severity = problem.severity or self.severity
-            yield Finding(code=self.code, severity=severity, wheel=wheel.path.name, problem=problem)
+            yield self.finding(wheel.path.name, problem)

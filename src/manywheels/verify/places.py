@@ -1,4 +1,4 @@
-"""Places that wheels are installed in: a libc and an architecture, a Python; and what uv calls them (PEP 600, 656)."""
+"""Where wheels are installed: libc, architecture and Python, and uv's names for them (PEP 600, 656)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _ANY: Final = "any"
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A libc, its version, and an architecture; empty and (0, 0) where a platform tag asks for none."""
+    """A libc, its version, and an architecture; empty and (0, 0) if a platform tag requires none."""
 
     libc: str
     version: tuple[int, int]
     arch: str
 
     def serves(self, other: Place) -> bool:
-        """Whether what asks for `other` runs here."""
+        """Whether a wheel for `other` runs here."""
         return other.arch in {"", self.arch} and other.libc in {"", self.libc} and other.version <= self.version
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Python:
-    """An interpreter as installers are asked for it: `cp`, (3, 13), `cp313t`."""
+    """An interpreter: implementation `cp`, version (3, 13), ABI `cp313t`."""
 
     implementation: str
     version: tuple[int, int]
@@ -42,18 +42,18 @@ class Python:
 
     @property
     def free_threaded(self) -> bool:
-        """Whether this is a CPython without the GIL (PEP 703)."""
+        """Whether this is a free-threaded CPython (PEP 703)."""
         return self.implementation == "cp" and self.abi.endswith("t")
 
     @property
     def spec(self) -> str:
-        """The interpreter as uv is asked for it: `3.12`, `3.14t`, `pypy3.11`."""
+        """The interpreter in uv's notation: `3.12`, `3.14t`, `pypy3.11`."""
         kind = {"cp": "", "pp": "pypy"}.get(self.implementation, self.implementation)
         return f"{kind}{self.version[0]}.{self.version[1]}{'t' * self.free_threaded}"
 
     @property
     def newest_patch(self) -> str:
-        """A version that any Requires-Python of this minor version allows."""
+        """The highest patch version: most constraints on this minor version allow it."""
         return f"{self.version[0]}.{self.version[1]}.99"
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Python:
 
 
 def place_of(tag: str) -> Place | None:
-    """Return what a platform tag asks for; None where it is none of Linux."""
+    """Return what a platform tag requires; None if it is not a Linux tag."""
     if tag == _ANY:
         return Place(libc="", version=(0, 0), arch="")
     if found := _PLATFORM.fullmatch(tag):
@@ -75,19 +75,19 @@ def place_of(tag: str) -> Place | None:
 
 @dataclass(frozen=True, kw_only=True)
 class UvPlatform:
-    """A platform that uv can be asked for, and the place that it stands for."""
+    """A value of uv's `--python-platform`, and its meaning."""
 
     name: str
     place: Place
 
 
 def uv_at_least(place: Place) -> UvPlatform | None:
-    """Return uv's nearest platform that must take a wheel for `place`; None where uv knows none."""
+    """Return uv's nearest platform on which wheels for `place` run; None if there is none."""
     return min((offered for offered in _uv_platforms() if offered.place.serves(place)), key=_rank, default=None)
 
 
 def uv_at_most(place: Place) -> UvPlatform | None:
-    """Return uv's nearest platform whose wheels all run on `place`; None where uv knows none."""
+    """Return uv's nearest platform whose wheels all run on `place`; None if there is none."""
     return max((offered for offered in _uv_platforms() if place.serves(offered.place)), key=_rank, default=None)
 
 
@@ -103,7 +103,7 @@ def _uv_platforms() -> Iterator[UvPlatform]:
                 yield UvPlatform(name=row["name"].format(arch=arch, major=major, minor=minor), place=place)
 
 
-def this_python(python: Python) -> str:
-    """Return which interpreter uv shall take as the pattern for another: only its kind matters, not its version."""
+def python_for_uv(python: Python) -> str:
+    """Return the value of uv's `--python` for another version: only implementation and GIL matter."""
     alike = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
     return sys.executable if alike and python.implementation == "cp" and not python.free_threaded else python.spec

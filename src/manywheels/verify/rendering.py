@@ -1,4 +1,4 @@
-"""Descriptions, rendered as the index does. docutils takes minutes for some texts: long ones are rendered elsewhere."""
+"""Renders descriptions as the index does; long ones in another process, since docutils takes minutes for some."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from manywheels.runtime.own_python import module_argv
 from manywheels.verify.model import short
 
 _MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})
-_LONGEST_HERE: Final = 16_000  # characters of reStructuredText; the time goes with the square of some tables
-PROCESSOR: Final = 30  # seconds for a text that is rendered elsewhere; honest ones take two
-_DEADLINE: Final = 300.0  # seconds, on a machine that has other things to do
+_LONGEST_IN_PROCESS: Final = 16_000  # characters of reStructuredText; for some tables the time grows with the square
+PROCESSOR: Final = 30  # seconds of CPU time in the other process; real texts take two
+_DEADLINE: Final = 300.0  # seconds, for a busy machine
 _MOMENT: Final = 0.1  # seconds between looks
 
 
 def rendering_fault(
     description: str, content_type: str | None, stop: Callable[[], None] = lambda: None
 ) -> tuple[str, str | None]:
-    """Return what the description is, and why it cannot be rendered; None where it can, or nobody renders it.
+    """Return the description's format, and why it cannot be rendered; None if it can, or is plain text.
 
-    `stop` is called again and again while a long text is rendered; what it raises ends the rendering.
+    `stop` is called repeatedly while a long text is rendered, and may raise to end it.
     """
     header = Message()
     header["Content-Type"] = content_type or "text/x-rst"
     match header.get_content_type():
-        case "text/x-rst" if len(description) > _LONGEST_HERE:
-            return "reStructuredText", _fault_elsewhere(description, stop)
+        case "text/x-rst" if len(description) > _LONGEST_IN_PROCESS:
+            return "reStructuredText", _fault_in_process(description, stop)
         case "text/x-rst":
             return "reStructuredText", fault_in_rst(description)
         case "text/markdown" if (variant := header.get_param("variant", "GFM")) in _MARKDOWN_VARIANTS:
             return "Markdown", _fault_in_markdown(description, str(variant))
         case kind:
-            return kind, None  # plain text, or a type that MW240 has refused
+            return kind, None  # plain text, or a type that MW240 reports
 
 
 def fault_in_rst(text: str) -> str | None:
-    """Return why a text cannot be rendered as reStructuredText; None where it can."""
+    """Return why a text cannot be rendered as reStructuredText; None if it can."""
     from readme_renderer import rst
 
     warnings = io.StringIO()
     try:
         rendered = rst.render(text, stream=warnings)
-    except Exception as error:  # noqa: BLE001 - docutils meets some texts with an exception of its own
+    except Exception as error:  # noqa: BLE001 - docutils raises all kinds of exceptions
         return short(repr(error))
     if rendered is not None:
         return None
-    return short(warnings.getvalue()).removeprefix("<string>:") or "nothing is left of it"
+    return short(warnings.getvalue()).removeprefix("<string>:") or "the result is empty"
 
 
 def _fault_in_markdown(text: str, variant: str) -> str | None:
@@ -63,25 +63,25 @@ def _fault_in_markdown(text: str, variant: str) -> str | None:
         rendered = markdown.render(text, variant=variant)
     except Exception as error:  # noqa: BLE001 - as above
         return short(repr(error))
-    return None if rendered is not None else "nothing is left of it"
+    return None if rendered is not None else "the result is empty"
 
 
-def _fault_elsewhere(text: str, stop: Callable[[], None]) -> str | None:
-    """Render reStructuredText in a process that has a limit, and that can be ended."""
+def _fault_in_process(text: str, stop: Callable[[], None]) -> str | None:
+    """Render reStructuredText in a process with limits of time and memory, which can be killed."""
     argv = module_argv("manywheels.verify.rendering_worker", str(PROCESSOR))
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-        given.write(json.dumps(text).encode())
-        given.seek(0)
-        process = subprocess.Popen(argv, stdin=given, stdout=said, stderr=subprocess.DEVNULL)
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(json.dumps(text).encode())
+        source.seek(0)
+        process = subprocess.Popen(argv, stdin=source, stdout=output, stderr=subprocess.DEVNULL)
         try:
             ended = _has_ended(process, stop)
         finally:
-            process.kill()  # one that has ended is only reaped
+            process.kill()  # no effect if it has ended
             process.wait()
         if not ended or process.returncode:
             return f"it takes more than {PROCESSOR} s, or too much memory"
-        said.seek(0)
-        fault: str | None = json.load(said)
+        output.seek(0)
+        fault: str | None = json.load(output)
         return fault
 
 

@@ -1,8 +1,8 @@
-"""Render reStructuredText, given as a JSON string on standard input; write the fault as JSON, or null.
+"""Render reStructuredText from a JSON string on standard input; write the fault as JSON, or null.
 
     python -m manywheels.verify.rendering_worker SECONDS
 
-`SECONDS` of a processor are what it may take.
+`SECONDS` is the limit of CPU time.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Final
 
 from manywheels.verify.rendering import fault_in_rst
 
-_MEMORY: Final = 2 << 30  # bytes; two megabytes of text take half of it
+_MEMORY: Final = 2 << 30  # bytes; two megabytes of text need half of it
 
 _PR_SET_PDEATHSIG: Final = 1
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # where verification is stopped, this is, too
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # end with the verification
     resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[1]), int(sys.argv[1])))
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     print(json.dumps(fault_in_rst(json.load(sys.stdin))))

@@ -2,63 +2,65 @@
 
     [tool.manywheels.verify]
     strict = true                                   # warnings count as errors
-    libraries = ["libtbb.so.*"]                     # brought by packages that this one depends on
+    libraries = ["libtbb.so.*"]                     # provided by packages that this one depends on
     ignore = [
         { code = "MW253", reason = "the .pth file is this package's purpose" },
         { code = "MW254", files = "spam/_vendor/*", reason = "its licence asks for the sources" },
     ]
 
-A code alone, as `ignore = ["MW253"]`, is taken too; a reason is for those who read it later.
+A code alone, as `ignore = ["MW253"]`, is accepted too; `reason` is for readers of the file.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from manywheels.errors import InputError
+from manywheels.verify.checks import CHECKS, UNREADABLE
 from manywheels.verify.model import Finding, Severity
 
-UNREADABLE: Final = "MW200"  # of such a file nothing was checked: there is nothing to judge
 _KEYS: Final = frozenset({"code", "files", "reason"})
 _TABLE: Final = "[tool.manywheels.verify]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ignored:
-    """A check that shall not count, for all files of a wheel or for those that match a glob."""
+    """A check that does not count, for all files of a wheel or for those that match the glob `files`."""
 
     code: str
     files: str = "*"
     reason: str = ""
 
     def covers(self, finding: Finding) -> bool:
-        """Whether this entry is about that finding."""
+        """Whether this entry applies to the finding."""
         return finding.code == self.code and fnmatch.fnmatchcase(finding.problem.member or "", self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What counts. `strict` makes errors of warnings; `libraries` are patterns of those that other packages bring."""
+    """Which findings count. `strict` makes warnings errors; other packages provide libraries that match `libraries`."""
 
     ignored: tuple[Ignored, ...] = ()
     libraries: tuple[str, ...] = ()
     strict: bool = False
 
     def judge(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-        """Return the findings that count, each with the severity that it has under these rules."""
+        """Return the findings that count, with their severity under these rules."""
         counted = (finding for finding in findings if not any(entry.covers(finding) for entry in self.ignored))
         return tuple(replace(finding, severity=Severity.ERROR) if self.strict else finding for finding in counted)
 
 
-def parse_rules(table: Mapping[str, Any], known: Iterable[str], *, strict: bool = False) -> Rules:
-    """Return the rules of a `[tool.manywheels.verify]` table; `known` are the codes of all checks.
+def verification_rules(settings: Mapping[str, Any], *, strict: bool = False) -> Rules:
+    """Return the rules of the table `verify` in a project's `[tool.manywheels]`.
 
-    Raises InputError for unknown keys and codes, and for values of other kinds.
+    Raises InputError for unknown keys and codes, and for values of other types.
     """
+    table = settings.get("verify", {})
+    if not isinstance(table, dict):
+        raise InputError("[tool.manywheels] verify is not a table.", remedy="Write it as `[tool.manywheels.verify]`.")
     unknown = sorted(set(table) - {"ignore", "libraries", "strict"})
     if unknown:
         raise InputError(
@@ -66,21 +68,19 @@ def parse_rules(table: Mapping[str, Any], known: Iterable[str], *, strict: bool 
         )
     declared = table.get("strict", False)
     if not isinstance(declared, bool):
-        raise InputError(f"{_TABLE} strict: `{declared}` is no truth value.", remedy="Write `true` or `false`.")
+        raise InputError(f"{_TABLE} strict: `{declared}` is not a boolean.", remedy="Write `true` or `false`.")
     libraries = table.get("libraries", [])
     if not isinstance(libraries, list) or not all(isinstance(name, str) for name in libraries):
         raise InputError(
-            f"{_TABLE} libraries is no list of names.", remedy='Write it as `libraries = ["libtbb.so.*"]`.'
+            f"{_TABLE} libraries is not a list of names.", remedy='Write it as `libraries = ["libtbb.so.*"]`.'
         )
     entries = table.get("ignore", [])
     if not isinstance(entries, list):
-        raise InputError(f"{_TABLE} ignore is no list.", remedy='Write it as `ignore = ["MW253"]`.')
-    codes = frozenset(known)
-    ignored = tuple(_parse_entry(entry, codes) for entry in entries)
-    return Rules(ignored=ignored, libraries=tuple(libraries), strict=declared or strict)
+        raise InputError(f"{_TABLE} ignore is not a list.", remedy='Write it as `ignore = ["MW253"]`.')
+    return Rules(ignored=tuple(map(_parse_entry, entries)), libraries=tuple(libraries), strict=declared or strict)
 
 
-def _parse_entry(entry: Any, known: frozenset[str]) -> Ignored:  # noqa: ANN401 - whatever TOML holds
+def _parse_entry(entry: Any) -> Ignored:  # noqa: ANN401 - any TOML value
     match entry:
         case str():
             ignored = Ignored(code=entry)
@@ -88,17 +88,17 @@ def _parse_entry(entry: Any, known: frozenset[str]) -> Ignored:  # noqa: ANN401 
             ignored = Ignored(code=code, files=str(entry.get("files", "*")), reason=str(entry.get("reason", "")))
         case _:
             raise InputError(
-                f"{_TABLE} ignore: `{entry}` is no entry.",
+                f"{_TABLE} ignore: `{entry}` is not a valid entry.",
                 remedy='Write a code, or `{ code = "MW253", files = "glob", reason = "why" }`.',
             )
-    if ignored.code not in known or not re.fullmatch(r"MW2\d\d", ignored.code):
+    if ignored.code not in {check.code for check in CHECKS}:
         raise InputError(
             f"{_TABLE} ignore: there is no check `{ignored.code}`.",
             remedy="`manywheels explain` lists the checks.",
         )
-    if ignored.code == UNREADABLE:
+    if ignored.code == UNREADABLE.code:
         raise InputError(
-            f"{_TABLE} ignore: `{UNREADABLE}` cannot be ignored: nothing in such a file was checked.",
-            remedy="Leave the file out of what is verified.",
+            f"{_TABLE} ignore: `{ignored.code}` cannot be ignored: nothing in such a file was checked.",
+            remedy="Do not verify the file.",
         )
     return ignored

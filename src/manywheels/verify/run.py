@@ -1,4 +1,4 @@
-"""Verification of many wheels: each in a process of its own, then what only the whole set can show."""
+"""Verification of many wheels: each in its own process, then all as a set."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.errors import WheelFileError
 from manywheels.verify import sets
-from manywheels.verify.checks import Report, archive, check_wheel
-from manywheels.verify.installs import TRIED
+from manywheels.verify.checks import INSTALL_TRIED, UNREADABLE, Report, archive, check_wheel
 from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.rules import UNREADABLE, Rules
+from manywheels.verify.rules import Rules
 from manywheels.wheels.manifest import Manifest
 
 _OF_ARCHIVES = frozenset(check.code for check in archive.CHECKS)
 _WORK = "The verification"
-_Given = tuple[Path, tuple[str, ...]]  # a wheel, and patterns of libraries that need not be in it
-_MOMENT = 0.1  # seconds between looks at the switch
+_WheelInput = tuple[Path, tuple[str, ...]]  # a wheel, and patterns of libraries that need not be in it
+_MOMENT = 0.1  # seconds between looks at the cancellation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extra:
-    """A check that is asked wheel by wheel, after the others.
+    """A check called with each wheel, after the others.
 
-    `unpacks` says who reads the archive for it, as `pip and uv`; empty where it goes by the file's digest alone.
+    `unpacks` names what reads the archive for it, as `pip and uv`; empty if it only needs the file's digest.
     """
 
     ask: Callable[[Path], Iterable[Finding]]
@@ -39,19 +38,19 @@ class Extra:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What verification says of wheels; findings are those that count."""
+    """The result of a verification; its findings are those that count."""
 
     reports: tuple[Report, ...]
     set_findings: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Every finding, wheel by wheel, those of the set last."""
+        """All findings, wheel by wheel, those of the set last."""
         return (*(finding for report in self.reports for finding in report.findings), *self.set_findings)
 
     @property
     def passed(self) -> bool:
-        """Whether there is no error among the findings."""
+        """Whether no finding is an error."""
         return not any(finding.severity is Severity.ERROR for finding in self.findings)
 
 
@@ -63,15 +62,15 @@ def verify_wheels(
     extra: Sequence[Extra] = (),
     cancellation: Cancellation | None = None,
 ) -> Verdict:
-    """Check wheels side by side, and those of one project as a set; `extra` checks are asked wheel by wheel.
+    """Check wheels in parallel, and those of each project as a set.
 
-    A file that is no wheel at all is a finding, MW200: it does not keep the others from being checked. Raises
-    Cancelled soon after `cancellation` is requested; no process that reads a wheel is left then.
+    A file that is not a wheel is a finding, MW200; the others are still checked. Raises Cancelled soon after
+    `cancellation` is requested, with no process left that reads a wheel.
     """
     switch = cancellation or Cancellation()
     left_out = {wheel.name: wheel.left_out for wheel in manifest.wheels} if manifest else {}
     read = _check_all([(path, (*left_out.get(path.name, ()), *rules.libraries)) for path in paths], switch)
-    with ThreadPoolExecutor(available_cores()) as pool:  # extra checks wait for processes of their own
+    with ThreadPoolExecutor(available_cores()) as pool:  # extra checks wait for processes
         reports = list(pool.map(lambda report: _with_extra(report, extra, switch), read))
     facts = [report.facts for report in reports if report.facts]
     return Verdict(
@@ -80,17 +79,17 @@ def verify_wheels(
     )
 
 
-def _check_all(wheels: Sequence[_Given], cancellation: Cancellation) -> list[Report]:
+def _check_all(wheels: Sequence[_WheelInput], cancellation: Cancellation) -> list[Report]:
     try:
         return _in_processes(wheels, cancellation)
-    except BrokenProcessPool:  # the kernel ended a process, and all wheels with it: each by itself shows which
+    except BrokenProcessPool:  # a process was killed, which fails all wheels: check each alone to find it
         return [_check_alone(wheel, cancellation) for wheel in wheels]
 
 
-def _in_processes(wheels: Sequence[_Given], cancellation: Cancellation) -> list[Report]:
-    """Read wheels in processes of their own, which are killed as soon as the switch is thrown.
+def _in_processes(wheels: Sequence[_WheelInput], cancellation: Cancellation) -> list[Report]:
+    """Check wheels in forked processes, which start fast. Cancellation kills them.
 
-    They are forked from this one, so that they start at once. Raises BrokenProcessPool where one was killed otherwise.
+    Raises Cancelled, and BrokenProcessPool if one was killed by something else.
     """
     if not wheels:
         return []
@@ -111,18 +110,18 @@ def _wait_for(reading: Sequence[Future[Report]], cancellation: Cancellation) -> 
         cancellation.stop_if_requested(_WORK)
 
 
-def _check_alone(wheel: _Given, cancellation: Cancellation) -> Report:
+def _check_alone(wheel: _WheelInput, cancellation: Cancellation) -> Report:
     try:
         return _in_processes([wheel], cancellation)[0]
     except BrokenProcessPool:
         problem = Problem(
-            message="was not checked: the process that read it was ended, most likely for want of memory",
-            remedy="Look at the file, and try again where there is more memory.",
+            message="was not checked: the process that read it was killed, most likely because memory ran out",
+            remedy="Look at the file, and try again on a machine with more memory.",
         )
         return _unreadable(wheel[0], problem)
 
 
-def _check(wheel: _Given) -> Report:
+def _check(wheel: _WheelInput) -> Report:
     path, left_out = wheel
     try:
         return check_wheel(path, left_out)
@@ -131,29 +130,29 @@ def _check(wheel: _Given) -> Report:
 
 
 def _unreadable(path: Path, problem: Problem) -> Report:
-    finding = Finding(code=UNREADABLE, severity=Severity.ERROR, wheel=path.name, problem=problem)
-    return Report(path=path, size=path.stat().st_size if path.exists() else 0, findings=(finding,))
+    size = path.stat().st_size if path.exists() else 0
+    return Report(path=path, size=size, findings=(UNREADABLE.finding(path.name, problem),))
 
 
 def _with_extra(report: Report, extra: Sequence[Extra], cancellation: Cancellation) -> Report:
-    """Ask the extra checks. Installers read archives with less care than the checks here: they get no odd ones."""
+    """Run the extra checks. Installers read archives less carefully than the checks: they get no irregular ones."""
     cancellation.stop_if_requested(_WORK)
-    odd = sorted({finding.code for finding in report.findings} & {UNREADABLE, *_OF_ARCHIVES})
-    found = [finding for check in extra if not (check.unpacks and odd) for finding in check.ask(report.path)]
+    irregular = sorted({finding.code for finding in report.findings} & {UNREADABLE.code, *_OF_ARCHIVES})
+    found = [finding for check in extra if not (check.unpacks and irregular) for finding in check.ask(report.path)]
     untried = " and ".join(dict.fromkeys(check.unpacks for check in extra if check.unpacks))
-    if untried and odd:  # a finding of its own: whoever ignores those of the archive shall know
+    if untried and irregular:  # a finding of its own, shown also if those of the archive are ignored
         problem = Problem(
-            message=f"was not given to {untried}, for its archive is not as it should be ({', '.join(odd)})",
-            remedy="Mend the archive first: what installers make of it is not proved.",
+            message=f"was not tried with {untried}, as its archive has errors ({', '.join(irregular)})",
+            remedy="Fix the archive first: until then, installing is not proved.",
         )
-        found.append(Finding(code=TRIED, severity=Severity.WARNING, wheel=report.path.name, problem=problem))
+        found.append(INSTALL_TRIED.finding(report.path.name, problem))
     return replace(report, findings=(*report.findings, *found))
 
 
 def _check_sets(
     facts: Sequence[sets.WheelFacts], manifest: Manifest | None, cancellation: Cancellation
 ) -> Iterable[Finding]:
-    """A manifest speaks of one set. Without one, wheels of several projects may lie together, each a set of its own."""
+    """Check the wheels as the set of the manifest; without one, those of each project as a set."""
     if manifest:
         groups = [list(facts)]
     else:
@@ -165,11 +164,11 @@ def _check_sets(
 def check_set(
     facts: Sequence[sets.WheelFacts], manifest: Manifest | None, cancellation: Cancellation | None = None
 ) -> list[Finding]:
-    """Return what the wheels of one project show only together. Raises Cancelled."""
+    """Run the checks of a set. Raises Cancelled."""
     found = []
     for check in sets.CHECKS:
         for wheel, problem in check.run(facts, manifest):
-            found.append(Finding(code=check.code, severity=check.severity, wheel=wheel or "", problem=problem))
+            found.append(check.finding(wheel or "", problem))
             if cancellation is not None:
                 cancellation.stop_if_requested(_WORK)
     return found

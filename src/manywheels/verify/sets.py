@@ -1,7 +1,7 @@
-"""Sets: what can only be seen with a project's wheels side by side, and next to the manifest that sealed them.
+"""Sets: checks of a project's wheels together, and against their manifest.
 
-The checks work on `WheelFacts`, which hold digests and no contents: a set of any size fits into memory, and the facts
-of one wheel can come from another process.
+The checks use `WheelFacts`, which have digests and no contents, so a set of any size fits into memory, and the facts
+can come from another process.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from statistics import median
@@ -19,22 +19,22 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
 from manywheels.data import table
-from manywheels.verify.model import Problem, Severity, Wheel, some
+from manywheels.verify.model import FunctionCheck, Problem, Severity, Wheel, some
 from manywheels.wheels.manifest import Manifest, TargetState
 
 _MIB: Final = 1 << 20
 _SIZE_FACTOR: Final = 3
-_MACHINE_CODE: Final = re.compile(r"\.(o|obj|a|lib|py[co])$")  # differs between Pythons as ELF files do
+_MACHINE_CODE: Final = re.compile(r"\.(o|obj|a|lib|py[co])$")  # differs between Pythons, like ELF files
 
 Found = Iterator[tuple[str | None, Problem]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WheelFacts:
-    """What the checks of a set need of one wheel: `file` is its name, `size` in bytes, `sha256` in hex.
+    """The input of the set's checks from one wheel: `file` is its name, `size` in bytes, `sha256` in hex.
 
-    `pure_files` maps every member that is not machine code, *.dist-info aside, to its digest. `build` is the build
-    tag, empty where the name has none.
+    `pure_files` maps every member that is not machine code, except *.dist-info, to its digest. `build` is the build
+    tag, empty if there is none.
     """
 
     file: str
@@ -48,12 +48,12 @@ class WheelFacts:
 
     @property
     def platform(self) -> tuple[str, ...]:
-        """The kinds of platform that it is for, as `manylinux x86_64`: siblings may meet different policies."""
+        """The kinds of platform, as `manylinux x86_64`: siblings may have different policies."""
         return tuple(sorted({_platform_kind(tag.platform) for tag in self.tags}))
 
 
 def facts_of(wheel: Wheel) -> WheelFacts:
-    """Return the facts of an open wheel; it is read once more, for the digest. Raises OSError."""
+    """Return the facts of an open wheel; this reads the file once more for the digest. Raises OSError."""
     machine_code = wheel.machine_code
     return WheelFacts(
         file=wheel.path.name,
@@ -73,58 +73,51 @@ def facts_of(wheel: Wheel) -> WheelFacts:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SetCheck:
-    """A check over several wheels: `run` yields problems, each with the file name of its wheel, or None for the set."""
-
-    code: str
-    title: str
-    reason: str
-    run: Callable[[Sequence[WheelFacts], Manifest | None], Iterable[tuple[str | None, Problem]]]
-    severity: Severity = Severity.ERROR
+class SetCheck(FunctionCheck[[Sequence[WheelFacts], Manifest | None], tuple[str | None, Problem]]):
+    """A check of several wheels: `run` yields problems, each with its wheel's file name, or None for the set."""
 
 
 def manifest_agrees(wheels: Sequence[WheelFacts], manifest: Manifest | None) -> Found:
-    """The wheels are exactly those of the manifest, byte for byte, and no target of it failed."""
+    """The wheels are exactly those of the manifest, byte for byte, and none of its targets failed."""
     if manifest is not None:
         yield from disagreements({wheel.file: wheel.sha256 for wheel in wheels}, manifest)
-        # A job may look at the shard that it built: what the other jobs build is not amiss there.
+        # A job may verify the shard that it built: other jobs build the rest.
         yield from () if manifest.shard else left_to_build(manifest)
 
 
 def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
-    """Yield what is missing, changed, or too much in a set of wheels, given by name and sha256.
+    """Yield the missing, changed and additional wheels of a set, `digests` by file name (sha256 in hex).
 
-    Whether the manifest has all of its plan is another question: see `left_to_build`.
+    Whether the manifest covers its plan is checked by `left_to_build`.
     """
     sealed = {record.name: record for record in manifest.wheels}
     for name, record in sealed.items():
         if name not in digests:
-            yield None, Problem(message=f"`{name}` of the manifest is not there", remedy=_TAKE_THE_WHOLE_SET)
+            yield None, Problem(message=f"`{name}` of the manifest is missing", remedy=_TAKE_THE_WHOLE_SET)
         elif digests[name] != record.sha256:
             yield (
                 name,
                 Problem(
-                    message=f"has the sha256 {digests[name]}, the manifest says {record.sha256}",
-                    remedy="Something changed it after it was verified; build the set again.",
+                    message=f"has the sha256 {digests[name]}, the manifest has {record.sha256}",
+                    remedy="It was changed after verification; build the set again.",
                 ),
             )
     for name in digests:
         if name not in sealed:
-            yield name, Problem(message="does not stand in the manifest", remedy=_TAKE_THE_WHOLE_SET)
+            yield name, Problem(message="is not in the manifest", remedy=_TAKE_THE_WHOLE_SET)
     for target in manifest.targets:
         if target.wheel is None and target.state in {TargetState.FAILED, TargetState.CANCELLED}:
             yield (
                 None,
                 Problem(
                     message=f"the wheel of `{target.identifier}` is missing: the target {_ENDED[target.state]}",
-                    remedy="Mend the build, or `skip` the target: who has this Python would build from source.",
+                    remedy="Fix the build, or `skip` the target: users of this Python would build from source.",
                 ),
             )
 
 
 def left_to_build(manifest: Manifest) -> Found:
-    """Yield what a manifest lacks of its plan: the other shards, or targets that it says nothing of."""
+    """Yield what a manifest lacks of its plan: the other shards, or targets."""
     absent = sorted(set(manifest.planned) - {target.identifier for target in manifest.targets})
     if manifest.shard:
         others = f"; it lacks {some(absent)}" if absent else ""
@@ -152,18 +145,18 @@ def one_release(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Fou
 
 
 def sizes_are_alike(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
-    """Of the wheels of one version for one platform, the largest has at most three times the size of the smallest."""
+    """The largest wheel of one version for one platform is at most three times as large as the smallest."""
     for siblings in _siblings(wheels):
         ordered = sorted(siblings, key=lambda wheel: wheel.size)
         smallest, largest = ordered[0], ordered[-1]
         if largest.size > _SIZE_FACTOR * smallest.size:
             usual = math.log(max(median(wheel.size for wheel in siblings), 1))
-            odd = max(smallest, largest, key=lambda wheel: abs(math.log(max(wheel.size, 1)) - usual))
-            other = largest if odd is smallest else smallest
+            outlier = max(smallest, largest, key=lambda wheel: abs(math.log(max(wheel.size, 1)) - usual))
+            other = largest if outlier is smallest else smallest
             yield (
-                odd.file,
+                outlier.file,
                 Problem(
-                    message=f"has {odd.size:,} bytes, its sibling `{other.file}` has {other.size:,}",
+                    message=f"has {outlier.size:,} bytes, its sibling `{other.file}` has {other.size:,}",
                     remedy="Look for a missing extension module, an unstripped library, or files of an earlier build.",
                 ),
             )
@@ -177,31 +170,31 @@ def index_accepts_size(wheels: Sequence[WheelFacts], _manifest: Manifest | None)
             yield (
                 wheel.file,
                 Problem(
-                    message=f"has {wheel.size / _MIB:.1f} MiB, the index takes {limit / _MIB:.0f} MiB",
-                    remedy="Strip the libraries and leave out what users do not need, or ask the index for more.",
+                    message=f"has {wheel.size / _MIB:.1f} MiB, the index accepts {limit / _MIB:.0f} MiB",
+                    remedy="Strip the libraries, leave out what users do not need, or request a higher limit.",
                 ),
             )
 
 
 def pure_files_are_alike(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
-    """The wheels of one version for one platform hold the same files, byte for byte, apart from machine code."""
+    """The wheels of one version for one platform have the same files, byte for byte, except machine code."""
     for siblings in _siblings(wheels):
-        odd = _odd_files(siblings)
+        different = _different_files(siblings)
         for wheel in siblings:
-            names = odd.get(wheel.file, [])
+            names = different.get(wheel.file, [])
             if names:
                 yield (
                     wheel.file,
                     Problem(
-                        message=f"is not like most of its siblings in {_count(names, 'pure file')}: {some(names)}",
-                        remedy="Known reasons: version files with a time or a path, wrappers generated for each "
+                        message=f"differs from most of its siblings in {_count(names, 'pure file')}: {some(names)}",
+                        remedy="Known causes: version files with a time or a path, wrappers generated for each "
                         "Python, leftovers of an earlier build. Set SOURCE_DATE_EPOCH, clean the source tree.",
                     ),
                 )
 
 
 def tags_do_not_overlap(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
-    """No two wheels of one version have a tag in common, unless build tags rank them."""
+    """No two wheels of one version have a tag in common, unless their build tags differ."""
     ranked: dict[object, list[WheelFacts]] = {}
     for wheel in wheels:
         ranked.setdefault((wheel.project, wheel.version, wheel.build), []).append(wheel)
@@ -218,24 +211,24 @@ def tags_do_not_overlap(wheels: Sequence[WheelFacts], _manifest: Manifest | None
 
 
 def _siblings(wheels: Sequence[WheelFacts]) -> list[list[WheelFacts]]:
-    """Group the wheels by project, version and kind of platform; groups of one are left out."""
+    """Group the wheels by project, version and kind of platform, without groups of one."""
     groups: dict[object, list[WheelFacts]] = {}
     for wheel in wheels:
         groups.setdefault((wheel.project, wheel.version, wheel.platform), []).append(wheel)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _odd_files(siblings: Sequence[WheelFacts]) -> dict[str, list[str]]:
-    """Map each wheel to the pure files in which it is not as most are; a tie is decided for the first wheel."""
-    odd: dict[str, list[str]] = {}
+def _different_files(siblings: Sequence[WheelFacts]) -> dict[str, list[str]]:
+    """Map each wheel to the pure files in which it differs from most; the first wheel wins a tie."""
+    different: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for wheel in siblings for name in wheel.pure_files):
         digests = [wheel.pure_files.get(name) for wheel in siblings]
         counts = Counter(digests)
         usual = max(counts, key=counts.__getitem__)
         for wheel, digest in zip(siblings, digests, strict=True):
             if digest != usual:
-                odd.setdefault(wheel.file, []).append(name)
-    return odd
+                different.setdefault(wheel.file, []).append(name)
+    return different
 
 
 def _count(names: Sequence[str], noun: str) -> str:
@@ -248,24 +241,24 @@ def _platform_kind(platform: str) -> str:
 
 
 _ENDED: Final = {TargetState.FAILED: "failed", TargetState.CANCELLED: "was cancelled"}
-_TAKE_THE_WHOLE_SET: Final = "Take the whole output folder of one run, and nothing else."
+_TAKE_THE_WHOLE_SET: Final = "Use the complete output folder of one run, and nothing else."
 _GATHER: Final = (
-    "Publish from a job after all of the building ones, which takes their wheels together: `artifact-pattern` on "
-    "GitHub, the component `publish` on GitLab, elsewhere `manywheels gather`."
+    "Publish from a job that runs after all building jobs and gathers their wheels: `artifact-pattern` on GitHub, the "
+    "component `publish` on GitLab, otherwise `manywheels gather`."
 )
-_ONE_FOLDER: Final = "Use an empty output folder for each release; the wheels of one release belong together."
+_ONE_FOLDER: Final = "Use an empty output folder for each release."
 
 CHECKS: Final = (
     SetCheck(code="MW260", title="sealed set", run=manifest_agrees,
-             reason="What was verified is what is delivered: incomplete or changed sets get published otherwise."),
+             reason="Otherwise an incomplete or changed set is published."),
     SetCheck(code="MW261", title="one release", run=one_release,
-             reason="Wheels of another release in the folder would be published with this one."),
+             reason="Wheels of another release in the folder would be published, too."),
     SetCheck(code="MW262", title="sizes", run=sizes_are_alike, severity=Severity.WARNING,
-             reason="A wheel of another size than its siblings lacks something, or has something too much."),
+             reason="A wheel of another size than its siblings lacks something, or has leftovers."),
     SetCheck(code="MW263", title="size limit", run=index_accepts_size,
-             reason="The index refuses larger files, after the others have been published."),
+             reason="The index refuses larger files, when others are published already."),
     SetCheck(code="MW264", title="pure files", run=pure_files_are_alike, severity=Severity.WARNING,
-             reason="A release that differs from Python to Python in its sources is hard to debug and to reproduce."),
+             reason="A release whose sources differ between Pythons is hard to debug and to reproduce."),
     SetCheck(code="MW265", title="tags once", run=tags_do_not_overlap,
-             reason="Which of two wheels with one tag gets installed is left to chance."),
+             reason="Which of two wheels with the same tag gets installed is undefined."),
 )  # fmt: skip

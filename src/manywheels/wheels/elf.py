@@ -1,8 +1,7 @@
-"""What the checks need to know of an ELF file: machine, libraries, run paths, symbols, and how it wants to be loaded.
+"""What the checks need of an ELF file: machine, libraries, run paths, symbols, and how it is loaded.
 
-Read as the loader reads it, from the program headers (System V gABI, chapters 4 and 5; LSB symbol versioning): section
-headers may be missing or lie. Whoever made the file may have made it to be read for ever: everything that is counted,
-and everything that is kept, has a bound.
+It is read as the loader does, from the program headers (System V gABI, chapters 4 and 5; LSB symbol versioning):
+section headers may be missing or wrong. Files may be hostile: everything that is counted or kept has a limit.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from itertools import repeat
 from typing import IO, Final, NamedTuple
 
 MAGIC: Final = b"\x7fELF"
-HEAD: Final = 20  # bytes that say what a file is: e_ident, e_type and e_machine
-RELOCATABLE: Final = 1  # ET_REL: an object file, which is the compiler's business and no loader's
-# Code for what is beside the processor: a driver loads it, whatever the wheel's platform.
+HEAD: Final = 20  # bytes: e_ident, e_type and e_machine
+RELOCATABLE: Final = 1  # ET_REL: an object file, which no loader reads
+# Code for devices besides the processor: a driver loads it on any platform.
 DEVICES: Final = frozenset({"EM_AMDGPU", "EM_BPF", "EM_CUDA", "EM_INTELGT"})
-# Where PT_GNU_STACK is missing, glibc takes the stack to be executable on these (sysdeps/*/stackinfo.h).
+# Without PT_GNU_STACK, glibc makes the stack executable on these (sysdeps/*/stackinfo.h).
 _EXECUTABLE_BY_DEFAULT: Final = frozenset({"EM_X86_64", "EM_386", "EM_ARM", "EM_S390"})
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE, _PT_GNU_STACK = 1, 2, 3, 4, 0x6474E551
 _DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_SONAME, _DT_RPATH = 1, 4, 5, 6, 10, 14, 15
@@ -34,7 +33,7 @@ _HIDDEN_VERSION: Final = 0x7FFF
 _NT_GNU_PROPERTY_TYPE_0: Final = 5
 _ISA_NEEDED: Final = 0xC0008002  # GNU_PROPERTY_X86_ISA_1_NEEDED
 
-_MOST_SEGMENTS: Final = 1170  # 64 KiB of program headers, as many as the kernel takes
+_MOST_SEGMENTS: Final = 1170  # 64 KiB of program headers, the kernel's limit
 _MOST_TAGS: Final = 10_000  # in the dynamic section; those of large libraries have two hundred
 _MOST_RUN_PATHS: Final = 1_000
 _MOST_VERSIONS: Final = 10_000  # of all libraries together
@@ -43,19 +42,19 @@ _LONGEST_NAMES: Final = 4 << 10  # bytes of a library's name, a path's or a vers
 _LONGEST_SYMBOL: Final = 64 << 10  # C++ has long ones
 _LONGEST_STRINGS: Final = 64 << 20  # bytes of a string table; those of the largest libraries have half of it
 _LONGEST_NOTES: Final = 64 << 10
-_MOST_KEPT: Final = 128 << 20  # bytes of all names, for all files of a wheel
-_MOST_ENTRIES: Final = 4_000_000  # of all tables that are gone through, for all files of a wheel
-_CHAIN: Final = 1 << 10  # hashes that are read at once; honest chains have a few
-_OBJECT: Final = 64  # bytes that a name costs besides its characters
+_MOST_KEPT: Final = 128 << 20  # bytes of names, in all files of a wheel
+_MOST_ENTRIES: Final = 4_000_000  # of tables, in all files of a wheel
+_CHAIN: Final = 1 << 10  # hashes per read; real chains have a few
+_OBJECT: Final = 64  # bytes of a Python string besides its characters
 
 
 class BrokenElf(ValueError):
-    """A file that begins like an ELF file and cannot be read as one."""
+    """A file starts like an ELF file, but cannot be read as one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Import:
-    """A symbol that the file wants from elsewhere; `version` is None where it takes any."""
+    """An undefined symbol; `version` is None if it has none."""
 
     name: str
     version: str | None
@@ -67,11 +66,11 @@ class Import:
 
 @dataclass(frozen=True, kw_only=True)
 class Elf:
-    """An ELF file's dynamic interface. `needs` maps a library to the symbol versions wanted of it (`GLIBC_2.28`).
+    """An ELF file's dynamic interface. `needs` maps a library to the symbol versions needed of it (`GLIBC_2.28`).
 
-    `run_paths` holds the entries of RPATH and RUNPATH, empty ones too. `executable_stack` is true also for a file that
-    says nothing, on a machine where that is the default. `isa_level` is the x86-64 level that the property note says is
-    needed: 1 is the baseline, 3 stands for x86-64-v3; 0 where it says nothing. A `program` is started, not loaded.
+    `run_paths` holds the entries of RPATH and RUNPATH, empty ones too. `executable_stack` is also true without
+    PT_GNU_STACK where that is the default. `isa_level` is the x86-64 level in the property note: 1 is the baseline, 3
+    is x86-64-v3, 0 means no note. A `program` is started, not loaded.
     """
 
     member: str
@@ -91,16 +90,16 @@ class Elf:
 
     @property
     def unversioned(self) -> tuple[str, ...]:
-        """The symbols that must be found when the file is loaded, by their names alone: neither weak nor versioned."""
+        """The undefined symbols that are neither weak nor versioned."""
         return tuple(symbol.name for symbol in self.imports if symbol.version is None and not symbol.weak)
 
     def highest(self, prefix: str) -> tuple[int, ...] | None:
-        """Return the highest version needed of a family such as `GLIBC`, as numbers; None where none is needed."""
+        """Return the highest version needed of a family such as `GLIBC`, as numbers; None if none is needed."""
         versions = (parse_symbol_version(version) for wanted in self.needs.values() for version in wanted)
         return max((parsed[1] for parsed in versions if parsed and parsed[0] == prefix), default=None)
 
     def wanting(self, versions: frozenset[str]) -> tuple[str, ...]:
-        """Return the symbols that want one of these versions, as `close_range@GLIBC_2.34`, sorted."""
+        """Return the symbols that need one of these versions, as `close_range@GLIBC_2.34`, sorted."""
         return tuple(sorted(str(symbol) for symbol in self.imports if symbol.version in versions))
 
 
@@ -115,26 +114,26 @@ def parse_symbol_version(version: str) -> tuple[str, tuple[int, ...]] | None:
 
 @dataclass(kw_only=True)
 class NameBudget:
-    """What may still be kept and looked at: bytes of names, entries of tables. The files of a wheel share one."""
+    """How many bytes of names and entries of tables may still be read. The files of a wheel share one."""
 
     names: int = field(default_factory=lambda: _MOST_KEPT)
     entries: int = field(default_factory=lambda: _MOST_ENTRIES)
 
     def take(self, length: int) -> None:
-        """Take room for one name. Raises BrokenElf where there is no more."""
+        """Count one name of `length` bytes. Raises BrokenElf above the limit."""
         self.names -= length + _OBJECT
         if self.names < 0:
-            raise BrokenElf("the names in the wheel's ELF files are too many to be looked at")
+            raise BrokenElf("the names in the wheel's ELF files are too many to be read")
 
     def look(self, count: int) -> None:
-        """Go through so many entries of a table. Raises BrokenElf where they would be too many."""
+        """Count `count` entries of a table. Raises BrokenElf above the limit."""
         self.entries -= count
         if self.entries < 0:
-            raise BrokenElf("the symbols in the wheel's ELF files are too many, all together, to be looked at")
+            raise BrokenElf("the symbols in the wheel's ELF files are too many to be read")
 
 
 class Header(NamedTuple):
-    """What a file's first 20 bytes say: the machine by its name in the gABI, word size, byte order, and e_type."""
+    """From a file's first 20 bytes: the machine's name in the gABI, word size, byte order, and e_type."""
 
     machine: str
     bits: int
@@ -145,7 +144,7 @@ class Header(NamedTuple):
 def read_header(head: bytes) -> Header:
     """Read an ELF file's first bytes. Raises BrokenElf."""
     if len(head) < HEAD or not head.startswith(MAGIC) or head[4] not in {1, 2} or head[5] not in {1, 2}:
-        raise BrokenElf("its header is none of an ELF file")
+        raise BrokenElf("its header is not an ELF header")
     little_endian = head[5] == 1
     kind, machine = struct.unpack("<HH" if little_endian else ">HH", head[16:HEAD])
     name = _machines().get(machine, f"machine {machine}")
@@ -159,20 +158,20 @@ def _machines() -> Mapping[int, str]:
     return {number: name for name, number in ENUM_E_MACHINE.items() if isinstance(number, int)}
 
 
-def read_elf(member: str, stream: IO[bytes], room: NameBudget | None = None) -> Elf | None:
-    """Read one ELF file from a stream that can seek.
+def read_elf(member: str, stream: IO[bytes], budget: NameBudget | None = None) -> Elf | None:
+    """Read an ELF file from a seekable stream.
 
-    None where the dynamic loader has no part in it: an object file, a static program, code for a device. Raises
-    BrokenElf where it cannot be read, or has more in it than any honest file.
+    None if the dynamic loader does not load it: an object file, a static program, code for a device. Raises BrokenElf
+    if it cannot be read, or is beyond the limits.
     """
     try:
         stream.seek(0)
         header = read_header(stream.read(HEAD))
         if header.kind == RELOCATABLE or header.machine in DEVICES:
             return None
-        return _Reader(header, stream, room or NameBudget()).read(member)
+        return _Reader(header, stream, budget or NameBudget()).read(member)
     except (struct.error, OverflowError, UnicodeError) as error:
-        raise BrokenElf(f"what its headers point to is not in the file: {error}") from None
+        raise BrokenElf(f"its headers point outside of the file: {error}") from None
 
 
 class _Segment(NamedTuple):
@@ -185,8 +184,8 @@ class _Segment(NamedTuple):
 
 
 class _Reader:
-    def __init__(self, header: Header, stream: IO[bytes], room: NameBudget) -> None:
-        self.header, self.stream, self.room = header, stream, room
+    def __init__(self, header: Header, stream: IO[bytes], budget: NameBudget) -> None:
+        self.header, self.stream, self.budget = header, stream, budget
         self.wide = header.bits == 64  # noqa: PLR2004
         self.order = "<" if header.little_endian else ">"
         self.size = stream.seek(0, 2)
@@ -195,9 +194,9 @@ class _Reader:
     def read(self, member: str) -> Elf | None:
         dynamic = next((segment for segment in self.segments if segment.kind == _PT_DYNAMIC), None)
         if dynamic is None or (not dynamic.size and self._find(dynamic.address) is None):
-            return None  # in the second case it is the debug information of another file
+            return None  # the latter is the debug information of another file
         self.tags = tuple(self._read_tags(dynamic))
-        self.values = dict(self.tags)  # of two, the loaders take the last
+        self.values = dict(self.tags)  # of two, loaders use the last
         self.strings = self._read_strings()
         needs, versions = self._needed_versions()
         imports, exports = self._symbols(versions)
@@ -216,14 +215,14 @@ class _Reader:
             executable_stack=self._has_executable_stack(),
             text_relocations=_DT_TEXTREL in self.values or bool(self.values.get(_DT_FLAGS, 0) & _DF_TEXTREL),
             isa_level=self._isa_level(),
-            # Libraries may have an interpreter too, those that say something when they are started.
+            # Some libraries have an interpreter too: they print something when started.
             program=soname is None and any(segment.kind == _PT_INTERP for segment in self.segments),
         )
 
     # --- headers ---
 
     def _bytes(self, offset: int, count: int) -> bytes:
-        """Return so many bytes, fewer at the end of the file."""
+        """Return up to `count` bytes. Raises BrokenElf if `offset` is outside of the file."""
         if not 0 <= offset <= self.size:
             raise BrokenElf(f"offset {offset:#x} is not in the file")
         self.stream.seek(offset)
@@ -237,11 +236,11 @@ class _Reader:
         start, size, count = fields[1], fields[5], fields[6]
         form = struct.Struct(self.order + ("IIQQQQQQ" if self.wide else "IIIIIIII"))
         if count > _MOST_SEGMENTS or (count and size != form.size):
-            raise BrokenElf(f"its {count} program headers of {size} bytes are none that a loader takes")
-        self.room.look(count)
+            raise BrokenElf(f"no loader accepts its {count} program headers of {size} bytes")
+        self.budget.look(count)
         content = self._bytes(start, count * size) if count else b""
         if len(content) < count * size:
-            raise BrokenElf("its program headers break off")
+            raise BrokenElf("its program headers are truncated")
         for entry in form.iter_unpack(content):
             kind, flags, offset, address, _, length, _, alignment = entry
             if not self.wide:
@@ -268,7 +267,7 @@ class _Reader:
                 return
             if number >= _MOST_TAGS:
                 raise BrokenElf(f"its dynamic section has more than {_MOST_TAGS} entries")
-            self.room.look(1)
+            self.budget.look(1)
             yield tag, value
         raise BrokenElf("its dynamic section has no end")
 
@@ -287,7 +286,7 @@ class _Reader:
         if end < 0 and len(self.strings) - offset > longest:
             raise BrokenElf(f"a name in it is longer than {longest} bytes")
         text = self.strings[offset : end if end >= 0 else None]
-        self.room.take(len(text))
+        self.budget.take(len(text))
         return text.decode("utf-8", "replace")
 
     def _run_paths(self) -> tuple[str, ...]:
@@ -299,19 +298,19 @@ class _Reader:
     # --- symbols ---
 
     def _needed_versions(self) -> tuple[dict[str, frozenset[str]], dict[int, str]]:
-        """Read DT_VERNEED: the versions by library, and each version by its number in DT_VERSYM."""
+        """Read DT_VERNEED: the versions by library, and the versions by their number in DT_VERSYM."""
         needs: dict[str, set[str]] = {}
         numbers: dict[int, str] = {}
         for count, (library, number, version) in enumerate(self._version_entries()):
             if count >= _MOST_VERSIONS:
                 raise BrokenElf(f"it needs more than {_MOST_VERSIONS} versions")
-            self.room.look(1)
+            self.budget.look(1)
             needs.setdefault(library, set()).add(version)
             numbers[number & _HIDDEN_VERSION] = version
         return {library: frozenset(versions) for library, versions in needs.items()}, numbers
 
     def _version_entries(self) -> Iterator[tuple[str, int, str]]:
-        """Yield each entry's library, number and version, by the links alone, as glibc does: they may go in circles."""
+        """Yield each entry's library, number and version, following the links as glibc does; they may form a loop."""
         offset = self._offset(self.values[_DT_VERNEED]) if _DT_VERNEED in self.values else None
         while offset is not None:
             _, _, file, first, following = self._unpack("HHIII", offset)
@@ -323,16 +322,16 @@ class _Reader:
             offset = offset + following if following else None
 
     def _symbols(self, versions: Mapping[int, str]) -> tuple[tuple[Import, ...], frozenset[str]]:
-        """Read the dynamic symbols: those wanted from elsewhere, and the names of those defined here."""
+        """Read the dynamic symbols: the undefined ones, and the names of the defined ones."""
         entry = struct.Struct(self.order + ("IBBHQQ" if self.wide else "IIIBBH"))
         count = self._symbol_count(entry.size) if _DT_SYMTAB in self.values else 0
         if not count:
             return (), frozenset()
         if count > _MOST_SYMBOLS:
-            raise BrokenElf(f"it has {count} symbols, too many to be looked at")
+            raise BrokenElf(f"it has {count} symbols, too many to be read")
         content = self._bytes(self._offset(self.values[_DT_SYMTAB]), count * entry.size)
         count = len(content) // entry.size
-        self.room.look(count)
+        self.budget.look(count)
         imports, exports = [], set()
         for fields, number in zip(
             entry.iter_unpack(content[: count * entry.size]), self._version_numbers(count), strict=True
@@ -349,7 +348,7 @@ class _Reader:
         return tuple(imports), frozenset(exports)
 
     def _symbol_count(self, entry_size: int) -> int:
-        """Return how many symbols there are: the hash tables know, else they end where another table begins."""
+        """Return the number of symbols, by the hash tables, else by where the next table starts."""
         counted = self._count_gnu_hash() or self._count_hash()
         if counted:
             return counted
@@ -365,25 +364,25 @@ class _Reader:
         return self._unpack("QQ" if wide else "II", self._offset(self.values[_DT_HASH]))[1]
 
     def _count_gnu_hash(self) -> int:
-        """Return the end of the last bucket's chain; 0 where nothing is hashed, for then the table says nothing."""
+        """Return the end of the last bucket's chain; 0 if nothing is hashed."""
         if _DT_GNU_HASH not in self.values:
             return 0
         offset = self._offset(self.values[_DT_GNU_HASH])
         buckets, first, bloom, _ = self._unpack("IIII", offset)
         if max(buckets, bloom) > _MOST_SYMBOLS:
-            raise BrokenElf("its hash table is too large to be looked at")
+            raise BrokenElf("its hash table is too large to be read")
         offset += 16 + bloom * self.header.bits // 8
-        self.room.look(buckets)
+        self.budget.look(buckets)
         last = max(self._words(offset, buckets), default=0)
         if last < first or not last:
             return 0
         return last + self._chain_length(offset + 4 * (buckets + last - first))
 
     def _chain_length(self, offset: int) -> int:
-        """Return how many hashes there are up to the one that is marked as the last of its chain."""
+        """Return the number of hashes up to the one marked as the last of its chain."""
         for place in range(0, _MOST_SYMBOLS, _CHAIN):
             words = self._words(offset + 4 * place, _CHAIN)
-            self.room.look(len(words))
+            self.budget.look(len(words))
             length = next((place + number + 1 for number, word in enumerate(words) if word & 1), 0)
             if length:
                 return length
@@ -403,17 +402,17 @@ class _Reader:
             return repeat(0, count)
         content = self._bytes(self._offset(self.values[_DT_VERSYM]), 2 * count)
         if len(content) < 2 * count:
-            raise BrokenElf("its table of symbol versions breaks off")
+            raise BrokenElf("its table of symbol versions is truncated")
         return (number for (number,) in struct.iter_unpack(self.order + "H", content))
 
-    # --- how it wants to be loaded ---
+    # --- how it is loaded ---
 
     def _has_executable_stack(self) -> bool:
         stack = next((segment for segment in self.segments if segment.kind == _PT_GNU_STACK), None)
         return bool(stack.flags & _PF_X) if stack else self.header.machine in _EXECUTABLE_BY_DEFAULT
 
     def _isa_level(self) -> int:
-        """Return the level in the property note (x86-64 psABI, "Program Property")."""
+        """Return the level in the property note (x86-64 psABI, "Program Property"); 0 if there is none."""
         needed, left = 0, _LONGEST_NOTES
         for segment in self.segments:
             if segment.kind == _PT_NOTE and left > 0:
@@ -424,7 +423,7 @@ class _Reader:
         return needed.bit_length()
 
     def _properties(self, content: bytes, alignment: int) -> Iterator[tuple[int, int]]:
-        """Yield the properties in notes: each one's type and its first four bytes."""
+        """Yield the type and the first four bytes of each property in the notes."""
         place = 0
         while place + 12 <= len(content):
             name_size, size, kind = struct.unpack_from(self.order + "III", content, place)

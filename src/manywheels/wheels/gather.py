@@ -1,7 +1,7 @@
-"""Gathering: sets of wheels that several jobs built become one, if they belong together and nothing is amiss.
+"""Gathering: the sets of wheels that several jobs built become one, if they belong together and are complete.
 
-Each set is a folder with a manifest. What its manifest says must be there to the byte, and no wheel besides; all sets
-must be of one project, version and source; together they must have every target of the plan, and none twice.
+Each set is a folder with a manifest. It must hold exactly the wheels in its manifest, byte for byte. All sets must be
+of one project, version and source; together they must have every target of the plan, and none twice.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, Outp
 
 _WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
 _SDIST: Final = ".tar.gz"
-_MOST_TOLD: Final = 50  # problems
+_MOST_REPORTED: Final = 50  # problems
 _LONGEST: Final = 1_000  # characters of one
-_LEFT: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # of one set only: need no telling
+_SINGLE_SET_FILES: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # of no use beside the merged set, so not reported
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetSource:
-    """A folder with a set in it, and what to call it: the folder's name as it was given, or an artifact's."""
+    """A folder with a set, and its name in messages: the folder's as given, or the artifact's."""
 
     folder: Path
     name: str
@@ -42,7 +42,7 @@ class SetSource:
 
 @dataclass(frozen=True, kw_only=True)
 class _Set:
-    """A source as it was found. `manifest` is None where there is none; `digest` is its file's sha256 in hex."""
+    """A source's content. `manifest` is None if there is none; `digest` is its file's sha256 in hex."""
 
     source: SetSource
     manifest: Manifest | None
@@ -56,14 +56,14 @@ class _Set:
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """A set that was put together, the sdists with it, and what else lay in the sources and was left there."""
+    """The gathered set, its sdists, and the names of other files in the sources, which were left there."""
 
     manifest: Manifest
     sdists: tuple[str, ...]
     left: tuple[str, ...]
 
-    def told(self, folder: Path) -> str:
-        """Return what was gathered, and what was left behind, in lines."""
+    def describe(self, folder: Path) -> str:
+        """Return what was gathered into `folder`, and what was left behind, as lines."""
         manifest = self.manifest
         wheels = len(manifest.wheels)
         count = ", ".join((f"{wheels} wheel{'s' * (wheels != 1)}", *self.sdists))
@@ -84,17 +84,17 @@ def gather(
 ) -> Gathered:
     """Check sets, and put their wheels and sdists into the output folder with one manifest.
 
-    `digests` are what the manifests' sha256 (hex) must be, one for each set; nothing is asked where there are none.
-    Raises SetMismatch, with all problems at once and before anything is copied; WheelFileError for a manifest that
-    cannot be read; TargetError where a wheel is changed meanwhile; and Cancelled.
+    `digests` are the expected sha256 (hex) of the manifests, one for each set; empty means any. Raises SetMismatch,
+    with all problems at once and before anything is copied; WheelFileError for a manifest that cannot be read;
+    TargetError if a wheel changes meanwhile; and Cancelled.
     """
     hashes = _Hashes(cancellation)
     sets = [_open(source) for source in sources]
     problems = list(_problems(sets, output.path, digests, hashes))
     if problems:
         raise SetMismatch(
-            "\n".join(("The gathered wheels are not what was built, or not all of it:", *_some(problems))),
-            remedy="Take all that the building jobs made, as they made it; where one failed, run it again.",
+            "\n".join(("The gathered wheels are not those that were built, or not all of them:", *_some(problems))),
+            remedy="Gather the complete, unchanged output of all building jobs; if one failed, run it again.",
         )
     manifests = [found.manifest for found in sets if found.manifest]
     merged = merge(manifests)
@@ -110,7 +110,7 @@ def gather(
 
 
 class _Hashes:
-    """The sha256 (hex) of each file that is looked at, as it was when it was read first."""
+    """The sha256 (hex) of each file, as of its first reading."""
 
     def __init__(self, cancellation: Cancellation | None) -> None:
         self._cancellation = cancellation
@@ -124,24 +124,26 @@ class _Hashes:
 
 
 def _some(problems: Sequence[str]) -> list[str]:
-    """Return as many problems as anybody reads: a manifest can be made to have any number, of any length."""
-    told = [problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]}…" for problem in problems[:_MOST_TOLD]]
-    return told + ([f"and {len(problems) - _MOST_TOLD} more"] if len(problems) > _MOST_TOLD else [])
+    """Return the first problems, shortened: a hostile manifest can cause any number, of any length."""
+    reported = [
+        problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]}…" for problem in problems[:_MOST_REPORTED]
+    ]
+    return reported + ([f"and {len(problems) - _MOST_REPORTED} more"] if len(problems) > _MOST_REPORTED else [])
 
 
 def require_digest(folder: Path, digests: Collection[str]) -> Manifest:
-    """Return the folder's manifest. Raises SetMismatch unless its sha256 (hex) is the only one that is asked for."""
+    """Return the folder's manifest. Raises SetMismatch unless `digests` is its sha256 (hex) alone."""
     found = _open(SetSource(folder=folder, name=str(folder)))
-    problems = list(_not_asked_for([found], digests)) if found.manifest else [f"{found} has no manifest ({MANIFEST})"]
+    problems = list(_digest_problems([found], digests)) if found.manifest else [f"{found} has no manifest ({MANIFEST})"]
     if problems or not found.manifest:
         raise SetMismatch(
-            problems[0][0].upper() + problems[0][1:] + ".", remedy="Take the set that the building job made."
+            problems[0][0].upper() + problems[0][1:] + ".", remedy="Take the set as the building job wrote it."
         )
     return found.manifest
 
 
 def has_distributions(path: Path) -> bool:
-    """Whether there is something to verify or publish: the file itself, or wheels or sdists in the folder."""
+    """Whether `path` is a file, or a folder with wheels or sdists."""
     return path.is_file() or any(path.glob("*.whl")) or any(path.glob("*.tar.gz"))
 
 
@@ -151,7 +153,7 @@ def is_of_a_set(name: str) -> bool:
 
 
 def merge(manifests: Sequence[Manifest]) -> Manifest:
-    """Return the manifest of several parts together, of which none contradicts another."""
+    """Return one manifest for several that agree with each other."""
     if len(manifests) == 1:
         return manifests[0]
     first = manifests[0]
@@ -161,7 +163,7 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
         version=next((manifest.version for manifest in manifests if manifest.version), None),
         platform=_joined(manifest.platform for manifest in manifests),
         toolchain=_joined(manifest.toolchain for manifest in manifests),
-        seconds=max(manifest.seconds for manifest in manifests),  # they ran side by side
+        seconds=max(manifest.seconds for manifest in manifests),  # they ran in parallel
         targets=tuple(sorted(records, key=lambda record: _natural(record.identifier))),
         warnings=tuple(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
         planned=tuple(sorted({name for manifest in manifests for name in manifest.planned}, key=_natural)),
@@ -174,13 +176,13 @@ def _joined(values: Iterable[str]) -> str:
 
 
 def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
-    """Return a key that puts cp39 before cp310."""
+    """Return a sort key that puts cp39 before cp310."""
     return tuple((int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", identifier))
 
 
 def _open(source: SetSource) -> _Set:
     if not source.folder.is_dir():
-        raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Give folders that `build` wrote into.")
+        raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Name folders that `build` wrote into.")
     there = os.path.lexists(source.folder / MANIFEST)
     manifest, digest = read_sealed(source.folder) if there else (None, "")
     return _Set(
@@ -193,60 +195,60 @@ def _open(source: SetSource) -> _Set:
 
 
 def _others(found: _Set, known: Collection[Path]) -> list[str]:
-    """Return the names of what is neither taken nor on the way to a folder that is `known`."""
+    """Return the names of files that are not gathered, and of folders that do not contain a `known` one."""
     taken = {MANIFEST, *(file.name for file in (*found.wheels, *found.sdists))}
     return sorted(
         path.name
         for path in found.source.folder.iterdir()
-        if path.name not in taken | _LEFT
+        if path.name not in taken | _SINGLE_SET_FILES
         and not path.name.startswith(".")
         and not any(place.is_relative_to(os.path.realpath(path)) for place in known)
     )
 
 
-# --- what can be amiss ------------------------------------------------------------------------------------------------
+# --- problems ---------------------------------------------------------------------------------------------------------
 
 
 def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str], hashes: _Hashes) -> Iterator[str]:
     for found in sets:
-        yield from _of_one(found, hashes)
+        yield from _set_problems(found, hashes)
     manifests = [found for found in sets if found.manifest]
     if not manifests:
         yield f"none of {', '.join(map(str, sets))} has a manifest ({MANIFEST})"
         return
-    yield from _not_asked_for(manifests, digests)
-    yield from _not_of_one_release(manifests)
-    yield from _targets_amiss([found.manifest for found in manifests if found.manifest])
-    yield from _names_amiss(sets, hashes)
-    yield from _in_the_way(sets, output)
+    yield from _digest_problems(manifests, digests)
+    yield from _release_problems(manifests)
+    yield from _target_problems([found.manifest for found in manifests if found.manifest])
+    yield from _file_problems(sets, hashes)
+    yield from _output_problems(sets, output)
 
 
-def _of_one(found: _Set, hashes: _Hashes) -> Iterator[str]:
-    """A set's wheels are exactly those of its manifest, byte for byte; nothing in it is a link or a special file."""
-    yield from (f"{found}: `{sdist.name}` is no file" for sdist in found.sdists if not is_regular(sdist))
+def _set_problems(found: _Set, hashes: _Hashes) -> Iterator[str]:
+    """Compare a set's wheels with its manifest, byte for byte; links and special files are problems."""
+    yield from (f"{found}: `{sdist.name}` is not a regular file" for sdist in found.sdists if not is_regular(sdist))
     if not found.manifest:
         for wheel in found.wheels:
             yield f"{found}: `{wheel.name}` has no manifest beside it"
         if not found.wheels and not found.sdists:
-            yield f"{found}: there is neither a manifest nor an sdist in it"
+            yield f"{found} has neither a manifest nor an sdist"
         return
     sealed = {record.name: record for record in found.manifest.wheels}
     if len(sealed) < len(found.manifest.wheels):
         yield f"{found}: its manifest has several records of one wheel"
     here = {wheel.name: wheel for wheel in found.wheels}
     for name in sorted(sealed.keys() - here.keys()):
-        yield f"{found}: `{name}` of the manifest is not there"
+        yield f"{found}: `{name}` of the manifest is missing"
     for name in sorted(here.keys() - sealed.keys()):
-        yield f"{found}: `{name}` does not stand in the manifest"
+        yield f"{found}: `{name}` is not in the manifest"
     for name in sorted(here.keys() & sealed.keys()):
-        if wrong := _wrong_with(here[name], sealed[name], hashes):
+        if wrong := _difference(here[name], sealed[name], hashes):
             yield f"{found}: `{name}` {wrong}"
 
 
-def _wrong_with(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None:
-    """Return in what a wheel is not what its manifest says; a sparse file of another size is not read for it."""
+def _difference(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None:
+    """Return how a wheel differs from its manifest; a file of another size may be huge, and is not read."""
     if not is_regular(wheel):
-        return "is no file"
+        return "is not a regular file"
     if (size := wheel.lstat().st_size) != sealed.size:
         return f"has {size} bytes; the manifest says {sealed.size}"
     if (sha256 := hashes.of(wheel)) != sealed.sha256:
@@ -254,8 +256,8 @@ def _wrong_with(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None
     return None
 
 
-def _not_asked_for(sets: Sequence[_Set], digests: Collection[str]) -> Iterator[str]:
-    """The manifests are those whose digests were given."""
+def _digest_problems(sets: Sequence[_Set], digests: Collection[str]) -> Iterator[str]:
+    """Compare the manifests with the expected digests."""
     if not digests:
         return
     for found in sets:
@@ -265,19 +267,19 @@ def _not_asked_for(sets: Sequence[_Set], digests: Collection[str]) -> Iterator[s
         yield f"no manifest has the sha256 {digest} of `manifest-digest`"
 
 
-def _not_of_one_release(sets: Sequence[_Set]) -> Iterator[str]:
-    """All sets are of one project, version and source, made by one version of manywheels."""
+def _release_problems(sets: Sequence[_Set]) -> Iterator[str]:
+    """Require one project, version and source, and one version of manywheels."""
     for what in ("project", "version", "source", "manywheels"):
         values = {str(value): found for found in sets if (value := getattr(found.manifest, what)) is not None}
         if len(values) > 1:
             yield f"they differ in `{what}`: " + ", ".join(f"{found} has {value}" for value, found in values.items())
 
 
-def _targets_amiss(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """Every shard is there, and every target of the plan has its wheel, once."""
+def _target_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Require every shard, and a wheel for every target of the plan, once."""
     ordered = sorted(manifests, key=lambda manifest: manifest.platform)
     for platform, group in groupby(ordered, key=lambda manifest: manifest.platform):
-        yield from _shards_amiss(platform, [manifest.shard for manifest in group if manifest.shard])
+        yield from _shard_problems(platform, [manifest.shard for manifest in group if manifest.shard])
     records = [record for manifest in manifests for record in manifest.targets]
     counts = Counter(record.identifier for record in records)
     for identifier in sorted((name for name, count in counts.items() if count > 1), key=_natural):
@@ -290,7 +292,7 @@ def _targets_amiss(manifests: Sequence[Manifest]) -> Iterator[str]:
             yield f"the target `{record.identifier}` has no wheel: {_why(record)}"
 
 
-def _shards_amiss(platform: str, shards: Sequence[Shard]) -> Iterator[str]:
+def _shard_problems(platform: str, shards: Sequence[Shard]) -> Iterator[str]:
     for count in sorted({shard.count for shard in shards}):
         there = {shard.index for shard in shards if shard.count == count}
         for index in range(1, count + 1):
@@ -302,8 +304,8 @@ def _why(record: TargetRecord) -> str:
     return f"{record.failure.problem} ({record.failure.code})" if record.failure else record.state.value
 
 
-def _names_amiss(sets: Sequence[_Set], hashes: _Hashes) -> Iterator[str]:
-    """A file that several sets have is the same in all of them; an sdist is of the wheels' release."""
+def _file_problems(sets: Sequence[_Set], hashes: _Hashes) -> Iterator[str]:
+    """Require that files of one name are equal in all sets, and that sdists are of the wheels' release."""
     holders: dict[str, list[tuple[_Set, Path]]] = {}
     for found in sets:
         for file in (*found.wheels, *found.sdists):
@@ -320,7 +322,7 @@ def _names_amiss(sets: Sequence[_Set], hashes: _Hashes) -> Iterator[str]:
 
 
 def is_sdist_of(manifest: Manifest, name: str) -> bool:
-    """Whether a file's name is that of an sdist of the release that a manifest's wheels are of."""
+    """Whether a file's name is that of an sdist of the manifest's project and version."""
     try:
         release = parse_sdist_filename(name)
     except InvalidSdistFilename:
@@ -328,8 +330,8 @@ def is_sdist_of(manifest: Manifest, name: str) -> bool:
     return any(parse_wheel_filename(wheel.name)[:2] == release for wheel in manifest.wheels)
 
 
-def _in_the_way(sets: Sequence[_Set], output: Path) -> Iterator[str]:
-    """The output folder holds no wheels but those that are gathered: they would be delivered, too."""
+def _output_problems(sets: Sequence[_Set], output: Path) -> Iterator[str]:
+    """Require that the output folder has no other wheels: they would be delivered, too."""
     gathered = {wheel.name for found in sets for wheel in found.wheels}
     for wheel in sorted(output.glob("*.whl")):
         if wheel.name not in gathered:

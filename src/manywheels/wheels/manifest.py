@@ -1,20 +1,20 @@
-"""The manifest, `manywheels.json`: the sealed set of wheels, with what was proved of each and what failed.
+"""The manifest, `manywheels.json`: the sealed set of wheels, with the checks made of each and what failed.
 
-Later steps and jobs deliver exactly what stands here, by sha256. The file is JSON with a stable schema; new keys may be
-added within one schema version, none changes its meaning.
+Later steps and jobs deliver exactly these files, by sha256. The JSON schema is stable: a schema version may get new
+keys, but no key changes its meaning.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from packaging.utils import parse_wheel_filename
 
@@ -23,13 +23,61 @@ from manywheels.core.regular_files import open_regular
 from manywheels.errors import WheelFileError
 from manywheels.wheels.output import MANIFEST
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
 MOST_SHARDS: Final = 1000
-
-
 SCHEMA: Final = 1
-_LARGEST: Final = 64 << 20  # bytes; a manifest of a thousand targets has three millions
-_LONGEST: Final = 1_000  # characters of a fault
+_LARGEST: Final = 64 << 20  # bytes; a thousand targets take three million
+_LONGEST: Final = 1_000  # characters of an error's detail
 _LOG: Final = re.compile(r"logs/(?!\.\.?$)[^/\\]+")
+_REMEDY: Final = "Build again; only manywheels should write this file."
+
+
+class _Rule:
+    """A rule for a field besides its type: settings of pydantic's schema, and a function that raises ValueError.
+
+    A class of our own, because pydantic takes long to import and only reading a manifest needs it.
+    """
+
+    def __init__(self, check: Callable[[Any], Any] | None = None, **settings: object) -> None:
+        self.check = check
+        self.settings = settings
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+        from pydantic_core.core_schema import no_info_after_validator_function
+
+        schema = {**handler(source), **self.settings}
+        return no_info_after_validator_function(self.check, schema) if self.check else schema
+
+
+def _require_wheel_name(name: str) -> str:
+    if "/" in name or not name.isprintable():
+        raise ValueError(f"`{name}` is not a file of this folder")
+    parse_wheel_filename(name)  # InvalidWheelFilename is a ValueError
+    return name
+
+
+def _require_log(path: str) -> str:
+    if not _LOG.fullmatch(path) or not path.isprintable():
+        raise ValueError(f"`{path}` is not a log of this folder")
+    return path
+
+
+def _require_part(shard: Shard) -> Shard:
+    if not 1 <= shard.index <= shard.count <= MOST_SHARDS:
+        raise ValueError(f"{shard} is not a part of a plan")
+    return shard
+
+
+# JSON has neither tuples nor enumerations, so pydantic may convert to those; it takes numbers and booleans as they are.
+# It stops at the first fault of a list or a table: a hostile manifest could hold millions, and each takes memory.
+_Number = Annotated[float, _Rule(strict=True, allow_inf_nan=False)]
+_Count = Annotated[int, _Rule(strict=True, ge=0, lt=1 << 63)]
+_Bool = Annotated[bool, _Rule(strict=True)]
+_Texts = Annotated[tuple[str, ...], _Rule(fail_fast=True)]
+_Seconds = Annotated[Mapping[str, _Number], _Rule(fail_fast=True)]
+_LogPath = Annotated[str, _Rule(_require_log)]
 
 
 class TargetState(StrEnum):
@@ -44,23 +92,23 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class WheelRecord:
-    """A finished wheel: `size` in bytes, `sha256` in hex, `glibc` the lowest that has all symbols, as `2.17`.
+    """A finished wheel: `size` in bytes, `sha256` in hex, `glibc` the lowest with all symbols, as `2.17`.
 
-    `libraries` were grafted into it; `left_out` are patterns of those that were left out on purpose.
+    `libraries` were grafted into it; `left_out` are patterns of libraries excluded on purpose.
     """
 
-    name: str
-    size: int
-    sha256: str
-    tags: tuple[str, ...]
-    glibc: str | None
-    libraries: tuple[str, ...]
-    left_out: tuple[str, ...] = ()
+    name: Annotated[str, _Rule(_require_wheel_name)]
+    size: _Count
+    sha256: Annotated[str, _Rule(pattern="^[0-9a-f]{64}$")]
+    tags: _Texts
+    glibc: str | None = None
+    libraries: _Texts
+    left_out: _Texts = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a target has no wheel: the error's code, the stage, and the lines of the log that matter.
+    """Why a target has no wheel: the error's code, the stage, and an excerpt of the log.
 
     `file` and `line` (1-based) are the place in the project that the compiler or interpreter named.
     """
@@ -69,29 +117,39 @@ class Failure:
     stage: str
     problem: str
     remedy: str
-    excerpt: tuple[str, ...] = ()
+    excerpt: _Texts = ()
     file: str | None = None
-    line: int | None = None
+    line: _Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestRun:
-    """How the project's own tests of a wheel ended. `count` is None where their output tells no number."""
+    """How the project's own tests of a wheel ended. `count` is None if their output has no number."""
 
-    passed: bool
-    seconds: float
-    log: str
-    count: int | None = None
-    failed: tuple[str, ...] = ()
+    passed: _Bool
+    seconds: _Number
+    log: _LogPath
+    count: _Count | None = None
+    failed: _Texts = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of `count` parts of a plan; `index` counts from 1."""
+
+    index: _Count
+    count: _Count
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetRecord:
     """One target of the plan. `log` is relative to the output folder.
 
-    For each stage, `began` is when it began, in seconds since the run did, and `seconds` how long it took. `checks` are
-    those that were made of the wheel, by their codes, with the errors that each found: none where it holds. One whose
-    findings the project ignores is left out.
+    For each stage, `began` is its start in seconds since the run's, and `seconds` its duration. `checks` maps the code
+    of each check made of the wheel to the errors found; checks whose findings the project ignores are left out.
     """
 
     identifier: str
@@ -99,33 +157,33 @@ class TargetRecord:
     python: str | None = None
     wheel: WheelRecord | None = None
     built_for: str | None = None
-    began: Mapping[str, float] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    checks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    began: _Seconds = field(default_factory=dict)
+    seconds: _Seconds = field(default_factory=dict)
+    checks: Annotated[Mapping[str, _Texts], _Rule(fail_fast=True)] = field(default_factory=dict)
     tests: TestRun | None = None
-    log: str | None = None
+    log: _LogPath | None = None
     failure: Failure | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: _Texts = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A finished run. `version` is the wheels' own, None where none was made; `warnings` are about the whole set.
+    """A finished run. `version` is that of the wheels, None if there is none; `warnings` concern the whole set.
 
-    Where the run was a part of a plan, `shard` says which. `planned` are the identifiers of the whole plan.
+    `shard` is set if the run built a part of the plan. `planned` are the identifiers of the whole plan.
     """
 
     project: str
-    version: str | None
+    version: str | None = None
     source: str
     platform: str
     toolchain: str
     manywheels: str
-    seconds: float
-    targets: tuple[TargetRecord, ...]
-    warnings: tuple[str, ...] = ()
-    planned: tuple[str, ...] = ()
-    shard: Shard | None = None
+    seconds: _Number
+    targets: Annotated[tuple[TargetRecord, ...], _Rule(fail_fast=True)]
+    warnings: _Texts = ()
+    planned: _Texts = ()
+    shard: Annotated[Shard, _Rule(_require_part)] | None = None
     schema: int = SCHEMA
 
     @property
@@ -139,7 +197,7 @@ class Manifest:
         return tuple(record for record in self.targets if record.state is TargetState.FAILED)
 
     def serialized(self) -> bytes:
-        """Return the content of the file: the same bytes for the same manifest, so that its digest stands for it."""
+        """Return the file's content; equal manifests give equal bytes, so the digest identifies a manifest."""
         return json.dumps(asdict(self), indent=2).encode() + b"\n"
 
     @property
@@ -148,7 +206,7 @@ class Manifest:
         return hashlib.sha256(self.serialized()).hexdigest()
 
     def write(self, folder: Path) -> Path:
-        """Write the manifest into a folder, whole or not at all, and return its path."""
+        """Write the manifest into a folder, atomically, and return its path."""
         path = folder / MANIFEST
         with write_atomically(path) as file:
             file.write(self.serialized())
@@ -163,7 +221,7 @@ def describe_wheel(
     left_out: tuple[str, ...] = (),
     sha256: str | None = None,
 ) -> WheelRecord:
-    """Return a finished wheel's record. `sha256` is that of the bytes that were verified; without it they are read."""
+    """Return a finished wheel's record. `sha256` is that of the verified bytes; without it, the file is read."""
     from manywheels.wheels.wheelfile import parse_name
 
     return WheelRecord(
@@ -178,15 +236,15 @@ def describe_wheel(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a folder; keys that this version does not know are passed over.
+    """Read the manifest of a folder; unknown keys are ignored.
 
-    Raises WheelFileError where there is none, it is damaged, or it has a schema that this version cannot read.
+    Raises WheelFileError if it is missing or damaged, or has a schema that this version cannot read.
     """
     return read_sealed(folder)[0]
 
 
 def read_sealed(folder: Path) -> tuple[Manifest, str]:
-    """Return the manifest of a folder, and the sha256 (hex) of the very bytes that it was read from.
+    """Return the manifest of a folder, and the sha256 (hex) of the bytes it was parsed from.
 
     Raises WheelFileError as `read_manifest` does.
     """
@@ -199,163 +257,37 @@ def read_sealed(folder: Path) -> tuple[Manifest, str]:
             f"There is no manifest `{path}` to read: {error.strerror}.",
             remedy="Give the output folder of `manywheels build`.",
         ) from None
-    return _parse_file(path, content), hashlib.sha256(content).hexdigest()
+    return _parse(path, content), hashlib.sha256(content).hexdigest()
 
 
-def _parse_file(path: Path, content: bytes) -> Manifest:
+def _parse(path: Path, content: bytes) -> Manifest:
+    from pydantic import ValidationError
+
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise WheelFileError(f"`{path}` is no JSON: {error}.", remedy=_REMEDY) from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        schema = found.get("schema") if isinstance(found, dict) else None
+        raise WheelFileError(f"`{path}` is not JSON: {error}.", remedy=_REMEDY) from None
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if schema != SCHEMA:
         raise WheelFileError(
-            f"`{path}` has the schema `{schema}`; this version of manywheels reads {SCHEMA}.",
-            remedy="Read it with the version of manywheels that wrote it, which stands in its key `manywheels`.",
+            f"`{path}` has the schema `{str(schema)[:_LONGEST]}`; this version of manywheels reads {SCHEMA}.",
+            remedy="Read it with the version of manywheels that wrote it, which its key `manywheels` names.",
         )
     try:
-        return _parse(found)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        fault = f"it lacks `{error.args[0]}`" if isinstance(error, KeyError) else str(error)
-        raise WheelFileError(f"`{path}` is no manifest: {fault[:_LONGEST]}.", remedy=_REMEDY) from None
+        return _adapter().validate_python(found)
+    except ValidationError as error:
+        raise WheelFileError(f"`{path}` is not a manifest: {_first_fault(error)}.", remedy=_REMEDY) from None
 
 
-_REMEDY: Final = "Build again; nobody but manywheels should write this file."
+@cache
+def _adapter() -> TypeAdapter[Manifest]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Manifest)
 
 
-def _parse(found: Mapping[str, Any]) -> Manifest:
-    return Manifest(
-        project=_text(found, "project"),
-        version=_text_or_none(found, "version"),
-        source=_text(found, "source"),
-        platform=_text(found, "platform"),
-        toolchain=_text(found, "toolchain"),
-        manywheels=_text(found, "manywheels"),
-        seconds=_number(found["seconds"]),
-        targets=tuple(map(_parse_target, _objects(found["targets"]))),
-        warnings=_texts(found.get("warnings", [])),
-        planned=_texts(found.get("planned", [])),
-        shard=_parse_shard(*_objects([found["shard"]])) if found.get("shard") is not None else None,
-    )
-
-
-def _parse_shard(found: Mapping[str, Any]) -> Shard:
-    shard = Shard(index=int(_number(found["index"])), count=int(_number(found["count"])))
-    if not 1 <= shard.index <= shard.count <= MOST_SHARDS:
-        raise ValueError(f"{shard} is no part of a plan")
-    return shard
-
-
-def _parse_target(found: Mapping[str, Any]) -> TargetRecord:
-    wheel, failure = found.get("wheel"), found.get("failure")
-    return TargetRecord(
-        identifier=_text(found, "identifier"),
-        state=TargetState(found["state"]),
-        python=_text_or_none(found, "python"),
-        wheel=_parse_wheel(*_objects([wheel])) if wheel is not None else None,
-        built_for=_text_or_none(found, "built_for"),
-        began=_numbers(found.get("began", {})),
-        seconds=_numbers(found.get("seconds", {})),
-        checks=_parse_checks(found.get("checks", {})),
-        tests=_parse_tests(*_objects([found["tests"]])) if found.get("tests") is not None else None,
-        log=_log(found) if found.get("log") is not None else None,
-        failure=_parse_failure(*_objects([failure])) if failure is not None else None,
-        warnings=_texts(found.get("warnings", [])),
-    )
-
-
-def _parse_checks(found: object) -> dict[str, tuple[str, ...]]:
-    if not isinstance(found, dict):
-        raise TypeError(f"`{found}` is no table of checks")
-    return {str(code): _texts(errors) for code, errors in found.items()}
-
-
-def _parse_wheel(found: Mapping[str, Any]) -> WheelRecord:
-    name, sha256 = _text(found, "name"), _text(found, "sha256")
-    if "/" in name or not name.isprintable() or not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise ValueError(f"`{name}` with the sha256 `{sha256}` is no wheel of this folder")
-    parse_wheel_filename(name)  # InvalidWheelFilename is a ValueError
-    return WheelRecord(
-        name=name,
-        size=int(_number(found["size"])),
-        sha256=sha256,
-        tags=_texts(found["tags"]),
-        glibc=_text_or_none(found, "glibc"),
-        libraries=_texts(found["libraries"]),
-        left_out=_texts(found.get("left_out", [])),
-    )
-
-
-def _parse_failure(found: Mapping[str, Any]) -> Failure:
-    return Failure(
-        code=_text(found, "code"),
-        stage=_text(found, "stage"),
-        problem=_text(found, "problem"),
-        remedy=_text(found, "remedy"),
-        excerpt=_texts(found.get("excerpt", [])),
-        file=_text_or_none(found, "file"),
-        line=None if found.get("line") is None else int(_number(found["line"])),
-    )
-
-
-def _parse_tests(found: Mapping[str, Any]) -> TestRun:
-    return TestRun(
-        passed=found["passed"] is True,
-        seconds=_number(found["seconds"]),
-        log=_log(found),
-        count=None if found.get("count") is None else int(_number(found["count"])),
-        failed=_texts(found.get("failed", [])),
-    )
-
-
-def _text(found: Mapping[str, Any], key: str) -> str:
-    if not isinstance(found[key], str):
-        raise TypeError(f"`{key}` is no text")
-    return str(found[key])
-
-
-def _log(found: Mapping[str, Any]) -> str:
-    """Return the path of a log: those of a run lie in one folder, and nobody is led out of it."""
-    log = _text(found, "log")
-    if not _LOG.fullmatch(log) or not log.isprintable():
-        raise ValueError(f"`{log}` is no log of this folder")
-    return log
-
-
-def _text_or_none(found: Mapping[str, Any], key: str) -> str | None:
-    return None if found.get(key) is None else _text(found, key)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError(f"`{value}` is no number")
-    return value
-
-
-def _numbers(value: object) -> dict[str, float]:
-    if not isinstance(value, dict):
-        raise TypeError(f"`{value}` is no table of numbers")
-    return {str(stage): _number(seconds) for stage, seconds in value.items()}
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise TypeError(f"`{value}` is no list of texts")
-    return tuple(value)
-
-
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise TypeError("it holds something else where targets, wheels and failures should be")
-    return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One of `count` parts of a plan; `index` counts from 1."""
-
-    index: int
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+def _first_fault(error: ValidationError) -> str:
+    """Return where the first fault is, and what is wrong there: `targets[3].wheel.size`: Field required."""
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in fault["loc"]).lstrip(".")
+    return f"`{place[:_LONGEST]}`: {fault['msg'].removeprefix('Value error, ')[:_LONGEST]}"

@@ -1,8 +1,7 @@
-"""The output folder: checked before anything is built, filled by atomic renames, owned as its surroundings are.
+"""The output folder: checked before anything is built, filled by atomic renames, owned by its parent's owner.
 
-In a CI container the program runs as root in a workspace of somebody else; what it leaves there belongs to the owner of
-the folder that was there before. A repository can bring symbolic links along, and root can write wherever they lead:
-none is followed.
+In a CI container the program runs as root in another user's workspace: new files get the owner of the nearest existing
+folder. A repository can contain symbolic links, and root can write through them: none is followed.
 """
 
 from __future__ import annotations
@@ -22,24 +21,23 @@ from manywheels.errors import OutputFolderError, TargetError
 MANIFEST: Final = "manywheels.json"
 LEDGER: Final = "manywheels-ledger.json"
 REPORT: Final = "manywheels-report.html"
-JUNIT: Final = "manywheels-junit.xml"  # where nobody names another
+JUNIT: Final = "manywheels-junit.xml"  # the default name
 LOGS: Final = "logs"
-BEFORE_ALL: Final = "before-all"  # a log that is of no target
-_PIECE: Final = 1 << 20  # bytes
+BEFORE_ALL: Final = "before-all"  # a log of no target
+_CHUNK: Final = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFolder:
-    """A folder that can be written, and the user and group (ids) that own what is put there."""
+    """A writable folder, and the user and group (ids) that own new files in it."""
 
     path: Path
     owner: tuple[int, int]
 
     def deliver(self, file: Path, *, sha256: str | None = None, cancellation: Cancellation | None = None) -> Path:
-        """Move a finished file in by an atomic rename; nobody ever sees half of it.
+        """Copy a finished file into the folder, with an atomic rename at the end.
 
-        `sha256` (hex) is that of the bytes that were verified. Raises TargetError, also where the file has others by
-        now; and Cancelled.
+        `sha256` (hex) is that of the verified bytes. Raises TargetError, also if the file has changed since; Cancelled.
         """
         path = self.path / file.name
         try:
@@ -53,29 +51,29 @@ class OutputFolder:
         return path
 
     def log(self, identifier: str) -> Path:
-        """Return the path of a target's log, empty."""
+        """Create a target's log, empty, and return its path."""
         path = self.path / LOGS / f"{identifier}.log"
         create(path).close()
         self.give(path)
         return path
 
     def give(self, path: Path) -> None:
-        """Hand a file or folder to the owner of the surroundings."""
+        """Give a file or folder to the folder's owner."""
         chown(path, self.owner)
 
 
 def _require_same(file: Path, found: str, sha256: str | None) -> None:
     if sha256 not in {None, found}:
         raise TargetError(
-            f"{file.name} has the sha256 {found}; verified was {sha256}.",
-            remedy="Something changed it after it was verified: find out what, and build again.",
+            f"{file.name} has the sha256 {found}; the verified file had {sha256}.",
+            remedy="It was changed after verification: find out by what, and build again.",
         )
 
 
 def copy(read: IO[bytes], write: IO[bytes], cancellation: Cancellation | None = None) -> str:
-    """Copy a stream, and return the sha256 (hex) of what was copied. Raises Cancelled between two pieces of it."""
+    """Copy a stream, and return the sha256 (hex) of the copy. Raises Cancelled between two chunks."""
     digest = hashlib.sha256()
-    while piece := read.read(_PIECE):
+    while piece := read.read(_CHUNK):
         if cancellation is not None:
             cancellation.stop_if_requested("The delivery")
         digest.update(piece)
@@ -84,10 +82,7 @@ def copy(read: IO[bytes], write: IO[bytes], cancellation: Cancellation | None = 
 
 
 def open_output(path: Path) -> OutputFolder:
-    """Make the folder, with its logs below, and prove that it can be written.
-
-    Raises OutputFolderError where it cannot, before anything is built.
-    """
+    """Create the folder with its log folder. Raises OutputFolderError if they cannot be written."""
     path = path.absolute()
     try:
         output = OutputFolder(path=path, owner=make_folder(path))
@@ -103,6 +98,6 @@ def open_output(path: Path) -> OutputFolder:
     except OSError as error:
         raise OutputFolderError(
             f"The output folder `{path}` cannot be written: {error.strerror}.",
-            remedy="Give another with `output-dir`, or make it writable for this user.",
+            remedy="Name another with `output-dir`, or make it writable for this user.",
         ) from None
     return output

@@ -1,4 +1,4 @@
-"""RECORD: the files that a wheel lists, with their hashes and sizes (the binary distribution format; PEP 376, 627)."""
+"""RECORD: the files that a wheel lists, with hashes and sizes (binary distribution format; PEP 376, 627)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS: Final = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A line's hash (`sha256=…`) and size, as they stand there; each may be empty."""
+    """A line's hash (`sha256=…`) and size as written; each may be empty."""
 
     digest: str
     size: str
@@ -26,10 +26,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A RECORD: what it says of each path, and what is wrong with it as a table.
-
-    `complete` is false where it could not be read to its end.
-    """
+    """A RECORD: a row for each path, and the problems of the table. `complete` is false if reading stopped early."""
 
     rows: Mapping[str, Row]
     problems: tuple[str, ...] = ()
@@ -37,7 +34,7 @@ class Record:
 
 
 def parse_record(content: bytes) -> Record:
-    """Parse a RECORD file; what cannot be parsed is told in `problems`. Of two lines for one path, the first counts."""
+    """Parse a RECORD file; what cannot be parsed is in `problems`. Of two lines for one path, the first counts."""
     rows: dict[str, Row] = {}
     problems: list[str] = []
     complete = True
@@ -65,7 +62,7 @@ def parse_record(content: bytes) -> Record:
 
 
 def written(algorithm: str, digest: bytes) -> str:
-    """Return a digest as RECORD writes it: `sha256=` and URL-safe base 64 without padding."""
+    """Return a digest in RECORD's form: `sha256=` and URL-safe base64 without padding."""
     return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 

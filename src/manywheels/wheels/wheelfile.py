@@ -1,4 +1,4 @@
-"""A wheel's name and what it says of itself (PEP 427, and the binary distribution format)."""
+"""A wheel's file name, its WHEEL file, and the suffixes of extension modules (binary distribution format; PEP 427)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ _SUFFIX: Final = re.compile(
 )
 
 
-_MOST_TAGS = 1_000  # in one line of a WHEEL file, and in all of them; honest ones stand for less than thirty
+_MOST_TAGS = 1_000  # in one line of a WHEEL file, and in all of them; real ones have less than thirty
 
 
 @dataclass(frozen=True, kw_only=True)
 class WheelName:
-    """The parts of a wheel's file name; `name` is normalised, `tags` holds one tag for each combination.
-
-    `build` is empty where there is no build tag.
-    """
+    """The parts of a wheel's file name: `name` normalised, `tags` expanded, `build` empty if there is none."""
 
     name: str
     version: str
@@ -37,27 +34,27 @@ class WheelName:
 
     @property
     def is_pure(self) -> bool:
-        """Whether the name claims no platform."""
+        """Whether every platform tag is `any`."""
         return all(tag.platform == "any" for tag in self.tags)
 
     @property
     def claims_any(self) -> bool:
-        """Whether the name claims every platform, by one of its tags at least."""
+        """Whether one of the platform tags is `any`."""
         return any(tag.platform == "any" for tag in self.tags)
 
     @property
     def is_for_any_python(self) -> bool:
-        """Whether the name claims no interpreter's ABI: what is in such a wheel is started, or loaded by ctypes."""
+        """Whether all tags are `py…-none`: binaries in such a wheel are programs, or libraries for ctypes."""
         return all(tag.abi == "none" and tag.interpreter.startswith("py") for tag in self.tags)
 
     @property
     def is_stable_abi(self) -> bool:
-        """Whether one wheel serves several interpreters: ABI `abi3`, `abi3t` or `none`."""
+        """Whether one wheel is for several interpreters: ABI `abi3`, `abi3t` or `none`."""
         return all(tag.abi in {"abi3", "abi3t", "none"} for tag in self.tags)
 
     @property
     def abis(self) -> str:
-        """The ABI tags as they stand in a name, sorted; the interpreter tags where there is no ABI."""
+        """The ABI tags joined by dots, sorted; `<interpreter>-none` if there is no ABI."""
         abis = {tag.abi for tag in self.tags} - {"none"}
         return ".".join(sorted(abis or {f"{tag.interpreter}-none" for tag in self.tags}))
 
@@ -68,13 +65,13 @@ class WheelName:
 
 
 def parse_name(file_name: str) -> WheelName:
-    """Parse a wheel's file name; WheelFileError where it is none."""
+    """Parse a wheel's file name. Raises WheelFileError."""
     try:
         name, version, build, tags = parse_wheel_filename(file_name)
     except InvalidWheelFilename as error:
         raise WheelFileError(
             f"`{file_name}` is not a wheel's file name: {error}.",
-            remedy="A wheel is called name-version-python-abi-platform.whl.",
+            remedy="A wheel's name has the form name-version-python-abi-platform.whl.",
         ) from None
     return WheelName(
         name=name, version=str(version), build=file_name.split("-")[2] if build else "", tags=frozenset(tags)
@@ -83,7 +80,7 @@ def parse_name(file_name: str) -> WheelName:
 
 @dataclass(frozen=True, kw_only=True)
 class WheelFile:
-    """The file `*.dist-info/WHEEL`: its tags (expanded), Root-Is-Purelib; Wheel-Version and Build as written."""
+    """The file `*.dist-info/WHEEL`: expanded tags, Root-Is-Purelib, and Wheel-Version and Build as written."""
 
     tags: frozenset[str]
     root_is_purelib: bool
@@ -92,7 +89,7 @@ class WheelFile:
 
 
 def parse_wheel_file(content: bytes) -> WheelFile:
-    """Parse the content of a WHEEL file; what is missing in it is empty or false."""
+    """Parse the content of a WHEEL file; missing fields are empty or false."""
     headers = HeaderParser().parsestr(content.decode("utf-8", "replace"))
     tags = (str(tag) for line in headers.get_all("Tag", []) for tag in _expanded(line))
     return WheelFile(
@@ -114,10 +111,10 @@ def _expanded(line: str) -> Iterator[Tag]:
 
 @dataclass(frozen=True, kw_only=True)
 class Suffix:
-    """The end of an extension module's file name, as `.cpython-312-x86_64-linux-gnu.so`.
+    """The suffix of an extension module's file name, as `.cpython-312-x86_64-linux-gnu.so`.
 
-    `module` is the path without it. `abi` is the ABI tag that it stands for (`cp312`, `abi3`, `pypy311_pp73`), empty
-    for a plain `.so`, which every interpreter loads. `triplet` is empty where it names no machine.
+    `module` is the path before it. `abi` is its ABI tag (`cp312`, `abi3`, `pypy311_pp73`), empty for a plain `.so`,
+    which every interpreter loads. `triplet` is empty if the suffix has none.
     """
 
     module: str
@@ -125,17 +122,17 @@ class Suffix:
     triplet: str
 
     def loads(self, tag: Tag) -> bool:
-        """Whether an interpreter of this tag looks for such a file."""
+        """Whether an interpreter with this tag imports such a file."""
         if self.abi in {"", tag.abi}:
             return True
-        if self.abi == "abi3":  # CPythons without the GIL do not look for it (PEP 703)
+        if self.abi == "abi3":  # free-threaded CPython does not look for it (PEP 703)
             return re.fullmatch(r"cp3\d+", tag.abi if tag.abi != "none" else tag.interpreter) is not None
         own = self.abi.partition("_")[0].replace("pypy", "pp")
         return tag.abi == "none" and tag.interpreter == own.rstrip("tdmu")
 
 
 def suffix_of(member: str) -> Suffix | None:
-    """Return the suffix of a file that an interpreter may import, by its name; None for other files."""
+    """Return the suffix of a file that an interpreter may import; None for other names."""
     found = _SUFFIX.search(member)
     if found is None:
         return None
@@ -144,6 +141,6 @@ def suffix_of(member: str) -> Suffix | None:
 
 
 def is_tagged(member: str) -> bool:
-    """Whether a file's name says of itself that it is an extension module, and of which interpreters."""
+    """Whether a file's name has an ABI suffix, which only extension modules have."""
     suffix = suffix_of(member)
     return suffix is not None and bool(suffix.abi)

@@ -672,7 +672,7 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
             if "Private" in problem.message
         ]
 
-    why = "`Private :: Do Not Upload` says that it shall not be published"
+    why = "`Private :: Do Not Upload` forbids publishing"
     assert told("https://h/legacy/") == [f"has a `Classifier` that the index refuses: {why}"]
     assert told("https://h/a/") == []
     assert told("https://h/legacy/", Rules(ignored=(Ignored(code="MW248"),))) == []
@@ -684,7 +684,7 @@ def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
     index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
     told = [problem.message for problem in preflight.run_preflight(Wanted(folder=tmp_path), index).problems]
-    assert "has a `Home-page` that the index refuses: `UNKNOWN` is no http or https URL" in told
+    assert "has a `Home-page` that the index refuses: `UNKNOWN` is not an http or https URL" in told
 
 
 def test_the_ledger_says_what_cannot_be_written(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def resolved(settings: dict[str, Any]) -> None:
     """Let the program read the settings, those of delivery and verification too."""
     from manywheels.plan.delivery_options import resolve_delivery
     from manywheels.plan.settings import read_settings
-    from manywheels.verify.catalogue import verification_rules
+    from manywheels.verify.rules import verification_rules
 
     resolve({}, replace(project(), settings=settings), environment={})
     resolve_delivery(read_settings({}, settings, {}))

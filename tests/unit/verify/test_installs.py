@@ -12,9 +12,10 @@ from packaging.specifiers import SpecifierSet
 
 from manywheels.plan.interpreters import Interpreter
 from manywheels.runtime.uv import why_uv_refused
+from manywheels.verify.checks import CHECKS
 from manywheels.verify.imports.host import Attempt, ImportFailure, ImportReport, import_all
 from manywheels.verify.imports.modules import Module, importable, interpreter_for, modules_of, requires_python
-from manywheels.verify.installs import INSTALL_CHECKS, chosen_by_installers, pythons, questions
+from manywheels.verify.installs import chosen_by_installers, pythons, questions
 from manywheels.verify.model import Severity
 from manywheels.verify.places import Place, place_of, uv_at_least, uv_at_most
 from manywheels.wheels.wheelfile import parse_name
@@ -358,8 +359,10 @@ def test_a_long_exception_is_cut() -> None:
 
 
 def test_each_check_has_a_code_of_its_own_and_says_why() -> None:
-    assert [check.code for check in INSTALL_CHECKS] == ["MW270", "MW271", "MW272", "MW273"]
-    assert all(check.summary.endswith(".") and check.reason.endswith(".") for check in INSTALL_CHECKS)
+    assert {"MW270", "MW271", "MW272", "MW273"} <= {check.code for check in CHECKS}
+    assert len({check.code for check in CHECKS}) == len(CHECKS)
+    assert all(check.must_hold.endswith(".") and check.reason.endswith(".") for check in CHECKS)
+    assert [check.code for check in CHECKS] == sorted(check.code for check in CHECKS)
 
 
 def test_the_worker_describes_the_interpreter_that_runs_it() -> None:

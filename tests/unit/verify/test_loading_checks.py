@@ -50,7 +50,7 @@ def the_one(found: list[tuple[str, Problem]], code: str, *, member: str = EXTENS
 )
 def test_mw211_a_symbol_of_a_newer_glibc(tmp_path: Path, name: str, came_with: str) -> None:
     problem = the_one(problems(tmp_path, SharedObject(symbols=(MALLOC, *loose(name, "PyErr_NoMemory")))), "MW211")
-    assert problem.message == (f"wants `{name}` (glibc {came_with}), but `manylinux_2_28_x86_64` promises glibc 2.28")
+    assert problem.message == (f"needs `{name}` (glibc {came_with}), but `manylinux_2_28_x86_64` promises glibc 2.28")
     assert f"glibc {came_with}" in problem.remedy
 
 
@@ -291,7 +291,7 @@ def test_mw218_a_symbol_that_came_later(tmp_path: Path) -> None:
     found = problems(tmp_path, wanting, tags="cp39-abi3-manylinux_2_28_x86_64")
     problem = the_one(found, "MW218", member=STABLE)
     assert problem.message == (
-        "wants `PyUnicode_AsUTF8AndSize` (Python 3.10), which the stable ABI of Python 3.9 does not have"
+        "needs `PyUnicode_AsUTF8AndSize` (Python 3.10), which the stable ABI of Python 3.9 does not have"
     )
     assert "0x03090000" in problem.remedy
     assert "`cp310-abi3`" in problem.remedy

@@ -118,7 +118,7 @@ def test_mw241_the_folder_is_called_as_the_file(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, members={"demo/tool": TOOL})
     renamed = path.rename(tmp_path / path.name.replace("demo-1.0", "demo-1.0.0"))
     finding = next(finding for finding in check_wheel(renamed).findings if finding.code == "MW241")
-    assert "is not called `demo-1.0.0.dist-info`" in finding.problem.message
+    assert "is not named `demo-1.0.0.dist-info`" in finding.problem.message
 
 
 def test_mw241_folder_of_another(tmp_path: Path) -> None:
@@ -315,21 +315,21 @@ def test_mw244_thousands_of_clauses_are_not_tried_one_by_one(tmp_path: Path) -> 
     ("fields", "told", "severity"),
     [
         ("Summary: " + "x" * 513, "513 characters", Severity.ERROR),
-        ("Author-email: Me <me@example>", "`me@example` is no address", Severity.ERROR),
-        ("Maintainer-email: nobody", "`nobody` is no address", Severity.ERROR),
-        ("Home-page: UNKNOWN", "`UNKNOWN` is no http or https URL", Severity.ERROR),
-        ("Home-page: git@github.com:octo/demo.git", "is no http or https URL", Severity.ERROR),
-        ("Download-URL: ftp://example.org", "`ftp://example.org` is no http", Severity.ERROR),
+        ("Author-email: Me <me@example>", "`me@example` is not a valid address", Severity.ERROR),
+        ("Maintainer-email: nobody", "`nobody` is not a valid address", Severity.ERROR),
+        ("Home-page: UNKNOWN", "`UNKNOWN` is not an http or https URL", Severity.ERROR),
+        ("Home-page: git@github.com:octo/demo.git", "is not an http or https URL", Severity.ERROR),
+        ("Download-URL: ftp://example.org", "`ftp://example.org` is not an http", Severity.ERROR),
         (f"Project-URL: {'x' * 33}, https://example.org", "33 characters", Severity.ERROR),
         ("Project-URL: , https://example.org", "0 characters", Severity.ERROR),
-        ("Project-URL: Home, example.org", "`example.org` is no http", Severity.ERROR),
-        ("Project-URL: Home", "`` is no http", Severity.ERROR),
-        ("Classifier: Framework :: Django CMS :: 4.2", "say `Framework :: Django CMS :: 5.0`", Severity.ERROR),
+        ("Project-URL: Home, example.org", "`example.org` is not an http", Severity.ERROR),
+        ("Project-URL: Home", "`` is not an http", Severity.ERROR),
+        ("Classifier: Framework :: Django CMS :: 4.2", "use `Framework :: Django CMS :: 5.0`", Severity.ERROR),
         ("Classifier: Programming Language :: Piet", "there is no `Programming Language :: Piet`", Severity.WARNING),
-        ("Classifier: Private :: Do Not Upload", "shall not be published", Severity.WARNING),
-        ("Requires-Dist: x @ https://example.org/x.whl", "where the dependency lies", Severity.WARNING),
-        ("Provides-Dist: x @ https://example.org/x.whl", "where the dependency lies", Severity.WARNING),
-        ("Obsoletes-Dist: =1", "is no requirement", Severity.ERROR),
+        ("Classifier: Private :: Do Not Upload", "forbids publishing", Severity.WARNING),
+        ("Requires-Dist: x @ https://example.org/x.whl", "gives an address for the dependency", Severity.WARNING),
+        ("Provides-Dist: x @ https://example.org/x.whl", "gives an address for the dependency", Severity.WARNING),
+        ("Obsoletes-Dist: =1", "is not a requirement", Severity.ERROR),
     ],
 )
 def test_mw248_what_the_index_refuses(tmp_path: Path, fields: str, told: str, severity: Severity) -> None:
@@ -367,12 +367,12 @@ def test_mw248_a_local_version_is_for_an_index_of_ones_own(tmp_path: Path) -> No
     ("text", "told"),
     [
         ("[console_scripts]\ndemo = demo.cli\n", "needs a function"),
-        ("[console_scripts]\ndemo = demo cli:main\n", "no object reference"),
-        ("[console_scripts]\ndemo = demo.1cli:main\n", "no object reference"),
-        ("[console_scripts]\ndemo =\n", "no object reference"),
-        ("[console_scripts]\n../demo = demo:main\n", "no file"),
+        ("[console_scripts]\ndemo = demo cli:main\n", "not an object reference"),
+        ("[console_scripts]\ndemo = demo.1cli:main\n", "not an object reference"),
+        ("[console_scripts]\ndemo =\n", "not an object reference"),
+        ("[console_scripts]\n../demo = demo:main\n", "cannot be a file name"),
         ("[demo-plugins]\nx = demo:x\n", "`demo-plugins`"),
-        ("[demo.plugins]\nx = demo:x:y\n", "no object reference"),
+        ("[demo.plugins]\nx = demo:x:y\n", "not an object reference"),
         ("demo = demo:main\n", "cannot be parsed"),
         ("[console_scripts]\ndemo\n", "cannot be parsed"),
         ("[console_scripts]\na = demo:a\na = demo:b\n", "cannot be parsed"),
@@ -391,7 +391,7 @@ def test_mw245_entry_points_that_break(tmp_path: Path, text: str, told: str) -> 
     [
         (f"[demo.plugins]\nd = a{' ' * 500_000}!\n", "more than 1,000 characters"),
         (f"[demo.plugins]\na{' ' * 500_000}b\n", "more than 1,000 characters"),
-        ("[demo.plugins]\nd = a\n" + "\n" * 100_000 + "  !\n", "no object reference"),
+        ("[demo.plugins]\nd = a\n" + "\n" * 100_000 + "  !\n", "not an object reference"),
     ],
 )
 def test_mw245_is_told_of_hostile_texts_in_little_time(tmp_path: Path, text: str, told: str) -> None:

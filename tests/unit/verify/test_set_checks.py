@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,10 +19,11 @@ from manywheels.errors import WheelFileError
 from manywheels.verify import Severity
 from manywheels.verify.model import Problem, open_wheel
 from manywheels.verify.sets import CHECKS, WheelFacts, facts_of, left_to_build
+from manywheels.wheels import manifest as manifest_module
 from manywheels.wheels.manifest import Manifest, Shard, TargetState, describe_wheel, read_manifest
 from manywheels.wheels.output import MANIFEST
 from unit.elfmaker import SharedObject
-from unit.helpers import PLATFORM, built, failed, manifest, write_wheel
+from unit.helpers import PLATFORM, built, failed, manifest, wheel_record, write_wheel
 
 Found = list[tuple[str, str | None, Problem]]
 MIB = 1 << 20
@@ -156,7 +159,7 @@ def test_mw260_a_wheel_too_many() -> None:
     wheels, record = sealed("cp311", "cp312")
     place, problem = the_one(run(*wheels, facts("cp313"), against=record), "MW260")
     assert place == facts("cp313").file
-    assert "does not stand" in problem.message
+    assert "is not in the manifest" in problem.message
 
 
 def test_mw260_another_wheel_of_the_name() -> None:
@@ -335,7 +338,7 @@ def test_there_is_no_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_manifests_that_are_no_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(content)
-    with pytest.raises(WheelFileError, match="is no JSON"):
+    with pytest.raises(WheelFileError, match="is not JSON"):
         read_manifest(tmp_path)
 
 
@@ -347,30 +350,94 @@ def test_manifests_of_another_schema(tmp_path: Path, content: str) -> None:
 
 
 WHEEL = asdict(built("cp312"))["wheel"]
+TESTS = {"passed": True, "seconds": 1, "log": "logs/x-tests.log"}
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"project": None}, "`project` is no text"),
-        ({"version": 1}, "`version` is no text"),
-        ({"seconds": "long"}, "`long` is no number"),
-        ({"targets": None}, "something else"),
-        ({"targets": [3]}, "something else"),
-        ({"targets": [{"identifier": "x", "state": "odd"}]}, "odd"),
-        ({"targets": [{"state": "built"}]}, "lacks `identifier`"),
-        ({"targets": [{"identifier": "x", "state": "built", "wheel": []}]}, "something else"),
-        ({"targets": [{"identifier": "x", "state": "built", "wheel": {**WHEEL, "sha256": "00"}}]}, "sha256"),
+        ({"project": None}, "`project`: Input should be a valid string"),
+        ({"version": 1}, "`version`: Input should be a valid string"),
+        ({"seconds": "long"}, "`seconds`: Input should be a valid number"),
+        ({"targets": None}, "`targets`: "),
+        ({"targets": [3]}, "`targets[0]`: "),
+        ({"targets": [{"identifier": "x", "state": "odd"}]}, "`targets[0].state`: "),
+        ({"targets": [{"state": "built"}]}, "`targets[0].identifier`: Field required"),
+        ({"targets": [{"identifier": "x", "state": "built", "wheel": []}]}, "`targets[0].wheel`: "),
+        ({"targets": [{"identifier": "x", "state": "built", "wheel": {**WHEEL, "sha256": "00"}}]}, ".wheel.sha256`: "),
         ({"targets": [{"identifier": "x", "state": "built", "wheel": {**WHEEL, "name": "../x.whl"}}]}, "../x.whl"),
-        ({"seconds": float("inf")}, "`inf` is no number"),
-        ({"shard": {"index": float("nan"), "count": 2}}, "`nan` is no number"),
-        ({"targets": [{"identifier": "x", "state": "built", "wheel": {**WHEEL, "name": "x\0.whl"}}]}, "sha256"),
-        ({"targets": [{"identifier": "x", "state": "built", "wheel": {**WHEEL, "tags": "cp312"}}]}, "no list"),
-        ({"targets": [{"identifier": "x", "state": "failed", "failure": {"code": "MW101"}}]}, "lacks `stage`"),
-        ({"targets": [{"identifier": "x", "state": "built", "seconds": 3}]}, ""),
+        ({"seconds": float("inf")}, "`seconds`: Input should be a finite number"),
+        ({"shard": {"index": float("nan"), "count": 2}}, "`shard.index`: "),
+        ({"targets": [{"identifier": "x", "state": "built", "wheel": {**WHEEL, "name": "x\0.whl"}}]}, ".wheel.name`: "),
+        (
+            {"targets": [{"identifier": "x", "state": "built", "wheel": {**WHEEL, "tags": "cp312"}}]},
+            ".wheel.tags`: Input should be a valid tuple",
+        ),
+        (
+            {"targets": [{"identifier": "x", "state": "failed", "failure": {"code": "MW101"}}]},
+            "`targets[0].failure.stage`: Field required",
+        ),
+        ({"targets": [{"identifier": "x", "state": "built", "seconds": 3}]}, "`targets[0].seconds`: "),
+        ({"seconds": True}, "`seconds`: "),
+        ({"seconds": "1.5"}, "`seconds`: "),
+        ({"warnings": [1]}, "`warnings[0]`: "),
+        ({"targets": [{"identifier": "x", "state": "built", "checks": {"MW201": None}}]}, ".checks.MW201`: "),
+        ({"targets": [{"identifier": "x", "state": "built", "tests": {**TESTS, "passed": 1}}]}, ".tests.passed`: "),
+        ({"targets": [{"identifier": "x", "state": "built", "tests": {**TESTS, "count": -1}}]}, ".tests.count`: "),
+        ({"targets": [{"identifier": "x", "state": "built", "tests": {**TESTS, "log": "x"}}]}, "is not a log of this"),
     ],
 )
 def test_damaged_manifests(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(WheelFileError, match="is no manifest") as caught:
+    with pytest.raises(WheelFileError, match="is not a manifest") as caught:
         read_manifest(written(tmp_path, **changes))
     assert told in caught.value.message
+    assert len(caught.value.message) < 1_500
+
+
+def test_a_manifest_without_optional_keys_is_read(tmp_path: Path) -> None:
+    """As an early version wrote it: before shards, checks, tests and the libraries that were left out."""
+    wheel = {key: value for key, value in WHEEL.items() if key not in {"left_out", "glibc"}}
+    content = {
+        "schema": 1, "project": "demo", "source": "x", "platform": "p", "toolchain": "zig", "manywheels": "0.1.0",
+        "seconds": 12, "targets": [{"identifier": "x", "state": "built", "wheel": wheel}],
+    }  # fmt: skip
+    (tmp_path / MANIFEST).write_text(json.dumps(content))
+    found = read_manifest(tmp_path)
+    assert (found.version, found.seconds, found.shard, found.planned) == (None, 12, None, ())
+    assert found.targets[0].state is TargetState.BUILT
+    assert found.targets[0].wheel == replace(wheel_record("cp312"), glibc=None)
+    assert hash(found.targets[0].wheel) == hash(replace(wheel_record("cp312"), glibc=None))
+
+
+def test_text_that_utf_8_cannot_write_is_read(tmp_path: Path) -> None:
+    original = manifest(built("cp312", warnings=("a \udc80 name",)))
+    original.write(tmp_path)
+    assert read_manifest(tmp_path) == original
+
+
+@pytest.mark.parametrize("key", ["planned", "targets", "seconds"])
+def test_one_fault_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A manifest can be made to have millions of faults: none is collected after the first."""
+    from pydantic import ValidationError
+
+    many: object = [1] * 1_000
+    if key == "seconds":
+        key, many = "targets", [{"identifier": "x", "state": "built", "seconds": dict.fromkeys("abcdefgh", "")}]
+    faults: list[ValidationError] = []
+    first_fault = manifest_module._first_fault
+
+    def noted(error: ValidationError) -> str:
+        faults.append(error)
+        return first_fault(error)
+
+    monkeypatch.setattr(manifest_module, "_first_fault", noted)
+    with pytest.raises(WheelFileError):
+        read_manifest(written(tmp_path, **{key: many}))
+    assert [error.error_count() for error in faults] == [1]
+
+
+def test_pydantic_is_imported_only_to_read_a_manifest() -> None:
+    argv = [sys.executable, "-X", "importtime", "-m", "manywheels", "--version"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    assert "manywheels.cli.main" in done.stderr
+    assert "pydantic" not in done.stderr

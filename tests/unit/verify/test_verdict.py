@@ -14,15 +14,13 @@ from manywheels.cli.request import FORMATS
 from manywheels.errors import InputError
 from manywheels.report.findings import render
 from manywheels.verify import Report, check_wheel, collect_wheels
-from manywheels.verify.catalogue import catalogue, verification_rules
+from manywheels.verify.checks import CHECKS
 from manywheels.verify.model import Finding, Problem, Severity
-from manywheels.verify.rules import Ignored, Rules, parse_rules
+from manywheels.verify.rules import Ignored, Rules, verification_rules
 from manywheels.verify.run import Extra, verify_wheels
 from manywheels.wheels.output import MANIFEST
 from unit.elfmaker import SharedObject
 from unit.helpers import PLATFORM, write_wheel
-
-CODES = [entry.code for entry in catalogue()]
 
 
 def finding(code: str, severity: Severity = Severity.WARNING, member: str | None = None) -> Finding:
@@ -63,7 +61,7 @@ def test_the_table_in_pyproject() -> None:
         "libraries": ["libtbb.so.*"],
         "ignore": ["MW253", {"code": "MW254", "files": "demo/*", "reason": "its licence"}],
     }
-    assert parse_rules(table, CODES) == Rules(
+    assert verification_rules({"verify": table}) == Rules(
         strict=True,
         libraries=("libtbb.so.*",),
         ignored=(Ignored(code="MW253"), Ignored(code="MW254", files="demo/*", reason="its licence")),
@@ -74,11 +72,11 @@ def test_the_table_in_pyproject() -> None:
     ("table", "word"),
     [
         ({"ignored": []}, "`ignored`"),
-        ({"ignore": "MW253"}, "no list"),
+        ({"ignore": "MW253"}, "not a list"),
         ({"ignore": ["MW999"]}, "`MW999`"),
-        ({"ignore": [{"files": "*"}]}, "no entry"),
-        ({"ignore": [{"code": "MW253", "why": "x"}]}, "no entry"),
-        ({"ignore": [7]}, "no entry"),
+        ({"ignore": [{"files": "*"}]}, "not a valid entry"),
+        ({"ignore": [{"code": "MW253", "why": "x"}]}, "not a valid entry"),
+        ({"ignore": [7]}, "not a valid entry"),
         ({"ignore": ["MW200"]}, "`MW200`"),
         ({"strict": "yes"}, "`yes`"),
         ({"libraries": "libtbb.so"}, "libraries"),
@@ -86,7 +84,7 @@ def test_the_table_in_pyproject() -> None:
 )
 def test_wrong_tables_are_refused(table: dict[str, object], word: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_rules(table, CODES)
+        verification_rules({"verify": table})
     assert word in caught.value.message.replace("no such key: ignored", "`ignored`")
     assert caught.value.remedy
 
@@ -149,7 +147,7 @@ def test_an_odd_archive_is_given_to_no_installer_and_that_is_said(tmp_path: Path
     verdict = verify_wheels([bomb(tmp_path)], IGNORING_SIZES, extra=[Extra(ask=install, unpacks="pip and uv")])
     (said,) = verdict.findings
     assert (said.code, said.severity) == ("MW273", Severity.WARNING)
-    assert "was not given to pip and uv" in said.problem.message
+    assert "was not tried with pip and uv" in said.problem.message
     assert "MW225" in said.problem.message
 
 
@@ -194,7 +192,7 @@ def test_the_machine_readable_formats_parse(tmp_path: Path) -> None:
     assert as_json["wheels"][0]["findings"] == []
     sarif = json.loads(render(verdict, "sarif"))
     assert sarif["version"] == "2.1.0"
-    assert [rule["id"] for rule in sarif["runs"][0]["tool"]["driver"]["rules"]] == CODES
+    assert [rule["id"] for rule in sarif["runs"][0]["tool"]["driver"]["rules"]] == [check.code for check in CHECKS]
 
 
 def test_no_wheel_speaks_to_the_ci(tmp_path: Path) -> None:
@@ -233,7 +231,9 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert told.startswith("MW208 symbols (error)\n")
     assert "newer symbols" in told
     assert main(["explain"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("MW")] == CODES
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("MW")] == [
+        check.code for check in CHECKS
+    ]
     assert main(["explain", "MW999"]) == 2
     assert "`MW999`" in capsys.readouterr().err
 

@@ -97,7 +97,7 @@ def test_the_switch_is_looked_at_between_two_checks(tmp_path: Path, monkeypatch:
         return ()
 
     checks = [Check(code="MW299", title="", reason="", run=run) for run in (stopped, late)]
-    monkeypatch.setattr("manywheels.verify.checks.CHECKS", checks)
+    monkeypatch.setattr("manywheels.verify.checks.WHEEL_CHECKS", checks)
     with pytest.raises(Cancelled):
         check_wheel(write_wheel(tmp_path), cancellation=switch)
     assert made == ["first"]

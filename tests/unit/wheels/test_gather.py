@@ -124,9 +124,9 @@ SDIST = "demo-1.0.tar.gz"
 AMISS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a swapped wheel": (lambda at: content(at, f"a/{CP39}", CP39.upper().encode()), f"`a`: `{CP39}` has the sha256"),
     "a wheel of another size": (lambda at: content(at, f"a/{CP39}", b"evil"), f"`a`: `{CP39}` has 4 bytes; the man"),
-    "a removed wheel": (lambda at: (at / "a" / CP39).unlink(), f"`a`: `{CP39}` of the manifest is not there"),
-    "an added wheel": (lambda at: content(at, f"a/{CP314}", b""), f"`a`: `{CP314}` does not stand in the manifest"),
-    "a link": (make_link, f"`a`: `{CP39}` is no file"),
+    "a removed wheel": (lambda at: (at / "a" / CP39).unlink(), f"`a`: `{CP39}` of the manifest is missing"),
+    "an added wheel": (lambda at: content(at, f"a/{CP314}", b""), f"`a`: `{CP314}` is not in the manifest"),
+    "a link": (make_link, f"`a`: `{CP39}` is not a regular file"),
     "no manifest": (lambda at: (at / "a/manywheels.json").unlink(), f"`a`: `{CP39}` has no manifest beside it"),
     "less than planned": (
         lambda at: second(at, built("cp310")),
@@ -225,7 +225,7 @@ def test_other_files_are_left_behind_by_name(shards: Path) -> None:
     (shards / "a" / "logs").mkdir()
     found = gathered(shards, "a", "b")
     assert found.left == ("notes.txt of `a`",)
-    assert "left behind: notes.txt of `a`" in found.told(shards / "dist")
+    assert "left behind: notes.txt of `a`" in found.describe(shards / "dist")
     assert not (shards / "dist" / "notes.txt").exists()
 
 
@@ -338,13 +338,13 @@ def two_records(at: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a FIFO as a wheel": (in_place_of(CP310, "fifo"), "is no file"),
-    "a device as a wheel": (in_place_of(CP310, "device"), "is no file"),
-    "a folder as a wheel": (in_place_of(CP310, "folder"), "is no file"),
+    "a FIFO as a wheel": (in_place_of(CP310, "fifo"), "is not a regular file"),
+    "a device as a wheel": (in_place_of(CP310, "device"), "is not a regular file"),
+    "a folder as a wheel": (in_place_of(CP310, "folder"), "is not a regular file"),
     "a wheel of a tebibyte": (lambda at: sparse(at / "b" / CP310), "has 1099511627776 bytes"),
-    "a FIFO as an sdist": (in_place_of(SDIST, "fifo"), "is no file"),
-    "a device as an sdist": (in_place_of(SDIST, "device"), "is no file"),
-    "a link as an sdist": (lambda at: (at / "b" / SDIST).symlink_to("/etc/passwd"), "is no file"),
+    "a FIFO as an sdist": (in_place_of(SDIST, "fifo"), "is not a regular file"),
+    "a device as an sdist": (in_place_of(SDIST, "device"), "is not a regular file"),
+    "a link as an sdist": (lambda at: (at / "b" / SDIST).symlink_to("/etc/passwd"), "is not a regular file"),
     "one wheel with two digests": (two_records, "has several records of one wheel"),
     "a target that another set has": (
         lambda at: second(at, built("cp310"), built("cp312"), built("cp39")),
@@ -392,7 +392,7 @@ def test_a_wheel_that_is_swapped_while_sets_are_gathered(shards: Path, monkeypat
         return deliver(output, file, **more)
 
     monkeypatch.setattr(OutputFolder, "deliver", swap)
-    with pytest.raises(TargetError, match="verified was"):
+    with pytest.raises(TargetError, match="the verified file had"):
         gathered(shards, "a", "b")
     assert not list((shards / "dist").glob("*.whl"))
     assert not (shards / "dist" / "manywheels.json").exists()

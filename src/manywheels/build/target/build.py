@@ -142,7 +142,7 @@ class TargetBuild:
         ignored = {finding.code for finding in report.findings} - {finding.code for finding in findings}
         self.progress.checks = {
             check.code: tuple(str(error) for error in errors if error.code == check.code)
-            for check in verify.CHECKS
+            for check in verify.WHEEL_CHECKS
             if check.code not in ignored
         }
         if errors:

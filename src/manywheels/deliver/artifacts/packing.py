@@ -105,9 +105,9 @@ def _problems(archive: Archive) -> Iterator[str]:
         elif not entry.is_readable:
             yield f"`{entry.name}` is encrypted, or cannot be read within the limits"
         names.add(entry.name.casefold())
-    for oddity in archive.oddities:
-        if oddity.kind is Kind.STRUCTURE:
-            yield f"`{oddity.member}` {oddity.message}" if oddity.member else oddity.message
+    for irregularity in archive.irregularities:
+        if irregularity.kind is Kind.STRUCTURE:
+            yield f"`{irregularity.member}` {irregularity.message}" if irregularity.member else irregularity.message
 
 
 def _damaged(artifact: str, problems: list[str]) -> ArtifactDamaged:

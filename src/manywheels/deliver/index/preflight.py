@@ -190,7 +190,7 @@ def _refused_metadata(files: Iterable[Distribution], rules: Rules) -> Iterator[P
     for file in files:
         is_verified = not (file.is_sdist or _is_foreign(file.path))
         for fault in acceptance.faults(file.metadata):
-            if fault.elsewhere or (fault.severity is Severity.ERROR and not is_verified):
+            if fault.public_index_only or (fault.severity is Severity.ERROR and not is_verified):
                 yield Problem(
                     member=file.name,
                     message=f"has a `{fault.field}` that the index refuses: {fault.why}",

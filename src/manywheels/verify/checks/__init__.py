@@ -1,4 +1,4 @@
-"""One wheel, checked: the table of all checks over a single wheel, and what came of them."""
+"""The table of all checks, and the check of one wheel by those that read its bytes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import WheelFileError
+from manywheels.verify import sets
 from manywheels.verify.checks import acceptance, archive, contents, loading, metadata, platform, record, symbols, tags
-from manywheels.verify.model import Check, Finding, Wheel, open_wheel
+from manywheels.verify.model import Check, CheckInfo, Finding, Severity, Wheel, open_wheel
 from manywheels.verify.sets import WheelFacts, facts_of
 
-CHECKS: Final[tuple[Check, ...]] = (
+WHEEL_CHECKS: Final[tuple[Check, ...]] = (
     *tags.CHECKS,
     *platform.CHECKS,
     *symbols.CHECKS,
@@ -25,12 +26,52 @@ CHECKS: Final[tuple[Check, ...]] = (
     *contents.CHECKS,
 )
 
+# --- checks that are not functions over a wheel or a set: see `run`, `installs`, `imports`, `attestations` ------------
+
+UNREADABLE: Final = CheckInfo(
+    code="MW200", title="a wheel", must_hold="The file is a zip archive whose name is a wheel's.",
+    reason="A file that is not a wheel can be neither checked nor installed.",
+)  # fmt: skip
+PIP_CHOOSES: Final = CheckInfo(
+    code="MW270", title="pip chooses the wheel",
+    must_hold="For the Python and the platforms of its tags, pip chooses the wheel.",
+    reason="pip skips a wheel that it does not choose, and users get the sdist or nothing.",
+)  # fmt: skip
+UV_CHOOSES: Final = CheckInfo(
+    code="MW271", title="uv chooses the wheel",
+    must_hold="For the Python and the platforms of its tags, uv chooses the wheel.",
+    reason="uv has its own code for tags and metadata, which is stricter than pip's in places.",
+)  # fmt: skip
+IMPORTS: Final = CheckInfo(
+    code="MW272", title="imports",
+    must_hold="With `--import`: every top-level module and every extension module can be imported where "
+    "only the wheel and its dependencies are installed.",
+    reason="Only an import proves that the loader and the interpreter accept the wheel.",
+)  # fmt: skip
+INSTALL_TRIED: Final = CheckInfo(
+    code="MW273", title="installing was tried",
+    must_hold="The archive is sound, so that pip and uv can be tried; for `--import` and `--import-in` there is "
+    "an interpreter that the wheel is for.",
+    reason="What was not tried is not proved.", severity=Severity.WARNING,
+)  # fmt: skip
+ATTESTED: Final = CheckInfo(
+    code="MW280", title="attested",
+    must_hold="With `--attestations`: beside the wheel is `<wheel>.publish.attestation` (PEP 740), it is about exactly "
+    "this file, and it is signed; with `--publisher`, by that publisher.",
+    reason="An attestation of another build, or by another publisher, proves nothing, and the index refuses the file.",
+)  # fmt: skip
+
+_OTHERS: Final = (UNREADABLE, PIP_CHOOSES, UV_CHOOSES, IMPORTS, INSTALL_TRIED, ATTESTED)
+CHECKS: Final[tuple[CheckInfo, ...]] = tuple(
+    sorted((*WHEEL_CHECKS, *sets.CHECKS, *_OTHERS), key=lambda check: check.code)
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the checks say of one wheel; `glibc` is the lowest it runs on, `libraries` those that it carries.
+    """The findings in one wheel; `glibc` is the lowest it runs on, `libraries` those grafted into it.
 
-    `size` is in bytes; `facts` is what checks of the whole set need, None where the file is no wheel at all.
+    `size` is in bytes; `facts` is the input of the checks of the set, None if the file is not a wheel.
     """
 
     path: Path
@@ -41,11 +82,11 @@ class Report:
     facts: WheelFacts | None = None
 
 
-def check_wheel(path: Path, elsewhere: tuple[str, ...] = (), cancellation: Cancellation | None = None) -> Report:
-    """Run every check on one wheel; findings come in the checks' order.
+def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancellation | None = None) -> Report:
+    """Run every check on one wheel; findings are in the checks' order.
 
-    Libraries that match a pattern of `elsewhere` need not be in the wheel: they were left out of it on purpose.
-    Raises WheelFileError where the file is no wheel at all, and Cancelled soon after `cancellation` is requested.
+    Libraries that match a pattern of `external` need not be in the wheel. Raises WheelFileError if the file is not a
+    wheel, and Cancelled soon after `cancellation` is requested.
     """
 
     def stop() -> None:
@@ -53,7 +94,7 @@ def check_wheel(path: Path, elsewhere: tuple[str, ...] = (), cancellation: Cance
             cancellation.stop_if_requested("The verification")
 
     try:
-        with open_wheel(path, elsewhere, stop) as wheel:
+        with open_wheel(path, external, stop) as wheel:
             return Report(
                 path=path,
                 size=wheel.archive.size,
@@ -68,7 +109,7 @@ def check_wheel(path: Path, elsewhere: tuple[str, ...] = (), cancellation: Cance
 
 
 def _findings(wheel: Wheel, stop: Callable[[], None]) -> Iterator[Finding]:
-    """Yield what the checks say. What each of them can look at has bounds, so that it is enough to stop between two."""
-    for check in CHECKS:
+    """Yield the findings. Each check has limits, so it is enough to stop between two."""
+    for check in WHEEL_CHECKS:
         stop()
         yield from check.findings(wheel)

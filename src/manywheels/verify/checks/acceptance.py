@@ -1,7 +1,7 @@
-"""Acceptance: what the index asks of metadata beyond what the core metadata specification does.
+"""Acceptance: what the index requires of metadata beyond the core metadata specification.
 
-The rules are those of the index's own code, and so are the libraries that know what a classifier, an address and a URL
-are. What is right for an index of one's own, as a local version, is a warning.
+The rules are those of the index's code, and so are the libraries for classifiers, addresses and URLs. What a private
+index may accept, as a local version, is a warning.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _PRIVATE: Final = "Private ::"
 
 
 class Fault(NamedTuple):
-    """A field that the index refuses, and why; `elsewhere` tells that an index of one's own may well take it."""
+    """A field that the index refuses, and why; with `public_index_only`, a private index may accept it."""
 
     field: str
     why: str
     severity: Severity = Severity.ERROR
-    elsewhere: bool = False
+    public_index_only: bool = False
 
 
-def _elsewhere(field: str, why: str) -> Fault:
-    return Fault(field, why, Severity.WARNING, elsewhere=True)
+def _public_index_fault(field: str, why: str) -> Fault:
+    return Fault(field, why, Severity.WARNING, public_index_only=True)
 
 
 def index_takes_metadata(wheel: Wheel) -> Iterator[Problem]:
-    """The index takes each field of METADATA; a warning where it may be meant for another index, or come later."""
+    """The index accepts each field of METADATA; a warning if another index, or a later version of its lists, may."""
     for fault in faults(wheel.metadata):
         yield Problem(
             member=f"{wheel.dist_info}/METADATA",
@@ -46,9 +46,9 @@ def index_takes_metadata(wheel: Wheel) -> Iterator[Problem]:
 
 
 def faults(raw: RawMetadata) -> Iterator[Fault]:
-    """Yield each field that is refused, why, and how bad it is."""
+    """Yield each field that is refused, why, and the severity."""
     if (local := _local_version(raw.get("version", ""))) is not None:
-        yield _elsewhere("Version", f"`+{_short(local)}` makes it a local one")
+        yield _public_index_fault("Version", f"`+{_short(local)}` makes it a local one")
     longest = table("index")["metadata"]["summary"]
     if len(raw.get("summary", "")) > longest:
         yield Fault("Summary", f"it has {len(raw['summary'])} characters, more than {longest}")
@@ -77,7 +77,7 @@ def _address_fault(text: str) -> str | None:
         if address:
             validate_email(address, check_deliverability=False)
     except EmailNotValidError as error:
-        return f"`{_short(address)}` is no address ({error})"
+        return f"`{_short(address)}` is not a valid address ({error})"
     return None
 
 
@@ -87,10 +87,10 @@ def _classifier_faults(classifiers: Iterable[str]) -> Iterator[Fault]:
 
     for name in sorted(set(classifiers)):
         if name in deprecated:
-            instead = f"; say {', '.join(f'`{other}`' for other in deprecated[name])}" if deprecated[name] else ""
+            instead = f"; use {', '.join(f'`{other}`' for other in deprecated[name])}" if deprecated[name] else ""
             yield Fault("Classifier", f"`{name}` is deprecated{instead}")
         elif name.startswith(_PRIVATE):
-            yield _elsewhere("Classifier", f"`{_short(name)}` says that it shall not be published")
+            yield _public_index_fault("Classifier", f"`{_short(name)}` forbids publishing")
         elif name not in known:  # it may be newer than the list at hand
             yield Fault("Classifier", f"there is no `{_short(name)}`", Severity.WARNING)
 
@@ -98,13 +98,13 @@ def _classifier_faults(classifiers: Iterable[str]) -> Iterator[Fault]:
 def _url_faults(raw: RawMetadata) -> Iterator[Fault]:
     for name, url in (("Home-page", raw.get("home_page")), ("Download-URL", raw.get("download_url"))):
         if url is not None and not _is_url(url):
-            yield Fault(name, f"`{_short(url)}` is no http or https URL")
+            yield Fault(name, f"`{_short(url)}` is not an http or https URL")
     longest = table("index")["metadata"]["label"]
     for label, url in raw.get("project_urls", {}).items():
         if not 0 < len(label) <= longest:
             yield Fault("Project-URL", f"its label `{_short(label)}` has {len(label)} characters, not 1 to {longest}")
         if not _is_url(url):
-            yield Fault("Project-URL", f"`{_short(url)}` is no http or https URL")
+            yield Fault("Project-URL", f"`{_short(url)}` is not an http or https URL")
 
 
 def _is_url(text: str) -> bool:
@@ -126,10 +126,10 @@ def _dependency_faults(field: str, texts: Iterable[str]) -> Iterator[Fault]:
             url = Requirement(text).url
         except (InvalidRequirement, RecursionError):
             if field != "Requires-Dist":  # MW240
-                yield Fault(field, f"`{_short(text)}` is no requirement")
+                yield Fault(field, f"`{_short(text)}` is not a requirement")
         else:
             if url is not None:
-                yield _elsewhere(field, f"`{_short(text)}` says where the dependency lies")
+                yield _public_index_fault(field, f"`{_short(text)}` gives an address for the dependency")
 
 
 def _short(text: str) -> str:
@@ -138,5 +138,5 @@ def _short(text: str) -> str:
 
 CHECKS: Final = (
     Check(code="MW248", title="accepted metadata", run=index_takes_metadata,
-          reason="The index looks at these fields when a file arrives; others of the release may be there by then."),
+          reason="The index checks these fields on upload, when other files of the release may be published already."),
 )  # fmt: skip

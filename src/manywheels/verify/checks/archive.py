@@ -1,7 +1,6 @@
-"""Archive: every reader sees the same members in it, and installing them does nothing but write files below one folder.
+"""Archive: every reader sees the same members, and installing them only writes files below one folder.
 
-The index takes archives that it can read, and looks at few of these things; installers differ in what they make of
-the rest.
+The index checks little of this, and installers differ in how they read the rest.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import Final
 from manywheels.verify.model import Check, Problem, Wheel
 from manywheels.wheels.archive import DEFLATED, STORED, Entry, Kind
 
-_REBUILD: Final = "Build the wheel again, and change nothing in it but with `wheel unpack` and `wheel pack`."
+_REBUILD: Final = "Build the wheel again, and change it only with `wheel unpack` and `wheel pack`."
 _LONGEST_NAME: Final = 255  # bytes of a file's name: NAME_MAX of the common file systems
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _DRIVE: Final = re.compile("[A-Za-z]:")
 _FOLDER_ATTRIBUTE: Final = 0x10
-_EMPTY_DEFLATED: Final = 2  # bytes: some tools deflate even folders
+_EMPTY_DEFLATED: Final = 2  # bytes: some tools deflate folders, too
 _SET_BITS: Final = {stat.S_ISUID: "setuid", stat.S_ISGID: "setgid", stat.S_ISVTX: "sticky"}
 _TYPES: Final = {stat.S_IFLNK: "symbolic link", stat.S_IFCHR: "device", stat.S_IFBLK: "device",
                  stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFDIR: "folder"}  # fmt: skip
@@ -29,12 +28,12 @@ _INSTALLED_AT_ROOT: Final = re.compile(r"^[^/]+\.data/(purelib|platlib)/")
 
 
 def structure_is_whole(wheel: Wheel) -> Iterator[Problem]:
-    """The members follow one another from the first byte to the list of them, and the archive's end is the file's."""
-    yield from _told(wheel, Kind.STRUCTURE, _REBUILD)
+    """The members follow one another from the first byte to the list of members, and the archive ends with the file."""
+    yield from _problems_of(wheel, Kind.STRUCTURE, _REBUILD)
 
 
 def names_do_not_collide(wheel: Wheel) -> Iterator[Problem]:
-    """No two members have one name, in capitals, in Unicode's normal forms, as file and folder, or once installed."""
+    """No two members have the same name: ignoring case and Unicode forms, as file and folder, or once installed."""
     yield from _collisions(wheel.entries)
 
 
@@ -50,35 +49,35 @@ def paths_stay_inside(wheel: Wheel) -> Iterator[Problem]:
 def members_are_plain(wheel: Wheel) -> Iterator[Problem]:
     """Every member is a plain file or folder, not encrypted, without setuid bits, stored or deflated."""
     yield from (
-        Problem(member=entry.name, message=", ".join(wrong), remedy="Pack a plain file in its place, or leave it out.")
+        Problem(member=entry.name, message=", ".join(wrong), remedy="Replace it by a plain file, or leave it out.")
         for entry in wheel.entries
         if (wrong := tuple(_special_in(entry)))
     )
 
 
 def headers_agree(wheel: Wheel) -> Iterator[Problem]:
-    """The header before each member's data says the same as the list of members, and there are no data descriptors."""
-    yield from _told(wheel, Kind.HEADERS, f"The index refuses such archives. {_REBUILD}")
+    """The header before each member's data agrees with the list of members, and there are no data descriptors."""
+    yield from _problems_of(wheel, Kind.HEADERS, f"The index refuses such archives. {_REBUILD}")
 
 
 def sizes_are_sane(wheel: Wheel) -> Iterator[Problem]:
-    """Nothing inflates beyond reason, neither one member nor all of them together."""
-    yield from _told(wheel, Kind.SIZE, "Leave out generated and empty data, or create it when the program runs.")
+    """Neither one member nor all together inflate to an unreasonable size."""
+    yield from _problems_of(wheel, Kind.SIZE, "Leave out generated or empty data, or create it at run time.")
 
 
 def data_is_readable(wheel: Wheel) -> Iterator[Problem]:
-    """Every member's data inflates to the size and the CRC that its headers say."""
-    yield from _told(wheel, Kind.DATA, "The file is damaged: build the wheel again, or copy it again.")
+    """Every member's data has the size and the CRC in its headers."""
+    yield from _problems_of(wheel, Kind.DATA, "The file is damaged: build or copy the wheel again.")
 
 
-def _told(wheel: Wheel, kind: Kind, remedy: str) -> Iterator[Problem]:
-    for oddity in wheel.oddities:
-        if oddity.kind is kind:
-            yield Problem(member=oddity.member, message=oddity.message, remedy=remedy)
+def _problems_of(wheel: Wheel, kind: Kind, remedy: str) -> Iterator[Problem]:
+    for irregularity in wheel.irregularities:
+        if irregularity.kind is kind:
+            yield Problem(member=irregularity.member, message=irregularity.message, remedy=remedy)
 
 
 def _collisions(entries: tuple[Entry, ...]) -> Iterator[Problem]:
-    # With the slash as the lowest character, what lies in a folder comes right after a file of the folder's name.
+    # With the slash as the lowest character, a folder's files sort right after a file of the folder's name.
     paths = sorted((_folded(entry.name).replace("/", "\0"), place) for place, entry in enumerate(entries))
     for (path, place), (other_path, other_place) in pairwise(paths):
         entry, other = entries[place], entries[other_place]
@@ -95,7 +94,7 @@ def _collisions(entries: tuple[Entry, ...]) -> Iterator[Problem]:
 
 
 def _folded(name: str) -> str:
-    """Return what names have in common that are one once installed, on some file system."""
+    """Return a key that is equal for names that are one file once installed, on some file system."""
     path = _INSTALLED_AT_ROOT.sub("", name, count=1)
     if path.isascii():
         return path.lower()
@@ -104,10 +103,10 @@ def _folded(name: str) -> str:
 
 def _collision(name: str, other: str) -> Problem:
     if name == other:
-        return Problem(member=name, message="is there twice: installers differ in which they take", remedy=_REBUILD)
+        return Problem(member=name, message="is there twice: installers differ in which they use", remedy=_REBUILD)
     return Problem(
         member=name,
-        message=f"is the same file as `{other}` on file systems that ignore capitals or Unicode forms"
+        message=f"is the same file as `{other}` on file systems that ignore case or Unicode forms"
         if ".data/" not in name + other
         else f"is installed where `{other}` is installed",
         remedy="Rename one of the two.",
@@ -121,15 +120,15 @@ def _wrong_with_path(entry: Entry) -> Iterator[str]:
     elif "" in parts or "." in parts:
         yield "has empty parts, or `.`, in its path"
     if ".." in parts:
-        yield "leads out of the folder by `..`"
+        yield "leads out of the folder with `..`"
     if b"\\" in entry.raw:
-        yield "has a backslash, which some systems take for a slash"
+        yield "has a backslash, which is a slash on some systems"
     if _CONTROL.search(entry.raw):
         yield "has control characters in its name"
     if len(entry.raw) > _LONGEST_NAME and any(len(part) > _LONGEST_NAME for part in entry.raw.split(b"/")):
         yield f"has a name of more than {_LONGEST_NAME} bytes"
     if not entry.raw.isascii() and not _is_utf8(entry):
-        yield "has a name that is not marked as UTF-8, or is none"
+        yield "has a name that is not UTF-8, or not marked as such"
 
 
 def _is_utf8(entry: Entry) -> bool:
@@ -143,34 +142,34 @@ def _is_utf8(entry: Entry) -> bool:
 def _special_in(entry: Entry) -> Iterator[str]:
     kind = stat.S_IFMT(entry.mode)
     if kind not in {0, stat.S_IFDIR if entry.is_folder else stat.S_IFREG}:
-        yield f"is a {_TYPES.get(kind, 'file of a kind that there is not')}, not a plain one"
+        yield f"is a {_TYPES.get(kind, 'file of an unknown type')}, not a plain one"
     if entry.is_folder and (entry.size or entry.compressed > _EMPTY_DEFLATED):
-        yield "is a folder that has data"
+        yield "is a folder with data"
     elif not entry.is_folder:
         if entry.dos_attributes & _FOLDER_ATTRIBUTE and kind != stat.S_IFDIR:
-            yield "is a folder by its attributes and a file by its name"
+            yield "is a folder by its attributes, and a file by its name"
         yield from (f"has the {name} bit" for bit, name in _SET_BITS.items() if entry.mode & bit)
     if entry.is_encrypted:
         yield "is encrypted"
     if entry.unknown_flags:
-        yield f"has flags that installers need not know ({entry.unknown_flags:#x})"
+        yield f"has flags that installers need not support ({entry.unknown_flags:#x})"
     if entry.method not in {STORED, DEFLATED}:
-        yield f"is compressed by method {entry.method}, which installers need not know"
+        yield f"is compressed by method {entry.method}, which installers need not support"
 
 
 CHECKS: Final = (
     Check(code="MW220", title="archive structure", run=structure_is_whole,
-          reason="Where bytes are not accounted for, programs differ in what they find in the archive."),
+          reason="With unaccounted bytes, programs differ in what they find in the archive."),
     Check(code="MW221", title="colliding names", run=names_do_not_collide,
-          reason="One of them overwrites the other, and which one depends on the installer and the file system."),
+          reason="One overwrites the other, and which one depends on the installer and the file system."),
     Check(code="MW222", title="safe paths", run=paths_stay_inside,
-          reason="Such a path writes outside of the environment, or elsewhere than another system would."),
+          reason="Such a path writes outside of the environment, or to different places on different systems."),
     Check(code="MW223", title="plain members", run=members_are_plain,
-          reason="Links and devices lead out of the environment; what is encrypted cannot be installed."),
+          reason="Links and devices lead out of the environment; encrypted files cannot be installed."),
     Check(code="MW224", title="headers agree", run=headers_agree,
-          reason="Programs that read the archive as a stream see other members than those that read its list."),
+          reason="Programs that read the archive as a stream see other members than those that read the list."),
     Check(code="MW225", title="sizes", run=sizes_are_sane,
-          reason="A wheel that inflates without end fills the disks of those who install it."),
+          reason="A wheel that inflates without end fills its users' disks."),
     Check(code="MW226", title="readable data", run=data_is_readable,
-          reason="Installers stop at such a member, or install something else than was built."),
+          reason="Installers stop at such a member, or install something other than what was built."),
 )  # fmt: skip

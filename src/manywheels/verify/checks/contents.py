@@ -1,4 +1,4 @@
-"""Contents: the wheel holds what its tag promises, and nothing that was left lying in the source tree."""
+"""Contents: the wheel has what its tag promises, and no leftovers of the source tree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from manywheels.verify.checks.loading import is_extension_module
 from manywheels.verify.model import Check, Problem, Severity, Wheel, some
 from manywheels.wheels.wheelfile import is_tagged
 
-# What lies at the top of a source tree, and of site-packages only by accident: several projects would share it.
+# Names at the top of a source tree that are in site-packages only by accident: projects would share them.
 _FOREIGN_FOLDERS: Final = frozenset(
     ["bench", "benches", "benchmark", "benchmarks", "build", "ci", "cmake", "dist", "doc", "docs", "example",
      "examples", "node_modules", "samples", "script", "scripts", "src", "subprojects", "target", "test", "tests",
@@ -27,7 +27,7 @@ _FOREIGN_FILES: Final = re.compile(
     re.IGNORECASE,
 )
 
-# What was left over: one, many, the path, what to do. The first that matches has the file.
+# Leftovers: singular, plural, pattern of the path, remedy. The first match counts.
 _EXCLUDE: Final = "Exclude them in the back end's configuration"
 _DESKTOP: Final = r"(^|/)(\.DS_Store|Thumbs\.db|desktop\.ini)$|\.(orig|rej|bak|swp|swo)$|~$"
 _BUILD_RECORDS: Final = (
@@ -40,8 +40,8 @@ _LEFTOVERS: Final = tuple(
         ("a file of a version control system", "files of a version control system", r"(^|/)\.(git|hg|svn)(/|$)",
          f"{_EXCLUDE}."),
         ("a compiled Python file", "compiled Python files", r"(^|/)__pycache__/|\.py[co]$",
-         f"{_EXCLUDE}: installers compile for themselves."),
-        ("what an editor, a patch or a desktop left", "files that an editor, a patch or a desktop left", _DESKTOP,
+         f"{_EXCLUDE}: installers compile them."),
+        ("a file of an editor, a patch or a desktop", "files of an editor, a patch or a desktop", _DESKTOP,
          f"{_EXCLUDE}."),
         ("metadata of an earlier build", "files of an earlier build's metadata", r"(^|/)[^/]+\.egg-info(/|$)",
          f"{_EXCLUDE}, and clean the source tree."),
@@ -56,21 +56,21 @@ _LEFTOVERS: Final = tuple(
 _SCHEMES: Final = frozenset({"data", "headers", "platlib", "purelib", "scripts"})  # PEP 427
 _CUSTOMIZING: Final = frozenset({"sitecustomize.py", "usercustomize.py"})
 _SITE_IN_DATA: Final = re.compile(r"[^/]+\.data/data/(?:.+/)?(?:(?:site|dist)-packages|python3\.\d+t?)/[^/]+$")
-_OFFERED: Final = re.compile(r"(^|/)includes?/")  # header-only libraries ship sources there on purpose
+_OFFERED: Final = re.compile(r"(^|/)includes?/")  # header-only libraries have sources there on purpose
 
 
 def platform_wheel_has_elf_files(wheel: Wheel) -> Iterator[Problem]:
-    """A wheel with a platform tag holds an extension module, shared library or program; a warning for `py3-none`."""
+    """A wheel with a platform tag has an extension module, shared library or program; a warning for `py3-none`."""
     if not wheel.name.is_pure and not wheel.machine_code:
         yield Problem(
-            message=f"holds no ELF file, but the tag says `{'.'.join(wheel.name.platforms)}`",
-            remedy="See in the log why the extension modules were not built; a wheel without any is `py3-none-any`.",
+            message=f"has no ELF file, but the tag is `{'.'.join(wheel.name.platforms)}`",
+            remedy="See in the log why the extension modules were not built; a wheel without them is `py3-none-any`.",
             severity=Severity.WARNING if wheel.name.is_for_any_python else None,
         )
 
 
 def pure_wheel_has_no_elf_files(wheel: Wheel) -> Iterator[Problem]:
-    """A wheel for any platform holds no extension module; shared libraries and programs in it are a warning."""
+    """A wheel for any platform has no extension module; shared libraries and programs are a warning."""
     if not wheel.name.claims_any:
         return
     found = sorted(wheel.machine_code)
@@ -80,14 +80,14 @@ def pure_wheel_has_no_elf_files(wheel: Wheel) -> Iterator[Problem]:
             member=shared_place(found),
             message="is machine code, in a wheel for any platform"
             if len(found) == 1
-            else f"holds {len(found)} files of machine code, in a wheel for any platform: {some(found)}",
+            else f"has {len(found)} files of machine code, in a wheel for any platform: {some(found)}",
             remedy="Tell the back end that the project has extension modules, or leave the files out.",
             severity=None if modules or not wheel.name.is_pure else Severity.WARNING,
         )
 
 
 def top_level_is_own(wheel: Wheel) -> Iterator[Problem]:
-    """Nothing at the top of site-packages looks like a part of the source tree, as `tests` or `setup.py`."""
+    """No name at the top of site-packages looks like a part of the source tree, as `tests` or `setup.py`."""
     found = {}
     for member, path in _installed(wheel):
         top, below, _ = path.partition("/")
@@ -98,19 +98,19 @@ def top_level_is_own(wheel: Wheel) -> Iterator[Problem]:
     for member, name in found.items():
         yield Problem(
             member=member,
-            message=f"goes to the top of site-packages, where any project may have a `{name}`",
-            remedy="List the project's packages for the back end, instead of having all folders taken.",
+            message=f"is installed at the top of site-packages, where any project may have a `{name}`",
+            remedy="List the project's packages in the back end's configuration, instead of including all folders.",
         )
 
 
 def no_code_at_start(wheel: Wheel) -> Iterator[Problem]:
-    """No .pth file, sitecustomize.py or usercustomize.py is installed: they are read whenever any Python starts."""
+    """No .pth file, sitecustomize.py or usercustomize.py is installed: every start of Python reads them."""
     for member, name in _read_at_start(wheel):
         if name in _CUSTOMIZING:
             yield Problem(
                 member=member,
-                message="is run whenever Python starts, and takes the place of the environment's own",
-                remedy="Leave it out: the file is for those who look after an environment.",
+                message="is run whenever Python starts, and replaces the environment's own",
+                remedy="Leave it out: the file is for administrators of an environment.",
             )
     yield from (
         Problem(
@@ -118,20 +118,20 @@ def no_code_at_start(wheel: Wheel) -> Iterator[Problem]:
             message="runs code whenever Python starts"
             if any(line.startswith(("import ", "import\t")) for line in lines)
             else "is read whenever Python starts, and adds to sys.path",
-            remedy="Leave it out, unless that is what the package is for.",
+            remedy="Leave it out, unless it is the package's purpose.",
         )
         for member, lines in _path_files(wheel)
     )
 
 
 def path_files_stay_inside(wheel: Wheel) -> Iterator[Problem]:
-    """No .pth file names a folder of the machine that built the wheel, as those of editable installations do."""
+    """No .pth file names a folder of the build machine, as those of editable installations do."""
     yield from (
         Problem(
             member=member,
-            message=f"puts {some(folders)} of the machine that built it on sys.path"
+            message=f"adds {some(folders)} of the build machine to sys.path"
             if folders
-            else "belongs to an editable installation",
+            else "is part of an editable installation",
             remedy="Build the wheel with the back end's `build_wheel`, not with `build_editable`.",
         )
         for member, lines in _path_files(wheel)
@@ -150,12 +150,12 @@ def nothing_left_over(wheel: Wheel) -> Iterator[Problem]:
                 break
     for number, members in sorted(found.items()):
         one, many, _, remedy = _LEFTOVERS[number]
-        message = f"is {one}" if len(members) == 1 else f"holds {len(members)} {many}: {some(members)}"
+        message = f"is {one}" if len(members) == 1 else f"has {len(members)} {many}: {some(members)}"
         yield Problem(member=shared_place(members), message=message, remedy=remedy)
 
 
 def shared_place(members: Sequence[str]) -> str | None:
-    """Return the one member, or the folder (with `/`) that holds all; None where that is the wheel itself."""
+    """Return the only member, or the folder of all (with `/`); None if that is the wheel itself."""
     if len(members) == 1:
         return members[0]
     folder = os.path.commonpath([member.lstrip("/").rpartition("/")[0] for member in members])
@@ -163,7 +163,7 @@ def shared_place(members: Sequence[str]) -> str | None:
 
 
 def _installed(wheel: Wheel) -> Iterator[tuple[str, str]]:
-    """Yield every member that goes to site-packages, *.dist-info aside, with its path there."""
+    """Yield every member that is installed in site-packages, except *.dist-info, with its path there."""
     for member in wheel.members:
         top, _, rest = member.partition("/")
         if top.endswith(".dist-info") and rest:
@@ -183,22 +183,22 @@ def _path_files(wheel: Wheel) -> Iterator[tuple[str, list[str]]]:
 
 
 def _read_at_start(wheel: Wheel) -> Iterator[tuple[str, str]]:
-    """Yield the members that Python's `site` reads when it starts, with their names."""
+    """Yield the members that Python's `site` reads at its start, with their file names."""
     installed = [(member, path) for member, path in _installed(wheel) if "/" not in path]
     data = [(member, member.rpartition("/")[2]) for member in wheel.members if _SITE_IN_DATA.match(member)]
     yield from ((member, name) for member, name in (*installed, *data) if name.endswith(".pth") or name in _CUSTOMIZING)
 
 
 def schemes_are_known(wheel: Wheel) -> Iterator[Problem]:
-    """Every file in *.data lies in a folder that is called as an installation scheme is."""
+    """Every file in *.data is in a folder with the name of an installation scheme."""
     for member in wheel.members:
         top, _, rest = member.partition("/")
         scheme, slash, _ = rest.partition("/")
         if top.endswith(".data") and rest and not (slash and scheme in _SCHEMES):
             yield Problem(
                 member=member,
-                message=f"lies in no scheme that installers know, as {some(sorted(_SCHEMES))}",
-                remedy="Put it into the package, or under `data` where it belongs beside the interpreter.",
+                message=f"is in no scheme that installers know, as {some(sorted(_SCHEMES))}",
+                remedy="Put it into the package, or under `data` if it belongs beside the interpreter.",
             )
 
 
@@ -206,15 +206,15 @@ CHECKS: Final = (
     Check(code="MW250", title="machine code is there", run=platform_wheel_has_elf_files,
           reason="A build that fell back to pure Python gives a slow wheel, or one that cannot be imported."),
     Check(code="MW251", title="no machine code", run=pure_wheel_has_no_elf_files,
-          reason="On every other platform, what needs the file fails at run time."),
+          reason="On other platforms, code that needs the file fails at run time."),
     Check(code="MW252", title="top level", run=top_level_is_own, severity=Severity.WARNING,
           reason="Projects overwrite each other's files there, and `import tests` finds the wrong ones."),
     Check(code="MW253", title="no code at start", run=no_code_at_start, severity=Severity.WARNING,
-          reason="Such a file slows every start of Python and can change any program; malware hides there."),
+          reason="Such a file slows every start of Python and can change any program; malware uses it."),
     Check(code="MW255", title="known schemes", run=schemes_are_known,
-          reason="pip refuses to install such a wheel, others leave the file out."),
+          reason="pip refuses to install such a wheel; other installers leave the file out."),
     Check(code="MW256", title=".pth files stay inside", run=path_files_stay_inside,
-          reason="Where such a folder exists on a user's machine, whatever lies in it is imported."),
+          reason="If the folder exists on a user's machine, any module in it is imported."),
     Check(code="MW254", title="leftovers", run=nothing_left_over, severity=Severity.WARNING,
-          reason="Leftovers make every installation larger and tell of the machine that built the wheel."),
+          reason="Leftovers make every installation larger and reveal details of the build machine."),
 )  # fmt: skip

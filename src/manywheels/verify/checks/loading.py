@@ -1,6 +1,6 @@
-"""Loading: what a loader or a kernel on somebody's machine refuses of an ELF file, whatever symbols it wants.
+"""Loading: why a loader or kernel refuses an ELF file, apart from its symbols.
 
-The rules are those of glibc's elf/dl-load.c and of the x86-64 psABI; each check says which system refuses.
+The rules are those of glibc's elf/dl-load.c and of the x86-64 psABI; each check says which systems refuse.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ _SHOWN: Final = 8
 
 
 def stacks_are_not_executable(wheel: Wheel) -> Iterator[Problem]:
-    """No ELF file that is loaded asks glibc to make the stack executable."""
+    """No loaded ELF file makes glibc set the stack executable."""
     if not any(platform.startswith("manylinux") for platform in wheel.name.platforms):
         return
     for file in wheel.elves:
         if file.executable_stack and not file.program:
             yield Problem(
                 member=file.member,
-                message="asks for an executable stack (PT_GNU_STACK), which glibc 2.41 and later refuse",
+                message="needs an executable stack (PT_GNU_STACK), which glibc 2.41 and later refuse",
                 remedy="Give each assembler source a `.note.GNU-stack` section, use no nested functions, and link "
                 "with -Wl,-z,noexecstack.",
             )
 
 
 def texts_are_not_relocated(wheel: Wheel) -> Iterator[Problem]:
-    """No ELF file has its code changed while it is loaded."""
+    """No ELF file has relocations in its code."""
     for file in wheel.elves:
         if file.text_relocations:
             yield Problem(
                 member=file.member,
-                message="has text relocations (DT_TEXTREL): its code is written to while it is loaded",
+                message="has text relocations (DT_TEXTREL): loading it writes to its code",
                 remedy="Compile everything that is linked in with -fPIC, static libraries too, and link with "
                 "-Wl,-z,text.",
             )
 
 
 def processors_are_promised(wheel: Wheel) -> Iterator[Problem]:
-    """No ELF file needs a newer processor than the plain tag `x86_64` promises."""
+    """No ELF file needs a newer processor than the tag `x86_64` promises."""
     if not any(platform.endswith("_x86_64") for platform in wheel.name.platforms):
         return
     for file in wheel.elves:
@@ -58,13 +58,13 @@ def processors_are_promised(wheel: Wheel) -> Iterator[Problem]:
         if file.isa_level > promised:
             yield Problem(
                 member=file.member,
-                message=f"needs x86-64-v{file.isa_level} by its property note, but the tag says `x86_64`",
-                remedy="Build without -march and without -z x86-64-v…; choose faster code while the program runs.",
+                message=f"needs x86-64-v{file.isa_level} by its property note, but the tag is `x86_64`",
+                remedy="Build without -march and without -z x86-64-v…; select faster code at run time.",
             )
 
 
 def runtimes_are_single(wheel: Wheel) -> Iterator[Problem]:
-    """There is one copy of libstdc++, of libgcc_s and of libgomp: the system's or one in the wheel."""
+    """There is one copy of libstdc++, of libgcc_s and of libgomp: the system's, or one in the wheel."""
     inside = _by_soname(wheel)
     names = {name: file.member for name, file in inside.items()}
     users = {name: file.member for file in wheel.elves for name in file.needed}
@@ -78,9 +78,9 @@ def runtimes_are_single(wheel: Wheel) -> Iterator[Problem]:
             continue
         yield Problem(
             member=names[bundled[0]],
-            message=f"is one of {len(found_names)} copies of `{runtime}` that come together in one process: "
+            message=f"is one of {len(found_names)} copies of `{runtime}` in one process: "
             + ", ".join(_copy(name, names, users) for name in sorted(found_names)[:_SHOWN]),
-            remedy="Build all parts with the same toolchain, and let auditwheel decide which libraries it grafts.",
+            remedy="Build all parts with the same toolchain, and let auditwheel choose the libraries to graft.",
         )
 
 
@@ -91,36 +91,36 @@ def extensions_do_not_need_libpython(wheel: Wheel) -> Iterator[Problem]:
             if is_libpython_of_extension(file, name):
                 yield Problem(
                     member=file.member,
-                    message=f"needs `{name}`, which a Python that is one static program does not have",
-                    remedy="Do not link extension modules with -lpython3: take the flags of `python3-config --ldflags` "
-                    "without --embed, and Python::Module instead of Python::Python in CMake.",
+                    message=f"needs `{name}`, which a statically linked Python does not have",
+                    remedy="Do not link extension modules with -lpython3: use `python3-config --ldflags` "
+                    "without --embed, or Python::Module instead of Python::Python in CMake.",
                 )
 
 
 def libraries_are_named_without_paths(wheel: Wheel) -> Iterator[Problem]:
-    """Every needed library is named by its file name alone."""
+    """Every needed library is named without a path."""
     for file in wheel.elves:
         for name in file.needed:
             if "/" in name and not _is_beside(wheel, file, name):
                 yield Problem(
                     member=file.member,
-                    message=f"needs `{name}` by a path, which is looked for there and nowhere else",
+                    message=f"needs `{name}` by a path, and the loader searches nowhere else",
                     remedy="Give the library a SONAME (-Wl,-soname,libname.so.1), or link it with -L and -l.",
                 )
 
 
 def is_libpython_of_extension(file: Elf, needed: str) -> bool:
-    """Whether this need is an extension module's need of the library of Python itself."""
+    """Whether `needed` is libpython, and the file an extension module."""
     return bool(_PYTHON_LIBRARY.match(needed)) and is_extension_module(file)
 
 
 def is_extension_module(file: Elf) -> bool:
-    """Whether a Python imports this file: by its suffix, or by the function that makes the module."""
+    """Whether Python imports this file: by its suffix, or its function PyInit_…."""
     return is_tagged(file.member) or any(name.startswith("PyInit_") for name in file.exports)
 
 
 def _is_beside(wheel: Wheel, file: Elf, name: str) -> bool:
-    """Whether a path begins at the file ($ORIGIN, which glibc fills in here too) and ends in the wheel."""
+    """Whether a path starts at the file ($ORIGIN, which glibc expands here too) and names a file of the wheel."""
     found = re.match(r"\$(?:ORIGIN|\{ORIGIN\})/(.+)", name)
     if found is None or not any(platform.startswith("manylinux") for platform in wheel.name.platforms):
         return False
@@ -138,18 +138,18 @@ def _copy(name: str, inside: Mapping[str, str], users: Mapping[str, str]) -> str
 
 CHECKS: Final = (
     Check(code="MW212", title="executable stack", run=stacks_are_not_executable,
-          reason="Since glibc 2.41 (Debian 13, Fedora 42, Ubuntu 25.04) dlopen refuses a library that asks for one, or "
-          "that does not say where that is the default."),
+          reason="Since glibc 2.41 (Debian 13, Fedora 42, Ubuntu 25.04) dlopen refuses a library that needs one, or "
+          "that has no PT_GNU_STACK where an executable stack is the default."),
     Check(code="MW213", title="text relocations", run=texts_are_not_relocated,
-          reason="SELinux refuses to load them (execmod), hardened systems do too, and the pages cannot be shared."),
+          reason="SELinux (execmod) and hardened systems refuse to load such a file, and its pages cannot be shared."),
     Check(code="MW214", title="processor level", run=processors_are_promised,
-          reason="The loader refuses the file on processors below the level that it says it needs (glibc 2.33)."),
+          reason="The loader (since glibc 2.33) refuses the file on processors below the level in its note."),
     Check(code="MW215", title="one runtime", run=runtimes_are_single, severity=Severity.WARNING,
-          reason="Two copies in one process do not know each other's exceptions, streams and threads."),
+          reason="Two copies in one process do not share exceptions, streams and threads."),
     Check(code="MW217", title="libpython", run=extensions_do_not_need_libpython,
-          reason="Many Pythons, those of the manylinux images too, have no libpython; where there is one, a second "
-          "interpreter comes into the process."),
+          reason="Many Pythons, also those of the manylinux images, have no libpython; others get a second interpreter "
+          "into the process."),
     Check(code="MW219", title="libraries by path", run=libraries_are_named_without_paths,
-          reason="The loader does not search for a library with a path in its name, and the path is one of the machine "
-          "that built it."),
+          reason="The loader does not search for a library with a path in its name, and the path is of the build "
+          "machine."),
 )  # fmt: skip

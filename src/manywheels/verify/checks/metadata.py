@@ -1,7 +1,7 @@
-"""Metadata: what *.dist-info says of the project is valid, whole, and what the file name says (core metadata, PEP 639).
+"""Metadata: *.dist-info is valid and complete, and agrees with the file name (core metadata, PEP 639).
 
-License-File came with metadata 2.4. Back ends wrote it into older metadata before, each with a place of its own for the
-files; that is let pass, as twine does.
+License-File came with metadata 2.4. Back ends wrote it into older metadata before, with files in different places; that
+is accepted, as twine does.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _KNOWN_FIELDS: Final = frozenset(
 )  # fmt: skip
 _LICENCE_FILE: Final = re.compile(r"(licen[cs]es?|copying|unlicense)\b", re.IGNORECASE)
 _MOST_CLAUSES: Final = 50  # of Requires-Python
-_LATER_MINORS, _PATCHES = 30, 60  # how far ahead a Python is looked for that Requires-Python lets in
+_LATER_MINORS, _PATCHES = 30, 60  # the releases that are compared with Requires-Python
 
 # The entry points specification, "Data model" and "File format".
 _GROUP: Final = re.compile(r"\w+(\.\w+)*")
 _REFERENCE: Final = re.compile(r"(?P<module>[\w.]+)(\s*:\s*(?P<object>[\w.]+))?\s*(\[.*\])?")
-_LONGEST_LINE: Final = 1_000  # characters; the time that configparser takes goes with the square of it
+_LONGEST_LINE: Final = 1_000  # characters; configparser's time grows with the square
 _SCRIPTS: Final = frozenset({"console_scripts", "gui_scripts"})
 
 
@@ -49,8 +49,8 @@ def metadata_is_valid(wheel: Wheel) -> Iterator[Problem]:
     yield from (
         Problem(
             member=f"{wheel.dist_info}/METADATA",
-            message=f"has a wrong `{field}`: {fault}",
-            remedy="Correct the field in pyproject.toml; where it does not stand there, update the build back end.",
+            message=f"has an invalid `{field}`: {fault}",
+            remedy="Correct the field in pyproject.toml; if it is not there, update the build back end.",
         )
         for field, fault in sorted(set(_faults(content)))
         if field != "license-expression"  # MW243
@@ -58,30 +58,30 @@ def metadata_is_valid(wheel: Wheel) -> Iterator[Problem]:
 
 
 def identity_agrees(wheel: Wheel) -> Iterator[Problem]:
-    """METADATA and the file name are of one project and version, and *.dist-info is called as the file is."""
-    said: list[tuple[str, str | None, str | None]] = []
+    """METADATA, the file name and the name of *.dist-info have the same project and version."""
+    named: list[tuple[str, str | None, str | None]] = []
     content = _content(wheel)
     if content is not None:
         raw, _ = parse_email(content)
-        said.append((f"{wheel.dist_info}/METADATA", raw.get("name"), raw.get("version")))
+        named.append((f"{wheel.dist_info}/METADATA", raw.get("name"), raw.get("version")))
     if wheel.dist_info is not None:
         stem, _, number = wheel.dist_info.removesuffix(".dist-info").rpartition("-")
-        said.append((f"{wheel.dist_info}/", stem, number))
-    for member, project, version in said:
+        named.append((f"{wheel.dist_info}/", stem, number))
+    for member, project, version in named:
         faults = []
         if project is not None and canonicalize_name(project) != wheel.name.name:
-            faults.append(f"says project `{project}`, the file name says `{wheel.name.name}`")
+            faults.append(f"has the project `{project}`, the file name has `{wheel.name.name}`")
         if version is not None and not _is_version(version, wheel.name.version):
-            faults.append(f"says version `{version}`, the file name says `{wheel.name.version}`")
+            faults.append(f"has the version `{version}`, the file name has `{wheel.name.version}`")
         wanted = f"{'-'.join(wheel.path.name.split('-')[:2])}.dist-info"
         if not faults and member == f"{wheel.dist_info}/" and wheel.dist_info != wanted:
-            faults.append(f"is not called `{wanted}`, where the index looks by the file name")
+            faults.append(f"is not named `{wanted}`, where the index looks for it")
         for fault in faults:
             yield Problem(member=member, message=fault, remedy="Do not rename wheels by hand; build the wheel again.")
 
 
 def description_renders(wheel: Wheel) -> Iterator[Problem]:
-    """The long description can be rendered, as the index renders it before it takes a file."""
+    """The long description can be rendered, as the index does before it accepts a file."""
     raw = wheel.metadata
     description = _description(raw)
     if not description:
@@ -91,7 +91,7 @@ def description_renders(wheel: Wheel) -> Iterator[Problem]:
         yield Problem(
             member=f"{wheel.dist_info}/METADATA",
             message=f"has a description that cannot be rendered as {kind}: {fault}",
-            remedy="Correct the readme, or the content type that pyproject.toml declares for it.",
+            remedy="Correct the readme, or its content type in pyproject.toml.",
         )
 
 
@@ -109,13 +109,13 @@ def description_is_there(wheel: Wheel) -> Iterator[Problem]:
     elif not raw.get("description_content_type"):
         yield Problem(
             member=f"{wheel.dist_info}/METADATA",
-            message="declares no Description-Content-Type: the description counts as reStructuredText",
-            remedy='Name the file in pyproject.toml, `readme = "README.md"`: its suffix tells the type.',
+            message="declares no Description-Content-Type: the description is treated as reStructuredText",
+            remedy='Name the file in pyproject.toml, `readme = "README.md"`: its suffix gives the type.',
         )
 
 
 def licence_is_valid(wheel: Wheel) -> Iterator[Problem]:
-    """License-Expression is an SPDX expression, and every License-File lies where its metadata version wants it."""
+    """License-Expression is an SPDX expression, and every License-File is where the metadata version requires it."""
     raw = wheel.metadata
     member = f"{wheel.dist_info}/METADATA"
     expression = raw.get("license_expression")
@@ -125,13 +125,13 @@ def licence_is_valid(wheel: Wheel) -> Iterator[Problem]:
             yield Problem(
                 member=member,
                 message=f"has the License-Expression `{short(expression)}`: {fault}",
-                remedy="Write an SPDX expression, as `MIT OR Apache-2.0`; for what SPDX does not list, `LicenseRef-…`.",
+                remedy="Write an SPDX expression, as `MIT OR Apache-2.0`; for other licences, `LicenseRef-…`.",
             )
     yield from (
         Problem(
             member=member,
-            message=f"names the licence file `{name}`, and there is no `{wheel.dist_info}/licenses/{name}`",
-            remedy="Have the file in the source tree that is built, and in the sdist; else update the build back end.",
+            message=f"names the licence file `{name}`, but there is no `{wheel.dist_info}/licenses/{name}`",
+            remedy="Put the file into the source tree and the sdist; if it is there, update the build back end.",
         )
         for name in raw.get("license_files", [])
         if not any(place in wheel.members for place in _licence_places(wheel, raw, name))
@@ -139,7 +139,7 @@ def licence_is_valid(wheel: Wheel) -> Iterator[Problem]:
 
 
 def licence_is_there(wheel: Wheel) -> Iterator[Problem]:
-    """The wheel carries the text of its licence."""
+    """The wheel contains the text of its licence."""
     if _content(wheel) is None:
         return
     names = [name for name in wheel.members if name.startswith(f"{wheel.dist_info}/")]
@@ -149,23 +149,23 @@ def licence_is_there(wheel: Wheel) -> Iterator[Problem]:
         return
     yield Problem(
         member=f"{wheel.dist_info}/",
-        message="holds no licence file",
+        message="has no licence file",
         remedy='Name it in pyproject.toml: `license-files = ["LICENSE"]`.',
     )
 
 
 def requires_python_fits(wheel: Wheel) -> Iterator[Problem]:
-    """Requires-Python lets in each interpreter of the tag; for abi3 and py3 tags, one from that version on."""
+    """Requires-Python allows each interpreter of the tags; for abi3 and py3, one of that version or later."""
     requires = wheel.metadata.get("requires_python")
     try:
         allowed = SpecifierSet(requires or "")
     except InvalidSpecifier:
         return  # MW240
-    if len(allowed) > _MOST_CLAUSES:  # each is compared with each release of each Python
+    if len(allowed) > _MOST_CLAUSES:  # each is compared with each release
         yield Problem(
             member=f"{wheel.dist_info}/METADATA",
             message=f"has a Requires-Python of {len(allowed)} clauses",
-            remedy='Say it in a few, as ">=3.9".',
+            remedy='Write it with a few, as ">=3.9".',
         )
         return
     wanted = sorted({found for tag in wheel.name.tags if (found := _interpreter(tag))})
@@ -175,7 +175,7 @@ def requires_python_fits(wheel: Wheel) -> Iterator[Problem]:
                 member=f"{wheel.dist_info}/METADATA",
                 message=f"has Requires-Python `{requires}`, but the tag is for Python 3.{interpreter.minor}"
                 f"{' or later' if interpreter.or_later else ''}",
-                remedy="Build no wheel for this Python, or let Requires-Python include it: no installer takes both.",
+                remedy="Build no wheel for this Python, or include it in Requires-Python.",
             )
 
 
@@ -205,13 +205,13 @@ def _parse_entry_points(content: bytes) -> configparser.ConfigParser:
 
 
 class _Interpreter(NamedTuple):
-    """CPython or PyPy 3.`minor`, or any from there on."""
+    """CPython or PyPy 3.`minor`; with `or_later`, also newer ones."""
 
     minor: int
     or_later: bool
 
     def is_allowed(self, specifiers: SpecifierSet) -> bool:
-        """Whether some release of it meets the specifiers."""
+        """Whether some release meets the specifiers."""
         minors = range(self.minor, self.minor + (_LATER_MINORS if self.or_later else 1))
         return any(f"3.{minor}.{patch}" in specifiers for minor in minors for patch in range(_PATCHES))
 
@@ -220,12 +220,12 @@ def _interpreter(tag: Tag) -> _Interpreter | None:
     found = re.fullmatch(r"(cp|pp|py)3(\d+)", tag.interpreter)
     if found is None:
         return None
-    # An abi3 wheel for 3.8 of a project that wants 3.9 harms nobody: installers ask both.
+    # An abi3 wheel for 3.8 of a project that requires 3.9 does no harm: installers check both.
     return _Interpreter(int(found[2]), or_later=found[1] == "py" or tag.abi in {"abi3", "abi3t"})
 
 
 def depends_on_others(wheel: Wheel) -> bool:
-    """Whether installing the wheel installs other packages, whatever extras are asked for."""
+    """Whether installing the wheel without extras installs other packages."""
     return any(not re.search(r"\bextra\s*==", text) for text in wheel.metadata.get("requires_dist", []))
 
 
@@ -249,14 +249,14 @@ def _is_version(text: str, wanted: str) -> bool:
 
 def _description(raw: RawMetadata) -> str:
     description = raw.get("description", "").strip()
-    return "" if description == "UNKNOWN" else description  # what old setuptools wrote for None
+    return "" if description == "UNKNOWN" else description  # old setuptools wrote this for None
 
 
 def _faults(content: bytes) -> Iterator[tuple[str, str]]:
-    """Yield every field that is wrong, with what is wrong about it."""
+    """Yield every invalid field, with the fault."""
     raw, unparsed = parse_email(content)
     for field in unparsed:
-        yield field, "it stands there twice, or is not UTF-8" if field in _KNOWN_FIELDS else "there is no such field"
+        yield field, "it is there twice, or not UTF-8" if field in _KNOWN_FIELDS else "there is no such field"
     if _is_older(raw, "2.4"):
         raw.pop("license_files", None)
     try:
@@ -279,7 +279,7 @@ def _licence_places(wheel: Wheel, raw: RawMetadata, name: str) -> tuple[str, ...
 
 def _expression_fault(raw: RawMetadata, expression: str) -> str | None:
     if _is_older(raw, "2.4"):
-        return f"metadata {raw.get('metadata_version')} knows no such field, 2.4 does"
+        return f"metadata {raw.get('metadata_version')} has no such field; it came with 2.4"
     try:
         canonicalize_license_expression(expression)
     except (InvalidLicenseExpression, RecursionError, MemoryError) as error:  # the last two: parentheses without end
@@ -290,10 +290,10 @@ def _expression_fault(raw: RawMetadata, expression: str) -> str | None:
 def _entry_point_faults(parser: configparser.ConfigParser) -> Iterator[str]:
     for group in parser.sections():
         if not _GROUP.fullmatch(group):
-            yield f"has a group `{group}`: letters, digits and `_`, in parts that dots divide, are allowed"
+            yield f"has a group `{group}`: only letters, digits and `_` in parts separated by dots are allowed"
         for name, value in parser.items(group):
             if name.startswith("[") or (group in _SCRIPTS and ("/" in name or "\\" in name)):
-                yield f"has an entry point `{name}` in `{group}`, which no file can be named after"
+                yield f"has an entry point `{name}` in `{group}`, which cannot be a file name"
             fault = _reference_fault(value, is_script=group in _SCRIPTS)
             if fault:
                 yield f"has `{name} = {value}` in `{group}`: {fault}"
@@ -303,7 +303,7 @@ def _reference_fault(value: str, *, is_script: bool) -> str | None:
     found = _REFERENCE.fullmatch(value.strip())
     parts = [*found["module"].split("."), *(found["object"] or "x").split(".")] if found else [""]
     if found is None or not all(part.isidentifier() for part in parts):
-        return "this is no object reference"
+        return "this is not an object reference"
     if is_script and not found["object"]:
         return "a script needs a function to call, after a colon"
     return None
@@ -311,19 +311,19 @@ def _reference_fault(value: str, *, is_script: bool) -> str | None:
 
 CHECKS: Final = (
     Check(code="MW240", title="metadata", run=metadata_is_valid,
-          reason="The index refuses files with invalid metadata, and installers guess what it should have said."),
+          reason="The index refuses files with invalid metadata, and installers guess its meaning."),
     Check(code="MW241", title="one identity", run=identity_agrees,
-          reason="Installers refuse a wheel whose metadata is another project's or version's, and so does the index."),
+          reason="Installers and the index refuse a wheel with metadata of another project or version."),
     Check(code="MW242", title="description renders", run=description_renders,
           reason="The index refuses files whose description it cannot render."),
     Check(code="MW246", title="description is there", run=description_is_there, severity=Severity.WARNING,
           reason="The description is the project's page on the index."),
     Check(code="MW243", title="licence", run=licence_is_valid,
-          reason="The index refuses other expressions, and files that are promised must be there (PEP 639)."),
+          reason="The index refuses other expressions, and files that METADATA names must be there (PEP 639)."),
     Check(code="MW247", title="licence text", run=licence_is_there, severity=Severity.WARNING,
-          reason="Most licences ask that their text goes with every copy."),
+          reason="Most licences require their text in every copy."),
     Check(code="MW244", title="Requires-Python", run=requires_python_fits,
-          reason="A wheel for an interpreter that its own metadata leaves out is never installed."),
+          reason="A wheel for an interpreter that its own metadata excludes is never installed."),
     Check(code="MW245", title="entry points", run=entry_points_are_valid,
           reason="An entry point that cannot be parsed breaks the installation, or every look-up of its group."),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Platform: the ELF files are for the machine that the tag names, and carry no path of the one that built them."""
+"""Platform: the ELF files are for the machine of the tag, and have no path of the build machine."""
 
 from __future__ import annotations
 
@@ -25,59 +25,59 @@ def machine_matches(wheel: Wheel) -> Iterator[Problem]:
             if header != (wanted["machine"], wanted["bits"], wanted["little_endian"]):
                 yield Problem(
                     member=member,
-                    message=f"is for {header[0]} ({header[1]} bit), but the tag says `{platform}`",
+                    message=f"is for {header[0]} ({header[1]} bit), but the tag is `{platform}`",
                     remedy="Look for a prebuilt library in the source tree, or a wrong cross-compiler.",
                 )
 
 
 def run_paths_stay_inside(wheel: Wheel) -> Iterator[Problem]:
-    """Every RPATH and RUNPATH begins with $ORIGIN; one that climbs out of site-packages is a warning."""
+    """Every RPATH and RUNPATH starts with $ORIGIN; one that leads out of site-packages is a warning."""
     for file in wheel.elves:
         for path in file.run_paths:
             if not is_inside(path):
                 yield Problem(
                     member=file.member,
-                    message=f"has the run path `{path}`, a folder of the machine that built it"
+                    message=f"has the run path `{path}`, a folder of the build machine"
                     if path
-                    else "has an empty run path, which is whatever folder the user's program runs in",
-                    remedy="Link without -rpath, or with one that begins with $ORIGIN.",
+                    else "has an empty run path, which is the working directory of the user's program",
+                    remedy="Link without -rpath, or with one that starts with $ORIGIN.",
                 )
             elif folder_of(file.member, path).startswith(".."):
                 yield Problem(
                     member=file.member,
-                    message=f"has the run path `{path}`, which leads out of the folder that wheels are installed into",
-                    remedy="Keep libraries beside the package, in a folder that the wheel brings.",
+                    message=f"has the run path `{path}`, which leads out of site-packages",
+                    remedy="Keep libraries in a folder of the wheel.",
                     severity=Severity.WARNING,
                 )
 
 
 def folder_of(member: str, run_path: str) -> str:
-    """Return the folder that a run path with $ORIGIN means, relative to where the member's scheme is installed."""
+    """Return the folder of a run path with $ORIGIN, relative to where the member's scheme is installed."""
     origin = posixpath.dirname(installed_path(member))
     return posixpath.normpath(posixpath.join(origin, run_path.partition("/")[2]))
 
 
 def installed_path(member: str) -> str:
-    """Return where a member is installed: below site-packages, or below the folder of its scheme in *.data."""
+    """Return a member's path below site-packages, or below the folder of its scheme if it is in *.data."""
     return re.sub(r"^[^/]+\.data/\w+/", "", member)
 
 
 def is_inside(run_path: str) -> bool:
-    """Whether a run path begins at the file that carries it ($ORIGIN), and so names no folder of any one machine."""
+    """Whether a run path is relative to its file ($ORIGIN), so that it is valid on any machine."""
     return re.match(r"\$(ORIGIN|\{ORIGIN\})(/|$)", run_path) is not None
 
 
 def elves_are_readable(wheel: Wheel) -> Iterator[Problem]:
-    """Every file that begins like an ELF file, and every extension module, can be read as one."""
+    """Every file that starts like an ELF file, and every extension module, can be read as one."""
     for member, reason in wheel.broken_elves.items():
-        yield Problem(member=member, message=f"is no readable ELF file ({reason})", remedy="Build the wheel again.")
+        yield Problem(member=member, message=f"is not a readable ELF file ({reason})", remedy="Build the wheel again.")
 
 
 CHECKS: Final = (
     Check(code="MW210", title="readable ELF files", run=elves_are_readable,
-          reason="What cannot be read cannot be proved, nor loaded."),
+          reason="A file that cannot be read can be neither checked nor loaded."),
     Check(code="MW206", title="machine", run=machine_matches,
           reason="A file for another machine cannot be loaded."),
     Check(code="MW207", title="run paths", run=run_paths_stay_inside,
-          reason="Where such a folder exists on a user's machine, whatever lies in it is loaded into their Python."),
+          reason="If the folder exists on a user's machine, libraries in it are loaded into their Python."),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""RECORD: every file of the wheel is listed once, with a hash and a size that are recomputed here (PEP 376, 427)."""
+"""RECORD: every file of the wheel is listed once, with its hash and size (PEP 376, 427)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from manywheels.verify.model import Check, Problem, Wheel
 from manywheels.wheels.record import Row
 
-_REWRITE: Final = "Write RECORD anew: `wheel unpack` and `wheel pack` do it."
+_REWRITE: Final = "Rewrite RECORD with `wheel unpack` and `wheel pack`."
 _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")  # made after RECORD, so not in it
 _GOOD: Final = frozenset(
     name
@@ -20,7 +20,7 @@ _GOOD: Final = frozenset(
 
 
 def record_is_readable(wheel: Wheel) -> Iterator[Problem]:
-    """There is a RECORD, a table of three columns with one line for each path, as other checks need it."""
+    """There is a RECORD, a table of three columns with one line for each path."""
     if wheel.dist_info is None:  # MW202
         return
     name = f"{wheel.dist_info}/RECORD"
@@ -29,9 +29,9 @@ def record_is_readable(wheel: Wheel) -> Iterator[Problem]:
     if wheel.record is None:
         return
     names = {entry.name for entry in wheel.entries}
-    odd = (f"lists the path `{path}`, which is not written as `{_normal(path)}`"
+    unnormalised = (f"lists the path `{path}`, which is not written as `{_normal(path)}`"
            for path in wheel.record.rows if path not in names and path != _normal(path))  # fmt: skip
-    for problems in (wheel.record.problems, odd):
+    for problems in (wheel.record.problems, unnormalised):
         yield from (Problem(member=name, message=problem, remedy=_REWRITE) for problem in problems)
 
 
@@ -42,16 +42,16 @@ def record_lists_every_file(wheel: Wheel) -> Iterator[Problem]:
 
 
 def hashes_are_right(wheel: Wheel) -> Iterator[Problem]:
-    """Every file has a hash in RECORD, sha256 or better, that is its own; RECORD itself has none."""
+    """Every file's hash in RECORD is right, and sha256 or better; RECORD itself has none."""
     yield from _wrong_hashes(wheel)
 
 
 def sizes_are_right(wheel: Wheel) -> Iterator[Problem]:
-    """Every size in RECORD is the file's; it may be left out."""
+    """Every size in RECORD is right; it may be left out."""
     yield from (
         Problem(
             member=name,
-            message=f"has {wheel.members[name].size} bytes; RECORD says `{row.size}`",
+            message=f"has {wheel.members[name].size} bytes; RECORD has `{row.size}`",
             remedy=f"The file was changed after RECORD was written. {_REWRITE}",
         )
         for name, row in _listed(wheel).items()
@@ -60,7 +60,7 @@ def sizes_are_right(wheel: Wheel) -> Iterator[Problem]:
 
 
 def _listed(wheel: Wheel) -> dict[str, Row]:
-    """RECORD's rows by the names of the members that they mean."""
+    """Return RECORD's rows by the names of their members."""
     if wheel.record is None:
         return {}
     names = {entry.name for entry in wheel.entries}
@@ -85,7 +85,7 @@ def _missing(wheel: Wheel) -> Iterator[Problem]:
     files = {entry.name for entry in wheel.entries if not entry.is_folder}
     for name in _listed(wheel) if wheel.archive.complete else ():
         if name not in files:
-            yield Problem(member=name, message="is listed in RECORD, and is not in the wheel", remedy=_REWRITE)
+            yield Problem(member=name, message="is listed in RECORD, but is not in the wheel", remedy=_REWRITE)
 
 
 def _wrong_hashes(wheel: Wheel) -> Iterator[Problem]:
@@ -94,15 +94,15 @@ def _wrong_hashes(wheel: Wheel) -> Iterator[Problem]:
     for name, row in _listed(wheel).items():
         algorithm = row.digest.partition("=")[0]
         if name == itself:
-            wrong = "has a hash in RECORD, though it cannot hold its own" if row.digest else None
+            wrong = "has a hash of itself, which cannot be right" if row.digest else None
         elif name not in wheel.members or name in signatures:
             continue
         elif not row.digest:
             wrong = "has no hash in RECORD"
         elif algorithm not in _GOOD:
-            wrong = f"has a hash in RECORD of a kind that does not count (`{algorithm}`)"
+            wrong = f"has a hash in RECORD by a weak or unknown algorithm (`{algorithm}`)"
         elif (found := wheel.digest(name, algorithm)) != row.digest:
-            wrong = f"has the hash `{found}`; RECORD says `{row.digest}`"
+            wrong = f"has the hash `{found}`; RECORD has `{row.digest}`"
         else:
             continue
         if wrong:
@@ -111,11 +111,11 @@ def _wrong_hashes(wheel: Wheel) -> Iterator[Problem]:
 
 CHECKS: Final = (
     Check(code="MW230", title="readable RECORD", run=record_is_readable,
-          reason="Installers read it to know what they install, and refuse a wheel without it."),
+          reason="Installers need it for the list of files, and refuse a wheel without it."),
     Check(code="MW231", title="RECORD is complete", run=record_lists_every_file,
-          reason="What is not listed is not checked when it is installed, nor removed when it is uninstalled."),
+          reason="A file that is not listed is neither checked on installation nor removed on uninstallation."),
     Check(code="MW232", title="hashes", run=hashes_are_right,
-          reason="A file that is not what RECORD says was changed after the wheel was built."),
+          reason="A file that differs from RECORD was changed after the build."),
     Check(code="MW233", title="recorded sizes", run=sizes_are_right,
-          reason="A file that is not what RECORD says was changed after the wheel was built."),
+          reason="A file that differs from RECORD was changed after the build."),
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Symbols: the versions and libraries that the ELF files need are ones that the tag's policy promises (PEP 600).
+"""Symbols: the tag's policy promises the symbol versions and libraries that the ELF files need (PEP 600).
 
-The tables are auditwheel's; the files are read here. Where a symbol is too new, the finding names it and the objects
-that want it, and the first policy that would do. A linker that has no such symbol leaves it without a version, as zig's
-does for an old glibc, and the loader of an old system finds out: `data/glibc_symbols.toml` knows these names.
+The policies are auditwheel's. A finding names the symbols that are too new, the files that need them, and the first
+policy that has them. A linker leaves an unknown symbol without a version, as zig's does for an old glibc, and only the
+loader of an old system fails: `data/glibc_symbols.toml` lists these names.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from manywheels.wheels.wheelfile import suffix_of
 if TYPE_CHECKING:
     from auditwheel.policy import Policy, WheelPolicies
 
-# libc's own parts, promised with it: musl takes every name that begins with `libc.` for itself
+# parts of libc, promised with it: musl itself provides every name that starts with `libc.`
 _OWN_PARTS: Final = {
     "glibc": re.compile(r"ld(64|-linux(-[\w-]+)?)?\.so\.\d+"), "musl": re.compile(r"ld-musl-[\w-]+\.so\.1|libc\.so")
 }  # fmt: skip
 _NEWEST_MUSL: Final = 2  # of musl 1.x, in auditwheel's table
 _SHOWN: Final = 8  # symbols named in one message
-# Libraries that give every symbol a version: a linker that saw them leaves none without.
+# Libraries with versions for all symbols: a linker that sees them leaves no symbol without.
 _VERSIONED: Final = frozenset({
     "libanl.so.1", "libatomic.so.1", "libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libmvec.so.1",
     "libnsl.so.1", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libstdc++.so.6", "libutil.so.1",
 })  # fmt: skip
-_OLD: Final = (2, 17)  # in data/glibc_symbols.toml this stands for all before, too
-_PYTHON: Final = ("Py", "_Py")  # PyPy's own begin with PyPy and _PyPy
-# Exported by CPython only where it is built without the GIL (PEP 703): Py_DECREF is inline code that calls them.
+_OLD: Final = (2, 17)  # in data/glibc_symbols.toml, this version or any before
+_PYTHON: Final = ("Py", "_Py")  # PyPy's start with PyPy and _PyPy
+# Only free-threaded CPython (PEP 703) exports these: Py_DECREF is inline code that calls them.
 FREE_THREADED: Final = frozenset({"_Py_DecRefShared", "_Py_DecRefSharedDebug", "_Py_MergeZeroLocalRefcount"})
-WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # which Py_DECREF calls in all others, unless they keep the stable ABI
+WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # Py_DECREF calls it in other CPythons, unless for the stable ABI
 
 
 def symbols_are_promised(wheel: Wheel) -> Iterator[Problem]:
-    """No ELF file wants a symbol version that the strictest claimed policy does not promise."""
+    """No ELF file needs a symbol version that the strictest policy of the tags does not promise."""
     for claim in _claimed(wheel):
         for member, symbols in symbols_above(wheel, claim.policy):
             yield Problem(
                 member=member,
-                message=f"wants {_list(symbols)}, newer than `{claim.policy.name}` promises",
+                message=f"needs {_list(symbols)}, newer than `{claim.policy.name}` promises",
                 remedy=f"Build against an older glibc (the image of the policy, or the zig toolchain); "
                 f"as it is, the wheel meets `{_first_that_promises(wheel, claim.policies)}`.",
             )
 
 
 def symbols_above(wheel: Wheel, policy: Policy) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each ELF file's name with the symbols newer than a policy promises, as `close_range@GLIBC_2.34`."""
+    """Yield each ELF file with symbols newer than a policy promises, as `close_range@GLIBC_2.34`."""
     inside = _libraries(wheel)
     for file in wheel.elves:
         too_new = frozenset(_too_new(file, policy, inside))
@@ -67,10 +67,10 @@ def symbols_above(wheel: Wheel, policy: Policy) -> Iterator[tuple[str, tuple[str
 
 
 def libraries_are_there(wheel: Wheel) -> Iterator[Problem]:
-    """Every library that an ELF file needs is promised by the policy, in the wheel, or known to be elsewhere.
+    """Every library that an ELF file needs is promised by the policy, in the wheel, or in `libraries`.
 
-    It is a warning where the wheel's dependencies may bring the library, for the file looks beyond its own package, and
-    where the library is in the wheel and no run path leads to it.
+    It is a warning if a dependency of the wheel may provide the library, because a run path leads out of the wheel, and
+    if the library is in the wheel but no run path leads to it.
     """
     inside = _libraries(wheel)
     for claim in _claimed(wheel):
@@ -83,10 +83,10 @@ def libraries_are_there(wheel: Wheel) -> Iterator[Problem]:
                 yield Problem(
                     member=file.member,
                     message=f"needs {_list(missing)}, neither promised by `{claim.policy.name}` nor in the wheel",
-                    remedy="See that the dependencies bring it, and name it in `libraries` of [tool.manywheels.verify]."
+                    remedy="Check that a dependency has it, and name it in `libraries` of [tool.manywheels.verify]."
                     if dependency
                     else "Let auditwheel graft it: the library must be found when the wheel is repaired. If another "
-                    "package brings it, name it in `libraries` of [tool.manywheels.verify].",
+                    "package provides it, name it in `libraries` of [tool.manywheels.verify].",
                     severity=Severity.WARNING if dependency else None,
                 )
     yield from _libraries_out_of_reach(wheel, inside)
@@ -96,24 +96,24 @@ def _is_promised(wheel: Wheel, claim: _Claim, file: Elf, name: str) -> bool:
     return (
         name in claim.policy.whitelist
         or _OWN_PARTS[claim.libc].fullmatch(name) is not None
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in wheel.elsewhere)
+        or any(fnmatch.fnmatchcase(name, pattern) for pattern in wheel.external)
         or "/" in name  # MW219
         or loading.is_libpython_of_extension(file, name)  # MW217
     )
 
 
 def _looks_beyond(wheel: Wheel, file: Elf) -> bool:
-    """Whether a file looks for libraries in folders that the wheel does not bring, and the wheel depends on others."""
+    """Whether a file's run paths lead out of the wheel, and the wheel has dependencies."""
     if not metadata.depends_on_others(wheel):
         return False
     brought = {str(folder) for member in wheel.members for folder in PurePosixPath(installed_path(member)).parents}
     wanted = {folder_of(file.member, path) for path in file.run_paths if is_inside(path)} - brought
-    in_data = re.match(r"[^/]+\.data/data/", file.member)  # beside the interpreter, where others' libraries lie too
+    in_data = re.match(r"[^/]+\.data/data/", file.member)  # beside the interpreter, with other packages' libraries
     return bool(in_data or any(not folder.endswith(".libs") for folder in wanted))
 
 
 def _libraries_out_of_reach(wheel: Wheel, inside: Mapping[str, Elf]) -> Iterator[Problem]:
-    """Yield the libraries in the wheel that no file finds which needs them: whoever finds one finds it for all."""
+    """Yield the libraries in the wheel that no file that needs them finds: once loaded, a library serves all."""
     promised = frozenset().union(*(claim.policy.whitelist for claim in _claimed(wheel)))
     users: dict[str, list[Elf]] = {}
     for file in wheel.elves:
@@ -126,39 +126,39 @@ def _libraries_out_of_reach(wheel: Wheel, inside: Mapping[str, Elf]) -> Iterator
             yield Problem(
                 member=files[0].member,
                 message=f"needs `{name}`, which is `{inside[name].member}`, and none of its run paths leads there",
-                remedy="Link with `-Wl,-rpath,$ORIGIN/…`, unless the package loads the library before by other means.",
+                remedy="Link with `-Wl,-rpath,$ORIGIN/…`, unless the package loads the library by other means first.",
                 severity=Severity.WARNING,
             )
 
 
 def unversioned_symbols_are_old_enough(wheel: Wheel) -> Iterator[Problem]:
-    """No ELF file wants, without a version, a symbol that came with a newer glibc than the policy promises."""
+    """No ELF file needs, without a version, a symbol of a newer glibc than the policy promises."""
     for loose in _loose_symbols(wheel):
         too_new = {name: version for name, version in loose.newer.items() if version > loose.promised}
         if too_new and not loose.strangers - loose.policy.whitelist:  # these names are glibc's own
             named = [f"`{name}` (glibc {_dotted(version)})" for name, version in sorted(too_new.items())]
             yield Problem(
                 member=loose.file.member,
-                message=f"wants {_shorten(named)}, but `{loose.policy.name}` promises glibc {_dotted(loose.promised)}",
-                remedy="Look for the function at run time (dlsym), declare it weak and test for it, or do without it; "
+                message=f"needs {_shorten(named)}, but `{loose.policy.name}` promises glibc {_dotted(loose.promised)}",
+                remedy="Look the function up at run time (dlsym), declare it weak and test for it, or avoid it; "
                 f"as it is, the wheel needs glibc {_dotted(max(too_new.values()))}.",
             )
 
 
 def unversioned_symbols_are_defined(wheel: Wheel) -> Iterator[Problem]:
-    """Every symbol that is wanted without a version is Python's, glibc's, or defined by some file in the wheel."""
+    """Every symbol needed without a version is Python's, glibc's, or defined by a file in the wheel."""
     for loose in _loose_symbols(wheel):
         if loose.unknown and not loose.strangers:
             yield Problem(
                 member=loose.file.member,
-                message=f"wants {_list(loose.unknown)}, which nothing defines: neither Python, nor "
+                message=f"needs {_list(loose.unknown)}, which nothing defines: neither Python, nor "
                 f"`{loose.policy.name}`, nor a file in the wheel",
-                remedy="Link the library or the object file that defines it; declare weak what may be absent.",
+                remedy="Link the library or the object file that defines it; declare it weak if it may be absent.",
             )
 
 
 def extensions_are_as_threaded_as_tagged(wheel: Wheel) -> Iterator[Problem]:
-    """No extension module wants symbols of the free-threaded CPython where the tag names one with the GIL, or back."""
+    """Extension modules tagged for a CPython with the GIL need no symbols of the free-threaded one, and vice versa."""
     abis = {tag.abi for tag in wheel.name.tags}
     kinds = {abi.endswith("t") for abi in abis if re.fullmatch(r"cp3\d+t?|abi3", abi)}
     if len(kinds) != 1:
@@ -167,18 +167,18 @@ def extensions_are_as_threaded_as_tagged(wheel: Wheel) -> Iterator[Problem]:
     for file in wheel.elves:
         wanted = {symbol.name for symbol in file.imports if not symbol.weak}
         foreign = tuple(sorted((WITH_GIL if free else FREE_THREADED) & wanted))
-        if foreign and not (free and wanted & FREE_THREADED):  # what has both was not left over
+        if foreign and not (free and wanted & FREE_THREADED):  # a file with both is no leftover of another build
             yield Problem(
                 member=file.member,
-                message=f"is built for the {'CPython with the GIL' if free else 'free-threaded CPython'} (it wants "
+                message=f"is built for the {'CPython with the GIL' if free else 'free-threaded CPython'} (it needs "
                 f"{_list(foreign)}), but the wheel is tagged `{'.'.join(sorted(abis))}`",
-                remedy="Remove what an earlier build left in the source tree, set no Py_GIL_DISABLED by hand, "
+                remedy="Remove leftovers of earlier builds from the source tree, do not set Py_GIL_DISABLED by hand, "
                 "and build again.",
             )
 
 
 def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
-    """A wheel tagged abi3 uses only what the stable ABI of its oldest Python has (PEP 384)."""
+    """A wheel tagged abi3 uses only the stable ABI of its oldest Python (PEP 384)."""
     promised = _stable_abi_version(wheel)
     if promised is None:
         return
@@ -187,7 +187,7 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
     for file in wheel.elves:
         suffix = suffix_of(file.member)
         if (suffix and suffix.abi not in {"", "abi3"}) or _reach(inside, file) - whitelist:
-            continue  # what comes with a library of another package may be that library's own
+            continue  # a library of another package may define the symbol
         wanted = {symbol.name for symbol in file.imports if not symbol.weak and symbol.name.startswith(_PYTHON)}
         added = {name: _stable_since(name) for name in wanted - defined}
         private = tuple(sorted(name for name, since in added.items() if since is None))
@@ -195,7 +195,7 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
         if private:
             yield Problem(
                 member=file.member,
-                message=f"wants {_list(private)}, which the stable ABI does not have",
+                message=f"needs {_list(private)}, which the stable ABI does not have",
                 remedy=f"Define Py_LIMITED_API as {_limited_api(promised)} wherever Python.h is included, "
                 "or give up abi3.",
             )
@@ -204,20 +204,20 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
             needs = max(newer.values())
             yield Problem(
                 member=file.member,
-                message=f"wants {_shorten(named)}, which the stable ABI of Python {_dotted(promised)} does not have",
+                message=f"needs {_shorten(named)}, which the stable ABI of Python {_dotted(promised)} does not have",
                 remedy=f"Define Py_LIMITED_API as {_limited_api(promised)}, or tag the wheel "
                 f"`cp{needs[0]}{needs[1]}-abi3`.",
             )
 
 
 def lowest_glibc(elves: tuple[Elf, ...]) -> str | None:
-    """Return the lowest glibc that has every symbol version wanted, as `2.17`; None where glibc is not needed."""
+    """Return the lowest glibc with every needed symbol version, as `2.17`; None if glibc is not needed."""
     highest = max((version for file in elves if (version := file.highest("GLIBC"))), default=None)
     return ".".join(map(str, highest)) if highest else None
 
 
 def bundled_libraries(wheel: Wheel) -> tuple[str, ...]:
-    """Return the names of the shared libraries that were grafted into the wheel's `*.libs` folder."""
+    """Return the file names of the libraries in the wheel's `*.libs` folder."""
     parts = [member.split("/") for member in wheel.members]
     return tuple(sorted(path[-1] for path in parts if len(path) == 2 and path[0].endswith(".libs")))  # noqa: PLR2004
 
@@ -236,7 +236,7 @@ def _policies(libc: str, arch: str, musl_policy: str | None = None) -> WheelPoli
 
 @dataclass(frozen=True, kw_only=True)
 class _Claim:
-    """A policy that a platform tag claims, with the table that it is from; `version` is that of its libc."""
+    """A policy that a platform tag claims, with the table it is from; `version` is that of its libc."""
 
     libc: str
     arch: str
@@ -246,7 +246,7 @@ class _Claim:
 
 
 def _claimed(wheel: Wheel) -> tuple[_Claim, ...]:
-    """Return the strictest policy that is claimed of each libc and architecture: where it holds, so do its others."""
+    """Return the strictest claimed policy of each libc and architecture, which implies the others."""
     strictest: dict[tuple[str, str], _Claim] = {}
     for claim in filter(None, map(_claim_of, wheel.name.platforms)):
         known = strictest.setdefault((claim.libc, claim.arch), claim)
@@ -257,7 +257,7 @@ def _claimed(wheel: Wheel) -> tuple[_Claim, ...]:
 
 @cache
 def _claim_of(platform: str) -> _Claim | None:
-    """Return what a platform tag claims; None for tags that promise nothing.
+    """Return the policy that a platform tag claims; None for tags that promise nothing.
 
     PEP 600 has a policy for each glibc, the table only for those of some distributions. Another promises what the next
     older one does, and the symbols of its own glibc.
@@ -296,10 +296,10 @@ def _version_of(policy: Policy) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Loose:
-    """The symbols that a file wants without a version and nobody in the wheel defines.
+    """The symbols that a file needs without a version and that no file in the wheel defines.
 
-    `newer` maps those that glibc has since 2.18 to the version that they came with; `unknown` are those that no glibc
-    has. `strangers` are libraries in reach that may define any of them.
+    `newer` maps those that glibc has since 2.18 to their first version; `unknown` are in no glibc. `strangers` are
+    libraries outside of the wheel that may define any of them.
     """
 
     file: Elf
@@ -312,7 +312,7 @@ class _Loose:
 
 def _loose_symbols(wheel: Wheel) -> Iterator[_Loose]:
     for claim in _claimed(wheel):
-        if claim.libc != "glibc":  # musl has no versions to go by
+        if claim.libc != "glibc":  # musl has no symbol versions
             continue
         defined, inside = _defined(wheel), _libraries(wheel)
         for file in wheel.elves:
@@ -329,7 +329,7 @@ def _loose_symbols(wheel: Wheel) -> Iterator[_Loose]:
 
 @cache
 def _glibc_symbols() -> Mapping[str, tuple[int, ...]]:
-    """Return the glibc that each of its symbols came with; (2, 17) stands for that one and all before."""
+    """Return the first glibc of each of its symbols; (2, 17) is that version or any before."""
     return {
         name: tuple(map(int, version.split(".")))
         for version, names in table("glibc_symbols").items()
@@ -338,17 +338,17 @@ def _glibc_symbols() -> Mapping[str, tuple[int, ...]]:
 
 
 def _defined(wheel: Wheel) -> frozenset[str]:
-    """Return the names of all symbols that some file in the wheel defines."""
+    """Return the names of all symbols that a file in the wheel defines."""
     return frozenset().union(*(file.exports for file in wheel.elves))
 
 
 def _libraries(wheel: Wheel) -> Mapping[str, Elf]:
-    """Return the ELF files in the wheel by each name that others may need them by."""
+    """Return the ELF files in the wheel by SONAME and by file name."""
     return {name: file for file in wheel.elves for name in (file.soname, file.member.rpartition("/")[2]) if name}
 
 
 def _reach(inside: Mapping[str, Elf], file: Elf) -> frozenset[str]:
-    """Return the libraries outside of the wheel that come with a file: its own needs, and those of its needs."""
+    """Return the libraries outside of the wheel that a file needs, directly or through libraries in the wheel."""
     seen: set[str] = set()
     waiting = list(file.needed)
     while waiting:
@@ -360,13 +360,13 @@ def _reach(inside: Mapping[str, Elf], file: Elf) -> frozenset[str]:
 
 
 def _stable_abi_version(wheel: Wheel) -> tuple[int, int] | None:
-    """Return the oldest Python that the wheel's abi3 tags name; None where there is no such tag."""
+    """Return the oldest Python of the wheel's abi3 tags; None if there is no such tag."""
     found = (re.fullmatch(r"cp3(\d+)", tag.interpreter) for tag in wheel.name.tags if tag.abi == "abi3")
     return min(((3, int(one[1])) for one in found if one), default=None)
 
 
 def _stable_since(name: str) -> tuple[int, int] | None:
-    """Return the Python whose stable ABI was the first to have a symbol; None where none has it."""
+    """Return the first Python with a symbol in its stable ABI; None if there is none."""
     from abi3info import DATAS, FUNCTIONS
     from abi3info.models import Symbol
 
@@ -379,13 +379,13 @@ def _limited_api(version: tuple[int, int]) -> str:
 
 
 def _too_new(file: Elf, policy: Policy, inside: Mapping[str, Elf]) -> set[str]:
-    """Return the versions that the policy does not promise; those of a library in the wheel are there, libc's aside."""
+    """Return the versions that neither the policy nor a library in the wheel (except libc) provides."""
     too_new = set()
     for library, wanted in file.needs.items():
         for version in wanted:
             family, _, number = version.partition("_")
             promised = policy.symbol_versions.get(family)
-            brought = library in inside and family != "GLIBC"  # the interpreter has loaded its libc already
+            brought = library in inside and family != "GLIBC"  # the interpreter has loaded its own libc
             if promised is not None and number not in promised and not brought:
                 too_new.add(version)
     return too_new
@@ -417,17 +417,17 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 CHECKS: Final = (
     Check(code="MW208", title="symbols", run=symbols_are_promised,
-          reason="On the oldest system that the tag promises, the loader refuses a file that wants newer symbols."),
+          reason="On the oldest system of the tag, the loader refuses a file that needs newer symbols."),
     Check(code="MW209", title="libraries", run=libraries_are_there,
-          reason="A library that is neither promised nor in the wheel is missing on somebody's machine."),
+          reason="A library that is neither promised nor in the wheel is missing on some machines."),
     Check(code="MW211", title="symbols without version", run=unversioned_symbols_are_old_enough,
-          reason="A linker for an older glibc leaves them open and without a version, so no tool that goes by versions "
-          "sees them; the loader of an old system does not find them."),
+          reason="A linker for an older glibc leaves them undefined and without a version: tools that compare versions "
+          "do not see them, and the loader of an old system does not find them."),
     Check(code="MW229", title="undefined symbols", run=unversioned_symbols_are_defined, severity=Severity.WARNING,
-          reason="Such a file can be loaded only after another package has brought the symbol into the process."),
+          reason="Such a file can be loaded only after another package has loaded the symbol into the process."),
     Check(code="MW216", title="free threading", run=extensions_are_as_threaded_as_tagged,
-          reason="Objects have another layout in it: what is built for the other kind lacks symbols, or crashes."),
+          reason="Objects have another layout there: a module built for the other kind lacks symbols, or crashes."),
     Check(code="MW218", title="stable ABI", run=stable_abi_is_kept,
-          reason="The tag promises every later Python, and only the stable ABI is kept from one to the next; a Python "
-          "that is older than a symbol does not have it."),
+          reason="The tag promises every later Python, but only the stable ABI is the same in all; and a Python older "
+          "than a symbol does not have it."),
 )  # fmt: skip

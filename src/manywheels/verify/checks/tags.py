@@ -1,4 +1,4 @@
-"""Tags: file name, WHEEL file and extension modules say the same, and the index accepts it (PEP 425, 427)."""
+"""Tags: file name, WHEEL file and extension modules agree, and the index accepts them (PEP 425, 427)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from manywheels.verify.places import place_of
 from manywheels.wheels.wheelfile import Suffix, suffix_of
 
 _RENAMED: Final = "Do not rename wheels by hand: `wheel tags` changes both."
-_EARLIER_BUILD: Final = "Remove what an earlier build left in the source tree, and build again."
+_EARLIER_BUILD: Final = "Remove leftovers of earlier builds from the source tree, and build again."
 
 
 def name_is_normalised(wheel: Wheel) -> Iterator[Problem]:
-    """The name part of the file name is normalised, and so is the version; capitals alone are a warning."""
+    """Name and version in the file name are normalised; capitals alone are a warning."""
     name, version = wheel.path.name.split("-")[:2]
     wanted = canonicalize_name(name).replace("-", "_")
     if name != wanted:
@@ -38,7 +38,7 @@ def name_is_normalised(wheel: Wheel) -> Iterator[Problem]:
 
 
 def wheel_file_agrees(wheel: Wheel) -> Iterator[Problem]:
-    """The WHEEL file lists exactly the tags of the file name, has its build tag if any, and a version that is known."""
+    """The WHEEL file has exactly the tags of the file name, the same build tag if any, and a known version."""
     if wheel.wheel_file is None:
         yield Problem(message="there is not exactly one *.dist-info/WHEEL", remedy="Build the wheel again.")
         return
@@ -47,37 +47,37 @@ def wheel_file_agrees(wheel: Wheel) -> Iterator[Problem]:
     version = wheel.wheel_file.version
     if in_name != in_file:
         yield Problem(
-            message=f"the file name says {_list(in_name - in_file) or 'no more'}, "
-            f"the WHEEL file says {_list(in_file - in_name) or 'no more'}",
+            message=f"the file name has {_list(in_name - in_file) or 'no more'}, "
+            f"the WHEEL file has {_list(in_file - in_name) or 'no more'}",
             remedy=_RENAMED,
         )
     if other_build and other_build != build:
         yield Problem(
-            message=f"the file name says {f'build `{build}`' if build else 'no build'}, "
-            f"the WHEEL file says build `{other_build}`",
+            message=f"the file name has {f'the build `{build}`' if build else 'no build'}, "
+            f"the WHEEL file has the build `{other_build}`",
             remedy=_RENAMED,
         )
     if not re.fullmatch(r"1\.\d+", version):
         yield Problem(
-            message=f"the WHEEL file says {f'Wheel-Version `{version}`' if version else 'no Wheel-Version'}, "
-            "and installers take 1.0",
+            message=f"the WHEEL file has {f'the Wheel-Version `{version}`' if version else 'no Wheel-Version'}, "
+            "but installers support 1.0",
             remedy="Update the build back end.",
         )
 
 
 def purelib_agrees(wheel: Wheel) -> Iterator[Problem]:
-    """A wheel with a platform tag is installed into platlib; a warning where it has no extension modules."""
+    """A wheel with a platform tag is installed into platlib; a warning if it has no extension modules."""
     if wheel.wheel_file and wheel.wheel_file.root_is_purelib and not wheel.name.is_pure:
         modules = [file.member for file in wheel.elves if is_extension_module(file)]
         yield Problem(
             message="Root-Is-Purelib is true, but the tag names a platform",
-            remedy="Tell the back end that the project has extension modules.",
+            remedy="Configure the back end for a project with extension modules.",
             severity=None if any("/platlib/" not in member for member in modules) else Severity.WARNING,
         )
 
 
 def index_accepts_platform(wheel: Wheel) -> Iterator[Problem]:
-    """Every platform tag is one that the index accepts."""
+    """The index accepts every platform tag."""
     patterns = table("index")["platforms"]
     for platform in wheel.name.platforms:
         if not any(re.fullmatch(pattern, platform) for pattern in patterns):
@@ -88,7 +88,7 @@ def index_accepts_platform(wheel: Wheel) -> Iterator[Problem]:
 
 
 def extensions_match_tags(wheel: Wheel) -> Iterator[Problem]:
-    """Every extension module has a suffix that a tagged interpreter loads, and one for each tagged interpreter."""
+    """A tagged interpreter loads every extension module's suffix, and each tagged interpreter finds one of each."""
     modules: dict[str, list[Suffix]] = {}
     for member in wheel.members:
         suffix = suffix_of(member)
@@ -97,7 +97,7 @@ def extensions_match_tags(wheel: Wheel) -> Iterator[Problem]:
         if not any(suffix.loads(tag) for tag in wheel.name.tags):
             yield Problem(
                 member=member,
-                message=f"is built for `{suffix.abi}`, but the wheel's tag says `{wheel.name.abis}`",
+                message=f"is built for `{suffix.abi}`, but the wheel's tag is `{wheel.name.abis}`",
                 remedy=_EARLIER_BUILD,
             )
             continue
@@ -106,26 +106,26 @@ def extensions_match_tags(wheel: Wheel) -> Iterator[Problem]:
             if (place := place_of(platform)) and not _is_for(suffix.triplet, place.arch):
                 yield Problem(
                     member=member,
-                    message=f"is for `{suffix.triplet}` by its name, but the tag says `{platform}`",
-                    remedy="Look for a wrong cross-compiler: no interpreter of this platform looks for such a file.",
+                    message=f"is for `{suffix.triplet}` by its name, but the tag is `{platform}`",
+                    remedy="Look for a wrong cross-compiler: no interpreter of this platform loads such a file.",
                 )
     yield from _modules_not_for_all(wheel, modules)
 
 
 def _modules_not_for_all(wheel: Wheel, modules: Mapping[str, Sequence[Suffix]]) -> Iterator[Problem]:
-    """Yield the tagged interpreters that find no file of some module."""
+    """Yield the tagged interpreters that lack a file of some module."""
     for pair in sorted({(tag.interpreter, tag.abi) for tag in wheel.name.tags}):
         tag = Tag(*pair, "any")
         lacking = [name for name, suffixes in modules.items() if not any(suffix.loads(tag) for suffix in suffixes)]
         if lacking:
             yield Problem(
-                message=f"holds no file of {some(lacking)} that `{'-'.join(pair)}` loads, which its tag says too",
-                remedy="Build a wheel for each of these Pythons, or tag this one for the Python that it is built for.",
+                message=f"has no file of {some(lacking)} for `{'-'.join(pair)}`, which is among its tags",
+                remedy="Build a wheel for each of these Pythons, or tag this one only for the Python it is built for.",
             )
 
 
 def _is_for(triplet: str, arch: str) -> bool:
-    """Whether a suffix's triplet, where there is one, begins with a name of the tag's architecture."""
+    """Whether a suffix's triplet, if any, starts with a name of the tag's architecture."""
     known = table("machines").get(arch)
     return not triplet or known is None or triplet.partition("-")[0] in known["triplets"]
 
@@ -136,13 +136,13 @@ def _list(tags: frozenset[str]) -> str:
 
 CHECKS: Final = (
     Check(code="MW201", title="normalised name", run=name_is_normalised,
-          reason="The index takes no new file of another name, and tools look wheels up by the normalised one."),
+          reason="The index refuses new files with other names, and tools look up the normalised name."),
     Check(code="MW202", title="WHEEL file agrees", run=wheel_file_agrees,
-          reason="Installers trust the name before they open the wheel and the WHEEL file after."),
+          reason="Installers use the file name before they open the wheel, and the WHEEL file after."),
     Check(code="MW203", title="purelib", run=purelib_agrees,
-          reason="Extension modules in purelib are shared between architectures on some distributions."),
+          reason="Some distributions share purelib between architectures."),
     Check(code="MW204", title="platform accepted", run=index_accepts_platform,
           reason="The index refuses uploads with other platform tags."),
     Check(code="MW205", title="extension suffixes", run=extensions_match_tags,
-          reason="An interpreter does not load extension modules with another's suffix."),
+          reason="An interpreter does not load extension modules with another interpreter's suffix."),
 )  # fmt: skip

@@ -27,7 +27,7 @@ from manywheels.verify.imports.host import ISOLATED, TIMEOUT, WORKER, Attempt, I
 from manywheels.verify.imports.modules import Module, accepts, modules_of, requires_python
 from manywheels.verify.imports.worker import describe
 from manywheels.verify.model import Finding
-from manywheels.verify.places import Place, Python, place_of, this_python, uv_at_least, uv_at_most
+from manywheels.verify.places import Place, Python, place_of, python_for_uv, uv_at_least, uv_at_most
 from manywheels.wheels.wheelfile import WheelName, parse_name
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _install_options(name: WheelName, chosen: ImagePython) -> list[str] | None:
     no name for works if it is this machine's.
     """
     wanted = min((place for place in _places(name) if chosen.place.serves(place)), key=lambda place: place.version)
-    options = ["--python", this_python(chosen.python), "--python-version", chosen.version, "--only-binary", ":all:"]
+    options = ["--python", python_for_uv(chosen.python), "--python-version", chosen.version, "--only-binary", ":all:"]
     platform = uv_at_most(chosen.place)
     if platform is None or not platform.place.serves(wanted):
         platform = uv_at_least(wanted)

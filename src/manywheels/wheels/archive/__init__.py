@@ -1,10 +1,9 @@
-"""A strict, bounded reader of zip archives: the structure is read here, and nothing that a header says is believed.
+"""A strict, bounded reader of zip archives (APPNOTE.TXT 6.3.10, sections 4.3 to 4.5) that trusts no header.
 
-After APPNOTE.TXT 6.3.10, sections 4.3 to 4.5. Whatever a reader that follows the central directory could see otherwise
-than one that follows the local headers is an oddity; so is whatever no build tool writes. Reading goes on after an
-oddity as far as it can, so that all of them can be told together. Memory does not depend on what the headers say: the
-directory, the number of members and each piece of data are bounded (data/index.toml), and what would inflate beyond
-the limits is not inflated.
+An irregularity is what readers of the central directory and of the local headers see differently, or what no build
+tool writes. Reading goes on after one if possible, so that all are reported together. The directory, the number of
+members and the data have limits (data/index.toml): memory use does not depend on the headers, and data beyond the
+limits is not inflated.
 """
 
 from __future__ import annotations
@@ -45,10 +44,9 @@ __all__ = [
 
 @contextmanager
 def open_archive(path: Path, stop: Callable[[], None] = lambda: None) -> Iterator[Archive]:
-    """Open an archive and read its structure; `stop` is called again and again, and may end the reading by an error.
+    """Open an archive and read its structure; `stop` is called often, and may raise to end the reading.
 
-    Raises OSError, also for what is no regular file, and for files that are larger than what may be in them;
-    WheelFileError where there is no list of members.
+    Raises OSError, also if it is no regular file or too large; WheelFileError if there is no central directory.
     """
     with open_regular(path, largest=table("index")["archive"]["size"]) as file:
         yield Reader(path, ByteSource(file.fileno(), stop)).read()

@@ -1,4 +1,4 @@
-"""An archive's data: inflated in pieces, with size and CRC recomputed."""
+"""An archive's data, inflated in chunks; size and CRC are recomputed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LEAST_PIECE: Final = 1 << 16
 
 
 class Archive:
-    """An open archive. `complete` is false where the directory goes on beyond what was read of it."""
+    """An open archive. `complete` is false if the directory was not read to its end."""
 
     def __init__(
-        self, source: ByteSource, entries: Sequence[Entry], oddities: Sequence[Irregularity], *, complete: bool
+        self, source: ByteSource, entries: Sequence[Entry], irregularities: Sequence[Irregularity], *, complete: bool
     ) -> None:
         self._source = source
         self.entries = tuple(entries)
-        self.oddities = tuple(oddities)
+        self.irregularities = tuple(irregularities)
         self.complete = complete
 
     @property
@@ -30,17 +30,17 @@ class Archive:
         return self._source.size
 
     def digest(self) -> str:
-        """Return the sha256 (hex) of the file that is open here, whatever has its name by now."""
+        """Return the sha256 (hex) of the open file, whatever has its name now."""
         digest = hashlib.sha256()
         for piece in self._source.pieces(0, self._source.size):
             digest.update(piece)
         return digest.hexdigest()
 
     def read(self, entry: Entry) -> Iterator[bytes]:
-        """Yield a readable member's data; each piece but the last has at least 64 KiB, none much more than 1 MiB.
+        """Yield a member's data; each piece but the last has at least 64 KiB, none much more than 1 MiB.
 
-        Raises BadData, after the last piece at the latest, where size, CRC or compression are not right: only then is
-        it known that the pieces were good. At most 1 MiB more than the size in the directory is ever inflated.
+        Raises BadData, after the last piece at the latest, if size, CRC or compression are wrong: the pieces are
+        proved good only at the end. At most 1 MiB more than the size in the directory is inflated.
         """
         pieces: list[bytes] = []
         size = crc = waiting = 0
@@ -84,7 +84,7 @@ def _inflated(raw: Iterator[bytes]) -> Iterator[bytes]:
                 break
     else:
         if not inflate.eof:
-            raise BadData("cannot be inflated (it breaks off)")
+            raise BadData("cannot be inflated (it is truncated)")
         if not inflate.unused_data:
             return
     raise BadData("has bytes after the end of its compressed data")

@@ -1,4 +1,4 @@
-"""The values that reading an archive gives, and the bytes it is read from."""
+"""The data model of archives, and access to their bytes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Final
 STORED: Final = 0
 DEFLATED: Final = 8
 ENCRYPTED: Final = 0x2041  # traditional, strong, and with masked headers
-HINTS: Final = 0x6  # how hard it was to compress
+HINTS: Final = 0x6  # the compression level
 DESCRIPTOR: Final = 0x8
 UTF8: Final = 0x800
-_INPUT: Final = 1 << 18  # bytes read at once
-_MOST_TOLD: Final = 50  # oddities of one kind that are kept
+_INPUT: Final = 1 << 18  # bytes per read
+_MOST_REPORTED: Final = 50  # irregularities of one kind that are kept
 
 
 class Kind(StrEnum):
-    """What is odd: the archive's build, two headers of one member, a size, or the data."""
+    """Where an irregularity is: the layout, the two headers of a member, a size, or the data."""
 
     STRUCTURE = "structure"
     HEADERS = "headers"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Irregularity:
-    """What no honest archive has, as a clause that goes on after the member's name (None: the archive as a whole)."""
+    """A clause that follows the member's name; `member` is None if it concerns the archive as a whole."""
 
     kind: Kind
     message: str
@@ -38,21 +38,21 @@ class Irregularity:
 
 
 class Irregularities:
-    """Collects oddities, and of each kind no more than can be told."""
+    """Collects irregularities, a limited number of each kind."""
 
     def __init__(self) -> None:
         self._kept: list[Irregularity] = []
         self._counts: Counter[Kind] = Counter()
 
     def add(self, kind: Kind, message: str, member: str | None = None) -> None:
-        """Take in one oddity."""
+        """Add an irregularity, or only count it once its kind has reached the limit."""
         self._counts[kind] += 1
-        if self._counts[kind] <= _MOST_TOLD:
+        if self._counts[kind] <= _MOST_REPORTED:
             self._kept.append(Irregularity(kind=kind, message=message, member=member))
 
     def all(self) -> tuple[Irregularity, ...]:
-        """Return what was kept, and for each kind how much was not."""
-        more = [(kind, count - _MOST_TOLD) for kind, count in self._counts.items() if count > _MOST_TOLD]
+        """Return the irregularities, and one for each kind that had more."""
+        more = [(kind, count - _MOST_REPORTED) for kind, count in self._counts.items() if count > _MOST_REPORTED]
         return (
             *self._kept,
             *(Irregularity(kind=kind, message=f"there are {count} more problems like these") for kind, count in more),
@@ -61,10 +61,10 @@ class Irregularities:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A member as the central directory has it; folders end in `/`.
+    """A member in the central directory; folders end in `/`.
 
-    `name` is fit to be shown, `raw` is what stands in the archive. `mode` holds the Unix permission and type bits (0
-    where there are none), `start` the offset of the data: None where it cannot, or for its size must not, be read.
+    `name` is printable, `raw` are the bytes in the archive. `mode` holds the Unix permission and type bits, 0 if there
+    are none. `start` is the offset of the data, None if it cannot be read, or is too large to be.
     """
 
     name: str
@@ -81,12 +81,12 @@ class Entry:
 
     @property
     def is_folder(self) -> bool:
-        """Whether installers take it for a folder."""
+        """Whether installers treat it as a folder."""
         return self.raw.endswith(b"/")
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the data is encrypted, in any of the ways."""
+        """Whether the data is encrypted by any method."""
         return bool(self.flags & ENCRYPTED)
 
     @property
@@ -96,31 +96,30 @@ class Entry:
 
     @property
     def unknown_flags(self) -> int:
-        """The flags that no installer needs to know: patched data, and those that have no meaning."""
+        """The flags that installers need not support: patched data, and reserved ones."""
         return self.flags & ~(ENCRYPTED | HINTS | DESCRIPTOR | UTF8)
 
     @property
     def is_readable(self) -> bool:
-        """Whether `Archive.read` can give the data."""
+        """Whether `Archive.read` can read the data."""
         return self.start is not None and not self.is_encrypted and self.method in {STORED, DEFLATED}
 
 
 class BadData(ValueError):
-    """A member's data is not what its headers say."""
+    """A member's data contradicts its headers."""
 
 
 def printable(name: str) -> str:
-    """Return a name with everything escaped that a terminal would not print as it is."""
+    """Return a name with all unprintable characters escaped."""
     if name.isprintable():
         return name
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
 
 
 class ByteSource:
-    """The file's bytes, by offset. What lies outside is empty, not an error.
+    """The file's bytes by offset; outside of the file there are none, which is no error.
 
-    Whatever reads an archive comes by here for every header and every piece of data: `stop` is called each time, and
-    raises what shall end the reading.
+    `stop` is called before each read, and may raise to end the reading.
     """
 
     def __init__(self, descriptor: int, stop: Callable[[], None]) -> None:
@@ -128,14 +127,14 @@ class ByteSource:
         self.size = os.fstat(descriptor).st_size
 
     def at(self, offset: int, count: int) -> bytes:
-        """Return as many of these bytes as there are."""
+        """Return up to `count` bytes."""
         self._stop()
         if not 0 <= offset < self.size or count <= 0:
             return b""
         return os.pread(self._descriptor, min(count, self.size - offset), offset)
 
     def pieces(self, offset: int, count: int) -> Iterator[bytes]:
-        """Yield these bytes in pieces."""
+        """Yield up to `count` bytes in chunks."""
         end = min(offset + count, self.size)
         while offset < end:
             piece = self.at(offset, min(_INPUT, end - offset))

@@ -1,4 +1,4 @@
-"""An archive's structure: its end, the central directory, and the local headers, each against the others."""
+"""An archive's structure: the end record, the central directory and the local headers, compared with each other."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HIGHEST_VERSION: Final = 63  # CPython's zipfile reads nothing that asks for mo
 
 @dataclass(frozen=True, kw_only=True)
 class _Directory:
-    """Where the central directory lies; `shift` is to be added to each offset in it."""
+    """Where the central directory is; `shift` must be added to each offset in it."""
 
     start: int
     size: int
@@ -50,28 +50,28 @@ class _Directory:
 
 
 class Reader:
-    """Reads one archive's structure. Raises WheelFileError, in `read`, where it has no list of members."""
+    """Reads one archive's structure."""
 
     def __init__(self, path: Path, source: ByteSource) -> None:
         self._path, self._source = path, source
-        self._oddities = Irregularities()
+        self._irregularities = Irregularities()
         self._limits: dict[str, int] = table("index")["archive"]
-        self._room = self._limits["directory"]  # for names and extra fields before the members' data
+        self._header_budget = self._limits["directory"]  # bytes of names and extra fields in local headers
         self._complete = True
 
     def read(self) -> Archive:
-        """Return the archive with what is odd about it."""
+        """Return the archive with its irregularities. Raises WheelFileError if there is no central directory."""
         directory = self._directory()
         entries = self._bounded(self._located(list(self._entries(directory)), directory))
-        return Archive(self._source, entries, self._oddities.all(), complete=self._complete)
+        return Archive(self._source, entries, self._irregularities.all(), complete=self._complete)
 
     def _structure(self, message: str, member: str | None = None) -> None:
-        self._oddities.add(Kind.STRUCTURE, message, member)
+        self._irregularities.add(Kind.STRUCTURE, message, member)
 
-    # --- the end of the archive, and what it says of the directory ----------------------------------------------------
+    # --- the end record ----------------------------------------------------------------------------------------------
 
     def _end(self) -> int:
-        """Return the offset of the end record: the last whose comment ends with the file, or else the last."""
+        """Return the offset of the last end record whose comment ends with the file, else of the last end record."""
         start = max(0, self._source.size - _END.size - 0xFFFF)
         tail = self._source.at(start, _END.size + 0xFFFF)
         place, last = len(tail) - _END.size + len(_END_SIGN), -1
@@ -94,9 +94,9 @@ class Reader:
         if comment:
             self._structure("there is a comment on the archive")
         if after > comment:
-            self._structure(f"{after - comment} bytes stand after the archive")
+            self._structure(f"there are {after - comment} bytes after the archive")
         elif after < comment:
-            self._structure("the archive breaks off within its comment")
+            self._structure("the archive is truncated within its comment")
         claims, end, record64 = self._zip64((here, count, size, offset), end)
         here, count, size, offset = claims
         if disk or first_disk or here != count:
@@ -112,18 +112,20 @@ class Reader:
             return _Directory(start=offset, size=min(size, end - offset), shift=0, count=count)
         shift = start - offset
         if shift > 0:
-            self._structure(f"{shift} bytes stand before the archive, or the offset of its list of members is wrong")
+            self._structure(
+                f"there are {shift} bytes before the archive, or the offset of its list of members is wrong"
+            )
         elif shift < 0:
             self._structure("the offset of the list of members is wrong")
         if record64 is not None and record64 + shift != end:
-            self._structure("the zip64 locator does not lead to the zip64 record")
+            self._structure("the zip64 locator does not point to the zip64 record")
         return _Directory(start=start, size=size, shift=shift, count=count)
 
     def _begins_directory(self, offset: int, size: int) -> bool:
         return self._source.at(offset, 4) == _CENTRAL_SIGN if size else 0 <= offset <= self._source.size
 
     def _zip64(self, claims: tuple[int, ...], end: int) -> tuple[tuple[int, ...], int, int | None]:
-        """Return the claims as the zip64 record corrects them, the end of the directory, and the locator's offset."""
+        """Return the claims corrected by the zip64 record, the end of the directory, and the record's offset."""
         locator = self._source.at(end - _LOCATOR64.size, _LOCATOR64.size)
         if not locator.startswith(_LOCATOR64_SIGN):
             return claims, end, None
@@ -160,7 +162,7 @@ class Reader:
             yield self._entry(content[place : place + length], directory.shift)
             place, count = place + length, count + 1
         if not self._complete:
-            self._oddities.add(
+            self._irregularities.add(
                 Kind.SIZE,
                 f"the archive has more than {self._limits['members']} members, or more than {self._limits['directory']}"
                 " bytes of headers: the rest was not read",
@@ -180,7 +182,7 @@ class Reader:
         if len(record) > _CENTRAL.size + name_size + extra_size:
             self._structure("has a comment", name)
         if disk not in {0, _COUNT_IN_ZIP64} or version & 0xFF > _HIGHEST_VERSION:
-            self._structure("asks for another disk, or for a reader that there is not", name)
+            self._structure("needs another disk, or a newer version of zip than exists", name)
         size, compressed, offset = self._extra(name, raw, extra, (size, compressed, offset))
         return Entry(name=name, raw=raw, flags=flags, method=method, crc=crc, compressed=compressed, size=size,
                      offset=offset + shift, mode=attributes >> 16, dos_attributes=attributes & 0xFF)  # fmt: skip
@@ -188,9 +190,9 @@ class Reader:
     def _extra(
         self, name: str, raw: bytes, extra: bytes, values: tuple[int, ...], *, one_size_is_both: bool = True
     ) -> tuple[int, ...]:
-        """Return sizes (and offset) as the zip64 field corrects them; tell of fields that readers take differently.
+        """Return sizes (and offset) corrected by the zip64 field; report fields that readers interpret differently.
 
-        Some readers take a field with one size for the size of the data as it lies there, too.
+        Some readers use a field with one size for the compressed size, too.
         """
         seen: set[int] = set()
         place, found = 0, values
@@ -199,73 +201,73 @@ class Reader:
             content = extra[place + 4 : place + 4 + length]
             place += 4 + length
             if field in seen and field in {_ZIP64_FIELD, _UNICODE_PATH_FIELD}:
-                self._oddities.add(Kind.HEADERS, "has an extra field twice", name)
+                self._irregularities.add(Kind.HEADERS, "has an extra field twice", name)
             elif field == _UNICODE_PATH_FIELD and content[5:] != raw:
-                self._oddities.add(Kind.HEADERS, "has a second name in its extra fields", name)
+                self._irregularities.add(Kind.HEADERS, "has a second name in its extra fields", name)
             elif field == _ZIP64_FIELD:
                 corrected = _zip64_values(content, values)
                 if corrected is None or (len(content) == _ONE_SIZE and not one_size_is_both):
-                    self._oddities.add(Kind.HEADERS, "has a zip64 field that can be read in two ways", name)
+                    self._irregularities.add(Kind.HEADERS, "has a zip64 field that can be read in two ways", name)
                 found = corrected or found
             seen.add(field)
         if place != len(extra):
-            self._oddities.add(Kind.HEADERS, "has a damaged extra field", name)
+            self._irregularities.add(Kind.HEADERS, "has a damaged extra field", name)
         elif _ZIP64_FIELD not in seen and _IN_ZIP64 in values:
-            self._oddities.add(Kind.HEADERS, "refers to a zip64 field that it has not", name)
+            self._irregularities.add(Kind.HEADERS, "refers to a zip64 field that is missing", name)
         return found
 
-    # --- where the members lie ----------------------------------------------------------------------------------------
+    # --- the members --------------------------------------------------------------------------------------------------
 
     def _located(self, entries: list[Entry], directory: _Directory) -> list[Entry]:
-        """Read every local header; the members must follow one another, from the beginning up to the directory."""
+        """Read every local header; the members must follow one another, from the start to the directory."""
         expected: int | None = max(directory.shift, 0)
         for index in sorted(range(len(entries)), key=lambda index: entries[index].offset):
             entry = entries[index]
             if expected is not None and entry.offset < expected:
                 self._structure("shares its bytes with another member", entry.name)
                 continue
-            self._tell_gap(expected, entry.offset)
+            self._report_gap(expected, entry.offset)
             start = self._data_start(entry)
             expected = None
             if start is None:
                 continue
             expected = start + entry.compressed + self._descriptor_size(entry, start + entry.compressed)
             if expected > directory.start:
-                self._structure("goes on beyond the beginning of the list of members", entry.name)
+                self._structure("extends into the list of members", entry.name)
                 expected = None
                 continue
             entries[index] = replace(entry, start=start)
         if self._complete or not entries:
-            self._tell_gap(expected, directory.start)
+            self._report_gap(expected, directory.start)
         return entries
 
-    def _tell_gap(self, begin: int | None, end: int) -> None:
+    def _report_gap(self, begin: int | None, end: int) -> None:
         if begin is None or begin >= end:
             return
         is_member = self._source.at(begin, 4) == _LOCAL_SIGN
-        what = "a member that no list names" if is_member else "of no member"
+        what = "a member that is not in the list" if is_member else "of no member"
         self._structure(f"the {end - begin} bytes at offset {begin} are {what}")
 
     def _data_start(self, entry: Entry) -> int | None:
         header = self._source.at(entry.offset, _LOCAL.size)
         if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGN):
-            self._oddities.add(Kind.HEADERS, "has no local header where the list of members says", entry.name)
+            self._irregularities.add(Kind.HEADERS, "has no local header where the list of members says", entry.name)
             return None
         _, _, flags, method, _, _, crc, compressed, size, name_size, extra_size = _LOCAL.unpack(header)
-        self._room -= name_size + extra_size
-        if self._room < 0:  # a sparse file has as many of them as it likes
-            self._oddities.add(Kind.SIZE, "has headers that are too long to be read, all together", entry.name)
+        self._header_budget -= name_size + extra_size
+        if self._header_budget < 0:  # a sparse file can have any number
+            self._irregularities.add(Kind.SIZE, "has headers beyond the limit for all members together", entry.name)
             return None
         rest = self._source.at(entry.offset + _LOCAL.size, name_size + extra_size)
         if len(rest) < name_size + extra_size:
-            self._oddities.add(Kind.HEADERS, "has a local header that breaks off", entry.name)
+            self._irregularities.add(Kind.HEADERS, "has a truncated local header", entry.name)
             return None
         name, extra = rest[:name_size], rest[name_size:]
         stored = entry.method == STORED
         size, compressed = self._extra(entry.name, entry.raw, extra, (size, compressed), one_size_is_both=stored)
         streamed = bool((flags | entry.flags) & DESCRIPTOR)
         if streamed:
-            self._oddities.add(Kind.HEADERS, "has a data descriptor", entry.name)
+            self._irregularities.add(Kind.HEADERS, "has a data descriptor", entry.name)
         unknown = streamed and not crc and not size and not compressed
         pairs = {
             "name": (name, entry.raw),
@@ -277,7 +279,9 @@ class Reader:
         }
         differing = [what for what, (local, central) in pairs.items() if local != central]
         if differing:
-            self._oddities.add(Kind.HEADERS, f"has two headers that disagree ({', '.join(differing)})", entry.name)
+            self._irregularities.add(
+                Kind.HEADERS, f"has two headers that disagree ({', '.join(differing)})", entry.name
+            )
         return entry.offset + _LOCAL.size + len(rest)
 
     def _descriptor_size(self, entry: Entry, offset: int) -> int:
@@ -295,20 +299,20 @@ class Reader:
     # --- sizes --------------------------------------------------------------------------------------------------------
 
     def _bounded(self, entries: list[Entry]) -> list[Entry]:
-        """Take the data from members that inflate too far; where all do together, leave small *.dist-info files."""
+        """Drop the data of members that inflate too far; if all together do, keep only small *.dist-info files."""
         ratio, ratio_from = self._limits["ratio"], self._limits["ratio-from"]
         total = 0
         for index, entry in enumerate(entries):
             if entry.size > ratio_from and entry.size > ratio * entry.compressed:
-                times = f"{entry.size // entry.compressed} times" if entry.compressed else "out of nothing"
+                times = f"{entry.size // entry.compressed} times" if entry.compressed else "from nothing"
                 message = f"inflates {times} to {entry.size} bytes, more than {ratio} times"
-                self._oddities.add(Kind.SIZE, message, entry.name)
+                self._irregularities.add(Kind.SIZE, message, entry.name)
                 entries[index] = replace(entry, start=None)
             elif entry.start is not None:
                 total += entry.size
         if total <= self._limits["size"] and (total <= ratio_from or total <= ratio * self._source.size):
             return entries
-        self._oddities.add(
+        self._irregularities.add(
             Kind.SIZE,
             f"the members inflate to {total} bytes together, more than {ratio} times the archive's size"
             f" or more than {self._limits['size']}",
@@ -329,14 +333,14 @@ def _decoded(raw: bytes) -> str:
 
 
 def _zip64_values(content: bytes, values: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the values with those replaced that the field holds (4.5.3); None where it can be read otherwise."""
+    """Return the values completed from the field (4.5.3); None if the field is ambiguous."""
     numbers = list(struct.unpack_from(f"<{len(content) // 8}Q", content))
     missing = sum(value == _IN_ZIP64 for value in values)
     if len(content) not in {0, 8, 16, 24, 28} or len(numbers) < missing:
         return None
-    given = iter(numbers)
-    found = tuple(next(given) if value == _IN_ZIP64 else value for value in values)
-    # Some readers take the fields in order whether or not the header refers to them: both must see the same.
+    remaining = iter(numbers)
+    found = tuple(next(remaining) if value == _IN_ZIP64 else value for value in values)
+    # Some readers use the fields in order, whether or not the header refers to them: both must get the same.
     if len(numbers) > missing and numbers != list(found[: len(numbers)]):
         return None
     return found
