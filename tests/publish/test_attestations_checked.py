@@ -146,4 +146,4 @@ def test_a_trust_configuration_that_is_none_is_refused(tmp_path: Path) -> None:
     ran = verify(tmp_path, "--attestations", write_wheel(tmp_path), trust=tmp_path / "absent.json")
 
     assert ran.status == 2
-    assert "is no client trust configuration" in ran.text
+    assert "is not a client trust configuration" in ran.text

@@ -221,7 +221,7 @@ def test_a_wheel_that_was_swapped_after_it_was_verified_is_not_delivered(tmp_pat
     output, wheel = open_output(tmp_path / "dist"), write_wheel(tmp_path)
     verified = digest_file(wheel)
     wheel.write_bytes(wheel.read_bytes() + b"evil")
-    with pytest.raises(TargetError, match=rf"verified was {verified}") as caught:
+    with pytest.raises(TargetError, match=rf"the verified file had {verified}") as caught:
         output.deliver(wheel, sha256=verified)
     assert caught.value.remedy
     assert [path.name for path in output.path.iterdir()] == ["logs"]
