@@ -184,7 +184,7 @@ def test_a_log_that_lies_is_found_out(
     identity = job(index, monkeypatch, index.github_environment())
     index.log_of_signatures = Log()  # with another key than the one to trust
 
-    with pytest.raises(SigningFailed, match="signature proves nothing"):
+    with pytest.raises(SigningFailed, match="signature is invalid"):
         attest(wheels, identity)
 
 
