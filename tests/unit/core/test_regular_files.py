@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import re
 from collections.abc import Callable
@@ -41,11 +42,12 @@ def no_installers(monkeypatch: pytest.MonkeyPatch) -> None:
 @every_special_file
 def test_only_regular_files_are_opened(tmp_path: Path, make: Make) -> None:
     make(tmp_path / "x")
+    gc.collect()  # what other tests left to it holds descriptors, too
     before = len(list(Path("/proc/self/fd").iterdir()))
     with ending(), pytest.raises(OSError, match=re.escape(str(tmp_path / "x"))) as caught:
         open_regular(tmp_path / "x")
     assert caught.value.errno in {errno.EINVAL, errno.ENOENT, errno.ELOOP}
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert not is_regular(tmp_path / "x")
 
 
