@@ -50,7 +50,7 @@ _OF_LFS: Final = {  # without these, git takes files that git-lfs has checked ou
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class ConfigEntry:
     """A setting: section and key in lower case; `name` is the subsection, such as a branch's name, or None."""
 
     section: str
@@ -73,7 +73,7 @@ def read_text(path: Path) -> str:
     return content.decode("utf-8", "surrogateescape") if len(content) <= _LARGEST else ""
 
 
-def settings_in(text: str) -> Iterator[Setting]:
+def settings_in(text: str) -> Iterator[ConfigEntry]:
     """Yield the settings of a configuration file, without invalid lines."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     section, name, at = "", None, 0
@@ -88,7 +88,7 @@ def settings_in(text: str) -> Iterator[Setting]:
         elif key := _KEY.match(text, at):
             value = _VALUE.match(text, key.end())
             assert value is not None  # noqa: S101 - it matches the empty text
-            yield Setting(section=section, name=name, key=key[1].lower(), value=_plain(value[0]) if key[2] else "true")
+            yield ConfigEntry(section=section, name=name, key=key[1].lower(), value=_plain(value[0]) if key[2] else "true")
             at = _end(_REST, text, value.end())
         else:
             at = _end(_REST, text, at)
@@ -127,7 +127,7 @@ def reduced(text: str, *, without: frozenset[str] = frozenset()) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _kept(setting: Setting) -> str | None:
+def _kept(setting: ConfigEntry) -> str | None:
     if _CONTROL.search(setting.value) or _CONTROL.search(setting.name or ""):
         return None
     if setting.section == "filter":
@@ -152,7 +152,7 @@ def _address(url: str) -> str | None:
     return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
 
 
-def _header(setting: Setting) -> str:
+def _header(setting: ConfigEntry) -> str:
     if setting.name is None:
         return f"[{setting.section}]"
     return f'[{setting.section} "{_escaped(setting.name)}"]'
