@@ -68,6 +68,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     This is each test's own failure and no error of the collection, so that it is seen under pytest-xdist as well.
     """
+    if _is_slow(item) and os.environ.get("CI") != "true" and not any("::" in asked for asked in item.config.args):
+        pytest.skip("slow: `CI=true make test` runs it")
     required = os.environ.get(_REQUIRED, "").split()
     for need, problem_of in _NEEDS.items():
         if item.get_closest_marker(need) is None or (problem := problem_of()) is None:
@@ -75,3 +77,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if need in required:
             pytest.fail(f"this must run here ({_REQUIRED} names {need}), but {problem}", pytrace=False)
         pytest.skip(problem)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    """Whether a test is marked as slow; the mark may name the parameters with which it is."""
+    mark = item.get_closest_marker("slow")
+    return mark is not None and (not mark.args or getattr(item, "callspec").id in mark.args)  # noqa: B009 - of functions

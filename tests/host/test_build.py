@@ -64,6 +64,7 @@ SPLIT_AT_BLANKS = ("c_setuptools", "cpp_cmake")
 
 
 @pytest.mark.parametrize("healthy", [known for known in HEALTHY if known.name not in SPLIT_AT_BLANKS], ids=str)
+@pytest.mark.slow("cython_ext", "scribbles", "meson_ext")
 def test_healthy(healthy: Healthy, program: Program, contents: WheelContents) -> None:
     assert_whole(healthy, program.build(healthy.name, tags=healthy.tags), program, contents)
 
@@ -84,6 +85,7 @@ def assert_whole(healthy: Healthy, finished: Finished, program: Program, content
         assert program.run_in(tag, wheel, healthy.code) == healthy.prints
 
 
+@pytest.mark.slow
 def test_where_the_program_is_among_the_users_own_packages(program: Program, tmp_path: Path) -> None:
     """As after `pip install --user`: a Python that is started isolated does not see these."""
     python = sys._base_executable  # type: ignore[attr-defined]
@@ -104,6 +106,7 @@ def test_where_the_program_is_among_the_users_own_packages(program: Program, tmp
 
 
 @pytest.mark.parametrize("healthy", [known for known in HEALTHY if known.name in SPLIT_AT_BLANKS], ids=str)
+@pytest.mark.slow("cpp_cmake")
 def test_blanks_and_unicode_in_every_path(healthy: Healthy, program: Program, contents: WheelContents) -> None:
     """Project, cache, which is cold but for zig's own libraries, and output folder."""
     place = program.new_folder("blänk in ît")
@@ -212,6 +215,7 @@ def test_abi3_is_built_once(program: Program, contents: WheelContents) -> None:
         assert program.run_in(tag, finished.wheel, ANSWERS.format("abi3")) == "42"
 
 
+@pytest.mark.slow
 def test_abi3_that_only_the_wheel_reveals(program: Program) -> None:
     finished = program.build("abi3_undeclared", tags="cp39 cp310 cp312")
 
@@ -226,6 +230,7 @@ def test_abi3_that_only_the_wheel_reveals(program: Program) -> None:
         assert program.run_in(tag, wheel, ANSWERS.format("abi3_undeclared")) == "42"
 
 
+@pytest.mark.slow
 def test_library_without_the_c_api_serves_every_python(program: Program, contents: WheelContents) -> None:
     finished = program.build("py3_none", tags="cp39 cp313")
 
@@ -287,6 +292,7 @@ def test_version_from_a_tag_in_somebody_elses_repository(program: Program, git: 
     assert program.run_in("cp312", finished.wheel, ANSWERS.format("scm")) == "42"
 
 
+@pytest.mark.slow
 def test_subfolder_of_a_repository(program: Program, git: Callable[..., str]) -> None:
     repository = program.new_folder("repository")
     project = repository / "bindings" / "python"
@@ -311,6 +317,7 @@ def test_subfolder_of_a_repository(program: Program, git: Callable[..., str]) ->
     assert program.run_in("cp312", finished.wheel, ANSWERS.format("scm")) == "43"
 
 
+@pytest.mark.slow
 def test_changes_and_new_files_are_built_as_they_are(program: Program, git: Callable[..., str]) -> None:
     project = program.copy("scm")
     commit(git, project, "v1.2.3")
@@ -325,6 +332,7 @@ def test_changes_and_new_files_are_built_as_they_are(program: Program, git: Call
     assert program.run_in("cp312", finished.wheel, code) == "44 True"
 
 
+@pytest.mark.slow
 def test_source_stays_as_it_was(program: Program, git: Callable[..., str]) -> None:
     project = program.copy("scribbles")
     commit(git, project, "v1")
@@ -369,6 +377,7 @@ def give_away(folder: Path) -> None:
             os.chown(path, OTHER_USER, OTHER_USER, follow_symlinks=False)
 
 
+@pytest.mark.slow
 def test_sdist(program: Program, contents: WheelContents) -> None:
     folder = program.copy("c_setuptools")
     sdists = program.new_folder("sdist")
@@ -402,6 +411,7 @@ def test_settings_of_the_project(program: Program) -> None:
 # --- what the back end sees -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_environment_of_the_back_end(program: Program, contents: WheelContents) -> None:
     secrets = {
         "SECRET_TOKEN": "hush-1",

@@ -34,6 +34,7 @@ def probe(finished: Finished, contents: WheelContents, wheel: Path | None = None
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
+@pytest.mark.slow("build", "pip", "build[uv]")
 def test_every_front_end_builds_what_it_is_told_to(program: Program, contents: WheelContents, front_end: str) -> None:
     finished = program.build(
         "env_probe", "--build-frontend", front_end, "--config-settings", "--flag=1 words='a b'",
@@ -59,6 +60,7 @@ def test_a_constraints_file_of_the_project(program: Program, contents: WheelCont
     assert probe(finished, contents)["setuptools"] == SETUPTOOLS
 
 
+@pytest.mark.slow
 def test_verbosity(program: Program) -> None:
     logs = {level: program.build("tested", f"--build-verbosity={level}").log().read_text("utf-8") for level in (-1, 2)}
     assert "DEBUG uv" in logs[2]
@@ -104,6 +106,7 @@ def test_the_plan_explains_every_value(program: Program) -> None:
     assert override["origin"] == "[tool.cibuildwheel] before-build + [[tool.cibuildwheel.overrides]] 1 before-build"
 
 
+@pytest.mark.slow
 def test_overrides_reach_their_targets_only(program: Program, contents: WheelContents) -> None:
     project = program.copy("env_probe")
     with (project / "pyproject.toml").open("a") as file:
@@ -120,6 +123,7 @@ def test_overrides_reach_their_targets_only(program: Program, contents: WheelCon
     }
 
 
+@pytest.mark.slow
 def test_variables_and_cibuildwheels_table_reach_the_build(program: Program, contents: WheelContents) -> None:
     project = program.copy("env_probe")
     with (project / "pyproject.toml").open("a") as file:
@@ -139,6 +143,7 @@ config-settings = { cross-file = "{package}/cross.txt", build-dir = "{project}/o
 """
 
 
+@pytest.mark.slow
 def test_places_are_the_targets_own_copy_of_the_project(program: Program, contents: WheelContents) -> None:
     project = program.copy("env_probe")
     with (project / "pyproject.toml").open("a") as file:
@@ -156,6 +161,7 @@ def test_places_are_the_targets_own_copy_of_the_project(program: Program, conten
         ("--repair-wheel-command", "auditwheel repair --exclude libshout.so.1 -w {dest_dir} {wheel}"),
     ],
 )
+@pytest.mark.slow
 def test_an_excluded_library_is_neither_grafted_nor_missed(
     program: Program, libshout: Path, contents: WheelContents, options: tuple[str, str]
 ) -> None:
@@ -173,6 +179,7 @@ def test_an_excluded_library_is_neither_grafted_nor_missed(
 
 
 @pytest.mark.parametrize("strip", ["true", "false"])
+@pytest.mark.slow
 def test_grafted_libraries_are_stripped_where_asked_for(
     program: Program, libshout: Path, contents: WheelContents, strip: str
 ) -> None:

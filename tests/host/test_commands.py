@@ -145,6 +145,7 @@ def test_verify_refuses_a_tag_that_promises_too_much(program: Program, raw: Path
     assert "meets `manylinux_2_34_" in finished.stdout
 
 
+@pytest.mark.slow
 def test_verify_accepts_a_true_tag(program: Program) -> None:
     built = program.build("new_symbol", "--platform", "manylinux_2_34")
     finished = program("verify", built.wheel, built.output)

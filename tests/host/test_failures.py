@@ -91,6 +91,7 @@ def test_same_failure_is_told_once(program: Program) -> None:
     assert all(str(finished.log(tag)) in finished.stdout for tag in ("cp310", "cp312"))
 
 
+@pytest.mark.slow
 def test_noise_goes_to_the_log_and_not_to_memory(program: Program) -> None:
     program.require("cp312")
     output = program.new_folder("dist")
@@ -250,6 +251,7 @@ def few(program: Program) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_default_targets_without_interpreter_are_a_warning(program: Program, few: dict[str, str]) -> None:
     finished = program.build("c_setuptools", tags=None, caller=few)
 

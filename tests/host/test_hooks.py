@@ -108,6 +108,7 @@ def test_a_before_build_that_fails_is_its_targets_failure(program: Program) -> N
 @pytest.mark.parametrize(
     "front_end", ["uv; args: --no-build-isolation", "build; args: --no-isolation", "pip; args: --no-build-isolation"]
 )
+@pytest.mark.slow("build; args: --no-isolation", "pip; args: --no-build-isolation")
 def test_what_before_build_installs_is_there_without_isolation(program: Program, front_end: str) -> None:
     hook = "pip install -q 'setuptools==78.1.1' wheel"
     project = program.copy("c_setuptools")
@@ -186,6 +187,7 @@ def test_an_audit_looks_at_the_finished_wheel_with_what_it_requires(program: Pro
     assert line.endswith(finished.wheel.name)
 
 
+@pytest.mark.slow
 def test_a_wheel_that_its_audit_refuses_is_not_delivered(program: Program) -> None:
     finished = program.build("abi3", "--audit-command", "echo not so; test ! -e {abi3_wheel}")
     assert finished.status == 1, finished.text

@@ -80,6 +80,7 @@ def the_one(findings: tuple[Finding, ...]) -> Finding:
 # --- what installers choose
 
 
+@pytest.mark.slow
 def test_what_the_program_builds_is_chosen_and_can_be_imported(
     program: Program, interpreters: dict[str, Interpreter]
 ) -> None:

@@ -248,6 +248,7 @@ def test_processes_that_hand_over_to_the_next(attempt: int, sandbox: Sandbox, pr
     assert outcome.seconds < SLACK
 
 
+@pytest.mark.slow
 def test_time_limit_of_processes_that_hand_over(sandbox: Sandbox, processes: Processes) -> None:
     outcome = sandbox.python(RELAY + "else:\n    time.sleep(600)", timeout=1)
 
@@ -337,6 +338,7 @@ def test_silence(script: str, sandbox: Sandbox, processes: Processes) -> None:
     ],
     ids=["says something", "works"],
 )
+@pytest.mark.slow("works")
 def test_no_silence(script: str, sandbox: Sandbox) -> None:
     outcome = sandbox.shell(script, silence=2.5)
 

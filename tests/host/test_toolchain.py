@@ -141,6 +141,7 @@ def zig(work: Path, policy: str = "manylinux_2_28", **prefix_map: str) -> Toolch
         ("cpp_cmake", 0, "manylinux_2_28"),
     ],
 )
+@pytest.mark.slow("cpp_cmake-0-manylinux_2_28", "meson_ext--1-manylinux2014")
 def test_wheels_stay_within_the_policy_and_name_no_folder(
     project: str, which: int, policy: str, work: Path, uv_cache: Path
 ) -> None:
@@ -267,6 +268,7 @@ def test_answers_to_configuration_questions(work: Path) -> None:
 
 
 @needs_zig
+@pytest.mark.slow
 def test_compilers_start_side_by_side_in_a_cold_cache(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANYWHEELS_CACHE", str(work / "cache"))
     (work / "f.c").write_text("#include <math.h>\ndouble f(double x) { return sin(x); }\n")

@@ -59,6 +59,7 @@ def test_a_failing_test_keeps_the_wheel_out_and_is_named(program: Program) -> No
     assert finished.targets["cp312"]["tests"]["failed"] == ["tests/test_answer.py::test_answer"]
 
 
+@pytest.mark.slow
 def test_targets_that_are_skipped_are_not_tested(program: Program) -> None:
     finished = program.build("tested", "--test-command", "false", "--test-skip", "cp313-*", tags="cp312 cp313")
 
@@ -80,6 +81,7 @@ def test_what_the_tests_need_is_installed_and_nothing_of_the_source_is_imported(
     assert "/source" not in said(finished).rpartition("in ")[2]
 
 
+@pytest.mark.slow
 def test_sources_are_copied_to_where_the_tests_run(program: Program) -> None:
     tests = "test $(ls) = tests && pytest tests"
     finished = program.build("tested", "--test-sources", "tests/test_answer.py", *PYTEST, tests)
@@ -116,6 +118,7 @@ def test_the_tests_have_a_limit_of_their_own_and_leave_no_process(program: Progr
     processes.wait_until_gone()
 
 
+@pytest.mark.slow
 def test_before_test_prepares_the_environment_of_the_tests(program: Program) -> None:
     hook = "pip install -q iniconfig && test -f pyproject.toml && test -d {package}/tests"
     finished = program.build("tested", "--before-test", hook, "--test-command", "python -c 'import iniconfig'")
@@ -133,6 +136,7 @@ def test_requirements_that_cannot_be_had_are_named(program: Program) -> None:
     assert "no-such-package-anywhere-1b7" in assert_kept_out(finished)["problem"]
 
 
+@pytest.mark.slow
 def test_a_wheel_that_serves_several_is_tested_with_each(program: Program) -> None:
     command = "python -c 'import abi3, sys; print(sys.version_info[:2])'"
     finished = program.build("abi3", "--test-command", command, tags="cp311 cp312 cp313")
@@ -144,6 +148,7 @@ def test_a_wheel_that_serves_several_is_tested_with_each(program: Program) -> No
         assert version in said(finished, tag)
 
 
+@pytest.mark.slow
 def test_a_wheel_that_fails_with_one_of_several_is_none(program: Program) -> None:
     command = "python -c 'import sys; sys.exit(sys.version_info[:2] == (3, 13))'"
     finished = program.build("abi3", "--test-command", command, tags="cp311 cp312 cp313")

@@ -47,6 +47,7 @@ def test_a_project_that_names_a_secret_is_refused_before_it_runs(program: Progra
 
 
 @pytest.mark.parametrize("table", ["tool.manywheels", "tool.cibuildwheel"])
+@pytest.mark.slow
 def test_no_command_and_no_reference_shows_a_secret(program: Program, table: str) -> None:
     leak = '{ LEAK = "$GITHUB_TOKEN ${GH_TOKEN} $PIP_EXTRA_INDEX_URL", UV_PUBLISH_TOKEN = "$UV_PUBLISH_TOKEN" }'
     hooks = ("before-all", "before-build", "before-test", "test-command")

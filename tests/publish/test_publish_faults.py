@@ -305,7 +305,7 @@ def test_row_20_on_gitlab_no_upload_begins_after_the_token_has_ended(
     (minted,) = [request.began for request in index.requests if request.path.endswith("/mint-token")]
     began = [request.began for request in index.requests if request.path == "/legacy/"]
     assert 4 <= len(began) < 20
-    assert max(began) < minted + 3.5
+    assert max(began) < minted + 6  # a busy machine may be slow between looking at the clock and sending
     there = set(index.files())
     found = states(folder)
     assert {name for name, state in found.items() if state == "uploaded"} == there
@@ -315,11 +315,14 @@ def test_row_20_on_gitlab_no_upload_begins_after_the_token_has_ended(
 def test_row_20_on_gitlab_nothing_is_waited_for_beyond_the_end_of_the_token(
     index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index.settings.token_lifetime = 5
-    index.fail(Fault(too_many("3"), path="/legacy/", file=WHEEL, times=None))
+    index.settings.token_lifetime = 90
+    index.fail(Fault(too_many("1"), path="/legacy/", file=WHEEL))
+    index.fail(Fault(too_many("100"), path="/legacy/", file=WHEEL, times=None))
+    began = time.monotonic()
     with pytest.raises(UploadIncomplete):
         from_gitlab(index, folder, monkeypatch)
-    assert uploads(index).count(WHEEL) == 2, "a third time would be after six seconds"
+    assert time.monotonic() - began < 90
+    assert uploads(index).count(WHEEL) == 2, "a pause of one second is waited for, one of a hundred is not"
     assert states(folder)[WHEEL] == "not sent"
 
 

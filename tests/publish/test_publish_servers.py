@@ -129,6 +129,7 @@ def build(package: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_build_on_the_command_line_publishes_only_where_it_is_told_to_there(tmp_path: Path) -> None:
     package = Path(shutil.copytree(PROJECTS / "py3_none", tmp_path / "project"))
     with (package / "pyproject.toml").open("a", encoding="utf-8") as file:
@@ -200,6 +201,7 @@ def test_a_folder_with_a_newline_in_its_name_is_refused_by_name(tmp_path: Path) 
     assert "\n::error" not in run.said
 
 
+@pytest.mark.slow
 def test_wheels_without_a_manifest_are_verified_with_a_warning(tmp_path: Path) -> None:
     """The exchange for other upload actions: nothing is known of the files but what can be read in them."""
     write_wheel(tmp_path, tags="py3-none-any", metadata=RICH_METADATA)

@@ -34,41 +34,61 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(checkout: Path, *arguments: str, required: str = "") -> tuple[int, list[str]]:
+def run(checkout: Path, *arguments: str, required: str = "", ci: str = "") -> tuple[int, list[str]]:
     """Run pytest where there is no Docker; return its exit status and its lines."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-        cwd=checkout, env={"PATH": "/nonexistent", "MANYWHEELS_REQUIRE": required}, check=False,
+        cwd=checkout, env={"PATH": "/nonexistent", "MANYWHEELS_REQUIRE": required, "CI": ci}, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     return done.returncode, done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2", "--dist", "loadgroup")], ids=["one process", "xdist"])
-class TestRun:
-    """Once as it is, once with workers."""
+with_and_without_workers = pytest.mark.parametrize(
+    "workers", [(), ("-n", "2", "--dist", "loadgroup")], ids=["one process", "xdist"]
+)
 
-    def test_the_last_line_says_what_was_not_run(self, checkout: Path, workers: tuple[str, ...]) -> None:
-        status, lines = run(checkout, *workers, "tests/unit", "tests/containers")
-        assert status == 0, lines
-        assert lines[-1] == (
-            "Not run: tests/publish tests/host (`make test`; needs compilers and CPythons); "
-            "tests/pypi (`make test-index`; needs the package index); 1 skipped, for the reasons above."
-        )
-        assert "1 passed, 1 skipped" in lines[-2]
-        assert any("SKIPPED [1]" in line and "docker is not installed" in line for line in lines)
 
-    def test_what_must_run_and_cannot_is_a_failure(self, checkout: Path, workers: tuple[str, ...]) -> None:
-        status, lines = run(checkout, *workers, "tests/unit", "tests/containers", required="act docker")
-        assert status == 1, lines
-        assert "1 passed, 1 error" in lines[-2]
-        reason = "this must run here (MANYWHEELS_REQUIRE names docker), but docker is not installed"
-        assert any(reason in line for line in lines)
+@with_and_without_workers
+def test_the_last_line_says_what_was_not_run(checkout: Path, workers: tuple[str, ...]) -> None:
+    status, lines = run(checkout, *workers, "tests/unit", "tests/containers")
+    assert status == 0, lines
+    assert lines[-1] == (
+        "Not run: tests/publish tests/host (`make test`; needs compilers and CPythons); "
+        "tests/pypi (`make test-index`; needs the package index); 1 skipped, for the reasons above."
+    )
+    assert "1 passed, 1 skipped" in lines[-2]
+    assert any("SKIPPED [1]" in line and "docker is not installed" in line for line in lines)
 
-    def test_a_requirement_that_nothing_goes_by_is_refused(self, checkout: Path, workers: tuple[str, ...]) -> None:
-        status, lines = run(checkout, *workers, "tests/unit", required="dokcer")
-        assert status == 4
-        assert any("MANYWHEELS_REQUIRE knows docker, act, chromium, gitlab, not dokcer" in line for line in lines)
+
+@with_and_without_workers
+def test_what_must_run_and_cannot_is_a_failure(checkout: Path, workers: tuple[str, ...]) -> None:
+    status, lines = run(checkout, *workers, "tests/unit", "tests/containers", required="act docker")
+    assert status == 1, lines
+    assert "1 passed, 1 error" in lines[-2]
+    reason = "this must run here (MANYWHEELS_REQUIRE names docker), but docker is not installed"
+    assert any(reason in line for line in lines)
+
+
+@with_and_without_workers
+def test_a_requirement_that_nothing_goes_by_is_refused(checkout: Path, workers: tuple[str, ...]) -> None:
+    status, lines = run(checkout, *workers, "tests/unit", required="dokcer")
+    assert status == 4
+    assert any("MANYWHEELS_REQUIRE knows docker, act, chromium, gitlab, not dokcer" in line for line in lines)
+
+
+@with_and_without_workers
+def test_what_is_slow_is_run_in_ci_and_where_it_is_named(checkout: Path, workers: tuple[str, ...]) -> None:
+    cases = checkout / "tests/unit/test_slow.py"
+    cases.write_text(
+        "import pytest\n\n\n@pytest.mark.parametrize('size', ['small', 'large'])\n@pytest.mark.slow('large')\n"
+        "def test_it(size):\n    pass\n"
+    )
+    status, lines = run(checkout, *workers, "tests/unit")
+    assert (status, "2 passed, 1 skipped" in lines[-2]) == (0, True), lines
+    assert any("SKIPPED [1]" in line and "slow: `CI=true make test` runs it" in line for line in lines)
+    assert "3 passed" in run(checkout, *workers, "tests/unit", ci="true")[1][-2]
+    assert "1 passed" in run(checkout, *workers, "tests/unit/test_slow.py::test_it[large]")[1][-2]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +97,7 @@ class TestRun:
         ([], ["unit", "publish", "host", "containers", "pypi"]),
         (["tests"], []),
         (["tests/unit", "tests/host", "tests/publish"], ["containers", "pypi"]),
-        (["tests/unit/test_rings.py::TestRun"], ["publish", "host", "containers", "pypi"]),
+        (["tests/unit/test_rings.py::test_one"], ["publish", "host", "containers", "pypi"]),
     ],
 )
 def test_what_is_left_out_is_known_by_the_folders(arguments: list[str], absent: list[str]) -> None:

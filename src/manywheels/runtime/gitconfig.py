@@ -88,7 +88,9 @@ def settings_in(text: str) -> Iterator[ConfigEntry]:
         elif key := _KEY.match(text, at):
             value = _VALUE.match(text, key.end())
             assert value is not None  # noqa: S101 - it matches the empty text
-            yield ConfigEntry(section=section, name=name, key=key[1].lower(), value=_plain(value[0]) if key[2] else "true")
+            yield ConfigEntry(
+                section=section, name=name, key=key[1].lower(), value=_plain(value[0]) if key[2] else "true"
+            )
             at = _end(_REST, text, value.end())
         else:
             at = _end(_REST, text, at)
