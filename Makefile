@@ -7,13 +7,16 @@ SOURCES := pyproject.toml requirements/dev.txt
 ANY_PYTHON := --implementation py --abi none --python-version 3.9 \
 	$(foreach policy,manylinux_2_28 manylinux_2_17 manylinux2014,--platform $(policy)_$(shell uname -m))
 
+# One more than there are cores: tests wait for servers and processes as well.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+
 .PHONY: demo test test-containers test-index check format docs pictures lock bench package clean
 
 demo: $(VENV)/.ready ## build examples/spam for every CPython on this machine
 	$(BIN)/manywheels build examples/spam --output-dir examples/spam/dist
 
 test: $(VENV)/wheels/.ready ## what needs neither Docker nor the network: the code, publishing to local servers, real builds
-	$(BIN)/python -m pytest -n auto --dist loadgroup tests/host tests/publish tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/host tests/publish tests/unit $(PYTEST_ARGS)
 
 test-containers: $(VENV)/.ready ## what needs Docker, act, gitlab-ci-local or Chromium; skipped where these are missing
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/containers $(PYTEST_ARGS)
