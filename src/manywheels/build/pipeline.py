@@ -71,7 +71,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
             )  # fmt: skip
             records = _build_all(context, buildable)
     manifest = _manifest(context, records)
-    run.output.give(manifest.write(run.output.path))
+    manifest.write(run.output.path)
     reporter.closed(manifest)
     return manifest
 

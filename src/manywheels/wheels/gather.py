@@ -102,7 +102,7 @@ def gather(
         for file in (*found.wheels, *found.sdists):
             if file.parent.resolve() != output.path:
                 output.deliver(file, sha256=hashes.of(file), cancellation=cancellation)
-    output.give(merged.write(output.path))
+    merged.write(output.path)
     sdists = dict.fromkeys(sdist.name for found in sets for sdist in found.sdists)
     known = {output.path, *(found.source.folder.resolve() for found in sets)}
     left = tuple(f"{name} of {found}" for found in sets for name in _others(found, known))

@@ -26,6 +26,7 @@ from manywheels.runtime.environment import build_environment
 from manywheels.runtime.sandbox import Command
 from manywheels.runtime.uv import why_uv_refused
 from manywheels.runtime.workspace import work_folder
+from manywheels.verify.checks import IMPORTS, INSTALL_TRIED
 from manywheels.verify.imports.modules import Module, modules_of
 from manywheels.verify.model import Finding, Problem, Severity
 
@@ -146,7 +147,7 @@ class ImportReport:
     def not_tried(self, why: str, remedy: str) -> Finding:
         """Return the finding that the imports were not tried."""
         problem = Problem(message=f"its imports were not tried {self.where}: {why}", remedy=remedy)
-        return Finding(code="MW273", severity=Severity.WARNING, wheel=self.wheel.name, problem=problem)
+        return INSTALL_TRIED.finding(self.wheel.name, problem)
 
     def uninstallable(self, why: str) -> Finding:
         """Return the finding that the wheel could not be installed."""
@@ -154,30 +155,28 @@ class ImportReport:
             message=f"cannot be installed {self.where}: {_shorten(why)}",
             remedy="Check its metadata and tags: installers refuse contradictions.",
         )
-        return Finding(code="MW272", severity=Severity.ERROR, wheel=self.wheel.name, problem=problem)
+        return IMPORTS.finding(self.wheel.name, problem)
 
     def without_dependencies(self, why: str) -> Finding:
         """Return the finding that the wheel was imported without its dependencies."""
         problem = Problem(
             message=f"was tried without its dependencies {self.where}, as they cannot be installed: {_shorten(why)}",
             remedy="Check that the index responds, and has wheels of them for this Python.",
+            severity=Severity.WARNING,
         )
-        return Finding(code="MW272", severity=Severity.WARNING, wheel=self.wheel.name, problem=problem)
+        return IMPORTS.finding(self.wheel.name, problem)
 
     def _finding(self, how: str, failed: Sequence[ImportFailure]) -> Finding:
         names = [f"`{failure.module.name}`" for failure in failed]
         shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         severe = any(not self._is_optional(failure) for failure in failed)
-        return Finding(
-            code="MW272",
+        problem = Problem(
+            member=failed[0].module.member,
+            message=f"{shown} cannot be imported {self.where}: {how}",
+            remedy=self._remedy(failed[0]),
             severity=Severity.ERROR if severe else Severity.WARNING,
-            wheel=self.wheel.name,
-            problem=Problem(
-                member=failed[0].module.member,
-                message=f"{shown} cannot be imported {self.where}: {how}",
-                remedy=self._remedy(failed[0]),
-            ),
         )
+        return IMPORTS.finding(self.wheel.name, problem)
 
     def _is_optional(self, failure: ImportFailure) -> bool:
         """Whether an extension module lacks only a module that does not belong to the wheel."""
