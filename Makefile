@@ -7,6 +7,9 @@ SOURCES := pyproject.toml requirements/dev.txt
 ANY_PYTHON := --implementation py --abi none --python-version 3.9 \
 	$(foreach policy,manylinux_2_28 manylinux_2_17 manylinux2014,--platform $(policy)_$(shell uname -m))
 
+COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	$(if $(UPGRADE),--upgrade)
+
 # One more than there are cores: tests wait for servers and processes as well.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
@@ -48,15 +51,12 @@ pictures: $(VENV)/.ready ## take the README's pictures of a real run anew; needs
 bench: $(VENV)/.ready ## side by side with cibuildwheel; needs Docker
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
-lock: $(VENV)/.ready ## resolve the hash-locked requirements anew
-	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-emit-index-url --universal \
-		--python-version 3.13 --custom-compile-command "make lock" -o requirements/image.txt
-	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-emit-index-url --universal \
-		--python-version 3.11 --extra host --group dev --custom-compile-command "make lock" -o requirements/dev.txt
+lock: $(VENV)/.ready ## lock requirements by hash; those already locked stay, but for `make lock UPGRADE=1`
+	$(COMPILE) pyproject.toml --universal --python-version 3.13 -o requirements/image.txt
+	$(COMPILE) pyproject.toml --universal --python-version 3.11 --extra host --group dev -o requirements/dev.txt
 	for name in builds builds-older; do \
-		$(BIN)/uv pip compile requirements/$$name.in --quiet --upgrade --generate-hashes --no-emit-index-url \
-			--only-binary :all: --python-version 3.9 --python-platform x86_64-manylinux_2_28 \
-			--custom-compile-command "make lock" -o requirements/$$name.txt || exit; \
+		$(COMPILE) requirements/$$name.in --only-binary :all: --python-version 3.9 \
+			--python-platform x86_64-manylinux_2_28 -o requirements/$$name.txt || exit; \
 	done
 
 package: $(VENV)/.ready ## the wheel and the sdist of manywheels itself, in dist/
