@@ -13,7 +13,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --
 # One more than there are cores: tests wait for servers and processes as well.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: demo test test-containers test-index check format docs pictures lock bench package clean
+.PHONY: demo test test-containers test-index test-under-load check format docs pictures lock bench package clean
 
 demo: $(VENV)/.ready ## build examples/spam for every CPython on this machine
 	$(BIN)/manywheels build examples/spam --output-dir examples/spam/dist
@@ -26,6 +26,12 @@ test-containers: $(VENV)/.ready ## what needs Docker, act, gitlab-ci-local or Ch
 
 test-index: $(VENV)/.ready ## what needs the package index: the newest wheels of well-known projects, real signatures
 	$(BIN)/python -m pytest -n auto --dist loadgroup tests/pypi $(PYTEST_ARGS)
+
+RUNS ?= 10
+LOOPS ?= 4
+RING ?= test
+test-under-load: $(VENV)/wheels/.ready ## a ring several times beside busy loops: finds tests that fail by chance or by load
+	$(BIN)/python tests/under_load.py --runs $(RUNS) --loops $(LOOPS) --ring $(RING)
 
 check: $(VENV)/.ready ## linters and types
 	$(BIN)/ruff check .
