@@ -19,7 +19,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
 
 _TOKEN = b"+"
-_LOOK = 0.02  # seconds between checks whether a waiting target was cancelled
+_POLL = 0.02  # seconds between checks whether a waiting target was cancelled
 
 
 class Jobserver:
@@ -60,7 +60,7 @@ class Jobserver:
             self._queue.append(turn)
             self._queue[0].set()
         try:
-            while not turn.wait(_LOOK):
+            while not turn.wait(_POLL):
                 if cancellation.requested:
                     return False
             return self._take(cancellation)

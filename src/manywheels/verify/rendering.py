@@ -19,7 +19,7 @@ _MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})
 _LONGEST_IN_PROCESS: Final = 16_000  # characters of reStructuredText; for some tables the time grows with the square
 PROCESSOR: Final = 30  # seconds of CPU time in the other process; real texts take two
 _DEADLINE: Final = 300.0  # seconds, for a busy machine
-_MOMENT: Final = 0.1  # seconds between looks
+_POLL: Final = 0.1  # seconds between two looks at the clock and the cancellation
 
 
 def rendering_fault(
@@ -90,6 +90,6 @@ def _has_ended(process: subprocess.Popen[bytes], stop: Callable[[], None]) -> bo
     while time.monotonic() < deadline:
         stop()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_MOMENT)
+            process.wait(_POLL)
             return True
     return False

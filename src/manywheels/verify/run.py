@@ -22,7 +22,7 @@ from manywheels.wheels.manifest import Manifest
 _OF_ARCHIVES = frozenset(check.code for check in archive.CHECKS)
 _WORK = "The verification"
 _WheelInput = tuple[Path, tuple[str, ...]]  # a wheel, and patterns of libraries that need not be in it
-_MOMENT = 0.1  # seconds between looks at the cancellation
+_POLL = 0.1  # seconds between two looks at the cancellation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ def _in_processes(wheels: Sequence[_WheelInput], cancellation: Cancellation) -> 
 
 
 def _wait_for(reading: Sequence[Future[Report]], cancellation: Cancellation) -> None:
-    while wait(reading, timeout=_MOMENT).not_done:
+    while wait(reading, timeout=_POLL).not_done:
         cancellation.stop_if_requested(_WORK)
 
 
