@@ -290,7 +290,8 @@ def warnings(manifest: Manifest) -> list[str]:
     found += [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
     missing = [record.identifier for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
     if missing:
-        found.append(f"warning: not built, no interpreter: {' '.join(missing)} (see `manywheels doctor`)")
+        names = " ".join(missing)
+        found.append(f"warning: not built because no interpreter was found: {names} (see `manywheels doctor`)")
     return found
 
 
