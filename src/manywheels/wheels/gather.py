@@ -239,7 +239,7 @@ def _set_problems(found: _Set, hashes: _Hashes) -> Iterator[str]:
 
 
 def _difference(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None:
-    """A file of another size may be huge, and is not read."""
+    """Compare size before content: a file of another size may be huge, and is not read."""
     if not is_regular(wheel):
         return "is not a regular file"
     if (size := wheel.lstat().st_size) != sealed.size:

@@ -240,7 +240,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_sealed(folder: Path) -> tuple[Manifest, str]:
-    """Return a folder's manifest, and the sha256 (hex) of its bytes. Raises WheelFileError."""
+    """Return a folder's manifest, and the sha256 (hex) of the bytes it was parsed from. Raises WheelFileError."""
     path = folder / MANIFEST
     try:
         with open_regular(path, largest=_LARGEST, links=False) as file:

@@ -44,7 +44,7 @@ __all__ = [
 def open_archive(path: Path, stop: Callable[[], None] = lambda: None) -> Iterator[Archive]:
     """Open an archive and read its structure; `stop` is called often and may raise.
 
-    Raises OSError, also for irregular or too large files; WheelFileError without a central directory.
+    Raises OSError, also for a file that is not regular or too large; WheelFileError without a central directory.
     """
     with open_regular(path, largest=table("index")["archive"]["size"]) as file:
         yield Reader(path, ByteSource(file.fileno(), stop)).read()
