@@ -1,7 +1,4 @@
-"""All errors that users see, each with a stable code, an exit status and a remedy.
-
-The command line catches `ManywheelsError` in one place, prints it and exits with its status.
-"""
+"""All errors that users see; the command line prints them and exits with their status."""
 
 from __future__ import annotations
 
@@ -108,11 +105,9 @@ class ContainerFailed(ManywheelsError):
 
 
 class TargetError(ManywheelsError):
-    """A target failed. `excerpt` has the relevant lines of its log.
+    """A target failed."""
 
-    `file` and `line` (1-based) are the place in the project that the compiler or interpreter reported.
-    """
-
+    # `excerpt`: the relevant lines of its log; `file`, `line` (1-based): what the compiler or interpreter reported.
     code = "MW100"
     exit_status = EXIT_TARGET_FAILED
 

@@ -1,6 +1,6 @@
-"""The files at the project's top level that the program needs at run time: action.yml and the image's build context.
+"""Top-level files needed at run time: action.yml and the image's build context.
 
-In a checkout they lie beside `src/`; a wheel carries them in `manywheels/_image/`.
+In a checkout they lie beside `src/`, in a wheel in `manywheels/_image/`.
 """
 
 from __future__ import annotations

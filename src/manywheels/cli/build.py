@@ -1,4 +1,4 @@
-"""`build`: build a project's wheels here or in a container, write reports, and publish if requested."""
+"""`build`: build wheels here or in a container, write reports, and publish if requested."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildJob:
-    """A build whose project and options have been read and checked; nothing has been written or started."""
+    """A checked build; nothing has been written or started."""
 
     request: Request
     project: Project
@@ -48,7 +48,7 @@ class BuildJob:
 class Built:
     """A finished build: `folder` is the output folder as given, `report` writes the reports.
 
-    `manifest` is None if the container wrote none; `status` is the exit status.
+    `manifest` is None if the container wrote none.
     """
 
     status: int
@@ -58,7 +58,7 @@ class Built:
 
 
 def prepare_build(request: Request) -> BuildJob:
-    """Read the project and resolve the request. Raises ManywheelsError if the build cannot or must not be done."""
+    """Read the project and resolve the request. Raises ManywheelsError."""
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
     trust.require_trusted(options, os.environ)
@@ -67,7 +67,7 @@ def prepare_build(request: Request) -> BuildJob:
 
 
 def build(job: BuildJob, cancellation: Cancellation) -> Built:
-    """Build here or in a container; the caller then calls the result's `report` once. Raises ManywheelsError."""
+    """Build here or in a container; the caller calls the result's `report` once. Raises ManywheelsError."""
     if needs_container(job.request.engine, job.options):
         return _build_in_container(job, cancellation)
     return _build_here(job, cancellation)
@@ -121,7 +121,6 @@ def _report(manifest: Manifest, reports: Reports, output: OutputFolder, project:
 
 
 def _annotate(manifest: Manifest, project: Project) -> None:
-    """In a GitHub job, print annotations for failures and warnings, at the source lines the compiler named."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from manywheels.report.annotations import annotate
 
@@ -130,7 +129,7 @@ def _annotate(manifest: Manifest, project: Project) -> None:
 
 
 def exit_status(manifest: Manifest) -> int:
-    """Return 0 if no target failed, 3 if all that failed did so in verification, else 1."""
+    """Return 0 if no target failed, 3 if all failures are of verification, else 1."""
     codes = {record.failure.code for record in manifest.failures if record.failure}
     if not codes:
         return EXIT_OK
@@ -138,10 +137,7 @@ def exit_status(manifest: Manifest) -> int:
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Build, and publish if `--publish pypi` is given; `publish` in pyproject.toml is for workflows only.
-
-    Returns the exit status. Raises ManywheelsError.
-    """
+    """Build, and publish with `--publish pypi`; `publish` in pyproject.toml is for workflows only."""
     wanted = request.given.get("publish")
     if wanted and wanted.value == "artifact":
         raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; only runs of GitHub workflows have artifacts")
@@ -155,7 +151,7 @@ def execute(request: Request, cancellation: Cancellation) -> int:
 
 
 def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
-    """Return inputs for `verify` and `publish` that name this set and require its digest."""
+    """Return inputs that name this set by its digest."""
     return {
         "packages-dir": Value(value=str(folder), origin=Origin(OriginKind.PROGRAM, "the set of this run")),
         "manifest-digest": Value(value=manifest.digest, origin=Origin(OriginKind.PROGRAM, "the set of this run")),
@@ -163,7 +159,7 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
 
 
 def _build_in_container(job: BuildJob, cancellation: Cancellation) -> Built:
-    """Build in a container; the reports are written here because their paths are this machine's."""
+    """The reports are written here because their paths are this machine's."""
     from manywheels.runtime.containers.program import run_build
     from manywheels.wheels.manifest import read_manifest
     from manywheels.wheels.output import MANIFEST, open_output
@@ -183,7 +179,7 @@ def _build_in_container(job: BuildJob, cancellation: Cancellation) -> Built:
 
 
 def _require_whole_plan(request: Request, options: Options) -> None:
-    """Raise InputError if only a shard would be published; publishing refuses that too, but after the build."""
+    """Refuse to publish a shard; publishing refuses it too, but after the build."""
     wanted, shard = request.given.get("publish"), options.shard
     if shard and wanted and wanted.value == "pypi":
         raise InputError(

@@ -1,4 +1,4 @@
-"""Inputs from CI systems: one variable each, all set, most to their defaults."""
+"""Inputs from CI systems: one variable each, most with its default."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from manywheels.plan.inputs import Origin, OriginKind, Value
 def read_inputs(
     environment: Mapping[str, str], prefix: str, place: str, *, ignored: frozenset[str] = frozenset()
 ) -> dict[str, Value]:
-    """Return the inputs that variables with this prefix give, except the names in `ignored`.
+    """Return the inputs in variables with this prefix, except those in `ignored`.
 
     Empty values and defaults are skipped, so that `[tool.manywheels]` takes effect. An input may have two spellings:
-    `repository_url` from a workflow, and `repository-url` with its default from action.yml. Raises InputError for
-    unknown names and for conflicting values; `place` is their origin in messages.
+    `repository_url` from a workflow, `repository-url` with action.yml's default. Raises InputError for unknown names
+    and conflicting values; `place` is their origin.
     """
     named = [
         (variable.removeprefix(prefix).lower().replace("_", "-"), value)

@@ -29,7 +29,7 @@ _INSTALL_TIMEOUT = 300.0  # seconds for all missing interpreters together
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """The result of installing interpreters; `failure` is one line, None if all succeeded."""
+    """`failure` is one line, None if all interpreters were installed."""
 
     failure: str | None
 
@@ -37,9 +37,9 @@ class Installation:
 def install(
     targets: Sequence[Target], cancellation: Cancellation, environment: Mapping[str, str] = os.environ
 ) -> Installation:
-    """Have uv install the interpreters of these targets into its own folder (`uv python dir`). Raises Cancelled.
+    """Have uv install the targets' interpreters into its own folder (`uv python dir`). Raises Cancelled.
 
-    Each is installed by its own process, so that one that uv does not have does not prevent the others.
+    Each has its own process: one that uv does not have must not stop the others.
     """
     if environment.get("UV_PYTHON_DOWNLOADS") == "never":
         return Installation(failure="UV_PYTHON_DOWNLOADS is `never`")
@@ -57,7 +57,7 @@ def install(
 
 
 def _install_one(uv: str, target: Target, cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
-    """Return why uv did not install an interpreter, or None. The sandbox makes the process cancellable."""
+    """Return why uv failed, or None. The sandbox makes the process cancellable."""
     with tempfile.TemporaryDirectory(prefix="manywheels-") as scratch:
         log = Path(scratch, "log")
         command = Command(
@@ -78,7 +78,7 @@ def _install_one(uv: str, target: Target, cancellation: Cancellation, environmen
 
 
 def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
-    """Return this job's plan with this machine's interpreters, and all that were found. Raises SelectionError."""
+    """Return this job's plan, and all interpreters found. Raises SelectionError."""
     from manywheels.plan.interpreters import discover
 
     discovery = discover()
@@ -87,9 +87,10 @@ def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
 
 
 def complete_plan(project: Project, options: Options, cancellation: Cancellation) -> Plan:
-    """Return this job's plan, after uv has installed missing interpreters; manylinux images have all there are.
+    """Return this job's plan, after uv has installed missing interpreters.
 
-    Raises InterpreterError if one requested by name is still missing, or all are; SelectionError and Cancelled.
+    Manylinux images have all there are. Raises InterpreterError if one requested by name is missing, or all are;
+    SelectionError; Cancelled.
     """
     from manywheels.plan.interpreters import in_manylinux_image
 

@@ -1,8 +1,4 @@
-"""Whether a build needs a container, and the container's command line.
-
-`--engine` decides. With `auto`, a container is started for what cannot be done here: an image that the user named,
-another architecture, and, inside of one policy's image, a build for another policy.
-"""
+"""Whether a build needs a container, and the container's command line."""
 
 from __future__ import annotations
 
@@ -24,12 +20,12 @@ if TYPE_CHECKING:
     from manywheels.runtime.containers.program import ContainerBuild
 
 
-# A build's inputs that are not passed as they are: a folder of this machine, the image, and `verbose`.
+# Handled by `container_build`.
 _NOT_PASSED: Final = {"output-dir", "image", "verbose"}
 
 
 def needs_container(engine: str, options: Options) -> bool:
-    """Whether the build needs a container. Raises InputError if `engine` is `host` and this machine cannot do it."""
+    """Whether the build needs a container. Raises InputError if `host` is requested but cannot build it."""
     # Even if this machine runs programs of another architecture, it has no compilers for it.
     is_foreign = options.arch != architectures.machine()
     match engine:
@@ -46,7 +42,7 @@ def needs_container(engine: str, options: Options) -> bool:
 
 
 def _is_in_image_of_another_policy(options: Options) -> bool:
-    """Whether this is another policy's image, and an engine is available to start the right one."""
+    """Whether an engine can start the right image instead."""
     here = os.environ.get("AUDITWHEEL_POLICY", "")
     return in_manylinux_image() and here != options.platform.name and has_engine()
 
@@ -74,9 +70,9 @@ def container_build(request: Request, project: Project, options: Options) -> Con
 
 
 def _arguments(given: Mapping[str, Value]) -> Iterator[str]:
-    """Yield command-line options for the inputs that `plan` takes, which are those of building.
+    """Yield options for the inputs of building.
 
-    Delivery and reports are done outside. Secrets are never passed: every user can read the arguments of processes.
+    Delivery and reports are done outside. Secrets are never passed: every user can read processes' arguments.
     """
     for name in (entry.name for entry in inputs.inputs_of("plan") if entry.name not in _NOT_PASSED):
         if name not in given:

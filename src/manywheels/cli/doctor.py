@@ -18,7 +18,7 @@ from manywheels.runtime.isolation import reason_against
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """The result of one check: `remedy` is empty if nothing is missing; builds need what is `vital`."""
+    """One check's result: `remedy` is empty if nothing is missing; builds need what is `vital`."""
 
     topic: str
     found: str
@@ -72,7 +72,7 @@ def _compilers() -> Iterator[Observation]:
 
 
 def _links(kind: str, policy: Policy, machine: toolchain.Machine) -> Observation:
-    """Report what a toolchain links for; the system's toolchain uses the machine's glibc, whatever the policy."""
+    """The system's toolchain uses the machine's glibc, whatever the policy."""
     topic, glibc = f"{kind} {policy.name}", machine.glibc
     if kind == "system" and not machine.image_policy and policy.libc == "glibc" and glibc and glibc > policy.version:
         found = f"links for this machine's glibc {glibc[0]}.{glibc[1]}: wheels may need more than the policy has"

@@ -1,7 +1,6 @@
-"""The GitHub action: inputs from `INPUT_*` variables, outputs to the file that the runner names.
+"""The GitHub action: inputs from `INPUT_*` variables, outputs to the runner's file.
 
-The runner starts the image as a container action. Inputs are variables named `INPUT_` and the name in upper case, with
-its hyphens; the working folder is the workspace, which another user owns.
+Inputs' names are in upper case, with hyphens; another user owns the working folder.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from manywheels.wheels.output import LEDGER, MANIFEST, REPORT
 _PREFIX: Final = "INPUT_"
 _ARTIFACT_IF_AVAILABLE: Final = frozenset({"auto", "pypi"})  # if there is an artifact service
 _ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern"})
-_RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # `with: args` and `entrypoint` are for the runner
+_RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # for the runner
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -50,7 +49,6 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def _report_error(error: ManywheelsError) -> None:
-    """Print the error that ended the step, and annotate the run's page with it."""
     from manywheels.core.github_commands import Annotation
 
     guard.print_error(error)
@@ -62,7 +60,7 @@ def _report_error(error: ManywheelsError) -> None:
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """Return the request from the inputs. Raises InputError for unknown inputs and commands."""
+    """Return the request in the inputs. Raises InputError."""
     given = read_inputs(environment, _PREFIX, "with", ignored=_RUNNER_INPUTS)
     command = given.pop("command", inputs.default("build"))
     package = given.pop("package-dir", inputs.default("."))
@@ -96,7 +94,7 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    """Build, report, deliver, and write outputs, each even if the one before failed; publish if that all succeeded."""
+    """Build, report, deliver, write outputs, each even if the one before failed; publish if all succeeded."""
     job = build.prepare_build(request)
     settings, delivery = job.options.settings, job.delivery
     trust.require_publishing_asked(settings.value("publish"))
@@ -133,7 +131,7 @@ def _publish(settings: Settings, environment: Mapping[str, str], cancellation: C
 
 
 def _goes_into_artifact(delivery: Delivery, manifest: Manifest, environment: Mapping[str, str]) -> bool:
-    """Whether to upload the finished wheels as an artifact: even if other targets failed.
+    """Whether to upload the wheels as an artifact: even if other targets failed.
 
     Also before publishing: an interrupted upload to the index can only be completed with the same files.
     """
@@ -158,7 +156,6 @@ def _upload(
 
 
 def _write_results(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
-    """Write the step's outputs and summary."""
     from manywheels.report.summary import step_summary
 
     if file := environment.get("GITHUB_OUTPUT"):
@@ -172,10 +169,10 @@ def _write_results(manifest: Manifest, outputs: Mapping[str, str], environment: 
 
 
 def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> tuple[Request, Settings]:
-    """Return the request and its settings, with the wheels downloaded from the run's artifacts if necessary.
+    """Return the request and its settings, with wheels from the run's artifacts if necessary.
 
     That is: if an artifact is named, or the folder holds no wheels. If no folder is named, an existing artifact takes
-    precedence as well, because wheels in the folder may come from the checkout.
+    precedence: wheels in the folder may come from the checkout.
     """
     settings = read_wheel_settings(request)
     verifies = request.command == "verify"
@@ -195,7 +192,6 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
 
 
 def _has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: Cancellation) -> bool:
-    """Whether the run has the artifact; if so, print that it takes precedence over the folder."""
     from manywheels.deliver.artifacts.sets import has_set, open_artifacts
 
     found = has_set(open_artifacts(environment, cancellation), delivery, cancellation)
@@ -227,9 +223,9 @@ def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:
 
 
 def write_outputs(file: Path, values: Mapping[str, str]) -> None:
-    """Append outputs to the runner's file, each with a random delimiter, so that no value can end itself.
+    """Append outputs to the runner's file; a random delimiter keeps a value from ending itself.
 
-    Raises InputError for a value that contains its delimiter nevertheless.
+    Raises InputError for a value that contains it.
     """
     with file.open("a", encoding="utf-8") as outputs:
         for name, value in values.items():
@@ -241,7 +237,7 @@ def write_outputs(file: Path, values: Mapping[str, str]) -> None:
 
 @contextmanager
 def ledger_uploaded(settings: Settings, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
-    """Upload the ledger that the block writes, even if the block fails; a failed upload is only a warning."""
+    """Upload the ledger that the block writes, even if it fails; a failed upload is only a warning."""
     options, delivery = resolve_publishing(settings), resolve_delivery(settings)
     path = options.packages_dir / LEDGER
     before = last_written(path)
@@ -261,9 +257,9 @@ def ledger_uploaded(settings: Settings, environment: Mapping[str, str], cancella
 
 
 def artifact_name(wheels: str, repository: str) -> str:
-    """Return the ledger's artifact name, which differs by set and index: one run may publish to several indexes.
+    """Return the ledger's artifact name; one run may publish to several indexes.
 
-    The prefix keeps a later job's `artifact-pattern: wheels-*` from matching it.
+    The prefix keeps a later `artifact-pattern: wheels-*` from matching it.
     """
     index = urlsplit(repository).hostname or repository
     return f"ledger-{wheels}-{re.sub(r'[^A-Za-z0-9.-]', '-', index)}"

@@ -1,7 +1,7 @@
-"""The program of the GitLab templates' jobs: inputs from `MANYWHEELS_INPUT_*`, never evaluated by a shell.
+"""The program of GitLab's jobs: inputs from `MANYWHEELS_INPUT_*`, never evaluated by a shell.
 
-A build job leaves its set, an HTML report and a JUnit report in the output folder. Jobs of `parallel` use subfolders,
-because GitLab extracts the artifacts of all jobs into one folder. The publishing job gathers the sets.
+`parallel` build jobs use subfolders, because GitLab extracts all artifacts into one folder. The publishing job gathers
+the sets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REGISTRY: Final = "gitlab"
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
-    """Run a job of the templates; return its exit status."""
+    """Run a job; return its exit status."""
     guard.escape_unprintable()
     with guard.cancellable() as cancellation:
         return guard.run_guarded(lambda: _run(environment, cancellation), cancellation)
@@ -57,7 +57,6 @@ def read_request(environment: Mapping[str, str]) -> Request:
 
 
 def _output_dir(given: Mapping[str, Value], environment: Mapping[str, str]) -> Value:
-    """Return the output folder, for a shard a subfolder."""
     settings = read_settings(given)
     folder = settings.value("output-dir")
     shard = settings.parsed("shard", partial(parse_shard, environment=environment))
@@ -92,7 +91,7 @@ def publishing_settings(request: Request, environment: Mapping[str, str]) -> Set
 
 
 def gather_jobs(folder: Path) -> Path:
-    """Gather the sets and sdists that earlier jobs left anywhere in a folder; return the folder of the result.
+    """Gather the sets and sdists that jobs left in a folder; return the result's folder.
 
     Raises SetMismatch and WheelFileError.
     """
@@ -113,9 +112,9 @@ def gather_jobs(folder: Path) -> Path:
 
 
 def to_registry(wanted: Value, environment: Mapping[str, str]) -> dict[str, Value]:
-    """Return the inputs that `repository-url: gitlab` stands for: the project's package registry, with the job's token.
+    """Return the inputs for `repository-url: gitlab`: the project's registry, with the job's token; else none.
 
-    Empty for other addresses. Raises InputError outside of GitLab jobs.
+    Raises InputError outside of GitLab jobs.
     """
     if wanted.value.strip() != _REGISTRY:
         return {}

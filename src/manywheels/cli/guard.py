@@ -1,4 +1,4 @@
-"""Running a command: errors become messages and exit statuses, signals become cancellations."""
+"""Running a command: errors become messages and exit statuses, signals cancellations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from manywheels.errors import EXIT_TARGET_FAILED, DiskError, ManywheelsError
 
 
 def escape_unprintable() -> None:
-    """Make stdout and stderr escape characters that their encoding does not have."""
+    """Escape characters that the encoding of stdout or stderr does not have."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -34,7 +34,7 @@ def run_guarded(
         report(error)
         status = error.exit_status
     except BrokenPipeError:
-        # The reader of stdout is gone; without this, the interpreter would report that again when it exits.
+        # The reader of stdout is gone, which the interpreter would report again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_TARGET_FAILED
     except Exception as error:  # noqa: BLE001 - users get a message and a file to report
@@ -44,7 +44,6 @@ def run_guarded(
 
 
 def _disk_error(error: Exception) -> DiskError | None:
-    """Return the error for a full disk or an inaccessible file, None for others."""
     if not isinstance(error, OSError):
         return None
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -63,7 +62,6 @@ def _disk_error(error: Exception) -> DiskError | None:
 
 
 def _fault(error: Exception) -> ManywheelsError:
-    """Return the error for a fault in manywheels itself, with the traceback in a file."""
     import tempfile
     import traceback
 
@@ -87,7 +85,7 @@ def print_error(error: ManywheelsError) -> None:
 
 
 class CancelledBy(Cancellation):
-    """A cancellation with the exit status of the signal that caused it, 0 if none did."""
+    """A cancellation with the exit status of the signal that caused it, else 0."""
 
     exit_status: int = 0
 
@@ -96,7 +94,7 @@ class CancelledBy(Cancellation):
 def cancellable() -> Iterator[CancelledBy]:
     """Turn SIGINT, SIGTERM and SIGHUP into a cancellation, which ends processes and writes the manifest.
 
-    Signals ignored from the start stay ignored: SIGHUP under nohup, SIGINT in a script's background job.
+    Signals ignored from the start stay so: SIGHUP under nohup, SIGINT in a script's background job.
     """
     cancellation = CancelledBy()
 

@@ -1,7 +1,4 @@
-"""The command line's parser.
-
-Options are the action's inputs with `--` before them, and a few for local use, such as `--engine` and `--toolchain`.
-"""
+"""The command line: the action's inputs as options, and a few for local use."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from manywheels.plan.options import ENGINES, TOOLCHAINS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; return its exit status. Usage errors raise SystemExit, others are printed."""
+    """Run the program; return its exit status. Usage errors raise SystemExit."""
     escape_unprintable()
     arguments = _parser().parse_args(argv)
     with cancellable() as cancellation:

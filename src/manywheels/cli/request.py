@@ -19,9 +19,9 @@ MATRICES: Final = ("github", "gitlab")
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Options of `verify`. `imports` imports the wheels here, which runs their code, `images` in containers.
+    """Options of `verify`. `imports` imports wheels here, which runs their code, `images` in containers.
 
-    `attested` checks attestations; `publisher` must have signed them, if not empty.
+    `attested` checks attestations; a given `publisher` must have signed them.
     """
 
     form: str = "text"
@@ -34,9 +34,9 @@ class Verification:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A command and its inputs. `paths` is the project, the wheels of `verify` or the folders of `gather`.
+    """A command and its inputs; `paths` is the project, `verify`'s wheels or `gather`'s folders.
 
-    `matrix` is the CI to print jobs for, each with at most `per_job` targets; empty for a table.
+    `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table.
     """
 
     command: str
@@ -56,8 +56,8 @@ class Request:
 def read_wheel_settings(request: Request, environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings of `verify`, `gather` or `publish`, whose project is optional.
 
-    `publish` reads the pyproject.toml of its project folder, the others that of the working folder. Raises InputError,
-    and OutputFolderError if the project's files name a place that only the workflow may name.
+    `publish` reads its project's pyproject.toml, the others the working folder's. Raises InputError, and
+    OutputFolderError for a place that only the workflow may name.
     """
     folder = request.paths[0] if request.command == "publish" else Path()
     settings = read_settings(request.given, settings_of(folder), environment)

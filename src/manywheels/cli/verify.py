@@ -36,14 +36,14 @@ Ask = Callable[[Path], Iterable[Finding]]
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Verify wheels by the rules of the working folder's project; return the exit status. Raises ManywheelsError."""
+    """Verify by the rules of the working folder's project. Raises ManywheelsError."""
     return verify(request, read_wheel_settings(request), cancellation)
 
 
 def verify(request: Request, settings: Settings, cancellation: Cancellation) -> int:
-    """Verify wheels and print what was found; return the exit status. Raises ManywheelsError.
+    """Verify wheels, and print what was found. Raises ManywheelsError.
 
-    With `manifest-digest`, the first path is a folder whose manifest must have one of the digests.
+    With `manifest-digest`, the first path is a folder whose manifest must match.
     """
     paths, wanted = request.paths, request.verification
     rules = verification_rules(settings.project_table, strict=wanted.strict)
@@ -60,7 +60,6 @@ def verify(request: Request, settings: Settings, cancellation: Cancellation) -> 
 
 
 def _manifest_of(paths: Sequence[Path], digests: Collection[str]) -> Manifest | None:
-    """Return the manifest of the only path, if that is a folder with one."""
     folder, is_alone = paths[0], len(paths) == 1
     if digests:
         sealed = require_digest(folder, digests)

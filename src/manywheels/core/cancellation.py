@@ -1,4 +1,4 @@
-"""The cancellation of a run: requested once, from any thread or signal handler."""
+"""The cancellation of a run, from any thread or signal handler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from manywheels.errors import Cancelled
 
 
 class Cancellation:
-    """A request to stop all work that was given this object. It cannot be withdrawn."""
+    """A request to stop all work; it cannot be withdrawn."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
@@ -17,7 +17,7 @@ class Cancellation:
         self._children: list[Cancellation] = []
 
     def child(self) -> Cancellation:
-        """Return a cancellation that is requested together with this one, or alone."""
+        """Return a cancellation that is requested with this one, or alone."""
         child = Cancellation()
         self._children.append(child)
         if self.requested:
@@ -33,16 +33,16 @@ class Cancellation:
 
     @property
     def requested(self) -> bool:
-        """Whether `request` was called."""
+        """Whether it was requested."""
         return self._requested.is_set()
 
     def stop_if_requested(self, work: str) -> None:
-        """Raise Cancelled if `request` was called; `work` begins the message, as "The build"."""
+        """Raise Cancelled if it was requested; `work` begins the message, as "The build"."""
         if self.requested:
             raise Cancelled(f"{work} was stopped.", remedy="")
 
     def fileno(self) -> int:
-        """Return a descriptor that becomes readable when it is requested."""
+        """Return a descriptor that is readable once requested."""
         return self._descriptor
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""Limits of this process's control group: processors, and processes killed for memory."""
+"""Limits of this process's control group."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-# cgroup v2 and v1; in a container, the container's own.
+# cgroup v2 and v1
 _COUNTERS: Final = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: CPU affinity and cgroup v2 quota, at least 1."""
+    """Return how many cores this process may use (CPU affinity, cgroup v2 quota), at least 1."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
@@ -23,7 +23,7 @@ def available_cores() -> int:
 
 
 def kills() -> int:
-    """Return how many processes of this control group the OOM killer has ended; 0 if unknown."""
+    """Return how many of the group's processes the OOM killer has ended; 0 if unknown."""
     for counter in _COUNTERS:
         try:
             lines = counter.read_text("ascii").splitlines()

@@ -1,4 +1,4 @@
-"""Credentials in the values of environment variables."""
+"""Credentials in environment variables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _CREDENTIALS: Final = re.compile(r"://[^/@\s]+@|(?:^|\s|=)[^/@\s]+:[^/@\s]*@")
 
 
 def has_credentials(value: str) -> bool:
-    """Whether a value has an address with a user name or password in it."""
+    """Whether a value contains an address with a user name or password."""
     return bool(_CREDENTIALS.search(value))
 
 
 def without_credentials(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables whose values have no credentials; project code gets the others only by name."""
+    """Return the variables whose values have no credentials."""
     return {name: value for name, value in variables.items() if not has_credentials(value)}

@@ -1,4 +1,4 @@
-"""JSON from servers, parsed within bounds; what parsers read differently is refused."""
+"""JSON from servers, parsed within bounds; ambiguous documents are refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _OPENING: Final = (b"{", b"[", b",")
 
 
 def parse_json(body: bytes, most: int = MOST_VALUES) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Return the value of a JSON document.
+    """Return a JSON document's value.
 
-    Raises ValueError for what is not JSON, and for more than `most` values (a megabyte of brackets takes thirty of
-    memory), deep nesting, duplicate keys, NaN, Infinity, 1e999, numbers of thousands of digits, and lone surrogates.
+    Raises ValueError for invalid JSON, more than `most` values (a megabyte of brackets takes thirty of memory), deep
+    nesting, duplicate keys, NaN, Infinity, 1e999, huge numbers, lone surrogates.
     """
     if sum(map(body.count, _OPENING)) > most:
         raise ValueError(f"it holds more than {most} values")

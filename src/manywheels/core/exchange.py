@@ -1,8 +1,7 @@
-"""One deadline for a whole HTTP exchange: name lookup, connection, TLS, request, headers and body.
+"""One deadline for a whole HTTP exchange, from name lookup to the last byte.
 
-A socket's timeout starts again with each byte, so a slow server could hold a client for ever. A watchdog thread shuts
-the sockets of an exchange down at its deadline or when the run is cancelled; that ends an operation in any layer:
-tunnel, TLS, interim responses, headers, chunks, trailers.
+A socket's timeout restarts with each byte, so a slow server could hold a client for ever. A watchdog thread shuts the
+sockets down at the deadline or on cancellation, which ends any operation.
 """
 
 from __future__ import annotations
@@ -32,27 +31,26 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 from manywheels.core.interruptible import begin
 from manywheels.core.retry import RetryPolicy, TransientError, transient_status
 
-_POLL: Final = 0.1  # seconds between two looks at the clock and the cancellation
+_POLL: Final = 0.1  # seconds between checks
 _STALL: Final = 120.0  # seconds
 _PIECE: Final = 1 << 16  # bytes
 _LARGEST: Final = 1 << 20  # bytes of a body by default
-_MOST_INTERIM: Final = 20  # `100 Continue` before a response; http.client bounds headers to 100 lines of 64 KiB
+_MOST_INTERIM: Final = 20  # `100 Continue` before a response; http.client bounds headers itself
 
 
 class TimeOver(Timeout):
-    """An exchange was ended at its deadline, or by a cancellation."""
+    """An exchange was ended at its deadline or by a cancellation."""
 
 
 class TooLarge(RequestException):
-    """The body of a response is larger than allowed; the text has the limit."""
+    """A response's body is larger than allowed."""
 
 
 class Exchange:
-    """A block in which requests are made and their responses are read, within `seconds` for all of it.
+    """A block for requests and reading their responses, within `seconds` for all of it.
 
-    `stall` is the limit of a single operation on a socket, in seconds; `stopped` returns whether the run was cancelled.
-    Once ended, the block raises TimeOver in place of any other error, and of success: a body without a length seems
-    complete when the connection is shut down.
+    `stall` limits one socket operation, in seconds; `stopped` returns whether the run was cancelled. Once ended, the
+    block raises TimeOver even on success: a body without a length seems complete after the shutdown.
     """
 
     def __init__(self, seconds: float, *, stall: float = _STALL, stopped: Callable[[], bool] = lambda: False) -> None:
@@ -79,7 +77,7 @@ class Exchange:
 
     @property
     def over(self) -> bool:
-        """Whether it was ended by the watchdog."""
+        """Whether the watchdog ended it."""
         return self._over.is_set()
 
     @property
@@ -89,17 +87,17 @@ class Exchange:
 
     @property
     def operation_timeout(self) -> float:
-        """The timeout of the next operation on a socket, in seconds."""
+        """The timeout of the next socket operation, in seconds."""
         return max(min(self._stall, self._end - time.monotonic()), _POLL)
 
     def extend(self, seconds: float) -> None:
-        """Move the deadline by seconds, for bytes received; never beyond the block's own `seconds` from now."""
+        """Extend the deadline for bytes received, to at most the block's `seconds` from now."""
         self._end = max(self._end, min(self._end + seconds, time.monotonic() + self._seconds))
 
     def add(self, sock: Any) -> None:  # noqa: ANN401 - a socket, or what wraps it in TLS
         """Put a connection under the watchdog. Raises TimeOver if the exchange has ended."""
         with self._lock:
-            # A duplicate: the connection may close its descriptor, whose number may then be another socket's.
+            # A duplicate: the connection may close its descriptor, and the number be reused.
             self._sockets.append(socket.socket(fileno=os.dup(sock.fileno())))
             if not self.over:
                 return
@@ -130,7 +128,7 @@ _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 def current() -> Exchange:
-    """Return the exchange of this thread. Raises RuntimeError if there is none."""
+    """Return this thread's exchange. Raises RuntimeError if there is none."""
     exchange = _current.get()
     if exchange is None:
         raise RuntimeError("a request needs an exchange that bounds its time")
@@ -154,11 +152,11 @@ def read_body(response: Response, most: int = _LARGEST) -> bytes:
 
 
 class Adapter(HTTPAdapter):
-    """An adapter for sessions of `requests` that puts their connections under the deadline of an exchange.
+    """An adapter for sessions of `requests` that puts connections under an exchange's deadline.
 
-    A request outside of one gets its own, of `limit(request)` seconds with all `retries`, in which the body is read, up
-    to a mebibyte. Retried are lost connections and transient statuses, whatever the method. `wait` are the default
-    seconds to connect and between two bytes.
+    A request outside of one gets its own, of `limit(request)` seconds with all `retries`, and its body (up to 1 MiB) is
+    read. Lost connections and transient statuses are retried, whatever the method. `wait`: default seconds to connect
+    and between bytes.
     """
 
     def __init__(
@@ -174,12 +172,12 @@ class Adapter(HTTPAdapter):
         super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on
-        """Create the pools of direct connections."""
+        """Pools of direct connections."""
         super().init_poolmanager(*arguments, **options)
         _set_pool_classes(self.poolmanager)
 
     def proxy_manager_for(self, *arguments: Any, **options: Any) -> ProxyManager:  # noqa: ANN401 - passed on
-        """Create the pools of connections through a proxy."""
+        """Pools of connections through a proxy."""
         manager: ProxyManager = super().proxy_manager_for(*arguments, **options)
         _set_pool_classes(manager)
         return manager
@@ -214,12 +212,10 @@ class Adapter(HTTPAdapter):
 
 
 class _Whole(io.BytesIO):
-    """A body that was read. Azure's client sets an attribute on it, which BytesIO itself does not allow."""
+    """A body that was read; Azure's client sets an attribute, which BytesIO does not allow."""
 
 
 class _Response(http.client.HTTPResponse):
-    """A response after a bounded number of interim ones."""
-
     _interim = 0
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -234,7 +230,7 @@ class _Connection(HTTPConnection):
     response_class = _Response
 
     def _new_conn(self) -> socket.socket:
-        """Look up the name and connect in a thread: a lookup cannot be interrupted, and addresses may be many."""
+        """Connect in a thread: a name lookup cannot be interrupted."""
         exchange, connecting = current(), begin(super()._new_conn)
         while not futures.wait([connecting], timeout=_POLL).done:
             if exchange.over:
@@ -259,7 +255,7 @@ class _Connection(HTTPConnection):
         super().request(*arguments, **options)
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - as the base class has it
-        """Send under the timeout of a single operation; urllib3 would leave that for connecting in force."""
+        """Send under the timeout of a single operation; urllib3 would keep the one for connecting."""
         if self.sock is None:
             self.connect()
         self.sock.settimeout(current().operation_timeout)

@@ -1,4 +1,4 @@
-"""The user's files and folders: creating them, their owner, atomic writes."""
+"""The user's files and folders: creation, ownership, atomic writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PIECE: Final = 1 << 20  # bytes read at once
 
 
 def create(path: Path) -> BinaryIO:
-    """Open a new file for writing; a file or link of that name is removed first."""
+    """Open a new file for writing, in place of any file or link of that name."""
     path.unlink(missing_ok=True)
     return path.open("xb")  # O_EXCL: a link put there meanwhile is not followed
 
@@ -31,10 +31,10 @@ def chown(path: Path, owner: tuple[int, int]) -> None:
 
 
 def make_folder(path: Path) -> tuple[int, int]:
-    """Make a folder and its parents; return the owner (ids) of the nearest one that existed. The new ones are theirs.
+    """Make a folder and its parents for the owner of the nearest existing one; return that owner (ids).
 
-    Raises OSError, with ELOOP where root would follow a symbolic link below the working folder: a repository can have
-    links to places that only root can write. Ordinary users' builds could write there anyway.
+    Raises OSError, ELOOP where root would follow a symbolic link below the working folder: a repository's may lead to
+    what only root can write.
     """
     path = path.absolute()
     folders = (path, *path.parents)
@@ -50,14 +50,14 @@ def make_folder(path: Path) -> tuple[int, int]:
 
 
 def refused_link(path: Path) -> OSError:
-    """Return the ELOOP error for a symbolic link that is not followed."""
+    """Return the ELOOP error for a symbolic link."""
     return OSError(errno.ELOOP, f"`{path}` is a symbolic link, which is not followed")
 
 
 def require_place(path: Path, option: str) -> None:
-    """Make the folder of a report and check that a file can be written there.
+    """Make a report's folder, and check that the file can be written; `option` gave the path.
 
-    Raises OutputFolderError, also if the path is a folder; `option` is what gave the path.
+    Raises OutputFolderError.
     """
     with _explained(path, option):
         make_folder(path.parent)
@@ -69,9 +69,9 @@ def require_place(path: Path, option: str) -> None:
 
 @contextmanager
 def write_atomically(path: Path, owner: tuple[int, int] | None = None) -> Iterator[BinaryIO]:
-    """Open a partial file that replaces `path` at the end of the block; an error removes it. Raises OSError.
+    """Open a partial file that replaces `path` at the end of the block; an error removes it.
 
-    It is new (O_EXCL), so no link is followed, and belongs to `owner`, else to the owner of its folder.
+    It is new (O_EXCL), so no link is followed, and belongs to `owner`, else the folder's owner. Raises OSError.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -88,7 +88,7 @@ def write_atomically(path: Path, owner: tuple[int, int] | None = None) -> Iterat
 
 @contextmanager
 def write_report_file(path: Path, option: str) -> Iterator[BinaryIO]:
-    """Write a report as `write_atomically` does; `option` gave the path. Raises OutputFolderError."""
+    """Write a report atomically; `option` gave the path. Raises OutputFolderError."""
     with _explained(path, option), write_atomically(path) as file:
         yield file
 
@@ -115,7 +115,7 @@ def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
 
 
 def last_written(path: Path) -> tuple[int, int] | None:
-    """Return inode and mtime (ns), to see whether a file was written anew; None if there is none."""
+    """Return inode and mtime (ns), which differ if a file was written anew; None without a file."""
     with suppress(OSError):
         status = path.stat()
         return status.st_ino, status.st_mtime_ns
@@ -123,10 +123,7 @@ def last_written(path: Path) -> tuple[int, int] | None:
 
 
 def cache_dir() -> Path:
-    """Return $MANYWHEELS_CACHE, else `manywheels` in the user's cache folder; it may not exist.
-
-    That is $XDG_CACHE_HOME if absolute (XDG Base Directory Specification), else ~/.cache.
-    """
+    """Return $MANYWHEELS_CACHE, else `manywheels` in $XDG_CACHE_HOME (if absolute) or ~/.cache; it may not exist."""
     own = os.environ.get("MANYWHEELS_CACHE")
     if own:
         return Path(own).expanduser().absolute()

@@ -1,4 +1,4 @@
-"""GitHub's workflow commands: their syntax, masks for secrets, annotations of source lines.
+"""GitHub's workflow commands, masks for secrets, annotations of source lines.
 
 Syntax: `::name key=value,…::data`, delimiters as %XX (actions/runner, `ActionCommand.TryParseV2`).
 """
@@ -19,7 +19,7 @@ _SECRET_NAME: Final = re.compile(r"(?:^|[_-])(?:PASSWORD|TOKEN|SECRET|API[_-]?KE
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """An annotation: `kind` is `error` or `warning`, `file` relative to the repository, `line` 1-based."""
+    """`kind` is `error` or `warning`, `file` relative to the repository, `line` 1-based."""
 
     kind: str
     title: str
@@ -34,7 +34,7 @@ class Annotation:
 
 
 def command(name: str, data: str, properties: Mapping[str, str] | None = None) -> str:
-    """Return a workflow command on one line."""
+    """Return a workflow command."""
     written = ",".join(f"{key}={_escape_property(value)}" for key, value in (properties or {}).items())
     return f"::{name}{' ' if written else ''}{written}::{escape(data)}"
 
@@ -49,13 +49,13 @@ def _escape_property(value: str) -> str:
 
 
 def masks(values: Iterable[str]) -> list[str]:
-    """Return `add-mask` commands for each value and each line of it. Print them before anything that may hold one."""
+    """Return `add-mask` commands for the values and their lines, to print before anything that may hold one."""
     lines = (part for value in values for part in (value.strip(), *value.splitlines()))
     return [command("add-mask", line) for line in dict.fromkeys(map(str.strip, lines)) if line]
 
 
 def known_secrets(environment: Mapping[str, str]) -> list[str]:
-    """Return an environment's passwords and tokens, and passwords in addresses, encoded and decoded."""
+    """Return passwords and tokens in variables, and passwords in addresses, encoded and decoded."""
     found = [value for name, value in environment.items() if _SECRET_NAME.search(name) and value.strip()]
     for value in environment.values():
         for word in re.findall(r"https?://[^\s'\"]*@\S+", value):
@@ -72,7 +72,7 @@ def _passwords(address: str) -> list[str]:
 
 
 def at_most(found: list[Annotation]) -> list[Annotation]:
-    """Return at most MOST_ANNOTATIONS of one kind; the last then counts those left out."""
+    """Return at most MOST_ANNOTATIONS of one kind; the last then counts the rest."""
     if len(found) <= MOST_ANNOTATIONS:
         return found
     shown = found[: MOST_ANNOTATIONS - 1]

@@ -1,4 +1,4 @@
-"""Waiting for blocking calls, in threads that are left behind when the run is cancelled or time is over."""
+"""Waiting for blocking calls in threads, which are left behind on cancellation or timeout."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def begin(work: Callable[[], T]) -> futures.Future[T]:
 
 
 def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float = math.inf) -> T | None:
-    """Return the result of a future; None after a cancellation or `timeout` seconds. Raises what the work raised."""
+    """Return a future's result, None after a cancellation or `timeout` seconds. Raises what the work raised."""
     deadline = time.monotonic() + timeout
     while not cancellation.requested and time.monotonic() < deadline:
         if futures.wait([future], timeout=0.1).done:
@@ -41,7 +41,7 @@ def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float =
 
 
 def within(seconds: float, work: Callable[[], T], stopped: Callable[[], bool] = lambda: False) -> T:
-    """Return what `work` returns. Raises TimeoutError after `seconds`, or once `stopped` is true."""
+    """Return the result of `work`. Raises TimeoutError after `seconds`, or once `stopped()`."""
     future, end = begin(work), time.monotonic() + seconds
     while not futures.wait([future], timeout=0.1).done:
         if stopped() or time.monotonic() >= end:
@@ -50,7 +50,7 @@ def within(seconds: float, work: Callable[[], T], stopped: Callable[[], bool] = 
 
 
 def until_stopped(work: Callable[[], T], cancellation: Cancellation) -> T:
-    """Return what `work` returns. Raises Cancelled as soon as the run is cancelled; `work` is left to its thread."""
+    """Return the result of `work`. Raises Cancelled on cancellation; `work` is left to its thread."""
     results: list[T] = []
     try:
         wait(begin(lambda: results.append(work())), cancellation)

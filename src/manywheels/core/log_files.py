@@ -1,4 +1,4 @@
-"""Reading log files that project code wrote: regular files only, and a bounded part of each, whatever its size."""
+"""Reading log files that project code wrote: regular files only, and a bounded part of each."""
 
 from __future__ import annotations
 
@@ -20,28 +20,26 @@ def _open_log(path: Path) -> BinaryIO:
 
 
 def open_ends(path: Path, *, beginning: int = BEGINNING, ending: int = ENDING) -> BinaryIO:
-    """Open a log for reading its first and last bytes, with a line between that counts those left out.
+    """Open a log's first and last bytes; a line between them counts those left out.
 
-    Raises OSError, also for a link or what is not a regular file.
+    Raises OSError, also for links and special files.
     """
     return io.BufferedReader(_Ends(_open_log(path), beginning, ending), buffer_size=_PIECE)
 
 
 def is_longer(path: Path) -> bool:
-    """Whether `open_ends` leaves out a part of a log."""
+    """Whether `open_ends` leaves out a part."""
     return path.lstat().st_size > BEGINNING + ENDING
 
 
 def last_bytes(path: Path, count: int) -> bytes:
-    """Return at most `count` bytes from the end of a log. Raises OSError as `open_ends` does."""
+    """Return at most the last `count` bytes of a log. Raises OSError as `open_ends` does."""
     with _open_log(path) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - count))
         return file.read(count)
 
 
 class _Ends(io.RawIOBase):
-    """The two ends of a file, as one stream."""
-
     def __init__(self, file: BinaryIO, beginning: int, ending: int) -> None:
         self._file, self._rest = file, b""
         self._pieces = _ends(file, beginning, ending)

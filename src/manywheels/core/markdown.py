@@ -1,7 +1,7 @@
 """Untrusted text in Markdown, none of which can become markup.
 
-Names stand in `<code>`, where GitHub's filters look for no mentions or addresses, with punctuation as character
-references, which are never syntax (CommonMark 6.2). Lines of logs stand in fences longer than any of theirs.
+Names stand in `<code>`, where GitHub looks for no mentions or addresses, with punctuation as character references,
+never syntax (CommonMark 6.2); logs in fences longer than theirs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LONGEST: Final = 1_000  # characters of a name
 
 
 def code(words: str) -> str:
-    """Return one line as code without markup, cut after _LONGEST characters."""
+    """Return one line as code, cut after _LONGEST characters."""
     inert = _inert(text.clean(words).strip()[:_LONGEST])
     return f"<code>{inert}</code>" if inert else ""
 
@@ -29,12 +29,12 @@ def _inert(words: str) -> str:
 
 
 def prose(words: str) -> str:
-    """Return one line of text without markup; what stands between backticks becomes code."""
+    """Return one line of text; words between backticks become code."""
     return "".join(code(part) if quoted else _inert(part) for part, quoted in text.parts(words.strip())).strip()
 
 
 def fenced(lines: Iterable[str]) -> str:
-    """Return lines as a code block, whose fence none of them can close."""
+    """Return lines as a code block that none of them can close."""
     shown = [text.clean(line) for line in lines]
     longest = max((len(run) for line in shown for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -42,12 +42,12 @@ def fenced(lines: Iterable[str]) -> str:
 
 
 def size_in_bytes(part: str) -> int:
-    """Return the bytes of a text in UTF-8."""
+    """Return the length in UTF-8."""
     return len(part.encode())
 
 
 def fit(budget: int, pieces: Iterable[str], what: str, where: str = "the manifest and the logs") -> str:
-    """Join as many pieces as fit into `budget` bytes; a last line counts those left out, and says where they are."""
+    """Join the pieces that fit into `budget` bytes; a last line counts the rest and says where they are."""
     taken, left_out = [], 0
     left = budget - 100  # for the last line
     for piece in pieces:

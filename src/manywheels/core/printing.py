@@ -1,4 +1,4 @@
-"""Printing whole lines from several threads: GitHub's runner reads a command only at the beginning of a line."""
+"""Printing whole lines from several threads; GitHub's runner reads commands only at a line's beginning."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _LOCK: Final = threading.Lock()
 
 
 def say(*lines: str, stream: TextIO | None = None) -> None:
-    """Print lines, sanitized, to `stream`, else to stdout."""
+    """Print lines, sanitized, to `stream` (default: stdout)."""
     write_lines("".join(f"{text.sanitize(line)}\n" for line in lines), stream or sys.stdout)
 
 
 def write_lines(block: str, stream: TextIO) -> None:
-    """Write whole lines at once and unchanged, for commands to the runner."""
+    """Write whole lines unchanged, for commands to the runner."""
     with _LOCK:
         stream.write(block)
         stream.flush()

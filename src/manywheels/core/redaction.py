@@ -1,4 +1,4 @@
-"""Removing secrets from untrusted text, such as what a server echoes: whole, in part, or encoded."""
+"""Removing secrets from untrusted text, such as what a server echoes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  #
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return a text without any twelve characters in a row of a form of a secret.
+    """Return a text without secrets: no twelve characters in a row of any form, in any case.
 
-    The forms: as is, percent-encoded, escaped for HTML or JSON, base64 at any offset, hexadecimal; in any case.
-    Of shorter secrets all characters in a row are replaced; those below four characters are ignored.
+    Forms: as is, percent-encoded, escaped for HTML or JSON, base64 at any offset, hexadecimal. Shorter secrets are
+    hidden if whole, those below four characters not at all.
     """
     forms = {form.translate(_LOWER) for secret in secrets for form in _forms(secret)}
     pieces = {form[at : at + _PIECE] for form in forms for at in range(len(form) - _PIECE + 1)}

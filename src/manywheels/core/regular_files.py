@@ -1,6 +1,6 @@
 """Opening untrusted files: regular files only, of bounded size.
 
-Reading a FIFO would block for ever, opening a device can have effects, and a sparse file can have any size.
+Reading a FIFO blocks for ever, opening a device can have effects, and a sparse file can have any size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_regular(path: Path, *, largest: int | None = None, links: bool = True) -> BinaryIO:
-    """Open a regular file for reading; without `links`, a symbolic link is not one.
+    """Open a regular file for reading; without `links`, not through a symbolic link.
 
     Raises OSError: EINVAL for another kind of file, EFBIG for more than `largest` bytes.
     """
@@ -40,7 +40,7 @@ def _require(path: Path, status: os.stat_result, largest: int | None) -> None:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether there is a regular file, not a symbolic link: a repository's may lead anywhere."""
+    """Whether it is a regular file, not a symbolic link, which may lead anywhere."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -48,9 +48,9 @@ def is_regular(path: Path) -> bool:
 
 
 def files_in(folder: Path, *suffixes: str) -> list[Path]:
-    """Return a folder's entries whose names end with one of the suffixes, sorted.
+    """Return a folder's entries with one of the suffixes, sorted.
 
-    Raises OSError, and as root WheelFileError for a symbolic link out of the folder, to what only root may read.
+    Raises OSError, and as root WheelFileError for a link out of the folder, to what only root may read.
     """
     found = sorted(path for path in folder.iterdir() if path.name.endswith(suffixes))
     real_folder = os.path.realpath(folder)

@@ -1,4 +1,4 @@
-"""Retries of what failed and may succeed later: growing, jittered pauses, within one deadline."""
+"""Retries with growing, jittered pauses within one deadline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RealClock:
         self._cancellation = cancellation
 
     def monotonic(self) -> float:
-        """Return the monotonic clock's seconds."""
+        """Return seconds."""
         return time.monotonic()
 
     def sleep(self, seconds: float, /) -> None:
@@ -51,7 +51,7 @@ class TransientError(Exception):
 
 
 class RetriesExhausted(Exception):
-    """An operation failed, and is not tried again; `reason` is that of its last failure."""
+    """An operation failed for good; `reason` is that of its last failure."""
 
     def __init__(self, reason: str, attempts: int) -> None:
         super().__init__(f"{reason} (tried {'once' if attempts == 1 else f'{attempts} times'})")
@@ -63,10 +63,10 @@ _JITTER: Final = random.Random()  # noqa: S311 - not for secrets
 
 @dataclass(kw_only=True)
 class RetryPolicy:
-    """When to try again: jittered, growing pauses, Retry-After, one deadline, and a cancellation that ends all of it.
+    """When to try again. Times are in seconds.
 
-    Times are in seconds. `budget` counts from the creation of the policy, for all calls of all threads. After the
-    deadline, requests have `last_request`.
+    `budget` counts from the policy's creation, for all calls of all threads. After the deadline, requests have
+    `last_request`.
     """
 
     cancellation: Cancellation = field(default_factory=Cancellation)
@@ -85,9 +85,9 @@ class RetryPolicy:
     def call(
         self, operation: Callable[[], T], *, attempts: int | None = None, report: Callable[[str], None] | None = None
     ) -> T:
-        """Call `operation`, again after each TransientError; `report` gets a line before each pause.
+        """Call `operation`, again after each TransientError. Raises RetriesExhausted.
 
-        Raises RetriesExhausted.
+        `report` gets a line before each pause.
         """
         attempt = 1
         while True:
@@ -117,13 +117,13 @@ class RetryPolicy:
     def pause_after(self, attempt: int) -> float:
         """Return the pause after an attempt (1 is the first): doubled each time, up to `longest_pause`.
 
-        A random part of up to a half is left out, so that the jobs of a matrix do not return all at once.
+        Up to half is left out at random: a matrix's jobs must not return all at once.
         """
         pause = min(self.first_pause * 2.0 ** (attempt - 1), self.longest_pause)
         return pause * self.jitter.uniform(0.5, 1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Wait; return False if the run was cancelled, or at once if the deadline is nearer."""
+        """Wait; return False on cancellation, or at once if the deadline is nearer."""
         if not self._allows(seconds):
             return False
         self.sleep(seconds)
@@ -133,7 +133,7 @@ class RetryPolicy:
         return not self.over and pause < self.left
 
     def now(self) -> float:
-        """Return the clock's monotonic seconds."""
+        """Return monotonic seconds."""
         return self._clock.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -145,7 +145,7 @@ class RetryPolicy:
         self._deadline = min(self._deadline, moment)
 
     def within(self, seconds: float) -> RetryPolicy:
-        """Return the same policy with a deadline of its own."""
+        """Return the same policy with a deadline in `seconds`."""
         return replace(self, budget=seconds)
 
     @property
@@ -160,31 +160,31 @@ class RetryPolicy:
 
     @property
     def over(self) -> bool:
-        """Whether the deadline has passed, or the run was cancelled."""
+        """Whether the deadline has passed or the run was cancelled."""
         return self.cancelled or self.left <= 0
 
     def timeout(self, seconds: float) -> float:
-        """Return `seconds`, or less: the time until the deadline, but at least `last_request`."""
+        """Return `seconds`, or less near the deadline, but at least `last_request`."""
         return min(seconds, max(self.left, self.last_request))
 
 
 def is_transient(status: int) -> bool:
-    """Whether a request may succeed when repeated after this HTTP status: 408, 429, 5xx."""
+    """Whether a repeated request may succeed after this HTTP status: 408, 429, 5xx."""
     return status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def transient_status(status: int, headers: Mapping[str, str]) -> TransientError | None:
-    """Return the error of a transient HTTP status, with its Retry-After; None for all others."""
+    """Return a transient HTTP status as an error with its Retry-After, else None."""
     if not is_transient(status):
         return None
     return TransientError(f"the response was HTTP status {status}", pause=retry_after(headers))
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds of Retry-After (RFC 9110, 10.2.3: a number, or a date); 0 if it is absent or not valid.
+    """Return Retry-After in seconds (RFC 9110, 10.2.3: a number or a date); 0 if absent or invalid.
 
-    A date counts from the server's `Date`, if there is one: this machine's clock may be wrong. `headers` has lower-case
-    names or ignores case.
+    A date counts from the server's `Date`: this machine's clock may be wrong. `headers` ignores case or has lower-case
+    names.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():

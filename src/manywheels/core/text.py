@@ -1,37 +1,37 @@
-"""Sizes and durations for users, and untrusted text without control characters or CI commands."""
+"""Sizes and durations for users; untrusted text without control characters or CI commands."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# What moves the cursor, ends a line, changes the writing direction, or is not UTF-8 (surrogates).
+# Moves the cursor, ends a line, changes the writing direction, or is a surrogate.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _COMMAND: Final = re.compile(r"##(?=\[)|section(?=_(?:start|end):)")
 
 
 def quote(line: str) -> str:
-    """Return a line of project code's output behind a bar, sanitized."""
+    """Return a sanitized line of project code's output behind a bar."""
     return f"  │ {sanitize(line)}"
 
 
 def sanitize(line: str) -> str:
-    """Return one line without control characters and without a CI's commands.
+    """Return one line without control characters and CI commands.
 
     GitHub's runner reads `::name::` at the beginning of a line and `##[name]` anywhere, GitLab's `section_start:`. A
-    backslash divides them: the runner's comparison ignores characters of no width.
+    backslash divides them: the runner ignores zero-width characters.
     """
     shown = _COMMAND.sub(lambda found: found[0] + "\\", clean(line))
     return f"\\{shown}" if shown.lstrip().startswith("::") else shown
 
 
 def clean(line: str) -> str:
-    """Return one line with control characters replaced by blanks."""
+    """Return one line with blanks for control characters."""
     return _CONTROL.sub(" ", line)
 
 
 def parts(words: str) -> list[tuple[str, bool]]:
-    """Return the parts of a line, each with whether it stood between backticks."""
+    """Return a line's parts, and whether each stood between backticks."""
     pieces = re.split(r"`([^`]*)`", clean(words))
     return [(piece, bool(number % 2)) for number, piece in enumerate(pieces) if piece]
 

@@ -1,4 +1,4 @@
-"""Which architectures this machine runs programs for, natively or through QEMU (binfmt_misc)."""
+"""Which architectures' programs this machine runs, natively or through QEMU (binfmt_misc)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REGISTERED: Final = Path("/proc/sys/fs/binfmt_misc")
 
 
 def machine() -> str:
-    """Return this machine's build architecture; a 32-bit image has its own, different from the kernel's."""
+    """Return this machine's build architecture; a 32-bit image's differs from the kernel's."""
     return os.environ.get("AUDITWHEEL_ARCH") or os.uname().machine
 
 
@@ -28,7 +28,7 @@ def is_native(arch: str, kernel: str = "") -> bool:
 def require(arch: str, kernel: str = "", registered: Path = _REGISTERED) -> None:
     """Raise EngineError if programs for `arch` certainly do not run on this kernel.
 
-    If binfmt_misc is not visible, as in most containers, that is left to the engine.
+    Without visible binfmt_misc, as in most containers, the engine decides.
     """
     kernel = kernel or os.uname().machine
     if is_native(arch, kernel):
@@ -42,7 +42,7 @@ def require(arch: str, kernel: str = "", registered: Path = _REGISTERED) -> None
 
 @contextmanager
 def named(arch: str) -> Iterator[None]:
-    """For an image of another architecture, add to an EngineError which machine needs no emulation."""
+    """Add the remedy for missing emulation to an EngineError for another architecture."""
     try:
         yield
     except EngineError as error:
@@ -52,7 +52,7 @@ def named(arch: str) -> Iterator[None]:
 
 
 def remedy(arch: str = "") -> str:
-    """Return the remedy for a missing emulation: build on a native machine, or install QEMU."""
+    """Return the remedy for missing emulation: a native machine, or QEMU."""
     machines = table("emulation")
     runner = machines.get(arch, {}).get("runner", "")
     if runner:

@@ -1,6 +1,6 @@
 """Environment variables in POSIX shell syntax: `CFLAGS="-O3 -g0" PATH="$PATH:/opt/bin"`.
 
-No shell runs. Quotes, backslashes, `$NAME` and `${NAME}` work as in a shell; what needs one (`$(command)`, backticks,
+Quotes, backslashes, `$NAME` and `${NAME}` work as in a shell, but none runs: what needs one (`$(command)`, backticks,
 `${NAME:-other}`, `;`, `~`) is refused, not taken as text.
 """
 
@@ -23,7 +23,7 @@ _TILDE: Final = "`~` needs a shell; write `$HOME`"
 
 @dataclass(frozen=True)
 class Reference:
-    """`$NAME` in a value, expanded when the assignment is made; empty if unset."""
+    """`$NAME` in a value, expanded at the assignment; empty if unset."""
 
     name: str
 
@@ -37,7 +37,7 @@ class Assignment:
 
 
 def expand(assignments: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return `environment` after the assignments, in order; each sees the earlier ones."""
+    """Return `environment` after the assignments; each sees the earlier ones."""
     result = dict(environment)
     for assignment in assignments:
         result[assignment.name] = "".join(
@@ -47,7 +47,7 @@ def expand(assignments: tuple[Assignment, ...], environment: Mapping[str, str]) 
 
 
 def parse(value: Value, name: str) -> tuple[Assignment, ...]:
-    """Return the assignments in a value, in order. Raises InputError for anything else, and for what needs a shell."""
+    """Return a value's assignments. Raises InputError, also for what needs a shell."""
     if "\0" in value.value:
         raise _refuse(value, name, "no variable can hold a NUL character")
     reader = _Reader(value.value)
@@ -83,7 +83,6 @@ class _Reader:
         return found
 
     def _skip_blanks(self) -> bool:
-        """Skip to the next word; return whether there is one."""
         while self._at < len(self._text) and (
             self._text[self._at].isspace() or self._text.startswith("\\\n", self._at)
         ):
@@ -99,7 +98,6 @@ class _Reader:
         return _joined(parts)
 
     def _piece(self) -> list[str | Reference]:
-        """Read a quoted string, an escaped character, a reference, or plain text."""
         match self._text[self._at]:
             case "'":
                 end = self._text.find("'", self._at + 1)
@@ -138,7 +136,7 @@ class _Reader:
         raise _Unreadable("a quote is not closed")
 
     def _escaped(self, *, everywhere: bool) -> list[str | Reference]:
-        """Read a backslash escape; double quotes limit it to the characters that are special in them."""
+        """In double quotes, a backslash only escapes special characters."""
         letter = self._text[self._at + 1 : self._at + 2]
         self._at += 2
         if letter == "\n":
@@ -171,7 +169,7 @@ class _Reader:
 
 
 def _joined(parts: list[str | Reference]) -> tuple[str | Reference, ...]:
-    """Join neighbouring strings, so that a value does not depend on how it was quoted."""
+    """Join neighbouring strings: a value must not depend on how it was quoted."""
     joined: list[str | Reference] = []
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):

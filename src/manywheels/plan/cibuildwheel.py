@@ -1,7 +1,6 @@
 """cibuildwheel's configuration, `[tool.cibuildwheel]` and `CIBW_…`, read as cibuildwheel does on Linux.
 
-Used if `[tool.manywheels]` has no options, so that a project gets the same wheels without new settings. Options for
-other systems are ignored; unsupported ones are listed in notes.
+Used if `[tool.manywheels]` has no options. Unsupported options are listed in notes, other systems' ignored.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _EQUIVALENTS: Final = {
 def read(
     configuration: Mapping[str, Any] | None, environment: Mapping[str, str]
 ) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
-    """Return the values of the table and the variables, lowest precedence first, and notes on what is unsupported.
+    """Return the given values, lowest precedence first, and notes on unsupported ones.
 
     Raises InputError for values of the wrong type.
     """
@@ -89,7 +88,7 @@ def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield each variable that sets an option, with the option's name and value."""
+    """Yield each variable that sets an option, with its name and value."""
     images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in ARCHS)
     facts = table("cibuildwheel")
     for name in (*facts["shared"], *images):
@@ -126,7 +125,7 @@ def _ignores_empty(name: str) -> bool:
 
 
 def _as_python_writes(value: object) -> object:
-    """Write booleans as cibuildwheel does, `True` and `False`."""
+    """cibuildwheel writes booleans as `True` and `False`."""
     match value:
         case bool():
             return str(value)
@@ -162,7 +161,6 @@ def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environme
 def _pypy_notes(
     configuration: Mapping[str, Any], linux: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield notes on images for PyPy only, if PyPy is enabled."""
     enabled = f"{configuration.get('enable', '')} {linux.get('enable', '')} {environment.get('CIBW_ENABLE', '')}"
     if re.search(r"\b(pypy|all)\b", enabled):
         names = [f"{_TABLE} {name}" for name in dict.fromkeys((*configuration, *linux)) if _PYPY_IMAGE.fullmatch(name)]
@@ -176,7 +174,7 @@ def _pypy_notes(
 
 @dataclass(frozen=True, kw_only=True)
 class Selector:
-    """cibuildwheel's selection: patterns over identifiers, and the groups of `enable`."""
+    """cibuildwheel's selection: identifier patterns, and the groups of `enable`."""
 
     build: tuple[str, ...]
     skip: tuple[str, ...]
@@ -189,13 +187,13 @@ def patterns(text: str) -> tuple[str, ...]:
 
 
 def matching(text: str, targets: Iterable[Target]) -> tuple[str, ...]:
-    """Return the identifiers of those targets that cibuildwheel's patterns match, which may be none."""
+    """Return the identifiers of targets that cibuildwheel's patterns match, maybe none."""
     wanted = patterns(text)
     return tuple(target.identifier for target in targets if _matches(target.identifier, wanted))
 
 
 def groups(value: Value) -> frozenset[str]:
-    """Return the groups that `enable` names. Raises InputError for one that no version of cibuildwheel has."""
+    """Return the groups of `enable`. Raises InputError for one that no version of cibuildwheel has."""
     known = table("cibuildwheel")["groups"]
     former = table("interpreters")["groups"]
     words = value.value.split()
@@ -208,7 +206,7 @@ def groups(value: Value) -> frozenset[str]:
 
 
 def offered(arch: str) -> Iterator[tuple[str, str]]:
-    """Yield cibuildwheel's identifiers for an architecture, each with its group."""
+    """Yield an architecture's identifiers, each with its group."""
     for row in table("cibuildwheel")["interpreter"]:
         if arch in row.get("archs", (arch,)):
             for family in row["families"]:
@@ -216,7 +214,7 @@ def offered(arch: str) -> Iterator[tuple[str, str]]:
 
 
 def selected(selector: Selector, arch: str, requires_python: SpecifierSet | None) -> tuple[str, ...]:
-    """Return what cibuildwheel would build for an architecture, as its `--print-build-identifiers` lists it."""
+    """Return what cibuildwheel would build, as `--print-build-identifiers` lists it."""
     return tuple(
         identifier
         for identifier, group in offered(arch)

@@ -1,4 +1,4 @@
-"""Which of the caller's variables a container gets, and which make sense only outside."""
+"""Which of the caller's variables a container gets."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import Final
 
 from manywheels.data import table
 
-# Of the variables that project code may see: the image sets the first itself, the others name files outside it.
+# The image sets the first itself; the others name files outside it.
 _IMAGE_OWN: Final = re.compile(r"LANG|LC_\w+|AUDITWHEEL_\w+|DEVTOOLSET_\w+|PKG_CONFIG_PATH")
 _CERTIFICATES_AND_TOOLS: Final = re.compile(r"\w*CERT\w*|\w*CA_BUNDLE|CARGO_HOME|RUSTUP_\w+|S?CCACHE_DIR")
 
 
 def forwarded(caller: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's variables for a container: proxies, indexes and build settings, but no names of files.
-
-    Certificates are the image's own.
-    """
+    """Return the caller's proxies, indexes and build settings, without values that name files."""
     return {
         name: caller[name]
         for name in table("environment")["pass"]
@@ -26,7 +23,7 @@ def forwarded(caller: Mapping[str, str]) -> dict[str, str]:
 
 
 def local_only(caller: Mapping[str, str]) -> list[str]:
-    """Return the names of variables lost in a container: indexes and constraints that are files on this machine."""
+    """Return the variables lost in a container: indexes and constraints that are files of this machine."""
     return [
         name
         for name in table("environment")["pass"]
@@ -37,7 +34,7 @@ def local_only(caller: Mapping[str, str]) -> list[str]:
 
 
 def _names_files(name: str, value: str) -> bool:
-    """Whether a word of a value is a path or a `file:` URL, also as in `name=path`."""
+    """Whether a word of a value, or what follows `name=`, is a path or a `file:` URL."""
     words = [re.sub(r"^[\w.-]+=", "", word) for word in value.split()]
     if name.endswith("CONSTRAINT"):
         return any("://" not in word or word.startswith("file:") for word in words)

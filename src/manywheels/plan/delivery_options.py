@@ -1,4 +1,4 @@
-"""Where finished wheels are delivered, and which artifacts later jobs take them from."""
+"""Where wheels are delivered, and which artifacts later jobs take."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MAX_DAYS: Final = 400  # days; GitHub's limit
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Where to deliver, and what to take. `artifact_pattern` is empty to take one artifact by name.
+    """Where to deliver, and what to take. `artifact_pattern`: empty to take one artifact by name.
 
-    `manifest_digests`: sha256 in hex, one for each set to take, or none. `retention_days`: 0 for the repository's
-    setting. `report`: None for beside the manifest in GitHub's action, and no report elsewhere.
+    `manifest_digests`: sha256 in hex, for each set, or none. `retention_days`: 0 for the repository's setting.
+    `report`: None for beside the manifest in GitHub's action, and for no report elsewhere.
     """
 
     publish: str
@@ -35,7 +35,7 @@ class Delivery:
 
 
 def resolve_delivery(settings: Settings) -> Delivery:
-    """Return where the settings deliver to. Raises InputError for the first value that is not allowed."""
+    """Return the settings' delivery. Raises InputError."""
     return Delivery(
         publish=settings.parsed("publish", partial(inputs.parse_choice, choices=DESTINATIONS)),
         artifact_name=settings.parsed("artifact-name", _parse_artifact_name),
@@ -74,9 +74,9 @@ def _parse_days(value: Value, name: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishOptions:
-    """How to upload. `attestations` is None for automatic; `confirm` is in seconds, None to skip it.
+    """How to upload. `attestations`: None for automatic; `confirm`: seconds, None to skip.
 
-    `repository` is an upload URL or one of twine's names; an empty `password` means trusted publishing.
+    `repository`: an upload URL or one of twine's names. An empty `password` means trusted publishing.
     """
 
     repository: str
@@ -94,7 +94,7 @@ class PublishOptions:
 
 
 def resolve_publishing(settings: Settings) -> PublishOptions:
-    """Return how the settings upload. Raises InputError for the first value that is not allowed."""
+    """Return the settings' upload options. Raises InputError."""
 
     def flag(name: str) -> bool:
         return settings.parsed(name, inputs.parse_flag)

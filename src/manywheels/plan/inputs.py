@@ -1,8 +1,4 @@
-"""Inputs: names, descriptions and defaults from action.yml, and parsers for their values.
-
-Command-line options, `[tool.manywheels]`, variables and workflow inputs give the same inputs; an invalid value gets
-the same message, with its origin, in all of them.
-"""
+"""Inputs as action.yml declares them, and parsers for their values."""
 
 from __future__ import annotations
 
@@ -20,9 +16,9 @@ from manywheels.errors import InputError
 from manywheels.plan import option_types
 from manywheels.resources import resource
 
-TABLES: Final = frozenset({"verify", "overrides"})  # with their own keys, read by verify.rules and settings
+TABLES: Final = frozenset({"verify", "overrides"})  # read by verify.rules and settings
 _PREFIX: Final = "MANYWHEELS_"
-GITLAB_PREFIX: Final = "MANYWHEELS_INPUT_"  # GitLab's templates; read by cli.gitlab
+GITLAB_PREFIX: Final = "MANYWHEELS_INPUT_"  # read by cli.gitlab
 COMMANDS: Final = ("build", "verify", "publish", "plan")
 _MAX_DURATION: Final = 100 * 3600.0  # seconds
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -38,19 +34,19 @@ class Input:
 
 
 class OriginKind(Enum):
-    """Who gave a value. A pull request can change PROJECT values; all others come from the caller or manywheels."""
+    """Who gave a value. A pull request can change PROJECT values, but no others."""
 
     DEFAULT = auto()  # action.yml's
     VARIABLE = auto()  # `MANYWHEELS_…`, `CIBW_…`
     WORKFLOW = auto()  # an input of the action, or of GitLab's component
     COMMAND_LINE = auto()
-    PROGRAM = auto()  # set by manywheels, such as the folder of this run's wheels
+    PROGRAM = auto()  # set by manywheels
     PROJECT = auto()  # pyproject.toml, also if combined with other values
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value comes from. `kind` decides trust; `place` is for messages, such as `[tool.manywheels] jobs`."""
+    """Where a value comes from: `kind` decides trust, `place` is for messages."""
 
     kind: OriginKind
     place: str
@@ -61,14 +57,14 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """An input's value as text, and its origin."""
+    """An input's text and its origin."""
 
     value: str
     origin: Origin
 
     @property
     def is_projects(self) -> bool:
-        """Whether the project's files gave it or a part of it."""
+        """Whether the project's files gave it, or a part."""
         return self.origin.kind is OriginKind.PROJECT
 
     @property
@@ -96,22 +92,22 @@ def declared_inputs() -> Mapping[str, Input]:
 
 
 def inputs_of(command: str) -> tuple[Input, ...]:
-    """Return the inputs that a command has options for, in the order of its help."""
+    """Return a command's inputs, in the order of its help."""
     return tuple(declared_inputs()[name] for name in table("inputs")["commands"].get(command, ()))
 
 
 def flags() -> frozenset[str]:
-    """Return the inputs whose command-line options take no value."""
+    """Return the inputs whose options take no value."""
     return frozenset(table("inputs")["flags"])
 
 
 def hidden() -> frozenset[str]:
-    """Return the inputs that pyproject.toml cannot set: command, project folder, shard and password."""
+    """Return the inputs that pyproject.toml cannot set."""
     return frozenset(name for name, facts in table("options").items() if facts.get("hidden"))
 
 
 def require_known(names: Iterable[str], origin: str) -> None:
-    """Raise InputError for names that are not inputs, with the nearest match."""
+    """Raise InputError for names that are not inputs."""
     require_one_of(names, declared_inputs(), origin, "input")
 
 
@@ -131,9 +127,9 @@ def require_one_of(names: Iterable[str], known: Iterable[str], origin: str, kind
 
 
 def from_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
-    """Return the inputs that `[tool.manywheels]` gives, without its overrides.
+    """Return the inputs in `[tool.manywheels]`, without its overrides.
 
-    Raises InputError for unknown or misplaced names, and for values of the wrong type.
+    Raises InputError for unknown or misplaced names and wrong types.
     """
     origin = "[tool.manywheels]"
     settings = {name: value for name, value in settings.items() if name not in TABLES}
@@ -159,7 +155,7 @@ def variable(name: str) -> str:
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
-    """Return the inputs that `MANYWHEELS_<NAME>` variables give; empty variables are ignored."""
+    """Return the inputs in `MANYWHEELS_<NAME>` variables; empty ones are ignored."""
     arguments = {"command", "package-dir"}
     named = {name: variable(name) for name in declared_inputs() if name not in arguments}
     return {
@@ -170,7 +166,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
 
 
 def misspelt_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a note on each variable that looks like a misspelt input; others with the prefix have other uses."""
+    """Yield a note on each variable that resembles an input's; others have other uses."""
     known = [variable(name) for name in declared_inputs()]
     for name in environment:
         if name.startswith(_PREFIX) and not name.startswith(GITLAB_PREFIX) and name not in known:

@@ -1,7 +1,6 @@
 """This machine's Pythons: from /opt/python, PATH, pyenv and uv, in this order.
 
-Each candidate runs a probe in its own process. A Python that cannot compile extension modules (Debian's without the
-`-dev` package has no Python.h) is reported with a remedy and not used.
+Those that cannot compile (Debian's without `-dev` has no Python.h) are reported, not used.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Discovery:
 
 
 def discover(environment: Mapping[str, str] = os.environ) -> Discovery:
-    """Find this machine's interpreters; for each ABI, the first in this module's order of sources."""
+    """Find this machine's interpreters; for each ABI, the first source wins."""
     candidates = list(dict.fromkeys(_candidates(environment)))
     with ThreadPoolExecutor(max_workers=min(8, len(candidates) or 1)) as pool:
         probed = list(pool.map(lambda candidate: _probe(*candidate), candidates))
@@ -72,7 +71,7 @@ def discover(environment: Mapping[str, str] = os.environ) -> Discovery:
 
 
 def in_manylinux_image() -> bool:
-    """Whether this is a manylinux or musllinux image, which has all interpreters already."""
+    """Whether this is a manylinux or musllinux image, which has all interpreters."""
     return "AUDITWHEEL_PLAT" in os.environ and Path("/opt/python").is_dir()
 
 
@@ -91,7 +90,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
 def _on_path(path: str, pyenv: Path) -> Iterator[Path]:
     for name in path.split(os.pathsep):
         folder = Path(name)
-        # pyenv's shims choose a version by the working folder; `_candidates` finds the versions themselves.
+        # pyenv's shims depend on the working folder; `_candidates` finds the versions.
         if not folder.is_absolute() or folder == pyenv / "shims" or (folder.parent / "pyvenv.cfg").exists():
             continue
         try:
@@ -113,7 +112,7 @@ def _version_key(folder: Path) -> tuple[int, ...]:
 
 
 def _probe(path: Path, source: str) -> Interpreter | Unusable | None:
-    """Run the probe; return None for what is not a working Python of this machine's architecture."""
+    """Return None for what is not a working Python of this machine's architecture."""
     if not os.access(path, os.X_OK):
         return None
     try:

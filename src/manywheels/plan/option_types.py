@@ -1,8 +1,4 @@
-"""Option types: how a TOML value becomes text, and how two values join.
-
-Values are text, as workflow inputs always are; lists and tables from pyproject.toml are converted by the option's type
-(data/options.toml). The rules are cibuildwheel's.
-"""
+"""Option types: how TOML values become text, and how two values join; the rules are cibuildwheel's."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-({'|'.join(ARCHS)})-im
 
 
 class Inherit(StrEnum):
-    """How an override combines with the value before it: replace it, append to it or prepend to it."""
+    """How an override combines with the value before it."""
 
     NONE = "none"
     APPEND = "append"
@@ -32,9 +28,9 @@ class Inherit(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How values of one type are written. `joint` is between the items of a list (None: no lists).
+    """How values of one type are written. `joint` is between list items (None: no lists).
 
-    `allowed` describes valid TOML values in messages.
+    `allowed` describes valid TOML in messages.
     """
 
     allowed: str
@@ -45,7 +41,7 @@ class Format:
 
 
 def _write_assignments(values: Table) -> str:
-    """Write a table of variables as `NAME="value"` words, in which `$NAME` still expands."""
+    """Write variables as `NAME="value"` words, in which `$NAME` still expands."""
     return " ".join(
         '{}="{}"'.format(name, _scalar(value).replace("\\", "\\\\").replace('"', '\\"'))
         for name, value in values.items()
@@ -53,13 +49,13 @@ def _write_assignments(values: Table) -> str:
 
 
 def _write_pairs(values: Table) -> str:
-    """Write a table as `key=value` words; a list of values repeats its key."""
+    """Write `key=value` words; a list of values repeats its key."""
     pairs = [(key, item) for key, value in values.items() for item in (value if isinstance(value, list) else [value])]
     return " ".join(shlex.quote(f"{key}={_scalar(item)}") for key, item in pairs)
 
 
 def _merge_pairs(before: str, after: str) -> str:
-    """Join two texts of `key=value` words; the second replaces keys of the first."""
+    """The second text's keys replace the first's."""
     replaced = {word.partition("=")[0] for word in shlex.split(after)}
     kept = [word for word in shlex.split(before) if word.partition("=")[0] not in replaced]
     return shlex.join(kept + shlex.split(after))
@@ -101,7 +97,7 @@ def _format_of(name: str) -> Format:
 
 
 def write(name: str, value: object, origin: str) -> str:
-    """Return the text of a TOML value. Raises InputError for one that is not of the option's type."""
+    """Return a TOML value as text. Raises InputError for one not of the option's type."""
     form = _format_of(name)
     match value:
         case bool() | str() | int() | float():

@@ -1,4 +1,4 @@
-"""Options of a build: every setting parsed, and combined for each target."""
+"""A build's options, parsed and combined for each target."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ENGINES: Final = ("auto", "host", "container")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of a build. Limits are in seconds; `jobs` is None for automatic; `shard` is None for the whole plan.
+    """A build's options. Limits are in seconds; `jobs` is None for automatic, `shard` for the whole plan.
 
-    `image` is empty for the policy's own image. `by_target` has every known target. `left_out` has the targets that
-    cibuildwheel would build and this run cannot, with the reason. `notes` are warnings about the settings.
+    `image`: empty for the policy's own. `by_target`: every known target. `left_out`: targets that only cibuildwheel
+    would build, with the reason. `notes`: warnings about the settings.
     """
 
     output_dir: Path
@@ -60,7 +60,7 @@ class Options:
 
     @property
     def environment_pass(self) -> tuple[str, ...]:
-        """The caller's variables that the build of any target may see."""
+        """The caller's variables that any target's build may see."""
         return tuple(dict.fromkeys(name for own in self.by_target.values() for name in own.environment_pass))
 
     def for_target(self, target: Target) -> TargetOptions:
@@ -75,7 +75,7 @@ def resolve(
     toolchain: str = "auto",
     environment: Mapping[str, str] = os.environ,
 ) -> Options:
-    """Return the options of a build of this project. Raises InputError for the first invalid value; SelectionError."""
+    """Return a build's options. Raises InputError for the first invalid value; SelectionError."""
     settings = read_build_settings(given, project, environment)
 
     arch, other_archs = _arch(settings)
@@ -138,7 +138,7 @@ def _selection(settings: Settings, targets: tuple[Target, ...]) -> Selection:
 
 
 def _meant(settings: Settings, name: str, targets: tuple[Target, ...], own: tuple[str, ...]) -> tuple[str, ...]:
-    """Return our patterns, or the identifiers that cibuildwheel's patterns match here."""
+    """Return our patterns, or the identifiers that cibuildwheel's match here."""
     return cibuildwheel.matching(settings.value(name).value, targets) if settings.is_from_cibuildwheel(name) else own
 
 
@@ -161,7 +161,6 @@ def _groups(settings: Settings) -> frozenset[str]:
 
 
 def _left_out(settings: Settings, project: Project, targets: tuple[Target, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the targets that cibuildwheel would build on this machine and this run does not, with the reason."""
     if not settings.is_from_cibuildwheel("build"):
         return ()
     selector = cibuildwheel.Selector(
@@ -208,7 +207,7 @@ def _arch(settings: Settings) -> tuple[str, tuple[str, ...]]:
 
 
 def _platform(settings: Settings, arch: str) -> tuple[Policy, str]:
-    """Return the policy, and a custom image or ''; `manylinux-<arch>-image` may name either."""
+    """Return the policy, and an image or ''; `manylinux-<arch>-image` may name either."""
     value = settings.value("platform")
     by_arch = settings.value(f"manylinux-{arch}-image")
     if value.is_default and by_arch.value and not settings.value("image").value:
@@ -241,7 +240,7 @@ def _parse_image(value: Value, name: str) -> str:
 
 
 def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project) -> dict[Target, TargetOptions]:
-    """Return each target's options; targets with the same overrides share an object."""
+    """Targets with the same overrides share an object."""
     for row in settings.rows:
         _check_row(row, project)
     skipped = _untested(settings, targets)
@@ -258,7 +257,7 @@ def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project
 
 
 def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tuple[str, ...]:
-    """Return a note on variables that `before-all` does not get because the project's files do not give the command."""
+    """Return a note on the project's variables, which a `before-all` from elsewhere does not get."""
     left_out: dict[str, None] = {}
     for target in targets:
         command = settings.value("before-all", target)
@@ -273,7 +272,7 @@ def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tup
 
 
 def _check_row(row: Setting, project: Project) -> None:
-    """Raise InputError for an invalid value, even in an override for targets that are not built now."""
+    """Check values even of overrides for targets not built now."""
     parser = target_options.PARSERS.get(row.name)
     if parser is None:
         return

@@ -1,4 +1,4 @@
-"""Platform policies: which libc a wheel may need, and up to which version (PEP 600, PEP 656)."""
+"""Platform policies: a wheel's libc and its highest version (PEP 600, PEP 656)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from manywheels.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """A platform policy. `version` is the newest version of `libc` whose symbols may be used.
+    """A platform policy; `version` is the newest version of `libc` whose symbols may be used.
 
-    `image` is a container image's name with `{arch}` in it; `image_tag` is the dated tag this release was tested with.
+    `image` is a name with `{arch}` in it, `image_tag` the dated tag this release was tested with.
     """
 
     name: str
@@ -59,7 +59,7 @@ def policies() -> tuple[Policy, ...]:
 
 
 def policy_named(name: str) -> Policy:
-    """Return the policy with this name or alias. Raises InputError, with the nearest match."""
+    """Return the policy with this name or alias. Raises InputError."""
     by_name = {known: policy for policy in policies() for known in (policy.name, *policy.aliases)}
     if name in by_name:
         return by_name[name]

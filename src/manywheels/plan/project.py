@@ -1,7 +1,6 @@
-"""A project's declarations, read without running its code: name, requires-python, back end, `[tool.manywheels]`.
+"""A project's declarations, read without running its code.
 
-A project is a folder or an sdist (PEP 517 source tree, PEP 625 archive). pyproject.toml, setup.cfg and literals in
-setup.py are read; a dynamic version, which only the back end knows, stays None.
+A project is a folder or an sdist (PEP 517 source tree, PEP 625 archive). A dynamic version stays None.
 """
 
 from __future__ import annotations
@@ -37,16 +36,15 @@ _EXTRACTING = "Extracting the sdist"
 _GIT = ".git"
 _LARGEST_SDIST = 4 << 30  # bytes extracted, including holes in sparse files
 _MEMBER_OVERHEAD = 1024  # bytes
-_DECLARATION_LIMIT = 8 << 20  # bytes; real pyproject.toml and PKG-INFO files are far smaller
+_DECLARATION_LIMIT = 8 << 20  # bytes; real files are far smaller
 _PIECE = 1 << 20  # bytes read at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A project's declarations. `name` and `version` are None if only the back end knows them.
+    """A project's declarations; `name` and `version` are None if only the back end knows them.
 
-    `path` is the folder or the sdist. `settings` is `[tool.manywheels]`; `cibuildwheel` is `[tool.cibuildwheel]`, None
-    if absent.
+    `path` is the folder or sdist, `settings` `[tool.manywheels]`, `cibuildwheel` `[tool.cibuildwheel]` if present.
     """
 
     path: Path
@@ -65,7 +63,7 @@ class Project:
 
 
 def read_project(path: Path) -> Project:
-    """Read a project folder or sdist. Raises ProjectError if it is missing or a declaration is invalid."""
+    """Read a project folder or sdist. Raises ProjectError if it is missing or invalid."""
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:
@@ -91,12 +89,12 @@ def read_project(path: Path) -> Project:
 
 
 def settings_of(folder: Path) -> Mapping[str, Any]:
-    """Return `[tool.manywheels]` of a folder's pyproject.toml, empty if there is none. Raises ProjectError."""
+    """Return `[tool.manywheels]` of a folder, empty without one. Raises ProjectError."""
     return read_project(folder).settings if (folder / "pyproject.toml").is_file() else {}
 
 
 class SourceTree(Protocol):
-    """Where declarations are read from: a folder or an sdist."""
+    """A folder or sdist to read declarations from."""
 
     def read(self, name: str) -> bytes | None:
         """Return a top-level file's content, or None."""
@@ -141,7 +139,6 @@ class Sdist:
         self.top = tops.pop()
 
     def _bounded(self, members: Iterable[tuple[str, int]]) -> list[str]:
-        """Return the members' names. Raises ProjectError if their sizes exceed the limit."""
         names, left = [], _LARGEST_SDIST
         for name, size in members:
             names.append(name)
@@ -158,7 +155,7 @@ class Sdist:
         self._archive.close()
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a file in the sdist's top folder, or None."""
+        """Return the content of a file in the top folder, or None."""
         member = f"{self.top}/{name}"
         if member not in self._names:
             return None
@@ -169,10 +166,9 @@ class Sdist:
         return extracted.read(_DECLARATION_LIMIT) if extracted else None
 
     def extract(self, folder: Path, cancellation: Cancellation) -> Path:
-        """Extract below `folder`, without `.git`, and return the project's folder there. Raises Cancelled.
+        """Extract below `folder`, without `.git`; return the project's folder there. Raises Cancelled.
 
-        Refuses members outside of the folder and special files (PEP 706's `data` filter), and members written through
-        a link in the archive.
+        Refuses members outside of the folder, special files (PEP 706's `data` filter) and writing through links.
         """
         if isinstance(self._archive, zipfile.ZipFile):
             for name in self._names:
@@ -200,9 +196,9 @@ class Sdist:
 
 
 class _Links:
-    """The symbolic links of a tar archive: no other member may be written through one or replace it.
+    """The symbolic links of a tar archive, which no other member may replace or be written through.
 
-    tarfile's own filter resolves paths and was bypassed there (CVE-2025-4138, -4330, -4517); this compares names only.
+    tarfile's filter resolves paths and was bypassed there (CVE-2025-4138, -4330, -4517); this compares names.
     """
 
     def __init__(self, archive: Path) -> None:
@@ -210,7 +206,7 @@ class _Links:
         self._links: set[PurePosixPath] = set()
 
     def require_untouched_by(self, member: tarfile.TarInfo) -> None:
-        """Record a member if it is a link. Raises ProjectError for one written or linked through another link."""
+        """Record a link; refuse members written or linked through one."""
         paths = [PurePosixPath(member.name), *([PurePosixPath(member.linkname)] if member.islnk() else [])]
         for path in paths:
             if ".." in path.parts or not self._links.isdisjoint((path, *path.parents)):
@@ -220,7 +216,7 @@ class _Links:
 
 
 def extract_sdist(path: Path, folder: Path, cancellation: Cancellation) -> Path:
-    """Extract an sdist below `folder`; return the project's folder. Raises ProjectError for a damaged or unsafe one."""
+    """Extract an sdist below `folder`; return the project's folder. Raises ProjectError."""
     try:
         with Sdist(path) as sdist:
             return sdist.extract(folder, cancellation)
@@ -324,9 +320,9 @@ def _setup_py(content: bytes | None) -> dict[str, str]:
 
 
 def digest_source(folder: Path, cancellation: Cancellation) -> str:
-    """Return `sha256:<hex>` over every file's relative path, type, executable bit and content, in sorted order.
+    """Return `sha256:<hex>` over every file's relative path, type, executable bit and content, sorted.
 
-    `.git` is excluded, so that the digest does not depend on the clone's depth. Raises Cancelled.
+    Without `.git`, which depends on the clone's depth. Raises Cancelled.
     """
     digest = hashlib.sha256()
     for path in sorted(_files(folder)):
@@ -342,7 +338,7 @@ def digest_source(folder: Path, cancellation: Cancellation) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, without `.git`; os.walk would recurse before Python 3.12."""
+    """Yield all files, without `.git`; os.walk would recurse before Python 3.12."""
     pending = [folder]
     while pending:
         with os.scandir(pending.pop()) as entries:

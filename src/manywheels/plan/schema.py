@@ -1,7 +1,4 @@
-"""The JSON schema of `[tool.manywheels]`, for editors, generated from the list of options.
-
-It describes the types of values; `manywheels plan` checks the values themselves.
-"""
+"""The JSON schema of `[tool.manywheels]`, for editors; it describes types, not allowed values."""
 
 from __future__ import annotations
 

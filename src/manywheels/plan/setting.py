@@ -1,4 +1,4 @@
-"""One value given for an option, and the readers of `overrides`, `select` and `inherit`."""
+"""A value given for an option; readers of `overrides`, `select` and `inherit`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from manywheels.plan.targets import Target, expand_patterns, matches
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One value given for an option. `select` holds the patterns of its override; empty means all targets.
+    """One value given for an option, for targets that match `select`; empty means all.
 
-    Patterns from cibuildwheel's configuration may name targets that manywheels does not have.
+    Patterns from cibuildwheel's configuration may match no target.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Setting:
     from_cibuildwheel: bool = False
 
     def applies_to(self, target: Target | None) -> bool:
-        """Whether the value is for this target or, with None, for all targets."""
+        """Whether it is for this target or, with None, for all."""
         return not self.select or (target is not None and any(matches(target, pattern) for pattern in self.select))
 
 
 def read_overrides(settings: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the overrides of the table of this name. Raises InputError if they are not a list of tables."""
+    """Return a table's overrides. Raises InputError if they are not a list of tables."""
     overrides = settings.get("overrides", [])
     if not isinstance(overrides, list) or not all(isinstance(override, dict) for override in overrides):
         raise InputError(
@@ -43,7 +43,7 @@ def read_overrides(settings: Mapping[str, Any], name: str) -> list[Mapping[str, 
 
 
 def read_select(value: object, origin: str) -> tuple[str, ...]:
-    """Return the patterns of an override's `select`. Raises InputError if there are none."""
+    """Return an override's patterns. Raises InputError if there are none."""
     words = [value] if isinstance(value, str) else value
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         patterns = expand_patterns(" ".join(words))
@@ -56,9 +56,9 @@ def read_select(value: object, origin: str) -> tuple[str, ...]:
 
 
 def read_inherit(value: object, known: Iterable[str], origin: str) -> dict[str, Inherit]:
-    """Return the rules of an `inherit`: a table, or text such as `environment; before-all: prepend`.
+    """Return the rules of a table, or of text such as `environment; before-all: prepend`.
 
-    Raises InputError for names that are not in `known`, and for unknown rules.
+    Raises InputError for names not in `known` and unknown rules.
     """
     rules = _inherit_text(value, origin) if isinstance(value, str) else value
     if not isinstance(rules, dict) or not all(rule in list(Inherit) for rule in rules.values()):

@@ -1,8 +1,7 @@
-"""Settings: every value given for an option, in order of precedence, and how they combine into one.
+"""Settings: every value given for an option, by precedence, and how they combine.
 
-From lowest to highest: action.yml's defaults, `MANYWHEELS_<OPTION>` variables, `[tool.manywheels]`, its overrides in
-order, and workflow inputs or command-line options. For a build without options in `[tool.manywheels]`, cibuildwheel's
-configuration comes between the defaults and the variables.
+From lowest to highest: action.yml's defaults, cibuildwheel's configuration (unless `[tool.manywheels]` has options),
+`MANYWHEELS_<OPTION>` variables, `[tool.manywheels]`, its overrides in order, workflow inputs or command-line options.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All given values, highest precedence last. `notes` are warnings about configuration that has no effect.
+    """All given values, highest precedence last; `notes` warn of configuration without effect.
 
-    `project_table` is `[tool.manywheels]` itself, for the tables in it that are not options (`verify`).
+    `project_table` is `[tool.manywheels]`, for its tables that are not options (`verify`).
     """
 
     rows: tuple[Setting, ...] = field(repr=False)  # the password is among them
@@ -38,7 +37,7 @@ class Settings:
     notes: tuple[str, ...] = ()
 
     def value(self, name: str, target: Target | None = None) -> Value:
-        """Return an option's value and origin, for one target or, with None, for all."""
+        """Return an option's value for one target or, with None, for all."""
         result = inputs.default()
         for row in self.rows:
             if row.name == name and row.applies_to(target):
@@ -46,7 +45,7 @@ class Settings:
         return result
 
     def parsed(self, name: str, parser: Callable[[Value, str], T]) -> T:
-        """Parse an option's value for all targets. Raises InputError, as the parser does."""
+        """Parse an option's value for all targets. Raises InputError."""
         return parser(self.value(name), name)
 
     def with_values(self, values: Mapping[str, Value]) -> Settings:
@@ -54,19 +53,19 @@ class Settings:
         return replace(self, rows=(*self.rows, *_rows(values)))
 
     def without_projects(self) -> Settings:
-        """Return the settings without the values from the project's own files."""
+        """Return the settings without those of the project's files."""
         return replace(self, rows=tuple(row for row in self.rows if not row.value.is_projects))
 
     def is_from_cibuildwheel(self, name: str) -> bool:
-        """Whether the effective value for all targets comes from cibuildwheel's configuration."""
+        """Whether the value for all targets is cibuildwheel's."""
         return [row.from_cibuildwheel for row in self.rows if row.name == name and not row.select][-1:] == [True]
 
     def overriding(self, target: Target) -> tuple[Setting, ...]:
-        """Return the values that overrides give for this target."""
+        """Return what overrides give for this target."""
         return tuple(row for row in self.rows if row.select and row.applies_to(target))
 
     def names(self) -> tuple[str, ...]:
-        """Return the options that have a value, in the order of action.yml."""
+        """Return the options that have a value, in action.yml's order."""
         return tuple(dict.fromkeys(row.name for row in self.rows))
 
 
@@ -87,8 +86,8 @@ def read_settings(
 ) -> Settings:
     """Return the settings of a command on finished wheels; `project_table` is `[tool.manywheels]`.
 
-    Its overrides, and cibuildwheel's configuration, are for builds only. Raises InputError for unknown or misplaced
-    options in the table, and for values of the wrong type.
+    Overrides and cibuildwheel's configuration are for builds only. Raises InputError for unknown or misplaced options
+    and wrong types.
     """
     project_table = project_table or {}
     own = (*_rows(inputs.from_environment(environment)), *_rows(inputs.from_settings(project_table)))
@@ -98,10 +97,7 @@ def read_settings(
 def read_build_settings(
     given: Mapping[str, Value], project: Project, environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """Return the settings of a build, with overrides and cibuildwheel's configuration.
-
-    Raises InputError as `read_settings` does.
-    """
+    """Return a build's settings, with overrides and cibuildwheel's configuration. Raises InputError."""
     notes = list(inputs.misspelt_variables(environment))
     variables = _rows(inputs.from_environment(environment))
     if _has_options(project.settings):
@@ -127,7 +123,7 @@ def _rows(values: Mapping[str, Value]) -> Iterator[Setting]:
 
 
 def _has_options(table: Mapping[str, Any]) -> bool:
-    """Whether `[tool.manywheels]` gives options: one that only configures `verify` leaves cibuildwheel's in force."""
+    """A table that only configures `verify` leaves cibuildwheel's options in force."""
     return any(name not in inputs.TABLES for name in table) or "overrides" in table
 
 
@@ -169,11 +165,11 @@ def _all_targets() -> tuple[Target, ...]:
 
 
 def overridable() -> tuple[str, ...]:
-    """Return the options that an override can give for some targets."""
+    """Return the options that an override can give."""
     return tuple(name for name, facts in table("options").items() if facts.get("target"))
 
 
 def setting_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the caller's variables that settings are read from, without that of the password."""
+    """Return the caller's variables that settings are read from, without the password's."""
     own = {inputs.variable(name) for name in inputs.declared_inputs() if name not in inputs.hidden()}
     return tuple(name for name in environment if name in own or name.startswith("CIBW_"))

@@ -1,7 +1,6 @@
-"""Sharding: several machines build one plan.
+"""Sharding: several machines make the same plan, and each builds its shard.
 
-Every machine makes the same plan and takes the shard with its number, so that no coordination is needed. The manifest
-of a shard names the whole plan, from which `manywheels gather` knows what is missing.
+A shard's manifest names the whole plan, so that `gather` knows what is missing.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ T = TypeVar("T")
 
 
 def part(items: Sequence[T], shard: Shard) -> tuple[T, ...]:
-    """Return a shard's items: every `count`-th, so that old and new Pythons are spread over all machines.
+    """Return every `count`-th item, to spread old and new Pythons over all machines.
 
-    The parts are disjoint and together complete; with more shards than items, some are empty.
+    Parts are disjoint and complete; with more shards than items, some are empty.
     """
     return tuple(items[shard.index - 1 :: shard.count])
 
 
 def take_part(plan: Plan, shard: Shard | None) -> Plan:
-    """Return a shard's part of a plan, the whole plan for None."""
+    """Return a shard's part of a plan, all of it for None."""
     if shard is None:
         return plan
     own = part(plan.targets, shard)
@@ -38,15 +37,15 @@ def take_part(plan: Plan, shard: Shard | None) -> Plan:
 
 
 def shards_for(count: int, per_job: int) -> tuple[Shard, ...]:
-    """Return the fewest shards for `count` targets with at most `per_job` each."""
+    """Return the fewest shards with at most `per_job` of `count` targets."""
     jobs = -(-count // per_job)
     return tuple(Shard(index=index, count=jobs) for index in range(1, jobs + 1))
 
 
 def parse_shard(value: Value, name: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
-    """Return the shard `2/5` stands for, None for the whole plan. Raises InputError.
+    """Return the shard that `2/5` stands for, None for the whole plan. Raises InputError.
 
-    `auto` is the number of a GitLab `parallel` job (CI_NODE_INDEX, CI_NODE_TOTAL), and otherwise the whole plan.
+    `auto` is a GitLab `parallel` job's number (CI_NODE_INDEX, CI_NODE_TOTAL), else the whole plan.
     """
     text = value.value.strip()
     if text == "auto":

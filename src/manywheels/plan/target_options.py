@@ -1,8 +1,4 @@
-"""The options of one target: how its wheel is built, repaired, audited and tested.
-
-`overrides` can give each target its own. Commands are the user's shell text; `fill` replaces placeholders in braces
-when a command runs.
-"""
+"""One target's options: how its wheel is built, repaired, audited and tested."""
 
 from __future__ import annotations
 
@@ -31,7 +27,7 @@ _NEEDS_SHELL: Final = re.compile(r"[$`;&|<>#\\\n]")
 
 @dataclass(frozen=True, kw_only=True)
 class FrontEnd:
-    """The build front end (PEP 517) and the user's arguments for it; `verbosity` is from -3 to 3."""
+    """The build front end (PEP 517) with the user's arguments; `verbosity` is from -3 to 3."""
 
     name: str = "uv"
     arguments: tuple[str, ...] = ()
@@ -40,22 +36,22 @@ class FrontEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
-    """Constraints on build requirements: a file in the project, or requirements. Empty means the latest versions."""
+    """Constraints on build requirements: a file in the project, or requirements; empty for the latest."""
 
     file: str = ""
     packages: tuple[str, ...] = ()
 
     def text(self, project: Path, python: str) -> str:
-        """Return the constraints for a Python such as `3.12`; a sibling `…-python312` of the file is preferred.
+        """Return the constraints for a Python such as `3.12`, preferably of the file's sibling `…-python312`.
 
-        Raises OSError if the file cannot be read or is not in the folder `project`.
+        Raises OSError if the file is unreadable or not in `project`.
         """
         if not self.file:
             return "".join(f"{package}\n" for package in self.packages)
         path = project / self.file
         specific = path.with_name(f"{path.stem}-python{python.replace('.', '')}{path.suffix}")
         chosen = specific if specific.is_file() else path
-        # Project code gets to read the text, and this process may have more permissions.
+        # Project code gets the text, and this process may have more permissions.
         if not chosen.resolve().is_relative_to(project.resolve()):
             raise PermissionError(errno.EPERM, "The constraints file is not in the project", self.file)
         return chosen.read_text("utf-8")
@@ -71,9 +67,9 @@ class Repairer(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """How the wheel is repaired: `command` is the user's, `strip` is for the built-in auditwheel.
+    """How the wheel is repaired: `command` is the user's, `strip` for the built-in auditwheel.
 
-    `exclude` has patterns of libraries that are not grafted; verification accepts that the wheel needs them.
+    `exclude`: patterns of libraries that are not grafted; verification accepts them.
     """
 
     by: Repairer = Repairer.AUDITWHEEL
@@ -84,13 +80,13 @@ class Repair:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """The user's command that audits the finished wheel, and the packages it needs."""
+    """The user's command that audits the wheel, and the packages it needs."""
 
     command: str
     requires: tuple[str, ...]
 
     def command_for(self, wheel: str) -> str:
-        """Return the command for a wheel of this name; parts with `{abi3_wheel}` are only for abi3 wheels."""
+        """Return the command for a wheel; parts with `{abi3_wheel}` are only for abi3 wheels."""
         is_abi3 = any(tag.abi == "abi3" for tag in parse_name(wheel).tags)
         parts = [part for part in self.command.split(" && ") if is_abi3 or "{abi3_wheel}" not in part]
         return " && ".join(parts)
@@ -98,7 +94,7 @@ class Audit:
 
 @dataclass(frozen=True, kw_only=True)
 class Tests:
-    """How the finished wheel is tested. `before` and `command` are shell text; `sources` are paths in the project."""
+    """How the wheel is tested; `before` and `command` are shell text, `sources` paths in the project."""
 
     command: str
     before: str
@@ -111,7 +107,7 @@ class Tests:
 
 @dataclass(frozen=True, kw_only=True)
 class BeforeAll:
-    """The command that prepares the machine, as root in a container, and its extra variables."""
+    """The command that prepares the machine, as root in a container, and its variables."""
 
     command: str
     environment: tuple[Assignment, ...]
@@ -120,7 +116,7 @@ class BeforeAll:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    """The options of one target. `before_all`, `audit` and `tests` are None if there is nothing to run."""
+    """One target's options; `before_all`, `audit` and `tests` are None if there is nothing to run."""
 
     environment: tuple[Assignment, ...]
     environment_pass: tuple[str, ...]
@@ -135,10 +131,7 @@ class TargetOptions:
 
 
 def fill(command: str, **places: Path | str) -> str:
-    """Replace placeholders in a command: `{wheel}` becomes `places["wheel"]`.
-
-    Other braces are kept, and `#{wheel}` becomes the text `{wheel}`.
-    """
+    """Replace placeholders: `{wheel}` becomes `places["wheel"]`, `#{wheel}` the text `{wheel}`."""
     for name, place in places.items():
         braced = "{" + name + "}"
         command = re.sub(rf"(?<!#){re.escape(braced)}", lambda _, place=place: str(place), command)  # type: ignore[misc]
@@ -147,7 +140,7 @@ def fill(command: str, **places: Path | str) -> str:
 
 
 def fill_values(variables: tuple[Assignment, ...], **places: Path | str) -> tuple[Assignment, ...]:
-    """Replace placeholders in the values of variables, as `fill` does."""
+    """Replace placeholders in values, as `fill` does."""
     return tuple(
         replace(made, value=tuple(fill(part, **places) if isinstance(part, str) else part for part in made.value))
         for made in variables
@@ -160,9 +153,9 @@ def fill_values(variables: tuple[Assignment, ...], **places: Path | str) -> tupl
 def parse_target_options(
     value: Callable[[str], Value], without_projects: Callable[[str], Value], *, tested: bool
 ) -> TargetOptions:
-    """Parse the options of a target. Raises InputError for the first invalid one.
+    """Parse a target's options. Raises InputError for the first invalid one.
 
-    `value` returns an option's value, `without_projects` its value without the project's own files.
+    `value` returns an option's value, `without_projects` that without the project's files.
     """
 
     def parsed(name: str) -> Any:  # noqa: ANN401 - each parser has its own type
@@ -263,7 +256,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
 
 
 def _before_all(value: Callable[[str], Value], without_projects: Callable[[str], Value]) -> BeforeAll | None:
-    """Return the command with its variables; variables from the project's files only apply to the project's command.
+    """Return the command; the project's variables apply only to the project's own command.
 
     Otherwise a pull request could set PATH or LD_PRELOAD and run its code as root in the workflow's command.
     """
@@ -282,7 +275,7 @@ def _before_all(value: Callable[[str], Value], without_projects: Callable[[str],
 
 
 def _repair(command: str, exclude: tuple[str, ...], *, strip: bool) -> Repair:
-    """Return the repair; a command that only runs auditwheel with known options becomes the built-in one."""
+    """A command that only runs auditwheel with known options becomes the built-in repair."""
     if command in {"", Repairer.NONE}:
         return Repair(by=Repairer.NONE, exclude=exclude)
     if command == Repairer.AUDITWHEEL:
@@ -296,7 +289,7 @@ def _repair(command: str, exclude: tuple[str, ...], *, strip: bool) -> Repair:
 
 
 def _auditwheel_options(command: str) -> argparse.Namespace:
-    """Return auditwheel's known options in a command, and all other `words`."""
+    """Return auditwheel's known options, and the other `words`."""
     import argparse
 
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
@@ -312,7 +305,7 @@ def _auditwheel_options(command: str) -> argparse.Namespace:
 
 
 def _fields(value: Value, name: str, known: tuple[str, ...], first: str, allowed: str) -> dict[str, tuple[str, ...]]:
-    """Parse `value; key: words; …`; the words of a first part without a key belong to the key `first`."""
+    """Parse `value; key: words; …`; a first part without a key belongs to `first`."""
     lexer = shlex.shlex(value.value, posix=True, punctuation_chars=";")
     lexer.commenters, lexer.whitespace_split = "", True
     try:

@@ -1,7 +1,7 @@
 """Targets, their selection, and the plan.
 
-A target is one interpreter on one platform, with an identifier such as `cp312-manylinux_x86_64`. Selection uses
-cibuildwheel's patterns (`fnmatch` globs, braces, separated by blanks) and two short forms: `cp312` and `3.12`.
+A target is one interpreter on one platform. Patterns are cibuildwheel's (`fnmatch` globs, braces, separated by blanks),
+or `cp312`, `3.12`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def image_folder(tag: str, abi: str) -> str:
-    """Return an interpreter's folder below /opt/python in manylinux images, such as `cp313-cp313t`."""
+    """Return an interpreter's folder below /opt/python in images, such as `cp313-cp313t`."""
     return f"{tag.removesuffix('t')}-{abi}"
 
 
@@ -35,7 +35,7 @@ def image_folder(tag: str, abi: str) -> str:
 class Target:
     """One interpreter on one platform: `python` is `3.12`, `abi` is `cp312` or `cp314t`, `family` is `manylinux`.
 
-    `group` is the interpreter's group in `enable`, empty for most.
+    `group` is its group in `enable`, mostly empty.
     """
 
     tag: str
@@ -47,38 +47,38 @@ class Target:
 
     @property
     def identifier(self) -> str:
-        """The name to display and select by, such as `cp312-manylinux_x86_64`."""
+        """Its name, such as `cp312-manylinux_x86_64`."""
         return f"{self.tag}-{self.family}_{self.arch}"
 
     @property
     def version(self) -> tuple[int, int]:
-        """Major and minor version of the interpreter."""
+        """The interpreter's major and minor version."""
         major, minor = self.python.split(".")
         return int(major), int(minor)
 
     @property
     def free_threaded(self) -> bool:
-        """Whether this is a CPython without the GIL (PEP 703)."""
+        """Whether it is a CPython without the GIL (PEP 703)."""
         return self.abi.endswith("t") and self.tag.startswith("cp")
 
     @property
     def folder(self) -> str:
-        """The interpreter's folder in manylinux images, such as `cp313-cp313t`."""
+        """Its folder in images, such as `cp313-cp313t`."""
         return image_folder(self.tag, self.abi)
 
     @property
     def spec(self) -> str:
-        """uv's name for the interpreter: `3.12`, `3.14t`, `pypy3.11`."""
+        """uv's name for it: `3.12`, `3.14t`, `pypy3.11`."""
         if self.tag.startswith("pp"):
             return f"pypy{self.python}"
         return f"{self.python}t" if self.free_threaded else self.python
 
     def accepts(self, interpreter: str, abi: str) -> bool:
-        """Whether this interpreter installs wheels with these tags (PEP 425), such as `cp39` and `abi3`."""
+        """Whether it installs wheels with these tags (PEP 425), such as `cp39` and `abi3`."""
         return (interpreter, abi) in _accepted(self)
 
     def installs(self, tags: Iterable[Tag]) -> bool:
-        """Whether this interpreter installs wheels with one of the tags, whatever their platform."""
+        """Whether it installs wheels with one of the tags, whatever their platform."""
         return any(self.accepts(tag.interpreter, tag.abi) for tag in tags)
 
 
@@ -108,7 +108,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTarget:
-    """A target of the plan with its interpreter, None if this machine does not have it."""
+    """A target with its interpreter, None if this machine does not have it."""
 
     target: Target
     interpreter: Interpreter | None
@@ -117,9 +117,9 @@ class PlannedTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Targets to build, in order, and the selected targets that are excluded.
+    """Targets to build, in order, and selected targets that are excluded.
 
-    For one part of a plan, `shard` is its number, and `siblings` are the targets of the other parts.
+    For a part of a plan, `shard` is its number, `siblings` are the other parts' targets.
     """
 
     targets: tuple[PlannedTarget, ...]
@@ -129,7 +129,7 @@ class Plan:
 
     @property
     def identifiers(self) -> tuple[str, ...]:
-        """The targets of the whole plan, even if this is a part of it."""
+        """The whole plan's targets, even if this is a part."""
         return tuple(target.identifier for target in (*(planned.target for planned in self.targets), *self.siblings))
 
     @property
@@ -139,7 +139,7 @@ class Plan:
 
 
 def known_targets(family: str, arch: str) -> tuple[Target, ...]:
-    """Return every target of the interpreter table for one platform family and architecture, oldest first."""
+    """Return the targets of a platform family and architecture, oldest first."""
     return tuple(
         Target(
             tag=row["id"], python=row["version"], abi=row["abi"], family=family, arch=arch, group=row.get("group", "")
@@ -150,7 +150,7 @@ def known_targets(family: str, arch: str) -> tuple[Target, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Build and skip patterns, and the enabled groups. `by_name` is false if `build` is the default."""
+    """Build and skip patterns, enabled groups. `by_name` is false for the default `build`."""
 
     build: tuple[str, ...]
     skip: tuple[str, ...] = ()
@@ -193,7 +193,7 @@ def select(
 
 
 def expand_patterns(text: str) -> tuple[str, ...]:
-    """Split patterns at blanks and at commas outside braces, and expand the braces."""
+    """Split patterns at blanks and at commas outside braces; expand the braces."""
     words = [word for part in text.split() for word in _split_at_commas(part) if word]
     return tuple(pattern for word in words for pattern in expand_braces(word))
 
@@ -210,7 +210,7 @@ def _split_at_commas(text: str) -> list[str]:
 
 
 def expand_braces(word: str) -> Iterator[str]:
-    """Yield a pattern with its braces expanded: two for `cp3{9,10}-*`, three for `cp3{9..11}-*`."""
+    """Yield a pattern with its braces expanded: `cp3{9,10}-*`, `cp3{9..11}-*`."""
     match = re.search(r"\{([^{}]*)\}", word)  # an innermost pair; recursion handles the outer ones
     if match is None:
         yield word
@@ -220,7 +220,7 @@ def expand_braces(word: str) -> Iterator[str]:
 
 
 def _choices(inside: str) -> Iterable[str]:
-    """Return the alternatives between braces: `a,b`, or whole numbers as in `9..12`."""
+    """Return alternatives: `a,b`, or whole numbers as in `9..12`."""
     if span := re.fullmatch(r"(\d{1,4})\.\.(\d{1,4})", inside):
         first, last = int(span[1]), int(span[2])
         return map(str, range(first, last + 1) if first <= last else range(first, last - 1, -1))
@@ -240,14 +240,14 @@ def _is_enabled(target: Target, selection: Selection, targets: Sequence[Target])
 
 
 def matches(target: Target, pattern: str) -> bool:
-    """Whether a pattern matches this target's identifier, or is its short form, such as `cp312` or `3.12`."""
+    """Whether a pattern matches the identifier, or is a short form (`cp312`, `3.12`)."""
     if pattern in {target.tag, target.spec}:
         return True
     return fnmatch.fnmatchcase(target.identifier, pattern)
 
 
 def require_match(pattern: str, targets: Sequence[Target], option: str) -> None:
-    """Raise SelectionError if a pattern matches none of the targets, with the nearest name."""
+    """Raise SelectionError if a pattern matches no target."""
     if any(matches(target, pattern) for target in targets):
         return
     identifiers = [target.identifier for target in targets]

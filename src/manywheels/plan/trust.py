@@ -1,8 +1,8 @@
 """Trust: what the project's own files may request, and what only the workflow may.
 
 A pull request can change pyproject.toml, and often not the workflow. So in a CI job, only the workflow (an input, the
-command line or a variable) may expose the job's secrets, run commands outside of the isolation, or name places outside
-of the checkout. `Value.origin.kind` is who gave a value.
+command line, a variable) may expose secrets, run commands outside of the isolation, or name places outside of the
+checkout.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def in_ci(environment: Mapping[str, str]) -> bool:
 
 
 def grants_in(environment: Mapping[str, str]) -> list[str]:
-    """Return the names of variables that give a CI job identity tokens (OIDC)."""
+    """Return the variables that give a CI job identity tokens (OIDC)."""
     return sorted(name for name, value in environment.items() if value and _GRANTS.fullmatch(name))
 
 
 def credentials_in(names: Iterable[str], environment: Mapping[str, str]) -> list[str]:
-    """Return, sorted, the names of variables that are set and authorise the CI job or publishing."""
+    """Return the set variables that authorise the CI job or publishing, sorted."""
     patterns = table("environment")["credentials"]
     return sorted({name for name in names if environment.get(name) and _matches(name, patterns)})
 
@@ -52,8 +52,8 @@ def credentials_in(names: Iterable[str], environment: Mapping[str, str]) -> list
 def require_trusted(options: Options, environment: Mapping[str, str]) -> None:
     """Raise IsolationError or OutputFolderError if the project's files request what only the workflow may.
 
-    `environment` is the caller's. Outside of CI the files are the caller's own: then only variables that authorise a
-    job are refused, and reaching beyond isolation in a process that can get identity tokens.
+    Outside of CI the files are the caller's own: only variables that authorise a job are refused, and reaching beyond
+    isolation where identity tokens are available.
     """
     for target in (None, *options.known_targets):
         _require_passable(options.settings, target, environment)
@@ -65,7 +65,6 @@ def require_trusted(options: Options, environment: Mapping[str, str]) -> None:
 
 
 def _require_passable(settings: Settings, target: Target | None, environment: Mapping[str, str]) -> None:
-    """Raise IsolationError if the project's `environment-pass` names a variable that it may not see."""
     value = settings.value("environment-pass", target)
     if not value.is_projects:
         return
@@ -105,10 +104,10 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _require_inside_isolation(options: Options, environment: Mapping[str, str]) -> None:
-    """Raise IsolationError if the project's files reach beyond isolation, and there is something to steal.
+    """Refuse to let the project's files reach beyond isolation where there is something to steal.
 
-    That is: commands run by root and images, in a job that can get identity tokens; and in CI an image of the project's
-    choice that would get credentials for indexes.
+    That is: commands of root and images, in a job that can get identity tokens; in CI also an image that would get
+    credentials for indexes.
     """
     grants = grants_in(environment)
     secrets = [name for name, text in forwarded(environment).items() if has_credentials(text)]
@@ -142,7 +141,7 @@ def _beyond_isolation(options: Options) -> Iterator[tuple[str, Value]]:
 
 
 def require_publishing_asked(publish: Value) -> None:
-    """Raise IsolationError if it is the project's files that tell a CI job to publish."""
+    """Raise IsolationError if the project's files tell a CI job to publish."""
     if publish.is_projects and publish.value == "pypi":
         raise IsolationError(
             f"{publish.origin}: in a CI job, only the workflow may publish wheels: a pull request can change the "
@@ -157,7 +156,7 @@ def require_publishing_asked(publish: Value) -> None:
 def require_places(settings: Settings, environment: Mapping[str, str]) -> None:
     """Raise OutputFolderError if the project's files make a CI job write outside of its working folder.
 
-    This process may be root there, and a report holds text from the project: it could become a file that others run.
+    This process may be root there, and others could run a report that holds the project's text.
     """
     if not in_ci(environment):
         return

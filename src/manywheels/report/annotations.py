@@ -1,4 +1,4 @@
-"""GitHub annotations for the failures and warnings of a run."""
+"""GitHub annotations for a run's failures and warnings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from manywheels.wheels.manifest import Failure, Manifest, TargetRecord
 
 
 def annotate(manifest: Manifest, package: Path, root: Path) -> Iterator[str]:
-    """Return the workflow commands for a run's failures, at the lines that compilers named, and warnings.
+    """Return workflow commands for a run's failures, at the lines that compilers named, and warnings.
 
     `package` is the project's folder, `root` the repository's; files outside of either are not named.
     """
     failures = [_of_failure(records, package, root) for records in _by_reason(manifest.failures)]
-    # Those with a line come first, because GitHub shows them in the source.
+    # Those with a line come first: GitHub shows them in the source.
     yield from map(str, at_most(sorted(failures, key=lambda annotation: annotation.file is None)))
     warnings = [
         Annotation(kind="warning", title=wording.tags(records), message=warning)
@@ -47,7 +47,6 @@ def _of_failure(records: list[TargetRecord], package: Path, root: Path) -> Annot
 
 
 def _in_repository(failure: Failure, package: Path, root: Path) -> str | None:
-    """Return the path of the failure's file in the repository, None if the project has no such file."""
     if not failure.file or not failure.line or failure.line < 1 or "\0" in failure.file:
         return None
     parts = PurePosixPath(failure.file).parts

@@ -36,7 +36,7 @@ _MARKS = {
     TargetState.NO_INTERPRETER: ("-", "yellow"),
     TargetState.CANCELLED: ("-", "yellow"),
 }
-_BEGINNING = 1 << 20  # bytes of a log that are shown; the file has all of it
+_BEGINNING = 1 << 20  # bytes of a log that are shown
 _ENDING = 4 << 20
 _LONGEST = 1 << 14  # characters of a line
 
@@ -44,9 +44,9 @@ _LONGEST = 1 << 14  # characters of a line
 def console_reporter(
     output: Path, cancellation: Cancellation, *, verbose: bool, stream: TextIO | None = None
 ) -> Reporter:
-    """Return a live reporter on a terminal, else a plain one, which folds its output on GitHub and GitLab.
+    """Return a live reporter on a terminal, else a plain one, which folds on GitHub and GitLab.
 
-    Logs are not shown after `cancellation` is requested.
+    Logs are not shown after a cancellation.
     """
     stream = stream or sys.stdout
     if stream.isatty() and not os.environ.get("CI"):
@@ -80,7 +80,7 @@ def _fold_here() -> Fold:
 
 
 class PlainReporter:
-    """Prints a line when a build begins, and a block when a target has ended."""
+    """Prints a line when a build begins, a block when a target has ended."""
 
     def __init__(
         self, output: Path, stream: TextIO, cancellation: Cancellation, *, verbose: bool, fold: Fold = unfolded
@@ -101,7 +101,7 @@ class PlainReporter:
             self._say(f"{target.identifier}: building")
 
     def finished(self, record: TargetRecord) -> None:
-        """Print a block about a target that has ended."""
+        """Print a block about an ended target."""
         with self._lock:
             first = wording.first_alike(record, self._failed)
             if record.failure:
@@ -118,7 +118,7 @@ class PlainReporter:
             self._block(self._fold(head, record) if wheel else (head, []), wheel, details)
 
     def closed(self, manifest: Manifest) -> None:
-        """Print the table of targets, the warnings and the total."""
+        """Print the targets, the warnings and the total."""
         rows = [tuple(map(text.sanitize, _row(record))) for record in manifest.targets]
         widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -126,10 +126,10 @@ class PlainReporter:
         self._say("", *lines, "", *warnings(manifest), _total(manifest, self._output))
 
     def stop(self) -> None:
-        """Do nothing: lines that were printed stay."""
+        """Do nothing: printed lines stay."""
 
     def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], details: list[str]) -> None:
-        """Print a block; details of a failure come after the fold, so that they are visible."""
+        """Details of a failure come after the fold, to be visible."""
         before, after = marks
         self._write(chain([before], folded, after, details))
 
@@ -142,12 +142,11 @@ class PlainReporter:
                 self._stream.writelines(f"{line}\n" for line in lines)
                 self._stream.flush()
             except BrokenPipeError:
-                # The reader has gone (`| head`). The run goes on without output.
+                # The reader has gone (`| head`); go on without output.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def _quoted(log: Path, cancellation: Cancellation) -> Iterator[str]:
-    """Yield the lines of a log; of a long one, the first and last."""
     with suppress(OSError), open_ends(log, beginning=_BEGINNING, ending=_ENDING) as stream:
         file = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
         while (line := file.readline(_LONGEST)) and not cancellation.requested:
@@ -162,7 +161,7 @@ class _Row:
 
 
 class LiveReporter:
-    """Shows every target's stage in a table on the terminal, which stays as the result."""
+    """Shows every target's stage in a table, which stays as the result."""
 
     def __init__(
         self, output: Path, cancellation: Cancellation, *, verbose: bool, console: Console | None = None
@@ -178,7 +177,7 @@ class LiveReporter:
         self._one_log_at_a_time = threading.Lock()
 
     def started(self, plan: Plan, title: str) -> None:
-        """Print remarks on the plan, and start to draw the table."""
+        """Print remarks, and start the table."""
         from rich.live import Live
 
         for remark in plan_remarks(plan):
@@ -194,7 +193,7 @@ class LiveReporter:
             self._rows[target.identifier] = _Row(stage=stage)
 
     def finished(self, record: TargetRecord) -> None:
-        """Show how a target ended; if verbose, print its log above the table."""
+        """Show how a target ended; if verbose, print its log."""
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
         if self._verbose and record.log:
@@ -207,7 +206,7 @@ class LiveReporter:
                 self._console.print(line, markup=False, style="dim")
 
     def closed(self, manifest: Manifest) -> None:
-        """Draw the table for the last time; print failures, warnings and the total below."""
+        """Draw the last table; print failures, warnings and the total."""
         with self._lock:
             self._rows = {record.identifier: _Row(record=record) for record in manifest.targets}
         self.stop()
@@ -273,7 +272,7 @@ def _total(manifest: Manifest, output: Path) -> str:
 
 
 def plan_remarks(plan: Plan) -> list[str]:
-    """Return remarks for the user on a plan."""
+    """Return remarks on a plan."""
     remarks = []
     if plan.missing:
         names = " ".join(planned.target.tag for planned in plan.missing)
@@ -291,12 +290,13 @@ def warnings(manifest: Manifest) -> list[str]:
     found += [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
     missing = [record.identifier for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
     if missing:
-        found.append(f"warning: not built, no interpreter: {' '.join(missing)} (see `manywheels doctor`)")
+        names = " ".join(missing)
+        found.append(f"warning: not built because no interpreter was found: {names} (see `manywheels doctor`)")
     return found
 
 
 def section(name: str, head: str, seconds: float) -> tuple[str, str]:
-    """Return GitLab's markers around a section with the title `head` that has just ended and took `seconds`."""
+    """Return GitLab's markers around a section titled `head` that has just ended after `seconds`."""
     ended = int(time.time())
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
     before = f"{_CLEAR}section_start:{ended - round(seconds)}:{name}[collapsed=true]\r{_CLEAR}{head}"

@@ -1,4 +1,4 @@
-"""Reports as files: their paths are checked before building, and they are written atomically."""
+"""Reports as files: paths checked before building, atomic writes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from manywheels.wheels.output import OutputFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """The paths of the requested reports; None for a report that was not requested."""
+    """The reports' paths, None if not requested."""
 
     html: Path | None = None
     junit: Path | None = None
 
     def require(self) -> None:
-        """Raise OutputFolderError if one of the reports could not be written."""
+        """Raise OutputFolderError if a report could not be written."""
         for path, option in ((self.html, "report"), (self.junit, "junit")):
             if path:
                 require_place(path, option)
 
     def write(self, manifest: Manifest, output: OutputFolder) -> None:
-        """Write the reports, with the owner of the output folder's files. Raises OutputFolderError."""
+        """Write the reports for the output folder's owner. Raises OutputFolderError."""
         from manywheels.report.html import write_report
         from manywheels.report.junit import write_junit
 

@@ -1,4 +1,4 @@
-"""The findings of a verification as text, JSON, SARIF (code scanning) or GitHub annotations."""
+"""A verification's findings as text, JSON, SARIF (code scanning) or GitHub annotations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from manywheels.verify.run import Verdict
 
 
 def render(verdict: Verdict, form: str) -> str:
-    """Return a verdict in one of the formats `text`, `json`, `sarif` and `github`."""
+    """Return a verdict as `text`, `json`, `sarif` or `github`."""
     match form:
         case "json":
             return json.dumps(_as_json(verdict), indent=2)

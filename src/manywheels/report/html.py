@@ -1,6 +1,6 @@
 """The HTML report: one self-contained file without scripts.
 
-jinja2 escapes all values. The content security policy allows no resource but the embedded style, by its hash.
+jinja2 escapes all values; the content security policy allows only the embedded style, by its hash.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-_STAGES: Final = ("prepare", "build", "repair", "verify", "test", WAITING)  # stages with a colour of their own
+_STAGES: Final = ("prepare", "build", "repair", "verify", "test", WAITING)  # stages with their own colour
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def write_report(manifest: Manifest, output_folder: Path, path: Path) -> None:
-    """Write the report of a run to `path`, atomically, with links to the logs in `output_folder`.
+    """Write a run's report atomically, with links to the logs in `output_folder`.
 
     Raises OutputFolderError.
     """
@@ -79,7 +79,7 @@ def _environment() -> Environment:
 
 
 def _prose(words: str) -> Markup:
-    """Return one line, with text between backticks as code."""
+    """Words between backticks become code."""
     from markupsafe import Markup, escape
 
     shown = (Markup("<code>{}</code>").format(part) if quoted else escape(part) for part, quoted in text.parts(words))
@@ -93,7 +93,7 @@ def _breakable(name: str) -> Markup:
 
 
 def _url(path: Path) -> str:
-    """Return a relative path as a relative URL, with special characters such as colons quoted."""
+    """Quote special characters, such as colons."""
     return quote(path.as_posix().encode(errors="surrogatepass"))
 
 

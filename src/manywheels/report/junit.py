@@ -1,8 +1,6 @@
-"""JUnit XML, which GitLab shows in merge requests: a suite for each target.
+"""JUnit XML for GitLab's merge requests, as in `artifacts:reports:junit`: a suite for each target.
 
-Its cases are the stages, the checks of the wheel by their codes (a check with warnings only has passed, with the
-warnings as output), and the project's failed tests by name. The format is that of the Ant task, as GitLab reads it
-(`artifacts:reports:junit`).
+Cases are the stages, the wheel's checks by code (warnings are output), and failed tests.
 """
 
 from __future__ import annotations
@@ -63,7 +61,7 @@ def _cases(record: TargetRecord) -> Iterator[ET.Element]:
 
 
 def _checks(record: TargetRecord) -> Iterator[ET.Element]:
-    """Yield a case for each check that was made, and for each other code with warnings."""
+    """Yield a case for each check made, and for other codes with warnings."""
     warnings: dict[str, list[str]] = {}
     for warning in record.warnings:
         warnings.setdefault(warning.partition(" ")[0], []).append(warning)
@@ -88,7 +86,7 @@ def _failed(record: TargetRecord, failure: Failure) -> ET.Element:
 
 
 def _tests(identifier: str, tests: TestRun) -> Iterator[ET.Element]:
-    """Yield a case for each failed test, and one for all tests if they passed or no failed one is known by name."""
+    """Yield each failed test, and one for all if they passed or no failed one is known by name."""
     for name in tests.failed:
         case = _case(identifier, f"test {name}")
         ET.SubElement(case, "failure", type="test", message=_xml(f"{name} failed")).text = _xml(f"Log: {tests.log}")

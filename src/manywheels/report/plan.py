@@ -22,12 +22,12 @@ from manywheels.wheels.manifest import Shard
 if TYPE_CHECKING:
     from rich.table import Table
 
-# GitLab allows job names of 255 characters, in `needs` of 128, with the name of the job itself included.
+# GitLab allows 128 characters in `needs`, including the job's own name.
 _LONGEST: Final = 90  # characters
 
 
 def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> dict[str, Any]:
-    """Return the plan as JSON values with stable keys; with `explain`, also every option's value and origin."""
+    """Return the plan with stable keys; with `explain`, also every option's value and origin."""
     planned = {
         "project": project.title,
         "version": project.version,
@@ -52,7 +52,7 @@ def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = F
 
 
 def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> None:
-    """Print the plan as a table; with `explain`, also every option's value and origin."""
+    """Print the plan; with `explain`, also every option's value and origin."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -80,7 +80,7 @@ def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = 
 
 
 def _show(table: Table) -> None:
-    """Print a table. Without a terminal, sanitize each line: a CI could take a wrapped cell for a command."""
+    """Without a terminal, sanitize each line: a CI could take a wrapped cell for a command."""
     from rich.console import Console
 
     console = Console(highlight=False, force_terminal=sys.stdout.isatty())
@@ -94,7 +94,7 @@ def _show(table: Table) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Explained:
-    """An option's value, and its other values for some planned targets (identifiers), from overrides."""
+    """An option's value, and other values from overrides for some targets (identifiers)."""
 
     name: str
     value: Value
@@ -164,15 +164,15 @@ def _toolchain(options: Options) -> str:
 
 
 def github_matrix(plan: Plan, per_job: int) -> str:
-    """Return one line of JSON for `matrix: ${{ fromJSON(…) }}`, with `shard` and `targets` (text) for each job."""
+    """Return a line of JSON for `matrix: ${{ fromJSON(…) }}`, with each job's `shard` and `targets` (text)."""
     jobs = [{"shard": str(shard), "targets": _names(plan, shard)} for shard in _shards(plan, per_job)]
     return json.dumps({"include": jobs})
 
 
 def gitlab_matrix(plan: Plan, per_job: int) -> str:
-    """Return a hidden job with `parallel:matrix`, as YAML, for the jobs of a child pipeline.
+    """Return a hidden job with `parallel:matrix`, as YAML, for a child pipeline.
 
-    A job reads its shard from a variable; TARGETS only makes its name readable, and is kept short.
+    A job reads its shard from a variable; TARGETS only makes its name readable.
     """
     lines = [".manywheels-matrix:", "  parallel:", "    matrix:"]
     for shard in _shards(plan, per_job):

@@ -1,7 +1,4 @@
-"""GitHub's step summary: the run as Markdown, below GitHub's size limit for any number of wheels.
-
-No text of a project can become markup: see `core.markdown`.
-"""
+"""GitHub's step summary: the run as Markdown (`core.markdown`), within GitHub's size limit."""
 
 from __future__ import annotations
 
@@ -19,15 +16,15 @@ _FAILURES: Final = LIMIT // 4  # bytes for failures
 _WARNINGS: Final = LIMIT // 10
 _GANTT: Final = 40_000  # characters; Mermaid draws nothing beyond 50,000
 _LANES: Final = 60  # more would be unreadable
-_CHARACTER: Final = 1 / 100  # of the drawing's width, for a letter of a bar's name
-# `compact` puts a target's stages side by side. The fixed width is scaled to the page, so that names stay within their
-# bars. Seconds since the epoch are the same in every time zone.
+_CHARACTER: Final = 1 / 100  # of the drawing's width, for a letter
+# `compact` puts a target's stages side by side; the fixed width keeps names within their
+# bars; seconds since the epoch are the same in every time zone.
 _GANTT_HEAD: Final = (
     "---", "displayMode: compact", "config:", "  gantt:", "    useWidth: 960", "    fontSize: 12",
     "    sectionFontSize: 13", "    leftPadding: 70", "    rightPadding: 20", "---", "gantt",
     "    dateFormat x", "    axisFormat %s s",
 )  # fmt: skip
-_NAMELESS: Final = "\u200b"  # tasks must have a name, which would cover the next bar if the bar is narrow
+_NAMELESS: Final = "\u200b"  # tasks must have a name, which would cover the bar after a narrow one
 _KINDS: Final = {WAITING: "done, ", "build": "active, "}
 _MARKS: Final = {
     TargetState.BUILT: "✅",
@@ -40,7 +37,7 @@ _HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled 
 
 
 def step_summary(manifest: Manifest) -> str:
-    """Return the summary of a run, at most LIMIT bytes of UTF-8. It says how much is left out."""
+    """Return at most LIMIT bytes of UTF-8, which say how much is left out."""
     failed = bool(manifest.failures)
     mark = "❌" if failed or not manifest.wheels else "✅"
     head = f"## {mark} {code(manifest.project)}: {wording.summary(manifest)}\n"
@@ -61,7 +58,7 @@ def step_summary(manifest: Manifest) -> str:
 
 def _table(manifest: Manifest, budget: int) -> str:
     heading = [f"| {' | '.join(_HEADINGS)} |", f"|{' --- |' * len(_HEADINGS)}"]
-    # With one platform, the Python is enough to identify a target.
+    # With one platform, the Python identifies a target.
     one_platform = len({record.identifier.partition("-")[2] for record in manifest.targets}) == 1
     rows = (f"| {' | '.join(_row(record, short=one_platform))} |" for record in manifest.targets)
     return fit(budget, [*heading, *rows], "targets") + "\n"

@@ -1,4 +1,4 @@
-"""The stages of every target as bars on one time line, from the manifest."""
+"""Every target's stages as bars on one time line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 from manywheels.wheels.manifest import Manifest, TargetRecord
 
 WAITING: Final = "waiting"
-_SHORTEST: Final = 0.05  # seconds; a shorter gap between two stages is not shown as waiting
+_SHORTEST: Final = 0.05  # seconds; shorter gaps are not shown as waiting
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One stage of one target; `begin` and `end` are in seconds since the run began."""
+    """One target's stage; `begin` and `end` are in seconds since the run began."""
 
     stage: str
     begin: float
@@ -22,13 +22,13 @@ class Bar:
 
     @property
     def seconds(self) -> float:
-        """The length of the bar, in seconds."""
+        """The length in seconds."""
         return self.end - self.begin
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """One target and its bars, in order, without overlap. Gaps between stages are bars of waiting."""
+    """One target's bars, in order, without overlap; gaps are bars of waiting."""
 
     record: TargetRecord
     bars: tuple[Bar, ...]
@@ -36,14 +36,14 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """A lane for each target that has run; `end` is that of the last bar, in seconds."""
+    """A lane for each target that has run; `end` is in seconds."""
 
     lanes: tuple[Lane, ...]
     end: float
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that occur, in the order of the targets' stages, waiting last."""
+        """The stages that occur, in the targets' order, waiting last."""
         found = dict.fromkeys(bar.stage for lane in self.lanes for bar in lane.bars if bar.stage != WAITING)
         waited = any(bar.stage == WAITING for lane in self.lanes for bar in lane.bars)
         return (*found, *([WAITING] if waited else []))
@@ -59,13 +59,13 @@ class Timeline:
 
 
 def lay_out(manifest: Manifest) -> Timeline:
-    """Return the time line of a run. Targets without stages have no lane."""
+    """Return a run's time line, without targets that have no stages."""
     lanes = tuple(Lane(record=record, bars=bars) for record in manifest.targets if (bars := _bars(record)))
     return Timeline(lanes=lanes, end=max((lane.bars[-1].end for lane in lanes), default=0.0))
 
 
 def _bars(record: TargetRecord) -> tuple[Bar, ...]:
-    """Return a record's stages as bars; values from a file that make no sense are corrected."""
+    """Correct values from a file that make no sense."""
     known = sorted((max(0.0, record.began[stage]), stage) for stage in record.began if stage in record.seconds)
     bars: list[Bar] = []
     at = 0.0

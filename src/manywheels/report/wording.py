@@ -1,4 +1,4 @@
-"""Texts about targets and runs that several reports use."""
+"""Texts that several reports use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, Test
 
 
 def platforms(record: TargetRecord) -> str:
-    """Return the oldest platform among a wheel's tags, without the architecture, as `manylinux_2_17`."""
+    """Return a wheel's oldest platform without the architecture, as `manylinux_2_17`."""
     if record.wheel is None:
         return ""
     tags = record.wheel.name.removesuffix(".whl").rpartition("-")[2]
@@ -20,7 +20,7 @@ def platforms(record: TargetRecord) -> str:
 
 
 def outcome(record: TargetRecord) -> str:
-    """Return how a target ended, in a few words."""
+    """Return how a target ended."""
     match record.state:
         case TargetState.BUILT:
             return "built"
@@ -32,7 +32,7 @@ def outcome(record: TargetRecord) -> str:
 
 
 def short_tags(wheel_tags: Iterable[str]) -> list[str]:
-    """Return a wheel's tags in parts, platforms without the architecture: `cp312-cp312`, `manylinux_2_17`."""
+    """Return a wheel's tags in parts, without the architecture: `cp312-cp312`, `manylinux_2_17`."""
     parts = [tag.split("-", 2) for tag in sorted(wheel_tags)]
     pythons = ("-".join(part[:2]) for part in parts)
     platforms = (re.sub(r"^((?:many|musl)linux(?:_\d+_\d+|\d+))_\w+$", r"\1", part[-1]) for part in parts)
@@ -47,7 +47,7 @@ def tests(test_run: TestRun) -> str:
 
 
 def target_warnings(manifest: Manifest) -> dict[str, list[TargetRecord]]:
-    """Return each warning about targets once, with its targets."""
+    """Return each warning once, with its targets."""
     found: dict[str, list[TargetRecord]] = {}
     for record in manifest.targets:
         for warning in record.warnings:
@@ -78,7 +78,7 @@ def summary(manifest: Manifest) -> str:
 
 
 def explain(record: TargetRecord, output: Path) -> list[str]:
-    """Return the lines that matter, the remedy and the path of the log of a failure, if any."""
+    """Return a failure's excerpt, remedy and path of the log, as lines."""
     if record.failure is None:
         return []
     lines = [quote(line) for line in record.failure.excerpt]
@@ -88,7 +88,7 @@ def explain(record: TargetRecord, output: Path) -> list[str]:
 
 
 def log_of(record: TargetRecord) -> str:
-    """Return the log of the failure, relative to the output folder: that of the tests if they failed."""
+    """Return the failure's log, relative to the output folder: that of the tests if they failed."""
     if record.tests and not record.tests.passed:
         return record.tests.log
     return str(record.log)
@@ -102,7 +102,7 @@ def headline(record: TargetRecord) -> str:
 
 
 def first_alike(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetRecord | None:
-    """Return the first of `others` that failed for the same reason, which need not be shown twice."""
+    """Return the first of `others` that failed for the same reason."""
     if record.failure is None:
         return None
     for other in others:
@@ -115,7 +115,7 @@ def first_alike(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetR
 
 
 def with_first_alike(failures: Iterable[TargetRecord]) -> list[tuple[TargetRecord, TargetRecord | None]]:
-    """Return each failed target with the first that failed for the same reason; None for that one."""
+    """Return each failed target with the first that failed alike, None for that one."""
     firsts: list[TargetRecord] = []
     pairs: list[tuple[TargetRecord, TargetRecord | None]] = []
     for record in failures:

@@ -1,7 +1,7 @@
-"""What the checks need of an ELF file: machine, libraries, run paths, symbols, and how it is loaded.
+"""What the checks need of an ELF file.
 
-It is read as the loader does, from the program headers (System V gABI, chapters 4 and 5; LSB symbol versioning):
-section headers may be missing or wrong. Files may be hostile: everything that is counted or kept has a limit.
+Read from the program headers, as the loader does (System V gABI, chapters 4 and 5; LSB symbol versioning): section
+headers may be missing or wrong. Files may be hostile: everything counted or kept has a limit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO, Final, NamedTuple
 MAGIC: Final = b"\x7fELF"
 HEAD: Final = 20  # bytes: e_ident, e_type and e_machine
 RELOCATABLE: Final = 1  # ET_REL: an object file, which no loader reads
-# Code for devices besides the processor: a driver loads it on any platform.
+# Code for devices: a driver loads it on any platform.
 DEVICES: Final = frozenset({"EM_AMDGPU", "EM_BPF", "EM_CUDA", "EM_INTELGT"})
 # Without PT_GNU_STACK, glibc makes the stack executable on these (sysdeps/*/stackinfo.h).
 _EXECUTABLE_BY_DEFAULT: Final = frozenset({"EM_X86_64", "EM_386", "EM_ARM", "EM_S390"})
@@ -34,13 +34,13 @@ _NT_GNU_PROPERTY_TYPE_0: Final = 5
 _ISA_NEEDED: Final = 0xC0008002  # GNU_PROPERTY_X86_ISA_1_NEEDED
 
 _MOST_SEGMENTS: Final = 1170  # 64 KiB of program headers, the kernel's limit
-_MOST_TAGS: Final = 10_000  # in the dynamic section; those of large libraries have two hundred
+_MOST_TAGS: Final = 10_000  # in the dynamic section; large libraries have 200
 _MOST_RUN_PATHS: Final = 1_000
 _MOST_VERSIONS: Final = 10_000  # of all libraries together
 _MOST_SYMBOLS: Final = 1_000_000
-_LONGEST_NAMES: Final = 4 << 10  # bytes of a library's name, a path's or a version's: PATH_MAX
+_LONGEST_NAMES: Final = 4 << 10  # bytes of a library, path or version: PATH_MAX
 _LONGEST_SYMBOL: Final = 64 << 10  # C++ has long ones
-_LONGEST_STRINGS: Final = 64 << 20  # bytes of a string table; those of the largest libraries have half of it
+_LONGEST_STRINGS: Final = 64 << 20  # bytes of a string table, twice those of the largest libraries
 _LONGEST_NOTES: Final = 64 << 10
 _MOST_KEPT: Final = 128 << 20  # bytes of names, in all files of a wheel
 _MOST_ENTRIES: Final = 4_000_000  # of tables, in all files of a wheel
@@ -66,11 +66,11 @@ class Import:
 
 @dataclass(frozen=True, kw_only=True)
 class Elf:
-    """An ELF file's dynamic interface. `needs` maps a library to the symbol versions needed of it (`GLIBC_2.28`).
+    """An ELF file's dynamic interface. `needs`: the versions needed of each library (`GLIBC_2.28`).
 
-    `run_paths` holds the entries of RPATH and RUNPATH, empty ones too. `executable_stack` is also true without
-    PT_GNU_STACK where that is the default. `isa_level` is the x86-64 level in the property note: 1 is the baseline, 3
-    is x86-64-v3, 0 means no note. A `program` is started, not loaded.
+    `run_paths`: entries of RPATH and RUNPATH, empty ones too. `executable_stack`: also without PT_GNU_STACK where that
+    is the default. `isa_level`: x86-64 level in the property note, 1 is the baseline, 0 no note. A `program` is
+    started, not loaded.
     """
 
     member: str
@@ -90,11 +90,11 @@ class Elf:
 
     @property
     def unversioned(self) -> tuple[str, ...]:
-        """The undefined symbols that are neither weak nor versioned."""
+        """Undefined symbols, neither weak nor versioned."""
         return tuple(symbol.name for symbol in self.imports if symbol.version is None and not symbol.weak)
 
     def highest(self, prefix: str) -> tuple[int, ...] | None:
-        """Return the highest version needed of a family such as `GLIBC`, as numbers; None if none is needed."""
+        """Return the highest version needed of a family such as `GLIBC`; None if none is."""
         versions = (parse_symbol_version(version) for wanted in self.needs.values() for version in wanted)
         return max((parsed[1] for parsed in versions if parsed and parsed[0] == prefix), default=None)
 
@@ -104,7 +104,7 @@ class Elf:
 
 
 def parse_symbol_version(version: str) -> tuple[str, tuple[int, ...]] | None:
-    """Split `GLIBC_2.17` into `("GLIBC", (2, 17))`; None for versions without numbers, as `GLIBC_PRIVATE`."""
+    """Split `GLIBC_2.17` into `("GLIBC", (2, 17))`; None without numbers, as `GLIBC_PRIVATE`."""
     family, _, numbers = version.partition("_")
     try:
         return family, tuple(int(number) for number in numbers.split("."))
@@ -114,26 +114,26 @@ def parse_symbol_version(version: str) -> tuple[str, tuple[int, ...]] | None:
 
 @dataclass(kw_only=True)
 class NameBudget:
-    """How many bytes of names and entries of tables may still be read. The files of a wheel share one."""
+    """How many bytes of names and table entries may still be read in a wheel's files."""
 
     names: int = field(default_factory=lambda: _MOST_KEPT)
     entries: int = field(default_factory=lambda: _MOST_ENTRIES)
 
     def take(self, length: int) -> None:
-        """Count one name of `length` bytes. Raises BrokenElf above the limit."""
+        """Count a name of `length` bytes. Raises BrokenElf above the limit."""
         self.names -= length + _OBJECT
         if self.names < 0:
             raise BrokenElf("the names in the wheel's ELF files are too many to be read")
 
     def look(self, count: int) -> None:
-        """Count `count` entries of a table. Raises BrokenElf above the limit."""
+        """Count table entries. Raises BrokenElf above the limit."""
         self.entries -= count
         if self.entries < 0:
             raise BrokenElf("the symbols in the wheel's ELF files are too many to be read")
 
 
 class Header(NamedTuple):
-    """From a file's first 20 bytes: the machine's name in the gABI, word size, byte order, and e_type."""
+    """A file's first 20 bytes: the machine's gABI name, word size, byte order, e_type."""
 
     machine: str
     bits: int
@@ -159,10 +159,9 @@ def _machines() -> Mapping[int, str]:
 
 
 def read_elf(member: str, stream: IO[bytes], budget: NameBudget | None = None) -> Elf | None:
-    """Read an ELF file from a seekable stream.
+    """Read an ELF file from a seekable stream; None if the dynamic loader does not load it.
 
-    None if the dynamic loader does not load it: an object file, a static program, code for a device. Raises BrokenElf
-    if it cannot be read, or is beyond the limits.
+    That is: object files, static programs, code for devices. Raises BrokenElf if unreadable or beyond the limits.
     """
     try:
         stream.seek(0)
@@ -222,7 +221,6 @@ class _Reader:
     # --- headers ---
 
     def _bytes(self, offset: int, count: int) -> bytes:
-        """Return up to `count` bytes. Raises BrokenElf if `offset` is outside of the file."""
         if not 0 <= offset <= self.size:
             raise BrokenElf(f"offset {offset:#x} is not in the file")
         self.stream.seek(offset)
@@ -298,7 +296,7 @@ class _Reader:
     # --- symbols ---
 
     def _needed_versions(self) -> tuple[dict[str, frozenset[str]], dict[int, str]]:
-        """Read DT_VERNEED: the versions by library, and the versions by their number in DT_VERSYM."""
+        """Read DT_VERNEED: versions by library, and by their number in DT_VERSYM."""
         needs: dict[str, set[str]] = {}
         numbers: dict[int, str] = {}
         for count, (library, number, version) in enumerate(self._version_entries()):
@@ -310,7 +308,7 @@ class _Reader:
         return {library: frozenset(versions) for library, versions in needs.items()}, numbers
 
     def _version_entries(self) -> Iterator[tuple[str, int, str]]:
-        """Yield each entry's library, number and version, following the links as glibc does; they may form a loop."""
+        """Yield library, number and version, following the links as glibc does; they may loop."""
         offset = self._offset(self.values[_DT_VERNEED]) if _DT_VERNEED in self.values else None
         while offset is not None:
             _, _, file, first, following = self._unpack("HHIII", offset)
@@ -322,7 +320,6 @@ class _Reader:
             offset = offset + following if following else None
 
     def _symbols(self, versions: Mapping[int, str]) -> tuple[tuple[Import, ...], frozenset[str]]:
-        """Read the dynamic symbols: the undefined ones, and the names of the defined ones."""
         entry = struct.Struct(self.order + ("IBBHQQ" if self.wide else "IIIBBH"))
         count = self._symbol_count(entry.size) if _DT_SYMTAB in self.values else 0
         if not count:
@@ -348,7 +345,7 @@ class _Reader:
         return tuple(imports), frozenset(exports)
 
     def _symbol_count(self, entry_size: int) -> int:
-        """Return the number of symbols, by the hash tables, else by where the next table starts."""
+        """Count by the hash tables, else by where the next table starts."""
         counted = self._count_gnu_hash() or self._count_hash()
         if counted:
             return counted
@@ -364,7 +361,7 @@ class _Reader:
         return self._unpack("QQ" if wide else "II", self._offset(self.values[_DT_HASH]))[1]
 
     def _count_gnu_hash(self) -> int:
-        """Return the end of the last bucket's chain; 0 if nothing is hashed."""
+        """Return the end of the last bucket's chain, else 0."""
         if _DT_GNU_HASH not in self.values:
             return 0
         offset = self._offset(self.values[_DT_GNU_HASH])
@@ -379,7 +376,6 @@ class _Reader:
         return last + self._chain_length(offset + 4 * (buckets + last - first))
 
     def _chain_length(self, offset: int) -> int:
-        """Return the number of hashes up to the one marked as the last of its chain."""
         for place in range(0, _MOST_SYMBOLS, _CHAIN):
             words = self._words(offset + 4 * place, _CHAIN)
             self.budget.look(len(words))
@@ -412,7 +408,7 @@ class _Reader:
         return bool(stack.flags & _PF_X) if stack else self.header.machine in _EXECUTABLE_BY_DEFAULT
 
     def _isa_level(self) -> int:
-        """Return the level in the property note (x86-64 psABI, "Program Property"); 0 if there is none."""
+        """Return the level in the property note (x86-64 psABI, "Program Property"), else 0."""
         needed, left = 0, _LONGEST_NOTES
         for segment in self.segments:
             if segment.kind == _PT_NOTE and left > 0:
@@ -423,7 +419,7 @@ class _Reader:
         return needed.bit_length()
 
     def _properties(self, content: bytes, alignment: int) -> Iterator[tuple[int, int]]:
-        """Yield the type and the first four bytes of each property in the notes."""
+        """Yield type and first four bytes of each property in the notes."""
         place = 0
         while place + 12 <= len(content):
             name_size, size, kind = struct.unpack_from(self.order + "III", content, place)

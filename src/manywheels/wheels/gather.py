@@ -1,8 +1,4 @@
-"""Gathering: the sets of wheels that several jobs built become one, if they belong together and are complete.
-
-Each set is a folder with a manifest. It must hold exactly the wheels in its manifest, byte for byte. All sets must be
-of one project, version and source; together they must have every target of the plan, and none twice.
-"""
+"""Gathering: the sets of several jobs become one, if they belong together and are complete."""
 
 from __future__ import annotations
 
@@ -29,12 +25,12 @@ _WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
 _SDIST: Final = ".tar.gz"
 _MOST_REPORTED: Final = 50  # problems
 _LONGEST: Final = 1_000  # characters of one
-_SINGLE_SET_FILES: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # of no use beside the merged set, so not reported
+_SINGLE_SET_FILES: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # not reported
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetSource:
-    """A folder with a set, and its name in messages: the folder's as given, or the artifact's."""
+    """A set's folder, and its name in messages."""
 
     folder: Path
     name: str
@@ -42,7 +38,7 @@ class SetSource:
 
 @dataclass(frozen=True, kw_only=True)
 class _Set:
-    """A source's content. `manifest` is None if there is none; `digest` is its file's sha256 in hex."""
+    """A source's content. `digest` is the sha256 (hex) of the manifest's file."""
 
     source: SetSource
     manifest: Manifest | None
@@ -56,14 +52,14 @@ class _Set:
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """The gathered set, its sdists, and the names of other files in the sources, which were left there."""
+    """The gathered set, its sdists, and names of other files, left in the sources."""
 
     manifest: Manifest
     sdists: tuple[str, ...]
     left: tuple[str, ...]
 
     def describe(self, folder: Path) -> str:
-        """Return what was gathered into `folder`, and what was left behind, as lines."""
+        """Return what was gathered and left behind, as lines."""
         manifest = self.manifest
         wheels = len(manifest.wheels)
         count = ", ".join((f"{wheels} wheel{'s' * (wheels != 1)}", *self.sdists))
@@ -82,11 +78,10 @@ def gather(
     digests: Collection[str] = (),
     cancellation: Cancellation | None = None,
 ) -> Gathered:
-    """Check sets, and put their wheels and sdists into the output folder with one manifest.
+    """Check sets; put their wheels and sdists into the output folder with one manifest.
 
-    `digests` are the expected sha256 (hex) of the manifests, one for each set; empty means any. Raises SetMismatch,
-    with all problems at once and before anything is copied; WheelFileError for a manifest that cannot be read;
-    TargetError if a wheel changes meanwhile; and Cancelled.
+    `digests` are the manifests' expected sha256 (hex); empty means any. Raises SetMismatch with all problems, before
+    anything is copied; WheelFileError for an unreadable manifest; TargetError if a wheel changes meanwhile; Cancelled.
     """
     hashes = _Hashes(cancellation)
     sets = [_open(source) for source in sources]
@@ -110,21 +105,20 @@ def gather(
 
 
 class _Hashes:
-    """The sha256 (hex) of each file, as of its first reading."""
+    """Each file's sha256 (hex), as of its first reading."""
 
     def __init__(self, cancellation: Cancellation | None) -> None:
         self._cancellation = cancellation
         self._known: dict[Path, str] = {}
 
     def of(self, file: Path) -> str:
-        """Return a file's sha256. Raises OSError and Cancelled."""
         if file not in self._known:
             self._known[file] = digest_file(file, self._cancellation)
         return self._known[file]
 
 
 def _some(problems: Sequence[str]) -> list[str]:
-    """Return the first problems, shortened: a hostile manifest can cause any number, of any length."""
+    """Shorten: a hostile manifest can cause any number of problems, of any length."""
     reported = [
         problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]}…" for problem in problems[:_MOST_REPORTED]
     ]
@@ -148,12 +142,12 @@ def has_distributions(path: Path) -> bool:
 
 
 def is_of_a_set(name: str) -> bool:
-    """Whether a file of this name belongs to a set: a manifest, a wheel or an sdist."""
+    """Whether this is the name of a set's manifest, wheel or sdist."""
     return name == MANIFEST or name.endswith((".whl", _SDIST))
 
 
 def merge(manifests: Sequence[Manifest]) -> Manifest:
-    """Return one manifest for several that agree with each other."""
+    """Return one manifest for several that agree."""
     if len(manifests) == 1:
         return manifests[0]
     first = manifests[0]
@@ -195,7 +189,7 @@ def _open(source: SetSource) -> _Set:
 
 
 def _others(found: _Set, known: Collection[Path]) -> list[str]:
-    """Return the names of files that are not gathered, and of folders that do not contain a `known` one."""
+    """Return files not gathered, and folders that contain no `known` one."""
     taken = {MANIFEST, *(file.name for file in (*found.wheels, *found.sdists))}
     return sorted(
         path.name
@@ -224,7 +218,6 @@ def _problems(sets: Sequence[_Set], output: Path, digests: Collection[str], hash
 
 
 def _set_problems(found: _Set, hashes: _Hashes) -> Iterator[str]:
-    """Compare a set's wheels with its manifest, byte for byte; links and special files are problems."""
     yield from (f"{found}: `{sdist.name}` is not a regular file" for sdist in found.sdists if not is_regular(sdist))
     if not found.manifest:
         for wheel in found.wheels:
@@ -246,7 +239,7 @@ def _set_problems(found: _Set, hashes: _Hashes) -> Iterator[str]:
 
 
 def _difference(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None:
-    """Return how a wheel differs from its manifest; a file of another size may be huge, and is not read."""
+    """Compare size before content: a file of another size may be huge, and is not read."""
     if not is_regular(wheel):
         return "is not a regular file"
     if (size := wheel.lstat().st_size) != sealed.size:
@@ -257,7 +250,6 @@ def _difference(wheel: Path, sealed: WheelRecord, hashes: _Hashes) -> str | None
 
 
 def _digest_problems(sets: Sequence[_Set], digests: Collection[str]) -> Iterator[str]:
-    """Compare the manifests with the expected digests."""
     if not digests:
         return
     for found in sets:
@@ -268,7 +260,6 @@ def _digest_problems(sets: Sequence[_Set], digests: Collection[str]) -> Iterator
 
 
 def _release_problems(sets: Sequence[_Set]) -> Iterator[str]:
-    """Require one project, version and source, and one version of manywheels."""
     for what in ("project", "version", "source", "manywheels"):
         values = {str(value): found for found in sets if (value := getattr(found.manifest, what)) is not None}
         if len(values) > 1:
@@ -276,7 +267,6 @@ def _release_problems(sets: Sequence[_Set]) -> Iterator[str]:
 
 
 def _target_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """Require every shard, and a wheel for every target of the plan, once."""
     ordered = sorted(manifests, key=lambda manifest: manifest.platform)
     for platform, group in groupby(ordered, key=lambda manifest: manifest.platform):
         yield from _shard_problems(platform, [manifest.shard for manifest in group if manifest.shard])
@@ -305,7 +295,6 @@ def _why(record: TargetRecord) -> str:
 
 
 def _file_problems(sets: Sequence[_Set], hashes: _Hashes) -> Iterator[str]:
-    """Require that files of one name are equal in all sets, and that sdists are of the wheels' release."""
     holders: dict[str, list[tuple[_Set, Path]]] = {}
     for found in sets:
         for file in (*found.wheels, *found.sdists):
@@ -322,7 +311,7 @@ def _file_problems(sets: Sequence[_Set], hashes: _Hashes) -> Iterator[str]:
 
 
 def is_sdist_of(manifest: Manifest, name: str) -> bool:
-    """Whether a file's name is that of an sdist of the manifest's project and version."""
+    """Whether this is the name of an sdist of this project and version."""
     try:
         release = parse_sdist_filename(name)
     except InvalidSdistFilename:
@@ -331,7 +320,7 @@ def is_sdist_of(manifest: Manifest, name: str) -> bool:
 
 
 def _output_problems(sets: Sequence[_Set], output: Path) -> Iterator[str]:
-    """Require that the output folder has no other wheels: they would be delivered, too."""
+    """Other wheels in the output folder would be delivered, too."""
     gathered = {wheel.name for found in sets for wheel in found.wheels}
     for wheel in sorted(output.glob("*.whl")):
         if wheel.name not in gathered:

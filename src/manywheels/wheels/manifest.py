@@ -1,7 +1,6 @@
-"""The manifest, `manywheels.json`: the sealed set of wheels, with the checks made of each and what failed.
+"""The manifest, `manywheels.json`: the sealed set of wheels, with their checks and failures.
 
-Later steps and jobs deliver exactly these files, by sha256. The JSON schema is stable: a schema version may get new
-keys, but no key changes its meaning.
+Later jobs deliver exactly these files, by sha256. A schema version may get new keys, but none changes its meaning.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ _REMEDY: Final = "Build again; only manywheels should write this file."
 
 
 class _Rule:
-    """A rule for a field besides its type: settings of pydantic's schema, and a function that raises ValueError.
+    """A rule for a field besides its type: pydantic's schema settings, and a function that raises ValueError.
 
-    A class of our own, because pydantic takes long to import and only reading a manifest needs it.
+    Not pydantic's own, which is slow to import; only reading needs it.
     """
 
     def __init__(self, check: Callable[[Any], Any] | None = None, **settings: object) -> None:
@@ -70,8 +69,8 @@ def _require_part(shard: Shard) -> Shard:
     return shard
 
 
-# JSON has neither tuples nor enumerations, so pydantic may convert to those; it takes numbers and booleans as they are.
-# It stops at the first fault of a list or a table: a hostile manifest could hold millions, and each takes memory.
+# JSON has no tuples and enumerations, so pydantic converts to those, but not to numbers and booleans.
+# It stops at a list's first fault: a hostile manifest could hold millions, and each takes memory.
 _Number = Annotated[float, _Rule(strict=True, allow_inf_nan=False)]
 _Count = Annotated[int, _Rule(strict=True, ge=0, lt=1 << 63)]
 _Bool = Annotated[bool, _Rule(strict=True)]
@@ -92,9 +91,9 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class WheelRecord:
-    """A finished wheel: `size` in bytes, `sha256` in hex, `glibc` the lowest with all symbols, as `2.17`.
+    """A finished wheel: `size` in bytes, `sha256` in hex, `glibc` the lowest that suffices, as `2.17`.
 
-    `libraries` were grafted into it; `left_out` are patterns of libraries excluded on purpose.
+    `libraries` were grafted; `left_out` are patterns of libraries excluded on purpose.
     """
 
     name: Annotated[str, _Rule(_require_wheel_name)]
@@ -108,9 +107,9 @@ class WheelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a target has no wheel: the error's code, the stage, and an excerpt of the log.
+    """Why a target has no wheel, with an excerpt of the log.
 
-    `file` and `line` (1-based) are the place in the project that the compiler or interpreter named.
+    `file`, `line` (1-based): the place that the compiler or interpreter named.
     """
 
     code: str
@@ -124,7 +123,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class TestRun:
-    """How the project's own tests of a wheel ended. `count` is None if their output has no number."""
+    """How the project's tests of a wheel ended; `count` is None if their output has no number."""
 
     passed: _Bool
     seconds: _Number
@@ -146,10 +145,10 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetRecord:
-    """One target of the plan. `log` is relative to the output folder.
+    """One target of the plan; `log` is relative to the output folder.
 
-    For each stage, `began` is its start in seconds since the run's, and `seconds` its duration. `checks` maps the code
-    of each check made of the wheel to the errors found; checks whose findings the project ignores are left out.
+    `began` and `seconds`: each stage's start since the run's and duration, in seconds. `checks`: the errors found, by
+    code of each check made, without checks whose findings the project ignores.
     """
 
     identifier: str
@@ -168,9 +167,9 @@ class TargetRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A finished run. `version` is that of the wheels, None if there is none; `warnings` concern the whole set.
+    """A finished run. `version` is the wheels', None without wheels; `warnings` concern the set.
 
-    `shard` is set if the run built a part of the plan. `planned` are the identifiers of the whole plan.
+    `shard`: the part of the plan that was built. `planned`: identifiers of the whole plan.
     """
 
     project: str
@@ -188,7 +187,7 @@ class Manifest:
 
     @property
     def wheels(self) -> tuple[WheelRecord, ...]:
-        """Each finished wheel once, in the order of the targets."""
+        """Each finished wheel once, in the targets' order."""
         return tuple(dict.fromkeys(record.wheel for record in self.targets if record.wheel))
 
     @property
@@ -197,16 +196,16 @@ class Manifest:
         return tuple(record for record in self.targets if record.state is TargetState.FAILED)
 
     def serialized(self) -> bytes:
-        """Return the file's content; equal manifests give equal bytes, so the digest identifies a manifest."""
+        """Return the file's content; equal manifests give equal bytes."""
         return json.dumps(asdict(self), indent=2).encode() + b"\n"
 
     @property
     def digest(self) -> str:
-        """The sha256 of the file, in hex."""
+        """The file's sha256, in hex."""
         return hashlib.sha256(self.serialized()).hexdigest()
 
     def write(self, folder: Path) -> Path:
-        """Write the manifest into a folder, atomically, and return its path."""
+        """Write it into a folder, atomically; return its path."""
         path = folder / MANIFEST
         with write_atomically(path) as file:
             file.write(self.serialized())
@@ -221,7 +220,7 @@ def describe_wheel(
     left_out: tuple[str, ...] = (),
     sha256: str | None = None,
 ) -> WheelRecord:
-    """Return a finished wheel's record. `sha256` is that of the verified bytes; without it, the file is read."""
+    """Return a finished wheel's record; without `sha256` of the verified bytes, the file is read."""
     from manywheels.wheels.wheelfile import parse_name
 
     return WheelRecord(
@@ -236,18 +235,12 @@ def describe_wheel(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a folder; unknown keys are ignored.
-
-    Raises WheelFileError if it is missing or damaged, or has a schema that this version cannot read.
-    """
+    """Read a folder's manifest, ignoring unknown keys. Raises WheelFileError, also for another schema."""
     return read_sealed(folder)[0]
 
 
 def read_sealed(folder: Path) -> tuple[Manifest, str]:
-    """Return the manifest of a folder, and the sha256 (hex) of the bytes it was parsed from.
-
-    Raises WheelFileError as `read_manifest` does.
-    """
+    """Return a folder's manifest, and the sha256 (hex) of the bytes it was parsed from. Raises WheelFileError."""
     path = folder / MANIFEST
     try:
         with open_regular(path, largest=_LARGEST, links=False) as file:
@@ -287,7 +280,7 @@ def _adapter() -> TypeAdapter[Manifest]:
 
 
 def _first_fault(error: ValidationError) -> str:
-    """Return where the first fault is, and what is wrong there: `targets[3].wheel.size`: Field required."""
+    """Return place and fault: `targets[3].wheel.size`: Field required."""
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in fault["loc"]).lstrip(".")
     return f"`{place[:_LONGEST]}`: {fault['msg'].removeprefix('Value error, ')[:_LONGEST]}"

@@ -1,7 +1,7 @@
-"""The output folder: checked before anything is built, filled by atomic renames, owned by its parent's owner.
+"""The output folder, filled by atomic renames, owned by its parent's owner.
 
-In a CI container the program runs as root in another user's workspace: new files get the owner of the nearest existing
-folder. A repository can contain symbolic links, and root can write through them: none is followed.
+In a CI container the program is root in another user's workspace: new files get the owner of the nearest existing
+folder. No symbolic link is followed: root could write through a repository's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from manywheels.core.files import chown, create, make_folder, refused_link, writ
 from manywheels.core.regular_files import open_regular
 from manywheels.errors import OutputFolderError, TargetError
 
-# The files of an output folder, besides the wheels.
+# Files besides the wheels.
 MANIFEST: Final = "manywheels.json"
 LEDGER: Final = "manywheels-ledger.json"
 REPORT: Final = "manywheels-report.html"
@@ -29,13 +29,13 @@ _CHUNK: Final = 1 << 20  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFolder:
-    """A writable folder, and the user and group (ids) that own new files in it."""
+    """A writable folder, and the owner (ids) of new files in it."""
 
     path: Path
     owner: tuple[int, int]
 
     def deliver(self, file: Path, *, sha256: str | None = None, cancellation: Cancellation | None = None) -> Path:
-        """Copy a finished file into the folder, with an atomic rename at the end.
+        """Copy a finished file into the folder, atomically.
 
         `sha256` (hex) is that of the verified bytes. Raises TargetError, also if the file has changed since; Cancelled.
         """
@@ -51,7 +51,7 @@ class OutputFolder:
         return path
 
     def log(self, identifier: str) -> Path:
-        """Create a target's log, empty, and return its path."""
+        """Create a target's empty log; return its path."""
         path = self.path / LOGS / f"{identifier}.log"
         create(path).close()
         self.give(path)
@@ -71,7 +71,7 @@ def _require_same(file: Path, found: str, sha256: str | None) -> None:
 
 
 def copy(read: IO[bytes], write: IO[bytes], cancellation: Cancellation | None = None) -> str:
-    """Copy a stream, and return the sha256 (hex) of the copy. Raises Cancelled between two chunks."""
+    """Copy a stream; return the copy's sha256 (hex). Raises Cancelled."""
     digest = hashlib.sha256()
     while piece := read.read(_CHUNK):
         if cancellation is not None:
@@ -82,7 +82,7 @@ def copy(read: IO[bytes], write: IO[bytes], cancellation: Cancellation | None = 
 
 
 def open_output(path: Path) -> OutputFolder:
-    """Create the folder with its log folder. Raises OutputFolderError if they cannot be written."""
+    """Create the folder and its log folder. Raises OutputFolderError if unwritable."""
     path = path.absolute()
     try:
         output = OutputFolder(path=path, owner=make_folder(path))

@@ -1,4 +1,4 @@
-"""RECORD: the files that a wheel lists, with hashes and sizes (binary distribution format; PEP 376, 627)."""
+"""RECORD: a wheel's files, with hashes and sizes (binary distribution format; PEP 376, 627)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS: Final = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A line's hash (`sha256=…`) and size as written; each may be empty."""
+    """A line's hash (`sha256=…`) and size as written, maybe empty."""
 
     digest: str
     size: str
@@ -26,7 +26,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A RECORD: a row for each path, and the problems of the table. `complete` is false if reading stopped early."""
+    """Rows by path, and the table's problems. `complete` is false if reading stopped early."""
 
     rows: Mapping[str, Row]
     problems: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Record:
 
 
 def parse_record(content: bytes) -> Record:
-    """Parse a RECORD file; what cannot be parsed is in `problems`. Of two lines for one path, the first counts."""
+    """Parse a RECORD file. Of two lines for one path, the first counts."""
     rows: dict[str, Row] = {}
     problems: list[str] = []
     complete = True

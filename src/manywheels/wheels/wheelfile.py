@@ -1,4 +1,4 @@
-"""A wheel's file name, its WHEEL file, and the suffixes of extension modules (binary distribution format; PEP 427)."""
+"""Wheels' file names, WHEEL files, and suffixes of extension modules (binary distribution format; PEP 427)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SUFFIX: Final = re.compile(
 )
 
 
-_MOST_TAGS = 1_000  # in one line of a WHEEL file, and in all of them; real ones have less than thirty
+_MOST_TAGS = 1_000  # in a line of a WHEEL file, and in all; real ones have less than thirty
 
 
 @dataclass(frozen=True, kw_only=True)
 class WheelName:
-    """The parts of a wheel's file name: `name` normalised, `tags` expanded, `build` empty if there is none."""
+    """A wheel's file name: `name` normalised, `tags` expanded, `build` empty if absent."""
 
     name: str
     version: str
@@ -39,22 +39,22 @@ class WheelName:
 
     @property
     def claims_any(self) -> bool:
-        """Whether one of the platform tags is `any`."""
+        """Whether a platform tag is `any`."""
         return any(tag.platform == "any" for tag in self.tags)
 
     @property
     def is_for_any_python(self) -> bool:
-        """Whether all tags are `py…-none`: binaries in such a wheel are programs, or libraries for ctypes."""
+        """Whether all tags are `py…-none`; binaries in it are programs, or libraries for ctypes."""
         return all(tag.abi == "none" and tag.interpreter.startswith("py") for tag in self.tags)
 
     @property
     def is_stable_abi(self) -> bool:
-        """Whether one wheel is for several interpreters: ABI `abi3`, `abi3t` or `none`."""
+        """Whether it is for several interpreters: ABI `abi3`, `abi3t` or `none`."""
         return all(tag.abi in {"abi3", "abi3t", "none"} for tag in self.tags)
 
     @property
     def abis(self) -> str:
-        """The ABI tags joined by dots, sorted; `<interpreter>-none` if there is no ABI."""
+        """The ABI tags joined by dots, sorted; `<interpreter>-none` without an ABI."""
         abis = {tag.abi for tag in self.tags} - {"none"}
         return ".".join(sorted(abis or {f"{tag.interpreter}-none" for tag in self.tags}))
 
@@ -80,7 +80,7 @@ def parse_name(file_name: str) -> WheelName:
 
 @dataclass(frozen=True, kw_only=True)
 class WheelFile:
-    """The file `*.dist-info/WHEEL`: expanded tags, Root-Is-Purelib, and Wheel-Version and Build as written."""
+    """`*.dist-info/WHEEL`: expanded tags, Root-Is-Purelib; Wheel-Version and Build as written."""
 
     tags: frozenset[str]
     root_is_purelib: bool
@@ -89,7 +89,7 @@ class WheelFile:
 
 
 def parse_wheel_file(content: bytes) -> WheelFile:
-    """Parse the content of a WHEEL file; missing fields are empty or false."""
+    """Parse a WHEEL file; missing fields are empty or false."""
     headers = HeaderParser().parsestr(content.decode("utf-8", "replace"))
     tags = (str(tag) for line in headers.get_all("Tag", []) for tag in _expanded(line))
     return WheelFile(
@@ -111,10 +111,10 @@ def _expanded(line: str) -> Iterator[Tag]:
 
 @dataclass(frozen=True, kw_only=True)
 class Suffix:
-    """The suffix of an extension module's file name, as `.cpython-312-x86_64-linux-gnu.so`.
+    """An extension module's suffix, as `.cpython-312-x86_64-linux-gnu.so`.
 
-    `module` is the path before it. `abi` is its ABI tag (`cp312`, `abi3`, `pypy311_pp73`), empty for a plain `.so`,
-    which every interpreter loads. `triplet` is empty if the suffix has none.
+    `module` is the path before it, `abi` the ABI tag (`cp312`, `abi3`, `pypy311_pp73`), empty for a plain `.so`, which
+    every interpreter loads.
     """
 
     module: str
@@ -132,7 +132,7 @@ class Suffix:
 
 
 def suffix_of(member: str) -> Suffix | None:
-    """Return the suffix of a file that an interpreter may import; None for other names."""
+    """Return the suffix of an importable file, None for other names."""
     found = _SUFFIX.search(member)
     if found is None:
         return None
@@ -141,6 +141,6 @@ def suffix_of(member: str) -> Suffix | None:
 
 
 def is_tagged(member: str) -> bool:
-    """Whether a file's name has an ABI suffix, which only extension modules have."""
+    """Whether a file name has an ABI suffix."""
     suffix = suffix_of(member)
     return suffix is not None and bool(suffix.abi)

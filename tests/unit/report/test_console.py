@@ -321,7 +321,7 @@ def test_warnings_follow_the_table() -> None:
     twice = (built("cp312", warnings=("MW299 odd",)), built("cp313", warnings=("MW299 odd",)))
     found = warnings(manifest(*twice, absent_one))
     assert found[0] == "warning: MW299 odd (cp312 cp313)"
-    assert "cp310-manylinux_x86_64" in found[1]
+    assert found[1].startswith("warning: not built because no interpreter was found: cp310-manylinux_x86_64 (")
     assert "manywheels doctor" in found[1]
 
 

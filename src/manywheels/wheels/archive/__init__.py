@@ -1,9 +1,7 @@
-"""A strict, bounded reader of zip archives (APPNOTE.TXT 6.3.10, sections 4.3 to 4.5) that trusts no header.
+"""A strict, bounded reader of zip archives (APPNOTE.TXT 6.3.10, 4.3 to 4.5) that trusts no header.
 
-An irregularity is what readers of the central directory and of the local headers see differently, or what no build
-tool writes. Reading goes on after one if possible, so that all are reported together. The directory, the number of
-members and the data have limits (data/index.toml): memory use does not depend on the headers, and data beyond the
-limits is not inflated.
+An irregularity is what readers can see differently, or what no build tool writes; all are reported. Limits
+(data/index.toml) keep memory use independent of the headers.
 """
 
 from __future__ import annotations
@@ -44,9 +42,9 @@ __all__ = [
 
 @contextmanager
 def open_archive(path: Path, stop: Callable[[], None] = lambda: None) -> Iterator[Archive]:
-    """Open an archive and read its structure; `stop` is called often, and may raise to end the reading.
+    """Open an archive and read its structure; `stop` is called often and may raise.
 
-    Raises OSError, also if it is no regular file or too large; WheelFileError if there is no central directory.
+    Raises OSError, also for a file that is not regular or too large; WheelFileError without a central directory.
     """
     with open_regular(path, largest=table("index")["archive"]["size"]) as file:
         yield Reader(path, ByteSource(file.fileno(), stop)).read()

@@ -1,4 +1,4 @@
-"""An archive's data, inflated in chunks; size and CRC are recomputed."""
+"""An archive's data, inflated in chunks, with size and CRC recomputed."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Archive:
         return digest.hexdigest()
 
     def read(self, entry: Entry) -> Iterator[bytes]:
-        """Yield a member's data; each piece but the last has at least 64 KiB, none much more than 1 MiB.
+        """Yield a member's data, in pieces of 64 KiB (but the last) to about 1 MiB.
 
-        Raises BadData, after the last piece at the latest, if size, CRC or compression are wrong: the pieces are
-        proved good only at the end. At most 1 MiB more than the size in the directory is inflated.
+        Raises BadData, after the last piece at the latest, for a wrong size, CRC or compression: only the end proves
+        the pieces good. At most 1 MiB beyond the size in the directory is inflated.
         """
         pieces: list[bytes] = []
         size = crc = waiting = 0

@@ -1,4 +1,4 @@
-"""The data model of archives, and access to their bytes."""
+"""Archives' data model, and access to their bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_REPORTED: Final = 50  # irregularities of one kind that are kept
 
 
 class Kind(StrEnum):
-    """Where an irregularity is: the layout, the two headers of a member, a size, or the data."""
+    """Where an irregularity is: the layout, a member's two headers, a size, or the data."""
 
     STRUCTURE = "structure"
     HEADERS = "headers"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Irregularity:
-    """A clause that follows the member's name; `member` is None if it concerns the archive as a whole."""
+    """A clause that follows the member's name; `member` is None for the whole archive."""
 
     kind: Kind
     message: str
@@ -45,7 +45,7 @@ class Irregularities:
         self._counts: Counter[Kind] = Counter()
 
     def add(self, kind: Kind, message: str, member: str | None = None) -> None:
-        """Add an irregularity, or only count it once its kind has reached the limit."""
+        """Add an irregularity; beyond its kind's limit, only count it."""
         self._counts[kind] += 1
         if self._counts[kind] <= _MOST_REPORTED:
             self._kept.append(Irregularity(kind=kind, message=message, member=member))
@@ -63,8 +63,8 @@ class Irregularities:
 class Entry:
     """A member in the central directory; folders end in `/`.
 
-    `name` is printable, `raw` are the bytes in the archive. `mode` holds the Unix permission and type bits, 0 if there
-    are none. `start` is the offset of the data, None if it cannot be read, or is too large to be.
+    `name` is printable, `raw` as in the archive. `mode` has Unix permission and type bits, 0 if absent. `start` is the
+    data's offset, None if unreadable or too large.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Entry:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the data is encrypted by any method."""
+        """Whether the data is encrypted."""
         return bool(self.flags & ENCRYPTED)
 
     @property
@@ -96,7 +96,7 @@ class Entry:
 
     @property
     def unknown_flags(self) -> int:
-        """The flags that installers need not support: patched data, and reserved ones."""
+        """Flags that installers need not support: patched data, and reserved ones."""
         return self.flags & ~(ENCRYPTED | HINTS | DESCRIPTOR | UTF8)
 
     @property
@@ -110,16 +110,16 @@ class BadData(ValueError):
 
 
 def printable(name: str) -> str:
-    """Return a name with all unprintable characters escaped."""
+    """Return a name with unprintable characters escaped."""
     if name.isprintable():
         return name
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
 
 
 class ByteSource:
-    """The file's bytes by offset; outside of the file there are none, which is no error.
+    """The file's bytes by offset; none outside of the file.
 
-    `stop` is called before each read, and may raise to end the reading.
+    `stop` is called before each read and may raise.
     """
 
     def __init__(self, descriptor: int, stop: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""An archive's structure: the end record, the central directory and the local headers, compared with each other."""
+"""An archive's end record, central directory and local headers, compared with each other."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _UNICODE_PATH_FIELD: Final = 0x7075
 _IN_ZIP64: Final = 0xFFFFFFFF
 _ONE_SIZE: Final = 8  # bytes of a zip64 field
 _COUNT_IN_ZIP64: Final = 0xFFFF
-_HIGHEST_VERSION: Final = 63  # CPython's zipfile reads nothing that asks for more
+_HIGHEST_VERSION: Final = 63  # the highest that CPython's zipfile reads
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Directory:
-    """Where the central directory is; `shift` must be added to each offset in it."""
+    """Where the central directory is; `shift` is added to each offset in it."""
 
     start: int
     size: int
@@ -71,7 +71,7 @@ class Reader:
     # --- the end record ----------------------------------------------------------------------------------------------
 
     def _end(self) -> int:
-        """Return the offset of the last end record whose comment ends with the file, else of the last end record."""
+        """Return the offset of the last end record, preferably of one whose comment ends with the file."""
         start = max(0, self._source.size - _END.size - 0xFFFF)
         tail = self._source.at(start, _END.size + 0xFFFF)
         place, last = len(tail) - _END.size + len(_END_SIGN), -1
@@ -125,7 +125,7 @@ class Reader:
         return self._source.at(offset, 4) == _CENTRAL_SIGN if size else 0 <= offset <= self._source.size
 
     def _zip64(self, claims: tuple[int, ...], end: int) -> tuple[tuple[int, ...], int, int | None]:
-        """Return the claims corrected by the zip64 record, the end of the directory, and the record's offset."""
+        """Return the claims corrected by the zip64 record, the directory's end, and the record's offset."""
         locator = self._source.at(end - _LOCATOR64.size, _LOCATOR64.size)
         if not locator.startswith(_LOCATOR64_SIGN):
             return claims, end, None
@@ -190,7 +190,7 @@ class Reader:
     def _extra(
         self, name: str, raw: bytes, extra: bytes, values: tuple[int, ...], *, one_size_is_both: bool = True
     ) -> tuple[int, ...]:
-        """Return sizes (and offset) corrected by the zip64 field; report fields that readers interpret differently.
+        """Return sizes (and offset) corrected by the zip64 field; report ambiguous fields.
 
         Some readers use a field with one size for the compressed size, too.
         """
@@ -219,7 +219,7 @@ class Reader:
     # --- the members --------------------------------------------------------------------------------------------------
 
     def _located(self, entries: list[Entry], directory: _Directory) -> list[Entry]:
-        """Read every local header; the members must follow one another, from the start to the directory."""
+        """Read every local header; members must follow one another, up to the directory."""
         expected: int | None = max(directory.shift, 0)
         for index in sorted(range(len(entries)), key=lambda index: entries[index].offset):
             entry = entries[index]
@@ -299,7 +299,7 @@ class Reader:
     # --- sizes --------------------------------------------------------------------------------------------------------
 
     def _bounded(self, entries: list[Entry]) -> list[Entry]:
-        """Drop the data of members that inflate too far; if all together do, keep only small *.dist-info files."""
+        """Drop data that inflates too far; if all together does, keep only small *.dist-info files."""
         ratio, ratio_from = self._limits["ratio"], self._limits["ratio-from"]
         total = 0
         for index, entry in enumerate(entries):
@@ -333,14 +333,14 @@ def _decoded(raw: bytes) -> str:
 
 
 def _zip64_values(content: bytes, values: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the values completed from the field (4.5.3); None if the field is ambiguous."""
+    """Return the values completed from the field (4.5.3); None if ambiguous."""
     numbers = list(struct.unpack_from(f"<{len(content) // 8}Q", content))
     missing = sum(value == _IN_ZIP64 for value in values)
     if len(content) not in {0, 8, 16, 24, 28} or len(numbers) < missing:
         return None
     remaining = iter(numbers)
     found = tuple(next(remaining) if value == _IN_ZIP64 else value for value in values)
-    # Some readers use the fields in order, whether or not the header refers to them: both must get the same.
+    # Some readers use the fields in order, whatever the header says: both must get the same.
     if len(numbers) > missing and numbers != list(found[: len(numbers)]):
         return None
     return found
