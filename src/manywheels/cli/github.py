@@ -7,36 +7,29 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from manywheels.cli import build, commands, guard, publish, verify
+from manywheels.cli import build, commands, github_artifacts, guard, publish, verify
 from manywheels.cli.ci_inputs import read_inputs
 from manywheels.cli.request import Request, Verification, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import last_written
-from manywheels.core.interruptible import until_stopped
 from manywheels.core.text import sanitize
-from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.artifacts.service import find_service, has_service
-from manywheels.deliver.artifacts.sets import open_artifacts
-from manywheels.errors import EXIT_OK, Cancelled, ContainerFailed, DeliveryError, InputError, ManywheelsError
+from manywheels.errors import EXIT_OK, Cancelled, ContainerFailed, InputError, ManywheelsError
 from manywheels.plan import inputs, trust
-from manywheels.plan.delivery_options import Delivery, resolve_delivery, resolve_publishing
+from manywheels.plan.delivery_options import resolve_delivery
 from manywheels.plan.settings import Settings
 from manywheels.report.wording import summary as in_one_sentence
 from manywheels.wheels.gather import has_distributions
 from manywheels.wheels.manifest import Manifest
-from manywheels.wheels.output import LEDGER, MANIFEST, REPORT
+from manywheels.wheels.output import MANIFEST, REPORT
 
 _PREFIX: Final = "INPUT_"
-_ARTIFACT_IF_AVAILABLE: Final = frozenset({"auto", "pypi"})  # if there is an artifact service
 _ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern"})
 _RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # for the runner
 
@@ -114,10 +107,10 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
         built.report()
     finally:
         try:
-            if _goes_into_artifact(delivery, manifest, environment) and not cancellation.requested:
+            if github_artifacts.is_wanted(delivery, manifest, environment) and not cancellation.requested:
                 written = last_written(report) not in {before, None}  # otherwise it came with the checkout
                 shown = report if written else None
-                outputs |= _upload(delivery, manifest, folder, environment, cancellation, report=shown)
+                outputs |= github_artifacts.upload(delivery, manifest, folder, environment, cancellation, report=shown)
         finally:
             _write_results(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
@@ -126,43 +119,8 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
 
 
 def _publish(settings: Settings, environment: Mapping[str, str], cancellation: Cancellation) -> int:
-    with ledger_uploaded(settings, environment, cancellation):
+    with github_artifacts.ledger_uploaded(settings, environment, cancellation):
         return publish.upload(settings, cancellation)
-
-
-def _goes_into_artifact(delivery: Delivery, manifest: Manifest, environment: Mapping[str, str]) -> bool:
-    """Whether to upload the wheels as an artifact: even if other targets failed.
-
-    Also before publishing: an interrupted upload to the index can only be completed with the same files.
-    """
-    wanted = delivery.publish == "artifact" or (delivery.publish in _ARTIFACT_IF_AVAILABLE and has_service(environment))
-    return wanted and bool(manifest.wheels)
-
-
-def _upload(
-    delivery: Delivery,
-    manifest: Manifest,
-    folder: Path,
-    environment: Mapping[str, str],
-    cancellation: Cancellation,
-    *,
-    report: Path | None,
-) -> dict[str, str]:
-    from manywheels.deliver.artifacts.sets import open_artifacts, upload_set
-
-    artifacts = open_artifacts(environment, cancellation)
-    uploaded = upload_set(artifacts, delivery, manifest, folder, cancellation, report=report)
-    return {"artifact-id": uploaded.number, "artifact-url": uploaded.url, "artifact-digest": uploaded.sha256}
-
-
-def _write_results(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
-    from manywheels.report.summary import step_summary
-
-    if file := environment.get("GITHUB_OUTPUT"):
-        write_outputs(Path(file), outputs)
-    if file := environment.get("GITHUB_STEP_SUMMARY"):
-        with Path(file).open("a", encoding="utf-8") as summary:
-            summary.write(step_summary(manifest))
 
 
 # --- verify and publish, in later jobs --------------------------------------------------------------------------------
@@ -184,33 +142,25 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
         if not has_service(environment):
             return request, settings
         names_folder = request.paths[0] != Path() if verifies else "packages-dir" in request.given
-        if has_distributions(checked) and (names_folder or not _has_set(delivery, environment, cancellation)):
+        is_filled = has_distributions(checked)
+        if is_filled and (names_folder or not github_artifacts.has_set(delivery, environment, cancellation)):
             return request, settings
-    manifest = _take(delivery, folder, environment, cancellation)
+    manifest = github_artifacts.take(delivery, folder, environment, cancellation)
     _write_results(manifest, _outputs(manifest, folder), environment)
     return replace(request, paths=(folder,)), settings.with_values(build.sealed(manifest, folder))
 
 
-def _has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: Cancellation) -> bool:
-    from manywheels.deliver.artifacts.sets import has_set, open_artifacts
-
-    found = has_set(open_artifacts(environment, cancellation), delivery, cancellation)
-    if found:
-        print(
-            f"using this run's artifact {sanitize(delivery.artifact_name)} and not the files in the folder; "
-            "to use those, name their folder in `packages-dir` (`verify`: in `package-dir`)",
-            flush=True,
-        )
-    return found
+# --- outputs and summary ----------------------------------------------------------------------------------------------
 
 
-def _take(delivery: Delivery, folder: Path, environment: Mapping[str, str], cancellation: Cancellation) -> Manifest:
-    from manywheels.deliver.artifacts.sets import open_artifacts, take_sets
-    from manywheels.wheels.output import open_output
+def _write_results(manifest: Manifest, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    from manywheels.report.summary import step_summary
 
-    gathered = take_sets(open_artifacts(environment, cancellation), delivery, open_output(folder), cancellation)
-    print(gathered.describe(folder), flush=True)
-    return gathered.manifest
+    if file := environment.get("GITHUB_OUTPUT"):
+        write_outputs(Path(file), outputs)
+    if file := environment.get("GITHUB_STEP_SUMMARY"):
+        with Path(file).open("a", encoding="utf-8") as summary:
+            summary.write(step_summary(manifest))
 
 
 def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:
@@ -233,33 +183,3 @@ def write_outputs(file: Path, values: Mapping[str, str]) -> None:
             if delimiter in value:
                 raise InputError(f"The output `{name}` contains its own delimiter.", remedy="Run the job again.")
             outputs.write(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
-
-
-@contextmanager
-def ledger_uploaded(settings: Settings, environment: Mapping[str, str], cancellation: Cancellation) -> Iterator[None]:
-    """Upload the ledger that the block writes, even if it fails; a failed upload is only a warning."""
-    options, delivery = resolve_publishing(settings), resolve_delivery(settings)
-    path = options.packages_dir / LEDGER
-    before = last_written(path)
-    try:
-        yield
-    finally:
-        if has_service(environment) and last_written(path) not in {before, None} and not cancellation.requested:
-            name = artifact_name(delivery.artifact_name, options.repository)
-            artifacts, member = open_artifacts(environment, cancellation), ArtifactMember(name=LEDGER, path=path)
-            try:
-                until_stopped(
-                    lambda: artifacts.upload(name, [member], retention_days=delivery.retention_days, overwrite=True),
-                    cancellation,
-                )
-            except DeliveryError as error:
-                print(sanitize(f"warning: the ledger was not uploaded as an artifact: {error.message}"), flush=True)
-
-
-def artifact_name(wheels: str, repository: str) -> str:
-    """Return the ledger's artifact name; one run may publish to several indexes.
-
-    The prefix keeps a later `artifact-pattern: wheels-*` from matching it.
-    """
-    index = urlsplit(repository).hostname or repository
-    return f"ledger-{wheels}-{re.sub(r'[^A-Za-z0-9.-]', '-', index)}"
