@@ -1,1 +1,1 @@
-"""A corpus of wheels: for each check one that breaks just that, and one that comes close to it."""
+"""A corpus of wheels: for each check, one that breaks only this check, and a valid one that nearly does."""

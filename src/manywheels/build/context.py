@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what its targets share while they are built side by side."""
+"""A run, and what its targets share while they are built side by side."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(kw_only=True)
 class RunContext:
-    """What the targets of one run share. `users` are user ids, as is `fetcher`, who prefetches build requirements.
+    """What a run's targets share. `users` and `fetcher`, who prefetches, are user ids.
 
     `work` is the run's temporary folder; `started` is a monotonic time in seconds.
     """
@@ -69,20 +69,17 @@ class RunContext:
         self._jobs = threading.Semaphore(jobs) if jobs else nullcontext()
 
     def served_by(self, target: Target) -> list[PlannedTarget]:
-        """Return the targets that reuse this one's wheel; final once its wheel has been announced."""
+        """Return the targets that reuse this one's wheel; final once that has been announced."""
         return [planned for planned in self.run.plan.targets if self.sharing.served.get(planned.target) == target]
 
     @contextmanager
     def slot(self, cancellation: Cancellation) -> Iterator[None]:
-        """Hold one of the `jobs` and a token of the jobserver; do not wait for other targets meanwhile.
-
-        Raises Cancelled.
-        """
+        """Hold one of the `jobs` and a token; wait for no other target meanwhile. Raises Cancelled."""
         with self._jobs, self.jobserver.slot(cancellation):
             yield
 
     def set_warnings(self) -> tuple[str, ...]:
-        """Return the findings that concern the finished wheels as a set."""
+        """Return the findings of the set's checks in the finished wheels."""
         findings = self.run.rules.judge(check_set(self.facts, None))
         return tuple(f"{finding.wheel} {finding}".lstrip() for finding in findings)
 

@@ -1,4 +1,4 @@
-"""Check the free disk space before building, so that a full disk is reported at once and not by a compiler."""
+"""Check the disk space before building, rather than let a compiler find the disk full."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import DiskError
 from manywheels.runtime.trees import Walk, walk
 
-_FOR_A_BUILD: Final = 32 << 20  # bytes for a target's tools and objects, besides its copy of the source
+_FOR_A_BUILD: Final = 32 << 20  # bytes for a target's tools and objects
 _FOR_THE_OUTPUT: Final = 4 << 20  # bytes for the manifest, logs and small wheels
 
 
 def require_for(source: Path, work: Path, cancellation: Cancellation, *, copies: int, output: Path) -> None:
-    """Raise DiskError if `work` has no space for `copies` of `source` with a build in each, or `output` for wheels.
+    """Raise DiskError if `work` lacks space for `copies` of `source` with builds, or `output` for wheels.
 
-    This is the least that a build needs; it may need more. Raises Cancelled.
+    Checks only the least that a build needs. Raises Cancelled.
     """
     needed = copies * (_size_of(source, cancellation) + _FOR_A_BUILD)
     _require(
@@ -41,7 +41,7 @@ def _megabytes(size: int) -> str:
 
 
 def _size_of(folder: Path, cancellation: Cancellation) -> int:
-    """Return the size of a folder's files in bytes, without a repository's objects, which are not copied."""
+    """Return the size in bytes, without a repository's objects, which are not copied."""
     total = 0
 
     def count(at: Walk) -> list[str]:
@@ -53,7 +53,7 @@ def _size_of(folder: Path, cancellation: Cancellation) -> int:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
                 else:
-                    total += entry.stat(follow_symlinks=False).st_size  # with holes: they are read like data
+                    total += entry.stat(follow_symlinks=False).st_size  # with holes, which are read like data
         return [name for name in below if (at.name, name) != (".git", "objects")]
 
     walk(folder, count)

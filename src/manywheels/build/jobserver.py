@@ -1,8 +1,7 @@
-"""A GNU jobserver: one pool of tokens for all compilers of all targets.
+"""A GNU jobserver: one pool of tokens for all compilers of all targets (docs/architecture.md).
 
-Protocol: GNU make manual, "POSIX Jobserver Interaction", in its FIFO form (make 4.4, ninja 1.13, cargo). A build tool
-may always run one compiler without a token. So that six builds on two cores do not run eight compilers, a token for
-that one is taken here before the build starts, and put back when it has ended.
+GNU make manual, "POSIX Jobserver Interaction", as a FIFO. A build tool runs its first compiler without a token, so each
+build holds one from here; otherwise, six builds on two cores would run eight compilers.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ class Jobserver:
         self._queue: deque[threading.Event] = deque()
         os.mkfifo(path)
         path.chmod(0o666)  # for builds with their own users; others cannot reach the folder
-        # Open for reading and writing, so that the FIFO keeps its tokens while no build has it open.
+        # Read and write, so that the FIFO keeps its tokens while no build has it open.
         self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         os.write(self._descriptor, _TOKEN * tokens)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that make, ninja and cargo find the FIFO by."""
+        """The variables that tell make, ninja and cargo where the FIFO is."""
         makeflags = f"-j{self.tokens} --jobserver-auth=fifo:{self.path}"
         return {"MAKEFLAGS": makeflags, "CARGO_MAKEFLAGS": makeflags}
 

@@ -1,4 +1,4 @@
-"""Execute a plan: prepare the machine, build all targets side by side, and write the manifest."""
+"""Execute a plan: prepare the machine, build all targets side by side, write the manifest."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from manywheels.runtime.workspace import Snapshot, public_work_parent, store_bes
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
 from manywheels.wheels.output import BEFORE_ALL
 
-_PREFETCHES = 2  # at once: they unpack wheels while compilers are running
+_PREFETCHES = 2  # at once: they unpack wheels while compilers run
 
 
 def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifest:
-    """Build every target of the plan; return the manifest, which is also written into the output folder.
+    """Build every target of the plan; return the manifest, with all failures, and write it.
 
-    Failures of targets are in the manifest. Raises ToolchainError, ProjectError, DiskError, IsolationError,
-    BeforeAllFailed and Cancelled before the first target is built.
+    Raises ToolchainError, ProjectError, DiskError, IsolationError, BeforeAllFailed and Cancelled before the first
+    target is built.
     """
     started = time.monotonic()
     buildable = [planned for planned in run.plan.targets if planned.interpreter]
@@ -77,7 +77,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
 
 
 def require_toolchain(options: Options) -> None:
-    """Raise ToolchainError if this machine cannot build for the policy; cheap enough to ask before planning."""
+    """Raise ToolchainError if this machine cannot build for the policy; cheap enough before planning."""
     toolchain.resolve(options.toolchain, options.platform)
 
 
@@ -88,7 +88,6 @@ def require_toolchain(options: Options) -> None:
 def _isolated_work_folder(
     run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
-    """Isolate project code if possible, and create a work folder that it can reach. Raises IsolationError."""
     kind = toolchain.resolve(run.options.toolchain, run.options.platform)
     against = "the zig toolchain caches compiled files in a folder that all targets share" if kind == "zig" else ""
     against = against or isolation.reason_against()
@@ -101,14 +100,14 @@ def _isolated_work_folder(
         work_folder(parent if isolated.users else None, cancellation) as work,
     ):
         if isolated.users:
-            work.chmod(0o711)  # users can reach their target's folder, but list no others
+            work.chmod(0o711)  # users reach their target's folder, but list no others
         elif kind == "system" and os.geteuid() == 0:
             print(f"note: project code is not isolated: {sanitize(isolated.against)}", file=sys.stderr, flush=True)
         yield work, isolated
 
 
 def _without_credentials(run: Run) -> Run:
-    """Remove the CI job's credentials from the caller's environment, so that nothing can pass them on."""
+    """Remove the job's credentials from the caller's environment, so that nothing passes them on."""
     withheld = trust.credentials_in(run.caller, run.caller)
     if refused := set(withheld) & set(run.options.environment_pass):
         print(f"note: not passed to project code: {', '.join(sorted(refused))}", file=sys.stderr, flush=True)
@@ -123,7 +122,7 @@ def _prepare_toolchain(options: Options, work: Path, buildable: list[PlannedTarg
 
 
 def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, str]:
-    """Return the folders of this machine that no wheel may name, each with its replacement."""
+    """Return this machine's folders that no wheel may name, with their replacements."""
     interpreters = (planned.interpreter.path.parent.parent for planned in buildable if planned.interpreter)
     # Paths below /usr are the same on every machine with that distribution or image.
     own = {str(prefix): "python" for prefix in interpreters if not prefix.is_relative_to("/usr")}
@@ -157,7 +156,7 @@ def _build_all(context: RunContext, buildable: list[PlannedTarget]) -> dict[Targ
         ThreadPoolExecutor(max_workers=len(buildable), thread_name_prefix="target") as builders,
         ThreadPoolExecutor(max_workers=_PREFETCHES, thread_name_prefix="prefetch") as prefetchers,
     ):
-        for build in builds:  # in the order of the plan, so that targets that wait for a slot do not wait for this too
+        for build in builds:  # in the plan's order, so that targets waiting for a slot do not wait for this too
             build.prepared = prefetchers.submit(build.prepare)
         records = dict(zip((build.target for build in builds), builders.map(_build, builds), strict=True))
     for target, source in context.sharing.served.items():
@@ -175,7 +174,6 @@ def _build(build: TargetBuild) -> TargetRecord:
 
 
 def _record_of(build: TargetBuild) -> TargetRecord:
-    """Build one target; return its record, whatever happens."""
     try:
         record = build.run()
     except ServedByOther:
@@ -199,7 +197,6 @@ def _record_of(build: TargetBuild) -> TargetRecord:
 
 
 def _reused(record: TargetRecord, source: TargetRecord, tested: TestOutcome | None) -> TargetRecord:
-    """Return the record of a target that reuses the wheel of `source`; `tested` is None if it has no tests."""
     record = replace(record, built_for=source.identifier, tests=tested.test_run if tested else None)
     if source.wheel:
         return replace(record, state=TargetState.REUSED, wheel=source.wheel)

@@ -1,4 +1,4 @@
-"""The interface of reporters, which show a run to the user. They only read events and the manifest."""
+"""The interface of reporters, which show a run to the user."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from manywheels.wheels.manifest import Manifest, TargetRecord
 
 
 class Reporter(Protocol):
-    """Receives the events of a run, from several threads at once."""
+    """Receives a run's events, from several threads at once."""
 
     def started(self, plan: Plan, title: str) -> None:
-        """The plan is about to be executed. `title` names the project, the policy and the compilers."""
+        """`title` names the project, the policy and the compilers."""
 
     def entered(self, target: Target, stage: str) -> None:
         """A target entered a stage, such as `build`, `repair` or `waiting` (for other targets)."""
@@ -24,4 +24,4 @@ class Reporter(Protocol):
         """All targets have ended."""
 
     def stop(self) -> None:
-        """The run is over, finished or not: restore the terminal."""
+        """Finished or not: restore the terminal."""

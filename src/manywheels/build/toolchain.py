@@ -1,8 +1,8 @@
 """Compilers, and the libc that they link for.
 
-`zig` is clang with the headers and symbols of every glibc (package `ziglang`). `system` is the compiler on PATH, which
-in a manylinux image links for the image's policy. Shell wrappers around either (`data/wrappers/`) keep this machine's
-paths and run paths out of the wheels.
+`zig` is clang with the headers and symbols of every glibc (package `ziglang`). `system` is the compiler on PATH; in a
+manylinux image, it links for the image's policy. Shell wrappers (`data/wrappers/`) keep this machine's paths out of the
+wheels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from manywheels.plan.policies import Policy, policy_named
 KINDS: Final = ("auto", "zig", "system")
 _C_NAMES: Final = ("cc", "gcc", "clang", "{arch}-linux-gnu-gcc")
 _CXX_NAMES: Final = ("c++", "g++", "clang++", "{arch}-linux-gnu-g++")
-# The first release of each that supports a jobserver's FIFO.
+# The first release of each with support for a jobserver's FIFO.
 _SHARES_FROM: Final = {"make": (4, 4), "gmake": (4, 4), "ninja": (1, 13), "ninja-build": (1, 13), "samu": (99, 0)}
 _LIBRARY_FOLDERS: Final = (
     "/usr/local/lib",
@@ -56,7 +56,7 @@ class Toolchain:
 class Machine:
     """What decides which toolchain can be used; None means absent. `glibc` is (major, minor).
 
-    `image_policy` is the policy of the manylinux or musllinux image that this program runs in.
+    `image_policy` is that of the manylinux or musllinux image around this program.
     """
 
     arch: str
@@ -131,7 +131,7 @@ def _require_system(policy: Policy, machine: Machine) -> None:
 
 
 def _policy_version(name: str) -> tuple[int, int] | None:
-    """Return the glibc version of a policy, which need not be in the table; None for musl."""
+    """Return a policy's glibc version, also for a policy outside the table; None for musl."""
     try:
         policy = policy_named(name)
     except InputError:
@@ -173,7 +173,6 @@ class _Wrappers:
     values: Mapping[str, str]  # shell words, quoted
 
     def write(self, name: str, template: str, **values: str) -> None:
-        """Write the program `name` from a template of `data/wrappers/`."""
         text = files("manywheels.data").joinpath(f"wrappers/{template}.sh").read_text("utf-8")
         for key, value in {**self.values, **values}.items():
             text = text.replace(f"@{key}@", value)
@@ -187,7 +186,7 @@ class _Wrappers:
 
 
 def _modified(word: str) -> int:
-    """Return the modification time, in ns, of the program that a shell word names; 0 if there is none."""
+    """Return a program's modification time in ns, or 0."""
     try:
         return Path(*shlex.split(word)).stat().st_mtime_ns
     except OSError:
@@ -197,9 +196,9 @@ def _modified(word: str) -> int:
 def prepare(
     kind: str, policy: Policy, folder: Path, *, prefix_map: Mapping[str, str], plain_jobs: int | None = None
 ) -> Toolchain:
-    """Write the wrappers of a toolchain (`zig` or `system`, as `resolve` returns it) into `folder`/bin.
+    """Write the wrappers of a toolchain (from `resolve`) into `folder`/bin.
 
-    `prefix_map` maps folders of this machine to their replacements in compiled code. A make or ninja without jobserver
+    `prefix_map` maps this machine's folders to their replacements in compiled code. A make or ninja without jobserver
     support starts `plain_jobs` compilers, by default one per core. Raises ToolchainError if the compilers are missing.
     """
     machine = Machine.here()
@@ -217,7 +216,6 @@ def prepare(
 
 
 def _image_environment(machine: Machine) -> dict[str, str]:
-    """Return the variables that a manylinux image sets for its compilers."""
     names = table("environment")["image"] if machine.image_policy else ()
     return {name: value for name in names if (value := os.environ.get(name))}
 
@@ -239,7 +237,7 @@ def _write_zig(wrappers: _Wrappers, zig: Path, policy: Policy, folder: Path) -> 
         "KIND": "zig",
         "REAL": shlex.quote(str(zig)),
         "TARGET": f"{arch}-linux-gnu.{policy.version[0]}.{policy.version[1]}",
-        # Keeps the runtime (libc++ takes a minute to compile), but not the objects of a run.
+        # Keeps the runtime (libc++ takes a minute to compile), but not a run's objects.
         "GLOBAL_CACHE": shlex.quote(str(shared)),
         "LOCAL_CACHE": shlex.quote(str(own)),
         "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in libraries),
@@ -283,7 +281,6 @@ def _path_without(folder: Path) -> str:
 
 
 def _environment(bin_dir: Path, arch: str, prefix_map: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for setuptools, CMake, meson, cc-rs and cargo."""
     cc, cxx = str(bin_dir / "cc"), str(bin_dir / "c++")
     environment = {
         "CC": cc,
@@ -319,7 +316,7 @@ def _write_build_tools(wrappers: _Wrappers, jobs: int) -> None:
 
 
 def shares_jobserver(tool: str, version_line: str) -> bool:
-    """Whether a build tool supports a jobserver's FIFO, by the first line of its `--version`."""
+    """Whether a build tool supports the FIFO, by the first line of its `--version`."""
     version = re.search(r"(\d+)\.(\d+)", version_line)
     return bool(version and (int(version[1]), int(version[2])) >= _SHARES_FROM[tool])
 

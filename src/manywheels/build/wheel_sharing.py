@@ -1,9 +1,8 @@
 """One wheel for several targets: abi3 and py3-none-platform wheels are built once and reused.
 
-Only the first built wheel shows whether a project makes such wheels. The later targets that can install it are then
-stopped. The wheel of the earliest target in the plan wins, whichever build is fastest: a stable-ABI wheel waits until
-every earlier target has announced its wheel or ended. Timing decides in one case only: if a project makes a stable-ABI
-wheel for one Python and another kind for a later one, the later target keeps its own wheel if that was built first.
+Only the first built wheel shows whether a project makes such wheels; later targets that can install it are then
+stopped. The earliest target in the plan wins, whichever build is fastest: a stable-ABI wheel waits until every earlier
+target has announced its wheel or ended. Only a later target's wheel of another kind is kept if it was built first.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from manywheels.wheels.wheelfile import WheelName
 
 
 class ServedByOther(Exception):
-    """An earlier target's wheel serves this one, which needs none of its own."""
+    """An earlier target's wheel serves this one."""
 
 
 class WheelSharing:
-    """Targets announce their wheels here; `served` maps each target that needs no wheel to the one whose it reuses."""
+    """Targets announce their wheels here; `served` maps each target that reuses a wheel to the target that built it."""
 
     def __init__(self, planned: Sequence[PlannedTarget], cancellation: Cancellation) -> None:
         self._order = [entry.target for entry in planned]
@@ -48,13 +47,13 @@ class WheelSharing:
                 raise ServedByOther
 
     def leave(self, target: Target) -> None:
-        """Announce that a target has ended, with or without a wheel."""
+        """Announce a target's end, with or without a wheel."""
         with self._condition:
             self._ended.add(target)
             self._decide(target)
 
     def wait_for_end(self, target: Target) -> None:
-        """Wait until a target has ended, so that none of its processes are left."""
+        """Wait until a target has ended, with none of its processes left."""
         with self._condition:
             self._condition.wait_for(lambda: target in self._ended)
 

@@ -1,1 +1,1 @@
-"""Where a sealed set goes: GitHub's artifacts, a package index."""
+"""Deliver a sealed set: as GitHub's artifacts, to a package index."""

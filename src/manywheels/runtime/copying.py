@@ -1,7 +1,6 @@
-"""Copy, give away and remove files and folders.
+"""Copy, give away and remove trees of project code, of any depth: nothing is recursive.
 
-Files are cloned where the file system can (`FICLONE`: Btrfs, XFS), or else copied; never hard-linked, as a build could
-write through a hard link. No function is recursive, because trees of project code can have any depth.
+Files are cloned (`FICLONE`) or copied, never hard-linked: a build could write through the link.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from manywheels.runtime.trees import Walk, walk
 COPYING: Final = "Copying the source"
 _FICLONE: Final = 0x40049409
 _CANNOT_CLONE: Final = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
-_BLOCK: Final = 8 << 20  # bytes copied between two checks for cancellation
-_REMOVAL_GRACE: Final = 3.0  # seconds that a removal goes on after cancellation
+_BLOCK: Final = 8 << 20  # bytes between two checks for cancellation
+_REMOVAL_GRACE: Final = 3.0  # seconds from cancellation
 
 
 def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation) -> None:
-    """Copy a folder's files, subfolders and symbolic links, with modes and times. Raises Cancelled and OSError."""
-    pending: list[tuple[str, bool]] = [("", False)]  # relative paths; whether the content has been copied
+    """Copy files, folders and links, with modes and times. Raises Cancelled and OSError."""
+    pending: list[tuple[str, bool]] = [("", False)]  # relative paths; whether the content is copied
     while pending:
         name, is_filled = pending.pop()
         read, written = source / name, target / name
@@ -53,7 +52,7 @@ def _entries(folder: Path, is_left_out: Callable[[Path], bool]) -> Iterator[os.D
 
 
 def copy_entry(source: Path, target: Path, cancellation: Cancellation | None = None) -> None:
-    """Copy a regular file or symbolic link, and make the folders above it; ignore anything else. Raises Cancelled."""
+    """Copy a regular file or link, with missing parents; ignore others. Raises Cancelled."""
     target.parent.mkdir(parents=True, exist_ok=True)
     mode = source.lstat().st_mode
     if stat.S_ISLNK(mode):
@@ -63,10 +62,7 @@ def copy_entry(source: Path, target: Path, cancellation: Cancellation | None = N
 
 
 def clone_file(source: Path, target: Path, cancellation: Cancellation | None = None) -> None:
-    """Copy a regular file's content and mode, sharing its blocks where the file system can; holes stay holes.
-
-    Raises Cancelled.
-    """
+    """Copy a regular file's content and mode; holes stay holes. Raises Cancelled."""
     with source.open("rb") as read, target.open("wb") as write:
         try:
             fcntl.ioctl(write, _FICLONE, read.fileno())
@@ -90,7 +86,7 @@ def _copy_content(read: BinaryIO, write: BinaryIO, cancellation: Cancellation | 
 
 
 def _extents(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the start and end, in bytes, of each part of a file that is not a hole (lseek(2), SEEK_DATA)."""
+    """Yield the start and end of each part that is not a hole (lseek(2))."""
     end = 0
     while end < size:
         try:
@@ -107,7 +103,7 @@ def _extents(file: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def chown_tree(folder: Path, user: int, cancellation: Cancellation | None = None) -> None:
-    """Give a folder and everything in it to a user, of whom no process may run meanwhile. Raises Cancelled."""
+    """Give a tree to a user, who has no running processes. Raises Cancelled."""
 
     def give(at: Walk) -> list[str]:
         os.fchown(at.descriptor, user, user)
@@ -126,9 +122,9 @@ def chown_tree(folder: Path, user: int, cancellation: Cancellation | None = None
 
 
 def remove_tree(folder: Path, cancellation: Cancellation | None = None) -> None:
-    """Remove a folder and everything in it, whatever its permissions, but no mount points.
+    """Remove a tree, whatever its permissions, but no mount points.
 
-    What cannot be removed, or not soon enough after cancellation, is named in a note on stderr, not raised.
+    What cannot be removed, or not soon after cancellation, is named in a note on stderr, not raised.
     """
     removal = _Removal(cancellation)
     try:
@@ -158,7 +154,6 @@ class _Removal:
         self.first = ""
 
     def clear(self, at: Walk) -> list[str]:
-        """Remove a folder's files; return its subfolders."""
         below = []
         with os.scandir(at.descriptor) as entries:
             for entry in entries:
@@ -173,21 +168,18 @@ class _Removal:
         return below
 
     def leave(self, at: Walk, name: str) -> None:
-        """Remove an emptied subfolder."""
         self._check_time()
         try:
             os.rmdir(name, dir_fd=at.descriptor)
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY or not self.kept:  # otherwise, the content has been counted
+            if error.errno != errno.ENOTEMPTY or not self.kept:  # otherwise, its content is counted
                 self.failed(at, name, error)
 
     def failed(self, at: Walk, name: str, error: OSError) -> None:
-        """Count an entry that cannot be removed."""
         if not isinstance(error, FileNotFoundError):  # another process has removed it
             self.keep(f"{at.here}/{name}", error)
 
     def keep(self, place: str, error: OSError) -> None:
-        """Count a path that cannot be removed; the first is named in the note."""
         self.first = self.first or f"`{place}` ({error.strerror})"
         self.kept += 1
 

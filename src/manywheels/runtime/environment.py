@@ -23,19 +23,18 @@ def build_environment(
     passed: tuple[str, ...] = (),
     user: int | None = None,
 ) -> dict[str, str]:
-    """Return the scrubbed environment: the caller's variables with allowed names, and `path` before its PATH.
+    """Return the caller's variables with allowed names, and `path` before its PATH.
 
-    HOME and TMPDIR are made below `private`, a folder of the program's own. `passed` are further names to pass. The
-    program's own virtual environment is removed from PATH. Index addresses with credentials are left out unless in
-    `passed`. With a `user`, the folders belong to that user, and the caller's caches are left out, because project code
-    must not write to what others trust.
+    HOME and TMPDIR are made below `private`, a folder of the program's own. `passed` are further names. The program's
+    virtual environment is removed from PATH, and index addresses with credentials unless passed. With a `user`, the
+    folders are that user's, without the caller's caches: project code must not write what others trust.
     """
     for folder in (private / "home", private / "tmp"):
         if not folder.exists():
             untrusted_files.make_folder(folder, user)
     facts = table("environment")
     allowed = without_credentials({name: caller[name] for name in facts["pass"] if name in caller})
-    allowed |= _home_toolchains(caller) | allowed  # the caller's own variables come first
+    allowed |= _home_toolchains(caller) | allowed  # the caller's own come first
     if user is not None:
         allowed = {name: value for name, value in allowed.items() if name not in facts["written"]}
         allowed |= {"USER": _USER_NAME, "LOGNAME": _USER_NAME}  # the user has no entry in /etc/passwd
@@ -51,7 +50,6 @@ def build_environment(
 
 
 def _home_toolchains(caller: Mapping[str, str]) -> dict[str, str]:
-    """Return where Rust's tools are, which are looked up in HOME otherwise."""
     home = Path(caller.get("HOME", "/nonexistent"))
     folders = {"CARGO_HOME": home / ".cargo", "RUSTUP_HOME": home / ".rustup"}
     return {name: str(folder) for name, folder in folders.items() if folder.is_dir()}

@@ -1,10 +1,7 @@
-"""Copy the git repository of a checkout, so that setuptools-scm and the like find the version in the copy.
+"""Copy a checkout's git repository, so that setuptools-scm and the like find the version.
 
-The copy belongs to the user who builds, so git accepts it whoever owns the original. Only the files that `repository`
-names are copied. Objects are copied once, into the snapshot; targets' copies use them through git's alternates.
-
-A checkout is not trusted: links in its `.git` are not followed, and a `.git` file only if the repository that it names
-refers back to the checkout. git itself is run on the copy, whose configuration names no programs.
+A checkout is not trusted: only the files that `repository` lists are copied; links in its `.git` are not followed, and
+a `.git` file only to a repository that refers back. git itself runs on the copy, whose configuration names no programs.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from manywheels.runtime.copying import copy_entry
 from manywheels.runtime.sandbox import Command
 from manywheels.runtime.trees import Walk, walk
 
-_LIST_TIMEOUT: Final = 120.0  # seconds for git to list the files of a checkout
+_LIST_TIMEOUT: Final = 120.0  # seconds
 _LARGEST_LIST: Final = 256 << 20  # bytes of file names
 _LARGEST_GIT: Final = 4 << 20  # KiB of memory for git
 _BOUNDED: Final = f'ulimit -f {_LARGEST_LIST // 512}; ulimit -v {_LARGEST_GIT}; exec "$@" 2>/dev/null'
@@ -37,7 +34,7 @@ _NO_PROGRAMS: Final = (
     "-c",
     "core.untrackedCache=false",
 )
-_PASSED: Final = ("PATH", "HOME", "XDG_CONFIG_HOME")  # the user's configuration has a global list of ignored files
+_PASSED: Final = ("PATH", "HOME", "XDG_CONFIG_HOME")  # the user's configuration names a global ignore list
 _OFFLINE: Final = {
     "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none",
 }  # fmt: skip
@@ -45,14 +42,14 @@ _OFFLINE: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class _GitFolders:
-    """The folder with this checkout's own part of its repository, and the one that it shares with other worktrees."""
+    """This checkout's `own` folder, and the `common` one of all worktrees."""
 
     own: Path
     common: Path
 
 
 def git_top(folder: Path) -> Path | None:
-    """Return the folder of the git checkout that `folder` is in, or None."""
+    """Return the git checkout that `folder` is in, or None."""
     for candidate in (folder, *folder.parents):
         if (candidate / ".git").exists():
             return candidate
@@ -60,9 +57,9 @@ def git_top(folder: Path) -> Path | None:
 
 
 def files_beside(copy: Path, top: Path, package: Path, cancellation: Cancellation) -> list[str]:
-    """Return the files of a checkout outside the package that git tracks or would add; none without git.
+    """Return a checkout's files outside the package that git tracks or would add; none without git.
 
-    `copy` is the copy of the checkout's repository; `package` is relative to `top`. Raises Cancelled and ProjectError.
+    `copy` is the repository's copy; `package` is relative to `top`. Raises Cancelled and ProjectError.
     """
     argv = ("git", f"--git-dir={copy}", f"--work-tree={top}", *_NO_PROGRAMS, "ls-files", "-z", "--cached", "--others",
             "--exclude-standard", "--", ".", f":(exclude,literal){package}")  # fmt: skip
@@ -89,12 +86,12 @@ def files_beside(copy: Path, top: Path, package: Path, cancellation: Cancellatio
 
 
 def _is_in(top: Path, name: str) -> bool:
-    """Whether a file exists in the checkout, with no link on the way that leads out."""
+    """Whether a file exists, with no link on the way, which could lead out."""
     return os.path.lexists(top / name) and not any((top / part).is_symlink() for part in Path(name).parents)
 
 
 def copy_repository(entry: Path, target: Path, cancellation: Cancellation) -> None:
-    """Copy the repository that a checkout's `.git` is, or refers to, to `target`. Raises Cancelled."""
+    """Copy the repository that a `.git` is, or refers to. Raises Cancelled."""
     folders = _find_folders(entry)
     if folders is None:
         if not entry.is_symlink():
@@ -107,7 +104,7 @@ def copy_repository(entry: Path, target: Path, cancellation: Cancellation) -> No
 
 
 def copy_nested(entry: Path, target: Path, cancellation: Cancellation) -> None:
-    """Copy the `.git` of a checkout inside another: a repository, or the file or link that refers to one."""
+    """Copy the `.git` of a checkout inside another, whatever its kind. Raises Cancelled."""
     if entry.is_dir() and not entry.is_symlink():
         repository.copy(entry, target, cancellation)
     else:
@@ -122,10 +119,10 @@ def _no_repository(entry: Path) -> str:
 
 
 def _find_folders(entry: Path) -> _GitFolders | None:
-    """Return the folders of the repository that a checkout's `.git` refers to; None if it is not this checkout's.
+    """Return the repository's folders; None if it is not this checkout's.
 
-    The author of a checkout can name any folder. One outside the checkout must name the checkout, as git writes it for
-    submodules and linked worktrees.
+    A checkout's author can name any folder, so one outside must refer back, as those of submodules and linked worktrees
+    do.
     """
     top = entry.parent.resolve()
     if entry.is_symlink():
@@ -146,7 +143,7 @@ def _find_folders(entry: Path) -> _GitFolders | None:
 
 
 def _names(own: Path, top: Path, *, is_worktree: bool) -> bool:
-    """Whether a repository names this checkout (gitrepository-layout(5))."""
+    """Whether a repository refers back to a checkout (gitrepository-layout(5))."""
     if is_worktree:
         return (own / gitconfig.read_text(own / "gitdir").strip()).resolve() == top / ".git"
     found = [
@@ -159,18 +156,18 @@ def _names(own: Path, top: Path, *, is_worktree: bool) -> bool:
 
 
 def linked_repository(top: Path) -> Path | None:
-    """Return the repository of a submodule or linked worktree, which lies outside it; None for other folders."""
+    """Return a submodule's or linked worktree's repository, which is outside it; else None."""
     folders = _find_folders(top / ".git") if (top / ".git").is_file() else None
     return folders.common if folders else None
 
 
 def objects_of(copy: Path) -> Path:
-    """Return the folder for the objects of a checkout's copy."""
+    """Return the folder of objects."""
     return copy / ".git" / "objects"
 
 
 def borrow_objects(copy: Path, lender: Path) -> None:
-    """Make a copy without objects use the lender's, if it has any (gitrepository-layout(5))."""
+    """Have a copy without objects use the lender's (gitrepository-layout(5))."""
     if not repository.is_real(lender, ".git/objects", stat.S_IFDIR):
         return
     objects = objects_of(lender)
@@ -181,7 +178,7 @@ def borrow_objects(copy: Path, lender: Path) -> None:
 
 
 def share_objects(copy: Path) -> None:
-    """Make a copy's objects readable for other users, who borrow them."""
+    """Let other users read a copy's objects, which they borrow."""
     if not repository.is_real(copy, ".git/objects", stat.S_IFDIR):
         return
     for folder in (copy, copy / ".git"):

@@ -1,7 +1,6 @@
-"""Read git configuration files without git, and reduce them to what describes a repository (git-config(1)).
+"""Reduce git configuration to what describes a repository (git-config(1)), without git.
 
-A checkout's configuration can name programs that git starts, files that it reads, and credentials. The configuration of
-a copy has only the settings in `_KEPT`.
+A checkout's can name programs, files to read, and credentials.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_LARGEST: Final = 1 << 20  # bytes; no honest configuration is larger
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
+_LARGEST: Final = 1 << 20  # bytes
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # do not wait for a FIFO
 _HEADER: Final = re.compile(r'\[[ \t]*([\w.-]+)[ \t]*(?:"((?:\\.|[^"\\\n])*)"[ \t]*)?\]')
 _KEY: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*)[ \t]*(=?)[ \t]*")
 _VALUE: Final = re.compile(r'(?:\\[\s\S]|"(?:\\[\s\S]|[^"\\\n])*"|[^\n#;"\\])*')
@@ -25,7 +24,7 @@ _BLANKS: Final = re.compile(r"\s*")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "b": "\b", "\n": ""}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _BARE_WORD: Final = re.compile(r"[\w./:@+*^~=%,-]+")
-# By section; `.*` stands for its subsection. None of these names a program, or a file outside.
+# By section; `.*` stands for its subsection. None names a program, or a file outside.
 _KEPT: Final = {
     "core": {
         "repositoryformatversion", "bare", "filemode", "ignorecase", "symlinks", "precomposeunicode", "autocrlf", "eol",
@@ -40,8 +39,8 @@ _KEPT: Final = {
     "user": {"name", "email"},
     "lfs": {"repositoryformatversion"},
 }  # fmt: skip
-_FORMAT: Final = "extensions"  # of the repository format: without them, git would misread the repository
-_OF_LFS: Final = {  # without these, git takes files that git-lfs has checked out for changed ones
+_FORMAT: Final = "extensions"  # of the repository format: git would misread it without these
+_OF_LFS: Final = {  # without these, git takes git-lfs's files for changed
     "clean": {"git-lfs clean -- %f"},
     "smudge": {"git-lfs smudge -- %f", "git-lfs smudge --skip -- %f"},
     "process": {"git-lfs filter-process", "git-lfs filter-process --skip"},
@@ -51,7 +50,7 @@ _OF_LFS: Final = {  # without these, git takes files that git-lfs has checked ou
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigEntry:
-    """A setting: section and key in lower case; `name` is the subsection, such as a branch's name, or None."""
+    """A setting. Section and key are in lower case; `name` is the subsection, such as a branch, or None."""
 
     section: str
     name: str | None
@@ -60,7 +59,7 @@ class ConfigEntry:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a small file of git; empty if it is missing, not a regular file, or larger than 1 MiB."""
+    """Return a text; empty if missing, not a regular file, or larger than 1 MiB."""
     try:
         descriptor = os.open(path, _READ)
     except OSError:
@@ -74,7 +73,7 @@ def read_text(path: Path) -> str:
 
 
 def settings_in(text: str) -> Iterator[ConfigEntry]:
-    """Yield the settings of a configuration file, without invalid lines."""
+    """Yield a configuration file's settings, without invalid lines."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     section, name, at = "", None, 0
     while at < len(text):
@@ -113,9 +112,9 @@ def _plain(written: str) -> str:
 
 
 def reduced(text: str, *, without: frozenset[str] = frozenset()) -> str:
-    """Return a configuration file reduced to the settings that describe a repository.
+    """Return a configuration file with kept settings only, and addresses without credentials.
 
-    `without` are keys of the `core` section to leave out. User names, passwords and queries are removed from addresses.
+    `without` are keys of `core` to leave out.
     """
     lines, last = [], ""
     for setting in settings_in(text):
@@ -148,7 +147,7 @@ def _address(url: str) -> str | None:
     if "::" in url or url.startswith("-"):
         return None
     scheme, separator, rest = url.partition("://")
-    if not separator:  # a path, or `user@host:path` as ssh takes it, which has no password
+    if not separator:  # a path, or ssh's `user@host:path`, without a password
         return url
     place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
     return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"

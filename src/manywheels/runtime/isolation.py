@@ -1,9 +1,7 @@
-"""Isolate project code where the program runs as root: each target runs as a user of its own.
+"""Run each target's project code as its own user, if the program is root (docs/security.md).
 
-This user is neither root nor the owner of the workspace, so the kernel separates targets, too, and can prove that no
-process of a target is left. While project code runs, folders with the CI's files and credentials are closed.
-`isolation_probe` checks all this in the sandbox. docs/security.md says what is promised, and what does not hold without
-a second user.
+The kernel then separates targets, and shows whether processes of a target are left. Folders with the CI's files and
+credentials are closed meanwhile.
 """
 
 from __future__ import annotations
@@ -32,9 +30,9 @@ from manywheels.runtime.git import linked_repository
 from manywheels.runtime.sandbox import Command
 from manywheels.runtime.untrusted_files import open_lock
 
-# Within the range of systemd's and distributions' dynamic users.
+# Within the ranges of systemd's and distributions' dynamic users.
 _USERS: Final = range(62000, 64000)
-_FETCHER: Final = 61999  # always the same, because the files that it fetches outlive a run
+_FETCHER: Final = 61999  # fixed: its files outlive a run
 _CAPABILITIES: Final = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7}
 _SOCKETS: Final = ("/var/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock")
 _FILE_COMMANDS: Final = ("GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
@@ -47,9 +45,9 @@ _LARGEST_OUTPUT: Final = 1 << 20  # bytes of the probe
 
 @dataclass(frozen=True, kw_only=True)
 class Isolation:
-    """The users that targets run as, one for each; without any, `against` is the reason, without a full stop.
+    """A user for each target; without users, `against` is the reason, without a full stop.
 
-    `fetcher` is the user that fetches build requirements and runs no project code; None if another run has it.
+    `fetcher` fetches build requirements; None if another run has it.
     """
 
     users: tuple[int, ...] = ()
@@ -57,7 +55,7 @@ class Isolation:
     against: str = ""
 
     def user(self, number: int) -> int | None:
-        """Return the user id for a target by its number, from 0; None for the program's own user."""
+        """Return the user id of a target by number, from 0; None for the program's own."""
         return self.users[number] if self.users else None
 
 
@@ -67,9 +65,8 @@ def isolate(
 ) -> Iterator[Isolation]:
     """Reserve users for `count` targets and close the CI's folders, until the end of the `with` block.
 
-    `needed` are programs and folders that project code must reach; `source` is the checkout. `against` is the caller's
-    reason why isolation is impossible. Raises IsolationError if it is, and the job can get identity tokens, which
-    project code could use.
+    Project code must reach `needed`; `source` is the checkout; `against` is the caller's reason against isolation. If a
+    job that can get identity tokens cannot be isolated, raises IsolationError: project code could use them.
     """
     _shield()
     with ExitStack() as stack:
@@ -86,9 +83,9 @@ def isolate(
 
 
 def _shield() -> None:
-    """Hide this process's memory, environment and open files from all processes but root's (prctl(2)).
+    """Hide this process's memory, environment and open files from all but root (prctl(2)).
 
-    A process of an ordinary user could not read its own files in /proc afterwards.
+    Only as root: another user's process could no longer read its own files in /proc.
     """
     if os.geteuid() == 0:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -98,7 +95,7 @@ def _shield() -> None:
 
 
 def reason_against() -> str:
-    """Return why project code cannot have its own users here, without a full stop; empty if it can."""
+    """Return why project code cannot have its own users, without a full stop; empty if it can."""
     if os.geteuid() != 0:
         return "manywheels does not run as root, so there is no second user"
     missing = [name for name, number in _CAPABILITIES.items() if not _capabilities() >> number & 1]
@@ -119,7 +116,7 @@ def _try_to_isolate(stack: ExitStack, count: int, needed: Sequence[Path], closed
         attempt.close()
         return Isolation(against="; ".join(problems))
     attempt.callback(_remove_and_report, (*users, *([fetcher] if fetcher else [])))
-    attempt.callback(os.umask, os.umask(0o022))  # targets must be able to read what is made for them
+    attempt.callback(os.umask, os.umask(0o022))  # targets must read what is made for them
     return Isolation(users=users, fetcher=fetcher)
 
 
@@ -127,7 +124,6 @@ def _try_to_isolate(stack: ExitStack, count: int, needed: Sequence[Path], closed
 
 
 def _reserve(stack: ExitStack, count: int) -> tuple[int, ...]:
-    """Return users that neither the machine nor another run has; each is held by a lock."""
     reserved: list[int] = []
     for user in _USERS:
         if len(reserved) == max(1, count):
@@ -141,7 +137,7 @@ def _reserve(stack: ExitStack, count: int) -> tuple[int, ...]:
 
 
 def _hold(stack: ExitStack, user: int) -> bool:
-    """Take a user's lock; return whether it was free, and the user has neither processes nor leftovers."""
+    """Lock a user; return whether the lock was free, and the user without processes and leftovers."""
     folder = cache_dir() / "users"
     folder.mkdir(parents=True, exist_ok=True)
     lock = stack.enter_context(open_lock(folder / str(user)))
@@ -169,10 +165,9 @@ def _is_known(user: int) -> bool:
 
 
 def closed_folders(environment: Mapping[str, str], in_use: Iterable[Path] = ()) -> tuple[Path, ...]:
-    """Return the CI's folders with credentials, or with files that control later steps, sorted; outside CI, none.
+    """Return the CI's folders with credentials, or files that control later steps, sorted; none outside CI.
 
-    The workspace is one of them: its `.git` may hold the job's credentials, and builds have a copy of the source. HOME
-    stays open if something of `in_use` is in it.
+    The workspace is one: its `.git` may hold credentials, and builds use a copy. HOME stays open if `in_use` is in it.
     """
     named: list[str] = []
     if environment.get("GITHUB_ACTIONS"):
@@ -182,14 +177,14 @@ def closed_folders(environment: Mapping[str, str], in_use: Iterable[Path] = ()) 
         files = (environment.get(name) for name in (*_FILE_COMMANDS, "GITHUB_EVENT_PATH"))
         named += [*filter(None, folders), *(os.path.dirname(file) for file in files if file)]  # noqa: PTH120
     if project := environment.get("GITLAB_CI") and environment.get("CI_PROJECT_DIR"):
-        named += [project, f"{project}.tmp"]  # the second has the variables that are files
+        named += [project, f"{project}.tmp"]  # the second has the file variables
         named += _runners_mounts(environment)
     found = {Path(name).resolve() for name in named if Path(name).is_absolute() and Path(name).is_dir()}
     return tuple(sorted(found - {Path("/")}))
 
 
 def _runners_mounts(environment: Mapping[str, str]) -> list[str]:
-    """Return where GitLab's Kubernetes executor has the job's scripts, with all variables, and its log.
+    """Return the mounts of GitLab's Kubernetes executor with the job's scripts (all variables) and log.
 
     All users can write both, and the runner reads an exit status from the log. Their parents are configurable
     (`scripts_base_dir`, `logs_base_dir`), so search the mounts.
@@ -200,14 +195,13 @@ def _runners_mounts(environment: Mapping[str, str]) -> list[str]:
 
 
 def _unescaped(point: str) -> str:
-    """Return a path of mountinfo, which has blanks as `\\040` (proc_pid_mountinfo(5))."""
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)
 
 
 def _repository_folders(source: Path, in_use: Iterable[Path]) -> tuple[Path, ...]:
-    """Return the folder to close so that project code cannot reach the checkout's repository: itself, or its parent.
+    """Return the folder to close so that the repository is out of reach.
 
-    With `--engine container`, the checkout is mounted read-only, and only its parent can be closed.
+    With `--engine container`, the checkout is read-only, so only its parent can be closed.
     """
     linked = linked_repository(source)
     repository = linked or source / ".git"
@@ -240,7 +234,6 @@ def _reopen(folder: Path, mode: int) -> None:
 
 
 def _probe(user: int, closed: Iterable[Path], needed: Iterable[Path]) -> list[str]:
-    """Check in the sandbox, as a user, what it can reach; return the reasons against isolation."""
     request = {
         "supervisor": os.getpid(),
         "closed": [str(folder) for folder in closed],

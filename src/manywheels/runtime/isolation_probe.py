@@ -1,6 +1,6 @@
 """Check before a build that a user for project code cannot reach what it must not.
 
-Run by path with `python -I -S` in the sandbox, as that user. Prints a JSON list of problems.
+Run by path with `python -I -S`, as that user; prints a JSON list of problems.
 
     isolation_probe.py '{"supervisor": <pid>, "closed": [...], "sockets": [...], "needed": [...]}'
 """
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 
 def problems(supervisor: int, closed: list[str], sockets: list[str], needed: list[str]) -> Iterator[str]:
-    """Yield each way in which this user breaks isolation, as a sentence without a full stop."""
+    """Yield each gap as a sentence without a full stop."""
     for name in ("environ", "mem", "maps"):
         if _can_read(f"/proc/{supervisor}/{name}"):
             yield f"another user can read /proc/{supervisor}/{name}"

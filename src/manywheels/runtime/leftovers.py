@@ -1,10 +1,8 @@
-"""Remove what project code leaves outside its own folders: files in public folders, shared memory, queues.
+"""Remove what project code leaves outside its folders: files in public folders, shared memory, queues.
 
-They fill disks, and would belong to the next target that gets the same user id: it would trust `/tmp/ccache`, for
-example. So they are removed before a target gets a user, and at the end of the run.
-
-Owners are read through descriptors that follow no link. Folders are first moved into a folder of root, then emptied one
-at a time, so neither their depth nor a path that another user can change matters.
+It fills disks, and the next target with the same user id would trust it. Owners are read through descriptors that
+follow no link. Folders are moved into one of root's and emptied one at a time, so neither depth nor a path that another
+user can change matters.
 """
 
 from __future__ import annotations
@@ -26,13 +24,13 @@ if TYPE_CHECKING:
 
 _PUBLIC_FOLDERS: Final = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")  # noqa: S108 - not for our files
 _TIMEOUT: Final = 3.0  # seconds
-_DEEPEST: Final = 8  # levels of other users' folders that are searched
+_DEEPEST: Final = 8  # levels of other users' folders
 _MOST_NAMED: Final = 10
 _PREFIX: Final = ".manywheels-leftovers-"
 _SYSTEM_V: Final = Path("/proc/sysvipc")
 _IPC_RMID: Final = 0
 _REMOVING: Final = {"shm": (_IPC_RMID, None), "sem": (0, _IPC_RMID, None), "msg": (_IPC_RMID, None)}
-# The same numbers on every architecture: fsopen(2), fsconfig(2), fsmount(2).
+# The same on every architecture.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 _CREATE: Final = 6  # FSCONFIG_CMD_CREATE
 _CLOEXEC: Final = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
@@ -45,9 +43,9 @@ def remove_leftovers(
     places: Iterable[str] = _PUBLIC_FOLDERS,
     seconds: float = _TIMEOUT,
 ) -> list[str]:
-    """Remove what users own in public folders, with all content of their folders; return what is left.
+    """Remove what users without processes own in public folders; return what is left.
 
-    They must have no processes. It ends within `seconds`, and at once on cancellation.
+    It ends within `seconds`, and at once on cancellation.
     """
     sweep = _Sweep(frozenset(users), time.monotonic() + seconds, cancellation)
     for place in dict.fromkeys(map(os.path.realpath, places)):
@@ -70,7 +68,6 @@ class _Sweep:
         self.left: list[str] = []
 
     def clear(self, place: int, name: str) -> None:
-        """Remove all that the users own in a public folder, and in folders of others below it."""
         try:
             with ExitStack() as stack:
                 moved = _MovedFolders(place, stack)
@@ -81,7 +78,6 @@ class _Sweep:
             self.left.append(f"{name}: there was more than could be removed in time")
 
     def _collect(self, place: int, name: str, moved: _MovedFolders) -> None:
-        """Remove the users' files, and move their folders into one of root."""
         waiting: list[tuple[str, ...]] = [()]
         while waiting:
             parts = waiting.pop()
@@ -98,7 +94,7 @@ class _Sweep:
                             waiting.append((*parts, entry.name))
 
     def _empty(self, folder: int, name: str) -> None:
-        """Remove the users' folders in a folder of root; their subfolders are moved there, too."""
+        """Remove the users' folders in one of root's; their subfolders are moved there first."""
         stuck: set[str] = set()
         while names := [entry.name for entry in self._entries(folder) if entry.name not in stuck]:
             for below in names:
@@ -133,7 +129,6 @@ class _Sweep:
         return bool(theirs or status.st_mode & stat.S_IWOTH)
 
     def clear_system_v(self) -> None:
-        """Remove shared memory, semaphores and message queues that the users own or have made (sysvipc(7))."""
         libc = ctypes.CDLL(None, use_errno=True)
         for kind, arguments in _REMOVING.items():
             for number, owners in _system_v(kind):
@@ -142,7 +137,7 @@ class _Sweep:
 
 
 class _MovedFolders:
-    """Root's folders to move users' folders into: one of this run, and those of killed runs."""
+    """Root's folders to move users' folders into: this run's, and those of killed runs."""
 
     def __init__(self, place: int, stack: ExitStack) -> None:
         self._place, self._stack = place, stack
@@ -163,7 +158,7 @@ class _MovedFolders:
         return descriptor
 
     def _remove(self, name: str) -> None:
-        with suppress(OSError):  # it is not empty, which is noted already
+        with suppress(OSError):  # not empty, noted already
             os.rmdir(name, dir_fd=self._place)
 
 
@@ -177,7 +172,6 @@ def _is_ours(name: str, status: os.stat_result) -> bool:
 
 @contextmanager
 def _below(place: int, parts: tuple[str, ...]) -> Iterator[int]:
-    """Open a folder below another, without following links."""
     with ExitStack() as stack:
         folder = stack.enter_context(open_folder(".", place))
         for part in parts:
@@ -186,7 +180,7 @@ def _below(place: int, parts: tuple[str, ...]) -> Iterator[int]:
 
 
 def _system_v(kind: str) -> Iterator[tuple[int, set[int]]]:
-    """Yield the id of each object of a kind, with the users that own it and have made it (proc_sysvipc(5))."""
+    """Yield each object's id, owner and maker (proc_sysvipc(5))."""
     try:
         header, *rows = (_SYSTEM_V / kind).read_text("ascii").splitlines()
     except (OSError, ValueError):
@@ -199,7 +193,7 @@ def _system_v(kind: str) -> Iterator[tuple[int, set[int]]]:
 
 @contextmanager
 def _message_queues() -> Iterator[int | None]:
-    """Open the folder of POSIX message queues (mq_overview(7)), mounted or not; None if root may not."""
+    """Open the folder of POSIX queues (mq_overview(7)), mounted or not; None if root may not."""
     libc = ctypes.CDLL(None, use_errno=True)
     with ExitStack() as stack:
         kind = libc.syscall(_FSOPEN, b"mqueue", _CLOEXEC)

@@ -1,6 +1,6 @@
-"""Commands that run modules and scripts of this program in an isolated Python (`-I`), wherever it is installed.
+"""Commands for this program in an isolated Python (`-I`).
 
-An isolated Python ignores PYTHONPATH and the user's packages (`pip install --user`), where this program may be.
+It ignores PYTHONPATH and `pip install --user`, where this program may be.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def module_argv(module: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command that runs a module as `python -I -m` does, with this program's packages on the path."""
+    """Return the command for a module, as `python -I -m`, with this program's packages on the path."""
     start = (
         f"import runpy, sys; sys.path += [folder for folder in {_package_folders()} if folder not in sys.path]; "
         f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
@@ -20,7 +20,7 @@ def module_argv(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 def script_folders() -> tuple[str, ...]:
-    """Return the folders for scripts of this environment, of the user's packages, and of `pip install --target`."""
+    """Return the script folders of this environment, the user's packages, and `pip install --target`."""
     folders = [Path(sys.prefix), *([Path(site.getuserbase())] if site.ENABLE_USER_SITE else []), _own_folder()]
     return tuple(str(folder / "bin") for folder in folders)
 

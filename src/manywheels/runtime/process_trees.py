@@ -1,7 +1,6 @@
-"""Start and end the process trees of sandboxes, so that no process is left when a command has ended.
+"""Start and end the process trees of sandboxes, leaving no process.
 
-`sandbox_init` is the first process of each tree and reaps the others. This module ends what remains if that process is
-killed.
+`sandbox_init` is each tree's first process and reaps the others; this module ends them if `sandbox_init` is killed.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from manywheels.runtime import sandbox_init
 GRACE: Final = 2.0  # seconds between SIGTERM and SIGKILL
 _POLL: Final = 0.002  # seconds
 _INIT: Final = Path(__file__).with_name("sandbox_init.py")
-_running: set[int] = set()  # ids of the first processes of all trees
-_starting = threading.Lock()  # held while a process has been started that `_running` does not have yet
+_running: set[int] = set()  # first processes of all trees
+_starting = threading.Lock()  # held until `_running` has a started process
 
 
 def start(
     argv: Sequence[str], folder: Path, user: int | None, *, environment: BinaryIO, log: BinaryIO
 ) -> subprocess.Popen[bytes]:
-    """Start a tree's first process. `environment` has the command's variables, as `sandbox_init` reads them."""
+    """Start a tree's first process. `environment` is the file that `sandbox_init` reads."""
     _become_reaper()
     name = "-" if user is None else str(user)
     with _starting:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_INIT), str(GRACE), name, str(folder), *argv],
             stdin=environment, stdout=log, stderr=log,
-            env={},  # the command's variables must not affect a process of root
+            env={},  # the command's variables must not affect root's process
             start_new_session=True,  # Ctrl-C is for the program alone, which ends the tree in order
         )  # fmt: skip
         _running.add(process.pid)
@@ -45,7 +44,7 @@ def start(
 
 
 def end(process: subprocess.Popen[bytes], user: int | None, *, terminate: bool) -> int:
-    """Wait until a tree has ended, after SIGTERM if `terminate`; return its status as Popen has it."""
+    """Wait for a tree's end, after SIGTERM if `terminate`; return Popen's status."""
     if terminate:
         process.terminate()
     status = process.wait()
@@ -58,7 +57,7 @@ def end(process: subprocess.Popen[bytes], user: int | None, *, terminate: bool) 
 
 
 def processor_seconds(root: int) -> float:
-    """Return the processor time that a process and all below it have used, running or reaped."""
+    """Return the processor time of a process and all below it, running or reaped."""
     ticks = 0
     for pid in (root, *sandbox_init.descendants(root)):
         if fields := sandbox_init.status_fields(pid):
@@ -68,7 +67,7 @@ def processor_seconds(root: int) -> float:
 
 @cache
 def _become_reaper() -> None:
-    """Become the parent of what is left in a tree whose first process is killed."""
+    """Adopt what is left of a tree whose first process is killed."""
     sandbox_init.become_reaper()
 
 
@@ -103,10 +102,7 @@ def _session(pid: int) -> int | None:
 
 
 def _end_processes_of(user: int) -> None:
-    """End all processes of a user that belongs to one target.
-
-    `sandbox_init` has done so already, unless it was killed. The proof must not depend on that.
-    """
+    """End the user's processes, even if `sandbox_init` was killed."""
     while alive := processes_of(user):
         for pid in alive:
             with suppress(ProcessLookupError):
@@ -118,27 +114,24 @@ def _end_processes_of(user: int) -> None:
 
 
 def processes_of(user: int) -> list[int]:
-    """Return the ids of a user's living processes, without those in containers, where the number is another user's."""
+    """Return the living processes, without those in containers, where the number is another user's."""
     return [pid for pid in sandbox_init.process_ids() if _is_of(pid, user)]
 
 
 def _is_of(pid: int, user: int) -> bool:
     try:
-        # The owner of /proc/PID is root where a process is not dumpable, so read the user from its status.
+        # A process that is not dumpable has a /proc/PID of root's, so read its status.
         lines = Path("/proc", str(pid), "status").read_bytes().splitlines()
     except OSError:
         return False
     facts = {name: value.split() for name, _, value in (line.partition(b":") for line in lines)}
-    # A process whose first thread has ended is shown as a zombie, but lives while another thread does.
+    # A process whose first thread has ended looks like a zombie, but others may run.
     lives = facts[b"State"][0] != b"Z" or int(facts[b"Threads"][0]) > 1
     return lives and b"%d" % user in facts[b"Uid"] and not _is_in_another_container(pid)
 
 
 def _is_in_another_container(pid: int) -> bool:
-    """Whether a process is in a PID namespace that only root can have made.
-
-    An ordinary user can make one only within a new user namespace.
-    """
+    """Whether root made a process's PID namespace: others can make one only within a new user namespace."""
     try:
         return _namespace(pid, "pid") != _namespace("self", "pid") and _namespace(pid, "user") == _namespace(
             "self", "user"

@@ -1,7 +1,6 @@
-"""Copy the files of a git repository that git needs to find a checkout's version, and nothing else.
+"""Copy what git needs of a repository to find a checkout's version.
 
-Other files in a `.git` (gitrepository-layout(5)) may hold credentials, addresses with tokens, hooks, and configuration
-that names programs. So the list says what is copied.
+Other files (gitrepository-layout(5)) may hold credentials, hooks, and configuration that names programs.
 """
 
 from __future__ import annotations
@@ -32,28 +31,28 @@ _FOLDERS: Final = {
     "lfs/objects": _ANYTHING,
     "annex/objects": _ANYTHING,
 }
-_PLACE: Final = frozenset({"worktree", "bare"})  # settings for where the files are
+_PLACE: Final = frozenset({"worktree", "bare"})  # where the files are
 _MOST_ALTERNATES: Final = 100
 
 
 def copy(repository: Path, target: Path, cancellation: Cancellation) -> None:
-    """Copy a repository with those of its submodules, without following links. Raises Cancelled."""
+    """Copy a repository with its submodules', without following links. Raises Cancelled."""
     _copy_parts(repository, target, cancellation)
     for name in _repositories_below(repository, cancellation):
         _copy_parts(repository / name, target / name, cancellation)
 
 
 def copy_linked(own: Path, common: Path, target: Path, cancellation: Cancellation) -> None:
-    """Copy the repository of a submodule or linked worktree to the `.git` beside its files.
+    """Copy a submodule's or linked worktree's repository to the `.git` beside its files. Raises Cancelled.
 
-    `own` has the part of this checkout only, `common` the rest. Raises Cancelled.
+    `own` has this checkout's part, `common` the rest.
     """
     _copy_common(common, target, cancellation, without=_PLACE)
     _copy_own(own, target, cancellation, without=_PLACE)
 
 
 def is_real(repository: Path, name: str, kind: int = stat.S_IFREG) -> bool:
-    """Whether an entry of this kind (of stat(2)) exists below a folder, with no link on the way to it."""
+    """Whether an entry of this kind (of stat(2)) exists, with no link on the way."""
     place = repository
     for part in Path(name).parts:
         if place != repository and not _is(place, stat.S_IFDIR):
@@ -109,7 +108,6 @@ def _write_config(source: Path, target: Path, without: frozenset[str]) -> None:
 
 
 def _write_alternates(source: Path, target: Path) -> None:
-    """Refer to the repositories whose objects this one borrows, by absolute paths; objects are not copied."""
     if not is_real(source, "info/alternates"):
         return
     lines = gitconfig.read_text(source / "info/alternates").splitlines()[:_MOST_ALTERNATES]
@@ -119,7 +117,7 @@ def _write_alternates(source: Path, target: Path) -> None:
 
 
 def _repositories_below(repository: Path, cancellation: Cancellation) -> Iterator[str]:
-    """Yield the names of submodules' repositories; they may have blanks and slashes, and submodules."""
+    """Yield submodules' names, which may have blanks, slashes and submodules."""
     waiting = ["modules"]
     while waiting:
         name = waiting.pop()

@@ -1,7 +1,7 @@
 """Run project code: build back ends, hooks and tests are started here and nowhere else.
 
-Project code is not trusted. It gets a scrubbed environment (`environment`), a private copy of the source, time limits,
-a log of bounded size, and its own user where `isolation` has one. `run` returns when none of its processes is left.
+It gets a scrubbed environment, a private copy of the source, time limits, a log of bounded size, and its own user where
+`isolation` has one.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import BinaryIO, Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.runtime import process_trees, untrusted_files
 
-LARGEST_LOG: Final = 1 << 30  # bytes, holes included: what reads a log reads these as well
+LARGEST_LOG: Final = 1 << 30  # bytes, holes included, which readers of a log read too
 _LOG_INTERVAL: Final = 1.0  # seconds between checks of a log's size
-_CHECKS: Final = 20  # how often activity is checked within the silence limit
-_IDLE: Final = 0.01  # processor seconds per second up to which a process tree is idle: scripts wait in loops
+_CHECKS: Final = 20  # checks within the silence limit
+_IDLE: Final = 0.01  # processor seconds per second of an idle tree: scripts wait in loops
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A program to run in a sandbox; its output is appended to `log`, which lies in no folder of the user.
+    """A program to run in a sandbox; its output is appended to `log`, outside the user's folders.
 
-    `timeout` is in seconds. `silence` is how many seconds the command may neither write output nor use a processor.
-    `user` is the user id to run as, which only root can choose; None is the program's own user.
+    `timeout` is in seconds; `silence` is how many seconds it may neither write output nor use a processor. `user` is
+    the user id to run as, which needs root; None is the program's own.
     """
 
     argv: tuple[str, ...]
@@ -47,9 +47,9 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a command ended. `status` is its exit status, 128 + n for death by signal n; `seconds` is wall-clock time.
+    """How a command ended: its exit status, or 128 + n for signal n; `seconds` is wall-clock time.
 
-    `wrote_too_much` is whether its log exceeded LARGEST_LOG, however it ended; the log was cut off there.
+    `wrote_too_much` means that the log exceeded LARGEST_LOG, and was cut off there.
     """
 
     status: int
@@ -69,7 +69,7 @@ class Outcome:
 def run(command: Command, cancellation: Cancellation) -> Outcome:
     """Run a command and wait until none of its processes is left.
 
-    On a limit or on cancellation, the process tree gets SIGTERM, and SIGKILL after `process_trees.GRACE` seconds.
+    On a limit or cancellation, the tree gets SIGTERM, and SIGKILL after `process_trees.GRACE` seconds.
     """
     with _exclusive(command.user):
         return _run(command, cancellation)
@@ -104,12 +104,12 @@ _users: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
 
 def _exclusive(user: int | None) -> AbstractContextManager[object]:
-    """Run one command at a time as a user: at its end, all processes of that user are ended."""
+    """Run one command at a time as a user: at its end, all of the user's processes are killed."""
     return nullcontext() if user is None else _users[user]
 
 
 def _environment_file(environment: Mapping[str, str]) -> BinaryIO:
-    """Return an anonymous file of variables, as `sandbox_init` reads it. Raises ValueError for NUL in one."""
+    """Return a file for `sandbox_init`. Raises ValueError for NUL in a variable."""
     entries = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
     if any(b"\0" in entry for entry in entries):
         raise ValueError("a variable holds a NUL character")
@@ -120,7 +120,6 @@ def _environment_file(environment: Mapping[str, str]) -> BinaryIO:
 
 
 def _cut_off(log: int) -> bool:
-    """Cut a log off at its limit, with a line that says so; return whether it was longer."""
     if os.fstat(log).st_size <= LARGEST_LOG:
         return False
     os.ftruncate(log, LARGEST_LOG)
@@ -140,10 +139,7 @@ class _End(Enum):
 
 
 def _wait(pid: int, cancellation: Cancellation, command: Command, log: int) -> _End:
-    """Wait until a process ends, the run is cancelled, or a limit of the command is reached.
-
-    `log` is the descriptor of its log: the name may lead elsewhere by now.
-    """
+    """Wait for the end. `log` is a descriptor: the name may lead elsewhere by now."""
     deadline = time.monotonic() + command.timeout
     activity = _Activity(pid, log, command.silence)
     descriptor = os.pidfd_open(pid)
@@ -169,8 +165,6 @@ def _wait(pid: int, cancellation: Cancellation, command: Command, log: int) -> _
 
 
 class _Activity:
-    """When a process tree last wrote output or used a processor noticeably."""
-
     def __init__(self, pid: int, log: int, limit: float | None) -> None:
         self._pid, self._log, self._limit = pid, log, limit
         self._last, self._size, self._used = time.monotonic(), -1, 0.0
@@ -178,11 +172,9 @@ class _Activity:
 
     @property
     def next_check(self) -> float:
-        """Seconds until the next check."""
         return max(0.0, self._checked + self._limit / _CHECKS - time.monotonic()) if self._limit else float("inf")
 
     def has_ceased(self) -> bool:
-        """Check; return whether the last activity is longer ago than the limit."""
         if self._limit is None:
             return False
         now, size, used = time.monotonic(), os.fstat(self._log).st_size, process_trees.processor_seconds(self._pid)

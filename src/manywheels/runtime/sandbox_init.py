@@ -1,16 +1,14 @@
 """The first process of a sandbox: start one command, and leave no process of it behind.
 
-Run by path with `python -I -S`; it uses only the standard library. It becomes the reaper of all processes that the
-command starts, also in other process groups and sessions. It kills them when the command ends, and, after SIGTERM and
-the grace, when it gets SIGTERM or the program dies.
+Run by path with `python -I -S`, with the standard library alone. It reaps all processes of the command, in other groups
+and sessions too. It kills them when the command ends, and, after SIGTERM and the grace, when it gets SIGTERM or the
+program dies.
 
     sandbox_init.py <grace in seconds> <user id, or -> <folder to start in> <program> [argument ...]
 
-The command's environment comes on standard input, as `NAME=value` entries that each end with NUL. It is never the
-environment of this process, because LD_PRELOAD, for example, would run code as root.
-
-With a user id, which only root can use, the command runs as that user without any privileges; this process stays
-root's, out of the command's reach. The exit status is the command's, or 128 + n for death by signal n.
+The command's environment comes on standard input, as `NAME=value` entries that end with NUL; in this process's own,
+LD_PRELOAD would run code as root. The user id needs root; this process stays root's. The exit status is the command's,
+or 128 + n for death by signal n.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ _KEYCTL_32 = {"x86_64": 288, "i686": 288, "aarch64": 311, "armv7l": 311, "armv8l
 _JOIN_SESSION_KEYRING, _CLEAR, _GET_PERSISTENT = 1, 7, 22
 _SESSION_KEYRING, _USER_KEYRING, _USER_SESSION_KEYRING = -3, -4, -5
 _MOST_CAPABILITIES = 64  # bits in the kernel's sets
-_OOM_SCORE = b"500"  # when memory runs out, the kernel must end the build, not the program
+_OOM_SCORE = b"500"  # out of memory, the kernel must end the build, not the program
 _CANNOT_START = 127
 _POLL = 0.02  # seconds
 
@@ -70,14 +68,14 @@ def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
 
 
 def become_reaper() -> None:
-    """Have this process adopt orphans among its descendants."""
+    """Adopt this process's orphaned descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def become_user(user: int) -> None:
     """Become a user for good: no groups, no capabilities, and no program that gives any (setuid, sudo)."""
     for capability in range(_MOST_CAPABILITIES):
-        with suppress(OSError):  # the kernel has fewer, or root may not: then no_new_privs must suffice
+        with suppress(OSError):  # fewer in this kernel, or forbidden: no_new_privs must suffice
             _prctl(_PR_CAPBSET_DROP, capability)
     os.setgroups([])
     _keyctl(_JOIN_SESSION_KEYRING, 0)  # a new one: the program's may hold keys
@@ -110,7 +108,7 @@ def _start(user: int | None, folder: str, argv: list[str], environment: dict[byt
     try:
         os.setsid()
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)  # ignored signals (of Python, nohup, a shell) would be inherited
+            signal.signal(number, signal.SIG_DFL)  # Python, nohup or a shell may ignore signals
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)
         if user is not None:
@@ -124,7 +122,7 @@ def _start(user: int | None, folder: str, argv: list[str], environment: dict[byt
 
 
 def _take_environment() -> dict[bytes, bytes]:
-    """Read the command's environment from standard input, which is /dev/null afterwards."""
+    """Read the environment from standard input, which is then /dev/null."""
     with open(0, "rb", closefd=False) as given:
         entries = given.read().split(b"\0")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -142,8 +140,7 @@ def _wait_for(child: int) -> int:
 
 
 def _kill_the_rest() -> None:
-    # An empty /proc proves nothing, because a process may start another while it is read. That this reaper has no
-    # children left is the proof.
+    # An empty /proc proves nothing: a process may start another while it is read. A reaper without children is proof.
     while _reap_finished():
         _signal_all(signal.SIGKILL)
         time.sleep(_POLL / 10)
@@ -178,7 +175,7 @@ def process_ids() -> list[int]:
 
 
 def status_fields(pid: int) -> list[bytes]:
-    """Return the fields of /proc/PID/stat from the state (proc(5), field 3) on; none if there is no such process."""
+    """Return /proc/PID/stat from the state (proc(5), field 3) on; empty without the process."""
     try:
         # pid (command) state ppid …: the command may contain blanks and brackets
         return Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()
@@ -187,10 +184,7 @@ def status_fields(pid: int) -> list[bytes]:
 
 
 def descendants(root: int) -> list[int]:
-    """Return the process ids of all descendants of a process.
-
-    Zombies are included: a process whose first thread has ended is shown as one, although other threads run.
-    """
+    """Return all descendants, zombies too: their other threads may run."""
     children: dict[int, list[int]] = {}
     for pid in process_ids():
         if fields := status_fields(pid):

@@ -1,7 +1,6 @@
-"""Walk through trees of project code, which can have any depth, width and permissions, and links anywhere.
+"""Walk through project code's trees, which can have any depth, width, permissions and links.
 
-A walk holds one descriptor at any depth, and is not recursive. It uses no paths, which could be too long for the kernel
-(PATH_MAX), and would follow links.
+A walk holds one descriptor. Paths could exceed PATH_MAX, and would follow links.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from typing import Final
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_RIGHTS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOUNTS: Final = Path("/proc/self/mountinfo")
-_SHOWN: Final = 20  # folders of a path in a message
+_SHOWN: Final = 20  # folders in a message
 
 _Identity = tuple[int, int]  # device and inode
 
 
 class Walk:
-    """The current folder of a walk: `descriptor` is the folder's, `name` its name in its parent."""
+    """The current folder of a walk, as a descriptor."""
 
     def __init__(self, top: Path, *, removing: bool) -> None:
         self._top, self._removing = top, removing
@@ -39,7 +38,7 @@ class Walk:
 
     @property
     def here(self) -> str:
-        """The folder's path, shortened for a message."""
+        """The folder's path, shortened for messages."""
         names = self._names[1 : _SHOWN + 1] + (["…"] if len(self._names) > _SHOWN + 1 else [])
         return "/".join([str(self._top), *names])
 
@@ -52,7 +51,7 @@ class Walk:
         self._names.append(name)
 
     def leave(self) -> str:
-        """Go back to the parent; return the folder's name. Raises OSError if the folder was moved meanwhile."""
+        """Go back to the parent; return the folder's name. Raises OSError if the folder was moved."""
         above = os.open("..", _FOLDER, dir_fd=self.descriptor)
         os.close(self.descriptor)
         self.descriptor = above
@@ -80,7 +79,7 @@ class Walk:
         return descriptor
 
     def _require_removable(self, descriptor: int) -> None:
-        """Take the permissions to remove a folder's content. Raises OSError for a mount point, which must stay."""
+        """Take all permissions. Raises OSError for a mount point, which must stay."""
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) in self._mounts:
             raise OSError(errno.EBUSY, "Something is mounted there")
@@ -98,11 +97,9 @@ def walk(
 ) -> None:
     """Walk through a folder and those below it.
 
-    `visit` is called in each folder, and returns the names of the subfolders to enter. `leave` is called in the parent
-    with the name of a folder that is done. `failed` is called with a folder that cannot be entered; without it, the
-    error is raised. With `removing`, the user gets all permissions for the folders, and mount points are not entered.
-
-    Raises OSError if the walk cannot go on, and what the functions raise.
+    `visit` gets each folder, and returns the subfolders to enter. `leave` gets the parent and a finished folder's name.
+    `failed` gets a folder that cannot be entered; otherwise, the error is raised. With `removing`, the user gets all
+    permissions, and mount points are not entered. Raises OSError, and what the functions raise.
     """
     at = Walk(top, removing=removing)
     try:
@@ -134,7 +131,7 @@ def _identity(descriptor: int) -> _Identity:
 
 
 def _give_rights(name: str, parent: int | None) -> None:
-    """Give the owner all permissions for a folder that cannot be opened; a link is not followed."""
+    """Give the owner all permissions for a folder that cannot be opened, without following a link."""
     descriptor = os.open(name, _NO_RIGHTS, dir_fd=parent)
     try:
         Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IRWXU)
@@ -143,7 +140,7 @@ def _give_rights(name: str, parent: int | None) -> None:
 
 
 def _mounts_below(top: Path) -> frozenset[_Identity]:
-    """Return the mount points below a folder. A bind mount's device number does not show it."""
+    """Return the mount points; a bind mount's device number does not show that it is one."""
     found = set()
     for line in _MOUNTS.read_bytes().splitlines():
         escaped = line.split()[4]

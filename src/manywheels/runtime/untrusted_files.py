@@ -1,11 +1,8 @@
 """Make the folders that project code works in, and open the files that it leaves there. No other module does.
 
-Where targets have their own users, root must not open a path that such a user can change: a link in it would lead root
-anywhere. So a run's work folder has folders of two kinds:
-
-- The program's own, where only the program can write. All that it writes itself is there, logs included.
-- A user's own, made by `make_folder` inside one of the first kind. The program never enters it by path. It opens files
-  there through descriptors that follow no link (`open_file`, `take_over`), when no process of that user is left.
+Root must not open a path that a target's user can change: a link could lead anywhere (docs/rules-for-code.md, part 1).
+The program writes only into folders of its own. It never enters a user's by path; it opens files there through
+descriptors that follow no link, when no process of that user is left.
 """
 
 from __future__ import annotations
@@ -27,50 +24,49 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 _LOG: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITABLE_BY_OTHERS: Final = 0o022
-_LARGEST: Final = 4 << 30  # bytes of a file that is taken over, as of a zip archive without zip64
+_LARGEST: Final = 4 << 30  # bytes, as in a zip archive without zip64
 _BLOCK: Final = 1 << 20
 _NOTHING: Final[Mapping[str, bytes]] = {}
 
 
 class Suspicious(Exception):
-    """A file that honest code would not leave. The text says why, without a full stop."""
+    """A file that honest code would not leave; the text says why, without a full stop."""
 
 
 class NotOneWheel(Exception):
-    """A folder does not have exactly one wheel. The text says what it has: "no wheel", "2 wheels (…)"."""
+    """The text says what the folder has: "no wheel", "2 wheels (…)"."""
 
 
 # --- making ---------------------------------------------------------------------------------------------------------
 
 
 def make_place(path: Path, user: int | None) -> Path:
-    """Make a folder of the program's own for one user's folders; other users cannot pass through it.
+    """Make a folder of the program's own for one user's folders, closed to others.
 
-    Raises OSError if it exists, or if its parent is not the program's own.
+    Raises OSError as `make_folder` does.
     """
     return _make(path, owner=(-1, user), mode=0o710) if user is not None else _make(path, mode=0o700)
 
 
 def make_folder(path: Path, user: int | None, content: Mapping[str, bytes] = _NOTHING) -> Path:
-    """Make a folder that belongs to `user` (a user id; None: the program's own), closed to other users.
+    """Make a folder for `user` (an id; None: the program's own), closed to others; `content` are its first files.
 
-    `content` are its first files. Raises OSError if it exists, or if its parent is not the program's own, since a link
-    could be in its place.
+    Raises OSError if it exists, or if its parent is not the program's own: a link could be in its place.
     """
     return _make(path, owner=(user, user) if user is not None else None, mode=0o700, content=content)
 
 
 def make_public_folder(path: Path) -> Path:
-    """Make a folder of the program's own that all users can read, with missing parents."""
+    """Make a folder of the program's own that all can read, with missing parents."""
     if not path.parent.exists():
         make_public_folder(path.parent)
     return _make(path, mode=0o755)
 
 
 def keep_folder(path: Path, user: int | None, mode: int) -> Path:
-    """Make a folder that outlives the run, or use an existing one. Otherwise it is as `make_folder`.
+    """Make a folder that outlives the run, or use an existing one.
 
-    Raises OSError if the existing one is another user's.
+    Raises OSError if that belongs to another user.
     """
     owner = os.geteuid() if user is None else user
     try:
@@ -84,16 +80,16 @@ def keep_folder(path: Path, user: int | None, mode: int) -> Path:
 
 
 def write_file(path: Path, content: bytes, user: int | None = None) -> Path:
-    """Write a new file into a folder of the program's own, and give it to `user`, if any. Raises OSError."""
+    """Write a new file into a folder of the program's own, and give it to `user`. Raises OSError."""
     with _own(path.parent) as parent:
         _write_new(parent, path.name, content, (user, user) if user is not None else None)
     return path
 
 
 def open_log(path: Path, user: int | None = None) -> BinaryIO:
-    """Open a log for appending, and make it if it is missing. `user` is the user whose code writes to it.
+    """Open a log for appending, made if missing; `user` is the one whose output it takes.
 
-    Raises OSError for anything but a regular file, and for a log in a folder of that user.
+    Raises OSError for anything but a regular file, and for a log in that user's folder.
     """
     if user is not None and path.parent.lstat().st_uid == user:
         raise PermissionError(errno.EPERM, "Its folder belongs to the user whose output it takes", str(path))
@@ -105,7 +101,7 @@ def open_log(path: Path, user: int | None = None) -> BinaryIO:
 
 
 def open_lock(path: Path) -> BinaryIO:
-    """Open a file for flock(2), and make it if it is missing; only its owner can open, and so lock it."""
+    """Open a file for flock(2), made if missing; only its owner can open it, and so lock it."""
     file = os.fdopen(os.open(path, _LOCK, 0o600), "r+b")
     os.fchmod(file.fileno(), 0o600)
     return file
@@ -134,7 +130,7 @@ def _write_new(folder: int, name: str, content: bytes, owner: tuple[int, int] | 
 
 @contextmanager
 def _own(folder: Path) -> Iterator[int]:
-    """Open a folder where only the program can write. Raises OSError for others."""
+    """Open a folder that only the program can write. Raises OSError for others."""
     with open_folder(str(folder)) as descriptor:
         status = os.fstat(descriptor)
         is_shared = os.geteuid() == 0 and status.st_mode & _WRITABLE_BY_OTHERS
@@ -145,7 +141,7 @@ def _own(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def open_folder(name: str, parent: int | None = None) -> Iterator[int]:
-    """Open a folder, below the descriptor `parent` if given, without following a link. Raises OSError."""
+    """Open a folder, in the folder `parent` if given, without following a link. Raises OSError."""
     descriptor = os.open(name, _FOLDER, dir_fd=parent)
     try:
         yield descriptor
@@ -157,13 +153,13 @@ def open_folder(name: str, parent: int | None = None) -> Iterator[int]:
 
 
 def names_in(folder: Path, suffix: str) -> list[str]:
-    """Return the names in a folder that end with `suffix`, sorted. Raises Suspicious if it is not a folder."""
+    """Return names that end with `suffix`, sorted. Raises Suspicious if it is not a folder."""
     with _theirs(folder) as descriptor:
         return sorted(name for name in os.listdir(descriptor) if name.endswith(suffix))  # noqa: PTH208
 
 
 def only_wheel_in(folder: Path) -> str:
-    """Return the name of the wheel in a folder. Raises Suspicious, and NotOneWheel if there are others or none."""
+    """Return the name of a folder's only wheel. Raises Suspicious and NotOneWheel."""
     wheels = names_in(folder, ".whl")
     if len(wheels) != 1:
         raise NotOneWheel(f"{len(wheels)} wheels ({', '.join(wheels)})" if wheels else "no wheel")
@@ -171,10 +167,10 @@ def only_wheel_in(folder: Path) -> str:
 
 
 def take_over(folder: Path, name: str, target: Path, cancellation: Cancellation, *, owner: int | None = None) -> Path:
-    """Copy the file `name` of a folder into the folder `target`, the program's own, and return the copy.
+    """Copy the file `name` of `folder` into `target`, a folder of the program's own; return the copy.
 
-    `owner` is the user id that must own the file, None for the program's own. Raises Cancelled, and Suspicious, also
-    for more than 4 GiB: a sparse file costs its maker no disk space.
+    `owner` must own the file (an id; None: the program's own). Raises Cancelled, and Suspicious, also for more than 4
+    GiB: a sparse file costs its maker no disk space.
     """
     with open_file(folder, name, owner=owner) as read, _own(target) as parent:
         size = os.fstat(read.fileno()).st_size
@@ -189,9 +185,9 @@ def take_over(folder: Path, name: str, target: Path, cancellation: Cancellation,
 
 @contextmanager
 def open_file(folder: Path, name: str, *, owner: int | None = None) -> Iterator[BinaryIO]:
-    """Open the file `name` of a folder for reading. Raises Suspicious.
+    """Open a file of a folder, whose parent is the program's own, for reading. Raises Suspicious.
 
-    The folder's parent is the program's own. `owner` is the user id that must own the file, None for the program's.
+    `owner` must own the file (an id; None: the program's own).
     """
     with _theirs(folder) as descriptor:
         try:
@@ -208,7 +204,7 @@ def open_file(folder: Path, name: str, *, owner: int | None = None) -> Iterator[
 
 
 def is_there(folder: Path, relative: str) -> bool:
-    """Whether a path exists below a folder of a user; a path behind a link counts as existing."""
+    """Whether a path exists below a user's folder; one behind a link counts."""
     *folders, name = Path(relative.lstrip("/")).parts or (".",)
     with ExitStack() as stack:
         at = stack.enter_context(_theirs(folder))
@@ -224,7 +220,7 @@ def is_there(folder: Path, relative: str) -> bool:
 def _require_honest(name: str, status: os.stat_result, owner: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise Suspicious(f"`{name}` is not a regular file")
-    if status.st_uid != owner:  # as a hard link to another user's file
+    if status.st_uid != owner:  # such as a hard link to another user's file
         raise Suspicious(f"`{name}` belongs to another user")
 
 

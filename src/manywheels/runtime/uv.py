@@ -10,7 +10,7 @@ _LOCK = threading.Lock()
 
 
 def uv_program() -> str:
-    """Return the path of the uv that this package depends on. Thread-safe."""
+    """Return the path of uv. Thread-safe."""
     with _LOCK:  # uv calls sysconfig, whose first call in Python 3.11 is not thread-safe
         return _find_uv()
 
@@ -23,7 +23,7 @@ def _find_uv() -> str:
 
 
 def why_uv_refused(output: str) -> str:
-    """Return uv's reason in one line; for a failed resolution, only the first cause."""
+    """Return the reason in one line; of a failed resolution, only the first cause."""
     text = " ".join(output.split())
     if because := re.search(r"cause: Because (.+?)(?: and only | and you require |, we can conclude)", text):
         below = re.findall(r"Caused by: (.+?)(?= Caused by: |$)", text)

@@ -1,4 +1,4 @@
-"""Make a run's work folder, a snapshot of the source in it, and a private copy of the snapshot for each target."""
+"""A run's work folder, the snapshot of the source in it, and each target's private copy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from manywheels.runtime.git import borrow_objects, copy_nested, copy_repository,
 from manywheels.runtime.untrusted_files import open_lock
 
 _LOCK: Final = ".lock"
-_LOCK_INTERVAL: Final = 0.05  # seconds between two attempts to get a lock
+_LOCK_INTERVAL: Final = 0.05  # seconds
 _PUBLIC: Final = Path("/var/lib/manywheels/work")
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
 _SET_FLAGS: Final = 0x40086602
@@ -37,7 +37,7 @@ _CREDENTIALS: Final = (".netrc", "_netrc", ".git-credentials", ".pypirc", "gha-c
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The source as it was when the run began: `root` is the whole tree, `package` the project's path in it."""
+    """The source at the start of the run; `package` is the project's path in `root`."""
 
     root: Path
     package: Path
@@ -46,17 +46,17 @@ class Snapshot:
 
 @contextmanager
 def work_folder(parent: Path | None = None, cancellation: Cancellation | None = None) -> Iterator[Path]:
-    """Make a folder for one run, and remove it at the end; it is beside uv's cache, for hard links, or in `parent`.
+    """Make a run's folder in `parent`, or beside uv's cache, for hard links; remove it at the end.
 
-    Folders of killed runs, whose lock is free, are removed, too. After a cancellation, the next run removes the rest of
-    a folder. Raises DiskError and Cancelled.
+    Killed runs' folders, whose locks are free, are removed, too. After a cancellation, the next run removes what is
+    left. Raises DiskError and Cancelled.
     """
     parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
     with open_lock(cache_dir() / "work.lock") as one_at_a_time:
         _wait_for(one_at_a_time, cancellation)
         for abandoned in parent.glob("run-*"):
-            # After an incomplete removal, the lock may be missing: `open_lock` makes it again.
+            # An incomplete removal may have taken the lock file; `open_lock` makes it again.
             with suppress(OSError), open_lock(abandoned / _LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove_tree(abandoned, cancellation)
@@ -84,9 +84,9 @@ def _wait_for(lock: BinaryIO, cancellation: Cancellation | None) -> None:
 
 
 def _work_parent() -> Path:
-    """Return where work folders are made: in the cache, unless its path has a blank. Raises DiskError.
+    """Return the cache's folder, or another if its path has a blank. Raises DiskError.
 
-    MAKEFLAGS, CC, PIP_CONSTRAINT and many configure scripts split at blanks, without a way to quote one.
+    MAKEFLAGS, CC, PIP_CONSTRAINT and many configure scripts split at blanks and know no quoting.
     """
     cache_dir().mkdir(parents=True, exist_ok=True)
     usual = cache_dir() / "work"
@@ -110,10 +110,9 @@ def _has_blank(path: Path) -> bool:
 
 
 def _spread(folder: Path) -> None:
-    """Make ext4 place each subfolder in another part of the disk, as at the top of a file system (chattr +T).
+    """Have ext4 spread subfolders over the disk (chattr +T).
 
-    Otherwise, for each new file, ext4 checks all inodes that were freed nearby within the last minutes, such as those
-    of a build environment: 1,000 files can take a second.
+    Otherwise, for each new file, ext4 checks all nearby inodes freed within minutes: 1,000 files can take a second.
     """
     with suppress(OSError):  # another file system, without this problem
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -127,9 +126,9 @@ def _spread(folder: Path) -> None:
 
 
 def public_work_parent(closed: Iterable[Path]) -> Path:
-    """Return a parent for a work folder that other users can reach: the usual one, if they can, or one of root.
+    """Return a parent for a work folder that other users can reach: the usual one, or one of root's.
 
-    `closed` are folders that they cannot enter during the run.
+    They cannot enter `closed` during the run.
     """
     usual = cache_dir() / "work"
     usual.mkdir(parents=True, exist_ok=True)
@@ -142,7 +141,7 @@ def public_work_parent(closed: Iterable[Path]) -> Path:
 
 
 def store_beside(work: Path) -> Path:
-    """Return the folder for build requirements that are kept between runs, on the disk of the work folder."""
+    """Return the folder for build requirements kept between runs, on the work folder's disk."""
     return work.parent.parent / "prefetched"
 
 
@@ -151,9 +150,8 @@ def take_snapshot(
 ) -> Snapshot:
     """Copy or extract the project into `folder`, which must not exist. Raises Cancelled and ProjectError.
 
-    Of a git repository, the whole checkout is copied: all files in the project's folder, and tracked or not ignored
-    files in others. Virtual environments, tools' caches, files that setuptools compiled, the CI's credentials, and the
-    folders in `leave_out` are not copied.
+    Of a git checkout, copy all files in the project's folder, and those elsewhere that are tracked or not ignored; but
+    no virtual environments, tools' caches, setuptools' compiled files, credentials of the CI, and `leave_out`.
     """
     if project.is_sdist:
         root = extract_sdist(project.path, folder, cancellation)
@@ -186,9 +184,9 @@ def take_snapshot(
 
 
 def _require_inside_checkout(path: Path) -> None:
-    """Raise ProjectError if a link in a checkout, which a pull request can change, leads root out of the checkout.
+    """Raise ProjectError if a link leads root out of a checkout: a pull request can add links.
 
-    If the program is not root, project code has the same rights anyway.
+    Without root, project code has the program's rights anyway.
     """
     for place in (path.absolute(), *path.absolute().parents) if os.geteuid() == 0 else ():
         top = git_top(place.parent) if place.is_symlink() else None
@@ -201,7 +199,6 @@ def _require_inside_checkout(path: Path) -> None:
 
 @contextmanager
 def _explained_errors(source: Path, folder: Path) -> Iterator[None]:
-    """Turn an error in reading below `source`, but not below `folder`, into a ProjectError."""
     try:
         yield
     except OSError as error:
@@ -229,7 +226,7 @@ def _copy_beside(
 
 
 def _make_folders(folder: Path, below: Path) -> None:
-    """Make the folders of a relative path, without the recursion of `mkdir`: a path may have 2,000."""
+    """Make folders one by one: `mkdir(parents=True)` is recursive, and there may be 2,000."""
     for part in () if (folder / below).is_dir() else (*reversed(below.parents), below):
         (folder / part).mkdir(exist_ok=True)
 
@@ -237,8 +234,7 @@ def _make_folders(folder: Path, below: Path) -> None:
 def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *, user: int | None = None) -> Path:
     """Make a target's private copy in `folder`, which must not exist; return the project's folder in it.
 
-    The copy belongs to `user` (None: the program's own), because git rejects repositories of other users. Raises
-    Cancelled.
+    It belongs to `user` (None: the program's own): git rejects other users' repositories. Raises Cancelled.
     """
     borrowed = objects_of(snapshot.root)
     copy_tree(snapshot.root, folder, lambda path: path == borrowed, cancellation)
@@ -253,12 +249,11 @@ def _is_junk(path: Path) -> bool:
 
 
 def _is_credential(path: Path) -> bool:
-    """Whether this is a credentials file that an action put into the workspace."""
     return any(fnmatchcase(path.name, pattern) for pattern in _CREDENTIALS)
 
 
 def _is_of_setuptools(path: Path) -> bool:
-    """Whether this is a folder of files that setuptools compiled: it would reuse them, however they were compiled."""
+    """Whether setuptools compiled these files: it would reuse them, whatever their flags."""
     project = path.parent.parent
     return bool(path.parent.name == "build" and _COMPILED.fullmatch(path.name)) and any(
         (project / name).is_file() for name in ("setup.py", "pyproject.toml")

@@ -1,8 +1,6 @@
 """Verification: small independent checks of each wheel's bytes, and of all wheels together.
 
-Most checks are a function of a `Wheel` with a code, a title and a reason; `sets` has the checks of several wheels.
-`checks.CHECKS` is the table of all. To add a check, write the function in the module of its topic, and enter it in that
-module's `CHECKS`.
+To add a check, write a function in the module of its topic, and enter it in that module's `CHECKS`.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ __all__ = ["CHECKS", "WHEEL_CHECKS", "Check", "Finding", "Report", "Severity", "
 def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Return the wheels in `paths`: wheels themselves, and those in folders.
 
-    Raises WheelFileError for a path that does not exist, a folder without wheels, and links that root does not follow;
-    OSError for a folder that cannot be read.
+    Raises WheelFileError for a missing path, a folder without wheels, and a link that root does not follow; OSError for
+    an unreadable folder.
     """
     found: list[Path] = []
     for path in paths:

@@ -1,7 +1,4 @@
-"""Attestations: each wheel has one, it is about exactly this wheel, and the expected publisher signed it.
-
-An attestation contains its own proof: no network is needed.
-"""
+"""The check that the expected publisher signed each wheel's attestation, which needs no network."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ _REMEDY: Final = "Have the publishing job make one; if it did, the wheel or the 
 
 @dataclass(frozen=True, kw_only=True)
 class Attested:
-    """The check, called with each wheel, also from several threads; `signers` collects the signer of each."""
+    """The check, called from several threads; `signers` collects each wheel's signer."""
 
     verifier: Verifier
     publisher: Publisher | None = None
@@ -54,7 +51,7 @@ def attested(
     environment: Mapping[str, str] = os.environ,
     cancellation: Cancellation | None = None,
 ) -> Attested:
-    """Return the check for wheels that `publisher` should have signed; None accepts any signer.
+    """Return the check for wheels of `publisher`; None accepts any signer.
 
     Raises InputError for an invalid trust configuration.
     """

@@ -1,7 +1,6 @@
-"""Installs: pip and uv choose the wheel on the platforms of its tags, and its modules can be imported.
+"""Installs: pip and uv choose the wheel on the platforms of its tags.
 
-Installers are asked without running anything of the wheel. Importing runs its code, so it is done only on request: in a
-sandbox (`imports`), or in a container of another distribution (`imports_in`).
+Importing runs the wheel's code, so only on request: in a sandbox or container (`imports`).
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ __all__ = [
     "requires_python",
 ]
 
-_TIMEOUT: Final = 120.0  # seconds for one run of an installer; usually half a second
+_TIMEOUT: Final = 120.0  # seconds for one run; usually half a second
 _MOST_OUTPUT: Final = 4 << 20  # bytes of an installer's output
 _PYTHON_TAG: Final = re.compile(r"([a-z]+?)(\d)_?(\d*)")
 
@@ -61,9 +60,9 @@ class Question:
 
 
 def questions(name: WheelName, requires: SpecifierSet | None) -> tuple[Question, ...]:
-    """Return each Python of the tags on the platforms with the lowest and the highest version.
+    """Return each Python of the tags on the lowest and the highest platform versions.
 
-    The ABI is the Python's own, not the tag's: a 3.12 has the ABI cp312 for any tag.
+    The ABI is the Python's own: a 3.12 has cp312 for any tag.
     """
     places: dict[tuple[str, str], list[tuple[Place, str]]] = {}
     for tag in name.platforms:
@@ -124,9 +123,8 @@ def _oldest(minor: int, requires: SpecifierSet | None) -> int:
 def chosen_by_installers(wheel: Path, cancellation: Cancellation | None = None) -> tuple[Finding, ...]:
     """Let pip and uv, which see only this wheel, resolve its installation for its tags.
 
-    Nothing of the wheel is run, nothing is downloaded, and the caller's configuration is not read. Platforms and
-    Pythons that uv does not support are skipped for uv. Raises WheelFileError if the file name is invalid; and
-    Cancelled, with no process left.
+    Nothing is run or downloaded, and the caller's configuration is not read. Platforms and Pythons that uv does not
+    support are skipped. Raises WheelFileError for an invalid file name; and Cancelled, with no process left.
     """
     name = parse_name(wheel.name)
     unknown = [tag for tag in name.platforms if place_of(tag) is None]
@@ -147,7 +145,7 @@ def _unknown_platform(tag: str) -> Problem:
 
 
 def _refusals(title: str, asked: Iterable[Question], ask: Callable[[Question], str | None]) -> Iterable[Problem]:
-    """Yield a problem for each reason of the installer, with all questions that it refused for it."""
+    """Yield a problem for each reason, with all questions refused for it."""
     asked = tuple(asked)
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = list(pool.map(ask, asked))
@@ -165,8 +163,6 @@ def _refusals(title: str, asked: Iterable[Question], ask: Callable[[Question], s
 
 
 class _Installers:
-    """pip and uv, with one wheel as their only source."""
-
     def __init__(self, wheel: Path, name: WheelName, folder: Path, cancellation: Cancellation) -> None:
         from manywheels.runtime.uv import uv_program
 
@@ -179,7 +175,6 @@ class _Installers:
         self.link.symlink_to(wheel.resolve())
 
     def ask_pip(self, question: Question) -> str | None:
-        """Return why pip does not choose the wheel; None if it does. Raises Cancelled."""
         python = question.python
         done = self._run(
             *module_argv("pip"), "--isolated", "install", "--dry-run", "-vv", "--no-cache-dir",
@@ -191,9 +186,9 @@ class _Installers:
         return None if done.returncode == 0 else self._shorten(_pip_reason(f"{done.stdout}\n{done.stderr}"))
 
     def ask_uv(self, question: Question) -> str | None:
-        """Return why uv does not choose the wheel; None if it does, or does not support the platform. Raises Cancelled.
+        """Return why uv does not choose the wheel; None if it does, or does not support the platform.
 
-        uv does not read the metadata of a wheel that it finds, but it does for one given by path.
+        uv reads a wheel's metadata only if it is given by path. Raises Cancelled.
         """
         platform = uv_at_least(question.place)
         if platform is None:
@@ -229,7 +224,7 @@ class _Installers:
             return subprocess.CompletedProcess(argv, status, _text(output), _text(errors))
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
-        """Return an installer's exit status; None if it was killed at the time limit. Raises Cancelled."""
+        """Return the exit status; None if killed at the time limit. Raises Cancelled."""
         descriptor, poll = os.pidfd_open(process.pid), select.poll()
         try:
             poll.register(descriptor, select.POLLIN)
@@ -244,13 +239,11 @@ class _Installers:
 
 
 def _text(file: IO[bytes]) -> str:
-    """Return an installer's output, up to a limit."""
     file.seek(0)
     return file.read(_MOST_OUTPUT).decode("utf-8", "replace")
 
 
 def _pip_reason(output: str) -> str:
-    """Return the line with pip's reason, without its advice."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for pattern in (
         r"Skipping link: (.*?)(?: \(run pip debug.*)?(?:: file://.*)?",

@@ -33,7 +33,7 @@ _LONGEST: Final = 200  # characters of another program's message
 
 
 class Severity(StrEnum):
-    """An error keeps the wheel out of the output folder; a warning does not."""
+    """Only an error keeps the wheel out of the output folder."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -41,10 +41,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is wrong, and what to do. `member` is None if it concerns the wheel as a whole.
-
-    `severity` is None for the check's own.
-    """
+    """What is wrong, and what to do. `member` is None for the whole wheel, `severity` for the check's own."""
 
     message: str
     remedy: str
@@ -54,7 +51,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A problem with the code of the check that found it; `wheel` is a file name, empty for the set."""
+    """A problem with its check's code; `wheel` is a file name, empty for the set."""
 
     code: str
     severity: Severity
@@ -79,9 +76,8 @@ class Member:
 class Wheel:
     """An open wheel. Its bytes are read in one pass, when the first check needs them.
 
-    A member that cannot be read, or is too large, is in `entries` but not in `members`; `irregularities` say why.
-    `external` are patterns of libraries that need not be in the wheel. A check that waits calls `stop` repeatedly,
-    which may raise to end it.
+    A member that is too large or unreadable is in `entries` but not in `members`; `irregularities` say why. Libraries
+    that match `external` need not be in the wheel. Checks that wait call `stop` repeatedly, which may raise.
     """
 
     def __init__(
@@ -99,7 +95,7 @@ class Wheel:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """All members in the archive's order, also folders and those that cannot be read."""
+        """All members, in the archive's order, also folders and unreadable ones."""
         return self.archive.entries
 
     @property
@@ -109,7 +105,7 @@ class Wheel:
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """The files by name, in the archive's order. Of two of one name, the last counts."""
+        """The files by name, in the archive's order; of two of one name, the last."""
         return self._contents.members
 
     @property
@@ -119,12 +115,12 @@ class Wheel:
 
     @property
     def broken_elves(self) -> Mapping[str, str]:
-        """The files that should be ELF files and cannot be read, with the reasons."""
+        """Why files that should be ELF files are unreadable."""
         return self._contents.broken
 
     @cached_property
     def unlinked(self) -> Mapping[str, Header]:
-        """The ELF files without the dynamic loader, except object files and code for devices: static programs."""
+        """Static programs: ELF files without the dynamic loader, except object files and code for devices."""
         known = {*(file.member for file in self.elves), *self.broken_elves}
         headers = {
             member.name: elf.read_header(member.head)
@@ -143,11 +139,11 @@ class Wheel:
         return frozenset({*(file.member for file in self.elves), *self.broken_elves, *self.unlinked})
 
     def read(self, name: str) -> bytes | None:
-        """Return a file in *.dist-info, or one that ends in .pth; None for others, and above the size limits."""
+        """Return a file in *.dist-info, or *.pth; None for others, and above the size limits."""
         return self._contents.texts.get(name)
 
     def digest(self, name: str, algorithm: str) -> str:
-        """Return a member's digest in RECORD's form, by an algorithm of hashlib with a fixed length."""
+        """Return a digest in RECORD's form, by a hashlib algorithm of fixed length."""
         if algorithm == "sha256":
             return self.members[name].digest
         hasher = hashlib.new(algorithm, usedforsecurity=False)
@@ -170,12 +166,12 @@ class Wheel:
 
     @cached_property
     def metadata(self) -> RawMetadata:
-        """The raw fields of METADATA; empty if there is no such file."""
+        """METADATA's raw fields; empty if there is none."""
         return parse_email(self.read(f"{self.dist_info}/METADATA") or b"")[0]
 
     @cached_property
     def record(self) -> Record | None:
-        """The RECORD file; None if there is none that can be read."""
+        """The RECORD file; None if it is missing or unreadable."""
         content = self.read(f"{self.dist_info}/RECORD")
         return record.parse_record(content) if content is not None else None
 
@@ -185,8 +181,6 @@ class Wheel:
 
 
 class _Contents:
-    """The contents of a wheel, from one pass over the archive's data."""
-
     def __init__(self, archive: Archive) -> None:
         self.members: dict[str, Member] = {}
         self.read_from: dict[str, Entry] = {}
@@ -244,7 +238,7 @@ class _Contents:
         if entry.size <= min(limit, self._text_budget):
             self._text_budget -= entry.size
             return True
-        if entry.name.endswith(".pth") or entry.name.count("/") == 1:  # not licences and the like, which may be long
+        if entry.name.endswith(".pth") or entry.name.count("/") == 1:  # not licences, which may be long
             self._irregularities.add(Kind.SIZE, f"has {entry.size} bytes, too many for a file of its kind", entry.name)
         return False
 
@@ -266,13 +260,13 @@ class _Contents:
 
 @contextmanager
 def open_wheel(path: Path, external: tuple[str, ...] = (), stop: Callable[[], None] = lambda: None) -> Iterator[Wheel]:
-    """Open a wheel for checking; `stop` is called while it is read, and may raise. Raises OSError, WheelFileError."""
+    """Open a wheel; `stop` is called while it is read, and may raise. Raises OSError, WheelFileError."""
     with archive.open_archive(path, stop) as opened:
         yield Wheel(path, opened, external, stop)
 
 
 def _limited(problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield the first problems, and how many more there are: a hostile wheel may have a hundred thousand."""
+    """Yield the first problems: a hostile wheel may have a hundred thousand."""
     rest = iter(problems)
     yield from islice(rest, _MOST_REPORTED)
     last = next(rest, None)
@@ -301,7 +295,7 @@ def some(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckInfo:
-    """What users read of a check: `must_hold` is one sentence, `reason` another; the code is stable."""
+    """What users read of a check, in one sentence each; the code is stable."""
 
     code: str
     title: str
@@ -310,7 +304,7 @@ class CheckInfo:
     severity: Severity = Severity.ERROR
 
     def finding(self, wheel: str, problem: Problem) -> Finding:
-        """Return a problem of a wheel, named by its file name, as a finding of this check."""
+        """Return a problem of a wheel (a file name) as a finding."""
         severity = problem.severity or self.severity
         return Finding(code=self.code, severity=severity, wheel=wheel, problem=problem)
 
@@ -330,6 +324,6 @@ class Check(FunctionCheck[[Wheel], Problem]):
     """A check of one wheel."""
 
     def findings(self, wheel: Wheel) -> Iterator[Finding]:
-        """Yield the findings in a wheel; above a limit, only how many more there are."""
+        """Yield the findings; above a limit, only how many more there are."""
         for problem in _limited(self.run(wheel)):
             yield self.finding(wheel.path.name, problem)

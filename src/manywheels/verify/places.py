@@ -1,4 +1,4 @@
-"""Where wheels are installed: libc, architecture and Python, and uv's names for them (PEP 600, 656)."""
+"""Where wheels are installed: libc, architecture and Python, and uv's names (PEP 600, 656)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANY: Final = "any"
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A libc, its version, and an architecture; empty and (0, 0) if a platform tag requires none."""
+    """A libc, its version, and an architecture; empty and (0, 0) if not required."""
 
     libc: str
     version: tuple[int, int]
@@ -47,13 +47,13 @@ class Python:
 
     @property
     def spec(self) -> str:
-        """The interpreter in uv's notation: `3.12`, `3.14t`, `pypy3.11`."""
+        """uv's notation: `3.12`, `3.14t`, `pypy3.11`."""
         kind = {"cp": "", "pp": "pypy"}.get(self.implementation, self.implementation)
         return f"{kind}{self.version[0]}.{self.version[1]}{'t' * self.free_threaded}"
 
     @property
     def newest_patch(self) -> str:
-        """The highest patch version: most constraints on this minor version allow it."""
+        """The highest patch version, which most constraints on the minor version allow."""
         return f"{self.version[0]}.{self.version[1]}.99"
 
     def __str__(self) -> str:
@@ -82,12 +82,12 @@ class UvPlatform:
 
 
 def uv_at_least(place: Place) -> UvPlatform | None:
-    """Return uv's nearest platform on which wheels for `place` run; None if there is none."""
+    """Return uv's nearest platform on which wheels for `place` run, or None."""
     return min((offered for offered in _uv_platforms() if offered.place.serves(place)), key=_rank, default=None)
 
 
 def uv_at_most(place: Place) -> UvPlatform | None:
-    """Return uv's nearest platform whose wheels all run on `place`; None if there is none."""
+    """Return uv's nearest platform whose wheels all run on `place`, or None."""
     return max((offered for offered in _uv_platforms() if place.serves(offered.place)), key=_rank, default=None)
 
 
@@ -104,6 +104,6 @@ def _uv_platforms() -> Iterator[UvPlatform]:
 
 
 def python_for_uv(python: Python) -> str:
-    """Return the value of uv's `--python` for another version: only implementation and GIL matter."""
+    """Return uv's `--python` for another version: only implementation and GIL matter."""
     alike = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
     return sys.executable if alike and python.implementation == "cp" and not python.free_threaded else python.spec

@@ -1,4 +1,4 @@
-"""Renders descriptions as the index does; long ones in another process, since docutils takes minutes for some."""
+"""Render descriptions as the index does; long ones in a process, as docutils takes minutes for some."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from manywheels.runtime.own_python import module_argv
 from manywheels.verify.model import short
 
 _MARKDOWN_VARIANTS: Final = frozenset({"GFM", "CommonMark"})
-_LONGEST_IN_PROCESS: Final = 16_000  # characters of reStructuredText; for some tables the time grows with the square
+_LONGEST_IN_PROCESS: Final = 16_000  # characters of reStructuredText; some tables' time grows with the square
 PROCESSOR: Final = 30  # seconds of CPU time in the other process; real texts take two
 _DEADLINE: Final = 300.0  # seconds, for a busy machine
 _POLL: Final = 0.1  # seconds between two looks at the clock and the cancellation
@@ -25,9 +25,9 @@ _POLL: Final = 0.1  # seconds between two looks at the clock and the cancellatio
 def rendering_fault(
     description: str, content_type: str | None, stop: Callable[[], None] = lambda: None
 ) -> tuple[str, str | None]:
-    """Return the description's format, and why it cannot be rendered; None if it can, or is plain text.
+    """Return the description's format, and why it cannot be rendered, if so.
 
-    `stop` is called repeatedly while a long text is rendered, and may raise to end it.
+    `stop` is called repeatedly while a long text is rendered, and may raise.
     """
     header = Message()
     header["Content-Type"] = content_type or "text/x-rst"
@@ -39,11 +39,11 @@ def rendering_fault(
         case "text/markdown" if (variant := header.get_param("variant", "GFM")) in _MARKDOWN_VARIANTS:
             return "Markdown", _fault_in_markdown(description, str(variant))
         case kind:
-            return kind, None  # plain text, or a type that MW240 reports
+            return kind, None  # plain text, or reported by MW240
 
 
 def fault_in_rst(text: str) -> str | None:
-    """Return why a text cannot be rendered as reStructuredText; None if it can."""
+    """Return why a text cannot be rendered as reStructuredText, or None."""
     from readme_renderer import rst
 
     warnings = io.StringIO()
@@ -67,7 +67,7 @@ def _fault_in_markdown(text: str, variant: str) -> str | None:
 
 
 def _fault_in_process(text: str, stop: Callable[[], None]) -> str | None:
-    """Render reStructuredText in a process with limits of time and memory, which can be killed."""
+    """Render in a process with limits of time and memory, which can be killed."""
     argv = module_argv("manywheels.verify.rendering_worker", str(PROCESSOR))
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
         source.write(json.dumps(text).encode())

@@ -2,7 +2,7 @@
 
     python -m manywheels.verify.rendering_worker SECONDS
 
-`SECONDS` is the limit of CPU time.
+`SECONDS` limits the CPU time.
 """
 
 from __future__ import annotations

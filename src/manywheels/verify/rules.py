@@ -1,15 +1,4 @@
-"""Which findings count: `[tool.manywheels.verify]` with `ignore`, `libraries` and `strict`.
-
-    [tool.manywheels.verify]
-    strict = true                                   # warnings count as errors
-    libraries = ["libtbb.so.*"]                     # provided by packages that this one depends on
-    ignore = [
-        { code = "MW253", reason = "the .pth file is this package's purpose" },
-        { code = "MW254", files = "spam/_vendor/*", reason = "its licence asks for the sources" },
-    ]
-
-A code alone, as `ignore = ["MW253"]`, is accepted too; `reason` is for readers of the file.
-"""
+"""Which findings count: `[tool.manywheels.verify]` with `ignore`, `libraries` and `strict` (docs/verify.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +17,7 @@ _TABLE: Final = "[tool.manywheels.verify]"
 
 @dataclass(frozen=True, kw_only=True)
 class Ignored:
-    """A check that does not count, for all files of a wheel or for those that match the glob `files`."""
+    """A check that does not count, for files that match the glob `files`."""
 
     code: str
     files: str = "*"
@@ -41,20 +30,20 @@ class Ignored:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Which findings count. `strict` makes warnings errors; other packages provide libraries that match `libraries`."""
+    """Which findings count. Other packages provide libraries that match `libraries`."""
 
     ignored: tuple[Ignored, ...] = ()
     libraries: tuple[str, ...] = ()
     strict: bool = False
 
     def judge(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-        """Return the findings that count, with their severity under these rules."""
+        """Return the findings that count, with these rules' severity."""
         counted = (finding for finding in findings if not any(entry.covers(finding) for entry in self.ignored))
         return tuple(replace(finding, severity=Severity.ERROR) if self.strict else finding for finding in counted)
 
 
 def verification_rules(settings: Mapping[str, Any], *, strict: bool = False) -> Rules:
-    """Return the rules of the table `verify` in a project's `[tool.manywheels]`.
+    """Return the rules of `verify` in a project's `[tool.manywheels]`.
 
     Raises InputError for unknown keys and codes, and for values of other types.
     """

@@ -29,7 +29,7 @@ _POLL = 0.1  # seconds between two looks at the cancellation
 class Extra:
     """A check called with each wheel, after the others.
 
-    `unpacks` names what reads the archive for it, as `pip and uv`; empty if it only needs the file's digest.
+    `unpacks` names what unpacks the wheel for it, as `pip and uv`, if anything.
     """
 
     ask: Callable[[Path], Iterable[Finding]]
@@ -38,7 +38,7 @@ class Extra:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The result of a verification; its findings are those that count."""
+    """The result of a verification: the findings that count."""
 
     reports: tuple[Report, ...]
     set_findings: tuple[Finding, ...] = ()
@@ -64,8 +64,7 @@ def verify_wheels(
 ) -> Verdict:
     """Check wheels in parallel, and those of each project as a set.
 
-    A file that is not a wheel is a finding, MW200; the others are still checked. Raises Cancelled soon after
-    `cancellation` is requested, with no process left that reads a wheel.
+    A file that is not a wheel is a finding, MW200. Raises Cancelled, with no process left that reads a wheel.
     """
     switch = cancellation or Cancellation()
     left_out = {wheel.name: wheel.left_out for wheel in manifest.wheels} if manifest else {}
@@ -82,14 +81,14 @@ def verify_wheels(
 def _check_all(wheels: Sequence[_WheelInput], cancellation: Cancellation) -> list[Report]:
     try:
         return _in_processes(wheels, cancellation)
-    except BrokenProcessPool:  # a process was killed, which fails all wheels: check each alone to find it
+    except BrokenProcessPool:  # a killed process fails all wheels: check each alone to find it
         return [_check_alone(wheel, cancellation) for wheel in wheels]
 
 
 def _in_processes(wheels: Sequence[_WheelInput], cancellation: Cancellation) -> list[Report]:
-    """Check wheels in forked processes, which start fast. Cancellation kills them.
+    """Check in forked processes, which start fast; cancellation kills them.
 
-    Raises Cancelled, and BrokenProcessPool if one was killed by something else.
+    Raises BrokenProcessPool if something else killed one.
     """
     if not wheels:
         return []
@@ -135,12 +134,12 @@ def _unreadable(path: Path, problem: Problem) -> Report:
 
 
 def _with_extra(report: Report, extra: Sequence[Extra], cancellation: Cancellation) -> Report:
-    """Run the extra checks. Installers read archives less carefully than the checks: they get no irregular ones."""
+    """Run the extra checks, but give irregular archives to no installer: they read them less carefully."""
     cancellation.stop_if_requested(_WORK)
     irregular = sorted({finding.code for finding in report.findings} & {UNREADABLE.code, *_OF_ARCHIVES})
     found = [finding for check in extra if not (check.unpacks and irregular) for finding in check.ask(report.path)]
     untried = " and ".join(dict.fromkeys(check.unpacks for check in extra if check.unpacks))
-    if untried and irregular:  # a finding of its own, shown also if those of the archive are ignored
+    if untried and irregular:  # shown also if the archive's findings are ignored
         problem = Problem(
             message=f"was not tried with {untried}, as its archive has errors ({', '.join(irregular)})",
             remedy="Fix the archive first: until then, installing is not proved.",
@@ -152,7 +151,7 @@ def _with_extra(report: Report, extra: Sequence[Extra], cancellation: Cancellati
 def _check_sets(
     facts: Sequence[sets.WheelFacts], manifest: Manifest | None, cancellation: Cancellation
 ) -> Iterable[Finding]:
-    """Check the wheels as the set of the manifest; without one, those of each project as a set."""
+    """Check the manifest's set; without a manifest, each project's."""
     if manifest:
         groups = [list(facts)]
     else:

@@ -1,7 +1,6 @@
 """Sets: checks of a project's wheels together, and against their manifest.
 
-The checks use `WheelFacts`, which have digests and no contents, so a set of any size fits into memory, and the facts
-can come from another process.
+`WheelFacts` has digests instead of contents, so sets of any size fit into memory.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ Found = Iterator[tuple[str | None, Problem]]
 
 @dataclass(frozen=True, kw_only=True)
 class WheelFacts:
-    """The input of the set's checks from one wheel: `file` is its name, `size` in bytes, `sha256` in hex.
+    """What the set's checks need of a wheel: `file` is its name, `size` in bytes, `sha256` in hex.
 
-    `pure_files` maps every member that is not machine code, except *.dist-info, to its digest. `build` is the build
-    tag, empty if there is none.
+    `pure_files` maps members outside *.dist-info that are no machine code to digests; `build` is the build tag or
+    empty.
     """
 
     file: str
@@ -53,7 +52,7 @@ class WheelFacts:
 
 
 def facts_of(wheel: Wheel) -> WheelFacts:
-    """Return the facts of an open wheel; this reads the file once more for the digest. Raises OSError."""
+    """Return an open wheel's facts, reading the file once more for the digest. Raises OSError."""
     machine_code = wheel.machine_code
     return WheelFacts(
         file=wheel.path.name,
@@ -81,15 +80,12 @@ def manifest_agrees(wheels: Sequence[WheelFacts], manifest: Manifest | None) -> 
     """The wheels are exactly those of the manifest, byte for byte, and none of its targets failed."""
     if manifest is not None:
         yield from disagreements({wheel.file: wheel.sha256 for wheel in wheels}, manifest)
-        # A job may verify the shard that it built: other jobs build the rest.
+        # A job may verify its own shard: other jobs build the rest.
         yield from () if manifest.shard else left_to_build(manifest)
 
 
 def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
-    """Yield the missing, changed and additional wheels of a set, `digests` by file name (sha256 in hex).
-
-    Whether the manifest covers its plan is checked by `left_to_build`.
-    """
+    """Yield a set's missing, changed and additional wheels, `digests` by file name (sha256 in hex)."""
     sealed = {record.name: record for record in manifest.wheels}
     for name, record in sealed.items():
         if name not in digests:
@@ -117,7 +113,7 @@ def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
 
 
 def left_to_build(manifest: Manifest) -> Found:
-    """Yield what a manifest lacks of its plan: the other shards, or targets."""
+    """Yield what a manifest lacks of its plan: other shards, or targets."""
     absent = sorted(set(manifest.planned) - {target.identifier for target in manifest.targets})
     if manifest.shard:
         others = f"; it lacks {some(absent)}" if absent else ""
@@ -211,7 +207,7 @@ def tags_do_not_overlap(wheels: Sequence[WheelFacts], _manifest: Manifest | None
 
 
 def _siblings(wheels: Sequence[WheelFacts]) -> list[list[WheelFacts]]:
-    """Group the wheels by project, version and kind of platform, without groups of one."""
+    """Group by project, version and kind of platform, without groups of one."""
     groups: dict[object, list[WheelFacts]] = {}
     for wheel in wheels:
         groups.setdefault((wheel.project, wheel.version, wheel.platform), []).append(wheel)

@@ -1,8 +1,7 @@
 """Sigstore: which instance is trusted, and how an attestation is verified offline.
 
-An attestation (PEP 740) is an in-toto statement about one file, signed with a key that is valid for minutes. A
-certificate binds the key to a CI job's identity, and a public log proves that it was valid at that time. The
-attestation contains all of it, so it can be verified offline against the roots in the library `sigstore`.
+An attestation (PEP 740) contains the certificate, which binds its key to a CI job's identity for minutes, and a public
+log's proof of when it was signed, so the roots in the library `sigstore` suffice.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".publish.attestation"
 TRUST_CONFIG: Final = "MANYWHEELS_TRUST_CONFIG"
 _LARGEST: Final = 1 << 20  # bytes; they have about five thousand
-# Claims of a certificate, by Fulcio's object identifiers.
+# A certificate's claims, by Fulcio's object identifiers.
 _ISSUER: Final = "1.3.6.1.4.1.57264.1.8"
 _REPOSITORY: Final = "1.3.6.1.4.1.57264.1.12"
 _DIGEST: Final = "1.3.6.1.4.1.57264.1.13"
@@ -76,16 +75,16 @@ def parse_publisher(text: str) -> Publisher:
 
 
 def load_trust(environment: Mapping[str, str] = os.environ, *, offline: bool) -> ClientTrustConfig:
-    """Return the trust configuration of Sigstore's public instance, or of MANYWHEELS_TRUST_CONFIG (a JSON file).
+    """Return the trust configuration of MANYWHEELS_TRUST_CONFIG (a JSON file), or Sigstore's public instance.
 
-    Unless `offline`, the public instance's roots are updated. Raises InputError for an invalid file; sigstore's errors
-    and OSError if the roots cannot be fetched.
+    Unless `offline`, the public roots are updated. Raises InputError for an invalid file; sigstore's errors and OSError
+    if the roots cannot be fetched.
     """
     import logging
 
     from sigstore.models import ClientTrustConfig
 
-    logging.getLogger("sigstore").setLevel(logging.ERROR)  # it warns of what is intended here
+    logging.getLogger("sigstore").setLevel(logging.ERROR)  # its warnings are intended here
     named = environment.get(TRUST_CONFIG)
     if not named:
         return ClientTrustConfig.production(offline=offline)
@@ -99,7 +98,7 @@ def load_trust(environment: Mapping[str, str] = os.environ, *, offline: bool) ->
 
 
 def offline_verifier(environment: Mapping[str, str] = os.environ) -> Verifier:
-    """Return a verifier that needs no network. Raises InputError as `load_trust` does."""
+    """Return a verifier that needs no network. Raises InputError."""
     from sigstore.verify import Verifier
 
     return Verifier(trusted_root=load_trust(environment, offline=True).trusted_root)
@@ -131,10 +130,9 @@ def read_attestation(path: Path) -> Attestation:
 
 
 def check(attestation: Attestation, name: str, sha256: str, verifier: Verifier) -> Mapping[str, str]:
-    """Verify that an attestation is about the file of that name and content, and signed; return its signer's claims.
+    """Verify that an attestation is about a file's name and content, and signed; return its signer's claims.
 
-    Follows PEP 740's "Attestation verification"; the digest is compared first, as that is the most common fault. Raises
-    Invalid.
+    Follows PEP 740's "Attestation verification"; the digest comes first, as the most common fault. Raises Invalid.
     """
     from pypi_attestations import AttestationError
     from sigstore.errors import Error as SigstoreError
@@ -148,7 +146,7 @@ def check(attestation: Attestation, name: str, sha256: str, verifier: Verifier) 
 
 
 def require_signer(claims: Mapping[str, str], publisher: Publisher) -> None:
-    """Compare a certificate's claims with the expected publisher, as the index does. Raises Invalid."""
+    """Compare a certificate's claims with the publisher, as the index does. Raises Invalid."""
     refs = {ref for ref in (claims.get(_REF), claims.get(_DIGEST)) if ref}
     expected = {f"{publisher.configuration}@{ref}" for ref in refs}
     if (
@@ -165,7 +163,7 @@ def signer(claims: Mapping[str, str]) -> str:
 
 
 class _AnySigner:
-    """A certificate policy that accepts any signer: `require_signer` checks the signer afterwards."""
+    """Accepts any signer: `require_signer` checks the signer afterwards."""
 
     def verify(self, cert: Certificate) -> None:
         """Accept the certificate."""
@@ -196,7 +194,7 @@ def _require_subject(statement: bytes, name: str, sha256: str) -> None:
 
 
 def _parsed(name: str) -> object:
-    """Return a parsed file name, in which the order of compressed tags does not matter."""
+    """Parse a file name, so that the order of compressed tags does not matter."""
     from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
     try:

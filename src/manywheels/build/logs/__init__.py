@@ -1,8 +1,8 @@
 """Find the lines of a build's log that explain why it failed.
 
-A log is read once, in bounded memory; of a very long one, only the beginning and end. Of the lines that match an entry
-of `patterns.PATTERNS`, the best rank explains the failure. Within a rank the first wins, because later ones follow from
-it, except for tracebacks: the last one ended the program.
+A log is read once, in bounded memory; of a very long one, only the two ends. Of the lines that match
+`patterns.PATTERNS`, the best rank counts. Within a rank, the first line wins, since others follow from it; of
+tracebacks the last, which ended the program.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _NEXT_STEP: Final = re.compile(
 class Excerpt:
     """The part of a log that explains a failure.
 
-    `lines` have no control characters, and at most 500 characters each. `first_line` is the number of the first, from
-    1, or None if the log's middle was left out. `reason` is one line, empty if no pattern matched: then `lines` are the
-    last ones. `killed` means that a process was killed, usually for lack of memory.
+    `lines` have no control characters, and at most 500 characters each. If no pattern matched, they are the log's last
+    ones, and `reason` is empty. `first_line` counts from 1; None if the log's middle was left out. `killed` means that
+    a process was killed, usually for lack of memory.
     """
 
     lines: tuple[str, ...]
@@ -57,15 +57,12 @@ class Excerpt:
 
 
 def last_lines(log: Path, cancellation: Cancellation, *, limit: int = 30) -> tuple[str, ...]:
-    """Return the last lines of a log, none if it cannot be read. Raises Cancelled."""
+    """Return the last lines of a log, none if unreadable. Raises Cancelled."""
     return _ending(_scanned(log, cancellation, limit=limit), limit=limit).lines
 
 
 def telling_excerpt(log: Path, cancellation: Cancellation, *, limit: int = 30) -> Excerpt:
-    """Return at most `limit` lines of `log` that explain the failure; none if the log cannot be read.
-
-    Raises Cancelled.
-    """
+    """Return at most `limit` lines that explain the failure; none if unreadable. Raises Cancelled."""
     scan = _scanned(log, cancellation, limit=max(limit, 1))
     found = scan.verdict()
     if found is None:
@@ -82,7 +79,7 @@ def _scanned(log: Path, cancellation: Cancellation, *, limit: int) -> Scan:
                 cancellation.stop_if_requested("Reading a log")
                 scan.feed(block)
     except OSError:
-        pass  # the failure that the log explains must be reported without it too
+        pass  # the failure must be reported without it too
     return scan
 
 
@@ -103,13 +100,13 @@ def _body(found: PatternMatch, *, limit: int) -> tuple[int, list[str]]:
         after = after[:1] + list(takewhile(lambda line: not _NEXT_STEP.match(line), after[1:]))
     while after and not after[-1]:
         after = after[:-1]
-    # The end of a traceback matters most: the exception and its nearest frames.
+    # A traceback's end matters most: the exception and its nearest frames.
     skipped = max(0, min(first + 1, len(after)) - limit) if end else 0
     return skipped, after[skipped : skipped + limit]
 
 
 def _lead(found: PatternMatch, *, limit: int) -> list[str]:
-    """Return the lines before a report that belong to it, or that may explain a vague one."""
+    """Return the lines before a report that belong to it, or may explain a vague one."""
     pattern, before = found.pattern, found.before
     if pattern.rank >= Rank.COMMAND:
         count = limit // 2

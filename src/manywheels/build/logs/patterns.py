@@ -1,7 +1,4 @@
-"""How tools report failures in a log: a table of ranked patterns.
-
-To support a compiler, add an entry to `PATTERNS`. The first entry that matches a line is the one that counts.
-"""
+"""How tools report failures in a log. To support a compiler, add an entry to `PATTERNS`."""
 
 from __future__ import annotations
 
@@ -11,13 +8,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-COLUMNS: Final = 500  # characters of a line that are shown
-_PARAGRAPH: Final = 300  # characters of the longest wrapped message that is shown as one line
+COLUMNS: Final = 500  # characters shown of a line
+_PARAGRAPH: Final = 300  # characters of a wrapped message shown as one line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """A place in a source file, as the compiler named it. Lines and columns count from 1."""
+    """A place in a source file; lines and columns count from 1."""
 
     file: str
     line: int
@@ -44,9 +41,9 @@ class Rank(IntEnum):
 
 @dataclass(kw_only=True)
 class PatternMatch:
-    """A line that a pattern matches, with the lines around it. `after` starts with that line and grows during the scan.
+    """A line that a pattern matches; `after` starts with it and grows during the scan.
 
-    `number` counts from 1; `start` is an offset in the block being read.
+    `number` counts from 1; `start` is an offset in the block.
     """
 
     pattern: ErrorPattern
@@ -64,11 +61,10 @@ _Explanation = tuple[str, Location | None]
 class ErrorPattern:
     """One way of reporting a failure.
 
-    Every matching line contains one of `hints`, in lower case: they make the search fast. `regex` is matched at the
-    line's start; its groups are `reason`, which is shown, and `file`, `line` and `column`. One of the six lines before
-    must match `preceded`, one of the three lines after `followed`. `lead` matches the lines directly before that belong
-    to the report. `explain` returns a better reason and location than the groups. With `last`, later matches of the
-    same rank replace earlier ones.
+    Every matching line contains one of `hints`, in lower case, for a fast search. `regex` is matched at the line's
+    start; its groups are `reason`, `file`, `line` and `column`. One of the six lines before must match `preceded`, one
+    of the three lines after `followed`. `lead` matches lines directly before that belong to the report. `explain`
+    returns a better reason and location than the groups. With `last`, later matches of the same rank win.
     """
 
     name: str
@@ -87,7 +83,7 @@ def _one_line(text: str) -> str:
 
 
 def _place(match: re.Match[str] | None) -> Location | None:
-    """Return the location in the groups of `match`, if any. Column 0 is dropped: that tool counts from 0."""
+    """Return the location in a match's groups. Column 0 is dropped: that tool counts from 0."""
     groups = match.groupdict() if match else {}
     if not groups.get("file") or not groups.get("line"):
         return None
@@ -95,7 +91,7 @@ def _place(match: re.Match[str] | None) -> Location | None:
 
 
 def matched(found: PatternMatch) -> _Explanation:
-    """Return the reason and location in the groups of the match."""
+    """Return the reason and location in the match's groups."""
     return _one_line(found.match["reason"]), _place(found.match)
 
 
@@ -136,7 +132,7 @@ _CMAKE_CALLER: Final = re.compile(r"  (?P<file>\S.*):(?P<line>\d+) \(\w+\)$")
 
 
 def _cmake(found: PatternMatch) -> _Explanation:
-    """Explain by the first paragraph, and the outermost caller: the innermost is often a file of CMake's."""
+    """Explain by the first paragraph and the outermost caller: the innermost is often a file of CMake's."""
     place, paragraph = _place(found.match), []
     rest = found.after[1:]
     for line in rest:
@@ -157,7 +153,7 @@ _UV_STEP: Final = re.compile(rf"{_UV_TREE}(?P<reason>No solution found .*)")
 
 
 def _resolution(found: PatternMatch) -> _Explanation:
-    """Explain by uv's own explanation if it is short; long ones list every version."""
+    """Use uv's own explanation if it is short; long ones list every version."""
     reason = matched(found)[0]
     for index, line in enumerate(found.after):
         if step := _UV_STEP.match(line):
@@ -180,7 +176,7 @@ EXCEPTION_WRAPPER: Final = re.compile(
 
 
 def traceback_end(lines: Sequence[str]) -> int | None:
-    """Return the index of the line with the exception, None if the traceback is cut off."""
+    """Return the index of the exception's line, None if the traceback is cut off."""
     indent = len(lines[0]) - len(lines[0].lstrip())
     return next((n for n, line in enumerate(lines) if n and not _FRAGMENT.match(line[indent:])), None)
 
@@ -189,7 +185,7 @@ def _traceback(found: PatternMatch) -> _Explanation:
     end = traceback_end(found.after)
     reason = _one_line(found.after[end]) if end else matched(found)[0]
     place = None
-    # Only a syntax error is in the file that it names; the frames of other exceptions are the back end's.
+    # Only a syntax error is in the file that it names; other exceptions' frames are the back end's.
     if end and reason.startswith(("SyntaxError", "IndentationError", "TabError")):
         frames = [match for line in found.after[:end] if (match := re.match(r'\s*File "', line))]
         place = _place(_FRAME.match(frames[-1].string)) if frames else None
@@ -216,7 +212,7 @@ _DRIVER: Final = (
 
 KILLED: Final = frozenset({"killed compiler", "killed command"})  # usually by the kernel, out of memory
 
-# The first entry that matches a line counts, so specific entries come before general ones.
+# The first entry that matches a line counts, so specific entries come first.
 PATTERNS: Final = (
     ErrorPattern(
         name="optional extension",

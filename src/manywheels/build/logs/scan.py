@@ -1,4 +1,4 @@
-"""Scan a log once, in blocks and in bounded memory, for the report that explains a failure best."""
+"""Scan a log once, in blocks and bounded memory, for the report that explains a failure best."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import BinaryIO, Final
 
 from manywheels.build.logs.patterns import CHAIN, EXCEPTION_WRAPPER, PATTERNS, PatternMatch, Rank, traceback_end
 
-_LONGEST: Final = 8192  # bytes of a line that are searched
+_LONGEST: Final = 8192  # bytes searched of a line
 _BLOCK: Final = 1 << 18  # bytes read at once
 _BEFORE: Final = 12  # lines kept before an error
-_DENSE: Final = 60  # lines with the same hint that are searched, at each end of a block
-_AFTER: Final = 200  # lines kept from an error on: long tracebacks have their reason at the end
-_TRACEBACKS: Final = 4  # links of an exception chain that are kept
+_DENSE: Final = 60  # lines with the same hint searched at each end of a block
+_AFTER: Final = 200  # lines kept from an error on: long tracebacks end with their reason
+_TRACEBACKS: Final = 4  # links kept of an exception chain
 _NEAR_BEFORE: Final = 6
 _NEAR_AFTER: Final = 3
 
@@ -34,7 +34,7 @@ def _hints(rank: Rank) -> tuple[bytes, ...]:
 
 
 def blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the log in blocks of whole lines; longer lines are cut as by `_shown`."""
+    """Yield the log in blocks of whole lines; long lines are cut as by `_shown`."""
     rest = b""
     while chunk := stream.read(_BLOCK):
         rest += chunk
@@ -43,7 +43,7 @@ def blocks(stream: BinaryIO) -> Iterator[bytes]:
             yield _plain(rest[:end])
             rest = rest[end:]
         if len(rest) > _LONGEST:
-            # The text after the last carriage return may go on in the next chunk, so both parts are kept.
+            # The text after the last carriage return may go on in the next chunk, so keep both parts.
             *shown, growing = rest.rsplit(b"\r", 1)
             rest = b"\r".join([*(_shown(_plain(text)) for text in shown), growing[:_LONGEST]])
     if rest:
@@ -51,12 +51,11 @@ def blocks(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _plain(data: bytes) -> bytes:
-    """Remove escape sequences and control characters, except tabs, newlines and carriage returns."""
     return _ESCAPES.sub(b"", data).translate(None, _CONTROLS).replace(b"\r\n", b"\n")
 
 
 def _shown(line: bytes) -> bytes:
-    """Return, of the texts between carriage returns, the first that looks like an error, else the last."""
+    """Return the first text between carriage returns that looks like an error, else the last."""
     if b"\r" not in line:
         return line[:_LONGEST]
     texts = [text[:_LONGEST] for text in line.split(b"\r") if text.strip()]
@@ -84,7 +83,6 @@ def _lines_from(block: bytes, start: int, count: int) -> list[str]:
 
 
 def _lines_until(block: bytes, end: int, count: int) -> list[str]:
-    """Return the last `count` lines of `block` before `end`, the start of a line."""
     lines: list[str] = []
     while len(lines) < count and end > 0:
         start = block.rfind(b"\n", 0, end - 1) + 1
@@ -96,8 +94,8 @@ def _lines_until(block: bytes, end: int, count: int) -> list[str]:
 def _suspicious(block: bytes, hints: Sequence[bytes]) -> list[tuple[int, int]]:
     """Return the start and end of each line with a hint, in order.
 
-    For a hint in nearly every line, these are only the first and last such lines of the block: otherwise a log full of
-    errors would take minutes.
+    If nearly every line has a hint, only the block's first and last such lines count: a log full of errors would take
+    minutes.
     """
     lowered = block.lower()
     spans: set[tuple[int, int]] = set()
@@ -119,9 +117,9 @@ def _line_around(block: bytes, position: int) -> tuple[int, int]:
 
 
 class Scan:
-    """The state of a scan: the best matches so far, and the last lines, which the next block may need.
+    """The best matches so far, and the last lines, which the next block may need.
 
-    `is_whole` is false if a part of the log is left out, so that line numbers are unknown.
+    `is_whole` is false if line numbers are unknown, because a part is left out.
     """
 
     def __init__(self, *, limit: int) -> None:
@@ -133,7 +131,7 @@ class Scan:
         self._pardoned: PatternMatch | None = None
 
     def feed(self, block: bytes) -> None:
-        """Scan the next block of the log."""
+        """Scan the next block."""
         for best in self._best:
             best.after += _lines_from(block, 0, _AFTER - len(best.after))
         for start, end in _suspicious(block, _hints(self._rank())):
@@ -146,7 +144,7 @@ class Scan:
         self.lines += block.count(b"\n") + (not block.endswith(b"\n"))
 
     def verdict(self) -> PatternMatch | None:
-        """Return the match that explains the failure best, if any."""
+        """Return the best match, if any."""
         chain = list(self._best)
         best = chain.pop() if chain else None
         while best and chain and _wraps(best, chain[-1]):

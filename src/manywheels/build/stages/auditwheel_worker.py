@@ -1,10 +1,8 @@
-"""auditwheel in a process of its own: repair one wheel and write the result as JSON.
-
-auditwheel changes the working folder of its process, so wheels cannot be repaired side by side in one process.
+"""Repair one wheel with auditwheel, in its own process because auditwheel changes the working folder.
 
     python -m manywheels.build.stages.auditwheel_worker REQUEST
 
-`REQUEST` is JSON with `wheel`, `folder` (where the repaired wheel goes), `policy` (as `manylinux_2_28`), `arch`,
+`REQUEST` is JSON with `wheel`, `folder` (for the repaired wheel), `policy` (as `manylinux_2_28`), `arch`,
 `library_path`, `exclude` (patterns of libraries not to graft), `strip`, and `result`: the file to write, JSON with
 `wheel` (the repaired file) or with `problem` and `remedy`.
 """
@@ -29,7 +27,7 @@ class _Refused(Exception):
 
 
 def main(request: dict[str, Any]) -> None:
-    """Repair the wheel of a request, and write the result."""
+    """Repair the request's wheel, and write the result."""
     try:
         result = {"wheel": str(_repair(request))}
     except _Refused as refused:
@@ -108,7 +106,7 @@ def _too_new(wheel: Path, abi: WheelAbIInfo, policy: Policy) -> Iterator[str]:
 
 
 def _remove_foreign_run_paths(wheel: Path) -> None:
-    """Remove run paths outside of $ORIGIN, which auditwheel keeps in files without grafted libraries."""
+    """Remove run paths that auditwheel keeps in files without grafted libraries."""
     from auditwheel.wheeltools import InWheelCtx
 
     from manywheels.verify.checks.platform import is_inside

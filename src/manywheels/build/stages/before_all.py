@@ -1,8 +1,7 @@
-"""`before-all`: prepares the machine or the image once, before the first target.
+"""`before-all`: prepare the machine or the image once, before the first target.
 
-In a container it runs as root, as with cibuildwheel, so that it can install libraries. A command that the workflow sets
-must therefore not depend on the project's files: it does not get their variables. It runs in the snapshot that all
-targets' copies are made from. Its HOME stays, so that the targets' `environment` can name what it installed there
+In a container it runs as root, to install libraries. So a command set by the workflow must not depend on the project's
+files, and does not get their variables. It runs in the snapshot. Its HOME stays, for what it installed there
 (`$HOME/.cargo/bin`).
 """
 
@@ -25,10 +24,10 @@ OPTION: Final = "before-all"
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """What `before-all` needs. `options` are those of each target, `python` is the first target's.
+    """What `before-all` needs: each target's `options`, and the first target's `python`.
 
-    `environment` are the variables of the toolchain; `path` comes first on PATH. `folder` is created for its HOME.
-    `project` and `package` are folders of the snapshot. `timeout` is in seconds, for each command.
+    `environment` are the toolchain's variables; `path` comes first on PATH; `folder` is created for HOME; `project` and
+    `package` are in the snapshot; `timeout` is in seconds, for each command.
     """
 
     options: tuple[TargetOptions, ...]
@@ -54,12 +53,12 @@ class Preparation:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """The machine after `before-all`, which ran with `home` as HOME; None if no target has that hook."""
+    """The machine after `before-all`, which ran with `home` as HOME, if any target has it."""
 
     home: Path | None = None
 
     def expand(self, made: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment with assignments added, in which `$HOME` is the HOME of `before-all`."""
+        """Return the environment with assignments, in which `$HOME` is that of `before-all`."""
         if self.home is None:
             return assignments.expand(made, environment)
         seen = {**environment, **self._rust(), "HOME": str(self.home)}

@@ -1,7 +1,6 @@
-"""Build: run the build front end (PEP 517) in the sandbox on a private copy of the source, and take over its wheel.
+"""Build: run uv, `build` or `pip` (PEP 517) in the sandbox on a private copy of the source.
 
-The front end is uv, or `build` or `pip`, which uv then fetches and runs. When no process of the build is left, the
-wheel is taken over into a folder that builds cannot write.
+When no process of the build is left, its wheel is taken over into a folder that builds cannot write.
 """
 
 from __future__ import annotations
@@ -34,11 +33,10 @@ from manywheels.wheels import wheelfile
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
-    """What one build needs. `uv` is the program's path; `source` is the package's folder in the copy `project`.
+    """What one build needs; `source` is the package's folder in the copy `project`.
 
-    `timeout` and `silence` are in seconds. The build writes its wheel into `output`, which must not exist; `finished`
-    gets the wheel. `user` is a user id, None for the user of this process. `venv` is the environment that
-    `before-build` prepared, None without that hook.
+    `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
+    wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
     """
 
     uv: str
@@ -59,8 +57,8 @@ class BuildRequest:
 def build(request: BuildRequest, cancellation: Cancellation) -> Path:
     """Build the target's wheel and return its path in `request.finished`.
 
-    Raises Cancelled, BuildTimeout, BuildSilent, LogTooLong, OutOfMemory, BuildFailed, and WrongWheel if the back end
-    did not make exactly one wheel, for this target.
+    Raises Cancelled, BuildTimeout, BuildSilent, LogTooLong, OutOfMemory, BuildFailed, and WrongWheel unless there is
+    exactly one wheel, for this target.
     """
     untrusted_files.make_folder(request.output, request.user)
     killed_before = cgroup.kills()
@@ -138,7 +136,7 @@ def _settings(request: BuildRequest) -> Iterator[str]:
 
 
 def _verbosity(front_end: FrontEnd) -> tuple[str, ...]:
-    """Return the option: pip shows the back end's output from -v on, the other front ends without."""
+    """pip shows the back end's output from -v on, other front ends without."""
     level = front_end.verbosity
     if level > 0 and front_end.name != "pip":
         level -= 1
@@ -146,7 +144,7 @@ def _verbosity(front_end: FrontEnd) -> tuple[str, ...]:
 
 
 def _back_end_succeeded(request: BuildRequest) -> bool:
-    """Whether uv failed only because the back end, which succeeded, did not leave the wheel that it named."""
+    """Whether uv failed only because the successful back end did not leave the wheel that it named."""
     from manywheels.core.log_files import last_bytes
 
     return b"failed (exit status: 0)" in last_bytes(request.log, 4096)

@@ -1,7 +1,7 @@
-"""Hooks: the project's shell commands around a build, run in the sandbox.
+"""The project's shell commands around a build, run in the sandbox.
 
-`before-all` prepares the machine once, as the user who runs the program: root in a container. The other hooks belong to
-one target and run as its user, with its Python first on PATH.
+`before-all` runs as the program's user: root in a container. The others run as their target's user, with its Python
+first on PATH.
 """
 
 from __future__ import annotations
@@ -25,10 +25,7 @@ WROTE_TOO_MUCH: Final = f"wrote more than {sandbox.LARGEST_LOG >> 30} GiB into t
 
 @dataclass(frozen=True, kw_only=True)
 class Hook:
-    """The shell command of an option. Its output is appended to `log`.
-
-    `timeout` is in seconds. `user` is a user id, None for the user of this process.
-    """
+    """An option's shell command. `timeout` is in seconds; `user` is a user id, None for this process's."""
 
     option: str
     command: str
@@ -40,7 +37,7 @@ class Hook:
 
 
 def marks(target: Target | None = None) -> dict[str, str]:
-    """Return the variables by which project code recognises this tool (also as cibuildwheel) and the target."""
+    """Return the variables that identify this tool (also as cibuildwheel) and the target."""
     tools = {"MANYWHEELS": "1", "CIBUILDWHEEL": "1"}
     if target is None:
         return tools
@@ -87,7 +84,7 @@ def _problem(hook: Hook, cancellation: Cancellation) -> str | None:
 
 
 def describe_end(status: int) -> str:
-    """Describe a command's exit status: `exit status 2`, `killed by SIGSEGV`."""
+    """Return `exit status 2`, `killed by SIGSEGV` and the like."""
     if status <= 128:  # noqa: PLR2004 - 128 + n is death by signal n
         return f"exit status {status}"
     try:
@@ -102,6 +99,6 @@ def announce(log: Path, command: str) -> None:
 
 
 def note(log: Path, text: str) -> None:
-    """Write a line of this program's own to a log."""
+    """Write a line of this program to a log."""
     with untrusted_files.open_log(log) as file:
         file.write(f"{text}\n".encode("utf-8", "surrogateescape"))

@@ -1,17 +1,9 @@
 """Fetch build requirements once, as a user who only runs uv, and link them into each target's uv cache.
 
-A cache that project code can write must not be shared, so targets with users of their own have their own uv caches. To
-save downloads, wheels among the build requirements are fetched into a store that outlives the run:
-
-- Only the fetching user can write the store. It gets the caller's settings on the allow-list `fetch` of
-  `data/environment.toml`, a fixed PATH, and from the project only names and versions of requirements. It runs no
-  project code and builds no sdist.
-- A target's user can read the unpacked wheels, and creates the links in its cache itself. It cannot reach uv's lock
-  files, which are in the part of the store that is closed to other users.
-- Root opens nothing in the store.
-
-A target with settings of its own (`own_settings`), such as an index, a proxy or a certificate, takes no part. The front
-end fetches what is missing, so a target never fails because of this module.
+See docs/security.md and part 2 of docs/rules-for-code.md: a cache that project code can write must not be shared, so
+wheels are fetched into a store that only the fetching user writes, and each target's user links them into its own
+cache. Root opens nothing in the store. The front end fetches what is missing, so no target fails because of this
+module.
 """
 
 from __future__ import annotations
@@ -34,23 +26,23 @@ from manywheels.data import table
 from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command
 
-_TIMEOUT: Final = 300.0  # seconds; the build fetches what is missing then
+_TIMEOUT: Final = 300.0  # seconds; the build fetches the rest
 _BY_DEFAULT: Final = ("setuptools",)  # without `requires` (PEP 518)
 _WORKER: Final = Path(__file__).with_name("prefetch_worker.py")
 _PATH: Final = "/usr/bin:/bin"
 _INDEX: Final = re.compile(r"([\w.-]+=)?https?://[^@\s]+")  # UV_INDEX also allows `name=address`
 _one_at_a_time = threading.Lock()
-_LARGEST_RESULT: Final = 1 << 20  # bytes of the fetching user's output that are read
+_LARGEST_RESULT: Final = 1 << 20  # bytes read of the fetching user's output
 # Variables of uv, pip, their HTTP clients and keyrings: they change what is fetched.
 _STEERS_FETCHING: Final = re.compile(r"(?i)(UV|PIP|SSL|REQUESTS|CURL|NIX_SSL|GIT|NETRC|PYTHON_KEYRING).*|\w+_proxy")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prefetch:
-    """What to fetch, and for which target. `fetcher` is the id of the user who fetches into `store`.
+    """What to fetch, and for which target; `fetcher` is the id of the user who fetches into `store`.
 
-    `settings` come from `caller_settings`. `requirements` and `constraints` are requirements without addresses. `abi`,
-    `python`, `user` (an id) and `cache` (its uv cache) are the target's. `scratch` is created and not removed.
+    `settings` come from `caller_settings`. `requirements` and `constraints` have no addresses. `abi`, `python`, `user`
+    (an id) and `cache` (of uv) are the target's. `scratch` is created and not removed.
     """
 
     uv: str
@@ -67,7 +59,7 @@ class Prefetch:
 
 
 def requirements_of(package: Path) -> tuple[str, ...]:
-    """Return the build requirements that a project declares, without those with an address."""
+    """Return the declared build requirements without an address."""
     try:
         declared = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -84,14 +76,14 @@ def is_on_an_index(text: object) -> bool:
 
 
 def constraints_in(content: str) -> tuple[str, ...] | None:
-    """Return the requirements in a constraints file; None if it has options, addresses or file names."""
+    """Return a constraints file's requirements; None with options, addresses or file names."""
     lines = [line.partition(" #")[0].strip() for line in content.splitlines()]
     found = [line for line in lines if line and not line.startswith("#")]
     return tuple(found) if all(map(is_on_an_index, found)) else None
 
 
 def caller_settings(caller: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the caller's variables that the fetching user gets: those on the allow-list `fetch`.
+    """Return the caller's variables on the allow-list `fetch`, for the fetching user.
 
     None if an index is a folder, which project code might write, or an address with credentials.
     """

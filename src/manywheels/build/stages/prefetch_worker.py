@@ -1,14 +1,14 @@
-"""Fetch build requirements into the store, and link them into a target's cache: two tasks, run as two users.
+"""Fetch build requirements into the store, and link them into a target's cache, as two users.
 
-It runs by path with `python -I -S` in the sandbox, and only uses the standard library.
+Run by path with `python -I -S` in the sandbox, with the standard library alone.
 
     prefetch_worker.py fetch '{"uv": [...], "store": "…"}'    as the fetching user, who owns what is in the store
     prefetch_worker.py link '{"store": "…", "cache": "…", "abi": "…", "wheels": [[name, version], …]}'
                                                               as a target's user, who owns the cache
 
-The store has three parts. `cache` is uv's cache, closed to other users because of uv's lock files. Its `archive-v0`,
-the unpacked wheels, is a link to the store's `archive-v0`, which other users can read. `entries` has hard links to what
-refers to them: uv's entries of wheels, and the responses of indexes.
+In the store, `cache` is uv's cache, closed to others because of its lock files. `archive-v0`, the unpacked wheels, is
+outside it, linked from it, and readable for others. `entries` has hard links to what refers to them: uv's entries of
+wheels, and indexes' responses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _INDEXES = ("pypi", "index/*")
 
 
 def fetch(uv: Sequence[str], store: Path) -> int:
-    """Fetch what uv would install; print the wheels as JSON, [[name, version], ...]. Return the exit status."""
+    """Fetch what uv would install; print the wheels as JSON, [[name, version], ...]; return the exit status."""
     link = store / "cache" / _ARCHIVE
     if not os.path.lexists(link):
         link.symlink_to(f"../{_ARCHIVE}")
@@ -57,7 +57,7 @@ def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def share(store: Path, wheels: Sequence[tuple[str, str]]) -> None:
-    """Let other users find the wheels: hard-link the files that refer to them."""
+    """Let other users find the wheels, by hard links to the files that refer to them."""
     cache, entries = store / "cache", store / "entries"
     for file in (*_pointers(cache, wheels), *_responses(cache, wheels)):
         shared = entries / file.relative_to(cache)
@@ -67,7 +67,7 @@ def share(store: Path, wheels: Sequence[tuple[str, str]]) -> None:
         with suppress(FileNotFoundError):
             os.link(file, partial, follow_symlinks=False)
             partial.replace(shared)
-            partial.unlink(missing_ok=True)  # `replace` does nothing if both are the same file already
+            partial.unlink(missing_ok=True)  # `replace` does nothing if both are the same file
 
 
 def _pointers(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
@@ -91,8 +91,8 @@ def _responses(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
 def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) -> int:
     """Create a uv cache with wheels of the store; return the exit status.
 
-    Files are linked. Folders without Python modules, which may have thousands of files, and packages' tests are linked
-    as a whole, unless several wheels share them: an installation must merge those.
+    Files are linked. Folders without Python modules, which may have thousands of files, and tests are linked whole,
+    unless several wheels share them: an installation must merge those.
     """
     entries = store / "entries"
     pointers = [pointer for pointer in _pointers(entries, wheels) if _is_for(abi, pointer)]
@@ -115,7 +115,7 @@ def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) 
 def _is_for(abi: str, entry: Path) -> bool:
     """Whether an interpreter can use an entry `<version>-<python tag>-<abi tag>-<platform tag>`.
 
-    An entry for many tags is named `<version>-<digest>`; it may be usable.
+    An entry `<version>-<digest>` stands for many tags, and may be usable.
     """
     _, _, abis, *_ = (*entry.name.split("-"), abi, abi)
     return not {abi, "abi3", "none"}.isdisjoint(abis.split("."))
@@ -123,9 +123,9 @@ def _is_for(abi: str, entry: Path) -> bool:
 
 @dataclass(frozen=True)
 class Outline:
-    """The folders of an unpacked wheel by relative path, with the names of their subfolders and files.
+    """An unpacked wheel's folders by relative path, with the names of their subfolders and files.
 
-    `looked_into` are those with modules to compile, or with metadata, in or below them.
+    `looked_into` are those with modules to compile, or metadata, in or below them.
     """
 
     archive: Path

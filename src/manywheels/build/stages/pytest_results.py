@@ -1,7 +1,7 @@
 """Read pytest's JUnit file: how many tests ran, which failed, and where.
 
-Project code writes the file: links are not followed, it is read in bounded memory, and an invalid file is ignored. As
-pytest writes it, it is UTF-8 and has no document type; so entities are impossible.
+Project code writes it: links are not followed, memory is bounded, and an invalid file is ignored. pytest's is UTF-8
+without a document type, so entities are impossible.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from manywheels.runtime import untrusted_files
 
 _LARGEST: Final = 32 << 20  # bytes; about 100,000 tests
 _PIECE: Final = 1 << 16  # bytes for the parser at once
-_LONGEST: Final = 1 << 20  # bytes of a tag or comment, which the parser keeps in memory
+_LONGEST: Final = 1 << 20  # bytes of a tag or comment, which the parser keeps
 _MOST_EVENTS: Final = 1_000_000  # tags, and pieces of text between them
-_MOST_NAMES: Final = 1_000  # of elements and attributes, which the parser keeps in memory
+_MOST_NAMES: Final = 1_000  # of elements and attributes, which the parser keeps
 _DEEPEST: Final = 32
 _MOST_FAILED: Final = 200
 _LINES: Final = 8  # of one failure
 _COLUMNS: Final = 500  # characters of a line or a name
-_TEXT: Final = 1 << 16  # characters of a failure's text that are used, at each end
+_TEXT: Final = 1 << 16  # characters used of a failure's text, at each end
 _DOCUMENT_TYPE: Final = "<!DOCTYPE"  # XML has no other spelling of it
 _PLACE: Final = re.compile(r"^(\S[^:\n]*):(\d{1,9}): ", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailedTest:
-    """A failed test: its name for pytest, the lines that say why, and the place that they name."""
+    """A failed test: pytest's name, the lines that say why, and their place."""
 
     name: str
     lines: tuple[str, ...]
@@ -44,7 +44,7 @@ class FailedTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """The results of pytest. `count` is the number of tests that ran, without skipped ones."""
+    """pytest's results; `count` leaves out skipped tests."""
 
     count: int
     failed: tuple[FailedTest, ...]
@@ -53,17 +53,16 @@ class Results:
 def asking_for(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which every pytest writes its results to `file`; the last run counts.
 
-    The plugin is enabled in case the project disables it. The format is xunit1 because `record_property` warns in
-    others.
+    The project may disable the plugin, so enable it; `record_property` warns in formats other than xunit1.
     """
     options = f"-p junitxml -o junit_family=xunit1 --junitxml={shlex.quote(str(file))}"
     return {**environment, "PYTEST_ADDOPTS": f"{environment.get('PYTEST_ADDOPTS', '')} {options}".strip()}
 
 
 def read_results(file: Path, cancellation: Cancellation, owner: int | None = None) -> Results | None:
-    """Return the results in a JUnit file that `owner` (a user id, None for this process's user) owns.
+    """Return the results in a JUnit file that `owner` (a user id, None for this process's) owns.
 
-    None if there is no such file or it is invalid. Raises Cancelled.
+    None if it is missing or invalid. Raises Cancelled.
     """
     report = _Report()
     try:
@@ -88,8 +87,8 @@ def _texts(stream: BinaryIO) -> Iterator[str]:
     while piece := stream.read(_PIECE):
         size += len(piece)
         text = decoder.decode(piece)
-        # Checked here, because the parser would go on to the end of the piece. With NUL characters, it would read the
-        # text as UTF-16, in which the document type is not found.
+        # Here, because the parser would finish the piece. With NUL characters, it would read UTF-16, in which the
+        # document type is not found.
         if size > _LARGEST or "\0" in text or _DOCUMENT_TYPE in before + text:
             raise _Invalid
         before = (before + text)[-len(_DOCUMENT_TYPE) :]
@@ -98,7 +97,7 @@ def _texts(stream: BinaryIO) -> Iterator[str]:
 
 
 class _Report:
-    """A parser that only keeps what `Results` has. Its methods raise _Invalid and ExpatError."""
+    """A parser that keeps what `Results` has. Raises _Invalid and ExpatError."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,7 +1,7 @@
-"""Repair: auditwheel grafts the libraries that the policy does not allow, and sets the platform tag (PEP 600).
+"""Repair: auditwheel grafts libraries outside the policy, and sets the platform tag (PEP 600).
 
-The wheel may be made to attack its readers. So auditwheel runs in the sandbox as the build's user, and its result is
-taken over like a built wheel. It reads nothing that a build could write but the wheel and the libraries to graft.
+A wheel may attack its readers, so auditwheel runs in the sandbox as the build's user, and its result is taken over like
+a built wheel.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ _LARGEST_RESULT: Final = 1 << 20  # bytes
 class RepairRequest:
     """A built wheel and the policy that it must meet.
 
-    Libraries to graft are searched in `library_path` first; those that match a pattern in `exclude` are not grafted.
-    `strip` removes the symbols of all ELF files. auditwheel works in `folder` as the user id `user` (None: the user of
-    this process); `folder` must not exist, and only this process's user may write its parent. `finished` gets the
-    repaired wheel.
+    Libraries to graft are searched in `library_path` first; those that match `exclude` are not grafted. `strip` removes
+    all ELF files' symbols. auditwheel works in `folder` as `user` (an id; None: this process's); `folder` must not
+    exist, and only this process's user may write its parent. `finished` gets the wheel.
     """
 
     wheel: Path
@@ -55,7 +54,7 @@ class RepairRequest:
 def repair(request: RepairRequest, cancellation: Cancellation) -> Path:
     """Repair a wheel and return the new file in `request.finished`.
 
-    Raises RepairFailed, with the symbols or libraries that break the policy, and Cancelled.
+    Raises Cancelled, and RepairFailed with the symbols or libraries that break the policy.
     """
     untrusted_files.make_folder(request.folder, request.user)
     outcome = sandbox.run(_command(request), cancellation)
@@ -99,7 +98,7 @@ def _command(request: RepairRequest) -> Command:
 
 
 def take_over(request: RepairRequest, cancellation: Cancellation) -> Path:
-    """Take over the wheel that the worker names in its result; return its new path.
+    """Take over the wheel that the worker's result names; return its new path.
 
     Raises RepairFailed, Suspicious, ValueError, and Cancelled.
     """
@@ -118,8 +117,8 @@ def take_over(request: RepairRequest, cancellation: Cancellation) -> Path:
 class CommandRequest:
     """A built wheel and the command that repairs it.
 
-    `made` is where the command writes; it must not exist, and only this process's user may write its parent. `finished`
-    gets the repaired wheel. `timeout` is in seconds.
+    The command writes into `made`, which must not exist, and whose parent only this process's user may write.
+    `finished` gets the wheel. `timeout` is in seconds.
     """
 
     command: str
@@ -136,7 +135,7 @@ class CommandRequest:
 def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Path:
     """Run the command and return the new wheel in `request.finished`.
 
-    Raises RepairFailed if it fails or does not make exactly one wheel for the target, and Cancelled.
+    Raises Cancelled, and RepairFailed unless it makes exactly one wheel for the target.
     """
     untrusted_files.make_folder(request.made, request.venv.user)
     command = fill(

@@ -1,7 +1,7 @@
 """Test a wheel in a container of another distribution: `test-in`.
 
-The steps are those of `test_host`, with the image's Python, venv and pip. The wheel and the target's copy of the
-project are copied in, not mounted, so that this works where manywheels itself runs in a container.
+The steps are those of `test_host`, with the image's Python, venv and pip. Files are copied in, not mounted, since
+manywheels itself may run in a container.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OTHERWISE: Final = "or leave `test-in` out"
 _INSIDE: Final = Path("/manywheels")  # where everything lies in the container
 _LARGEST_RESULTS: Final = 40 << 20  # bytes
 _LIMITS: Final = {
-    "working_dir": "/",  # the image's own may be a link, or anything
+    "working_dir": "/",  # the image's may be a link, or anything
     "healthcheck": {"test": ["NONE"]},
     "pids_limit": 4096,
     "oom_score_adj": 500,  # where memory runs out, the kernel ends the tests, and not the program
@@ -94,9 +94,9 @@ cd ../elsewhere && exec sh -c "$TEST_COMMAND"
 
 @dataclass(frozen=True, kw_only=True)
 class TestImage:
-    """An image to test in, the target whose Python is needed, and the variables that the container gets.
+    """An image, the target whose Python is needed, and the container's variables.
 
-    `environment` are assignments on top of `variables` and the image's own.
+    `environment` are assignments on top of `variables` and the image's.
     """
 
     image: str
@@ -106,7 +106,7 @@ class TestImage:
 
     @property
     def python(self) -> tuple[str, str]:
-        """The version, such as `3.12` or `pypy3.11`, and the name of its folder in manylinux images."""
+        """The version, such as `3.12` or `pypy3.11`, and its folder in manylinux images."""
         return self.target.spec, self.target.folder
 
 
@@ -119,7 +119,7 @@ def require_image(image: str, cancellation: Cancellation) -> None:
 
 
 def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Cancellation) -> TestOutcome:
-    """Test a wheel in a container of an image. Failures are in the outcome; only Cancelled is raised."""
+    """Test a wheel in an image. Failures are in the outcome; only Cancelled is raised."""
     started = time.monotonic()
     inside = replace(
         request,
@@ -189,7 +189,7 @@ def _run(
 
 
 class _LogSink:
-    """Writes a container's output into a log, and has the container killed when the log is full."""
+    """Writes output into a log, and has the container killed when the log is full."""
 
     def __init__(self, log: BinaryIO) -> None:
         self._log = log
@@ -217,7 +217,7 @@ def _spec(client: DockerClient, inside: TestRequest, place: TestImage) -> Contai
 
 
 def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment in an image's configuration, given the engine's attributes of the image."""
+    """Return an image's environment, given the engine's attributes of it."""
     pairs = (entry.partition("=") for entry in (attributes.get("Config") or {}).get("Env") or ())
     return {name: value for name, separator, value in pairs if name and separator}
 

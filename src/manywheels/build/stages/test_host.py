@@ -1,6 +1,6 @@
-"""Test on this machine: install the finished, verified wheel into a new environment and run the project's tests.
+"""Test on this machine, in a new environment with the finished, verified wheel.
 
-The tests run outside of the source, so that they import what is in the wheel. The order is cibuildwheel's: environment,
+The tests run outside of the source, so that they import the wheel. The order is cibuildwheel's: environment,
 `before-test`, the wheel with its extras, the tests' requirements, `test-command`.
 """
 
@@ -21,12 +21,12 @@ from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command, Outcome
 from manywheels.wheels.wheelfile import parse_name
 
-# Run by the target's user, because project code may have changed the project's copy. Keeps relative paths.
+# Run by the target's user, as project code may have changed the copy. Keeps relative paths.
 _COPY: Final = 'to=$1; shift; for path do mkdir -p "$to/$(dirname "$path")" && cp -R "$path" "$to/$path" || exit; done'
 
 
 def run_tests(request: TestRequest, cancellation: Cancellation) -> TestOutcome:
-    """Test a wheel. Failures of the tests and of their preparation are in the outcome. Raises Cancelled."""
+    """Test a wheel. Failures, also of the preparation, are in the outcome. Raises Cancelled."""
     started = time.monotonic()
     failure: TargetError | None = None
     results: Results | None = None

@@ -1,4 +1,4 @@
-"""A run of the project's own tests of one finished wheel: what it needs, and how its outcome is reported."""
+"""A test run of one finished wheel, and how its outcome is reported."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from manywheels.plan.target_options import Tests, fill, fill_values
 from manywheels.runtime.sandbox import Outcome
 from manywheels.wheels.manifest import TestRun
 
-NO_TESTS_HERE: Final = "test_no_tests_here.py"  # in the working folder of the tests, unless `test-sources` is set
+NO_TESTS_HERE: Final = "test_no_tests_here.py"  # where the tests run, unless `test-sources` is set
 _LINES: Final = 20  # of the log, if pytest did not report what failed
-_NAMED: Final = 3  # failed tests that a message names
+_NAMED: Final = 3  # failed tests in a message
 _NOTHING_COLLECTED: Final = 5  # exit status of pytest, and of unittest since Python 3.12
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestRequest:
-    """A finished wheel and how to test it. `project` and `package` are folders of the target's copy of the source.
+    """A finished wheel and how to test it; `project` and `package` are in the target's copy.
 
-    `folder` must not exist; the target's user can reach it. `timeout` is in seconds, for `before-test` and for the
-    tests, each.
+    `folder` must not exist; the target's user can reach it. `timeout` is in seconds, for `before-test` and the tests,
+    each.
     """
 
     tests: Tests
@@ -49,7 +49,7 @@ class TestRequest:
 
     @property
     def working_folder(self) -> Path:
-        """The folder that the tests run in, outside of the source."""
+        """The tests' folder, outside of the source."""
         return self.folder / "elsewhere"
 
     @property
@@ -72,12 +72,12 @@ class TestOutcome:
 
 
 def no_tests_here() -> bytes:
-    """Return the content of the test that fails if `test-command` does not say which tests to run."""
+    """Return the test that fails if `test-command` does not say which tests to run."""
     return files("manywheels.data").joinpath("no_tests_here.py").read_bytes()
 
 
 def ended(request: TestRequest, began: float, results: Results | None, failure: TargetError | None) -> TestOutcome:
-    """Return the outcome of tests that began at a monotonic time, in seconds, and have just ended."""
+    """Return the outcome of tests that have just ended; `began` is a monotonic time in seconds."""
     test_run = TestRun(
         passed=failure is None,
         seconds=round(time.monotonic() - began, 3),
@@ -89,13 +89,13 @@ def ended(request: TestRequest, began: float, results: Results | None, failure: 
 
 
 def log_lines(request: TestRequest, cancellation: Cancellation) -> tuple[str, ...]:
-    """Return the lines of the tests' log that matter, with paths relative to the project. Raises Cancelled."""
+    """Return the lines of the log that matter, with paths relative to the project. Raises Cancelled."""
     excerpt = telling_excerpt(request.venv.log, cancellation, limit=_LINES)
     return tuple(_with_project_paths(request, line) for line in excerpt.lines)
 
 
 def explain(request: TestRequest, outcome: Outcome, results: Results | None, cancellation: Cancellation) -> TestsFailed:
-    """Return the error for tests that did not succeed. Raises Cancelled."""
+    """Return the error for failed tests. Raises Cancelled."""
     if outcome.timed_out:
         return TestsFailed(
             f"The tests did not end within their limit of {request.timeout:g} s, and were killed.",

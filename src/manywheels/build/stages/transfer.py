@@ -1,7 +1,6 @@
 """Copy files of untrusted code into containers and out of them, as tar archives.
 
-The program packs as root what project code left in its copy of the source: there, a symbolic or hard link may lead to a
-file of root, and a file may have any size.
+Root packs project code's copy of the source, where a link may lead to a file of root, and a file may have any size.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from manywheels.runtime.trees import Walk, walk
 LARGEST_TREE: Final = 4 << 30  # bytes of a tree, holes included
 _ENTRY_SIZE: Final = 1024  # bytes that each entry counts for
 _LONGEST_PATH: Final = 4000  # bytes; the kernel accepts 4,095
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # do not wait for a FIFO
 _COPYING: Final = "Copying the project into the container"
 Change = Callable[[tarfile.TarInfo], tarfile.TarInfo]
 
 
 class CannotPack(Exception):
-    """A tree cannot be packed. The text is the reason, without a full stop."""
+    """A tree cannot be packed; the text says why, without a full stop."""
 
 
 def pack_tree(
@@ -34,8 +33,8 @@ def pack_tree(
 ) -> None:
     """Write a folder's regular files, folders and symbolic links into an archive, below the name `inside`.
 
-    Every file must be readable for all, or belong to the user id `owner`, of whom no process may run meanwhile.
-    `change` is called with each member. Raises CannotPack and Cancelled.
+    Files must be readable for all, or belong to `owner` (a user id), who may run no process meanwhile. `change` gets
+    each member. Raises CannotPack and Cancelled.
     """
     packing = _Packing(tar, inside, owner, change, cancellation)
     try:
@@ -54,7 +53,6 @@ class _Packing:
         self._left = LARGEST_TREE
 
     def pack(self, at: Walk) -> list[str]:
-        """Pack a folder with its files; return its subfolders."""
         if self._is_inside:
             self._path.append(at.name)
         self._is_inside = True
@@ -100,8 +98,6 @@ class _Packing:
 
 
 class _CancellableFile:
-    """A file that is not read on after cancellation."""
-
     def __init__(self, file: BinaryIO, cancellation: Cancellation) -> None:
         self._file, self._cancellation = file, cancellation
 
@@ -113,13 +109,13 @@ class _CancellableFile:
 def take_file(chunks: Iterable[bytes], folder: Path, name: str, largest: int) -> Path | None:
     """Write the regular file that an archive begins with to `name` in a folder of the program's own; return its path.
 
-    None if the archive begins with anything else, or the file has more than `largest` bytes; reading stops there.
+    None if the archive begins with anything else, or at more than `largest` bytes.
     """
     archive, size = folder / f"{name}.tar", 0
     with archive.open("wb") as written:
         for chunk in chunks:
             size += len(chunk)
-            if size > largest + (1 << 16):  # for the blocks of the archive itself
+            if size > largest + (1 << 16):  # for the archive's own blocks
                 return None
             written.write(chunk)
     with suppress(tarfile.TarError, EOFError), tarfile.open(archive, "r:") as tar:

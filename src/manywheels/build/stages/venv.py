@@ -23,8 +23,8 @@ UV_TIMEOUT: Final = 600.0  # seconds for uv to create an environment or to insta
 class Venv:
     """A Python with the environment variables, log and user of the commands that run with it.
 
-    `uv` is the program's path. `folder` is the activated virtual environment, which `python` then belongs to; None
-    for the target's own interpreter. `user` is a user id, None for the user of this process.
+    `folder` is the activated virtual environment of `python`; None for the target's own interpreter. `user` is a user
+    id, None for this process's.
     """
 
     uv: str
@@ -47,7 +47,7 @@ class Venv:
         return outcome
 
     def run_hook(self, option: str, command: str, folder: Path, timeout: float, cancellation: Cancellation) -> None:
-        """Run the shell command of an option in `folder`. Raises HookFailed and Cancelled."""
+        """Run an option's shell command in `folder`. Raises HookFailed and Cancelled."""
         hook = Hook(
             option=option, command=command, folder=folder, environment=self.environment, timeout=timeout, log=self.log,
             user=self.user,
@@ -86,6 +86,6 @@ def create_venv(
 
 
 def uv_failure(log: Path) -> str:
-    """Return why uv failed, from its output at the end of the log."""
+    """Return uv's reason from the end of the log."""
     output = last_bytes(log, 8192).decode("utf-8", "replace")
     return why_uv_refused(output.rpartition("\n$ ")[2])

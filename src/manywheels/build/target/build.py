@@ -24,7 +24,7 @@ from manywheels.wheels.manifest import TargetRecord, TargetState, WheelRecord, d
 
 
 class TargetBuild:
-    """The build of one target. `prepared` is done when `prepare`, which another thread runs, has ended."""
+    """The build of one target; `prepared` is done when `prepare`, in another thread, has ended."""
 
     def __init__(self, context: RunContext, planned: PlannedTarget) -> None:
         self.context = context
@@ -43,7 +43,7 @@ class TargetBuild:
 
     def run(self) -> TargetRecord:
         """Build, repair, verify, test and deliver. Raises TargetError, OSError, and ServedByOther."""
-        self.prepared.result()  # no slot is held while waiting for the network
+        self.prepared.result()  # holds no slot while waiting for the network
         with self.context.slot(self.cancellation):
             built = self._build()
         with self.progress.enter("waiting"):
@@ -152,7 +152,7 @@ class TargetBuild:
         return report
 
     def _audit(self, audit: Audit, wheel: Path) -> None:
-        """Run the project's own check of the wheel, which it cannot change. Raises HookFailed and Cancelled."""
+        """Run the project's own check, which cannot change the wheel. Raises HookFailed and Cancelled."""
         if command := audit.command_for(wheel.name):
             venv = self._create_venv("audit", self.workspace.places["package"], audit.requires)
             self._run_hook("audit-command", venv, fill(command, wheel=wheel, abi3_wheel=wheel, **self._places(venv)))

@@ -1,4 +1,4 @@
-"""The record of one target: the stages it went through, what its checks found, and how it ended."""
+"""The record of one target: its stages, findings and result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, Wheel
 
 @dataclass
 class TargetProgress:
-    """The current stage of a target, when each stage began and how long it took (seconds), and what was found."""
+    """A target's current stage, each stage's start and duration (seconds), and the findings."""
 
     workspace: TargetWorkspace
     stage: str = "prepare"
@@ -57,7 +57,7 @@ class TargetProgress:
         )
 
     def fail(self, error: TargetError, state: TargetState = TargetState.FAILED) -> TargetRecord:
-        """Return the record of a target that ended with an error in the current stage."""
+        """Return the record of a target that failed in the current stage."""
         return self.record(state, failure=failure_of(error, self.stage))
 
 

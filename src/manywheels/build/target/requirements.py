@@ -1,4 +1,4 @@
-"""The build requirements of a target with a user of its own, prefetched into its uv cache."""
+"""Prefetch the build requirements of a target with its own user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def prefetch_requirements(
 ) -> None:
     """Prefetch for a target whose processes see `environment`, unless its settings or the caller's forbid it.
 
-    A failure is noted in the log: the build front end fetches what is missing.
+    A failure is only logged: the front end fetches what is missing.
     """
     if workspace.user_and_fetcher is None:
         return
@@ -54,7 +54,7 @@ def prefetch_requirements(
 def _shareable_constraints(workspace: TargetWorkspace, environment: Mapping[str, str]) -> tuple[str, ...] | None:
     """Return the constraints for fetching into the store that all targets read.
 
-    None if the target's own settings could change which files are fetched; the log then names them.
+    None if the target's settings could change which files are fetched; the log names them.
     """
     if steering := own_settings(environment, workspace.default_environment()):
         note(workspace.log, f"fetching build requirements for this target alone: it sets {', '.join(steering)}")

@@ -1,4 +1,4 @@
-"""The tests of one target's wheel, under its own interpreter and under those of the targets that reuse it."""
+"""The tests of one target's wheel, under the interpreters of all targets that use it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from manywheels.runtime.workspace import copy_source
 
 
 def targets_to_test(build: TargetWorkspace) -> list[PlannedTarget]:
-    """Return the targets under whose interpreters the wheel of `build` is tested: its own, and those that reuse it."""
+    """Return the targets to test the wheel of `build` for: its own, and those that reuse it."""
     context = build.context
     users = [build.planned, *context.served_by(build.target)]
     return [planned for planned in users if context.run.options.for_target(planned.target).tests]
@@ -27,7 +27,7 @@ def targets_to_test(build: TargetWorkspace) -> list[PlannedTarget]:
 def run_target_tests(
     build: TargetWorkspace, wheel: Path, tested: list[PlannedTarget], cancellation: Cancellation
 ) -> None:
-    """Test the wheel under the interpreters of all `tested`. Raises the first failure, a TargetError, and Cancelled."""
+    """Test the wheel under the interpreters of all `tested`. Raises the first TargetError, and Cancelled."""
     with ThreadPoolExecutor(max_workers=len(tested), thread_name_prefix="tests") as pool:
         outcomes = list(pool.map(lambda planned: _test(build, wheel, planned, cancellation), tested))
     build.context.test_outcomes.update(zip((planned.target for planned in tested), outcomes, strict=True))
@@ -41,7 +41,7 @@ def run_target_tests(
 
 def _test(build: TargetWorkspace, wheel: Path, planned: PlannedTarget, cancellation: Cancellation) -> TestOutcome:
     context = build.context
-    if planned is not build.planned:  # no process of its user may be left when folders are made for that user
+    if planned is not build.planned:  # folders are made for its user, who may have no process then
         context.sharing.wait_for_end(planned.target)
     workspace = TargetWorkspace(context, planned, suffix="-test")
     tests = workspace.options.tests
@@ -49,7 +49,7 @@ def _test(build: TargetWorkspace, wheel: Path, planned: PlannedTarget, cancellat
     with context.slot(cancellation):
         workspace.make_folder()
         if planned is build.planned:
-            workspace.project = build.project  # with what `before-build` and the build left there
+            workspace.project = build.project  # with what `before-build` and the build left
         else:
             copy_source(context.snapshot, workspace.project, cancellation, user=workspace.user)
         request = TestRequest(

@@ -1,4 +1,4 @@
-"""Where one target is built or tested: its user, its folders, and the variables that its processes see."""
+"""Where one target is built or tested: its user, folders, and processes' variables."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _CONSTRAINTS: Final = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT"
 class TargetWorkspace:
     """The folders, user and environment of one target.
 
-    This process's user owns `folder`, with the folders of the target's user in it, which no other user can reach, and
-    `sealed`, which every user can read. `project` is the copy of the source. `suffix` ends the names of the folders and
-    the log: tests have a workspace of their own.
+    This process's user owns `folder`, which contains `sealed`, readable for all, and the folders of the target's user,
+    closed to others. `project` is the copy of the source. `suffix` ends the names of folders and log: tests have their
+    own workspace.
     """
 
     context: RunContext
@@ -57,7 +57,7 @@ class TargetWorkspace:
 
     @property
     def user_and_fetcher(self) -> tuple[int, int] | None:
-        """The user ids of the target and of the user who prefetches for it; None if nothing is prefetched."""
+        """The user ids of the target and its fetcher; None if nothing is prefetched."""
         if self.user is None or self.context.fetcher is None or self.suffix:
             return None
         return self.user, self.context.fetcher
@@ -69,7 +69,7 @@ class TargetWorkspace:
             untrusted_files.make_folder(self.folder / cache, self.user)
 
     def base_venv(self) -> Venv:
-        """Return the target's interpreter with its environment; no virtual environment is activated."""
+        """Return the target's interpreter, outside of a virtual environment."""
         return Venv(
             uv=self.context.uv,
             python=self.interpreter.path,
@@ -83,9 +83,9 @@ class TargetWorkspace:
         return self.context.prepared.expand(assignments, self.default_environment(self.options.environment_pass))
 
     def default_environment(self, passed: tuple[str, ...] = ()) -> dict[str, str]:
-        """Return the variables of the target's processes before `environment` changes them.
+        """Return the target's variables before `environment` changes them.
 
-        `passed` are names of the caller's variables. Raises OSError if the constraints cannot be read.
+        `passed` are names of the caller's variables. Raises OSError for unreadable constraints.
         """
         path = (self.context.tools.bin_dir,)
         scrubbed = build_environment(
@@ -97,7 +97,7 @@ class TargetWorkspace:
         own = {
             **self.context.tools.environment,
             **self.context.jobserver.environment,
-            # A cache that a build can write must not be read by another target or a later run.
+            # Another target or run must not read a cache that a build can write.
             "UV_CACHE_DIR": str((cache_dir() if self.user is None else self.folder) / "uv"),
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_NO_PROGRESS": "1",
@@ -122,7 +122,7 @@ class TargetWorkspace:
 
     @cached_property
     def constraints(self) -> str:
-        """The content of the constraints file, empty without constraints. Raises OSError if it cannot be read."""
+        """The content of the constraints file, if any. Raises OSError."""
         constraints = self.options.constraints
         if not (constraints.file or constraints.packages):
             return ""

@@ -1,7 +1,7 @@
-"""GitHub's artifact service, version 4: upload, list and download artifacts of this job's workflow run.
+"""GitHub's artifact service, version 4: upload, list and download artifacts of this workflow run.
 
-The protocol is that of actions/toolkit's client (packages/artifact), its calls are in `service`; the zip is an Azure
-block blob at a signed address. Uploads are read back, to find lost or changed bytes while the wheels are still here.
+As actions/toolkit's client (packages/artifact); the zip is an Azure block blob at a signed address. Uploads are read
+back, to find damage while the wheels are still here.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, 
 
 _VERSION: Final = 4
 _BLOCK: Final = 8 << 20  # bytes, as in the official client
-_LARGEST: Final = 10 << 30  # bytes of an artifact that is downloaded
+_LARGEST: Final = 10 << 30  # bytes of a download
 _STEPS: Final = 4  # progress lines of an upload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A finished artifact of the run; `sha256` (hex) is the service's, None if it has none."""
+    """A finished artifact; `sha256` (hex) is the service's, if any."""
 
     name: str
     number: str
@@ -42,7 +42,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Uploaded:
-    """An artifact that was uploaded and read back: `size` in bytes, `sha256` of the zip in hex."""
+    """An artifact that was read back: `size` in bytes, `sha256` of the zip in hex."""
 
     number: str
     url: str
@@ -66,7 +66,7 @@ class Artifacts:
     ) -> Uploaded:
         """Upload files as one artifact, and read it back; `retention_days` 0 is the repository's setting.
 
-        Raises DeliveryError: ArtifactExists, ArtifactDiffers, ArtifactServiceDown and others; FileChanged.
+        Raises DeliveryError (ArtifactExists, ArtifactDiffers, ArtifactServiceDown and others) and FileChanged.
         """
         with tempfile.TemporaryFile() as file:
             pack(members, file)
@@ -83,9 +83,9 @@ class Artifacts:
         return Uploaded(number=number, url=url, sha256=sha256, size=size)
 
     def find(self, *, name: str = "", pattern: str = "") -> tuple[Artifact, ...]:
-        """Return the run's artifacts of this name, or that match the pattern (`fnmatch`), sorted by name.
+        """Return the run's artifacts by name or pattern (`fnmatch`), sorted; the newest of a name.
 
-        Of several with one name, the newest counts. Raises ArtifactMissing if there are none.
+        Raises ArtifactMissing if there are none.
         """
         everything = self._list()
         found = {
@@ -103,9 +103,9 @@ class Artifacts:
         return tuple(found[name] for name in sorted(found))
 
     def download(self, artifact: Artifact, folder: Path) -> None:
-        """Download an artifact into an empty folder; its digest is checked if the service has one.
+        """Download an artifact into an empty folder, and check the service's digest, if any.
 
-        Raises ArtifactDiffers, ArtifactDamaged and other DeliveryErrors, and Cancelled.
+        Raises DeliveryError (ArtifactDiffers, ArtifactDamaged and others) and Cancelled.
         """
         with tempfile.NamedTemporaryFile(suffix=".zip") as file:
             sha256 = self._receive(artifact, file)
@@ -129,23 +129,22 @@ class Artifacts:
         try:
             response = self._calls.call("CreateArtifact", request)
         except ArtifactExists:
-            # It may be ours, if the response to the first attempt was lost; then it is not finished.
+            # Ours if the first response was lost; then it is not finished.
             is_ours = self._calls.failures > before and all(other.name != name for other in self._list())
             if not overwrite and not is_ours:
                 raise
-            with suppress(ArtifactMissing):  # the response to the first attempt was lost
+            with suppress(ArtifactMissing):  # the first response was lost
                 self._calls.call("DeleteArtifact", {"name": name})
             self.say(f"artifact {name}: the existing one is deleted")
             response = self._calls.call("CreateArtifact", request)
         return self._calls.keep(text_of(response, "signed_upload_url"))
 
     def _send(self, name: str, address: str, file: IO[bytes], size: int) -> None:
-        """Send the zip in blocks, and commit them."""
         from azure.core.credentials import AzureSasCredential
         from azure.core.pipeline.transport import RequestsTransport
         from azure.storage.blob import BlobBlock, BlobClient, ContentSettings
 
-        # The signature is passed as a credential: of an address, only Azure's own parameters are kept.
+        # As a credential, because Azure keeps only its own parameters of an address.
         parts = urlsplit(address)
         with BlobClient.from_blob_url(
             parts._replace(query="").geturl(), credential=AzureSasCredential(parts.query), retry_total=0,
@@ -177,7 +176,7 @@ class Artifacts:
             raise TransientError("the connection for the upload was lost") from None
 
     def _finalize(self, name: str, size: int, sha256: str) -> str:
-        """Finalize an artifact, and return its number, even if an earlier response was lost."""
+        """Return the artifact's number, even if an earlier response was lost."""
         try:
             response = self._calls.call(
                 "FinalizeArtifact", {"name": name, "size": str(size), "hash": f"sha256:{sha256}"}
@@ -187,7 +186,6 @@ class Artifacts:
         return text_of(response, "artifact_id")
 
     def _verify_upload(self, name: str, sha256: str) -> None:
-        """Compare the service's digest of an artifact and its bytes."""
         kept = self.find(name=name)[0]
         if kept.sha256 not in {None, sha256}:
             raise _differs(name, f"its sha256 is {sha256}, the service has {kept.sha256}")
@@ -202,7 +200,6 @@ class Artifacts:
         return [_parse_artifact(entry) for entry in response.get("artifacts") or ()]
 
     def _receive(self, artifact: Artifact, file: IO[bytes] | None = None) -> str:
-        """Download an artifact's zip, to a file if one is given, and return its sha256."""
         ids = {"workflow_run_backend_id": artifact.run, "workflow_job_run_backend_id": artifact.job}
         response = self._calls.call("GetSignedArtifactURL", {"name": artifact.name, **ids})
         address = self._calls.keep(text_of(response, "signed_url"))
@@ -234,7 +231,7 @@ class Artifacts:
 
 
 def _parse_artifact(entry: Mapping[str, Any]) -> Artifact:
-    # A StringValue is plain text in ProtoJSON, and an object in hand-made JSON.
+    # A StringValue is text in ProtoJSON, and an object in hand-made JSON.
     digest = entry.get("digest")
     digest = digest.get("value") if isinstance(digest, dict) else digest
     return Artifact(

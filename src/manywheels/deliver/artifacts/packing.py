@@ -17,14 +17,14 @@ from manywheels.errors import ArtifactDamaged, FileChanged, WheelFileError
 from manywheels.wheels.archive import Archive, BadData, Entry, Kind, open_archive
 from manywheels.wheels.output import copy
 
-LOG_FOLDER: Final = "logs/"  # the only folder in artifacts; later jobs ignore it
+LOG_FOLDER: Final = "logs/"  # the only folder; later jobs ignore it
 _MOST_REPORTED: Final = 10
 _NOT_FLAT: Final = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{0,2}$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactMember:
-    """A file for an artifact; `sha256` (hex) is what its bytes must have, None for any."""
+    """A file for an artifact; its bytes must have `sha256` (hex), if any."""
 
     name: str
     path: Path
@@ -32,16 +32,15 @@ class ArtifactMember:
 
     @property
     def is_log(self) -> bool:
-        """Whether it is a log: written by project code, of any size."""
+        """Whether it is a log, which project code writes, of any size."""
         return self.name.startswith(LOG_FOLDER)
 
 
 def pack(members: Iterable[ArtifactMember], file: IO[bytes]) -> None:
-    """Write a zip of the members, sorted by name; the same members give the same bytes.
+    """Write a zip of the members, sorted by name, reproducibly.
 
-    Wheels and sdists, which are compressed already, are stored. Of a very long log, only the two ends are packed.
-    `file` must be seekable: headers then have the sizes that streaming readers need for stored members. Raises
-    FileChanged.
+    Wheels and sdists are stored. Of a very long log, the two ends are packed. `file` must be seekable: streaming
+    readers need sizes in the headers of stored members. Raises FileChanged.
     """
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for member in sorted(members, key=lambda member: member.name):
@@ -51,7 +50,7 @@ def pack(members: Iterable[ArtifactMember], file: IO[bytes]) -> None:
             info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             try:
                 with open_ends(member.path) if member.is_log else open_regular(member.path, links=False) as source:
-                    if not member.is_log:  # of which a part may be left out
+                    if not member.is_log:  # a part of it may be left out
                         info.file_size = os.fstat(source.fileno()).st_size
                     with archive.open(info, "w") as target:
                         digest = copy(source, target)
@@ -67,10 +66,10 @@ def pack(members: Iterable[ArtifactMember], file: IO[bytes]) -> None:
 
 
 def unpack(path: Path, folder: Path, artifact: str, stop: Callable[[], None] = lambda: None) -> None:
-    """Unpack an artifact's files, without logs, into an empty folder. `stop` is called often, and may raise.
+    """Unpack an artifact's files, without logs, into an empty folder; `stop` is called often, and may raise.
 
-    Raises ArtifactDamaged, before anything is written, for members in folders, links, duplicate names and other
-    irregularities; sizes are bounded as those of wheels.
+    Raises ArtifactDamaged, before anything is written, for folders, links, duplicate names and other irregularities;
+    sizes are bounded as for wheels.
     """
     try:
         with open_archive(path, stop) as archive:
@@ -91,7 +90,7 @@ def _wanted(archive: Archive) -> list[Entry]:
 
 
 def _problems(archive: Archive) -> Iterator[str]:
-    """Yield why an archive must not be unpacked. Data descriptors are allowed: GitHub's own client writes them."""
+    """Yield why not to unpack an archive; data descriptors are allowed, since GitHub's client writes them."""
     if not archive.complete:
         yield "it has more members than can be read"
     names: set[str] = set()

@@ -1,7 +1,6 @@
 """Calls of GitHub's artifact service: its address, requests with retries, and errors.
 
-Twirp (version 7: JSON over POST) under ACTIONS_RESULTS_URL, with the job's token. No message has the token or a
-signed address.
+Twirp 7 (JSON over POST) under ACTIONS_RESULTS_URL, with the job's token. Messages have neither it nor signed addresses.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
 TIMEOUTS: Final = (20.0, 120.0)  # seconds: to connect, and between two bytes
 CALL_LIMIT: Final = 120.0  # seconds for a call with its response
-SLOWEST: Final = 50_000.0  # bytes per second; sending or receiving may take so much longer
-_LONGEST: Final = 65_536  # characters of a message that are read
+SLOWEST: Final = 50_000.0  # bytes per second: the time that content adds
+_LONGEST: Final = 65_536  # characters of a message
 _METHODS: Final = "/twirp/github.actions.results.api.v1.ArtifactService/"
 _RUN_AGAIN: Final = "The token expires with the job: run the job again, within its time limit."
 T = TypeVar("T")
@@ -43,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """The service: `run` and `job` are the backend's ids; `page` is the run's page, or empty."""
+    """The service's address and token. `run` and `job` are the backend's ids; `page` is the run's page, or empty."""
 
     url: str
     token: str = field(repr=False)
@@ -72,7 +71,7 @@ def find_service(environment: Mapping[str, str]) -> Service:
 
 
 def _backend_ids(token: str) -> tuple[str, str]:
-    """Return the ids of run and job from the token's scope `Actions.Results:<run>:<job>`."""
+    """Return run and job from the token's scope `Actions.Results:<run>:<job>`."""
     for scope in str(read_claims(token).get("scp") or "").split():
         match scope.split(":"):
             case ["Actions.Results", run, job] if run and job:
@@ -85,7 +84,7 @@ def _backend_ids(token: str) -> tuple[str, str]:
 
 @dataclass(kw_only=True)
 class Calls:
-    """Calls to one service. `say` prints a line for each retry; `failures` counts them."""
+    """Calls to one service; `say` prints a line for each retry, `failures` counts them."""
 
     service: Service
     say: Callable[[str], None]
@@ -101,12 +100,12 @@ class Calls:
         for scheme in ("https://", "http://"):
             self.session.mount(scheme, Adapter(limit=_timeout, stopped=lambda: self.retries.cancelled))
         self._secrets = [self.service.token]
-        # Sent with each call; the session itself must not read .netrc.
+        # Sent with each call; the session must not read .netrc.
         self._headers = {"Authorization": f"Bearer {self.service.token}"}
         self.session.auth = lambda prepared: prepared
 
     def call(self, method: str, request: Mapping[str, object]) -> Mapping[str, Any]:
-        """Call a method and return the fields of the response, in snake_case.
+        """Call a method and return the response's fields, in snake_case.
 
         Raises ArtifactServiceDown, the DeliveryErrors of `error_for`, and Cancelled.
         """
@@ -162,7 +161,7 @@ class Calls:
 
     @contextmanager
     def transient_errors(self) -> Iterator[None]:
-        """Turn errors of requests into TransientError, without their texts: these have the signed address."""
+        """Turn errors of requests into TransientError, without their texts, which have the signed address."""
         import requests
 
         from manywheels.core.exchange import TimeOver, TooLarge
@@ -177,7 +176,7 @@ class Calls:
             raise TransientError(f"the connection was lost ({type(error).__name__})") from None
 
     def error_for(self, status: int, headers: Mapping[str, str], what: str, message: str) -> Exception:
-        """Return the error for an HTTP status other than success; `message` is the service's."""
+        """Return the error for an HTTP status; `message` is the service's."""
         detail = f"{what}: HTTP status {status}" + (f", {self._redact(message)}" if message else "")
         if re.search(r"insufficient usage|quota", message, re.IGNORECASE):
             return ArtifactQuota(
@@ -199,7 +198,6 @@ class Calls:
         return DeliveryError(f"The artifact service sent an unknown response ({detail}).", remedy="Please report it.")
 
     def _redact(self, message: str) -> str:
-        """Return a message of the service without the token and addresses."""
         return re.sub(r"\S+://\S+", "…", redacted(message[:_LONGEST], self._secrets))[:500]
 
 
@@ -216,7 +214,7 @@ def _timeout(request: requests.PreparedRequest) -> float:
 
 
 def _snake(value: object) -> Any:  # noqa: ANN401 - JSON
-    """Turn names of fields into snake_case; ProtoJSON allows both, and servers send both."""
+    """Turn field names into snake_case; ProtoJSON allows both forms, and servers send both."""
     if isinstance(value, dict):
         return {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): _snake(entry) for name, entry in value.items()}
     return [_snake(entry) for entry in value] if isinstance(value, list) else value

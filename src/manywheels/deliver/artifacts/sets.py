@@ -36,7 +36,7 @@ def upload_set(
     *,
     report: Path | None = None,
 ) -> Uploaded:
-    """Upload the wheels of an output folder with manifest, logs, sdists and report.
+    """Upload wheels, manifest, logs, sdists and report.
 
     Raises DeliveryError, FileChanged and Cancelled.
     """
@@ -67,7 +67,6 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
 
 
 def _logs(manifest: Manifest) -> Iterator[str]:
-    """Yield the logs of the run, relative to the output folder; the report links to them."""
     yield f"{LOG_FOLDER}{BEFORE_ALL}.log"
     for record in manifest.targets:
         yield from filter(None, (record.log, record.tests.log if record.tests else None))
@@ -84,9 +83,9 @@ def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation
 def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, cancellation: Cancellation) -> Gathered:
     """Download the artifacts that the inputs name, and gather their sets into a folder.
 
-    Raises DeliveryError, Cancelled, and SetMismatch if they are not complete or not what was built.
+    Raises DeliveryError, Cancelled, and SetMismatch.
     """
-    # After a cancellation, a thread may still be unpacking here.
+    # After a cancellation, a thread may still unpack here.
     with tempfile.TemporaryDirectory(prefix="manywheels-", ignore_cleanup_errors=True) as place:
         sources = until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
         return gather(sources, output, digests=delivery.manifest_digests, cancellation=cancellation)

@@ -1,1 +1,1 @@
-"""A package index: what can be seen before, uploads, attestations, and what became of each file."""
+"""A package index: preflight, uploads, attestations, and what became of each file."""

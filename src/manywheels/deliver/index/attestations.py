@@ -1,7 +1,6 @@
-"""Attestations for an upload (PEP 740): each file is signed with the identity of the CI job.
+"""Attestations for an upload (PEP 740), signed with the CI job's identity, by one certificate.
 
-One certificate signs all files: one call of Sigstore's authority, and one of its log for each file. The digests of
-preflight are signed; no file is read here. The attestations are verified before they are returned.
+The digests of preflight are signed; no file is read here. The attestations are verified before they are returned.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 _AUDIENCE: Final = "sigstore"
 _PARALLEL: Final = 4  # requests to the log
 _TIMEOUT: Final = (10.0, 30.0)  # seconds: to connect, and between two bytes
-_LIMIT: Final = 180.0  # seconds for a call with its retries, and for the roots of trust
+_LIMIT: Final = 180.0  # seconds for a call with retries, and for the roots of trust
 _ATTEMPTS: Final = 5  # of each call
 _FIRST_PAUSE: Final = 0.5  # seconds
 _LONGEST_PAUSE: Final = 10.0
@@ -52,7 +51,7 @@ _HOW_TO_IDENTIFY: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """Attestations as JSON, by file; `warning` says why there are none, if they could be expected."""
+    """Attestations as JSON, by file; `warning` says why expected ones are missing."""
 
     attestations: Mapping[Path, str] = field(default_factory=dict)
     warning: str = ""
@@ -61,8 +60,8 @@ class Signed:
 def wanted(*, choice: bool | None, trusted: bool, known: bool, environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether to sign: `choice`, or if None, with trusted publishing to a `known` index.
 
-    Automatically only on GitHub, and on gitlab.com in a job with SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable if
-    `choice` is true without trusted publishing.
+    Automatically only on GitHub, and on gitlab.com with SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable if `choice`
+    is true without trusted publishing.
     """
     if choice and not trusted:
         raise AttestationsUnavailable(
@@ -81,10 +80,10 @@ def _signs_by_itself(environment: Mapping[str, str]) -> bool:
 
 
 def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = False) -> Signed:
-    """Sign `files` (paths to their sha256 in hex); `demanded` means that the user set `attestations: true`.
+    """Sign `files` (paths to their sha256 in hex); `demanded` is for `attestations: true`.
 
     Raises AttestationExists, NoSigningIdentity, SigningFailed. In a reusable workflow, raises AttestationsUnavailable
-    if demanded, else signs nothing and returns a warning.
+    if demanded, else returns a warning.
     """
     require_none(tuple(files))
     token = _token(identity)
@@ -107,7 +106,7 @@ def attest(files: Mapping[Path, str], identity: Identity, *, demanded: bool = Fa
 
 
 def _load_trust(identity: Identity) -> ClientTrustConfig:
-    """Load the roots of trust, within time: the update client has no overall deadline."""
+    """Load the roots of trust within a time limit, as the update client has no overall deadline."""
     retries = identity.retries
     try:
         return within(
@@ -120,12 +119,12 @@ def _load_trust(identity: Identity) -> ClientTrustConfig:
 
 
 def form_field(attestation: str) -> str:
-    """Return the value of an upload's field `attestations`: a JSON array."""
+    """Return an upload's field `attestations`, a JSON array."""
     return f"[{attestation}]"
 
 
 def require_none(files: Sequence[Path]) -> None:
-    """Raise AttestationExists if there is an attestation beside one of the files."""
+    """Raise AttestationExists if there is one beside a file."""
     present = [path.name for path in map(signatures.beside, files) if path.exists()]
     if present:
         raise AttestationExists(
@@ -136,7 +135,7 @@ def require_none(files: Sequence[Path]) -> None:
 
 
 def keep(signed: Signed) -> tuple[Path, ...]:
-    """Write each attestation beside its file, owned as that is, and return their paths. None is overwritten.
+    """Write each attestation beside its file, with its owner; return the paths. None is overwritten.
 
     Raises AttestationExists and AttestationNotKept.
     """
@@ -224,12 +223,11 @@ def _sign(signer: Signer, name: str, sha256: str) -> Attestation:
     except Exception as fault:
         if not _reason(fault).startswith(_CONFLICT):
             raise
-        # The log has it, the response was lost; another signature is another entry.
+        # The log has it, but the response was lost; another signature is another entry.
         return Attestation.sign(signer, file)
 
 
 def _mount_adapter(session: requests.Session, retries: RetryPolicy) -> None:
-    """Give a session, which has neither, a deadline and retries."""
     from manywheels.core.exchange import Adapter
 
     adapter = Adapter(
@@ -243,7 +241,6 @@ def _mount_adapter(session: requests.Session, retries: RetryPolicy) -> None:
 
 
 def _reason(fault: BaseException) -> str:
-    """Return an error's text, or that of its cause if it has none."""
     text = str(fault).strip()
     cause = fault.__cause__ or fault.__context__
     if text or cause is None:

@@ -1,7 +1,6 @@
 """The audiences that an index may request an identity token for.
 
-The index names the audience and receives the token: with `sigstore` it could sign as the job, with a cloud's audience
-get the job's credentials there.
+With a token for `sigstore`, an index could sign as the job; with a cloud's, get the job's credentials there.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ _LONGEST: Final = 200  # characters
 
 
 def require_own(audience: str, upload: str) -> str:
-    """Return the audience that an index requests, if it is its own; raises UnsafeAddress if not.
+    """Return an index's requested audience, if it is its own; raises UnsafeAddress if not.
 
-    A known index's is its name. Any other's is an address at its own host, the host itself, or a word that is not in
-    data/publish.toml for another service.
+    A known index's is its name. Any other's is an address at its host, the host, or a word that data/publish.toml has
+    for no other service.
     """
     expected = next((name for name in _known() if addresses(name).upload == upload), None)
     if expected is not None:

@@ -1,7 +1,7 @@
 """Bounds for distributions before twine, which trusts the sizes in archives, reads them.
 
-Wheels and zips are read by `wheels.archive`. Of a tar, all is inflated once, in pieces, and each header is checked:
-`tarfile` holds long names and extended headers in memory, whatever their size.
+A tar is inflated once, in pieces, and each header is checked: `tarfile` holds long names and extended headers in
+memory, whatever their size.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manywheels.errors import WheelFileError
 from manywheels.wheels.archive import open_archive
 
 _PIECE: Final = 1 << 20  # bytes
-_DESCRIBING: Final = (b"x", b"g", b"X", b"L", b"K")  # types of members that describe the next one (pax, GNU)
+_DESCRIBING: Final = (b"x", b"g", b"X", b"L", b"K")  # types of members that describe the next (pax, GNU)
 _OTHER_SIZES: Final = (b" size=", b" GNU.sparse.")  # pax keywords
 _MOST_MEMBERS: Final = 200_000
 _LONGEST_HEADER: Final = _PIECE  # bytes of a describing member

@@ -1,4 +1,4 @@
-"""The claims of an identity token, beside the index's form for trusted publishers, and known pitfalls."""
+"""An identity token's claims, beside the index's form for trusted publishers, and known pitfalls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Claims = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimRow:
-    """A field of the index's form: what to enter, and the claim that it is compared with, as sent."""
+    """A field of the index's form, and the claim that it is compared with, as sent."""
 
     field: str
     enter: str
@@ -23,7 +23,7 @@ class ClaimRow:
 
 
 def read_claims(token: str) -> Claims:
-    """Return the claims of an identity token (JWT), not verified; none if it cannot be read."""
+    """Return a token's claims (JWT), not verified; none if unreadable."""
     from id import decode_oidc_token
 
     try:
@@ -34,7 +34,7 @@ def read_claims(token: str) -> Claims:
 
 
 def form_rows(claims: Claims) -> tuple[ClaimRow, ...]:
-    """Return the index's form beside the claims of GitHub or GitLab; nothing for others."""
+    """Return the form beside the claims of GitHub or GitLab; else nothing."""
     if "job_workflow_ref" in claims:
         return tuple(_github(claims))
     if "ci_config_ref_uri" in claims:
@@ -69,7 +69,7 @@ def _text(claims: Claims, name: str) -> str:
 
 
 def claims_table(claims: Claims) -> Iterator[str]:
-    """Yield lines of a table of the form beside the claims, then the other claims that the index checks."""
+    """Yield a table of the form and the claims, then the other claims that the index checks."""
     found = form_rows(claims)
     if found:
         widths = [max(len(cell) for cell in column) for column in zip(*map(_cells, [_HEADINGS, *found]), strict=True)]
@@ -88,13 +88,13 @@ def _cells(row: ClaimRow) -> tuple[str, ...]:
 
 
 def reusable_workflow(claims: Claims) -> tuple[str, str] | None:
-    """Return the reusable workflow that a GitHub job runs in, and its caller; None without one."""
+    """Return a GitHub job's reusable workflow and its caller, or None."""
     called, caller = _text(claims, "job_workflow_ref"), _text(claims, "workflow_ref")
     return (called, caller) if called and caller and called != caller else None
 
 
 def traps(claims: Claims) -> Iterator[str]:
-    """Yield why these claims are refused or may be, whatever is entered in the form."""
+    """Yield why these claims are, or may be, refused, whatever the form."""
     if call := reusable_workflow(claims):
         called, caller = call
         yield (
@@ -110,7 +110,7 @@ def traps(claims: Claims) -> Iterator[str]:
 
 
 def missing_on_github(environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return why GitHub gives the job no identity token, and the remedy."""
+    """Return why GitHub gives no identity token, and the remedy."""
     if _is_fork(environment):
         remedy = "leave the job out for pull requests: `if: github.event_name != 'pull_request'`."
         return (
@@ -125,7 +125,6 @@ def missing_on_github(environment: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _is_fork(environment: Mapping[str, str]) -> bool:
-    """Whether the workflow runs for a pull request from another repository, by the event's file."""
     if environment.get("GITHUB_EVENT_NAME") != "pull_request":
         return False
     try:
@@ -136,7 +135,7 @@ def _is_fork(environment: Mapping[str, str]) -> bool:
 
 
 def missing_on_gitlab(audience: str) -> tuple[str, str]:
-    """Return why GitLab gives the job no identity token, and the remedy."""
+    """Return why GitLab gives no identity token, and the remedy."""
     variable = re.sub("[^A-Z0-9_]|^[^A-Z_]", "_", audience.upper()) + "_ID_TOKEN"
     return (
         f"GitLab gives this job no identity token: the variable {variable} is not set.",
@@ -147,7 +146,7 @@ def missing_on_gitlab(audience: str) -> tuple[str, str]:
 def explain_refusal(
     errors: Iterable[tuple[str, str]], claims: Claims, known: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
-    """Return lines that explain a refusal; `errors` are codes and descriptions, `known` the texts for codes."""
+    """Return lines that explain a refusal; `errors` are codes and descriptions, `known` the codes' texts."""
     lines = []
     for code, description in errors:
         means = known.get(code, {}).get("means")

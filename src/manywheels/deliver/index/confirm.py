@@ -1,6 +1,6 @@
-"""After an upload: the index's list is compared, and pip downloads each wheel by its sha256.
+"""After an upload: compare the index's list, and download each wheel with pip by its sha256.
 
-Sdists are compared in the list only: to download one, pip would run its build back end.
+Sdists are only compared: to download one, pip would run its build back end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from manywheels.runtime.own_python import module_argv
 from manywheels.verify.installs import questions, requires_python
 from manywheels.wheels.wheelfile import parse_name
 
-_PAUSE: Final = 5.0  # seconds between two requests
+_PAUSE: Final = 5.0  # seconds
 _TIMEOUT: Final = 300.0  # seconds for one download
 _POLL: Final = 0.1  # seconds
 _REMEDY: Final = "Check again later: `manywheels publish` with the same files does not change what is there already."
@@ -74,7 +74,7 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
 
 
 def _is_public(wheel: Distribution, index: Index, transport: Transport, retries: RetryPolicy) -> bool:
-    """Whether the index is readable without credentials, which pip would have in its arguments or environment."""
+    """Whether the index needs no credentials: pip would have them in its arguments or environment."""
     try:
         limit = retries.timeout(table("publish")["ask-timeout"])
         page = transport.get(f"{index.simple}{wheel.project}/", accept=ACCEPT, auth=None, timeout=limit)
@@ -84,7 +84,7 @@ def _is_public(wheel: Distribution, index: Index, transport: Transport, retries:
 
 
 def _fetch(wheel: Distribution, simple: str, retries: RetryPolicy) -> str | None:
-    """Download the wheel by pip, as for a machine of its tags; return why that failed, or None."""
+    """Return why pip cannot download the wheel for a machine of its tags, or None."""
     if retries.over:
         return "there was no time left"
     with tempfile.TemporaryDirectory(prefix="manywheels-") as name:
@@ -103,7 +103,6 @@ def _fetch(wheel: Distribution, simple: str, retries: RetryPolicy) -> str | None
 
 
 def _run(argv: list[str], folder: Path, retries: RetryPolicy) -> str | None:
-    """Run pip until it ends, time is over, or the run is cancelled; return its error, or None."""
     environment = build_environment(os.environ, path=(), private=folder)
     log = folder / "pip.log"
     end = retries.now() + _TIMEOUT
@@ -125,7 +124,6 @@ def _run(argv: list[str], folder: Path, retries: RetryPolicy) -> str | None:
 
 
 def _machine(wheel: Distribution) -> tuple[str, ...]:
-    """Return pip's options for a machine of the wheel's tags; none for a wheel for all machines."""
     machines = questions(parse_name(wheel.name), requires_python(wheel.path))
     if not machines:
         return ()

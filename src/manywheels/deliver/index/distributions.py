@@ -1,4 +1,4 @@
-"""Distributions to publish, and the forms that the index gets for them; twine reads their metadata."""
+"""Distributions to publish, and the index's forms for them; twine reads their metadata."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """A wheel or sdist: `project` is normalised, `size` in bytes, `sha256` in hex, `fields` the form's text fields."""
+    """A wheel or sdist: `project` is normalised, `size` in bytes, `sha256` in hex, `fields` the form's."""
 
     path: Path
     project: str
@@ -57,16 +57,16 @@ class Distribution:
         return not self.name.endswith(".whl")
 
     def form(self, *more: tuple[str, str]) -> Form:
-        """Return the form of its upload, with `more` text fields."""
+        """Return its upload's form, with `more` text fields."""
         return Form(fields=(*self.fields, *more), path=self.path, size=self.size, sha256=self.sha256)
 
     def field(self, name: str) -> str | None:
-        """Return the first value of a text field, if there is one."""
+        """Return a text field's first value, if any."""
         return next((value for field, value in self.fields if field == name), None)
 
 
 def find_files(folder: Path) -> tuple[Path, ...]:
-    """Return a folder's distributions, sdists first. Raises WheelFileError if there are none."""
+    """Return a folder's distributions, sdists first. Raises WheelFileError for none."""
     if not folder.is_dir():
         raise WheelFileError(
             f"The folder `{folder}` does not exist.", remedy="Build first, or name the folder with `packages-dir`."
@@ -87,7 +87,7 @@ def read_distribution(path: Path, cancellation: Cancellation | None = None) -> D
 
     name, version = _parse_name(path)
     try:
-        # twine opens any file, and reads whole archives, however large.
+        # twine reads whole archives, however large.
         require_bounded(path, cancellation or Cancellation())
         # Absolute: a relative path may begin with `-`.
         package = PackageFile.from_filename(str(path.absolute()), None)
@@ -131,7 +131,6 @@ def _parse_name(path: Path) -> tuple[str, Version]:
 
 
 def _as_fields(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the form's fields: one for each value of a list."""
     for name, value in metadata.items():
         if name == "project_urls":
             yield from ((name, f"{label}, {url}") for label, url in value.items())

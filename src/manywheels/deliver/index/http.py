@@ -31,11 +31,11 @@ _LONGEST: Final = 300  # characters
 _LONGEST_PAGE: Final = 65_536
 
 
-Auth = tuple[str, str]  # user and password of HTTP's basic authentication
+Auth = tuple[str, str]  # user and password of basic authentication
 
 
 class NoResponse(Exception):
-    """No response came. `arrived` tells whether the whole request may have arrived."""
+    """No response came. `arrived` is whether the whole request may have arrived."""
 
     def __init__(self, reason: str, *, arrived: bool) -> None:
         super().__init__(reason)
@@ -43,12 +43,12 @@ class NoResponse(Exception):
 
 
 class Interrupted(Exception):
-    """The `watch` of an upload stopped it; the request did not arrive whole."""
+    """An upload's `watch` stopped it; the request did not arrive whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """A response: header names in lower case, `reason` from the status line."""
+    """A response. Header names are in lower case; `reason` is the status line's."""
 
     status: int
     reason: str = ""
@@ -68,7 +68,7 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """An upload's form: text fields in order, and the file (`size` in bytes, `sha256` in hex) as `content`."""
+    """The form of an upload: text fields in order, and the file (`size` in bytes, `sha256` in hex) as `content`."""
 
     fields: Sequence[tuple[str, str]]
     path: Path
@@ -88,7 +88,7 @@ class Transport(Protocol):
         ...
 
     def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Response:
-        """Send an upload by POST; `watch` is called with the number of bytes each time some of the file are read.
+        """Send an upload by POST; `watch` gets the number of bytes of each read of the file.
 
         Raises FileChanged, before the last byte is sent, if the file is not what `form` says.
         """
@@ -96,7 +96,7 @@ class Transport(Protocol):
 
 
 def origin(url: str) -> str:
-    """Return the scheme, host and port of an address."""
+    """Return an address's scheme, host and port."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -129,12 +129,12 @@ def _open_file(path: Path) -> BinaryIO:
 
 
 class SealedFile:
-    """A file that is hashed while it is sent; its last bytes are sent only if the sha256 is that of the form."""
+    """A file that is hashed while it is sent; its last bytes only if the form's sha256 is right."""
 
     def __init__(self, stream: BinaryIO, form: Form, watch: Callable[[int], None]) -> None:
         self._stream, self._form, self._watch = stream, form, watch
         self._digest = hashlib.sha256()
-        self.len = form.size  # bytes left to read, for requests-toolbelt
+        self.len = form.size  # bytes left, for requests-toolbelt
 
     @property
     def finished(self) -> bool:
@@ -162,7 +162,7 @@ class SealedFile:
 class Requests:
     """The Transport through `requests`, for several threads.
 
-    After a cancellation, requests have `grace` seconds left (data/publish.toml), so that responses under way count.
+    After a cancellation, requests have `grace` seconds (data/publish.toml), so that responses under way count.
     """
 
     def __init__(self, cancellation: Cancellation | None = None) -> None:
@@ -255,7 +255,7 @@ def _basic(auth: Auth) -> requests.auth.HTTPBasicAuth:
 
 
 def _anonymous(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Add no credentials; without this, `requests` reads ~/.netrc."""
+    """Add no credentials; otherwise, `requests` reads ~/.netrc."""
     return request
 
 
@@ -267,7 +267,7 @@ def _never_connected(error: Exception) -> bool:
 
 
 def _describe(error: Exception) -> str:
-    """Describe an error of `requests` in a clause, without secrets: neither addresses nor headers."""
+    """Describe an error in a clause, without secrets: neither addresses nor headers."""
     import requests
 
     from manywheels.core.exchange import TimeOver, TooLarge
@@ -300,7 +300,7 @@ def index_retries(cancellation: Cancellation, clock: Clock | None = None) -> Ret
 
 
 def persist(request: Callable[[], Response], retries: RetryPolicy) -> Response:
-    """Return the first response of a request that is not transient. Raises NoResponse after some attempts."""
+    """Return the first response that is not transient. Raises NoResponse."""
 
     def attempt() -> Response:
         try:
@@ -318,7 +318,7 @@ def persist(request: Callable[[], Response], retries: RetryPolicy) -> Response:
 
 
 def is_name_taken(response: Response) -> bool:
-    """Whether an upload was refused because of its name: 409, or 400 or 403 with such a reason."""
+    """Whether an upload was refused for its name: 409, or 400 or 403 with such a reason."""
     if response.status == HTTPStatus.CONFLICT:
         return True
     is_refusal = response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
@@ -326,7 +326,7 @@ def is_name_taken(response: Response) -> bool:
 
 
 def reason_text(response: Response, clean: Callable[[str], str] = str) -> str:
-    """Return status and reason in one short line without markup; the status line's own reason takes precedence.
+    """Return status and reason in one short line; the status line's reason takes precedence.
 
     `clean` removes secrets before the text is cut: part of a token would not be recognised.
     """

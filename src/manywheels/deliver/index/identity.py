@@ -1,4 +1,4 @@
-"""The identity of the CI job: tokens, requested by the library `id`, and kept secret."""
+"""The CI job's identity: tokens, requested by the library `id`, and kept secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BEARER: Final = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """The job's identity. `environment` tells which CI this is; `id` itself reads that of the process."""
+    """The job's identity, by the CI of `environment`; `id` itself reads the process's."""
 
     retries: RetryPolicy
     secrets: Secrets
@@ -41,7 +41,7 @@ class Identity:
     def token(self, audience: str) -> str | None:
         """Return a token for an audience, None without a CI; GitHub is asked several times.
 
-        Raises AmbientCredentialError of the library `id`.
+        Raises the library's AmbientCredentialError.
         """
         from id import AmbientCredentialError
 
@@ -73,7 +73,7 @@ class Identity:
 
 @dataclass(kw_only=True)
 class Secrets:
-    """The tokens of this run. On GitHub, the runner masks each in the log."""
+    """The run's tokens, which GitHub's runner masks in the log."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     stream: TextIO = field(default_factory=lambda: sys.stdout)

@@ -36,7 +36,7 @@ class UploadState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """A file of the upload: `size` in bytes, `sha256` in hex, `reason` of the state in one sentence."""
+    """A file of the upload: `size` in bytes, `sha256` in hex, `reason` in one sentence."""
 
     name: str
     size: int
@@ -47,10 +47,10 @@ class LedgerEntry:
 
 
 class Ledger:
-    """The ledger of one upload, rewritten at `path` after each change; for several threads."""
+    """The states of an upload's files, rewritten at `path` after each change; for several threads."""
 
     def __init__(self, folder: Path, repository: str, entries: Iterable[LedgerEntry]) -> None:
-        """Write it for the first time. Raises LedgerError if the folder cannot be written."""
+        """Write it for the first time. Raises LedgerError."""
         self.path, self._repository = folder / LEDGER, repository
         self._entries = {entry.name: entry for entry in entries}
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class Ledger:
             return tuple(self._entries.values())
 
     def note(self, name: str, state: UploadState, reason: str = "", *, attempts: int | None = None) -> None:
-        """Write the new state of a file; `attempts` None keeps their number. Raises LedgerError."""
+        """Write a file's new state; `attempts` None keeps their number. Raises LedgerError."""
         with self._lock:
             entry = self._entries[name]
             counted = entry.attempts if attempts is None else attempts
@@ -85,7 +85,7 @@ class Ledger:
 
 
 def as_markdown(entries: Iterable[LedgerEntry], budget: int) -> str:
-    """Return the ledger as a Markdown table of about `budget` bytes, which counts the files left out.
+    """Return a table of about `budget` bytes, which counts the files left out.
 
     The reasons quote the index; they cannot become markup.
     """

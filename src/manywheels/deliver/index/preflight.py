@@ -1,8 +1,4 @@
-"""Preflight: everything that can be checked before the first byte is sent, reported together.
-
-The files are those of the manifest, byte for byte; the index accepts archives, metadata and sizes; it has no file of
-the same name with other content; and the release still accepts files.
-"""
+"""Preflight: everything that can be checked before the first byte is sent, reported together."""
 
 from __future__ import annotations
 
@@ -52,7 +48,7 @@ class Preflight:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What to check: `digests` are the accepted ones of the manifest (none: any), `rules` those of `verify`."""
+    """What to check: `digests` are the manifest's accepted ones (none: any), `rules` those of `verify`."""
 
     folder: Path
     digests: tuple[str, ...] = ()
@@ -64,7 +60,7 @@ class Wanted:
 def run_preflight(
     wanted: Wanted, index: Index, now: datetime | None = None, cancellation: Cancellation | None = None
 ) -> Preflight:
-    """Run all checks, changing nothing. Raises WheelFileError if there is nothing to publish, and Cancelled."""
+    """Run all checks, changing nothing. Raises WheelFileError for no files, and Cancelled."""
     paths = find_files(wanted.folder)
     has_manifest = os.path.lexists(wanted.folder / MANIFEST)
     manifest, digest = read_sealed(wanted.folder) if has_manifest else (None, "no manifest")
@@ -124,7 +120,6 @@ def _unproved(manifest: Manifest | None, wanted: Wanted, files: Iterable[Distrib
 def _manifest_mismatches(
     wanted: Wanted, files: Iterable[Distribution], manifest: Manifest | None, found: str
 ) -> Iterator[Problem]:
-    """Yield differences of the folder from the manifest, and of the manifest from `manifest-digest`."""
     if wanted.digests and found not in wanted.digests:
         yield Problem(
             member=MANIFEST,
@@ -147,8 +142,8 @@ def _verify_errors(
 ) -> Iterator[Problem]:
     """Yield the errors of `verify` for Linux wheels.
 
-    With a manifest, only those that the index checks, too: all others were checked at the build, by the project's own
-    rules, which may be missing here.
+    With a manifest, only those that the index checks, too: the build checked the others, by the project's rules, which
+    may be missing here.
     """
     from manywheels.verify.run import verify_wheels
 
@@ -166,7 +161,7 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _unrendered(files: Iterable[Distribution], cancellation: Cancellation) -> Iterator[Problem]:
-    """Yield sdists and foreign wheels whose description cannot be rendered; `verify` checks the others."""
+    """Yield descriptions that cannot be rendered, except in Linux wheels, which `verify` checks."""
 
     def stop() -> None:
         cancellation.stop_if_requested("Rendering descriptions")
@@ -206,7 +201,7 @@ def _by_project(files: Iterable[Distribution]) -> dict[str, list[Distribution]]:
 
 
 def _sdists(files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing) -> Iterator[Problem]:
-    """Yield releases with more than one sdist, here or on the index, which accepts only the first."""
+    """Yield releases with several sdists: the index accepts only the first."""
     sdists: dict[str, list[str]] = {}
     for file in files:
         if file.is_sdist:
@@ -223,7 +218,7 @@ def _sdists(files: Iterable[Distribution], presence: Mapping[str, Presence], lis
 
 
 def _duplicates(files: Iterable[Distribution], listing: Listing) -> Iterator[Problem]:
-    """Yield files with the content of another one, which the index refuses."""
+    """Yield files with the content of another file, which the index refuses."""
     names = {entry.sha256: name for name, entry in listing.items() if entry.sha256}
     for file in files:
         other = names.setdefault(file.sha256, file.name)
@@ -265,7 +260,7 @@ def _conflicts(
 def _too_large(
     files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing, index: Index, rules: Rules
 ) -> Iterator[Problem]:
-    """Yield files above the size limit; a project with larger files on the index has a higher one."""
+    """Yield too large files; a project with larger files on the index has a higher limit."""
     if not index.addresses.has_rules or any(entry.code == _SIZE for entry in rules.ignored):
         return
     limit = max([table("index")["max_file_size"], *(file.size or 0 for file in listing.values())])

@@ -16,7 +16,7 @@ from manywheels.deliver.index.upload import Progress
 
 
 class _LineProgress:
-    """A line for each finished file and each failed attempt; `verbose` adds one for each attempt."""
+    """A line for each finished file and failed attempt; with `verbose`, for each attempt."""
 
     def __init__(self, total: int, stream: TextIO, *, verbose: bool) -> None:
         self._total, self._stream, self._verbose = total, stream, verbose
@@ -45,8 +45,6 @@ class _LineProgress:
 
 
 class _BarProgress(_LineProgress):
-    """A bar for each file under way, below the lines."""
-
     def __init__(self, total: int, stream: TextIO, *, verbose: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn

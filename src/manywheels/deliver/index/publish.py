@@ -94,7 +94,7 @@ def publish(
 
 
 def _require_trusted(repository: Value, where: Addresses, environment: Mapping[str, str]) -> None:
-    """Raise UnsafeAddress if, in a CI job, the project's own files name an index that is not a known one."""
+    """Raise UnsafeAddress if, in a CI job, the project's own files name an unknown index."""
     if in_ci(environment) and repository.is_projects and where.web is None:
         raise UnsafeAddress(
             f"{repository.origin}: in a CI job, only the workflow may name the index that gets its tokens.",
@@ -147,10 +147,7 @@ def _warn_about_tokens(token: ApiToken | None, where: Addresses, environment: Ma
 
 
 def _api_token(options: PublishOptions, settings: Settings, environment: Mapping[str, str]) -> ApiToken | None:
-    """Return the user and password of the inputs or the environment; None for trusted publishing.
-
-    PYPI_TOKEN is sent to no other index.
-    """
+    """Return user and password; None for trusted publishing. PYPI_TOKEN is sent to no other index."""
     source, user = str(settings.value("password").origin), options.user or USER
     password = options.password
     if not password.strip():
@@ -171,7 +168,7 @@ def _api_token(options: PublishOptions, settings: Settings, environment: Mapping
 
 
 def _credentials_error(found: Preflight, credentials: Credentials) -> DeliveryError | None:
-    """Return why the credentials would not work, as far as that is visible without using them."""
+    """Return why the credentials would not work, as far as visible without using them."""
     if not isinstance(credentials, TrustedPublisher) or not found.to_send:
         return None
     try:
@@ -230,14 +227,14 @@ _FIRST_STATES: Final[Mapping[Presence, tuple[UploadState, str]]] = {
 
 
 def first_entries(files: Iterable[Distribution], presence: Mapping[str, Presence]) -> Iterable[LedgerEntry]:
-    """Yield the state of each file before anything is sent."""
+    """Yield each file's state before anything is sent."""
     for file in files:
         state, reason = _FIRST_STATES[presence[file.name]]
         yield LedgerEntry(name=file.name, size=file.size, sha256=file.sha256, state=state, reason=reason)
 
 
 def _require_none(problems: Iterable[Problem]) -> None:
-    """Raise one error for all problems: ContentConflict if all are conflicts, else PreflightFailed."""
+    """Raise ContentConflict if all problems are conflicts, else PreflightFailed."""
     problems = tuple(problems)
     if not problems:
         return
@@ -273,13 +270,12 @@ def _require_all(ledger: Ledger) -> None:
 
 
 def _print_states(ledger: Ledger, environment: Mapping[str, str]) -> None:
-    """Print the states, and add them to GitHub's step summary."""
     states = [entry.state for entry in ledger.entries]
     counts = ", ".join(f"{states.count(state)} {state}" for state in UploadState if state in states)
     say(f"{counts}; {ledger.path}")
     if file := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(file).open("a", encoding="utf-8") as summary:
-            left = LIMIT - summary.tell()  # bytes of the limit
+            left = LIMIT - summary.tell()  # bytes
             summary.write(f"### Published: {counts}\n\n{as_markdown(ledger.entries, left)}\n")
 
 

@@ -27,9 +27,9 @@ ACCEPT: Final = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """The addresses of an index: `upload`, candidates of the simple API, and `web`, its pages, if it is a known one.
+    """The addresses of an index: `upload`, candidates of the simple API, and `web`, a known index's pages.
 
-    `has_rules` tells whether the rules of data/publish.toml (age of releases, size of files) are its own.
+    `has_rules` is whether data/publish.toml has its rules (age of releases, size of files).
     """
 
     upload: str
@@ -92,7 +92,7 @@ Listing = Mapping[str, Listed]
 
 
 class Presence(Enum):
-    """Whether the index has a file. NO_DIGEST: it lists the name without a sha256; UNAVAILABLE: no listing."""
+    """Whether the index has a file. NO_DIGEST: listed without a sha256; UNAVAILABLE: no listing."""
 
     SAME = "same"
     OTHER = "other"
@@ -102,19 +102,19 @@ class Presence(Enum):
 
 
 class Index:
-    """The simple API of an index, found by the first request; for several threads."""
+    """An index's simple API, found by the first request; for several threads."""
 
     def __init__(
         self, addresses: Addresses, transport: Transport, retries: RetryPolicy, auth: Auth | None = None
     ) -> None:
-        """`auth` is sent to the simple API only if that is at the host of uploads."""
+        """`auth` goes to the simple API only at the host of uploads."""
         self.addresses = addresses
         self._transport, self._retries, self._auth = transport, retries, auth
         self._simple: str | None = None
         self._lock = threading.Lock()
 
     def listing(self, project: str) -> Listing | None:
-        """Return a project's files by name (none for a new project); None if the index has no simple API.
+        """Return a project's files by name (none for a new one); None without a simple API.
 
         Raises NoResponse after several attempts.
         """
@@ -133,7 +133,7 @@ class Index:
         return None
 
     def presence(self, project: str, name: str, sha256: str) -> Presence:
-        """Return whether the index has a file, by a new request."""
+        """Ask anew whether the index has a file."""
         try:
             listing = self.listing(project)
         except NoResponse:
@@ -164,7 +164,7 @@ class Index:
 
 
 def compare(listing: Listing | None, name: str, sha256: str) -> Presence:
-    """Return whether a listing has a file; `sha256` in hex."""
+    """Return whether a listing has a file (`sha256` in hex)."""
     if listing is None:
         return Presence.UNAVAILABLE
     if name not in listing:
@@ -176,7 +176,7 @@ def compare(listing: Listing | None, name: str, sha256: str) -> Presence:
 
 
 def oldest_upload(listing: Listing, version: str) -> datetime | None:
-    """Return when the first file of a release was uploaded, if listed."""
+    """Return when a release's first file was uploaded, if listed."""
     times = [file.uploaded for name, file in listing.items() if file.uploaded and _version_of(name) == Version(version)]
     return min(times, default=None)
 
@@ -199,7 +199,7 @@ def _release_of(name: str) -> tuple[str, Version] | None:
 
 
 def _parse(response: Response, project: str) -> Listing | None:
-    """Return the files of a project's page in JSON or HTML; None if it is not one."""
+    """Return the files of a project's page in JSON or HTML; None for any other page."""
     kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
         if kind.endswith("json"):
@@ -245,8 +245,7 @@ def _lower(digest: str | None) -> str | None:
 class _Page(HTMLParser):
     """A page of PEP 503: each anchor is a file, with its digest in the fragment.
 
-    To tell it from a login page, it must have PEP 629's version or the title "Links for …", or list a distribution of
-    the project.
+    Unlike a login page, it has PEP 629's version or the title "Links for …", or lists the project's distributions.
     """
 
     def __init__(self) -> None:

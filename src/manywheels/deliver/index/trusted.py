@@ -1,7 +1,7 @@
 """Trusted publishing: the CI's identity token is exchanged for a short-lived upload token.
 
-The protocol: `GET /_/oidc/audience`, an identity token from the CI for that audience (by the library `id`), and
-`POST /_/oidc/mint-token`. An identity token can be used once: GitHub issues more, GitLab has one for each job.
+`GET /_/oidc/audience`, an identity token for that audience (by the library `id`), `POST /_/oidc/mint-token`. An
+identity token can be used once: GitHub issues more, GitLab one for each job.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Credentials(Protocol):
     def current(self) -> Auth:
         """Return user and password for the next upload.
 
-        Raises DeliveryError: IndexUnreachable, MintRefused, NoIdentity or UnsafeAddress.
+        Raises IndexUnreachable, MintRefused, NoIdentity or UnsafeAddress.
         """
         ...
 
     def renew(self, refused: Auth) -> None:
-        """Make `current` return others than those that were refused."""
+        """Make `current` return others than the refused ones."""
         ...
 
 
@@ -80,7 +80,7 @@ class _Token:
 
 
 class TrustedPublisher:
-    """The upload tokens of trusted publishing, minted when needed; for several threads."""
+    """Upload tokens of trusted publishing, minted when needed; for several threads."""
 
     def __init__(self, upload: str, transport: Transport, identity: Identity) -> None:
         self._upload, self._oidc = upload, f"{origin(upload)}/_/oidc"
@@ -88,17 +88,17 @@ class TrustedPublisher:
         self._retries, self._secrets = identity.retries, identity.secrets
         self._audience: str | None = None
         self._token: _Token | None = None
-        self._fixed: str | None = None  # the only identity token of a CI that issues no more
+        self._fixed: str | None = None  # the identity token of a CI that issues no more
         self._lock = threading.Lock()
 
     @property
     def renewable(self) -> bool:
-        """Whether the CI issues further identity tokens: GitHub does."""
+        """Whether the CI issues further identity tokens."""
         return self._ci.renewable
 
     @property
     def valid_until(self) -> float | None:
-        """When the upload token expires, if it is not renewable; None before it is minted."""
+        """When the upload token expires, if not renewable; None before it is minted."""
         return self._token.until if self._token and not self.renewable else None
 
     def identify(self) -> Claims:
@@ -109,7 +109,7 @@ class TrustedPublisher:
         return claimed.read_claims(self._identity())
 
     def current(self) -> Auth:
-        """Return `__token__` and an upload token, a new one if there is none or it is about to expire."""
+        """Return `__token__` and an upload token; mint a new one if missing or about to expire."""
         with self._lock:
             now = self._retries.now()
             if self._token is None or (
@@ -158,7 +158,7 @@ class TrustedPublisher:
         raise self._refusal(response, identity, is_first=is_first)
 
     def _expiry(self, response: Response, expires: object) -> float:
-        """Return when a token expires, by the monotonic clock; `expires` is compared with the server's own time."""
+        """Return the expiry by the monotonic clock; `expires` is by the server's."""
         longest: float = table("publish")["token"]["lifetime"]
         now = server_time(response.headers)
         left = longest
@@ -261,7 +261,7 @@ def redirected(response: Response) -> UnsafeAddress:
 
 
 def _target_of(response: Response) -> str:
-    """Return where a redirect leads: only the host, the rest may have secrets."""
+    """Return the host of a redirect; the rest may have secrets."""
     try:
         place = origin(response.headers.get("location", ""))
     except ValueError:

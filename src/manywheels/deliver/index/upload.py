@@ -1,4 +1,4 @@
-"""Uploading files in parallel, each until the index is known to have it; the index is asked before a repetition.
+"""Upload files in parallel, each until the index is known to have it; ask the index before each repetition.
 
 The first file that fails for good keeps others from being started; those under way are finished.
 """
@@ -24,12 +24,12 @@ from manywheels.deliver.index.trusted import Credentials, redirected
 from manywheels.errors import DeliveryError
 
 ExtraFields = Mapping[str, tuple[tuple[str, str], ...]]
-_RECORDING: Final = 0.5  # seconds for threads to write the ledger, after the grace of a cancellation
+_RECORDING: Final = 0.5  # seconds for threads to write the ledger after a cancellation's grace
 _OTHER: Final = "the index has a file of this name with other content"
 
 
 class Progress(Protocol):
-    """The listener of an upload; called from several threads."""
+    """An upload's listener; called from several threads."""
 
     def began(self, file: Distribution) -> None:
         """An attempt to send a file begins."""
@@ -50,8 +50,6 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Result:
-    """The final state of a file."""
-
     state: UploadState
     reason: str = ""
 
@@ -201,7 +199,7 @@ class Sender:
         return _Result(state=UploadState.NOT_SENT, reason=f"the index refuses it: {reason}")
 
     def _name_taken(self, file: Distribution, reason: str, earlier: Sequence[_Inconclusive]) -> _Result:
-        """Some indexes refuse an existing name even with the same content: look it up."""
+        """Look the file up: some indexes refuse an existing name even with the same content."""
         presence = self._lookup_repeatedly(file)
         was_ours = any(attempt.doubtful for attempt in earlier)
         match presence:
@@ -216,7 +214,7 @@ class Sender:
         )
 
     def _with_doubts(self, file: Distribution, end: _Result, earlier: Sequence[_Inconclusive]) -> _Result:
-        """After a refusal, look up whether an earlier attempt without a response was stored."""
+        """Look up whether an earlier attempt without a response was stored."""
         if end.state is UploadState.NOT_SENT and any(attempt.doubtful for attempt in earlier):
             return self._exhausted(file, [*earlier, _Inconclusive(reason=end.reason)])
         return end
@@ -225,7 +223,7 @@ class Sender:
         reason = f"{earlier[-1].reason} (after {len(earlier)} attempt{'s' * (len(earlier) > 1)})"
         if not any(attempt.doubtful for attempt in earlier):
             return _Result(state=UploadState.NOT_SENT, reason=reason)
-        # That it is not listed proves nothing: the index may store it yet, behind a gateway that timed out.
+        # If unlisted, the index may store it yet, behind a gateway that timed out.
         unknown = _Result(state=UploadState.UNKNOWN, reason=f"{reason}, and the index has not confirmed it")
         return _known(self._lookup_repeatedly(file)) or unknown
 
@@ -251,7 +249,6 @@ def _timeout(file: Distribution) -> float:
 
 
 def _known(presence: Presence) -> _Result | None:
-    """Return the result of a file that was sent and is listed; None if it is not."""
     match presence:
         case Presence.SAME:
             return _Result(state=UploadState.UPLOADED)

@@ -1,4 +1,4 @@
-"""Connect to the container engine through the Docker SDK, and turn its errors into EngineError."""
+"""The container engine through the Docker SDK, whose errors become EngineError."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def describe_engine() -> str:
 
 
 def connect(otherwise: str = HOST_ENGINE) -> DockerClient:
-    """Return a client, by DOCKER_HOST, the Docker context or the usual socket.
+    """Return a client, by DOCKER_HOST, the Docker context or the usual socket. Raises EngineError.
 
-    Raises EngineError, whose remedy ends with `otherwise`: what to do without an engine.
+    `otherwise`, the end of its remedy, says what to do without an engine.
     """
     try:
         import docker
@@ -93,7 +93,6 @@ def _unreachable(error: Exception, address: str, otherwise: str) -> EngineError:
 
 
 def _error_number(error: BaseException) -> int | None:
-    """Return the system's error number, wherever the layers of HTTP clients have put it."""
     pending: list[object] = [error]
     for item in pending:  # grows meanwhile
         if isinstance(item, OSError) and item.errno:
@@ -106,7 +105,7 @@ def _error_number(error: BaseException) -> int | None:
 
 @contextmanager
 def translate_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
-    """Turn what the SDK raises into EngineError, whose remedy ends with `otherwise`."""
+    """Turn the SDK's errors into EngineError."""
     import docker.errors
     import requests
     import urllib3
@@ -125,17 +124,17 @@ def translate_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
 
 @contextmanager
 def connected(task: str, otherwise: str = HOST_ENGINE) -> Iterator[DockerClient]:
-    """Combine `connect` and `translate_errors` for one task."""
+    """Combine `connect` and `translate_errors`."""
     with closing(connect(otherwise)) as client, translate_errors(task, otherwise):
         yield client
 
 
 def ensure_pulled(client: DockerClient, image: str, otherwise: str, cancellation: Cancellation) -> None:
-    """Pull an image if it is missing. Raises Cancelled, and EngineError, whose remedy ends with `otherwise`."""
+    """Pull an image if it is missing. Raises Cancelled and EngineError."""
     wait(begin(lambda: pull_if_missing(client, image, otherwise)), cancellation)
     cancellation.stop_if_requested("The run")
 
 
 def has_engine() -> bool:
-    """Whether there seems to be a container engine, without contacting it."""
+    """Whether there seems to be an engine, without contacting it."""
     return _SOCKET.exists() or "DOCKER_HOST" in os.environ

@@ -1,7 +1,4 @@
-"""Translate paths for the container engine, which knows the host's, where this program runs in a container itself.
-
-In a container action, for example, the runner mounts the workspace as /github/workspace.
-"""
+"""Translate this container's paths, such as /github/workspace, to the host's, which the engine knows."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ _OWN_ID: Final = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?(?:hostnam
 
 @dataclass(frozen=True, kw_only=True)
 class HostPaths:
-    """The host's path for each folder that is mounted into this container."""
+    """The host's path for each folder mounted into this container."""
 
     mounts: Mapping[PurePosixPath, PurePosixPath]
     in_container: bool = False
 
     def translate(self, path: Path) -> str:
-        """Return the host's path for a path. Raises EngineError if only this container has it."""
+        """Return the host's path. Raises EngineError if it has none."""
         if not self.in_container:
             return str(path)
         for inside in (PurePosixPath(path), *PurePosixPath(path).parents):
@@ -41,7 +38,7 @@ class HostPaths:
 
 
 def own_container_id(mounts: Path = _MOUNTS) -> str | None:
-    """Return the id of the Docker or Podman container that this process is in, or None."""
+    """Return the id of this process's Docker or Podman container, or None."""
     try:
         found = _OWN_ID.search(mounts.read_text("utf-8", "surrogateescape"))
     except OSError:
@@ -50,7 +47,7 @@ def own_container_id(mounts: Path = _MOUNTS) -> str | None:
 
 
 def find_host_paths(client: DockerClient) -> HostPaths:
-    """Return what the engine has mounted into the container that this process is in."""
+    """Return what the engine has mounted into this process's container."""
     from docker.errors import NotFound
 
     own = own_container_id()
@@ -58,7 +55,7 @@ def find_host_paths(client: DockerClient) -> HostPaths:
         return HostPaths(mounts={})
     try:
         mounts = client.api.inspect_container(own)["Mounts"]
-    except NotFound:  # the engine runs inside this container, and sees the same paths
+    except NotFound:  # the engine runs in this container, with the same paths
         return HostPaths(mounts={})
     found = {PurePosixPath(mount["Destination"]): PurePosixPath(mount["Source"]) for mount in mounts}
     return HostPaths(mounts=found, in_container=True)

@@ -1,7 +1,6 @@
-"""The image for `--engine container`: the action's image, built from the package's own files, named by their hash.
+"""The image for `--engine container`: the action's, built from the package's own files, named by their hash.
 
-So the program in a container is the one that was called. The base is the policy's image, or one that the user names,
-which must have its Pythons in /opt/python too.
+The base is the policy's image, or a user's with Pythons in /opt/python.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 HOST_ENGINE: Final = "or build with `--engine host`"
-_TAIL: Final = 30  # lines of a failed image build that are shown
+_TAIL: Final = 30  # lines shown of a failed build
 _PYTHONS: Final = "/opt/python"
 _PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
 def image_context() -> bytes:
-    """Return the build context, a tar archive with the same bytes from a checkout and from a wheel."""
+    """Return a tar archive, with the same bytes from a checkout and from a wheel."""
     files = {name: resource(name) for name in IMAGE_FILES}
     for path in PACKAGE.rglob("*"):
         relative = path.relative_to(PACKAGE)
@@ -47,22 +46,22 @@ def image_context() -> bytes:
 
 
 def image_tag(policy: Policy, arch: str, context: bytes, base: str = "") -> str:
-    """Return the name of the image from this context on the policy's base image, or on `base`."""
+    """Return the image's name, on `base` or the policy's base image."""
     digest = hashlib.sha256((base or policy.image_name(arch)).encode() + b"\0" + context).hexdigest()
     return f"manywheels:{policy.name}-{arch}-{digest[:12]}"
 
 
 def ensure_image(client: DockerClient, policy: Policy, arch: str, variables: Mapping[str, str], base: str = "") -> str:
-    """Return the image's name; build it if it is missing, and pull its base if that is missing.
+    """Return the image's name; build it, and pull its base, if missing.
 
-    `base` is an image that the user named, or empty. Of `variables`, proxies and index addresses are passed to the
-    image's build. Raises EngineError, and what the SDK raises.
+    `base` is the user's image, or empty. Of `variables`, the build gets proxies and index addresses. Raises
+    EngineError, and what the SDK raises.
     """
     context = image_context()
     is_named, base = bool(base), base or policy.image_name(arch)
     if is_named:
         pull_if_missing(client, base)
-    # An image that the user named may change; the policy's image has a tag that never moves.
+    # The user's image may change; the policy's tag never moves.
     tag = image_tag(policy, arch, context, str(client.images.get(base).id) if is_named else base)
     if not has_image(client, tag):
         pull_if_missing(client, base)
@@ -75,7 +74,7 @@ def ensure_image(client: DockerClient, policy: Policy, arch: str, variables: Map
 def _require_pythons(client: DockerClient, base: str) -> None:
     from docker.errors import NotFound
 
-    container = client.containers.create(base, ["nothing"])  # never started: only its files are read
+    container = client.containers.create(base, ["nothing"])  # never started, only its files are read
     try:
         container.get_archive(_PYTHONS)
     except NotFound:
@@ -88,7 +87,7 @@ def _require_pythons(client: DockerClient, base: str) -> None:
 
 
 def pull_if_missing(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
-    """Pull an image if it is missing. Raises EngineError, whose remedy ends with `otherwise`."""
+    """Pull an image if it is missing. Raises EngineError."""
     if not has_image(client, name):
         pull(client, name, otherwise)
 
@@ -99,13 +98,13 @@ def has_image(client: DockerClient, name: str) -> bool:
 
     try:
         client.images.get(name)
-    except NotFound:  # engines word it differently, so not all are an ImageNotFound
+    except NotFound:  # not all engines' wording makes it an ImageNotFound
         return False
     return True
 
 
 def pull(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
-    """Pull an image. Raises EngineError, whose remedy ends with `otherwise`."""
+    """Pull an image. Raises EngineError."""
     from docker.errors import APIError
     from docker.utils import parse_repository_tag
 
@@ -138,7 +137,6 @@ def _build_image(client: DockerClient, tag: str, base: str, context: bytes, vari
 
 
 def _problem(messages: Iterable[dict[str, Any]], lines: deque[str]) -> str | None:
-    """Read the engine's messages, with their text into `lines`; return the error, if any."""
     for message in messages:
         if error := message.get("error") or message.get("message"):
             return str(error)
@@ -147,7 +145,7 @@ def _problem(messages: Iterable[dict[str, Any]], lines: deque[str]) -> str | Non
 
 
 def engine_error(what: str, why: str, remedy: str = "", *, otherwise: str = HOST_ENGINE) -> EngineError:
-    """Return an error with the engine's reason, and a remedy if the reason is a known one."""
+    """Return an error with the engine's reason, and a remedy for a known one."""
     why = why.strip().rstrip(".")
     if "exec format error" in why.lower():
         remedy = f"It is for another architecture: {architectures.remedy()}"

@@ -1,4 +1,4 @@
-"""Run this program in a container: `--engine container`."""
+"""Run this program in a container (`--engine container`)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 _SOCKET: Final = "/var/run/docker.sock"
-_PROJECT: Final = PurePosixPath("/project/source")  # not in "/": what is around it is closed while it is built
+_PROJECT: Final = PurePosixPath("/project/source")  # not in "/": the folder around it is closed
 _OUTPUT: Final = PurePosixPath("/output")
 _CACHE: Final = ("manywheels-cache", "/var/cache/manywheels")  # the volume, and MANYWHEELS_CACHE in the Dockerfile
-# Nothing may be mounted over these, or into them.
+# Nothing may be mounted over or into these.
 _IMAGE_PARTS: Final = ("/bin", "/etc", "/lib", "/lib64", "/opt/_internal", "/opt/manywheels", "/opt/python", "/opt/rh",
                        "/proc", "/dev", "/sys", "/usr", "/var/cache/manywheels")  # fmt: skip
 _GRACE: Final = 4  # seconds; inside, a build has two (process_trees.GRACE)
@@ -42,11 +42,10 @@ _TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerBuild:
-    """A build in a container. `arguments` are the command line's options without project and output folder.
+    """A build in a container. `arguments` are the options without project and output folder.
 
-    `environment_pass` names variables to pass besides the usual ones. `terminal` is whether output goes to one. `image`
-    is the base that the user named, or empty. With `needs_engine`, the program inside can start containers; project
-    code cannot.
+    `environment_pass` are further variables to pass; `terminal` is whether output goes to one; `image` is the user's
+    base, or empty. With `needs_engine`, the program can start containers; project code cannot.
     """
 
     package: Path
@@ -61,7 +60,7 @@ class ContainerBuild:
 
 
 def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
-    """Build in a container, passing its output on; return the exit status, 143 if cancelled.
+    """Build in a container, passing on its output; return the exit status, 143 if cancelled.
 
     Raises EngineError and OutputFolderError.
     """
@@ -103,10 +102,10 @@ def _pass_on(stream: int, chunk: bytes) -> bool:
 
 
 def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
-    """Return a container's mounts, and the arguments that name the project and the output folder there.
+    """Return the mounts, and the arguments that name the project and the output folder in the container.
 
-    Paths are the same as outside where possible, for messages. The whole git repository is mounted, read-only, because
-    versions come from its history.
+    Paths stay the same where possible, for messages. The whole git repository is mounted, read-only, for versions from
+    its history.
     """
     from docker.types import Mount
 
@@ -125,7 +124,7 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
 
 
 def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
-    """Return where to mount a path: at the same path, unless that hides a part of the image."""
+    """Return the path in the container: the same, unless that hides a part of the image."""
     hidden = any(PurePosixPath(part).is_relative_to(path) or path.is_relative_to(part) for part in _IMAGE_PARTS)
     return otherwise if hidden else PurePosixPath(path)
 

@@ -1,4 +1,4 @@
-"""Run one container to its end, through the Docker SDK, and remove it."""
+"""Run one container to its end, and remove it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 STDOUT: Final = 1
 STDERR: Final = 2
 NOBODY: Final = 65534
-# For code that is not trusted: no capabilities, and no program that gives any.
+# For untrusted code: no capabilities, and no program that gives any.
 UNPRIVILEGED: Final = {
     "user": f"{NOBODY}:{NOBODY}", "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"],
 }  # fmt: skip
 _LABEL: Final = "org.manywheels.run"
-_REST_OF_OUTPUT: Final = 5.0  # seconds to read the output of a container that was killed
+_REST_OF_OUTPUT: Final = 5.0  # seconds to read a killed container's output
 _REST_WHEN_CANCELLED: Final = 1.0
 _COPY_OUT: Final = 60.0  # seconds
 
-# Takes a piece of output with the number of its stream. It returns whether the container may go on; one that may not
-# is killed, and its output is still passed here, because the engine ends no container whose output is not read.
+# Takes output with its stream's number; returns whether the container may go on. Otherwise, it is killed, and still
+# passes its output here: the engine ends no container whose output is not read.
 Sink = Callable[[int, bytes], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CopyOut:
-    """A path to copy out of a container that has ended; `take` gets it as a tar archive, unless it does not exist."""
+    """A path to copy out of an ended container; `take` gets a tar archive, if it exists."""
 
     path: str
     take: Callable[[Iterable[bytes]], object]
@@ -49,8 +49,8 @@ class CopyOut:
 class ContainerSpec:
     """A container to run once; an empty `entrypoint` is the image's own.
 
-    `limits` are more arguments of the SDK's `create`. `grace` is the time from SIGTERM to SIGKILL in seconds, 0 for
-    SIGKILL at once. `copy_in` is a tar archive, unpacked in `/` before the start; no other user can change its path.
+    `limits` are more arguments of the SDK's `create`; `grace` is in seconds from SIGTERM to SIGKILL, 0 for SIGKILL at
+    once. `copy_in` is a tar archive for `/`; no other user can change its path.
     """
 
     image: str
@@ -68,7 +68,7 @@ class ContainerSpec:
 def run_container(
     client: DockerClient, spec: ContainerSpec, cancellation: Cancellation, sink: Sink, timeout: float = math.inf
 ) -> int | None:
-    """Return a container's exit status; None if it was ended by `cancellation` or after `timeout` seconds.
+    """Return the exit status; None if ended by `cancellation` or after `timeout` seconds.
 
     With a terminal, all output is STDOUT. Raises what the SDK and `sink` raise.
     """
@@ -98,7 +98,7 @@ def run_container(
             wait(begin(lambda: _copy_out(container, wanted)), cancellation, _COPY_OUT)
         return status
     finally:
-        with suppress(Exception):  # it may be gone, and an earlier error matters more
+        with suppress(Exception):  # it may be gone; an earlier error matters more
             container.remove(force=True, v=True)
 
 

@@ -1,4 +1,4 @@
-"""The table of all checks, and the check of one wheel by those that read its bytes."""
+"""The table of all checks, and the check of one wheel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WHEEL_CHECKS: Final[tuple[Check, ...]] = (
     *contents.CHECKS,
 )
 
-# --- checks that are not functions over a wheel or a set: see `run`, `installs`, `imports`, `attestations` ------------
+# --- checks that are no functions: see `run`, `installs`, `imports`, `attestations` ------------------------------
 
 UNREADABLE: Final = CheckInfo(
     code="MW200", title="a wheel", must_hold="The file is a zip archive whose name is a wheel's.",
@@ -69,9 +69,9 @@ CHECKS: Final[tuple[CheckInfo, ...]] = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The findings in one wheel; `glibc` is the lowest it runs on, `libraries` those grafted into it.
+    """The findings in one wheel; `glibc` is the lowest it runs on, `libraries` those grafted.
 
-    `size` is in bytes; `facts` is the input of the checks of the set, None if the file is not a wheel.
+    `size` is in bytes; `facts` is for the checks of the set, None if the file is not a wheel.
     """
 
     path: Path
@@ -83,10 +83,9 @@ class Report:
 
 
 def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancellation | None = None) -> Report:
-    """Run every check on one wheel; findings are in the checks' order.
+    """Run every check on one wheel, in order.
 
-    Libraries that match a pattern of `external` need not be in the wheel. Raises WheelFileError if the file is not a
-    wheel, and Cancelled soon after `cancellation` is requested.
+    Libraries that match `external` need not be in it. Raises WheelFileError if the file is not a wheel, and Cancelled.
     """
 
     def stop() -> None:
@@ -109,7 +108,7 @@ def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancel
 
 
 def _findings(wheel: Wheel, stop: Callable[[], None]) -> Iterator[Finding]:
-    """Yield the findings. Each check has limits, so it is enough to stop between two."""
+    """Yield the findings; stopping between checks is enough, as each has limits."""
     for check in WHEEL_CHECKS:
         stop()
         yield from check.findings(wheel)

@@ -1,7 +1,6 @@
 """Acceptance: what the index requires of metadata beyond the core metadata specification.
 
-The rules are those of the index's code, and so are the libraries for classifiers, addresses and URLs. What a private
-index may accept, as a local version, is a warning.
+With the index's rules and libraries. What a private index may accept is a warning.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from packaging.version import InvalidVersion, Version
 from manywheels.data import table
 from manywheels.verify.model import Check, Problem, Severity, Wheel
 
-_SHOWN: Final = 100  # characters of a value
+_SHOWN: Final = 100  # characters
 _PRIVATE: Final = "Private ::"
 
 
 class Fault(NamedTuple):
-    """A field that the index refuses, and why; with `public_index_only`, a private index may accept it."""
+    """A refused field, and why; with `public_index_only`, a private index may accept it."""
 
     field: str
     why: str
@@ -46,7 +45,7 @@ def index_takes_metadata(wheel: Wheel) -> Iterator[Problem]:
 
 
 def faults(raw: RawMetadata) -> Iterator[Fault]:
-    """Yield each field that is refused, why, and the severity."""
+    """Yield each refused field, why, and the severity."""
     if (local := _local_version(raw.get("version", ""))) is not None:
         yield _public_index_fault("Version", f"`+{_short(local)}` makes it a local one")
     longest = table("index")["metadata"]["summary"]
@@ -91,7 +90,7 @@ def _classifier_faults(classifiers: Iterable[str]) -> Iterator[Fault]:
             yield Fault("Classifier", f"`{name}` is deprecated{instead}")
         elif name.startswith(_PRIVATE):
             yield _public_index_fault("Classifier", f"`{_short(name)}` forbids publishing")
-        elif name not in known:  # it may be newer than the list at hand
+        elif name not in known:  # it may be newer than this list
             yield Fault("Classifier", f"there is no `{_short(name)}`", Severity.WARNING)
 
 

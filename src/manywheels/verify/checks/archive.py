@@ -1,7 +1,4 @@
-"""Archive: every reader sees the same members, and installing them only writes files below one folder.
-
-The index checks little of this, and installers differ in how they read the rest.
-"""
+"""Archive: all readers see the same members, and installing writes below one folder only."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from manywheels.verify.model import Check, Problem, Wheel
 from manywheels.wheels.archive import DEFLATED, STORED, Entry, Kind
 
 _REBUILD: Final = "Build the wheel again, and change it only with `wheel unpack` and `wheel pack`."
-_LONGEST_NAME: Final = 255  # bytes of a file's name: NAME_MAX of the common file systems
+_LONGEST_NAME: Final = 255  # bytes: NAME_MAX of common file systems
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _DRIVE: Final = re.compile("[A-Za-z]:")
 _FOLDER_ATTRIBUTE: Final = 0x10
@@ -77,7 +74,7 @@ def _problems_of(wheel: Wheel, kind: Kind, remedy: str) -> Iterator[Problem]:
 
 
 def _collisions(entries: tuple[Entry, ...]) -> Iterator[Problem]:
-    # With the slash as the lowest character, a folder's files sort right after a file of the folder's name.
+    # With the slash as the lowest character, a folder's files follow a file of its name.
     paths = sorted((_folded(entry.name).replace("/", "\0"), place) for place, entry in enumerate(entries))
     for (path, place), (other_path, other_place) in pairwise(paths):
         entry, other = entries[place], entries[other_place]
@@ -94,7 +91,7 @@ def _collisions(entries: tuple[Entry, ...]) -> Iterator[Problem]:
 
 
 def _folded(name: str) -> str:
-    """Return a key that is equal for names that are one file once installed, on some file system."""
+    """Return a key that is equal for names of one file once installed, on some file system."""
     path = _INSTALLED_AT_ROOT.sub("", name, count=1)
     if path.isascii():
         return path.lower()

@@ -13,7 +13,7 @@ from manywheels.verify.checks.loading import is_extension_module
 from manywheels.verify.model import Check, Problem, Severity, Wheel, some
 from manywheels.wheels.wheelfile import is_tagged
 
-# Names at the top of a source tree that are in site-packages only by accident: projects would share them.
+# In site-packages, these names are accidents: projects would share them.
 _FOREIGN_FOLDERS: Final = frozenset(
     ["bench", "benches", "benchmark", "benchmarks", "build", "ci", "cmake", "dist", "doc", "docs", "example",
      "examples", "node_modules", "samples", "script", "scripts", "src", "subprojects", "target", "test", "tests",
@@ -27,7 +27,7 @@ _FOREIGN_FILES: Final = re.compile(
     re.IGNORECASE,
 )
 
-# Leftovers: singular, plural, pattern of the path, remedy. The first match counts.
+# Singular, plural, pattern of the path, remedy; the first match counts.
 _EXCLUDE: Final = "Exclude them in the back end's configuration"
 _DESKTOP: Final = r"(^|/)(\.DS_Store|Thumbs\.db|desktop\.ini)$|\.(orig|rej|bak|swp|swo)$|~$"
 _BUILD_RECORDS: Final = (
@@ -56,7 +56,7 @@ _LEFTOVERS: Final = tuple(
 _SCHEMES: Final = frozenset({"data", "headers", "platlib", "purelib", "scripts"})  # PEP 427
 _CUSTOMIZING: Final = frozenset({"sitecustomize.py", "usercustomize.py"})
 _SITE_IN_DATA: Final = re.compile(r"[^/]+\.data/data/(?:.+/)?(?:(?:site|dist)-packages|python3\.\d+t?)/[^/]+$")
-_OFFERED: Final = re.compile(r"(^|/)includes?/")  # header-only libraries have sources there on purpose
+_OFFERED: Final = re.compile(r"(^|/)includes?/")  # header-only libraries have sources there
 
 
 def platform_wheel_has_elf_files(wheel: Wheel) -> Iterator[Problem]:
@@ -155,7 +155,7 @@ def nothing_left_over(wheel: Wheel) -> Iterator[Problem]:
 
 
 def shared_place(members: Sequence[str]) -> str | None:
-    """Return the only member, or the folder of all (with `/`); None if that is the wheel itself."""
+    """Return the only member, or the folder of all (with `/`); None for the wheel itself."""
     if len(members) == 1:
         return members[0]
     folder = os.path.commonpath([member.lstrip("/").rpartition("/")[0] for member in members])
@@ -163,7 +163,7 @@ def shared_place(members: Sequence[str]) -> str | None:
 
 
 def _installed(wheel: Wheel) -> Iterator[tuple[str, str]]:
-    """Yield every member that is installed in site-packages, except *.dist-info, with its path there."""
+    """Yield members in site-packages, except *.dist-info, with their paths there."""
     for member in wheel.members:
         top, _, rest = member.partition("/")
         if top.endswith(".dist-info") and rest:
@@ -183,7 +183,7 @@ def _path_files(wheel: Wheel) -> Iterator[tuple[str, list[str]]]:
 
 
 def _read_at_start(wheel: Wheel) -> Iterator[tuple[str, str]]:
-    """Yield the members that Python's `site` reads at its start, with their file names."""
+    """Yield the members that Python's `site` reads at start, with their file names."""
     installed = [(member, path) for member, path in _installed(wheel) if "/" not in path]
     data = [(member, member.rpartition("/")[2]) for member in wheel.members if _SITE_IN_DATA.match(member)]
     yield from ((member, name) for member, name in (*installed, *data) if name.endswith(".pth") or name in _CUSTOMIZING)

@@ -1,7 +1,4 @@
-"""Loading: why a loader or kernel refuses an ELF file, apart from its symbols.
-
-The rules are those of glibc's elf/dl-load.c and of the x86-64 psABI; each check says which systems refuse.
-"""
+"""Loading: why a loader (glibc's elf/dl-load.c, x86-64 psABI) or kernel refuses an ELF file, apart from symbols."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from manywheels.wheels.elf import Elf
 from manywheels.wheels.wheelfile import is_tagged
 
 _PYTHON_LIBRARY: Final = re.compile(r"libpython3(\.\d+[dmtu]*)?\.so(\.|$)")
-# auditwheel puts a hash before the dot: libgomp-a34b3233.so.1.0.0
+# auditwheel adds a hash: libgomp-a34b3233.so.1.0.0
 _RUNTIME: Final = re.compile(r"(libstdc\+\+|libgcc_s|libgomp)(-[0-9a-f]{6,})?\.so(\.[\d.]+)?")
 _HARDWARE_FOLDER: Final = re.compile(r"(^|/)glibc-hwcaps/x86-64-v(\d)/")
 _BASELINE: Final = 1
@@ -110,7 +107,7 @@ def libraries_are_named_without_paths(wheel: Wheel) -> Iterator[Problem]:
 
 
 def is_libpython_of_extension(file: Elf, needed: str) -> bool:
-    """Whether `needed` is libpython, and the file an extension module."""
+    """Whether the file is an extension module, and `needed` libpython."""
     return bool(_PYTHON_LIBRARY.match(needed)) and is_extension_module(file)
 
 

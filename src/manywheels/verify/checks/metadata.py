@@ -1,7 +1,6 @@
 """Metadata: *.dist-info is valid and complete, and agrees with the file name (core metadata, PEP 639).
 
-License-File came with metadata 2.4. Back ends wrote it into older metadata before, with files in different places; that
-is accepted, as twine does.
+License-File in metadata before 2.4, with files in different places, is accepted, as by twine.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _KNOWN_FIELDS: Final = frozenset(
 )  # fmt: skip
 _LICENCE_FILE: Final = re.compile(r"(licen[cs]es?|copying|unlicense)\b", re.IGNORECASE)
 _MOST_CLAUSES: Final = 50  # of Requires-Python
-_LATER_MINORS, _PATCHES = 30, 60  # the releases that are compared with Requires-Python
+_LATER_MINORS, _PATCHES = 30, 60  # releases compared with Requires-Python
 
 # The entry points specification, "Data model" and "File format".
 _GROUP: Final = re.compile(r"\w+(\.\w+)*")
@@ -194,7 +193,6 @@ def entry_points_are_valid(wheel: Wheel) -> Iterator[Problem]:
 
 
 def _parse_entry_points(content: bytes) -> configparser.ConfigParser:
-    """Raises configparser.Error and UnicodeDecodeError."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, default_section="")
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
     text = content.decode("utf-8")
@@ -211,7 +209,6 @@ class _Interpreter(NamedTuple):
     or_later: bool
 
     def is_allowed(self, specifiers: SpecifierSet) -> bool:
-        """Whether some release meets the specifiers."""
         minors = range(self.minor, self.minor + (_LATER_MINORS if self.or_later else 1))
         return any(f"3.{minor}.{patch}" in specifiers for minor in minors for patch in range(_PATCHES))
 
@@ -253,7 +250,6 @@ def _description(raw: RawMetadata) -> str:
 
 
 def _faults(content: bytes) -> Iterator[tuple[str, str]]:
-    """Yield every invalid field, with the fault."""
     raw, unparsed = parse_email(content)
     for field in unparsed:
         yield field, "it is there twice, or not UTF-8" if field in _KNOWN_FIELDS else "there is no such field"
@@ -282,7 +278,7 @@ def _expression_fault(raw: RawMetadata, expression: str) -> str | None:
         return f"metadata {raw.get('metadata_version')} has no such field; it came with 2.4"
     try:
         canonicalize_license_expression(expression)
-    except (InvalidLicenseExpression, RecursionError, MemoryError) as error:  # the last two: parentheses without end
+    except (InvalidLicenseExpression, RecursionError, MemoryError) as error:  # the last two: endless parentheses
         return short(str(error))
     return None
 

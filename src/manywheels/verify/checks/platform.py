@@ -1,4 +1,4 @@
-"""Platform: the ELF files are for the machine of the tag, and have no path of the build machine."""
+"""Platform: the ELF files are for the tag's machine, without paths of the build machine."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def run_paths_stay_inside(wheel: Wheel) -> Iterator[Problem]:
 
 
 def folder_of(member: str, run_path: str) -> str:
-    """Return the folder of a run path with $ORIGIN, relative to where the member's scheme is installed."""
+    """Return a run path's folder, relative to where the member's scheme is installed."""
     origin = posixpath.dirname(installed_path(member))
     return posixpath.normpath(posixpath.join(origin, run_path.partition("/")[2]))
 
 
 def installed_path(member: str) -> str:
-    """Return a member's path below site-packages, or below the folder of its scheme if it is in *.data."""
+    """Return a path below site-packages, or below the scheme's folder for *.data."""
     return re.sub(r"^[^/]+\.data/\w+/", "", member)
 
 
 def is_inside(run_path: str) -> bool:
-    """Whether a run path is relative to its file ($ORIGIN), so that it is valid on any machine."""
+    """Whether a run path is relative to its file ($ORIGIN)."""
     return re.match(r"\$(ORIGIN|\{ORIGIN\})(/|$)", run_path) is not None
 
 

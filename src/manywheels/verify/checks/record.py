@@ -60,7 +60,7 @@ def sizes_are_right(wheel: Wheel) -> Iterator[Problem]:
 
 
 def _listed(wheel: Wheel) -> dict[str, Row]:
-    """Return RECORD's rows by the names of their members."""
+    """Return RECORD's rows by their members' names."""
     if wheel.record is None:
         return {}
     names = {entry.name for entry in wheel.entries}

@@ -1,8 +1,7 @@
 """Symbols: the tag's policy promises the symbol versions and libraries that the ELF files need (PEP 600).
 
-The policies are auditwheel's. A finding names the symbols that are too new, the files that need them, and the first
-policy that has them. A linker leaves an unknown symbol without a version, as zig's does for an old glibc, and only the
-loader of an old system fails: `data/glibc_symbols.toml` lists these names.
+A linker leaves a symbol that it does not know without a version, and only the loader of an old system fails:
+`data/glibc_symbols.toml` lists these names.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ _OWN_PARTS: Final = {
     "glibc": re.compile(r"ld(64|-linux(-[\w-]+)?)?\.so\.\d+"), "musl": re.compile(r"ld-musl-[\w-]+\.so\.1|libc\.so")
 }  # fmt: skip
 _NEWEST_MUSL: Final = 2  # of musl 1.x, in auditwheel's table
-_SHOWN: Final = 8  # symbols named in one message
+_SHOWN: Final = 8  # symbols in a message
 # Libraries with versions for all symbols: a linker that sees them leaves no symbol without.
 _VERSIONED: Final = frozenset({
     "libanl.so.1", "libatomic.so.1", "libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libmvec.so.1",
     "libnsl.so.1", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libstdc++.so.6", "libutil.so.1",
 })  # fmt: skip
-_OLD: Final = (2, 17)  # in data/glibc_symbols.toml, this version or any before
+_OLD: Final = (2, 17)  # any version up to this, in data/glibc_symbols.toml
 _PYTHON: Final = ("Py", "_Py")  # PyPy's start with PyPy and _PyPy
-# Only free-threaded CPython (PEP 703) exports these: Py_DECREF is inline code that calls them.
+# Exported by free-threaded CPython alone (PEP 703): Py_DECREF is inline code that calls them.
 FREE_THREADED: Final = frozenset({"_Py_DecRefShared", "_Py_DecRefSharedDebug", "_Py_MergeZeroLocalRefcount"})
-WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # Py_DECREF calls it in other CPythons, unless for the stable ABI
+WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # called by Py_DECREF in other CPythons, unless for the stable ABI
 
 
 def symbols_are_promised(wheel: Wheel) -> Iterator[Problem]:
@@ -113,7 +112,7 @@ def _looks_beyond(wheel: Wheel, file: Elf) -> bool:
 
 
 def _libraries_out_of_reach(wheel: Wheel, inside: Mapping[str, Elf]) -> Iterator[Problem]:
-    """Yield the libraries in the wheel that no file that needs them finds: once loaded, a library serves all."""
+    """Yield libraries in the wheel that none of their users finds: once loaded, a library serves all."""
     promised = frozenset().union(*(claim.policy.whitelist for claim in _claimed(wheel)))
     users: dict[str, list[Elf]] = {}
     for file in wheel.elves:
@@ -167,7 +166,7 @@ def extensions_are_as_threaded_as_tagged(wheel: Wheel) -> Iterator[Problem]:
     for file in wheel.elves:
         wanted = {symbol.name for symbol in file.imports if not symbol.weak}
         foreign = tuple(sorted((WITH_GIL if free else FREE_THREADED) & wanted))
-        if foreign and not (free and wanted & FREE_THREADED):  # a file with both is no leftover of another build
+        if foreign and not (free and wanted & FREE_THREADED):  # with both, it is no leftover of another build
             yield Problem(
                 member=file.member,
                 message=f"is built for the {'CPython with the GIL' if free else 'free-threaded CPython'} (it needs "
@@ -187,7 +186,7 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
     for file in wheel.elves:
         suffix = suffix_of(file.member)
         if (suffix and suffix.abi not in {"", "abi3"}) or _reach(inside, file) - whitelist:
-            continue  # a library of another package may define the symbol
+            continue  # another package's library may define the symbol
         wanted = {symbol.name for symbol in file.imports if not symbol.weak and symbol.name.startswith(_PYTHON)}
         added = {name: _stable_since(name) for name in wanted - defined}
         private = tuple(sorted(name for name, since in added.items() if since is None))
@@ -211,13 +210,13 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
 
 
 def lowest_glibc(elves: tuple[Elf, ...]) -> str | None:
-    """Return the lowest glibc with every needed symbol version, as `2.17`; None if glibc is not needed."""
+    """Return the lowest glibc with every needed symbol version, as `2.17`, or None."""
     highest = max((version for file in elves if (version := file.highest("GLIBC"))), default=None)
     return ".".join(map(str, highest)) if highest else None
 
 
 def bundled_libraries(wheel: Wheel) -> tuple[str, ...]:
-    """Return the file names of the libraries in the wheel's `*.libs` folder."""
+    """Return the libraries' names in the `*.libs` folder."""
     parts = [member.split("/") for member in wheel.members]
     return tuple(sorted(path[-1] for path in parts if len(path) == 2 and path[0].endswith(".libs")))  # noqa: PLR2004
 
@@ -236,7 +235,7 @@ def _policies(libc: str, arch: str, musl_policy: str | None = None) -> WheelPoli
 
 @dataclass(frozen=True, kw_only=True)
 class _Claim:
-    """A policy that a platform tag claims, with the table it is from; `version` is that of its libc."""
+    """A policy that a platform tag claims, and its table; `version` is its libc's."""
 
     libc: str
     arch: str
@@ -259,8 +258,8 @@ def _claimed(wheel: Wheel) -> tuple[_Claim, ...]:
 def _claim_of(platform: str) -> _Claim | None:
     """Return the policy that a platform tag claims; None for tags that promise nothing.
 
-    PEP 600 has a policy for each glibc, the table only for those of some distributions. Another promises what the next
-    older one does, and the symbols of its own glibc.
+    PEP 600 has a policy for each glibc, the table only some distributions'. Any other promises the next older one, and
+    the symbols of its own glibc.
     """
     place = place_of(platform)
     if place is None or not place.libc:
@@ -296,10 +295,10 @@ def _version_of(policy: Policy) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Loose:
-    """The symbols that a file needs without a version and that no file in the wheel defines.
+    """Symbols that a file needs without a version and no file in the wheel defines.
 
-    `newer` maps those that glibc has since 2.18 to their first version; `unknown` are in no glibc. `strangers` are
-    libraries outside of the wheel that may define any of them.
+    `newer` has the first version of those that glibc has since 2.18; `unknown` are in no glibc. `strangers` are outside
+    libraries that may define any.
     """
 
     file: Elf
@@ -329,7 +328,7 @@ def _loose_symbols(wheel: Wheel) -> Iterator[_Loose]:
 
 @cache
 def _glibc_symbols() -> Mapping[str, tuple[int, ...]]:
-    """Return the first glibc of each of its symbols; (2, 17) is that version or any before."""
+    """Return the first glibc of each of its symbols; (2, 17) stands for all until then."""
     return {
         name: tuple(map(int, version.split(".")))
         for version, names in table("glibc_symbols").items()
@@ -338,17 +337,15 @@ def _glibc_symbols() -> Mapping[str, tuple[int, ...]]:
 
 
 def _defined(wheel: Wheel) -> frozenset[str]:
-    """Return the names of all symbols that a file in the wheel defines."""
     return frozenset().union(*(file.exports for file in wheel.elves))
 
 
 def _libraries(wheel: Wheel) -> Mapping[str, Elf]:
-    """Return the ELF files in the wheel by SONAME and by file name."""
     return {name: file for file in wheel.elves for name in (file.soname, file.member.rpartition("/")[2]) if name}
 
 
 def _reach(inside: Mapping[str, Elf], file: Elf) -> frozenset[str]:
-    """Return the libraries outside of the wheel that a file needs, directly or through libraries in the wheel."""
+    """Return outside libraries that a file needs, directly or through libraries in the wheel."""
     seen: set[str] = set()
     waiting = list(file.needed)
     while waiting:
@@ -360,7 +357,6 @@ def _reach(inside: Mapping[str, Elf], file: Elf) -> frozenset[str]:
 
 
 def _stable_abi_version(wheel: Wheel) -> tuple[int, int] | None:
-    """Return the oldest Python of the wheel's abi3 tags; None if there is no such tag."""
     found = (re.fullmatch(r"cp3(\d+)", tag.interpreter) for tag in wheel.name.tags if tag.abi == "abi3")
     return min(((3, int(one[1])) for one in found if one), default=None)
 

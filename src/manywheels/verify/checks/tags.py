@@ -113,7 +113,6 @@ def extensions_match_tags(wheel: Wheel) -> Iterator[Problem]:
 
 
 def _modules_not_for_all(wheel: Wheel, modules: Mapping[str, Sequence[Suffix]]) -> Iterator[Problem]:
-    """Yield the tagged interpreters that lack a file of some module."""
     for pair in sorted({(tag.interpreter, tag.abi) for tag in wheel.name.tags}):
         tag = Tag(*pair, "any")
         lacking = [name for name, suffixes in modules.items() if not any(suffix.loads(tag) for suffix in suffixes)]
@@ -125,7 +124,6 @@ def _modules_not_for_all(wheel: Wheel, modules: Mapping[str, Sequence[Suffix]]) 
 
 
 def _is_for(triplet: str, arch: str) -> bool:
-    """Whether a suffix's triplet, if any, starts with a name of the tag's architecture."""
     known = table("machines").get(arch)
     return not triplet or known is None or triplet.partition("-")[0] in known["triplets"]
 

@@ -1,1 +1,1 @@
-"""Importing a wheel's modules: which there are, in this machine's interpreters or in a container."""
+"""Import a wheel's modules, on this machine or in a container."""

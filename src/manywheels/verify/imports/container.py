@@ -1,7 +1,7 @@
 """Import a wheel's modules in a container of another distribution (`--import-in IMAGE`).
 
-The wheel and its dependencies are installed on this machine, for the image's Python and libc, and mounted read-only.
-The container has no network and no privileges, and only /tmp is writable.
+The wheel and its dependencies are installed here, for the image's Python and libc, and mounted read-only. The container
+has no network and no privileges.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _LIMITS: Final = UNPRIVILEGED | {
 _LARGEST_OUTPUT: Final = 4_000_000  # bytes
 _WORD: Final = re.compile(r"\w{1,40}", re.ASCII)
 _VERSION: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){1,2}", re.ASCII)
-_DESCRIBE_TIMEOUT: Final = 60.0  # seconds for all Pythons of an image
-# The kernel protects a container's first process from most signals: let that be a shell, which passes on the status.
+_DESCRIBE_TIMEOUT: Final = 60.0  # seconds for an image's Pythons
+# The kernel protects a container's first process from most signals: let a shell be that, which passes on the status.
 _UNDER_SHELL: Final = ("/bin/sh", "-c", '"$@"; exit $?', "sh")
-# Each Python describes itself; a program that is no Python, or is too old, prints nothing.
+# Each Python describes itself; other programs, and too old ones, print nothing.
 _DESCRIBE: Final = (
     'for name do python=$(command -v "$name") && "$python" -I -S "$0" --describe 2>/dev/null; done; exit 0'
 )
@@ -54,7 +54,7 @@ _DESCRIBE: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePython:
-    """A Python in an image: its ABI tag, full version, path and platform."""
+    """A Python in an image."""
 
     abi: str
     version: str
@@ -63,7 +63,7 @@ class ImagePython:
 
     @property
     def python(self) -> Python:
-        """The Python in the form that uv takes."""
+        """The Python in uv's form."""
         major, minor = self.version.split(".")[:2]
         kind = "cp" if self.abi.startswith("cp") else "pp"
         return Python(implementation=kind, version=(int(major), int(minor)), abi=self.abi)
@@ -77,7 +77,7 @@ def imports_in(
     timeout: float = TIMEOUT,
     environment: Mapping[str, str] = os.environ,
 ) -> tuple[Finding, ...]:
-    """Import all modules of a wheel in a container of an image, which is pulled if it is missing.
+    """Import all modules of a wheel in a container of an image, which is pulled if missing.
 
     `timeout` is in seconds, for all imports. Raises EngineError, WheelFileError and Cancelled.
     """
@@ -122,7 +122,7 @@ def _import_all(
 
 
 def pythons_in(inside: ImportImage) -> Iterator[ImagePython]:
-    """Yield the Pythons of an image in /opt/python and on its PATH; none if it has no shell."""
+    """Yield an image's Pythons in /opt/python and on its PATH; none without a shell."""
     rows = table("interpreters")["interpreter"]
     folders = [f"/opt/python/{image_folder(row['id'], row['abi'])}/bin/python" for row in rows]
     versions = [f"python{row['version']}{'t' * row['abi'].endswith('t')}" for row in rows]
@@ -142,13 +142,13 @@ def _describe_all(inside: ImportImage, names: Sequence[str]) -> str:
     try:
         return inside.run(["/bin/sh", "-c", _DESCRIBE, f"{_KIT}/{WORKER.name}", *names], _DESCRIBE_TIMEOUT).results
     except docker.errors.APIError as error:
-        if "exec" in str(error.explanation):  # no shell, or one for another architecture
+        if "exec" in str(error.explanation):  # no shell, or of another architecture
             return ""
         raise
 
 
 def _parse(description: object) -> ImagePython:
-    """Read what the worker prints about a Python. Raises ValueError for anything that it never prints."""
+    """Read the worker's description. Raises ValueError for anything that it never prints."""
     match description:
         case {
             "abi": str(abi),
@@ -187,8 +187,7 @@ def _nothing_fits(
 def _install_options(name: WheelName, chosen: ImagePython) -> list[str] | None:
     """Return uv's options to install for a Python of the image; None if uv has none for its platform.
 
-    Dependencies must be no newer than the image, and the wheel's own tag must be accepted. An architecture that uv has
-    no name for works if it is this machine's.
+    Dependencies must be no newer than the image. Without uv's name for it, an architecture must be this machine's.
     """
     wanted = min((place for place in _places(name) if chosen.place.serves(place)), key=lambda place: place.version)
     options = ["--python", python_for_uv(chosen.python), "--python-version", chosen.version, "--only-binary", ":all:"]
@@ -205,7 +204,7 @@ def _install_options(name: WheelName, chosen: ImagePython) -> list[str] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportImage:
-    """An image to run commands in, each in a new container; `mounts` maps paths there to folders of this machine."""
+    """Runs each command in a new container; `mounts` maps paths there to folders here."""
 
     client: DockerClient
     image: str
@@ -213,7 +212,7 @@ class ImportImage:
     mounts: Mapping[str, Path]
 
     def run(self, command: Sequence[str], timeout: float) -> Attempt:
-        """Run a command, and return what it wrote to stdout. `timeout` is in seconds. Raises Cancelled."""
+        """Run a command, and return its stdout. `timeout` is in seconds. Raises Cancelled."""
         from docker.types import Mount
 
         spec = ContainerSpec(
@@ -235,7 +234,6 @@ class ImportImage:
 
 
 def _let_read(folder: Path) -> None:
-    """Make a folder readable for the container's user."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))

@@ -1,6 +1,6 @@
-"""Import a wheel's modules in a clean environment on this machine, in a sandbox.
+"""Import a wheel's modules on this machine, in a sandbox and a clean environment.
 
-One interpreter imports one module after another. After a crash, another interpreter goes on with the rest.
+One interpreter imports all; after a crash, another goes on.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from manywheels.verify.imports.modules import Module, modules_of
 from manywheels.verify.model import Finding, Problem, Severity
 
 WORKER: Final = Path(__file__).with_name("worker.py")
-TIMEOUT: Final = 120.0  # seconds for all imports of one wheel
+TIMEOUT: Final = 120.0  # seconds for all imports of a wheel
 _INSTALL_TIMEOUT: Final = 600.0  # seconds; dependencies may be large, and the network slow
-_MOST_CRASHES: Final = 10  # after that many, the rest is skipped
-_SHOWN: Final = 4  # modules named in one message
+_MOST_CRASHES: Final = 10  # then the rest is skipped
+_SHOWN: Final = 4  # modules in a message
 _LONGEST: Final = 400  # characters of an exception's text
 _LARGEST_RESULTS: Final = 4 << 20  # bytes
 _LARGEST_OUTPUT: Final = 32 << 10  # bytes of uv's output
@@ -45,7 +45,7 @@ _LARGEST_OUTPUT: Final = 32 << 10  # bytes of uv's output
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """How one interpreter ended: its exit status (128 + n for signal n), and the lines that the worker wrote."""
+    """How one interpreter ended: its exit status (128 + n for signal n), and the worker's lines."""
 
     status: int
     results: str
@@ -54,7 +54,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportFailure:
-    """A module that cannot be imported, and how it failed; `missing` is the module that was not found, if any."""
+    """A failed import; `missing` is the module that was not found, if any."""
 
     module: Module
     how: str
@@ -85,7 +85,7 @@ def import_all(modules: Sequence[Module], attempt: Callable[[Sequence[Module]], 
 
 
 def _read(results: str, modules: Sequence[Module]) -> tuple[list[Module], list[ImportFailure], bool]:
-    """Return which imports began, which failed, and whether all are done; lines that are not results are ignored."""
+    """Return which imports began, which failed, and whether all are done."""
     by_name = {module.name: module for module in modules}
     begun: list[Module] = []
     failed: list[ImportFailure] = []
@@ -127,17 +127,14 @@ def _describe_end(ended: Attempt) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """Makes findings on a wheel's modules. `where` is the place of the imports, such as "with Python 3.12.1"."""
+    """Makes findings on a wheel's modules; `where` is like "with Python 3.12.1"."""
 
     wheel: Path
     modules: Sequence[Module]
     where: str
 
     def findings(self, failures: Iterable[ImportFailure], site: str) -> tuple[Finding, ...]:
-        """Return a finding for each kind of failure, with all modules that it concerns.
-
-        The folder `site` is left out of messages.
-        """
+        """Return a finding for each kind of failure, with all its modules, and without `site` in messages."""
         alike: dict[str, list[ImportFailure]] = {}
         for failure in failures:
             how = failure.how.replace(f"{site}/", "")
@@ -222,7 +219,7 @@ def imports(
     log: Path | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> tuple[Finding, ...]:
-    """Install a wheel with its dependencies for an interpreter, and import all its modules in a sandbox.
+    """Install a wheel with its dependencies, and import all its modules in a sandbox.
 
     `timeout` is in seconds, for all imports; output is appended to `log`. Raises WheelFileError and Cancelled.
     """
@@ -255,7 +252,7 @@ def _attempt(site: Site, interpreter: Interpreter, modules: Sequence[Module], ti
 
 
 def _read_results(results: Path) -> str:
-    """Return what the worker, or imported code in its place, wrote; empty if that is not a regular file."""
+    """Return what the worker, or imported code, wrote; empty if it is not a regular file."""
     try:
         with open_regular(results, links=False) as file:
             return file.read(_LARGEST_RESULTS).decode("utf-8", "replace")
@@ -263,12 +260,12 @@ def _read_results(results: Path) -> str:
         return ""
 
 
-# No site-packages, no variables of the caller, no bytecode written, and a traceback in the log after a crash.
+# No site-packages, variables of the caller or bytecode, and a traceback in the log after a crash.
 ISOLATED: Final = ("-I", "-S", "-B", "-X", "faulthandler")
 
 
 class Site:
-    """A folder that a wheel and its dependencies are installed into, laid out like site-packages."""
+    """A folder with a wheel and its dependencies, laid out like site-packages."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], log: Path, cancellation: Cancellation) -> None:
         from manywheels.runtime.uv import uv_program
@@ -281,10 +278,7 @@ class Site:
         self.environment = build_environment(environment, path=(), private=folder)
 
     def install(self, report: ImportReport, *options: str) -> tuple[tuple[Finding, ...], bool]:
-        """Install a report's wheel; return findings, and whether it is installed.
-
-        If its dependencies cannot be installed, it is installed without them.
-        """
+        """Install a wheel, if need be without dependencies; return findings, and whether it is installed."""
         problem = self._install(report.wheel, *options)
         if problem is None:
             return (), True
@@ -293,7 +287,7 @@ class Site:
         return (report.without_dependencies(problem),), True
 
     def _install(self, wheel: Path, *options: str) -> str | None:
-        """Return why uv could not install the wheel, or None. It runs in the sandbox, because it may build an sdist.
+        """Return why uv failed, or None. It runs in the sandbox, as it may build an sdist.
 
         Files are copied, not linked, so that imported code cannot write into uv's cache.
         """

@@ -1,4 +1,4 @@
-"""Which modules a wheel has, and which interpreters install it, read from its members and metadata."""
+"""Which modules a wheel has, and which interpreters install it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 _INIT: Final = rb"(?:PyInit|PyModExport)_%s\0"
-# What zipfile raises for archives that are damaged, encrypted, or compressed in a way that it does not support.
+# zipfile's exceptions for damaged, encrypted, or unsupported archives.
 _UNREADABLE: Final = (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError)
 _SKIPPED: Final = frozenset({"test", "tests", "__main__", "__pycache__"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """A module by its dotted name. `member` is an extension module's file in the wheel, None for other modules."""
+    """A module by its dotted name; `member` is the file of an extension module."""
 
     name: str
     member: str | None = None
@@ -37,7 +37,7 @@ class Module:
 def importable(members: Iterable[str], is_extension: Callable[[str], bool] = lambda _: True) -> tuple[Module, ...]:
     """Return a wheel's top-level modules, then the extension modules below them, without tests and `__main__`.
 
-    `is_extension` decides whether a member named `*.so`, without an ABI, is an extension module.
+    `is_extension` decides about members named `*.so`, without an ABI.
     """
     top: dict[str, Module] = {}
     extensions: dict[str, Module] = {}
@@ -58,7 +58,7 @@ def importable(members: Iterable[str], is_extension: Callable[[str], bool] = lam
 
 
 def _installed(member: str) -> list[str]:
-    """Return the parts of a member's path below site-packages; an empty name if it is installed elsewhere."""
+    """Return the parts of a path below site-packages; an empty name elsewhere."""
     first, *rest = member.split("/")
     if first.endswith(".data") and rest:
         return rest[1:] or [""] if rest[0] in {"purelib", "platlib"} else [""]
@@ -70,7 +70,7 @@ def _is_name(part: str) -> bool:
 
 
 def modules_of(wheel: Path) -> tuple[Module, ...]:
-    """Return a wheel's modules. Raises WheelFileError if the wheel cannot be read."""
+    """Return a wheel's modules. Raises WheelFileError if it cannot be read."""
     try:
         with zipfile.ZipFile(wheel) as archive:
 
@@ -84,7 +84,7 @@ def modules_of(wheel: Path) -> tuple[Module, ...]:
 
 
 def requires_python(wheel: Path) -> SpecifierSet | None:
-    """Return a wheel's Requires-Python; None if it has none, or cannot be read."""
+    """Return Requires-Python; None if the wheel has none, or cannot be read."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
@@ -99,10 +99,7 @@ def requires_python(wheel: Path) -> SpecifierSet | None:
 def interpreter_for(
     name: WheelName, interpreters: Iterable[Interpreter], requires: SpecifierSet | None = None
 ) -> Interpreter | None:
-    """Return the first of this machine's interpreters that installs the wheel, or None.
-
-    `requires` is the wheel's Requires-Python.
-    """
+    """Return the first of this machine's interpreters that installs the wheel, or None."""
     from packaging.tags import platform_tags
 
     here = {*platform_tags(), "any"}
@@ -112,7 +109,7 @@ def interpreter_for(
 
 
 def accepts(abi: str, version: str, name: WheelName, requires: SpecifierSet | None) -> bool:
-    """Whether an interpreter with this ABI tag and full version installs the wheel on the wheel's platform."""
+    """Whether an interpreter of this ABI tag and full version installs the wheel on its platform."""
     if requires is not None and not requires.contains(version, prereleases=True):
         return False
     targets = [target for target in known_targets("manylinux", "any") if target.abi == abi]

@@ -2,8 +2,8 @@
 
     python -I -S worker.py SITE RESULTS MODULE…
 
-`SITE` is the folder that the modules are installed in. The file `RESULTS` gets a line of JSON before and after each
-import, so that the last one names the module after a crash. `-` is standard output, hidden from the modules.
+`SITE` is the modules' folder. The file `RESULTS` gets a line of JSON before and after each import, so that the last one
+names the module after a crash. `-` is standard output, hidden from the modules.
 
     python -I -S worker.py --describe
 
@@ -75,7 +75,7 @@ def _write(results: int, line: dict[str, object]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run one of the two commands in the module's docstring."""
+    """Run one of the two commands above."""
     if arguments == ["--describe"]:
         print(json.dumps(describe()))
         return
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
     else:
         results = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     import_all(folder, results, modules)
-    os._exit(0)  # do not wait for threads that a module left running
+    os._exit(0)  # do not wait for a module's threads
 
 
 if __name__ == "__main__":
