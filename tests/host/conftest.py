@@ -139,10 +139,10 @@ class Program:
         output = output or self.new_folder("dist")
         selected = ["--build", tags] if tags else []
         source = self.copy(project) if isinstance(project, str) else project
-        caller = {**(self._pyenv_of(tags.split()) if tags else {}), **(caller or {})}
+        caller = {**(self.pyenv_of(tags.split()) if tags else {}), **(caller or {})}
         return self("build", source, "--output-dir", output, *selected, *options, output=output, caller=caller)
 
-    def _pyenv_of(self, tags: Sequence[str]) -> dict[str, str]:
+    def pyenv_of(self, tags: Sequence[str]) -> dict[str, str]:
         """Return variables with which pyenv has the Pythons for these tags alone: to ask each takes its time."""
         root = Path(self.environment.get("PYENV_ROOT") or Path.home() / ".pyenv")
         homes = [self.interpreters[tag].path.parent.parent for tag in tags]
