@@ -95,6 +95,7 @@ def codes(found: list[tuple[str, Problem]]) -> list[str]:
 # --- symbols without a version ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_mw211_zig_leaves_what_the_policy_lacks_without_a_version(program: Program) -> None:
     finished = program.build("new_symbol", "--toolchain", "zig", tags="cp311")
 
