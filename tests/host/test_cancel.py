@@ -110,6 +110,7 @@ def stopped(start: Callable[[], Running], ready: Callable[[Running], object], nu
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.slow("1-129")
 def test_signal(
     number: signal.Signals, status: int, start: Callable[..., Running], private_cache: Path, processes: Processes
 ) -> None:
