@@ -301,6 +301,7 @@ def test_old_build_tools_run_under_a_jobserver(tool: str, work: Path) -> None:
 @needs_zig
 @pytest.mark.skipif(shutil.which("cmake", path="/usr/bin:/bin") is None, reason="there is no cmake on this machine")
 @pytest.mark.parametrize(("generator", "tool"), [("Ninja", "ninja"), ("Unix Makefiles", "make")])
+@pytest.mark.slow("Ninja-ninja")
 def test_cmake_builds_and_installs_under_a_jobserver(generator: str, tool: str, work: Path) -> None:
     if shutil.which(tool, path="/usr/bin:/bin") is None:
         pytest.skip(f"there is no {tool} on this machine")
