@@ -116,7 +116,8 @@ def test_what_the_program_builds_is_chosen_and_can_be_imported(
 )
 @pytest.mark.slow(
     "cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64", "cp311.cp312-cp311.cp312-manylinux_2_28_aarch64",
-    "cp312-cp312-manylinux_2_28_ppc64le", "cp312-cp312-musllinux_1_2_armv7l", "py3-none-manylinux2014_i686",
+    "cp312-cp312-manylinux_2_39_riscv64", "cp312-cp312-manylinux_2_28_ppc64le", "cp312-cp312-musllinux_1_2_armv7l",
+    "py3-none-manylinux2014_i686",
 )  # fmt: skip
 def test_wheels_for_every_architecture_are_chosen(tmp_path: Path, tags: str) -> None:
     assert chosen_by_installers(write_wheel(tmp_path, tags=tags)) == ()
