@@ -139,11 +139,14 @@ class Program:
         output = output or self.new_folder("dist")
         selected = ["--build", tags] if tags else []
         source = self.copy(project) if isinstance(project, str) else project
-        caller = {**(self._pyenv_of(tags.split()) if tags else {}), **(caller or {})}
+        caller = {**(self.pyenv_of(tags.split()) if tags else {}), **(caller or {})}
         return self("build", source, "--output-dir", output, *selected, *options, output=output, caller=caller)
 
-    def _pyenv_of(self, tags: Sequence[str]) -> dict[str, str]:
-        """Return variables with which pyenv has the Pythons for these tags alone: to ask each takes its time."""
+    def pyenv_of(self, tags: Sequence[str]) -> dict[str, str]:
+        """Return variables with which pyenv has the Pythons for these tags alone: to ask each takes its time.
+
+        Its shims are not on PATH: the program passes over those of PYENV_ROOT alone, and each takes longer still.
+        """
         root = Path(self.environment.get("PYENV_ROOT") or Path.home() / ".pyenv")
         homes = [self.interpreters[tag].path.parent.parent for tag in tags]
         if not all(home.parent == root / "versions" for home in homes):
@@ -153,7 +156,11 @@ class Program:
         for home in homes:
             if not (link := few / "versions" / home.name).is_symlink():
                 link.symlink_to(home)
-        return {"PYENV_ROOT": str(few)}
+        path = self.environment["PATH"].split(os.pathsep)
+        return {
+            "PYENV_ROOT": str(few),
+            "PATH": os.pathsep.join(folder for folder in path if folder != str(root / "shims")),
+        }
 
     def require(self, tag: str) -> Interpreter:
         """Return this machine's interpreter for a tag; skip the test where there is none."""

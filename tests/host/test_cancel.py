@@ -17,16 +17,15 @@ from scale import scaled
 if TYPE_CHECKING:
     from host.conftest import Finished, Processes, Program
 
-# setuptools for most Pythons; on 3.13 it hangs as the project `hangs` does.
+# On 3.13 it hangs as the project `hangs` does.
 SOMETIMES = """
 import sys
 import hanging
-from setuptools import build_meta as _orig
-from setuptools.build_meta import *
+import healthy
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    build = hanging.build_wheel if sys.version_info[:2] == (3, 13) else _orig.build_wheel
+    build = hanging.build_wheel if sys.version_info[:2] == (3, 13) else healthy.build_wheel
     return build(wheel_directory, config_settings, metadata_directory)
 """
 
@@ -81,7 +80,10 @@ def start(program: Program, private_cache: Path, processes: Processes) -> Callab
         process = program.start(
             "build", project or program.copy("hangs"), "--build", tags, "--output-dir", output,
             "--environment-pass", "HANG_MARKER", *options,
-            caller={"HANG_MARKER": processes.marker, "MANYWHEELS_CACHE": str(private_cache)},
+            caller={
+                **program.pyenv_of(tags.split()), "HANG_MARKER": processes.marker,
+                "MANYWHEELS_CACHE": str(private_cache),
+            },
         )  # fmt: skip
         return Running(program=program, process=process, output=output)
 
@@ -108,6 +110,7 @@ def stopped(start: Callable[[], Running], ready: Callable[[Running], object], nu
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.slow("1-129")
 def test_signal(
     number: signal.Signals, status: int, start: Callable[..., Running], private_cache: Path, processes: Processes
 ) -> None:
@@ -173,7 +176,8 @@ def test_targets_that_wait_their_turn_end_as_well(
 def test_finished_wheels_stay(
     program: Program, start: Callable[..., Running], private_cache: Path, processes: Processes
 ) -> None:
-    project = program.copy("two_wheels")
+    project = program.copy("tested")
+    (project / "backend.py").rename(project / "healthy.py")
     (project / "backend.py").write_text(SOMETIMES)
     (project / "hanging.py").write_text((program.copy("hangs") / "backend.py").read_text())
     running = start(project, "cp312 cp313")
@@ -185,30 +189,22 @@ def test_finished_wheels_stay(
     assert finished.status == 130
     assert finished.states == {"cp312": "built", "cp313": "cancelled"}
     assert finished.wheel.name == finished.targets["cp312"]["wheel"]["name"]
-    assert program.run_in("cp312", finished.wheel, "import two_wheels; print(two_wheels.answer())") == "42"
+    assert program.run_in("cp312", finished.wheel, "import tested; print(tested.answer())") == "42"
 
 
-def test_work_folder_of_a_killed_run_is_removed_by_the_next(
-    program: Program, start: Callable[..., Running], private_cache: Path, processes: Processes
-) -> None:
-    running = start()
-    running.wait_until_hanging()
-    running.process.kill()
-    running.process.communicate()
-    processes.wait_until_gone()
-    assert len(list((private_cache / "work").iterdir())) == 1
-
-    program.build("fails_backend", caller={"MANYWHEELS_CACHE": str(private_cache)})
-
-    assert list((private_cache / "work").iterdir()) == []
-
-
-def test_work_folder_of_a_living_run_is_not(
+def test_the_next_run_removes_the_work_folders_of_killed_runs_only(
     program: Program, start: Callable[..., Running], private_cache: Path, processes: Processes
 ) -> None:
     running = start()
     running.wait_until_hanging()
     (folder,) = (private_cache / "work").iterdir()
+    others = set(processes.alive())
+    killed = start()
+    killed.wait_until_hanging()
+    killed.process.kill()
+    killed.process.communicate()
+    wait_for("the killed run's processes to end", lambda: set(processes.alive()) <= others)
+    assert len(list((private_cache / "work").iterdir())) == 2
 
     program.build("fails_backend", caller={"MANYWHEELS_CACHE": str(private_cache)})
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from uv import find_uv_bin
 
 from manywheels import __version__
 from manywheels.build.toolchain import Machine
+from manywheels.cli.main import main
 from manywheels.core.files import cache_dir
+from unit.helpers import write_wheel
 
 if TYPE_CHECKING:
     from host.conftest import Program
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
 MACHINE = os.uname().machine
 
 
-def test_plan(program: Program) -> None:
+def test_plan_and_dry_run_of_build(program: Program) -> None:
     project = program.copy("asks_too_much")
-    finished = program("plan", project)
+    finished, dry = program("plan", project), program("build", project, "--dry-run")
 
     assert finished.status == 0, finished.stderr
     assert f"asks-too-much for manylinux_2_28_{MACHINE}, toolchain zig" in finished.stdout
@@ -35,7 +37,8 @@ def test_plan(program: Program) -> None:
     for tag in set(program.interpreters) & {"cp313", "cp314"}:
         assert program.interpreters[tag].version in rows[tag]
         assert str(program.interpreters[tag].path) in finished.stdout
-    assert [path.name for path in program.folder.iterdir()] == [project.parent.name], "it writes nothing"
+    assert (dry.status, dry.stdout) == (0, finished.stdout)
+    assert [path.name for path in program.folder.iterdir()] == [project.parent.name], "they write nothing"
 
 
 def test_plan_as_json(program: Program) -> None:
@@ -61,20 +64,11 @@ def test_plan_as_json(program: Program) -> None:
     assert not (program.folder / "wheels").exists()
 
 
-def test_dry_run_is_plan(program: Program) -> None:
-    project = program.copy("c_setuptools")
-    dry, plan = program("build", project, "--dry-run"), program("plan", project)
-
-    assert dry.status == plan.status == 0
-    assert dry.stdout == plan.stdout
-
-
-def test_nothing_fits_requires_python(program: Program) -> None:
-    finished = program("plan", program.copy("asks_too_much"), "--build", "cp312 3.9")
-
-    assert finished.status == 2
-    assert "error MW003: " in finished.stderr
-    assert "requires-python (`>=3.13`) excludes cp39, cp312" in finished.stderr
+def test_nothing_fits_requires_python(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(program.copy("asks_too_much")), "--build", "cp312 3.9"]) == 2
+    told = capsys.readouterr().err
+    assert "error MW003: " in told
+    assert "requires-python (`>=3.13`) excludes cp39, cp312" in told
 
 
 def test_doctor(program: Program) -> None:
@@ -113,36 +107,47 @@ def test_no_room_left_is_no_fault_of_ours() -> None:
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def raw(program: Program, compiler: str) -> Path:
-    """The wheel of `new_symbol` as the machine's own compiler makes it, tagged linux."""
+# Written without Python.h; `close_range` is new in glibc 2.34.
+NEW_SYMBOL = """
+extern int close_range(unsigned first, unsigned last, int flags);
+extern void *PyUnicode_FromString(const char *);
+void *PyInit__core(void) { return close_range(3, 3, 0) ? (void *) 0 : PyUnicode_FromString("closed"); }
+"""
+
+
+def test_verify_tells_which_wheels_it_refuses_and_why(program: Program, compiler: str) -> None:
+    """One tagged linux, one whose tag promises too much, a renamed one, a true one, and files that are no wheels."""
     if (Machine.here().glibc or (0, 0)) < (2, 34):
         pytest.skip("this machine's glibc is older than 2.34")
-    output = program.new_folder("raw")
-    subprocess.run(
-        [find_uv_bin(), "build", "--quiet", "--wheel", "--python", program.require("cp312").path,
-         "--no-create-gitignore", "--out-dir", output, program.copy("new_symbol")],
-        check=True, env={**program.environment, "UV_CACHE_DIR": str(cache_dir() / "uv"), "CC": compiler},
+    (program.folder / "core.c").write_text(NEW_SYMBOL)
+    subprocess.run([compiler, "-shared", "-fPIC", "core.c", "-o", "core.so"], cwd=program.folder, check=True)
+    members = {
+        "demo/__init__.py": b"",
+        f"demo/_core.cpython-312-{MACHINE}-linux-gnu.so": (program.folder / "core.so").read_bytes(),
+    }
+    folder = program.new_folder("wheels")
+    raw, bold, true, other = (
+        write_wheel(folder, start=f"{name}-1.0", tags=f"cp312-cp312-{platform}_{MACHINE}", members=members)
+        for name, platform in (
+            ("raw", "linux"), ("bold", "manylinux_2_28"), ("true", "manylinux_2_34"), ("other", "manylinux_2_34")
+        )
     )  # fmt: skip
-    (wheel,) = output.iterdir()
-    return wheel
-
-
-def retag(wheel: Path, platform: str) -> Path:
-    """Write a wheel's platform tag anew, by the ordinary tool."""
-    command = [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", platform, str(wheel)]
-    return wheel.parent / subprocess.check_output(command, text=True).strip()
-
-
-def test_verify_refuses_a_tag_that_promises_too_much(program: Program, raw: Path) -> None:
-    finished = program("verify", retag(raw, f"manylinux_2_28_{MACHINE}"))
+    renamed = other.rename(other.with_name(other.name.replace("cp312-cp312", "cp311-cp311")))
+    broken, notes = folder / f"broken-1.0-cp312-cp312-linux_{MACHINE}.whl", folder / "notes.whl"
+    broken.write_bytes(b"hello\n" * 100)
+    notes.write_bytes(b"hello\n")
+    finished = program("verify", raw, bold, true, renamed, broken, notes)
 
     assert finished.status == 3, finished.text
-    assert finished.stdout.startswith("✗ new_symbol-1.0-cp312-cp312-manylinux_2_28")
-    assert "MW208" in finished.stdout
-    assert "`close_range@GLIBC_2.34`" in finished.stdout
-    assert "newer than `manylinux_2_28_" in finished.stdout
-    assert "meets `manylinux_2_34_" in finished.stdout
+    assert "Traceback" not in finished.text
+    told = {part.split()[1]: part for part in re.split(r"^(?=[✓✗] )", finished.stdout, flags=re.MULTILINE)[1:]}
+    assert list(told) == [path.name for path in (raw, bold, true, renamed, broken, notes)]
+    assert {name for name, part in told.items() if part.startswith("✓")} == {true.name}
+    assert f"MW204 the index refuses the platform tag `linux_{MACHINE}`" in told[raw.name]
+    for part in ("MW208", "`close_range@GLIBC_2.34`", "newer than `manylinux_2_28_", "meets `manylinux_2_34_"):
+        assert part in told[bold.name]
+    assert all(code in told[renamed.name] for code in ("MW202", "MW205"))
+    assert all("MW200" in told[path.name] for path in (broken, notes))
 
 
 @pytest.mark.slow
@@ -155,46 +160,11 @@ def test_verify_accepts_a_true_tag(program: Program) -> None:
     assert "glibc 2.34" in finished.stdout
 
 
-def test_verify_refuses_a_linux_tag(program: Program, raw: Path) -> None:
-    finished = program("verify", raw)
-
-    assert finished.status == 3
-    assert f"MW204 the index refuses the platform tag `linux_{MACHINE}`" in finished.stdout
+def test_verify_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "absent-1.0-cp312-cp312-linux_x86_64.whl"]) == 2
+    assert "error MW008: There is no wheel `absent-1.0-cp312-cp312-linux_x86_64.whl`." in capsys.readouterr().err
 
 
-def test_verify_refuses_a_renamed_file(program: Program) -> None:
-    built = program.build("c_setuptools")
-    assert program("verify", built.output).status == 0
-    renamed = built.wheel.rename(built.wheel.with_name(built.wheel.name.replace("cp312-cp312", "cp311-cp311")))
-    finished = program("verify", built.output)
-
-    assert finished.status == 3
-    assert f"✗ {renamed.name}" in finished.stdout
-    for code in ("MW202", "MW205"):
-        assert code in finished.stdout
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("absent-1.0-cp312-cp312-linux_x86_64.whl", None),
-        ("broken-1.0-cp312-cp312-linux_x86_64.whl", b"hello\n" * 100),
-        ("notes.whl", b"hello\n"),
-    ],
-)
-def test_verify_what_is_no_wheel(name: str, content: bytes | None, program: Program) -> None:
-    path = program.folder / name
-    if content is not None:
-        path.write_bytes(content)
-    finished = program("verify", path)
-
-    assert finished.status in {2, 3}
-    assert name in finished.text
-    assert "Traceback" not in finished.text
-
-
-def test_verify_empty_folder(program: Program) -> None:
-    finished = program("verify", program.new_folder("empty"))
-
-    assert finished.status == 2
-    assert "error MW008: " in finished.stderr
+def test_verify_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "error MW008: " in capsys.readouterr().err

@@ -28,6 +28,7 @@ TOOLS = {tool: shutil.which(tool) for tool in ("sh", "mkdir", "mktemp", "tar", "
     "python3": str(Path(sys.executable).resolve()),
     "uv": find_uv_bin(),
 }
+PAUSES = "for pause in 1, 2, 4, 0:"
 RESOURCES = """
 from pathlib import Path
 def resource(name):
@@ -82,12 +83,14 @@ def host(*answers: int, context: ssl.SSLContext | None = None) -> Iterator[Host]
 
 
 def install(folder: Path, source: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run install.sh as a job does, with the program's home in a folder, and only TOOLS on PATH."""
+    """Run install.sh as a job does, with the program's home in a folder, short pauses, and only TOOLS on PATH."""
     tools = folder / "bin"
     tools.mkdir()
     for tool, path in TOOLS.items():
         (tools / tool).symlink_to(str(path))
     script = (ROOT / "ci-templates/install.sh").read_text("utf-8").replace("/opt/", f"{folder}/")
+    assert PAUSES in script
+    script = script.replace(PAUSES, "for pause in 0.01, 0.02, 0.04, 0:")
     given = {"MANYWHEELS_FROM": "", "MANYWHEELS_REVISION": "v1", "MANYWHEELS_SOURCE": source, "PATH": str(tools)}
     return subprocess.run(
         [tools / "sh", "-c", script + '\n"$manywheels" -I -c "import manywheels; print(manywheels.__file__)"'],

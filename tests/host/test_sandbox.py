@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from manywheels.core.cancellation import Cancellation
+from manywheels.runtime import process_trees
 from manywheels.runtime.isolation import reason_against
 from manywheels.runtime.process_trees import GRACE, processes_of
 from manywheels.runtime.sandbox import Command, Outcome, run
@@ -108,6 +109,12 @@ class Sandbox:
 @pytest.fixture
 def sandbox(tmp_path: Path, processes: Processes) -> Sandbox:
     return Sandbox(tmp_path, processes.marker)
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For commands that go on after SIGTERM however long they are given."""
+    monkeypatch.setattr(process_trees, "GRACE", 0.2)
 
 
 # --- how commands end -------------------------------------------------------------------------------------------------
@@ -285,6 +292,7 @@ def test_time_limit_of_one_that_listens(sandbox: Sandbox, processes: Processes) 
     ],
     ids=["ignores", "children ignore", "stopped"],
 )
+@pytest.mark.usefixtures("short_grace")
 def test_time_limit_of_one_that_does_not(script: str, sandbox: Sandbox, processes: Processes) -> None:
     outcome = sandbox.shell(script, timeout=0.5)
 
@@ -293,6 +301,7 @@ def test_time_limit_of_one_that_does_not(script: str, sandbox: Sandbox, processe
     assert outcome.seconds < 0.5 + GRACE + SLACK
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_time_limit_with_a_daemon(sandbox: Sandbox, processes: Processes) -> None:
     outcome = sandbox.python(DAEMON + "import time; time.sleep(600)", timeout=1)
 
@@ -301,6 +310,7 @@ def test_time_limit_with_a_daemon(sandbox: Sandbox, processes: Processes) -> Non
     assert outcome.seconds < 1 + GRACE + SLACK
 
 
+@pytest.mark.usefixtures("short_grace")
 @pytest.mark.timeout(60)
 def test_time_limit_of_one_whose_first_thread_has_ended(sandbox: Sandbox, processes: Processes) -> None:
     outcome = sandbox.python(HEADLESS, timeout=1)
@@ -387,6 +397,7 @@ def test_another_user_cannot_end_its_keeper(sandbox: Sandbox, processes: Process
     assert processes_of(user) == []
 
 
+@pytest.mark.usefixtures("short_grace")
 @pytest.mark.timeout(60)
 def test_another_user_lives_while_one_of_its_threads_does(sandbox: Sandbox, user: int) -> None:
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
@@ -467,7 +478,7 @@ def test_cancellation_of_one_that_does_not_listen(sandbox: Sandbox, processes: P
     later.join()
 
     assert processes.alive() == []
-    assert later.ended - asked < GRACE + SLACK
+    assert GRACE <= later.ended - asked < GRACE + SLACK
     assert later.outcome is not None
     assert later.outcome.cancelled
 
@@ -501,7 +512,9 @@ def test_nothing_starts_after_cancellation(sandbox: Sandbox) -> None:
 SUPERVISOR = """
 import sys
 from pathlib import Path
+from manywheels.runtime import process_trees
 from manywheels.runtime.sandbox import Cancellation, Command, run
+process_trees.GRACE = 0.2
 folder, script, marker, path = Path(sys.argv[1]), *sys.argv[2:]
 command = Command(argv=(sys.executable, "-I", "-S", "-c", script, marker), folder=folder,
                   environment={"PATH": path, "MARKER": marker}, log=folder / "log", timeout=600)

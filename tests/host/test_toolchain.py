@@ -135,13 +135,13 @@ def zig(work: Path, policy: str = "manylinux_2_28", **prefix_map: str) -> Toolch
     ("project", "which", "policy"),
     [
         ("c_setuptools", 0, "manylinux2014"),
-        ("c_setuptools", len(pythons()) // 2, "manylinux_2_28"),
+        pytest.param("c_setuptools", len(pythons()) // 2, "manylinux_2_28", id="default"),
         ("c_setuptools", -1, "manylinux_2_34"),
         ("meson_ext", -1, "manylinux2014"),
         ("cpp_cmake", 0, "manylinux_2_28"),
     ],
 )
-@pytest.mark.slow("cpp_cmake-0-manylinux_2_28", "meson_ext--1-manylinux2014")
+@pytest.mark.slow("default", "cpp_cmake-0-manylinux_2_28", "meson_ext--1-manylinux2014")
 def test_wheels_stay_within_the_policy_and_name_no_folder(
     project: str, which: int, policy: str, work: Path, uv_cache: Path
 ) -> None:
@@ -301,6 +301,7 @@ def test_old_build_tools_run_under_a_jobserver(tool: str, work: Path) -> None:
 @needs_zig
 @pytest.mark.skipif(shutil.which("cmake", path="/usr/bin:/bin") is None, reason="there is no cmake on this machine")
 @pytest.mark.parametrize(("generator", "tool"), [("Ninja", "ninja"), ("Unix Makefiles", "make")])
+@pytest.mark.slow("Ninja-ninja")
 def test_cmake_builds_and_installs_under_a_jobserver(generator: str, tool: str, work: Path) -> None:
     if shutil.which(tool, path="/usr/bin:/bin") is None:
         pytest.skip(f"there is no {tool} on this machine")
