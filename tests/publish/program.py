@@ -130,14 +130,22 @@ def arguments(folder: Path, url: str, *options: str) -> list[str]:
 def publish(
     folder: Path, url: str, *options: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Run:
-    """Run `manywheels publish` on a folder, in this process: to start another takes longer than to publish."""
+    """Run `manywheels publish` on a folder, in this process."""
+    status, out, err = run_here(
+        arguments(folder, url, *options), {**clean_environment(), **(environment or {})}, cwd or folder.parent
+    )
+    return Run(status=status, out=out, err=err, states=states(folder))
+
+
+def run_here(argv: list[str], environment: Mapping[str, str], cwd: Path) -> tuple[int, str, str]:
+    """Run `manywheels` in this process, which is faster than to start another; return its status and what it said."""
     out, err = io.StringIO(), io.StringIO()
     with (
-        _variables({**clean_environment(), **(environment or {})}), chdir(cwd or folder.parent),
-        redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings(action="ignore"),
+        _variables(environment), chdir(cwd), redirect_stdout(out), redirect_stderr(err),
+        warnings.catch_warnings(action="ignore"),
     ):  # fmt: skip
-        status = main(arguments(folder, url, *options))
-    return Run(status=status, out=out.getvalue(), err=err.getvalue(), states=states(folder))
+        status = main(argv)
+    return status, out.getvalue(), err.getvalue()
 
 
 @contextmanager
