@@ -223,7 +223,7 @@ def test_row_17_an_answer_that_is_lost_after_the_file_was_stored(index: LocalInd
 
 
 @pytest.mark.parametrize(
-    "action", [too_many("1"), Answer(status=502), Answer(status=504, after=True), Drop(received=500)], ids=str
+    "action", [Answer(status=429), Answer(status=502), Answer(status=504, after=True), Drop(received=500)], ids=str
 )
 def test_row_18_what_passes_is_tried_again(index: LocalIndex, folder: Path, action: Answer | Drop) -> None:
     index.fail(Fault(action, method="POST", path="/legacy/", times=2))
@@ -234,10 +234,10 @@ def test_row_18_what_passes_is_tried_again(index: LocalIndex, folder: Path, acti
 
 
 def test_row_18_retry_after_is_honoured(index: LocalIndex, folder: Path) -> None:
-    index.fail(Fault(too_many("3"), path="/legacy/"))
+    index.fail(Fault(too_many("1"), path="/legacy/"))
     assert from_github(index, folder).status == 0
     first, second = [request.began for request in index.requests if request.path == "/legacy/"][:2]
-    assert second - first >= 3
+    assert second - first >= 1
 
 
 def test_row_19_a_release_half_uploaded_is_finished_by_a_second_run(index: LocalIndex, tmp_path: Path) -> None:
@@ -260,9 +260,8 @@ def test_row_19_a_release_half_uploaded_is_finished_by_a_second_run(index: Local
 
 def test_row_20_a_token_that_expires_is_renewed_on_github(index: LocalIndex, tmp_path: Path) -> None:
     folder = tmp_path / "dist"
-    write_many(folder, 8)
+    write_many(folder, 4)
     index.settings.token_lifetime = 2
-    index.fail(Fault(Delay(0.7), path="/legacy/", times=None))
     run = from_github(index, folder)
     assert run.status == 0, run.said
     assert len([request for request in index.requests if request.path.endswith("/mint-token")]) > 1
@@ -378,6 +377,7 @@ def test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels(index: LocalInd
         assert name.endswith(".gz") or any(request.path.endswith(name) for request in index.requests)
 
 
+@pytest.mark.slow("2")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_cancelled_upload_ends_soon_and_the_ledger_is_true(
     index: LocalIndex, folder: Path, number: signal.Signals
@@ -408,23 +408,24 @@ def test_a_killed_upload_leaves_a_ledger_that_is_true_and_a_second_run_finishes(
     index: LocalIndex, tmp_path: Path
 ) -> None:
     folder = tmp_path / "dist"
-    write_many(folder, 20)
+    write_many(folder, 10)
     index.fail(Fault(Delay(0.2), method="POST", path="/legacy/", times=None))
     argv = [sys.executable, "-m", "manywheels", "publish", str(folder), "--repository-url", index.upload_url]
     with subprocess.Popen(
         argv, env=clean_environment() | index.github_environment(), stdout=subprocess.DEVNULL
     ) as process:
-        while len(index.files()) < 5:
+        while len(index.files()) < 2:
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
-    time.sleep(1)  # what the index was doing, it finishes
+    while index.connections:  # what it has received it still stores
+        time.sleep(0.02)
     there = set(index.files())
     for name, state in states(folder).items():
         assert state == "unknown" or (name in there) == (state == "uploaded")
     run = from_github(index, folder)
     assert (run.status, seen(run)) == (0, {"uploaded", "identical"})
-    assert len(read_ledger(folder)["files"]) == len(index.files()) == 20
+    assert len(read_ledger(folder)["files"]) == len(index.files()) == 10
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_the_first_byte(index: LocalIndex, folder: Path) -> None:
