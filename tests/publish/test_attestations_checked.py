@@ -1,4 +1,4 @@
-"""Attestations are checked without the network: those of the local Sigstore; tests/pypi has those of the real one."""
+"""Attestations are checked offline. These are from the local Sigstore; tests/pypi has those of the real one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_command_line_checks_attestations(index: LocalIndex, tmp_path: Path,
         ("gitlab:octo/demo:.gitlab-ci.yml", "gitlab.com/octo/demo//.gitlab-ci.yml"),
     ],
 )
-def test_another_publisher_is_not_believed(index: LocalIndex, tmp_path: Path, publisher: str, named: str) -> None:
+def test_another_publisher_is_rejected(index: LocalIndex, tmp_path: Path, publisher: str, named: str) -> None:
     trust = {signatures.TRUST_CONFIG: str(index.trust_config)}
     check = attested(signatures.parse_publisher(publisher), trust)
 
@@ -109,7 +109,7 @@ def _no_entry(beside: Path) -> None:
         (_no_entry, "its signature is invalid"),
     ],
 )
-def test_a_spoilt_attestation_is_found(
+def test_an_invalid_attestation_is_found(
     index: LocalIndex, tmp_path: Path, spoil: Callable[[Path], None], message: str
 ) -> None:
     wheel = attested_wheel(index, tmp_path)
@@ -132,7 +132,7 @@ def test_a_changed_wheel_is_found(index: LocalIndex, tmp_path: Path) -> None:
     assert "1 wheel: 1 error" in said
 
 
-def test_signatures_of_another_sigstore_are_not_believed(index: LocalIndex, tmp_path: Path) -> None:
+def test_signatures_of_another_sigstore_are_rejected(index: LocalIndex, tmp_path: Path) -> None:
     status, said = verify(tmp_path, "--attestations", attested_wheel(index, tmp_path))
 
     assert status == 3
@@ -140,12 +140,12 @@ def test_signatures_of_another_sigstore_are_not_believed(index: LocalIndex, tmp_
 
 
 @pytest.mark.parametrize("text", ["github", "github:octo:release.yml", "github:octo/demo", "forgejo:octo/demo:x.yml"])
-def test_a_publisher_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_publisher_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="is not a publisher"):
         signatures.parse_publisher(text)
 
 
-def test_a_trust_configuration_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_trust_configuration_is_refused(tmp_path: Path) -> None:
     status, said = verify(tmp_path, "--attestations", write_wheel(tmp_path), trust=tmp_path / "absent.json")
 
     assert status == 2

@@ -1,4 +1,4 @@
-"""Real servers: what manywheels uploads is what twine and `uv publish` upload, file for file and field for field."""
+"""Real servers: manywheels uploads the same files and fields as twine and `uv publish`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.xdist_group("devpi")
-def test_devpi_keeps_the_same_of_every_client(folder: Path, devpi_server: Devpi) -> None:
+def test_devpi_stores_the_same_from_every_client(folder: Path, devpi_server: Devpi) -> None:
     kept = {}
     for name, client in CLIENTS.items():
         url = devpi_server.index(name)
@@ -94,7 +94,7 @@ def test_devpi_keeps_the_same_of_every_client(folder: Path, devpi_server: Devpi)
 
 
 @pytest.mark.xdist_group("devpi")
-def test_devpi_is_asked_before_and_a_conflict_stops_everything(
+def test_devpi_is_asked_first_and_a_conflict_stops_the_upload(
     folder: Path, devpi_server: Devpi, tmp_path: Path
 ) -> None:
     url = devpi_server.index("again")
@@ -112,11 +112,11 @@ def test_devpi_is_asked_before_and_a_conflict_stops_everything(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_pypiserver_keeps_what_was_sent(client: str, folder: Path, tmp_path: Path) -> None:
+def test_pypiserver_stores_what_was_sent(client: str, folder: Path, tmp_path: Path) -> None:
     with pypiserver(tmp_path / "server") as server:
         CLIENTS[client](folder, server.url, USER, PASSWORD)
         assert _digests(server.folder) == _digests(folder)
-        if client != "ours":  # what another client has brought is known by its sha256
+        if client != "ours":  # a file that another client uploaded is recognised by its sha256
             run = publish(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": PASSWORD})
             assert (run.status, set(run.states.values())) == (0, {"identical"})
             assert not [name for name in run.states if "is there already, identical" not in run.out]
@@ -133,7 +133,7 @@ def build(package: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_build_on_the_command_line_publishes_only_where_it_is_told_to_there(tmp_path: Path) -> None:
+def test_a_build_publishes_only_if_the_command_line_says_so(tmp_path: Path) -> None:
     package = Path(shutil.copytree(PROJECTS / "py3_none", tmp_path / "project"))
     with (package / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write('\n[tool.manywheels]\npublish = "pypi"\n')
@@ -155,14 +155,14 @@ def test_pypiserver_refuses_a_wrong_password(folder: Path, tmp_path: Path) -> No
         assert run.status == 4
         assert "refuses the credentials" in run.err
         assert "wrong-password" not in run.said
-        # It does not let itself be asked either: of files that were not begun nothing is known.
+        # It refuses to list its files, too: of those that were not begun nothing is known.
         assert run.states["demo-1.0.tar.gz"] == "not sent"
         assert set(run.states.values()) <= {"not sent", "unknown"}
         assert list(server.folder.iterdir()) == []
 
 
 def _fields(index: LocalIndex) -> dict[str, dict[str, Any]]:
-    """Return the fields that came with each file; clients differ in blanks between keywords, and in further digests."""
+    """Return the fields sent with each file; clients differ in blanks between keywords, and in the digests."""
     kept = {}
     for name, file in index.files().items():
         fields: dict[str, Any] = {key: value for key, value in file.fields.items() if not key.endswith("_digest")}
@@ -172,7 +172,7 @@ def _fields(index: LocalIndex) -> dict[str, dict[str, Any]]:
     return kept
 
 
-def test_the_form_is_that_of_the_other_clients(folder: Path) -> None:
+def test_the_form_is_the_same_as_that_of_other_clients(folder: Path) -> None:
     sent = {}
     for name, client in CLIENTS.items():
         with LocalIndex() as index:
@@ -198,7 +198,7 @@ def test_folders_of_any_name(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_a_folder_with_a_newline_in_its_name_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_folder_with_a_newline_in_its_name_is_refused(tmp_path: Path) -> None:
     run = publish(tmp_path / "a\n::error::b", "http://127.0.0.1:9/legacy/")
     assert run.status == 2
     assert "not a value of `packages-dir`" in run.err
@@ -207,7 +207,7 @@ def test_a_folder_with_a_newline_in_its_name_is_refused_by_name(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_wheels_without_a_manifest_are_verified_with_a_warning(tmp_path: Path) -> None:
-    """The exchange for other upload actions: nothing is known of the files but what can be read in them."""
+    """Wheels made by other tools: nothing is known of them but what is in the files."""
     write_wheel(tmp_path, tags="py3-none-any", metadata=RICH_METADATA)
     (bad := tmp_path / "bad").mkdir()
     write_wheel(bad, tags=f"cp312-cp312-{PLATFORM}", metadata=RICH_METADATA)
