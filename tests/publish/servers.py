@@ -113,21 +113,28 @@ class Devpi:
         return {"metadata": found, "files": files}
 
 
-# With the usual parameters it takes ten seconds to derive the key that signs its log-ins.
-_WEAK_HASH = ("--argon2-time-cost", "1", "--argon2-memory-cost", "8", "--argon2-parallelism", "1")
+# Initialises and serves in one process. The usual hashes take a fifth of a second for the password of each request, and
+# ten seconds for the key that signs log-ins.
+_DEVPI = """\
+import sys
+from devpi_server import auth, init, main
+
+auth.pwd_context.update(argon2__time_cost=1, argon2__memory_cost=8, argon2__parallelism=1)
+place = ["--serverdir", sys.argv[1]]
+hashes = ["--argon2-time-cost", "1", "--argon2-memory-cost", "8", "--argon2-parallelism", "1"]
+init.init(argv=["devpi-init", *place, "--no-root-pypi"])
+main.main(argv=["devpi-server", *place, *hashes, *sys.argv[2:]])
+"""
 
 
 @contextmanager
 def devpi(folder: Path) -> Iterator[Devpi]:
     """Run devpi-server, which asks nobody outside."""
     folder.mkdir(parents=True)
-    place, port = ["--serverdir", str(folder / "server")], free_port()
-    programs = Path(sys.executable).parent
-    initialise = [str(programs / "devpi-init"), *place, "--no-root-pypi"]
-    subprocess.run(initialise, env=clean_environment(), check=True, capture_output=True)
+    port = free_port()
+    argv = [sys.executable, "-c", _DEVPI, str(folder / "server"), "--host", "127.0.0.1", "--port", str(port),
+            "--offline-mode", "--threads", "4"]  # fmt: skip
     url = f"http://127.0.0.1:{port}/"
-    argv = [str(programs / "devpi-server"), *place, "--host", "127.0.0.1", "--port", str(port), "--offline-mode",
-            "--threads", "4", *_WEAK_HASH]  # fmt: skip
     with _running(argv, url, folder / "log"):
         yield Devpi(url)
 

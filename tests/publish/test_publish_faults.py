@@ -242,7 +242,7 @@ def test_row_18_retry_after_is_honoured(index: LocalIndex, folder: Path) -> None
 
 def test_row_19_a_release_half_uploaded_is_finished_by_a_second_run(index: LocalIndex, tmp_path: Path) -> None:
     folder = tmp_path / "dist"
-    write_many(folder, 40)
+    write_many(folder, 20)
     index.fail(Fault(Answer(status=400, body=b"Project size too large"), method="POST", path="/legacy/", skip=6))
     first = from_github(index, folder)
     assert first.status == 4
@@ -250,12 +250,12 @@ def test_row_19_a_release_half_uploaded_is_finished_by_a_second_run(index: Local
     assert "Project size too large" in first.err
     there = {name for name, state in first.states.items() if state == "uploaded"}
     assert there == set(index.files())
-    assert 6 <= len(there) < 40
+    assert 6 <= len(there) < 20
     assert {state for name, state in first.states.items() if name not in there} == {"not sent"}
     second = from_github(index, folder)
     assert second.status == 0
     assert {name for name, state in second.states.items() if state == "identical"} == there
-    assert len(index.files()) == 40
+    assert len(index.files()) == 20
 
 
 def test_row_20_a_token_that_expires_is_renewed_on_github(index: LocalIndex, tmp_path: Path) -> None:
