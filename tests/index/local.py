@@ -213,6 +213,11 @@ class LocalIndex:
         with self._log_lock:
             return tuple(self._requests)
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.connections)
+
     def forget(self) -> None:
         """Empty the log of requests."""
         with self._log_lock:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from index import LocalIndex
+from manywheels.data import table
+from manywheels.deliver.index import confirm
 from unit.helpers import write_wheel
 
 
@@ -20,3 +22,12 @@ def index() -> Iterator[LocalIndex]:
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
     return write_wheel(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less between requests in this process: no test here proves how long a pause is, but Retry-After."""
+    facts = table("publish")
+    monkeypatch.setitem(facts, "first-pause", 0.1)
+    monkeypatch.setitem(facts, "settle-pause", 0.2)
+    monkeypatch.setattr(confirm, "_PAUSE", 0.2)

@@ -1,4 +1,4 @@
-"""What the tests of publishing share: folders of finished wheels with their manifest, sdists, the command."""
+"""What the tests of publishing share: folders of wheels with their manifest, sdists, running the command."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ With ünïcödé.
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How the command ended: its status, what it said, and the ledger's states by file name."""
+    """A finished run: its status, what it printed, and the ledger's states by file name."""
 
     status: int
     out: str
@@ -71,7 +71,7 @@ def write_set(folder: Path, *tags: str, version: str = "1.0", metadata: str = ME
 
 
 def write_many(folder: Path, count: int) -> list[Path]:
-    """Write that many small wheels of one release, told apart by their build tags, and the manifest."""
+    """Write that many small wheels of one release, with different build tags, and the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     wheels = [
         write_wheel(
@@ -117,7 +117,7 @@ def write_sdist(folder: Path, *, version: str = "1.0", metadata: str = METADATA)
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """Return an environment without what a CI or a user's tokens would add to it."""
+    """Return an environment without variables of a CI and without tokens."""
     keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
     return {name: os.environ[name] for name in keep if name in os.environ} | variables
 
@@ -130,19 +130,27 @@ def arguments(folder: Path, url: str, *options: str) -> list[str]:
 def publish(
     folder: Path, url: str, *options: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Run:
-    """Run `manywheels publish` on a folder, in this process: to start another takes longer than to publish."""
+    """Run `manywheels publish` on a folder, in this process."""
+    status, out, err = run_here(
+        arguments(folder, url, *options), {**clean_environment(), **(environment or {})}, cwd or folder.parent
+    )
+    return Run(status=status, out=out, err=err, states=states(folder))
+
+
+def run_here(argv: list[str], environment: Mapping[str, str], cwd: Path) -> tuple[int, str, str]:
+    """Run `manywheels` in this process, which is faster than to start another; return its status and what it said."""
     out, err = io.StringIO(), io.StringIO()
     with (
-        _variables({**clean_environment(), **(environment or {})}), chdir(cwd or folder.parent),
-        redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings(action="ignore"),
+        _variables(environment), chdir(cwd), redirect_stdout(out), redirect_stderr(err),
+        warnings.catch_warnings(action="ignore"),
     ):  # fmt: skip
-        status = main(arguments(folder, url, *options))
-    return Run(status=status, out=out.getvalue(), err=err.getvalue(), states=states(folder))
+        status = main(argv)
+    return status, out.getvalue(), err.getvalue()
 
 
 @contextmanager
 def _variables(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let these be the only variables of this process."""
+    """Replace all environment variables of this process by these."""
     before = dict(os.environ)
     try:
         os.environ.clear()
@@ -172,7 +180,7 @@ def read_ledger(folder: Path) -> dict[str, Any]:
 
 
 def states(folder: Path) -> dict[str, str]:
-    """Return where each file stands, by the ledger; nothing where there is none."""
+    """Return the state of each file in the ledger; nothing if there is no ledger."""
     if not (folder / "manywheels-ledger.json").is_file():
         return {}
     return {entry["name"]: entry["state"] for entry in read_ledger(folder)["files"]}

@@ -18,6 +18,8 @@ from typing import Any
 
 import requests
 
+from publish.program import clean_environment
+
 USER, PASSWORD = "ada", "pass:word with blanks"
 
 
@@ -41,7 +43,8 @@ def free_port() -> int:
 @contextmanager
 def _running(argv: list[str], url: str, log: Path) -> Iterator[None]:
     """Run a server until the context is left; wait until it answers."""
-    with log.open("wb") as output, subprocess.Popen(argv, stdout=output, stderr=output) as process:
+    environment = clean_environment()
+    with log.open("wb") as output, subprocess.Popen(argv, env=environment, stdout=output, stderr=output) as process:
         try:
             _wait(process, url, log)
             yield
@@ -94,11 +97,10 @@ class Devpi:
         return base64.b64encode(pair.encode()).decode()
 
     def index(self, name: str) -> str:
-        """Make an index that takes no file twice; return its address."""
-        headers = {"X-Devpi-Auth": self._log_in(USER, PASSWORD)}
+        """Make an index of USER's that takes no file twice; return its address."""
         content = {"type": "stage", "volatile": False, "bases": []}
         url = f"{self.url}{USER}/{name}"
-        self._session.put(url, json=content, headers=headers, timeout=30).raise_for_status()
+        self._session.put(url, json=content, timeout=30).raise_for_status()
         return f"{url}/"
 
     def release(self, index: str, project: str, version: str) -> dict[str, Any]:
@@ -111,15 +113,28 @@ class Devpi:
         return {"metadata": found, "files": files}
 
 
+# Initialises and serves in one process. The usual hashes take a fifth of a second for the password of each request, and
+# ten seconds for the key that signs log-ins.
+_DEVPI = """\
+import sys
+from devpi_server import auth, init, main
+
+auth.pwd_context.update(argon2__time_cost=1, argon2__memory_cost=8, argon2__parallelism=1)
+place = ["--serverdir", sys.argv[1]]
+hashes = ["--argon2-time-cost", "1", "--argon2-memory-cost", "8", "--argon2-parallelism", "1"]
+init.init(argv=["devpi-init", *place, "--no-root-pypi"])
+main.main(argv=["devpi-server", *place, *hashes, *sys.argv[2:]])
+"""
+
+
 @contextmanager
 def devpi(folder: Path) -> Iterator[Devpi]:
     """Run devpi-server, which asks nobody outside."""
     folder.mkdir(parents=True)
-    place, port = ["--serverdir", str(folder / "server")], free_port()
-    programs = Path(sys.executable).parent
-    subprocess.run([programs / "devpi-init", *place, "--no-root-pypi"], check=True, capture_output=True)
+    port = free_port()
+    argv = [sys.executable, "-c", _DEVPI, str(folder / "server"), "--host", "127.0.0.1", "--port", str(port),
+            "--offline-mode", "--threads", "4"]  # fmt: skip
     url = f"http://127.0.0.1:{port}/"
-    argv = [str(programs / "devpi-server"), *place, "--host", "127.0.0.1", "--port", str(port), "--offline-mode"]
     with _running(argv, url, folder / "log"):
         yield Devpi(url)
 

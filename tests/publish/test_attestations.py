@@ -1,4 +1,4 @@
-"""Attestations: signed by sigstore's own client at the stand-ins of the local index, and checked by others' code."""
+"""Attestations: sigstore's client signs them at the local index's Sigstore; pypi-attestations checks them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_every_file_is_signed_under_one_certificate(
     assert set(signed.attestations) == set(wheels)
     assert calls(index, CERTIFICATE) == [201]
     assert calls(index, ENTRY) == [201] * len(wheels)
-    # Looked at by the library that the index uses, as the publisher that the index knows.
+    # Checked by the library that the index uses, for the publisher that the index knows.
     publisher = (
         pypi_attestations.GitHubPublisher(repository="octo/demo", workflow="release.yml")
         if ci == "github"
@@ -137,12 +137,12 @@ def test_the_field_of_an_upload_is_a_list(index: LocalIndex, wheels: dict[Path, 
     [
         [Fault(Answer(status=503), path=CERTIFICATE, times=2)],
         [Fault(Answer(status=429, headers={"Retry-After": "1"}), path=ENTRY), Fault(Drop(), path=ENTRY)],
-        [Fault(Drop(after=True), path=ENTRY)],  # the log has the entry, and says so when it comes again
+        [Fault(Drop(after=True), path=ENTRY)],  # the log has the entry, and says so when it is sent again
         [Fault(Answer(status=503), path="/issuer/github/token/*"), Fault(Drop(), path="/issuer/github/token/*")],
     ],
     ids=["authority is busy", "log is busy", "answer is lost", "CI is busy"],
 )
-def test_what_passes_is_tried_again(
+def test_transient_failures_are_retried(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, faults: list[Fault]
 ) -> None:
     identity = job(index, monkeypatch, index.github_environment())
@@ -154,7 +154,7 @@ def test_what_passes_is_tried_again(
 def test_the_identity_that_signs_is_masked_and_in_no_message(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Sigstore's answer quotes the token that it was shown."""
+    """Sigstore's answer quotes the token that it was sent."""
     identity = job(index, monkeypatch, index.github_environment())
     token = identity.token("sigstore")
     assert token
@@ -165,7 +165,7 @@ def test_the_identity_that_signs_is_masked_and_in_no_message(
         attest(wheels, identity)
 
 
-def test_a_sigstore_that_refuses_is_told_with_its_words(
+def test_a_refusal_of_sigstore_is_reported_in_its_words(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = job(index, monkeypatch, index.github_environment())
@@ -178,7 +178,7 @@ def test_a_sigstore_that_refuses_is_told_with_its_words(
     assert identity.environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] not in str(failed.value)
 
 
-def test_a_log_that_lies_is_found_out(
+def test_a_log_entry_with_a_wrong_key_is_rejected(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = job(index, monkeypatch, index.github_environment())
@@ -213,7 +213,7 @@ def test_a_reusable_workflow_is_not_attested(
         ({"GITLAB_CI": "true"}, "SIGSTORE_ID_TOKEN not found"),
     ],
 )
-def test_without_an_identity_it_is_said_how_to_get_one(
+def test_without_an_identity_the_error_says_how_to_get_one(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
 ) -> None:
     with pytest.raises(NoSigningIdentity, match=said) as failed:
@@ -223,7 +223,7 @@ def test_without_an_identity_it_is_said_how_to_get_one(
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_publishing_signs_and_an_index_that_looks_closely_is_content(
+def test_an_index_that_verifies_attestations_accepts_what_publish_signs(
     index: LocalIndex, tmp_path: Path, ci: str
 ) -> None:
     index.trust(GitHubPublisher(project="demo"), GitLabPublisher(project="demo"))
@@ -239,14 +239,14 @@ def test_publishing_signs_and_an_index_that_looks_closely_is_content(
         [sent] = stored[file.name].attestations
         assert json.loads(file.with_name(file.name + ".publish.attestation").read_text()) == sent
     assert calls(index, CERTIFICATE) == [201]
-    # The next one finds nothing to do, and does not ask for signatures again.
+    # The next run has nothing to upload, and signs nothing.
     again = publish(folder, index.upload_url, "--attestations=true", environment=fresh(index, ci))
     assert again.status == 0, again.said
     assert calls(index, CERTIFICATE) == [201]
 
 
-def test_kept_attestations_are_not_in_the_way_of_the_run_that_finishes(index: LocalIndex, tmp_path: Path) -> None:
-    """Of files that did not arrive none is kept: the next run signs those anew."""
+def test_kept_attestations_do_not_block_the_next_run(index: LocalIndex, tmp_path: Path) -> None:
+    """The attestations of files that were not uploaded are not kept: the next run signs those files again."""
     index.trust(GitHubPublisher(project="demo"))
     folder = tmp_path / "dist"
     wheels, sdist = write_set(folder, "cp312", "cp313"), write_sdist(folder)
@@ -265,7 +265,7 @@ def test_kept_attestations_are_not_in_the_way_of_the_run_that_finishes(index: Lo
     assert len(list(folder.glob("*.attestation"))) == 3
 
 
-def test_nothing_is_sent_where_sigstore_does_not_sign(index: LocalIndex, tmp_path: Path) -> None:
+def test_nothing_is_sent_if_sigstore_does_not_sign(index: LocalIndex, tmp_path: Path) -> None:
     index.trust(GitHubPublisher(project="demo"))
     index.fail(Fault(Answer(status=401), path=CERTIFICATE, times=None))
     folder = tmp_path / "dist"
@@ -282,7 +282,7 @@ def test_nothing_is_sent_where_sigstore_does_not_sign(index: LocalIndex, tmp_pat
 # --- files beside -------------------------------------------------------------------------------------------------
 
 
-def test_an_attestation_that_is_there_is_an_error_and_stays(
+def test_an_existing_attestation_is_an_error_and_is_kept(
     index: LocalIndex, wheels: dict[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = job(index, monkeypatch, index.github_environment())
@@ -299,12 +299,12 @@ def test_an_attestation_that_is_there_is_an_error_and_stays(
     assert not index.requests
 
 
-def test_an_attestation_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
+def test_an_attestation_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AttestationNotKept, match="No such file or directory"):
         keep(Signed(attestations={tmp_path / "gone" / "demo-1.0.tar.gz": "{}"}))
 
 
-def test_a_part_of_an_attestation_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_partly_written_attestation_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = Path.open
 
     def full(path: Path, *arguments: Any, **options: Any) -> None:
@@ -338,7 +338,9 @@ ON_GITLAB = {"GITLAB_CI": "true", "CI_SERVER_HOST": "gitlab.com", "SIGSTORE_ID_T
         ({}, {}, False),
     ],
 )
-def test_who_signs_by_itself(environment: dict[str, str], changed: dict[str, bool], *, answer: bool) -> None:
+def test_when_attestations_are_made_by_default(
+    environment: dict[str, str], changed: dict[str, bool], *, answer: bool
+) -> None:
     usual: dict[str, bool | None] = {"choice": None, "trusted": True, "known": True}
     given = usual | changed
 
@@ -349,6 +351,6 @@ def test_who_signs_by_itself(environment: dict[str, str], changed: dict[str, boo
     assert wanted is answer
 
 
-def test_attestations_that_an_api_token_cannot_bring_are_refused_at_once() -> None:
+def test_attestations_with_an_api_token_are_refused() -> None:
     with pytest.raises(AttestationsUnavailable, match="API token"):
         attestations.wanted(choice=True, trusted=False, known=True, environment=ON_GITHUB)

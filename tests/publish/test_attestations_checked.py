@@ -1,11 +1,10 @@
-"""Attestations are checked without the network: those of the local Sigstore; tests/pypi has those of the real one."""
+"""Attestations are checked offline. These are from the local Sigstore; tests/pypi has those of the real one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,17 +12,20 @@ import pytest
 
 from corpus.makers import wheel as honest_wheel
 from index import LocalIndex
-from index.clients import Ran, run_client
 from index.signing import sign
 from manywheels.errors import InputError
 from manywheels.verify import signatures
 from manywheels.verify.attestations import attested
+from publish.program import clean_environment, run_here
 from unit.helpers import write_wheel
 
 
-def verify(home: Path, *arguments: str | Path, trust: Path | None = None) -> Ran:
-    environment = {signatures.TRUST_CONFIG: str(trust)} if trust else {}
-    return run_client(home, sys.executable, "-m", "manywheels", "verify", *arguments, environment=environment)
+def verify(home: Path, *arguments: str | Path, trust: Path | None = None) -> tuple[int, str]:
+    """Run `manywheels verify` in an empty home; return its status and what it said."""
+    trusted = {signatures.TRUST_CONFIG: str(trust)} if trust else {}
+    environment = clean_environment(HOME=str(home), **trusted)
+    status, out, err = run_here(["verify", *map(str, arguments)], environment, home)
+    return status, out + err
 
 
 def attested_wheel(index: LocalIndex, folder: Path, issuer: str = "github") -> Path:
@@ -43,10 +45,11 @@ def test_the_command_line_checks_attestations(index: LocalIndex, tmp_path: Path,
     shutil.copy(index.trust_config, trust)
     index.forget()
 
-    ran = verify(tmp_path, "--attestations", *(["--publisher", publisher] if publisher else []), wheel, trust=trust)
+    options = ["--publisher", publisher] if publisher else []
+    status, said = verify(tmp_path, "--attestations", *options, wheel, trust=trust)
 
-    assert ran.status == 0, ran.text
-    assert f"{wheel.name} was signed by https://{issuer}.com/octo/demo" in ran.text
+    assert status == 0, said
+    assert f"{wheel.name} was signed by https://{issuer}.com/octo/demo" in said
     assert not index.requests
 
 
@@ -59,7 +62,7 @@ def test_the_command_line_checks_attestations(index: LocalIndex, tmp_path: Path,
         ("gitlab:octo/demo:.gitlab-ci.yml", "gitlab.com/octo/demo//.gitlab-ci.yml"),
     ],
 )
-def test_another_publisher_is_not_believed(index: LocalIndex, tmp_path: Path, publisher: str, named: str) -> None:
+def test_another_publisher_is_rejected(index: LocalIndex, tmp_path: Path, publisher: str, named: str) -> None:
     trust = {signatures.TRUST_CONFIG: str(index.trust_config)}
     check = attested(signatures.parse_publisher(publisher), trust)
 
@@ -106,7 +109,7 @@ def _no_entry(beside: Path) -> None:
         (_no_entry, "its signature is invalid"),
     ],
 )
-def test_a_spoilt_attestation_is_found(
+def test_an_invalid_attestation_is_found(
     index: LocalIndex, tmp_path: Path, spoil: Callable[[Path], None], message: str
 ) -> None:
     wheel = attested_wheel(index, tmp_path)
@@ -122,28 +125,28 @@ def test_a_changed_wheel_is_found(index: LocalIndex, tmp_path: Path) -> None:
     attested_wheel(index, tmp_path)
     wheel = honest_wheel(also={"demo/more.py": b"answer = 43\n"})(tmp_path)
 
-    ran = verify(tmp_path, "--attestations", wheel, trust=index.trust_config)
+    status, said = verify(tmp_path, "--attestations", wheel, trust=index.trust_config)
 
-    assert ran.status == 3
-    assert "about other content" in ran.text
-    assert "1 wheel: 1 error" in ran.text
+    assert status == 3
+    assert "about other content" in said
+    assert "1 wheel: 1 error" in said
 
 
-def test_signatures_of_another_sigstore_are_not_believed(index: LocalIndex, tmp_path: Path) -> None:
-    ran = verify(tmp_path, "--attestations", attested_wheel(index, tmp_path))
+def test_signatures_of_another_sigstore_are_rejected(index: LocalIndex, tmp_path: Path) -> None:
+    status, said = verify(tmp_path, "--attestations", attested_wheel(index, tmp_path))
 
-    assert ran.status == 3
-    assert "its signature is invalid" in ran.text
+    assert status == 3
+    assert "its signature is invalid" in said
 
 
 @pytest.mark.parametrize("text", ["github", "github:octo:release.yml", "github:octo/demo", "forgejo:octo/demo:x.yml"])
-def test_a_publisher_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_publisher_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="is not a publisher"):
         signatures.parse_publisher(text)
 
 
-def test_a_trust_configuration_that_is_none_is_refused(tmp_path: Path) -> None:
-    ran = verify(tmp_path, "--attestations", write_wheel(tmp_path), trust=tmp_path / "absent.json")
+def test_an_invalid_trust_configuration_is_refused(tmp_path: Path) -> None:
+    status, said = verify(tmp_path, "--attestations", write_wheel(tmp_path), trust=tmp_path / "absent.json")
 
-    assert ran.status == 2
-    assert "is not a client trust configuration" in ran.text
+    assert status == 2
+    assert "is not a client trust configuration" in said

@@ -33,7 +33,7 @@ def shared() -> Iterator[LocalIndex]:
 # --- the rules of uploads -----------------------------------------------------------------------------------------
 
 
-def test_the_same_content_again_is_fine_and_other_content_is_not(index: LocalIndex, wheel: Path) -> None:
+def test_the_same_content_is_accepted_again_and_other_content_is_not(index: LocalIndex, wheel: Path) -> None:
     token = index.api_token()
 
     assert [upload(index, wheel, token).status_code for _ in range(2)] == [200, 200]
@@ -79,9 +79,7 @@ def test_a_release_closes_after_a_fortnight(index: LocalIndex, wheel: Path, tmp_
         ({"attestations": "[]"}, "only supported when using Trusted Publishing"),
     ],
 )
-def test_a_form_with_something_wrong_is_refused(
-    index: LocalIndex, wheel: Path, changed: dict[str, str], message: str
-) -> None:
+def test_an_invalid_form_is_refused(index: LocalIndex, wheel: Path, changed: dict[str, str], message: str) -> None:
     refused = upload(index, wheel, index.api_token(), **changed)
 
     assert refused.status_code == 400
@@ -89,7 +87,7 @@ def test_a_form_with_something_wrong_is_refused(
     assert not index.files()
 
 
-def test_a_platform_tag_that_is_no_promise_is_refused(index: LocalIndex, tmp_path: Path) -> None:
+def test_an_unsupported_platform_tag_is_refused(index: LocalIndex, tmp_path: Path) -> None:
     refused = upload(index, write_wheel(tmp_path, tags="cp312-cp312-linux_x86_64"), index.api_token())
 
     assert "unsupported platform tag 'linux_x86_64'" in refused.reason
@@ -140,7 +138,7 @@ def test_an_attestation_about_another_file_is_refused(index: LocalIndex, wheel: 
 # --- pages --------------------------------------------------------------------------------------------------------
 
 
-def test_json_and_html_say_the_same(index: LocalIndex, wheel: Path) -> None:
+def test_json_and_html_list_the_same_files(index: LocalIndex, wheel: Path) -> None:
     upload(index, wheel, index.api_token())
     [entry] = simple(index)
     page = requests.get(f"{index.simple_url}demo/", timeout=20).text
@@ -163,7 +161,7 @@ def test_a_stale_page_shows_a_new_file_late(index: LocalIndex, wheel: Path) -> N
 # --- faults -------------------------------------------------------------------------------------------------------
 
 
-def test_faults_come_in_order_and_as_often_as_asked_for(index: LocalIndex, wheel: Path) -> None:
+def test_faults_come_in_order_and_as_often_as_set(index: LocalIndex, wheel: Path) -> None:
     token = index.api_token()
     index.fail(
         Fault(too_many("7"), path="/legacy/"),
@@ -191,7 +189,7 @@ def test_a_dropped_connection_has_stored_the_file_or_not(
     assert index.requests[-1].received == (action.received or int(index.requests[-1].headers["content-length"]))
 
 
-def test_a_redirect_shows_what_the_client_takes_along(index: LocalIndex, wheel: Path) -> None:
+def test_a_redirect_shows_what_the_client_sends_on(index: LocalIndex, wheel: Path) -> None:
     with LocalIndex() as other:
         index.fail(Fault(redirect(other.upload_url), path="/legacy/"))
         answer = upload(index, wheel, index.api_token())
@@ -210,7 +208,7 @@ def test_an_early_answer_does_not_wait_for_the_body(index: LocalIndex, tmp_path:
         assert session.send(prepared, timeout=20).status_code == 504
 
 
-def test_a_delay_is_one(index: LocalIndex) -> None:
+def test_a_delayed_answer_takes_that_long(index: LocalIndex) -> None:
     index.fail(Fault(Delay(0.3), path="/simple/*"))
     began = time.monotonic()
     requests.get(index.simple_url, timeout=20).raise_for_status()

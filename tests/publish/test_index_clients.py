@@ -1,4 +1,4 @@
-"""Clients that we did not write, twine, uv and pip, find in the local index what they know from the real one."""
+"""twine, uv and pip can use the local index as they use the real one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def upload_with(client: str, home: Path, index: LocalIndex, wheel: Path, token: 
 
 
 def publish_with(client: str, home: Path, wheel: Path, environment: Mapping[str, str]) -> Ran:
-    """Publish with a client to the index that it knows, without a token."""
+    """Publish with a client to its default index, without a token."""
     if client == "twine":
         return twine(home, wheel, environment=environment)
     return uv(home, "publish", "--trusted-publishing", "always", wheel, environment=environment)
@@ -80,9 +80,10 @@ def test_uv_publishes_without_a_token(wheel: Path, tmp_path: Path, ci: str) -> N
         assert paths == ["audience", "mint-token", "burn-token"]
 
 
+@pytest.mark.slow("twine-gitlab")
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
 @pytest.mark.parametrize("client", ["twine", "uv"])
-def test_clients_publish_without_a_token_to_the_index_that_they_know(
+def test_clients_publish_without_a_token_to_their_default_index(
     index: LocalIndex, wheel: Path, tmp_path: Path, ci: str, client: str
 ) -> None:
     index.trust(GitHubPublisher(project="demo", environment="release"), GitLabPublisher(project="demo"))
@@ -124,7 +125,9 @@ def test_pip_and_uv_install_what_was_uploaded(index: LocalIndex, tmp_path: Path)
     assert any(entry.path.endswith(".whl.metadata") and entry.status == 200 for entry in index.requests)
 
 
-def test_a_simple_page_that_lies_keeps_clients_from_installing(index: LocalIndex, wheel: Path, tmp_path: Path) -> None:
+def test_clients_do_not_install_a_file_with_another_hash_than_listed(
+    index: LocalIndex, wheel: Path, tmp_path: Path
+) -> None:
     upload(index, wheel, index.api_token())
     index.settings.lies[wheel.name] = "0" * 64
 

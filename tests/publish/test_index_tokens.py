@@ -66,7 +66,7 @@ def test_a_token_that_was_minted_and_not_received_is_spent(index: LocalIndex) ->
     assert code_of(mint(index, identity)) == "invalid-reuse-token"
 
 
-def test_what_is_no_good_token_is_refused_with_its_code(index: LocalIndex) -> None:
+def test_an_invalid_identity_token_is_refused_with_its_code(index: LocalIndex) -> None:
     index.trust(GitHubPublisher(project="demo"))
     with LocalIndex() as stranger:
         assert code_of(mint(index, stranger.identity_token())) == "invalid-payload"
@@ -125,7 +125,7 @@ def test_a_pending_publisher_makes_the_project_once(index: LocalIndex, wheel: Pa
     assert code_of(mint(index, late)) == "invalid-pending-publisher"
 
 
-def test_minted_tokens_end_and_can_be_given_back(index: LocalIndex, tmp_path: Path, wheel: Path) -> None:
+def test_minted_tokens_expire_and_can_be_revoked(index: LocalIndex, tmp_path: Path, wheel: Path) -> None:
     index.trust(GitHubPublisher(project="demo"))
     first, second = minted(index), minted(index)
     requests.post(f"{index.url}/_/oidc/burn-token", json={"token": first}, timeout=20).raise_for_status()

@@ -1,4 +1,4 @@
-"""What goes wrong in publishing, against the local index: the promises of rows 11, 12, 16 to 22, as users see them."""
+"""Faults while publishing to the local index, as users see them: rows 11, 12 and 16 to 22 of what goes wrong."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def from_github(index: LocalIndex, folder: Path, *options: str, **variables: str) -> Run:
-    """Publish as a job of octo/demo's release workflow, and see that no token is where it does not belong."""
+    """Publish as a job of octo/demo's release workflow; check that tokens are masked and in no ledger."""
     before = len(index.requests)
     run = publish(folder, index.upload_url, *options, environment=index.github_environment() | variables)
     secrets = {request.password for request in index.requests[before:] if request.password}
@@ -102,14 +102,14 @@ def test_row_11_a_wheel_that_changed_after_it_was_verified(index: LocalIndex, fo
     assert uploads(index) == []
 
 
-def test_row_11_a_manifest_that_changed_on_its_way(index: LocalIndex, folder: Path) -> None:
+def test_row_11_a_manifest_that_changed_between_jobs(index: LocalIndex, folder: Path) -> None:
     run = from_github(index, folder, "--manifest-digest", "ab" * 32)
     assert run.status == 4
     assert f"does not match `manifest-digest` {'ab' * 32}" in run.err
     assert uploads(index) == []
 
 
-def test_row_12_wheels_that_are_missing_or_added_are_told_together(index: LocalIndex, folder: Path) -> None:
+def test_row_12_missing_and_added_wheels_are_reported_together(index: LocalIndex, folder: Path) -> None:
     (folder / WHEEL).unlink()
     write_wheel(folder, tags=f"cp314-cp314-{PLATFORM}")
     run = from_github(index, folder)
@@ -120,7 +120,7 @@ def test_row_12_wheels_that_are_missing_or_added_are_told_together(index: LocalI
     assert uploads(index) == []
 
 
-def test_row_12_a_shard_is_not_published_as_if_it_were_the_release(index: LocalIndex, folder: Path) -> None:
+def test_row_12_a_shard_is_not_published_as_the_release(index: LocalIndex, folder: Path) -> None:
     whole = read_manifest(folder)
     planned = (*(target.identifier for target in whole.targets), "cp314-manylinux_x86_64")
     replace(whole, planned=planned, shard=Shard(index=1, count=2)).write(folder)
@@ -131,8 +131,8 @@ def test_row_12_a_shard_is_not_published_as_if_it_were_the_release(index: LocalI
     assert uploads(index) == []
 
 
-def test_all_problems_are_told_together(index: LocalIndex, folder: Path) -> None:
-    """Of the folder, of the index, and of the identity."""
+def test_all_problems_are_reported_together(index: LocalIndex, folder: Path) -> None:
+    """Those of the folder and of the identity."""
     with (folder / WHEEL).open("ab") as wheel:
         wheel.write(b"\0")
     (folder / "notes.zip").write_bytes(b"no zip")
@@ -144,8 +144,8 @@ def test_all_problems_are_told_together(index: LocalIndex, folder: Path) -> None
     assert seen(run) == {"not sent"}
 
 
-def test_one_content_under_two_names_is_seen_before(index: LocalIndex, folder: Path) -> None:
-    """The index keeps no content twice: it would refuse the second after the first is there."""
+def test_the_same_content_under_two_names_is_refused_before_the_upload(index: LocalIndex, folder: Path) -> None:
+    """The index stores no content twice: it would refuse the second file after the first was uploaded."""
     twin = folder / WHEEL.replace("1.0-", "1.0-1-")
     twin.write_bytes((folder / WHEEL).read_bytes())
     write_set_manifest(folder)
@@ -155,7 +155,7 @@ def test_one_content_under_two_names_is_seen_before(index: LocalIndex, folder: P
     assert uploads(index) == []
 
 
-def test_a_release_that_is_too_old_is_seen_before(index: LocalIndex, folder: Path) -> None:
+def test_a_release_that_is_too_old_is_refused_before_the_upload(index: LocalIndex, folder: Path) -> None:
     assert from_github(index, folder).status == 0
     index.age("demo", "1.0", days=15)
     write_set(folder, "cp312", "cp313", "cp314")
@@ -173,7 +173,7 @@ def write_set_manifest(folder: Path) -> None:
     seal(folder, sorted(folder.glob("*.whl")))
 
 
-def test_an_index_that_is_silent_stops_everything(index: LocalIndex, folder: Path) -> None:
+def test_nothing_is_uploaded_if_the_index_lists_no_files(index: LocalIndex, folder: Path) -> None:
     index.fail(Fault(Answer(status=503), path="/simple/*", times=None))
     run = from_github(index, folder)
     assert run.status == 4
@@ -181,14 +181,14 @@ def test_an_index_that_is_silent_stops_everything(index: LocalIndex, folder: Pat
     assert uploads(index) == []
 
 
-def test_no_address_but_https(folder: Path) -> None:
+def test_plain_http_is_refused(folder: Path) -> None:
     run = publish(folder, "http://index.example/legacy/", environment={"PYPI_TOKEN": "pypi-secret"})
     assert run.status == 4
     assert "error MW322: `http://index.example` is plain http" in run.err
 
 
 @pytest.mark.parametrize("url", ["https://user:secret@index.example/legacy/", "index.example", "https://", "pipy"])
-def test_addresses_that_are_none(folder: Path, url: str) -> None:
+def test_invalid_addresses_are_refused(folder: Path, url: str) -> None:
     run = publish(folder, url)
     assert run.status == 2
     assert "error MW001: repository-url:" in run.err
@@ -199,8 +199,8 @@ def test_addresses_that_are_none(folder: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize("lag", [0, 5])
-def test_row_16_other_content_under_the_name_is_never_passed_over(index: LocalIndex, folder: Path, lag: int) -> None:
-    """Also where the index's page does not show it yet, so that only the upload finds it."""
+def test_row_16_other_content_under_the_name_is_never_skipped(index: LocalIndex, folder: Path, lag: int) -> None:
+    """Also if the index does not list the file yet, so that only the upload finds it."""
     index.settings.lag = lag
     assert from_github(index, folder).status == 0
     kept = {name: file.sha256 for name, file in index.files().items()}
@@ -214,7 +214,7 @@ def test_row_16_other_content_under_the_name_is_never_passed_over(index: LocalIn
     assert {name: file.sha256 for name, file in index.files().items()} == kept
 
 
-def test_row_17_an_answer_that_is_lost_after_the_file_was_stored(index: LocalIndex, folder: Path) -> None:
+def test_row_17_the_response_is_lost_after_the_file_was_stored(index: LocalIndex, folder: Path) -> None:
     index.fail(Fault(Drop(after=True), file=WHEEL))
     run = from_github(index, folder)
     assert run.status == 0
@@ -223,9 +223,9 @@ def test_row_17_an_answer_that_is_lost_after_the_file_was_stored(index: LocalInd
 
 
 @pytest.mark.parametrize(
-    "action", [too_many("1"), Answer(status=502), Answer(status=504, after=True), Drop(received=500)], ids=str
+    "action", [Answer(status=429), Answer(status=502), Answer(status=504, after=True), Drop(received=500)], ids=str
 )
-def test_row_18_what_passes_is_tried_again(index: LocalIndex, folder: Path, action: Answer | Drop) -> None:
+def test_row_18_transient_failures_are_retried(index: LocalIndex, folder: Path, action: Answer | Drop) -> None:
     index.fail(Fault(action, method="POST", path="/legacy/", times=2))
     run = from_github(index, folder)
     assert run.status == 0, run.said
@@ -234,15 +234,15 @@ def test_row_18_what_passes_is_tried_again(index: LocalIndex, folder: Path, acti
 
 
 def test_row_18_retry_after_is_honoured(index: LocalIndex, folder: Path) -> None:
-    index.fail(Fault(too_many("3"), path="/legacy/"))
+    index.fail(Fault(too_many("1"), path="/legacy/"))
     assert from_github(index, folder).status == 0
     first, second = [request.began for request in index.requests if request.path == "/legacy/"][:2]
-    assert second - first >= 3
+    assert second - first >= 1
 
 
 def test_row_19_a_release_half_uploaded_is_finished_by_a_second_run(index: LocalIndex, tmp_path: Path) -> None:
     folder = tmp_path / "dist"
-    write_many(folder, 40)
+    write_many(folder, 20)
     index.fail(Fault(Answer(status=400, body=b"Project size too large"), method="POST", path="/legacy/", skip=6))
     first = from_github(index, folder)
     assert first.status == 4
@@ -250,26 +250,25 @@ def test_row_19_a_release_half_uploaded_is_finished_by_a_second_run(index: Local
     assert "Project size too large" in first.err
     there = {name for name, state in first.states.items() if state == "uploaded"}
     assert there == set(index.files())
-    assert 6 <= len(there) < 40
+    assert 6 <= len(there) < 20
     assert {state for name, state in first.states.items() if name not in there} == {"not sent"}
     second = from_github(index, folder)
     assert second.status == 0
     assert {name for name, state in second.states.items() if state == "identical"} == there
-    assert len(index.files()) == 40
+    assert len(index.files()) == 20
 
 
 def test_row_20_a_token_that_expires_is_renewed_on_github(index: LocalIndex, tmp_path: Path) -> None:
     folder = tmp_path / "dist"
-    write_many(folder, 8)
+    write_many(folder, 4)
     index.settings.token_lifetime = 2
-    index.fail(Fault(Delay(0.7), path="/legacy/", times=None))
     run = from_github(index, folder)
     assert run.status == 0, run.said
     assert len([request for request in index.requests if request.path.endswith("/mint-token")]) > 1
 
 
 def from_gitlab(index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publish as a job of GitLab's, in this process."""
+    """Publish as a GitLab job, in this process."""
     for name in ("GITHUB_ACTIONS", "MANYWHEELS_PASSWORD", "TWINE_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     for name, value in (environment := index.gitlab_environment()).items():
@@ -281,7 +280,7 @@ def from_gitlab(index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
     publish_here(read_settings(asked), Cancellation(), environment)
 
 
-def test_row_20_on_gitlab_what_one_token_cannot_carry_is_refused_before_the_first_byte(
+def test_row_20_on_gitlab_more_than_one_token_allows_is_refused_before_the_first_byte(
     index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(table("publish")["token"], "rate", 1.0)
@@ -295,7 +294,7 @@ def test_row_20_on_gitlab_what_one_token_cannot_carry_is_refused_before_the_firs
 def test_row_20_on_gitlab_no_upload_begins_after_the_token_has_ended(
     index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no other token: what is left is for the next job, and the ledger says of each file where it stands."""
+    """There is no other token: the rest is for the next job, and the ledger has the state of each file."""
     folder = tmp_path / "dist"
     write_many(folder, 20)
     index.settings.token_lifetime = 3
@@ -305,14 +304,14 @@ def test_row_20_on_gitlab_no_upload_begins_after_the_token_has_ended(
     (minted,) = [request.began for request in index.requests if request.path.endswith("/mint-token")]
     began = [request.began for request in index.requests if request.path == "/legacy/"]
     assert 4 <= len(began) < 20
-    assert max(began) < minted + 6  # a busy machine may be slow between looking at the clock and sending
+    assert max(began) < minted + 6  # a busy machine may be slow between reading the clock and sending
     there = set(index.files())
     found = states(folder)
     assert {name for name, state in found.items() if state == "uploaded"} == there
     assert {state for name, state in found.items() if name not in there} == {"not sent"}
 
 
-def test_row_20_on_gitlab_nothing_is_waited_for_beyond_the_end_of_the_token(
+def test_row_20_on_gitlab_no_pause_is_longer_than_the_token_is_valid(
     index: LocalIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.settings.token_lifetime = 90
@@ -326,7 +325,7 @@ def test_row_20_on_gitlab_nothing_is_waited_for_beyond_the_end_of_the_token(
     assert states(folder)[WHEEL] == "not sent"
 
 
-def test_row_21_a_mint_whose_answer_is_lost(index: LocalIndex, folder: Path) -> None:
+def test_row_21_the_response_of_the_mint_is_lost(index: LocalIndex, folder: Path) -> None:
     index.fail(Fault(Answer(status=502, after=True), path="*/mint-token", times=2))
     assert from_github(index, folder).status == 0
     index.fail(Fault(Drop(after=True), path="*/mint-token"))
@@ -350,7 +349,7 @@ def test_row_22_a_redirect_never_carries_a_token(index: LocalIndex, folder: Path
     assert seen(run) == {"not sent"}
 
 
-def test_a_name_that_was_deleted_is_a_conflict(index: LocalIndex, folder: Path) -> None:
+def test_the_name_of_a_deleted_file_is_a_conflict(index: LocalIndex, folder: Path) -> None:
     assert from_github(index, folder).status == 0
     index.delete(WHEEL)
     run = from_github(index, folder)
@@ -359,8 +358,8 @@ def test_a_name_that_was_deleted_is_a_conflict(index: LocalIndex, folder: Path) 
     assert "previously used by a file that has since been deleted" in run.err
 
 
-def test_a_page_that_lies_is_not_believed_to_be_right(index: LocalIndex, folder: Path) -> None:
-    """--confirm looks at what the index serves, and not at what was sent."""
+def test_confirm_finds_another_hash_on_the_page(index: LocalIndex, folder: Path) -> None:
+    """--confirm compares what the index lists with what was sent."""
     index.settings.lies[WHEEL] = "0" * 64
     run = from_github(index, folder, "--confirm", "1s")
     assert run.status == 4
@@ -378,11 +377,12 @@ def test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels(index: LocalInd
         assert name.endswith(".gz") or any(request.path.endswith(name) for request in index.requests)
 
 
+@pytest.mark.slow("2")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_cancelled_upload_ends_soon_and_the_ledger_is_true(
+def test_a_cancelled_upload_ends_soon_with_a_correct_ledger(
     index: LocalIndex, folder: Path, number: signal.Signals
 ) -> None:
-    index.fail(Fault(Delay(30), method="POST", path="/legacy/", times=None))
+    index.fail(Fault(Delay(300), method="POST", path="/legacy/", times=None))  # none is stored while this runs
     argv = [sys.executable, "-m", "manywheels", "publish", str(folder), "--repository-url", index.upload_url]
     environment = clean_environment() | index.github_environment()
     for _ in range(4):  # the best of several counts
@@ -404,30 +404,29 @@ def test_a_cancelled_upload_ends_soon_and_the_ledger_is_true(
     assert states(folder)[WHEEL] == "not sent"
 
 
-def test_a_killed_upload_leaves_a_ledger_that_is_true_and_a_second_run_finishes(
-    index: LocalIndex, tmp_path: Path
-) -> None:
+def test_a_killed_upload_leaves_a_correct_ledger_and_a_second_run_finishes(index: LocalIndex, tmp_path: Path) -> None:
     folder = tmp_path / "dist"
-    write_many(folder, 20)
+    write_many(folder, 10)
     index.fail(Fault(Delay(0.2), method="POST", path="/legacy/", times=None))
     argv = [sys.executable, "-m", "manywheels", "publish", str(folder), "--repository-url", index.upload_url]
     with subprocess.Popen(
         argv, env=clean_environment() | index.github_environment(), stdout=subprocess.DEVNULL
     ) as process:
-        while len(index.files()) < 5:
+        while len(index.files()) < 2:
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
-    time.sleep(1)  # what the index was doing, it finishes
+    while index.connections:  # what it has received it still stores
+        time.sleep(0.02)
     there = set(index.files())
     for name, state in states(folder).items():
         assert state == "unknown" or (name in there) == (state == "uploaded")
     run = from_github(index, folder)
     assert (run.status, seen(run)) == (0, {"uploaded", "identical"})
-    assert len(read_ledger(folder)["files"]) == len(index.files()) == 20
+    assert len(read_ledger(folder)["files"]) == len(index.files()) == 10
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_the_first_byte(index: LocalIndex, folder: Path) -> None:
+def test_a_ledger_that_cannot_be_written_is_reported_before_the_first_byte(index: LocalIndex, folder: Path) -> None:
     (folder / "manywheels-ledger.json").mkdir()
     run = publish(folder, index.upload_url, environment=index.github_environment())
     assert run.status == 4
@@ -435,8 +434,8 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_first_byte(index: Lo
     assert uploads(index) == []
 
 
-def test_the_known_indexes_are_reached_by_their_names(index: LocalIndex, folder: Path) -> None:
-    """Through a proxy that plays both: their addresses come from twine's table."""
+def test_the_known_indexes_have_names(index: LocalIndex, folder: Path) -> None:
+    """Both are behind a proxy; their addresses come from twine's table."""
     index.settings.audience = "testpypi"
     environment = index.github_environment() | index.proxy_environment() | {"NO_PROXY": "127.0.0.1"}
     run = publish(folder, "testpypi", "--attestations", "false", environment=environment)
@@ -450,7 +449,7 @@ def test_the_known_indexes_are_reached_by_their_names(index: LocalIndex, folder:
     assert len(set(hosts)) == 2, "the test index, and the pages of the other"
 
 
-# --- the index in memory behaves as this one --------------------------------------------------------------------------
+# --- the index in memory behaves like the local one -------------------------------------------------------------------
 
 
 def _real(index: LocalIndex) -> Transport:
@@ -486,10 +485,10 @@ def test_the_index_in_memory_answers_as_the_local_one_does(
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_whatever_goes_wrong_at_a_real_server_the_ledger_is_true_and_publishing_again_converges(
+def test_random_faults_leave_a_correct_ledger_and_publishing_again_converges(
     index: LocalIndex, tmp_path: Path, seed: int
 ) -> None:
-    """As 200 times in memory (unit/deliver/test_upload.py), with real requests and sockets."""
+    """unit/deliver/test_upload.py does it 200 times in memory; these are real requests."""
     chance = random.Random(seed)
     files = [read_distribution(path) for path in (write_sdist(tmp_path), *write_many(tmp_path, 8))]
     index.settings.lag = chance.choice([0, 2])
@@ -512,7 +511,7 @@ def test_whatever_goes_wrong_at_a_real_server_the_ledger_is_true_and_publishing_
     assert len(index.files()) == len(files)
 
 
-def test_a_port_where_nobody_listens_has_not_got_the_request(tmp_path: Path) -> None:
+def test_a_refused_connection_has_not_sent_the_request(tmp_path: Path) -> None:
     with Requests() as transport, pytest.raises(NoResponse, match="no server answers") as caught:
         transport.get("http://127.0.0.1:9/simple/", accept="*/*", auth=None, timeout=5)
     assert not caught.value.arrived

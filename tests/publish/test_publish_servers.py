@@ -1,4 +1,4 @@
-"""Real servers: what manywheels uploads is what twine and `uv publish` upload, file for file and field for field."""
+"""Real servers: manywheels uploads the same files and fields as twine and `uv publish`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from manywheels.runtime.uv import uv_program
 from publish.program import (
     RICH_METADATA,
     clean_environment,
+    publish,
     publish_apart,
     read_ledger,
     write_sdist,
@@ -47,7 +48,7 @@ def devpi_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devpi]:
 
 
 def ours(folder: Path, url: str, user: str, password: str) -> None:
-    run = publish_apart(folder, url, "--user", user, environment={"MANYWHEELS_PASSWORD": password})
+    run = publish(folder, url, "--user", user, environment={"MANYWHEELS_PASSWORD": password})
     assert run.status == 0, run.said
     assert set(run.states.values()) == {"uploaded"}
 
@@ -79,7 +80,8 @@ def _digests(folder: Path) -> dict[str, str]:
     return {Path(path).name: digest_file(Path(path)) for path in _files(folder)}
 
 
-def test_devpi_keeps_the_same_of_every_client(folder: Path, devpi_server: Devpi) -> None:
+@pytest.mark.xdist_group("devpi")
+def test_devpi_stores_the_same_from_every_client(folder: Path, devpi_server: Devpi) -> None:
     kept = {}
     for name, client in CLIENTS.items():
         url = devpi_server.index(name)
@@ -91,17 +93,18 @@ def test_devpi_keeps_the_same_of_every_client(folder: Path, devpi_server: Devpi)
     assert as_json(kept["ours"]) == as_json(kept["uv"])
 
 
-def test_devpi_is_asked_before_and_a_conflict_stops_everything(
+@pytest.mark.xdist_group("devpi")
+def test_devpi_is_asked_first_and_a_conflict_stops_the_upload(
     folder: Path, devpi_server: Devpi, tmp_path: Path
 ) -> None:
     url = devpi_server.index("again")
     ours(folder, url, USER, PASSWORD)
     password = {"MANYWHEELS_PASSWORD": PASSWORD}
-    again = publish_apart(folder, url, "--user", USER, environment=password)
+    again = publish(folder, url, "--user", USER, environment=password)
     assert (again.status, set(again.states.values())) == (0, {"identical"})
     other = tmp_path / "other"
     write_set(other, "cp312", "cp314", metadata=RICH_METADATA + "\nchanged\n")
-    clash = publish_apart(other, url, "--user", USER, "--skip-existing", environment=password)
+    clash = publish(other, url, "--user", USER, "--skip-existing", environment=password)
     assert clash.status == 4
     assert "error MW326" in clash.err
     assert sorted(clash.states.values()) == ["conflict", "not sent"]
@@ -109,12 +112,12 @@ def test_devpi_is_asked_before_and_a_conflict_stops_everything(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_pypiserver_keeps_what_was_sent(client: str, folder: Path, tmp_path: Path) -> None:
+def test_pypiserver_stores_what_was_sent(client: str, folder: Path, tmp_path: Path) -> None:
     with pypiserver(tmp_path / "server") as server:
         CLIENTS[client](folder, server.url, USER, PASSWORD)
         assert _digests(server.folder) == _digests(folder)
-        if client != "ours":  # what another client has brought is known by its sha256
-            run = publish_apart(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": PASSWORD})
+        if client != "ours":  # a file that another client uploaded is recognised by its sha256
+            run = publish(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": PASSWORD})
             assert (run.status, set(run.states.values())) == (0, {"identical"})
             assert not [name for name in run.states if "is there already, identical" not in run.out]
 
@@ -130,7 +133,7 @@ def build(package: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_build_on_the_command_line_publishes_only_where_it_is_told_to_there(tmp_path: Path) -> None:
+def test_a_build_publishes_only_if_the_command_line_says_so(tmp_path: Path) -> None:
     package = Path(shutil.copytree(PROJECTS / "py3_none", tmp_path / "project"))
     with (package / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write('\n[tool.manywheels]\npublish = "pypi"\n')
@@ -148,18 +151,18 @@ def test_a_build_on_the_command_line_publishes_only_where_it_is_told_to_there(tm
 
 def test_pypiserver_refuses_a_wrong_password(folder: Path, tmp_path: Path) -> None:
     with pypiserver(tmp_path / "server") as server:
-        run = publish_apart(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": "wrong-password"})
+        run = publish(folder, server.url, "--user", USER, environment={"MANYWHEELS_PASSWORD": "wrong-password"})
         assert run.status == 4
         assert "refuses the credentials" in run.err
         assert "wrong-password" not in run.said
-        # It does not let itself be asked either: of files that were not begun nothing is known.
+        # It refuses to list its files, too: of those that were not begun nothing is known.
         assert run.states["demo-1.0.tar.gz"] == "not sent"
         assert set(run.states.values()) <= {"not sent", "unknown"}
         assert list(server.folder.iterdir()) == []
 
 
 def _fields(index: LocalIndex) -> dict[str, dict[str, Any]]:
-    """Return the fields that came with each file; clients differ in blanks between keywords, and in further digests."""
+    """Return the fields sent with each file; clients differ in blanks between keywords, and in the digests."""
     kept = {}
     for name, file in index.files().items():
         fields: dict[str, Any] = {key: value for key, value in file.fields.items() if not key.endswith("_digest")}
@@ -169,7 +172,7 @@ def _fields(index: LocalIndex) -> dict[str, dict[str, Any]]:
     return kept
 
 
-def test_the_form_is_that_of_the_other_clients(folder: Path) -> None:
+def test_the_form_is_the_same_as_that_of_other_clients(folder: Path) -> None:
     sent = {}
     for name, client in CLIENTS.items():
         with LocalIndex() as index:
@@ -183,19 +186,20 @@ def test_the_form_is_that_of_the_other_clients(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["with blanks", "ünïcödé-日本", "-leading", "quo'te\"s", "$(touch x)"])
 def test_folders_of_any_name(name: str, tmp_path: Path) -> None:
     """Row 30 of what goes wrong: such paths work, or are refused by name."""
+    run_it = publish if name.isascii() else publish_apart  # how a process decodes its arguments
     folder = tmp_path / name
     write_set(folder, "cp312")
     with LocalIndex() as index:
         token = {"MANYWHEELS_PASSWORD": index.api_token()}
-        run = publish_apart(Path(name), index.upload_url, environment=token, cwd=tmp_path)
+        run = run_it(Path(name), index.upload_url, environment=token, cwd=tmp_path)
         assert run.status == 0, run.said
         assert len(index.files()) == 1
     assert {entry["state"] for entry in read_ledger(folder)["files"]} == {"uploaded"}
     assert not (tmp_path / "x").exists()
 
 
-def test_a_folder_with_a_newline_in_its_name_is_refused_by_name(tmp_path: Path) -> None:
-    run = publish_apart(tmp_path / "a\n::error::b", "http://127.0.0.1:9/legacy/")
+def test_a_folder_with_a_newline_in_its_name_is_refused(tmp_path: Path) -> None:
+    run = publish(tmp_path / "a\n::error::b", "http://127.0.0.1:9/legacy/")
     assert run.status == 2
     assert "not a value of `packages-dir`" in run.err
     assert "\n::error" not in run.said
@@ -203,16 +207,16 @@ def test_a_folder_with_a_newline_in_its_name_is_refused_by_name(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_wheels_without_a_manifest_are_verified_with_a_warning(tmp_path: Path) -> None:
-    """The exchange for other upload actions: nothing is known of the files but what can be read in them."""
+    """Wheels made by other tools: nothing is known of them but what is in the files."""
     write_wheel(tmp_path, tags="py3-none-any", metadata=RICH_METADATA)
     (bad := tmp_path / "bad").mkdir()
     write_wheel(bad, tags=f"cp312-cp312-{PLATFORM}", metadata=RICH_METADATA)
     with LocalIndex() as index:
         token = {"TWINE_PASSWORD": index.api_token()}
-        run = publish_apart(tmp_path, index.upload_url, environment=token)
+        run = publish(tmp_path, index.upload_url, environment=token)
         assert (run.status, set(run.states.values())) == (0, {"uploaded"})
         assert "has no manifest" in run.out
-        refused = publish_apart(bad, index.upload_url, environment=token)
+        refused = publish(bad, index.upload_url, environment=token)
         assert refused.status == 4
         assert "MW250 has no ELF file" in refused.err
         assert len(index.files()) == 1

@@ -1,4 +1,4 @@
-"""Trusted publishing against the local index: who may, who may not, and what is said to those who may not."""
+"""Trusted publishing to the local index: who may publish, who may not, and what the errors say."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refused(index: LocalIndex, folder: Path, environment: Mapping[str, str], code: str) -> Run:
-    """Publish in vain; nothing was sent, and no identity token is shown."""
+    """Publish, and check that it is refused, that nothing was sent, and that no identity token is shown."""
     run = publish(folder, index.upload_url, environment=environment)
     assert run.status == 4
     assert f"error {code}" in run.err
     assert set(run.states.values()) == {"not sent"}
     assert index.files() == {}
     shown = [line for line in run.said.splitlines() if not line.startswith("::add-mask::")]
-    assert not [line for line in shown if "eyJ" in line], "a JSON web token begins so"
+    assert not [line for line in shown if "eyJ" in line], "the start of a JSON web token"
     return run
 
 
 def words(text: str) -> str:
-    """Return a text with single blanks, so that tables can be looked into."""
+    """Return a text with single blanks, to compare rows of a table."""
     return " ".join(text.split())
 
 
@@ -54,14 +54,14 @@ def test_a_trusted_job_publishes(index: LocalIndex, folder: Path, ci: str) -> No
     assert upload.password.startswith("pypi-")
 
 
-def test_a_ci_that_does_not_issue_an_identity_at_once_is_asked_again(index: LocalIndex, folder: Path) -> None:
+def test_the_ci_is_asked_again_for_an_identity_token(index: LocalIndex, folder: Path) -> None:
     index.fail(Fault(Answer(status=503), path="/issuer/github/token/*", times=2))
     run = publish(folder, index.upload_url, environment=index.github_environment(environment="pypi"))
     assert (run.status, set(run.states.values())) == (0, {"uploaded"}), run.said
 
 
 def test_files_are_signed_and_the_index_takes_the_attestations(index: LocalIndex, folder: Path, tmp_path: Path) -> None:
-    """The identity, the log and the roots of trust are the local index's; what is checked is real."""
+    """The identity, the log and the roots of trust are the local index's; the checks are the real ones."""
     index.verify_attestations()
     summary = tmp_path / "summary.md"
     environment = index.github_environment(environment="pypi") | {
@@ -93,7 +93,7 @@ def test_a_pending_publisher_makes_the_project(folder: Path) -> None:
         assert publish(folder, index.upload_url, environment=index.github_environment()).status == 0
 
 
-def test_the_claims_stand_beside_what_to_enter(index: LocalIndex, folder: Path) -> None:
+def test_githubs_claims_are_shown_beside_the_publishers_fields(index: LocalIndex, folder: Path) -> None:
     environment = index.github_environment(repository="octo/demo", workflow="ci.yml", environment="release")
     run = refused(index, folder, environment, "MW324")
     told = words(run.err)
@@ -107,13 +107,13 @@ def test_the_claims_stand_beside_what_to_enter(index: LocalIndex, folder: Path) 
         assert row in told
 
 
-def test_an_environment_that_is_missing(index: LocalIndex, folder: Path) -> None:
+def test_a_missing_environment(index: LocalIndex, folder: Path) -> None:
     run = refused(index, folder, index.github_environment(), "MW324")
     assert "Environment name (leave empty) environment (none)" in words(run.err)
     assert "set `environment:` of the job to it" in run.err
 
 
-def test_a_reusable_workflow_is_named_as_the_trap(index: LocalIndex, folder: Path) -> None:
+def test_a_reusable_workflow_is_named_as_the_cause(index: LocalIndex, folder: Path) -> None:
     called = "octo/shared/.github/workflows/publish.yml"
     environment = index.github_environment(environment="pypi", called_workflow=called)
     run = refused(index, folder, environment, "MW324")
@@ -121,13 +121,13 @@ def test_a_reusable_workflow_is_named_as_the_trap(index: LocalIndex, folder: Pat
     assert "publish in a job of the calling workflow" in run.err
 
 
-def test_pull_request_target_is_named_as_the_trap(index: LocalIndex, folder: Path) -> None:
+def test_pull_request_target_is_named_as_the_cause(index: LocalIndex, folder: Path) -> None:
     environment = index.github_environment(environment="pypi", event_name="pull_request_target")
     run = refused(index, folder, environment, "MW324")
     assert "The event is `pull_request_target`, which the index refuses" in run.err
 
 
-def test_gitlabs_claims_stand_beside_what_to_enter(index: LocalIndex, folder: Path) -> None:
+def test_gitlabs_claims_are_shown_beside_the_publishers_fields(index: LocalIndex, folder: Path) -> None:
     environment = index.gitlab_environment(project_path="group/sub/thing", workflow="ci/release.yml")
     told = words(refused(index, folder, environment, "MW324").err)
     for row in ("Namespace group/sub project_path group/sub/thing", "Project name thing project_path",
@@ -190,7 +190,7 @@ def test_gitlab_without_the_id_token(index: LocalIndex, folder: Path) -> None:
     assert "`id_tokens: {LOCALINDEX_ID_TOKEN: {aud: localindex}}`" in run.err
 
 
-def test_on_a_machine_of_ones_own(index: LocalIndex, folder: Path) -> None:
+def test_outside_ci(index: LocalIndex, folder: Path) -> None:
     run = refused(index, folder, {}, "MW323")
     assert "no API token, and no CI with trusted publishing" in run.err
     dry = publish(folder, index.upload_url, "--dry-run")
@@ -211,13 +211,13 @@ def test_an_index_whose_mint_is_down(index: LocalIndex, folder: Path) -> None:
     assert "The index did not mint an upload token" in run.err
 
 
-def test_an_answer_of_the_mint_that_is_no_token(index: LocalIndex, folder: Path) -> None:
+def test_the_mint_answers_without_a_token(index: LocalIndex, folder: Path) -> None:
     index.fail(Fault(Answer(status=200, body=b"{"), path="*/mint-token"))
     refused(index, folder, index.github_environment(environment="pypi"), "MW321")
 
 
 @pytest.mark.parametrize("variable", ["MANYWHEELS_PASSWORD", "TWINE_PASSWORD"])
-def test_an_api_token_is_taken_with_a_warning(index: LocalIndex, folder: Path, variable: str) -> None:
+def test_an_api_token_is_used_with_a_warning(index: LocalIndex, folder: Path, variable: str) -> None:
     token = index.api_token("demo")
     run = publish(folder, index.upload_url, environment={variable: f"{token}\n"})
     assert run.status == 0
@@ -231,14 +231,14 @@ def test_a_token_for_another_project(index: LocalIndex, folder: Path) -> None:
     assert "isn't allowed to upload to project 'demo'" in run.err
 
 
-def test_a_token_of_pypi_is_not_shown_to_another_index(index: LocalIndex, folder: Path) -> None:
+def test_the_token_of_pypi_is_not_sent_to_another_index(index: LocalIndex, folder: Path) -> None:
     token = index.api_token("demo")
     run = refused(index, folder, {"PYPI_TOKEN": token}, "MW323")
     assert "warning: PYPI_TOKEN is for `pypi` and is not used here" in run.out
     assert not [request for request in index.requests if request.password == token]
 
 
-def test_a_token_that_cannot_be_one(index: LocalIndex, folder: Path) -> None:
+def test_an_invalid_token_is_refused(index: LocalIndex, folder: Path) -> None:
     run = publish(folder, index.upload_url, environment={"MANYWHEELS_PASSWORD": "two\nlines"})
     assert run.status == 2
     assert "The password from MANYWHEELS_PASSWORD has control characters" in run.err

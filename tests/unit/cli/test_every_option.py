@@ -68,8 +68,8 @@ PROOFS = {
     "containers/test_runner_faults.py": {"test_a_silent_build_is_ended_with_its_last_lines": "silence-limit"},
     "publish/test_publish_faults.py": {
         "test_a_dry_run_looks_at_everything_and_changes_nothing": "dry-run",
-        "test_row_11_a_manifest_that_changed_on_its_way": "manifest-digest",
-        "test_row_16_other_content_under_the_name_is_never_passed_over": "skip-existing",
+        "test_row_11_a_manifest_that_changed_between_jobs": "manifest-digest",
+        "test_row_16_other_content_under_the_name_is_never_skipped": "skip-existing",
         "test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels": "confirm print-hash",
     },
     "publish/program.py": {"arguments": "packages-dir repository-url"},  # which all tests of publishing call
