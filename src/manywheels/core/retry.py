@@ -21,8 +21,8 @@ T = TypeVar("T")
 class Clock(Protocol):
     """Monotonic time in seconds."""
 
-    def monotonic(self) -> float: ...  # noqa: D102
-    def sleep(self, seconds: float, /) -> None: ...  # noqa: D102
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float, /) -> None: ...
 
 
 class RealClock:
