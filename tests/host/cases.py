@@ -1,4 +1,4 @@
-"""Many cases in one run: each is a target with settings of its own, for most of a run's time is not its targets'."""
+"""Many cases in little time: targets with settings of their own in one run, and what starts nothing in this process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,47 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fetched import no_index
-from host.conftest import NOT_INHERITED, Program
+from host.conftest import NOT_INHERITED, Finished, Program
 from manywheels.build.toolchain import Machine
+from manywheels.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from host.conftest import Finished
     from manywheels.plan.interpreters import Interpreter
+
+
+@dataclass(frozen=True, kw_only=True)
+class InProcess:
+    """A command in this process instead of one of its own: for what is refused, or told, before anything is started."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(
+        self, *arguments: str | Path, output: Path | None = None, caller: Mapping[str, str] | None = None
+    ) -> Finished:
+        """Run a command to its end; `caller` adds to the environment."""
+        with self.monkeypatch.context() as patch:
+            for name in NOT_INHERITED:
+                patch.delenv(name, raising=False)
+            for name, value in {"COLUMNS": "200", **(caller or {})}.items():
+                patch.setenv(name, value)
+            patch.chdir(self.folder)
+            try:
+                status = main([os.fspath(argument) for argument in arguments])
+            except SystemExit as error:  # argparse's
+                status = int(error.code or 0)
+        told = self.capsys.readouterr()
+        return Finished(status=status, seconds=0, stdout=told.out, stderr=told.err, output=output or self.folder)
+
+    def build(
+        self, project: Path, *options: str | Path, output: Path | None = None, caller: Mapping[str, str] | None = None
+    ) -> Finished:
+        """Build a project, which is expected to be refused."""
+        output = output or self.folder / "never"
+        return self("build", project, "--output-dir", output, *options, output=output, caller=caller)
 
 
 @dataclass(frozen=True, kw_only=True)
