@@ -52,5 +52,6 @@ def test_no_build_speaks_to_the_ci(program: Program, ci: str, commands: list[str
     output = (done.stdout + done.stderr).decode()
     assert done.returncode == 1
     assert output.count("stop-commands") >= 4
+    assert all(word in output for line in lines for word in line.split() if word.isascii() and word.isalnum())
     assert [command.name for command in github_commands(output)] == commands
     assert [mark for mark, _ in gitlab_sections(output)] == sections
