@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from host.conftest import Finished, Program, WheelContents
+from host.cases import InProcess
+from host.conftest import PROJECTS, Finished, Program, WheelContents
 
 SETUPTOOLS = "78.1.1"
 FRONT_ENDS = {
@@ -80,12 +82,16 @@ inherit = { before-build = "append" }
 """
 
 
-def test_the_plan_explains_every_value(program: Program) -> None:
-    project = program.copy("c_setuptools")
+def test_the_plan_explains_every_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = InProcess(folder=tmp_path, monkeypatch=monkeypatch, capsys=capsys)
+    project = tmp_path / "c_setuptools"
+    shutil.copytree(PROJECTS / project.name, project)
     with (project / "pyproject.toml").open("a") as file:
         file.write(EXPLAINED)
     caller = {"CIBW_SKIP": "*-musllinux_*", "MANYWHEELS_JOBS": "3"}
-    told = program("plan", project, "--explain", "--timeout", "5m", caller=caller)
+    told = here("plan", project, "--explain", "--timeout", "5m", caller=caller)
     assert told.status == 0, told.stderr
     rows = {tuple(re.split(r"\s{2,}", line.strip())) for line in told.stdout.splitlines()}
     assert {
@@ -99,7 +105,7 @@ def test_the_plan_explains_every_value(program: Program) -> None:
     assert "cp313  make [all] && make more" in re.sub(r"  +", "  ", told.stdout)
     assert "note: [tool.cibuildwheel] container-engine is not carried out" in told.stdout
 
-    explained = json.loads(program("plan", project, "--explain", "--json", caller=caller).stdout)["options"]
+    explained = json.loads(here("plan", project, "--explain", "--json", caller=caller).stdout)["options"]
     assert explained["skip"] == {"value": "*-musllinux_*", "origin": "CIBW_SKIP", "overridden": []}
     (override,) = explained["before-build"]["overridden"]
     assert [target.partition("-")[0] for target in override["targets"]] == ["cp313"]

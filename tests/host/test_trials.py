@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from host.cases import Case, build_cases, program_in
+
 if TYPE_CHECKING:
     from host.conftest import Finished, Processes, Program
+    from manywheels.plan.interpreters import Interpreter
+
+pytestmark = pytest.mark.xdist_group("trials")  # they share runs
 
 PYTEST = ("--test-requires", "pytest", "--test-command")
 
@@ -32,31 +38,63 @@ def assert_kept_out(finished: Finished, code: str = "MW110", tag: str = "cp312")
     return failure
 
 
-def test_tests_that_pass_are_counted_and_have_a_log_of_their_own(program: Program) -> None:
-    finished = program.build("tested", *PYTEST, "pytest {project}/tests")
+LOOKS = (
+    "python -c 'import iniconfig, pytest, packaging, tested, os, sys; "
+    'assert os.environ["VIRTUAL_ENV"] == sys.prefix; '
+    'print("for", os.environ["CIBUILDWHEEL_BUILD_IDENTIFIER"], "in", os.getcwd())\''
+)
+PASS = {
+    "pytest": {"test-requires": "pytest", "test-command": "pytest {project}/tests"},
+    "looks": {"test-extras": "ini", "test-groups": "test", "test-requires": "packaging==24.2", "test-command": LOOKS},
+}
+FAIL = {
+    "a test": {**PASS["pytest"], "test-environment": "ANSWER=41"},
+    "pytest": {"test-requires": "pytest", "test-command": "pytest"},
+    "python -m unittest": {"test-command": "python -m unittest"},
+    "no pytest": {"test-command": "echo broken on purpose; kill -SEGV $$"},
+    "requirements": {"test-requires": "no-such-package-anywhere-1b7", "test-command": "true"},
+}
 
-    assert finished.status == 0, finished.text
-    trial = finished.targets["cp312"]["tests"]
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory, interpreters: dict[str, Interpreter]) -> dict[str, Case]:
+    """Tests that pass, in one run."""
+    program = program_in(tmp_path_factory.mktemp("passed"), interpreters)
+    return build_cases(program, program.copy("tested"), PASS)
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory, interpreters: dict[str, Interpreter]) -> dict[str, Case]:
+    """Tests that fail, in one run."""
+    program = program_in(tmp_path_factory.mktemp("failed"), interpreters)
+    return build_cases(program, program.copy("tested"), FAIL)
+
+
+def test_tests_that_pass_are_counted_and_have_a_log_of_their_own(passed: dict[str, Case]) -> None:
+    case = passed["pytest"]
+    assert case.finished.status == 0, case.finished.text
+    trial = case.target["tests"]
     assert trial["passed"] is True
     assert trial["count"] == 2
     assert trial["failed"] == []
     assert trial["seconds"] > 0
-    assert trial["log"] == "logs/cp312-manylinux_x86_64-test.log"
-    assert "2 passed" in said(finished)
-    assert "2 passed" not in finished.log().read_text("utf-8")
-    assert finished.wheel.name in said(finished), "what is tested is the finished wheel"
+    assert trial["log"] == f"logs/{case.tag}-manylinux_x86_64-test.log"
+    log = said(case.finished, case.tag)
+    assert "2 passed" in log
+    assert "2 passed" not in case.log
+    (wheel,) = case.wheels
+    assert wheel.name in log, "what is tested is the finished wheel"
 
 
-def test_a_failing_test_keeps_the_wheel_out_and_is_named(program: Program) -> None:
-    finished = program.build("tested", *PYTEST, "pytest {project}/tests", "--test-environment", "ANSWER=41")
-
-    failure = assert_kept_out(finished)
+def test_a_failing_test_keeps_the_wheel_out_and_is_named(failed: dict[str, Case]) -> None:
+    case = failed["a test"]
+    failure = assert_kept_out(case.finished, tag=case.tag)
     assert "1 of 2 tests failed" in failure["problem"]
-    assert f"Log: {finished.output}/logs/cp312-manylinux_x86_64-test.log" in finished.stdout
+    assert f"Log: {case.finished.output}/logs/{case.tag}-manylinux_x86_64-test.log" in case.finished.stdout
     assert "tests/test_answer.py::test_answer" in failure["problem"]
     assert any("assert 42 == 41" in line for line in failure["excerpt"])
     assert (failure["file"], failure["line"]) == ("tests/test_answer.py", 8)
-    assert finished.targets["cp312"]["tests"]["failed"] == ["tests/test_answer.py::test_answer"]
+    assert case.target["tests"]["failed"] == ["tests/test_answer.py::test_answer"]
 
 
 @pytest.mark.slow
@@ -68,17 +106,12 @@ def test_targets_that_are_skipped_are_not_tested(program: Program) -> None:
     assert finished.targets["cp313"]["tests"] is None
 
 
-def test_what_the_tests_need_is_installed_and_nothing_of_the_source_is_imported(program: Program) -> None:
-    command = (
-        "python -c 'import iniconfig, pytest, packaging, tested, os, sys; "
-        'assert os.environ["VIRTUAL_ENV"] == sys.prefix; '
-        'assert os.environ["CIBUILDWHEEL_BUILD_IDENTIFIER"] == "cp312-manylinux_x86_64"; print("in", os.getcwd())\''
-    )
-    asked = ("--test-extras", "ini", "--test-groups", "test", "--test-requires", "packaging==24.2")
-    finished = program.build("tested", *asked, "--test-command", command)
-
-    assert finished.status == 0, finished.text + said(finished)
-    assert "/source" not in said(finished).rpartition("in ")[2]
+def test_what_the_tests_need_is_installed_and_nothing_of_the_source_is_imported(passed: dict[str, Case]) -> None:
+    case = passed["looks"]
+    assert case.finished.status == 0, case.finished.text
+    identifier, folder = re.findall(r"^for (\S+) in (.*)$", said(case.finished, case.tag), re.MULTILINE)[-1]
+    assert identifier == f"{case.tag}-manylinux_x86_64"
+    assert "/source" not in folder
 
 
 @pytest.mark.slow
@@ -93,21 +126,19 @@ def test_sources_are_copied_to_where_the_tests_run(program: Program) -> None:
 
 
 @pytest.mark.parametrize("command", ["pytest", "python -m unittest"])
-def test_tests_that_are_not_named_are_no_tests_that_passed(program: Program, command: str) -> None:
-    finished = program.build("tested", *PYTEST, command, tags="cp311")
+def test_tests_that_are_not_named_are_no_tests_that_passed(failed: dict[str, Case], command: str) -> None:
+    case = failed[command]
+    assert_kept_out(case.finished, tag=case.tag)
+    assert "{project}/tests" in said(case.finished, case.tag)
 
-    assert_kept_out(finished, tag="cp311")
-    assert "{project}/tests" in said(finished, "cp311")
 
-
-def test_a_command_that_is_no_pytest_says_how_it_ended(program: Program) -> None:
-    finished = program.build("tested", "--test-command", "echo broken on purpose; kill -SEGV $$")
-
-    failure = assert_kept_out(finished)
+def test_a_command_that_is_no_pytest_says_how_it_ended(failed: dict[str, Case]) -> None:
+    case = failed["no pytest"]
+    failure = assert_kept_out(case.finished, tag=case.tag)
     assert "killed by SIGSEGV" in failure["problem"]
     assert "echo broken on purpose" in failure["remedy"]
     assert "broken on purpose" in failure["excerpt"]
-    assert finished.targets["cp312"]["tests"]["count"] is None
+    assert case.target["tests"]["count"] is None
 
 
 def test_the_tests_have_a_limit_of_their_own_and_leave_no_process(program: Program, processes: Processes) -> None:
@@ -130,10 +161,9 @@ def test_before_test_prepares_the_environment_of_the_tests(program: Program) -> 
     assert "no luck" in failure["excerpt"]
 
 
-def test_requirements_that_cannot_be_had_are_named(program: Program) -> None:
-    finished = program.build("tested", "--test-requires", "no-such-package-anywhere-1b7", "--test-command", "true")
-
-    assert "no-such-package-anywhere-1b7" in assert_kept_out(finished)["problem"]
+def test_requirements_that_cannot_be_had_are_named(failed: dict[str, Case]) -> None:
+    case = failed["requirements"]
+    assert "no-such-package-anywhere-1b7" in assert_kept_out(case.finished, tag=case.tag)["problem"]
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from host.cases import InProcess
+
 if TYPE_CHECKING:
     from host.conftest import Finished, Program
 
@@ -16,6 +18,12 @@ JOB = {
     "UV_PUBLISH_TOKEN": "canary-3", "PIP_EXTRA_INDEX_URL": "https://me:canary-4@index.invalid/simple",
 }  # fmt: skip
 LOOKS = "env; echo $GITHUB_TOKEN; cat /proc/self/environ"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """The program in this process."""
+    return InProcess(folder=tmp_path, monkeypatch=monkeypatch, capsys=capsys)
 
 
 def hostile(program: Program, table: str, settings: str) -> Path:
@@ -34,9 +42,11 @@ def everything(finished: Finished) -> str:
 
 @pytest.mark.parametrize("table", ["tool.manywheels", "tool.cibuildwheel", "tool.cibuildwheel.linux"])
 @pytest.mark.parametrize("name", ["GITHUB_TOKEN", "UV_PUBLISH_TOKEN", "PIP_EXTRA_INDEX_URL"])
-def test_a_project_that_names_a_secret_is_refused_before_it_runs(program: Program, table: str, name: str) -> None:
+def test_a_project_that_names_a_secret_is_refused_before_it_runs(
+    program: Program, here: InProcess, table: str, name: str
+) -> None:
     asks = f'environment-pass = ["{name}"]\nbefore-all = "{LOOKS}"\nbefore-build = "{LOOKS}"'
-    finished = program.build(hostile(program, table, asks), caller=JOB)
+    finished = here.build(hostile(program, table, asks), caller=JOB)
 
     assert finished.status == 2
     assert "MW009" in finished.stderr

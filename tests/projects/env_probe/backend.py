@@ -1,15 +1,14 @@
 import json
 import os
-from pathlib import Path
 
+import packing
 import setuptools
-from setuptools import build_meta as _orig
-from setuptools.build_meta import *
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    Path("env_probe", "probe.json").write_text(json.dumps(probe(config_settings), indent=2, sort_keys=True))
-    return _orig.build_wheel(wheel_directory, config_settings, metadata_directory)
+    seen = json.dumps(probe(config_settings), indent=2, sort_keys=True)
+    metadata = packing.METADATA.format("env-probe")
+    return packing.packed(wheel_directory, "env_probe", metadata, {"env_probe/probe.json": seen.encode()})
 
 
 def probe(config_settings):

@@ -1,4 +1,7 @@
-"""A back end that needs nothing: it compiles the module and packs it, in a tenth of the time that setuptools takes."""
+"""A back end that needs nothing: it compiles the module and packs it, in a tenth of the time that setuptools takes.
+
+Other projects have a link to it; `name` is theirs, and `others` are further members.
+"""
 
 import base64
 import hashlib
@@ -9,12 +12,13 @@ import subprocess
 import sysconfig
 import zipfile
 
-INFO = "tested-1.0.dist-info"
 METADATA = """\
 Metadata-Version: 2.4
-Name: tested
+Name: {}
 Version: 1.0
 Requires-Python: >=3.9
+"""
+EXTRA = """\
 Provides-Extra: ini
 Requires-Dist: iniconfig; extra == "ini"
 """
@@ -37,30 +41,36 @@ def tag(suffix):
     return "-".join((python, abi, platform.replace("-", "_").replace(".", "_")))
 
 
-def compiled(suffix):
+def compiled(suffix, name="tested"):
     words = {name: shlex.split(os.environ.get(name, "")) for name in ("CC", "CFLAGS", "LDFLAGS")}
     compiler = words["CC"] or shlex.split(sysconfig.get_config_var("CC") or "cc")
-    library = f"tested/_core{suffix}"
+    library = f"{name}/_core{suffix}"
     include = "-I" + sysconfig.get_paths()["include"]
     subprocess.run(
-        [*compiler, *words["CFLAGS"], include, "-fPIC", "-shared", "tested/_core.c", "-o", library, *words["LDFLAGS"]],
+        [*compiler, *words["CFLAGS"], include, "-fPIC", "-shared", f"{name}/_core.c", "-o", library, *words["LDFLAGS"]],
         check=True,
     )
     return library
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    return packed(wheel_directory, "tested", METADATA.format("tested") + EXTRA)
+
+
+def packed(folder, name, metadata, others=None):
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    members = {name: pathlib.Path(name).read_bytes() for name in ("tested/__init__.py", compiled(suffix))}
-    members[f"{INFO}/METADATA"] = METADATA.encode()
-    members[f"{INFO}/WHEEL"] = WHEEL.format(tag(suffix)).encode()
+    members = {member: pathlib.Path(member).read_bytes() for member in (f"{name}/__init__.py", compiled(suffix, name))}
+    members.update(others or {})
+    info = f"{name}-1.0.dist-info"
+    members[f"{info}/METADATA"] = metadata.encode()
+    members[f"{info}/WHEEL"] = WHEEL.format(tag(suffix)).encode()
     rows = []
-    for name, content in members.items():
+    for member, content in members.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-        rows.append(f"{name},sha256={digest},{len(content)}\n")
-    members[f"{INFO}/RECORD"] = "".join([*rows, f"{INFO}/RECORD,,\n"]).encode()
-    wheel = f"tested-1.0-{tag(suffix)}.whl"
-    with zipfile.ZipFile(pathlib.Path(wheel_directory) / wheel, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+        rows.append(f"{member},sha256={digest},{len(content)}\n")
+    members[f"{info}/RECORD"] = "".join([*rows, f"{info}/RECORD,,\n"]).encode()
+    wheel = f"{name}-1.0-{tag(suffix)}.whl"
+    with zipfile.ZipFile(pathlib.Path(folder) / wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
     return wheel

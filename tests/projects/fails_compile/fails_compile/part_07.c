@@ -1,9 +1,0 @@
-#include <Python.h>
-
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "fails_compile.part_07"};
-
-PyMODINIT_FUNC
-PyInit_part_07(void)
-{
-    return PyModuleDef_Init(&module);
-}

@@ -1,3 +1,0 @@
-from lying_tag._core import answer
-
-__all__ = ["answer"]

@@ -1,3 +1,0 @@
-from wrong_python._core import answer
-
-__all__ = ["answer"]
