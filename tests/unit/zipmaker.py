@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 STORED: Final = 0
@@ -59,12 +60,12 @@ class MemberSpec:
     local: Lies = Lies()
     central: Lies = Lies()
 
-    @property
+    @cached_property
     def raw_name(self) -> bytes:
         """The name as it is written."""
         return self.name if isinstance(self.name, bytes) else self.name.encode()
 
-    @property
+    @cached_property
     def raw_data(self) -> bytes:
         """The data as it is written."""
         if self.data is not None:
@@ -73,6 +74,11 @@ class MemberSpec:
             return self.content
         deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
         return deflate.compress(self.content) + deflate.flush()
+
+    @cached_property
+    def crc(self) -> int:
+        """The content's checksum."""
+        return zlib.crc32(self.content)
 
     def lying(self, **lies: object) -> MemberSpec:
         """Return the member with both headers saying the same untruth."""
@@ -133,7 +139,7 @@ class ZipFileSpec:
 def _fields(member: MemberSpec, lies: Lies) -> tuple[int, int, int, int, int, int, bytes]:
     """Return version, flags, method, CRC, compressed size, size and name, as a header is to say them."""
     flags = member.flags if member.flags is not None else 0 if member.raw_name.isascii() else UTF8
-    truth = (20, flags, member.method, zlib.crc32(member.content), len(member.raw_data), len(member.content))
+    truth = (20, flags, member.method, member.crc, len(member.raw_data), len(member.content))
     told = (lies.version, lies.flags, lies.method, lies.crc, lies.compressed, lies.size)
     version, flags, method, crc, compressed, size = (
         true if lie is None else lie for true, lie in zip(truth, told, strict=True)
