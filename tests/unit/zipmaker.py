@@ -110,15 +110,17 @@ class ZipFileSpec:
 
     def to_bytes(self) -> bytes:
         """Return the archive."""
-        body, directory = bytearray(self.prefix), bytearray()
+        parts, length, directory = [self.prefix], len(self.prefix), bytearray()
+        uncounted = 0 if self.counted else len(self.prefix)
         for member in self.members:
-            body += member.before
-            directory += _central(member, len(body) - (0 if self.counted else len(self.prefix))) * member.listed
+            here = [member.before]
             if member.present:
-                body += _local(member) + member.raw_data + member.descriptor
-        body += self.gap
-        start = len(body) - (0 if self.counted else len(self.prefix))
-        return bytes(body + directory + self.after + self._end(start, len(directory)) + self.comment + self.tail)
+                here += (_local(member), member.raw_data, member.descriptor)
+            directory += _central(member, length + len(member.before) - uncounted) * member.listed
+            parts += here
+            length += sum(map(len, here))
+        end = self._end(length + len(self.gap) - uncounted, len(directory))
+        return b"".join((*parts, self.gap, directory, self.after, end, self.comment, self.tail))
 
     def _end(self, start: int, length: int) -> bytes:
         count = sum(member.listed for member in self.members)
