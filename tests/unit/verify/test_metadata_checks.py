@@ -425,8 +425,8 @@ LONG = "* a\n\n" * 8_000
 
 
 def test_a_long_description_is_rendered_elsewhere() -> None:
-    assert rendering_fault(LONG[:20_000], None) == ("reStructuredText", None)
-    kind, fault = rendering_fault(f"{LONG[:20_000]}\n.. nonsense::\n", "text/x-rst")
+    assert rendering_fault(LONG[:16_500], None) == ("reStructuredText", None)
+    kind, fault = rendering_fault(f"{LONG[:16_500]}\n.. nonsense::\n", "text/x-rst")
     assert kind == "reStructuredText"
     assert fault is not None
     assert "nonsense" in fault

@@ -162,11 +162,11 @@ def test_many_wheels_that_have_nothing_in_common_are_compared_at_once() -> None:
             file=f"{number}.whl", project="demo", version="1.0", build=(), tags=frozenset(), size=1, sha256="",
             pure_files={f"{name}.py": f"{number}" for name in range(40)},
         )
-        for number in range(4_000)
+        for number in range(2_000)
     ]  # fmt: skip
     started = time.process_time()
-    assert len([finding for finding in check_set(facts, None) if finding.code == "MW264"]) == 3_999
-    assert time.process_time() - started < 10
+    assert len([finding for finding in check_set(facts, None) if finding.code == "MW264"]) == 1_999
+    assert time.process_time() - started < 5
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
