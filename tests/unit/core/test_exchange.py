@@ -130,7 +130,7 @@ def test_a_small_answer_that_becomes_large_is_refused(times: int, monkeypatch: p
         soon(),
         pytest.raises(NoResponse, match="larger than"),
     ):
-        get(way, server.url, timeout=10.0)
+        get(way, server.url, timeout=SOON)
 
 
 def test_an_answer_to_a_post_is_small() -> None:
@@ -139,7 +139,7 @@ def test_an_answer_to_a_post_is_small() -> None:
         Requests() as way,
         pytest.raises(NoResponse, match="larger"),
     ):
-        way.post_json(server.url, {}, timeout=10.0)
+        way.post_json(server.url, {}, timeout=SOON)
 
 
 def test_an_index_that_reads_slowly_does_not_hold_an_upload(upload: Distribution) -> None:
