@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -61,6 +62,20 @@ def pytest_configure() -> None:
     """Refuse a requirement that nothing goes by."""
     if unknown := set(os.environ.get(_REQUIRED, "").split()) - set(_NEEDS):
         raise pytest.UsageError(f"{_REQUIRED} knows {', '.join(_NEEDS)}, not {', '.join(sorted(unknown))}")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Return a short id for a long text, which would be its own; None: leave it to pytest."""
+    if not isinstance(val, str | bytes) or len(val) <= 100:
+        return None
+    start = ascii(val[:60]).removeprefix("b")[1:-1]
+    return f"{start[:60]}... ({len(val)} long)"
+
+
+def pytest_collection_finish() -> None:
+    """Keep the thousands of collected tests out of the garbage collector's passes; they live to the end anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

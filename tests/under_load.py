@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--loops", type=int, default=4)
     parser.add_argument("--ring", default="test", help="the target of make")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the loops as well
     logs = Path(tempfile.mkdtemp(prefix="under-load-"))
     print(f"output: {logs}", flush=True)
     with busy_loops(options.loops):

@@ -37,6 +37,7 @@ from corpus.makers import (
     truncated,
     versioned,
     wheel,
+    when_asked,
     with_metadata,
     with_sha512,
     without_record,
@@ -477,8 +478,8 @@ CASES: Final[tuple[Case, ...]] = (
         code="MW263",
         breaks="The wheel is slightly larger than 100 MiB.",
         near="It is slightly smaller.",
-        make_broken=pure(file(content=bytes(_INDEX_LIMIT), method=STORED)),
-        make_near_miss=pure(file(content=bytes(_INDEX_LIMIT - 4096), method=STORED)),
+        make_broken=when_asked(lambda: pure(file(content=bytes(_INDEX_LIMIT), method=STORED))),
+        make_near_miss=when_asked(lambda: pure(file(content=bytes(_INDEX_LIMIT - 4096), method=STORED))),
     ),
     Case(
         code="MW264",

@@ -97,6 +97,15 @@ def pure(*members: MemberSpec, unlisted: tuple[str, ...] = (), **fields: Any) ->
     return archive(replace(wheel_spec(*members, unlisted=unlisted), **fields))
 
 
+def when_asked(maker: Callable[[], Make]) -> Make:
+    """Return a maker that is made each time it is asked, and not kept: it holds much."""
+
+    def make(folder: Path) -> Path:
+        return maker()(folder)
+
+    return make
+
+
 def archive(spec: ZipFileSpec) -> Make:
     """Return a maker of a pure wheel of this very archive."""
     return lambda folder: write_spec(folder, spec)

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-LASTS: Final = 25.0  # seconds that a server goes on
-SOON: Final = 15.0  # seconds within which a client is to have ended: far from both its limit of a second and LASTS
+LASTS: Final = 90.0  # seconds that a server goes on
+SOON: Final = 60.0  # seconds within which a client is to have ended: far from both its limit of a second and LASTS
 _DRIP: Final = 0.2  # seconds between two bytes
 OK: Final = b"HTTP/1.1 200 OK\r\n"
 JSON: Final = b"Content-Type: application/vnd.pypi.simple.v1+json\r\n"

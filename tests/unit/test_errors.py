@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,18 @@ def every_error() -> list[type[ManywheelsError]]:
     return list(below(ManywheelsError))
 
 
+@cache
+def raised() -> tuple[tuple[str, int, str, ast.Call], ...]:
+    """Return file, line, class and call of each place in the sources where an error is made."""
+    return tuple(_raised())
+
+
 def _raised() -> Iterator[tuple[str, int, str, ast.Call]]:
     names = {kind.__name__ for kind in every_error()}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 yield path.name, node.lineno, node.func.id, node
-
-
-RAISED = tuple(_raised())  # file, line, class and call of each place in the sources where an error is made
 
 
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
@@ -71,7 +75,7 @@ def test_all_errors_stand_in_one_module() -> None:
 
 def test_every_message_carries_its_remedy() -> None:
     without = []
-    for file, line, name, call in RAISED:
+    for file, line, name, call in raised():
         remedy = next((keyword.value for keyword in call.keywords if keyword.arg == "remedy"), None)
         empty = remedy is None or (isinstance(remedy, ast.Constant) and not remedy.value)
         if empty and name not in WITHOUT_REMEDY:
@@ -80,14 +84,14 @@ def test_every_message_carries_its_remedy() -> None:
 
 
 def test_every_error_is_raised_somewhere() -> None:
-    used = {name for _, _, name, _ in RAISED}
+    used = {name for _, _, name, _ in raised()}
     roots = {"ManywheelsError"}
     assert {kind.__name__ for kind in every_error()} - used - roots == set()
 
 
 def test_messages_are_sentences() -> None:
     """Literal messages begin with a capital, a quoted name or a variable, and end with a full stop."""
-    for file, line, name, call in RAISED:
+    for file, line, name, call in raised():
         message = call.args[0] if call.args else None
         if isinstance(message, ast.Constant):
             text = str(message.value)

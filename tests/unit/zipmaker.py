@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 STORED: Final = 0
@@ -59,12 +60,12 @@ class MemberSpec:
     local: Lies = Lies()
     central: Lies = Lies()
 
-    @property
+    @cached_property
     def raw_name(self) -> bytes:
         """The name as it is written."""
         return self.name if isinstance(self.name, bytes) else self.name.encode()
 
-    @property
+    @cached_property
     def raw_data(self) -> bytes:
         """The data as it is written."""
         if self.data is not None:
@@ -73,6 +74,11 @@ class MemberSpec:
             return self.content
         deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
         return deflate.compress(self.content) + deflate.flush()
+
+    @cached_property
+    def crc(self) -> int:
+        """The content's checksum."""
+        return zlib.crc32(self.content)
 
     def lying(self, **lies: object) -> MemberSpec:
         """Return the member with both headers saying the same untruth."""
@@ -104,15 +110,17 @@ class ZipFileSpec:
 
     def to_bytes(self) -> bytes:
         """Return the archive."""
-        body, directory = bytearray(self.prefix), bytearray()
+        parts, length, directory = [self.prefix], len(self.prefix), bytearray()
+        uncounted = 0 if self.counted else len(self.prefix)
         for member in self.members:
-            body += member.before
-            directory += _central(member, len(body) - (0 if self.counted else len(self.prefix))) * member.listed
+            here = [member.before]
             if member.present:
-                body += _local(member) + member.raw_data + member.descriptor
-        body += self.gap
-        start = len(body) - (0 if self.counted else len(self.prefix))
-        return bytes(body + directory + self.after + self._end(start, len(directory)) + self.comment + self.tail)
+                here += (_local(member), member.raw_data, member.descriptor)
+            directory += _central(member, length + len(member.before) - uncounted) * member.listed
+            parts += here
+            length += sum(map(len, here))
+        end = self._end(length + len(self.gap) - uncounted, len(directory))
+        return b"".join((*parts, self.gap, directory, self.after, end, self.comment, self.tail))
 
     def _end(self, start: int, length: int) -> bytes:
         count = sum(member.listed for member in self.members)
@@ -133,7 +141,7 @@ class ZipFileSpec:
 def _fields(member: MemberSpec, lies: Lies) -> tuple[int, int, int, int, int, int, bytes]:
     """Return version, flags, method, CRC, compressed size, size and name, as a header is to say them."""
     flags = member.flags if member.flags is not None else 0 if member.raw_name.isascii() else UTF8
-    truth = (20, flags, member.method, zlib.crc32(member.content), len(member.raw_data), len(member.content))
+    truth = (20, flags, member.method, member.crc, len(member.raw_data), len(member.content))
     told = (lies.version, lies.flags, lies.method, lies.crc, lies.compressed, lies.size)
     version, flags, method, crc, compressed, size = (
         true if lie is None else lie for true, lie in zip(truth, told, strict=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from manywheels.build.stages import pytest_results
 from manywheels.build.stages.pytest_results import Results, asking_for, read_results
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
+from scale import scaled
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="pytest" errors="1" failures="1" skipped="1" tests="4">
@@ -88,41 +91,50 @@ def filled(before: str, unit: str, after: str = "") -> str:
     return before + unit * (SIZE // len(unit)) + after
 
 
-HOSTILE = {
-    "a document type behind blanks": filled(
+HOSTILE: dict[str, Callable[[], str]] = {
+    "a document type behind blanks": lambda: filled(
         f"<?xml version='1.0'?>{' ' * 5_000}<!DOCTYPE r [<!ATTLIST testcase {DEFAULTS}>]><r>", "<testcase/>", "</r>"
     ),
-    "a document type behind a comment": "<!-- x --><!DOCTYPE r [<!ENTITY a 'b'>]><r><testcase/>&a;</r>",
-    "nested": filled("", "<a>"),
-    "names": "<r>" + "".join(f"<n{number}/>" for number in range(SIZE // 10)) + "</r>",
-    "attributes": "<r " + " ".join(f"a{number}=''" for number in range(SIZE // 10)) + "/>",
-    "tags of many attributes": "<r>"
-    + "".join(f"<a b{number}='' c{number}=''/>" for number in range(SIZE // 24))
-    + "</r>",
-    "one name": filled("<", "x", "/>"),
-    "one attribute": filled("<r><testcase name='", "x", "'/></r>"),
-    "one comment": filled("<r><!--", "x", "--></r>"),
-    "elements": "<r>" + "<a/>" * 500_000 + "</r>",
-    "comments": "<r>" + "<!---->" * 1_000_000 + "</r>",
-    "more than is read": " " * (33 << 20) + "<r/>",
-    "zeros": "<r><testcase/></r>\0",
+    "a document type behind a comment": lambda: "<!-- x --><!DOCTYPE r [<!ENTITY a 'b'>]><r><testcase/>&a;</r>",
+    "nested": lambda: filled("", "<a>"),
+    "names": lambda: "<r>" + "".join(f"<n{number}/>" for number in range(SIZE // 10)) + "</r>",
+    "attributes": lambda: "<r " + " ".join(f"a{number}=''" for number in range(SIZE // 10)) + "/>",
+    "tags of many attributes": lambda: (
+        "<r>" + "".join(f"<a b{number}='' c{number}=''/>" for number in range(SIZE // 24)) + "</r>"
+    ),
+    "one name": lambda: filled("<", "x", "/>"),
+    "one attribute": lambda: filled("<r><testcase name='", "x", "'/></r>"),
+    "one comment": lambda: filled("<r><!--", "x", "--></r>"),
+    "more than is read": lambda: " " * (33 << 20) + "<r/>",
+    "zeros": lambda: "<r><testcase/></r>\0",
 }
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_files_are_ignored_in_little_memory(tmp_path: Path, text: str) -> None:
-    file = write(tmp_path, text)
+@pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_files_are_ignored_in_little_memory(tmp_path: Path, make: Callable[[], str]) -> None:
+    file = write(tmp_path, make())
     assert measured(file) is None
     file.unlink()  # pytest keeps its folders
 
 
-def measured(file: Path) -> Results | None:
+@pytest.mark.parametrize(("unit", "events"), [("<a/>", 2), ("<!---->", 1)], ids=["elements", "comments"])
+def test_more_parts_than_any_honest_file_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, events: int
+) -> None:
+    most = scaled(pytest_results._MOST_EVENTS)
+    monkeypatch.setattr(pytest_results, "_MOST_EVENTS", most)
+    file = write(tmp_path, f"<r>{unit * (most // events)}</r>")
+    assert measured(file, most=2 << 20) is None
+    file.unlink()
+
+
+def measured(file: Path, most: int = 20 << 20) -> Results | None:
     """Read a file; assert that it takes little memory."""
     tracemalloc.start()
     results = read_results(file, Cancellation())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20 << 20
+    assert peak < most
     return results
 
 

@@ -65,7 +65,7 @@ class Race:
         for tag in order:
             self.end(tag)
         for thread in self._threads.values():
-            thread.join(1)
+            thread.join(60)
             assert not thread.is_alive(), "a target waits forever"
         served = {later.tag: earlier.tag for later, earlier in self.sharing.served.items()}
         return {tag: served.get(tag, tag if self.results[tag] == "goes on" else None) for tag in self._wheels}
@@ -164,5 +164,5 @@ def test_the_end_of_a_served_target_can_be_awaited() -> None:
     waiting.join(0.05)
     assert waiting.is_alive(), "its wheel is known, but its processes may still run"
     sharing.leave(target("cp310"))
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,7 +115,7 @@ def test_an_answer_as_large_as_can_be_takes_little_memory(manner: Manner, monkey
     tracemalloc.start()
     try:
         with hostile(manner) as server, Requests() as way, soon(), pytest.raises(NoResponse):
-            get(way, server.url, timeout=3.0)
+            get(way, server.url, timeout=1.0)
         assert tracemalloc.get_traced_memory()[1] < 40 << 20
     finally:
         tracemalloc.stop()
@@ -129,7 +130,7 @@ def test_a_small_answer_that_becomes_large_is_refused(times: int, monkeypatch: p
         soon(),
         pytest.raises(NoResponse, match="larger than"),
     ):
-        get(way, server.url, timeout=10.0)
+        get(way, server.url, timeout=SOON)
 
 
 def test_an_answer_to_a_post_is_small() -> None:
@@ -138,7 +139,7 @@ def test_an_answer_to_a_post_is_small() -> None:
         Requests() as way,
         pytest.raises(NoResponse, match="larger"),
     ):
-        way.post_json(server.url, {}, timeout=10.0)
+        way.post_json(server.url, {}, timeout=SOON)
 
 
 def test_an_index_that_reads_slowly_does_not_hold_an_upload(upload: Distribution) -> None:
@@ -226,7 +227,7 @@ def test_a_connection_that_does_not_come_about() -> None:
 
 def test_a_name_that_nobody_looks_up(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait(60))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait(120))
     with Requests() as way, soon(), pytest.raises(NoResponse) as caught:
         get(way, "http://index.example")
     over.set()
@@ -242,10 +243,13 @@ def keeps_open(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
-def test_a_connection_is_used_again_under_the_next_clock() -> None:
+def test_a_connection_is_used_again_under_the_next_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = 0.0
+    monkeypatch.setattr(exchange, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead))
     with hostile(keeps_open) as server, Requests() as way:
-        assert get(way, server.url, timeout=1.0) == b"ok"
-        time.sleep(1.2)  # the first clock would have run out
+        assert get(way, server.url, timeout=SOON) == b"ok"
+        ahead = 2 * SOON  # the first clock has run out
+        time.sleep(3 * exchange._POLL)  # which who still looks at it sees by now
         assert get(way, server.url, timeout=SOON) == b"ok"
         assert server.connections == 1
 
@@ -479,7 +483,7 @@ def test_a_sigstore_that_does_not_end_does_not_hold_a_cancelled_run(
 def test_roots_of_trust_that_do_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: LocalIndex) -> None:
     over = threading.Event()
     monkeypatch.setattr(attestations, "_LIMIT", 1.0)
-    monkeypatch.setattr("manywheels.verify.signatures.load_trust", lambda *_, **__: over.wait(60))
+    monkeypatch.setattr("manywheels.verify.signatures.load_trust", lambda *_, **__: over.wait(120))
     with soon(), pytest.raises(SigningFailed, match="roots of trust did not come within 1 s"):
         sign(index, identity({}), tmp_path, monkeypatch)
     over.set()

@@ -7,6 +7,7 @@ import html
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final
@@ -48,15 +49,22 @@ FORMS: Final[dict[str, Callable[[str], str]]] = {
 }
 
 
+@cache
+def pieces() -> dict[str, set[str]]:
+    """Return all twelve characters in a row of each form of the secret, in small letters."""
+    found = {}
+    for name, form in FORMS.items():
+        text = form(SECRET).lower()
+        found[name] = {text[at : at + 12] for at in range(len(text) - 11)}
+    # Of what is basic authentication, the part before the password is everybody's.
+    found["as basic authentication"] -= {"X190b2tlbl9fOnB5"[at : at + 12].lower() for at in range(4)}
+    return found
+
+
 def traces(shown: str) -> list[str]:
     """Return the forms of the secret of which twelve characters in a row are shown."""
-    pieces = {
-        name: {form(SECRET)[at : at + 12].lower() for at in range(len(form(SECRET)) - 11)}
-        for name, form in FORMS.items()
-    }
-    # Of what is basic authentication, the part before the password is everybody's.
-    pieces["as basic authentication"] -= {"X190b2tlbl9fOnB5"[at : at + 12].lower() for at in range(4)}
-    return [name for name, its in pieces.items() if any(piece in shown.lower() for piece in its)]
+    text = shown.lower()
+    return [name for name, its in pieces().items() if any(piece in text for piece in its)]
 
 
 def echoing(form: Callable[[str], str], place: str) -> type[BaseHTTPRequestHandler]:

@@ -340,8 +340,14 @@ def confirm_one(folder: Path, cancellation: Cancellation, limit: float) -> str:
     return confirm([wheel], Index(addresses("https://h/legacy/"), index, retries), index, retries, limit)
 
 
+def pid_in(noted: Path) -> str:
+    """Return the process id that `slow_pip` has written, if it has come so far."""
+    return noted.read_text().strip() if noted.exists() else ""
+
+
 def is_gone(noted: Path) -> bool:
-    return not Path("/proc", noted.read_text().strip()).exists()
+    number = pid_in(noted)
+    return not number or not Path("/proc", number).exists()
 
 
 def test_a_pip_that_does_not_answer_ends_with_the_time_for_confirming(tmp_path: Path, slow_pip: Path) -> None:
@@ -354,11 +360,18 @@ def test_a_pip_that_does_not_answer_ends_with_the_time_for_confirming(tmp_path: 
 
 def test_a_cancellation_ends_pip(tmp_path: Path, slow_pip: Path) -> None:
     cancellation, began = Cancellation(), time.monotonic()
-    threading.Timer(1.0, cancellation.request).start()
+
+    def cancel() -> None:
+        while not pid_in(slow_pip) and time.monotonic() - began < 60:
+            time.sleep(0.01)
+        cancellation.request()
+
+    threading.Thread(target=cancel).start()
     with pytest.raises(NotConfirmed, match="so far, and the run was cancelled"):
         confirm_one(tmp_path, cancellation, 3600.0)
-    assert time.monotonic() - began < 30
-    assert not slow_pip.exists() or is_gone(slow_pip)
+    assert time.monotonic() - began < 120
+    assert pid_in(slow_pip)
+    assert is_gone(slow_pip)
 
 
 def test_what_was_uploaded_late_is_still_confirmed(tmp_path: Path) -> None:
@@ -700,10 +713,10 @@ def test_a_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
 
 
 class Slow(BaseHTTPRequestHandler):
-    """Reads an upload after a second; its response comes byte by byte, without end."""
+    """Reads an upload after some time; its response comes byte by byte, without end."""
 
     def do_POST(self) -> None:
-        time.sleep(1.0)
+        time.sleep(0.6)
         left = int(self.headers["Content-Length"])
         while left:
             left -= len(self.rfile.read(min(left, 1 << 20)))
@@ -715,7 +728,7 @@ class Slow(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         with contextlib.suppress(OSError):
-            for _ in range(300):
+            for _ in range(600):
                 self.wfile.write(b".")
                 time.sleep(0.1)
 
@@ -730,7 +743,7 @@ def test_an_index_that_reads_slowly_gets_the_upload(tmp_path: Path, monkeypatch:
     large = distribution(tmp_path / "a.whl", len(content), sha256=hashlib.sha256(content).hexdigest())
     with served(Slow) as url, Requests() as way:
         for _ in range(2):
-            answer = way.post_form(url, large.form(), auth=("a", "b"), timeout=20.0, watch=lambda _count: None)
+            answer = way.post_form(url, large.form(), auth=("a", "b"), timeout=60.0, watch=lambda _count: None)
             assert answer.status == 200
 
 
@@ -738,7 +751,7 @@ def test_an_answer_that_never_ends_is_given_up() -> None:
     began = time.monotonic()
     with served(Slow) as url, Requests() as way, pytest.raises(NoResponse, match="did not end within 1 s"):
         way.get(url, accept="*/*", auth=None, timeout=1.0)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
 
 
 def test_a_refused_address_is_told_before_anything_else(tmp_path: Path) -> None:
@@ -783,20 +796,29 @@ def test_in_ci_the_projects_files_do_not_say_who_gets_its_tokens(
 class Silent(BaseHTTPRequestHandler):
     """Accepts every request, and never responds."""
 
+    begun, over = threading.Event(), threading.Event()
+
     def do_GET(self) -> None:
-        time.sleep(20)
+        self.begun.set()
+        self.over.wait(120)
 
 
 def test_an_index_that_is_silent_does_not_hold_up_a_cancellation(tmp_path: Path) -> None:
     write_set(tmp_path, "cp312")
     cancellation = Cancellation()
-    threading.Timer(0.5, cancellation.request).start()
+
+    def cancel() -> None:
+        Silent.begun.wait(60)
+        cancellation.request()
+
+    threading.Thread(target=cancel).start()
     began = time.monotonic()
     with served(Silent) as url, pytest.raises(Cancelled):
         publish(
             settings(repository_url=url, packages_dir=str(tmp_path)), cancellation, environment={"TWINE_PASSWORD": "x"}
         )
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 90
+    Silent.over.set()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manywheels.core.github_commands import Annotation, command, known_secrets, masks
@@ -15,6 +15,7 @@ from manywheels.report.findings import render
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.run import Verdict
 from manywheels.wheels.manifest import TargetRecord
+from scale import scaled
 from unit.ci_logs import Command, github_commands, parse
 from unit.helpers import built, failed, manifest
 
@@ -109,6 +110,7 @@ def test_at_most_as_many_as_github_shows_those_with_a_line_first(package: Path) 
     assert commands[-1].properties["title"] == "5 more"
 
 
+@settings(max_examples=scaled(100, least=20), deadline=None)
 @given(st.text(), st.text())
 def test_any_command_data_is_passed_unchanged(data: str, value: str) -> None:
     # .NET trims the properties, and Python's and its lines end at the same characters only after escaping.

@@ -228,8 +228,9 @@ def test_what_another_removes_at_the_same_time_is_no_trouble(tmp_path: Path) -> 
         (tmp_path / "a" / str(number)).mkdir(parents=True)
     other = subprocess.Popen(["rm", "-rf", tmp_path / "a"])
     assert told(lambda: remove_tree(tmp_path / "a")) == ""
-    assert other.wait() == 0
+    other.wait()  # it may have stumbled over what was gone
     assert told(lambda: remove_tree(tmp_path / "a")) == ""
+    assert not (tmp_path / "a").exists()
 
 
 # --- giving and measuring ---------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from unit.helpers import write_project
 from unit.runtime.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has more rights than project code")
-LIMIT = 30.0  # seconds; what must not hang ends in far less
+LIMIT = 120.0  # seconds; what must not hang ends in far less
 
 
 @pytest.fixture

@@ -202,7 +202,10 @@ LARGER = f"{sys.executable} -c 'import os; os.ftruncate(1, 1 << 40)'"
 @pytest.mark.parametrize(
     ("script", "status"), [(f"{LARGER}; sleep 60", 128 + signal.SIGTERM), (LARGER, 0)], ids=["goes on", "ends itself"]
 )
-def test_a_log_has_a_limit_holes_or_not(tmp_path: Path, script: str, status: int) -> None:
+def test_a_log_has_a_limit_holes_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, status: int
+) -> None:
+    monkeypatch.setattr(sandbox, "_LOG_INTERVAL", 0.05)
     started = time.monotonic()
     outcome = run(shell(script, tmp_path), Cancellation())
     assert (outcome.wrote_too_much, outcome.succeeded, outcome.status) == (True, False, status)
@@ -222,7 +225,8 @@ def test_what_ignores_its_end_cannot_fill_the_disk(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("place", ["", "rm log; "], ids=["there", "removed"])
-def test_the_log_that_is_written_counts(tmp_path: Path, place: str) -> None:
+def test_the_log_that_is_written_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setattr(sandbox, "_LOG_INTERVAL", 0.05)
     assert run(shell(f"{place}{LARGER}; sleep 60", tmp_path), Cancellation()).wrote_too_much
 
 

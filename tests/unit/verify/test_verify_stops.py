@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -161,20 +162,22 @@ def test_many_wheels_that_have_nothing_in_common_are_compared_at_once() -> None:
             file=f"{number}.whl", project="demo", version="1.0", build=(), tags=frozenset(), size=1, sha256="",
             pure_files={f"{name}.py": f"{number}" for name in range(40)},
         )
-        for number in range(4_000)
+        for number in range(2_000)
     ]  # fmt: skip
     started = time.process_time()
-    assert len([finding for finding in check_set(facts, None) if finding.code == "MW264"]) == 3_999
-    assert time.process_time() - started < 10
+    assert len([finding for finding in check_set(facts, None) if finding.code == "MW264"]) == 1_999
+    assert time.process_time() - started < 5
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
 def children(pid: int) -> list[int]:
-    return [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def wait_for(holds: Callable[[], object]) -> None:
@@ -184,6 +187,7 @@ def wait_for(holds: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_command_and_its_processes(tmp_path: Path, number: signal.Signals, status: int) -> None:
     """The processes that read the wheels are made to stand still: no patience would see them end."""

@@ -215,7 +215,7 @@ def test_names_that_lie_in_one_another_do_not_fill_the_memory(tmp_path: Path) ->
     content = with_one_long_name(4_000, 60_000)
     path = write_wheel(tmp_path, members={f"demo/x{number}.so": content for number in range(80)})
     assert path.stat().st_size < 4 << 20
-    started = time.monotonic()
+    started = time.process_time()
     tracemalloc.start()
     try:
         found = check_wheel(path).findings
@@ -225,7 +225,7 @@ def test_names_that_lie_in_one_another_do_not_fill_the_memory(tmp_path: Path) ->
     assert "MW210" in {finding.code for finding in found}
     assert len(found) < 60
     assert most < 200 << 20
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60
 
 
 @pytest.mark.parametrize(

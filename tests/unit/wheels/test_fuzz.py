@@ -44,7 +44,7 @@ HONEST: Final = wheel_spec(
     wheel_name=WHEEL_NAME,
 )
 HONEST_BYTES: Final = HONEST.to_bytes()
-SECONDS: Final = 2.0
+SECONDS: Final = 2.0  # of the processor
 MEMORY: Final = 200_000  # KiB
 
 EDGES = st.sampled_from([0, 1, 2, 8, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF, len(HONEST_BYTES)])
@@ -88,10 +88,10 @@ def examine(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, WHEEL_NAME)
         path.write_bytes(content)
-        started = time.monotonic()
+        started = time.process_time()
         with suppress(WheelFileError):
             check_wheel(path)
-        assert time.monotonic() - started < SECONDS
+        assert time.process_time() - started < SECONDS
         with suppress(WheelFileError), open_wheel(path) as wheel:
             if not any(list(check.run(wheel)) for check in CHECKS):
                 assert_python_sees_the_same(wheel)
