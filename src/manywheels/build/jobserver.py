@@ -98,6 +98,6 @@ class Jobserver:
             os.write(self._descriptor, _TOKEN * self.tokens)
 
     def close(self) -> None:
-        """Remove the FIFO; every build must have ended."""
+        """Every build must have ended."""
         os.close(self._descriptor)
         self.path.unlink(missing_ok=True)

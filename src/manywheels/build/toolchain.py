@@ -316,7 +316,7 @@ def _write_build_tools(wrappers: _Wrappers, jobs: int) -> None:
 
 
 def shares_jobserver(tool: str, version_line: str) -> bool:
-    """Whether a build tool supports the FIFO, by the first line of its `--version`."""
+    """`version_line` is the first line of the tool's `--version`."""
     version = re.search(r"(\d+)\.(\d+)", version_line)
     return bool(version and (int(version[1]), int(version[2])) >= _SHARES_FROM[tool])
 

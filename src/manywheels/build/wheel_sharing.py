@@ -31,11 +31,10 @@ class WheelSharing:
         self.served: dict[Target, Target] = {}
 
     def cancellation(self, target: Target) -> Cancellation:
-        """Return the cancellation of this target's processes."""
         return self._cancellations[target]
 
     def announce(self, target: Target, made: WheelName) -> None:
-        """Announce a built wheel. Raises ServedByOther if an earlier target's wheel serves this one."""
+        """Raises ServedByOther if an earlier target's wheel serves this one."""
         with self._condition:
             if made.is_stable_abi and target not in self.served:
                 self._serve_later_ones(target, made)
@@ -58,7 +57,6 @@ class WheelSharing:
             self._condition.wait_for(lambda: target in self._ended)
 
     def is_served(self, target: Target) -> bool:
-        """Whether another target's wheel serves this one."""
         with self._condition:
             return target in self.served
 

@@ -103,7 +103,7 @@ def _extents(file: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def chown_tree(folder: Path, user: int, cancellation: Cancellation | None = None) -> None:
-    """Give a tree to a user, who has no running processes. Raises Cancelled."""
+    """The user must have no running processes. Raises Cancelled."""
 
     def give(at: Walk) -> list[str]:
         os.fchown(at.descriptor, user, user)

@@ -162,7 +162,6 @@ def linked_repository(top: Path) -> Path | None:
 
 
 def objects_of(copy: Path) -> Path:
-    """Return the folder of objects."""
     return copy / ".git" / "objects"
 
 

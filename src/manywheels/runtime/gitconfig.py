@@ -73,7 +73,7 @@ def read_text(path: Path) -> str:
 
 
 def settings_in(text: str) -> Iterator[ConfigEntry]:
-    """Yield a configuration file's settings, without invalid lines."""
+    """Invalid lines are skipped."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     section, name, at = "", None, 0
     while at < len(text):

@@ -29,7 +29,7 @@ _starting = threading.Lock()  # held until `_running` has a started process
 def start(
     argv: Sequence[str], folder: Path, user: int | None, *, environment: BinaryIO, log: BinaryIO
 ) -> subprocess.Popen[bytes]:
-    """Start a tree's first process. `environment` is the file that `sandbox_init` reads."""
+    """`environment` is the file that `sandbox_init` reads."""
     _become_reaper()
     name = "-" if user is None else str(user)
     with _starting:

@@ -109,7 +109,7 @@ def _exclusive(user: int | None) -> AbstractContextManager[object]:
 
 
 def _environment_file(environment: Mapping[str, str]) -> BinaryIO:
-    """Return a file for `sandbox_init`. Raises ValueError for NUL in a variable."""
+    """Raises ValueError for NUL in a variable."""
     entries = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
     if any(b"\0" in entry for entry in entries):
         raise ValueError("a variable holds a NUL character")
@@ -139,7 +139,7 @@ class _End(Enum):
 
 
 def _wait(pid: int, cancellation: Cancellation, command: Command, log: int) -> _End:
-    """Wait for the end. `log` is a descriptor: the name may lead elsewhere by now."""
+    """`log` is a descriptor: the name may lead elsewhere by now."""
     deadline = time.monotonic() + command.timeout
     activity = _Activity(pid, log, command.silence)
     descriptor = os.pidfd_open(pid)

@@ -170,7 +170,6 @@ def _signal_all(number: int) -> None:
 
 
 def process_ids() -> list[int]:
-    """Return all process ids in /proc."""
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - thousands of Path objects
 
 
@@ -184,7 +183,7 @@ def status_fields(pid: int) -> list[bytes]:
 
 
 def descendants(root: int) -> list[int]:
-    """Return all descendants, zombies too: their other threads may run."""
+    """Zombies count too: their other threads may run."""
     children: dict[int, list[int]] = {}
     for pid in process_ids():
         if fields := status_fields(pid):

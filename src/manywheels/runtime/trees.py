@@ -33,7 +33,6 @@ class Walk:
 
     @property
     def name(self) -> str:
-        """The folder's name in its parent."""
         return self._names[-1]
 
     @property
@@ -43,7 +42,7 @@ class Walk:
         return "/".join([str(self._top), *names])
 
     def enter(self, name: str) -> None:
-        """Go into a subfolder. Raises OSError."""
+        """Raises OSError."""
         below = self._opened(name, self.descriptor)
         self._above.append(_identity(self.descriptor))
         os.close(self.descriptor)
@@ -60,7 +59,6 @@ class Walk:
         return self._names.pop()
 
     def close(self) -> None:
-        """Close the descriptor."""
         os.close(self.descriptor)
 
     def _opened(self, name: str, parent: int | None) -> int:
@@ -95,11 +93,11 @@ def walk(
     *,
     removing: bool = False,
 ) -> None:
-    """Walk through a folder and those below it.
+    """Call `visit` with each folder; it returns the subfolders to enter.
 
-    `visit` gets each folder, and returns the subfolders to enter. `leave` gets the parent and a finished folder's name.
-    `failed` gets a folder that cannot be entered; otherwise, the error is raised. With `removing`, the user gets all
-    permissions, and mount points are not entered. Raises OSError, and what the functions raise.
+    `leave` gets the parent and a finished folder's name. `failed` gets a folder that cannot be entered; otherwise, the
+    error is raised. With `removing`, the user gets all permissions, and mount points are not entered. Raises OSError,
+    and what the functions raise.
     """
     at = Walk(top, removing=removing)
     try:

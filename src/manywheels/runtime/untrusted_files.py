@@ -153,13 +153,13 @@ def open_folder(name: str, parent: int | None = None) -> Iterator[int]:
 
 
 def names_in(folder: Path, suffix: str) -> list[str]:
-    """Return names that end with `suffix`, sorted. Raises Suspicious if it is not a folder."""
+    """The names are sorted. Raises Suspicious if `folder` is not a folder."""
     with _theirs(folder) as descriptor:
         return sorted(name for name in os.listdir(descriptor) if name.endswith(suffix))  # noqa: PTH208
 
 
 def only_wheel_in(folder: Path) -> str:
-    """Return the name of a folder's only wheel. Raises Suspicious and NotOneWheel."""
+    """Raises Suspicious and NotOneWheel."""
     wheels = names_in(folder, ".whl")
     if len(wheels) != 1:
         raise NotOneWheel(f"{len(wheels)} wheels ({', '.join(wheels)})" if wheels else "no wheel")

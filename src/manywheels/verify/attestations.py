@@ -31,7 +31,7 @@ class Attested:
     signers: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, path: Path) -> tuple[Finding, ...]:
-        """Check a wheel's attestation. Raises Cancelled."""
+        """Raises Cancelled."""
         beside = signatures.beside(path)
         if not beside.exists():
             return (_finding(path, f"has no attestation: there is no `{beside.name}`"),)
@@ -51,7 +51,7 @@ def attested(
     environment: Mapping[str, str] = os.environ,
     cancellation: Cancellation | None = None,
 ) -> Attested:
-    """Return the check for wheels of `publisher`; None accepts any signer.
+    """If `publisher` is None, any signer is accepted.
 
     Raises InputError for an invalid trust configuration.
     """

@@ -100,7 +100,6 @@ class Wheel:
 
     @property
     def irregularities(self) -> tuple[Irregularity, ...]:
-        """The irregularities of the archive, and of its data."""
         return (*self.archive.irregularities, *self._contents.irregularities)
 
     @property
@@ -160,7 +159,6 @@ class Wheel:
 
     @cached_property
     def wheel_file(self) -> WheelFile | None:
-        """The WHEEL file; None if there is none."""
         content = self.read(f"{self.dist_info}/WHEEL")
         return wheelfile.parse_wheel_file(content) if content is not None else None
 
@@ -207,7 +205,7 @@ class _Contents:
         return tuple(self._elves)
 
     def _add(self, entry: Entry, pieces: Iterator[bytes]) -> None:
-        """Add one file. Raises BadData if its data contradicts the archive's headers."""
+        """Raises BadData if the file's data contradicts the archive's headers."""
         hasher = hashlib.sha256()
         first = next(pieces, b"")
         text: list[bytes] | None = [] if self._is_kept_text(entry) else None
@@ -260,7 +258,7 @@ class _Contents:
 
 @contextmanager
 def open_wheel(path: Path, external: tuple[str, ...] = (), stop: Callable[[], None] = lambda: None) -> Iterator[Wheel]:
-    """Open a wheel; `stop` is called while it is read, and may raise. Raises OSError, WheelFileError."""
+    """`stop` is called while the wheel is read, and may raise. Raises OSError, WheelFileError."""
     with archive.open_archive(path, stop) as opened:
         yield Wheel(path, opened, external, stop)
 
@@ -304,7 +302,6 @@ class CheckInfo:
     severity: Severity = Severity.ERROR
 
     def finding(self, wheel: str, problem: Problem) -> Finding:
-        """Return a problem of a wheel (a file name) as a finding."""
         severity = problem.severity or self.severity
         return Finding(code=self.code, severity=severity, wheel=wheel, problem=problem)
 

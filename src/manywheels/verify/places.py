@@ -42,7 +42,6 @@ class Python:
 
     @property
     def free_threaded(self) -> bool:
-        """Whether this is a free-threaded CPython (PEP 703)."""
         return self.implementation == "cp" and self.abi.endswith("t")
 
     @property

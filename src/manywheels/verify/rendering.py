@@ -43,7 +43,6 @@ def rendering_fault(
 
 
 def fault_in_rst(text: str) -> str | None:
-    """Return why a text cannot be rendered as reStructuredText, or None."""
     from readme_renderer import rst
 
     warnings = io.StringIO()

@@ -24,7 +24,6 @@ class Ignored:
     reason: str = ""
 
     def covers(self, finding: Finding) -> bool:
-        """Whether this entry applies to the finding."""
         return finding.code == self.code and fnmatch.fnmatchcase(finding.problem.member or "", self.files)
 
 
@@ -37,7 +36,7 @@ class Rules:
     strict: bool = False
 
     def judge(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-        """Return the findings that count, with these rules' severity."""
+        """Return the findings that count; with `strict`, all are errors."""
         counted = (finding for finding in findings if not any(entry.covers(finding) for entry in self.ignored))
         return tuple(replace(finding, severity=Severity.ERROR) if self.strict else finding for finding in counted)
 

@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All findings, wheel by wheel, those of the set last."""
+        """The set's findings come last."""
         return (*(finding for report in self.reports for finding in report.findings), *self.set_findings)
 
     @property
@@ -163,7 +163,7 @@ def _check_sets(
 def check_set(
     facts: Sequence[sets.WheelFacts], manifest: Manifest | None, cancellation: Cancellation | None = None
 ) -> list[Finding]:
-    """Run the checks of a set. Raises Cancelled."""
+    """Raises Cancelled."""
     found = []
     for check in sets.CHECKS:
         for wheel, problem in check.run(facts, manifest):

@@ -52,7 +52,7 @@ class WheelFacts:
 
 
 def facts_of(wheel: Wheel) -> WheelFacts:
-    """Return an open wheel's facts, reading the file once more for the digest. Raises OSError."""
+    """The file is read once more for the digest. Raises OSError."""
     machine_code = wheel.machine_code
     return WheelFacts(
         file=wheel.path.name,

@@ -47,7 +47,6 @@ class Publisher:
 
     @property
     def host(self) -> str:
-        """The forge's URL."""
         return f"https://{self.forge}.com"
 
     @property
@@ -98,7 +97,7 @@ def load_trust(environment: Mapping[str, str] = os.environ, *, offline: bool) ->
 
 
 def offline_verifier(environment: Mapping[str, str] = os.environ) -> Verifier:
-    """Return a verifier that needs no network. Raises InputError."""
+    """Raises InputError."""
     from sigstore.verify import Verifier
 
     return Verifier(trusted_root=load_trust(environment, offline=True).trusted_root)
@@ -110,7 +109,7 @@ def beside(file: Path) -> Path:
 
 
 def read_attestation(path: Path) -> Attestation:
-    """Read an attestation. Raises Invalid."""
+    """Raises Invalid."""
     from pydantic import ValidationError
     from pypi_attestations import Attestation
 

@@ -131,7 +131,6 @@ class Scan:
         self._pardoned: PatternMatch | None = None
 
     def feed(self, block: bytes) -> None:
-        """Scan the next block."""
         for best in self._best:
             best.after += _lines_from(block, 0, _AFTER - len(best.after))
         for start, end in _suspicious(block, _hints(self._rank())):
@@ -144,7 +143,6 @@ class Scan:
         self.lines += block.count(b"\n") + (not block.endswith(b"\n"))
 
     def verdict(self) -> PatternMatch | None:
-        """Return the best match, if any."""
         chain = list(self._best)
         best = chain.pop() if chain else None
         while best and chain and _wraps(best, chain[-1]):

@@ -27,7 +27,6 @@ class _Refused(Exception):
 
 
 def main(request: dict[str, Any]) -> None:
-    """Repair the request's wheel, and write the result."""
     try:
         result = {"wheel": str(_repair(request))}
     except _Refused as refused:

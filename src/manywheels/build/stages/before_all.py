@@ -73,7 +73,7 @@ class Prepared:
 
 
 def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
-    """Run the commands. Raises BeforeAllFailed and Cancelled."""
+    """Raises BeforeAllFailed and Cancelled."""
     if not request.commands:
         return Prepared()
     request.folder.mkdir()

@@ -55,7 +55,7 @@ class BuildRequest:
 
 
 def build(request: BuildRequest, cancellation: Cancellation) -> Path:
-    """Build the target's wheel and return its path in `request.finished`.
+    """Return the target's wheel in `request.finished`.
 
     Raises Cancelled, BuildTimeout, BuildSilent, LogTooLong, OutOfMemory, BuildFailed, and WrongWheel unless there is
     exactly one wheel, for this target.

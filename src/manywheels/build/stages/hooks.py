@@ -45,7 +45,7 @@ def marks(target: Target | None = None) -> dict[str, str]:
 
 
 def run_hook(hook: Hook, cancellation: Cancellation) -> None:
-    """Run a target's hook. Raises HookFailed and Cancelled."""
+    """Raises HookFailed and Cancelled."""
     if problem := _problem(hook, cancellation):
         excerpt = telling_excerpt(hook.log, cancellation, limit=_LINES)
         private = f"{hook.folder}/"  # removed: users know paths relative to the project
@@ -57,7 +57,7 @@ def run_hook(hook: Hook, cancellation: Cancellation) -> None:
 
 
 def run_before_all(hook: Hook, cancellation: Cancellation) -> None:
-    """Run `before-all`. Raises BeforeAllFailed and Cancelled."""
+    """Raises BeforeAllFailed and Cancelled."""
     if problem := _problem(hook, cancellation):
         tail = "\n".join(telling_excerpt(hook.log, cancellation, limit=_LINES).lines)
         raise BeforeAllFailed(
@@ -67,7 +67,7 @@ def run_before_all(hook: Hook, cancellation: Cancellation) -> None:
 
 
 def _problem(hook: Hook, cancellation: Cancellation) -> str | None:
-    """Run the command; return how it failed, as the end of a sentence, or None."""
+    """Return how the command failed, as the end of a sentence, or None."""
     announce(hook.log, hook.command)
     command = Command(
         argv=("sh", "-c", hook.command), folder=hook.folder, environment=hook.environment, log=hook.log,
@@ -94,11 +94,9 @@ def describe_end(status: int) -> str:
 
 
 def announce(log: Path, command: str) -> None:
-    """Write a command to a log, before its output."""
     note(log, f"$ {command}")
 
 
 def note(log: Path, text: str) -> None:
-    """Write a line of this program to a log."""
     with untrusted_files.open_log(log) as file:
         file.write(f"{text}\n".encode("utf-8", "surrogateescape"))

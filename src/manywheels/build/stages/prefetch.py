@@ -101,7 +101,7 @@ def own_settings(target: Mapping[str, str], caller: Mapping[str, str]) -> list[s
 
 
 def prefetch(request: Prefetch, cancellation: Cancellation) -> None:
-    """Fetch missing wheels, and link all into the target's cache. Raises OSError."""
+    """Raises OSError."""
     wheels = _fetch(request, cancellation)
     if wheels:
         _link(request, wheels, cancellation)

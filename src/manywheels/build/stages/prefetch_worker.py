@@ -134,7 +134,6 @@ class Outline:
 
 
 def read_outline(archive: Path) -> Outline:
-    """Read the folders of an unpacked wheel."""
     folders: dict[str, tuple[list[str], list[str]]] = {}
     looked_into = {""}
     for parent, inside, names in os.walk(archive):
@@ -170,7 +169,6 @@ def _link_folder(outline: Outline, folder: str, own: str, common: Mapping[str, i
 
 
 def main(task: str, arguments: Mapping[str, Any]) -> int:
-    """Do one of the two tasks; return the exit status."""
     store = Path(arguments["store"])
     if task == "fetch":
         return fetch(arguments["uv"], store)

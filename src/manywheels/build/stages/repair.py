@@ -52,7 +52,7 @@ class RepairRequest:
 
 
 def repair(request: RepairRequest, cancellation: Cancellation) -> Path:
-    """Repair a wheel and return the new file in `request.finished`.
+    """Return the repaired wheel in `request.finished`.
 
     Raises Cancelled, and RepairFailed with the symbols or libraries that break the policy.
     """
@@ -98,7 +98,7 @@ def _command(request: RepairRequest) -> Command:
 
 
 def take_over(request: RepairRequest, cancellation: Cancellation) -> Path:
-    """Take over the wheel that the worker's result names; return its new path.
+    """Return the new path of the wheel that the worker's result names.
 
     Raises RepairFailed, Suspicious, ValueError, and Cancelled.
     """
@@ -133,9 +133,9 @@ class CommandRequest:
 
 
 def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Path:
-    """Run the command and return the new wheel in `request.finished`.
+    """Return the repaired wheel in `request.finished`.
 
-    Raises Cancelled, and RepairFailed unless it makes exactly one wheel for the target.
+    Raises Cancelled, and RepairFailed unless the command makes exactly one wheel for the target.
     """
     untrusted_files.make_folder(request.made, request.venv.user)
     command = fill(

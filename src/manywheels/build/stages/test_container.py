@@ -119,7 +119,7 @@ def require_image(image: str, cancellation: Cancellation) -> None:
 
 
 def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Cancellation) -> TestOutcome:
-    """Test a wheel in an image. Failures are in the outcome; only Cancelled is raised."""
+    """Failures are in the outcome; only Cancelled is raised."""
     started = time.monotonic()
     inside = replace(
         request,
@@ -217,7 +217,7 @@ def _spec(client: DockerClient, inside: TestRequest, place: TestImage) -> Contai
 
 
 def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Return an image's environment, given the engine's attributes of it."""
+    """`attributes` are what the engine reports of the image."""
     pairs = (entry.partition("=") for entry in (attributes.get("Config") or {}).get("Env") or ())
     return {name: value for name, separator, value in pairs if name and separator}
 

@@ -26,7 +26,7 @@ _COPY: Final = 'to=$1; shift; for path do mkdir -p "$to/$(dirname "$path")" && c
 
 
 def run_tests(request: TestRequest, cancellation: Cancellation) -> TestOutcome:
-    """Test a wheel. Failures, also of the preparation, are in the outcome. Raises Cancelled."""
+    """Failures, also of the preparation, are in the outcome. Raises Cancelled."""
     started = time.monotonic()
     failure: TargetError | None = None
     results: Results | None = None

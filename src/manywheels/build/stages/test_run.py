@@ -58,7 +58,6 @@ class TestRequest:
         return fill_values(self.tests.environment, project=self.project, package=self.package)
 
     def fill(self, command: str) -> str:
-        """Replace the placeholders of a command."""
         python = self.folder / "venv/bin/python"
         return fill(command, project=self.project, package=self.package, wheel=self.wheel, python=python)
 
@@ -77,7 +76,7 @@ def no_tests_here() -> bytes:
 
 
 def ended(request: TestRequest, began: float, results: Results | None, failure: TargetError | None) -> TestOutcome:
-    """Return the outcome of tests that have just ended; `began` is a monotonic time in seconds."""
+    """`began` is a monotonic time in seconds."""
     test_run = TestRun(
         passed=failure is None,
         seconds=round(time.monotonic() - began, 3),
@@ -95,7 +94,7 @@ def log_lines(request: TestRequest, cancellation: Cancellation) -> tuple[str, ..
 
 
 def explain(request: TestRequest, outcome: Outcome, results: Results | None, cancellation: Cancellation) -> TestsFailed:
-    """Return the error for failed tests. Raises Cancelled."""
+    """Raises Cancelled."""
     if outcome.timed_out:
         return TestsFailed(
             f"The tests did not end within their limit of {request.timeout:g} s, and were killed.",

@@ -35,7 +35,7 @@ class Venv:
     folder: Path | None = None
 
     def run(self, argv: tuple[str, ...], folder: Path, timeout: float, cancellation: Cancellation) -> sandbox.Outcome:
-        """Run a command in `folder`. Raises Cancelled, and HookFailed if the log gets too long."""
+        """Raises Cancelled, and HookFailed if the log gets too long."""
         command = Command(
             argv=argv, folder=folder, environment=self.environment, log=self.log, timeout=timeout, user=self.user
         )
@@ -47,7 +47,7 @@ class Venv:
         return outcome
 
     def run_hook(self, option: str, command: str, folder: Path, timeout: float, cancellation: Cancellation) -> None:
-        """Run an option's shell command in `folder`. Raises HookFailed and Cancelled."""
+        """Raises HookFailed and Cancelled."""
         hook = Hook(
             option=option, command=command, folder=folder, environment=self.environment, timeout=timeout, log=self.log,
             user=self.user,
@@ -56,7 +56,6 @@ class Venv:
 
 
 def activate(environment: Mapping[str, str], venv: Path) -> dict[str, str]:
-    """Return the variables of an activated virtual environment."""
     path = os.pathsep.join([str(venv / "bin"), environment.get("PATH", os.defpath)])
     return {**environment, "PATH": path, "VIRTUAL_ENV": str(venv)}
 

@@ -25,7 +25,6 @@ class TargetProgress:
 
     @contextmanager
     def enter(self, stage: str) -> Iterator[None]:
-        """Report and time a stage."""
         context = self.workspace.context
         self.stage = stage
         context.reporter.entered(self.workspace.target, stage)
@@ -39,7 +38,6 @@ class TargetProgress:
     def record(
         self, state: TargetState, *, wheel: WheelRecord | None = None, failure: Failure | None = None
     ) -> TargetRecord:
-        """Return the target's record for the manifest."""
         workspace, context = self.workspace, self.workspace.context
         tested = context.test_outcomes.get(workspace.target)
         return TargetRecord(
@@ -57,12 +55,10 @@ class TargetProgress:
         )
 
     def fail(self, error: TargetError, state: TargetState = TargetState.FAILED) -> TargetRecord:
-        """Return the record of a target that failed in the current stage."""
         return self.record(state, failure=failure_of(error, self.stage))
 
 
 def failure_of(error: TargetError, stage: str) -> Failure:
-    """Return the manifest's entry for an error."""
     return Failure(
         code=error.code,
         stage=stage,

@@ -27,7 +27,7 @@ def targets_to_test(build: TargetWorkspace) -> list[PlannedTarget]:
 def run_target_tests(
     build: TargetWorkspace, wheel: Path, tested: list[PlannedTarget], cancellation: Cancellation
 ) -> None:
-    """Test the wheel under the interpreters of all `tested`. Raises the first TargetError, and Cancelled."""
+    """Raises the first TargetError, and Cancelled."""
     with ThreadPoolExecutor(max_workers=len(tested), thread_name_prefix="tests") as pool:
         outcomes = list(pool.map(lambda planned: _test(build, wheel, planned, cancellation), tested))
     build.context.test_outcomes.update(zip((planned.target for planned in tested), outcomes, strict=True))

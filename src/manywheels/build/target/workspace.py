@@ -63,7 +63,7 @@ class TargetWorkspace:
         return self.user, self.context.fetcher
 
     def make_folder(self) -> None:
-        """Create the target's folder. Raises OSError."""
+        """Raises OSError."""
         untrusted_files.make_place(self.folder, self.user)
         for cache in ("uv", "zig") if self.user is not None else ():  # not shared with other users
             untrusted_files.make_folder(self.folder / cache, self.user)

@@ -30,7 +30,7 @@ def describe_engine() -> str:
 
 
 def connect(otherwise: str = HOST_ENGINE) -> DockerClient:
-    """Return a client, by DOCKER_HOST, the Docker context or the usual socket. Raises EngineError.
+    """Connect by DOCKER_HOST, the Docker context or the usual socket. Raises EngineError.
 
     `otherwise`, the end of its remedy, says what to do without an engine.
     """
@@ -124,13 +124,12 @@ def translate_errors(task: str, otherwise: str = HOST_ENGINE) -> Iterator[None]:
 
 @contextmanager
 def connected(task: str, otherwise: str = HOST_ENGINE) -> Iterator[DockerClient]:
-    """Combine `connect` and `translate_errors`."""
     with closing(connect(otherwise)) as client, translate_errors(task, otherwise):
         yield client
 
 
 def ensure_pulled(client: DockerClient, image: str, otherwise: str, cancellation: Cancellation) -> None:
-    """Pull an image if it is missing. Raises Cancelled and EngineError."""
+    """Raises Cancelled and EngineError."""
     wait(begin(lambda: pull_if_missing(client, image, otherwise)), cancellation)
     cancellation.stop_if_requested("The run")
 

@@ -25,7 +25,7 @@ class HostPaths:
     in_container: bool = False
 
     def translate(self, path: Path) -> str:
-        """Return the host's path. Raises EngineError if it has none."""
+        """Raises EngineError for a path that exists only in this container."""
         if not self.in_container:
             return str(path)
         for inside in (PurePosixPath(path), *PurePosixPath(path).parents):
@@ -47,7 +47,6 @@ def own_container_id(mounts: Path = _MOUNTS) -> str | None:
 
 
 def find_host_paths(client: DockerClient) -> HostPaths:
-    """Return what the engine has mounted into this process's container."""
     from docker.errors import NotFound
 
     own = own_container_id()

@@ -46,7 +46,7 @@ def image_context() -> bytes:
 
 
 def image_tag(policy: Policy, arch: str, context: bytes, base: str = "") -> str:
-    """Return the image's name, on `base` or the policy's base image."""
+    """An empty `base` stands for the policy's base image."""
     digest = hashlib.sha256((base or policy.image_name(arch)).encode() + b"\0" + context).hexdigest()
     return f"manywheels:{policy.name}-{arch}-{digest[:12]}"
 
@@ -87,13 +87,12 @@ def _require_pythons(client: DockerClient, base: str) -> None:
 
 
 def pull_if_missing(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
-    """Pull an image if it is missing. Raises EngineError."""
+    """Raises EngineError."""
     if not has_image(client, name):
         pull(client, name, otherwise)
 
 
 def has_image(client: DockerClient, name: str) -> bool:
-    """Whether the engine has an image."""
     from docker.errors import NotFound
 
     try:
@@ -104,7 +103,7 @@ def has_image(client: DockerClient, name: str) -> bool:
 
 
 def pull(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
-    """Pull an image. Raises EngineError."""
+    """Raises EngineError."""
     from docker.errors import APIError
     from docker.utils import parse_repository_tag
 
@@ -145,7 +144,7 @@ def _problem(messages: Iterable[dict[str, Any]], lines: deque[str]) -> str | Non
 
 
 def engine_error(what: str, why: str, remedy: str = "", *, otherwise: str = HOST_ENGINE) -> EngineError:
-    """Return an error with the engine's reason, and a remedy for a known one."""
+    """For a known reason, a more precise remedy replaces the given one."""
     why = why.strip().rstrip(".")
     if "exec format error" in why.lower():
         remedy = f"It is for another architecture: {architectures.remedy()}"
@@ -157,5 +156,4 @@ def engine_error(what: str, why: str, remedy: str = "", *, otherwise: str = HOST
 
 
 def print_progress(line: str) -> None:
-    """Print a line to stderr."""
     print(line, file=sys.stderr, flush=True)

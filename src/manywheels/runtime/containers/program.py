@@ -60,7 +60,7 @@ class ContainerBuild:
 
 
 def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
-    """Build in a container, passing on its output; return the exit status, 143 if cancelled.
+    """Pass on the container's output; return its exit status, 143 if cancelled.
 
     Raises EngineError and OutputFolderError.
     """
@@ -102,7 +102,7 @@ def _pass_on(stream: int, chunk: bytes) -> bool:
 
 
 def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
-    """Return the mounts, and the arguments that name the project and the output folder in the container.
+    """The arguments name the project and the output folder in the container.
 
     Paths stay the same where possible, for messages. The whole git repository is mounted, read-only, for versions from
     its history.

@@ -83,9 +83,9 @@ class Report:
 
 
 def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancellation | None = None) -> Report:
-    """Run every check on one wheel, in order.
+    """Libraries that match `external` need not be in the wheel.
 
-    Libraries that match `external` need not be in it. Raises WheelFileError if the file is not a wheel, and Cancelled.
+    Raises WheelFileError if the file is not a wheel, and Cancelled.
     """
 
     def stop() -> None:
@@ -108,7 +108,7 @@ def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancel
 
 
 def _findings(wheel: Wheel, stop: Callable[[], None]) -> Iterator[Finding]:
-    """Yield the findings; stopping between checks is enough, as each has limits."""
+    """Stopping between checks is enough, as each has limits."""
     for check in WHEEL_CHECKS:
         stop()
         yield from check.findings(wheel)

@@ -45,7 +45,6 @@ def index_takes_metadata(wheel: Wheel) -> Iterator[Problem]:
 
 
 def faults(raw: RawMetadata) -> Iterator[Fault]:
-    """Yield each refused field, why, and the severity."""
     if (local := _local_version(raw.get("version", ""))) is not None:
         yield _public_index_fault("Version", f"`+{_short(local)}` makes it a local one")
     longest = table("index")["metadata"]["summary"]

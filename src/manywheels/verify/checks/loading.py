@@ -107,7 +107,6 @@ def libraries_are_named_without_paths(wheel: Wheel) -> Iterator[Problem]:
 
 
 def is_libpython_of_extension(file: Elf, needed: str) -> bool:
-    """Whether the file is an extension module, and `needed` libpython."""
     return bool(_PYTHON_LIBRARY.match(needed)) and is_extension_module(file)
 
 

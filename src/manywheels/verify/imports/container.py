@@ -63,7 +63,6 @@ class ImagePython:
 
     @property
     def python(self) -> Python:
-        """The Python in uv's form."""
         major, minor = self.version.split(".")[:2]
         kind = "cp" if self.abi.startswith("cp") else "pp"
         return Python(implementation=kind, version=(int(major), int(minor)), abi=self.abi)
@@ -77,9 +76,9 @@ def imports_in(
     timeout: float = TIMEOUT,
     environment: Mapping[str, str] = os.environ,
 ) -> tuple[Finding, ...]:
-    """Import all modules of a wheel in a container of an image, which is pulled if missing.
+    """The image is pulled if missing. `timeout` is in seconds, for all imports.
 
-    `timeout` is in seconds, for all imports. Raises EngineError, WheelFileError and Cancelled.
+    Raises EngineError, WheelFileError and Cancelled.
     """
     report = ImportReport(wheel=wheel, modules=modules_of(wheel), where=f"in `{image}`")
     with connected(f"import in `{image}`", OTHERWISE) as client, work_folder() as folder:
@@ -148,7 +147,7 @@ def _describe_all(inside: ImportImage, names: Sequence[str]) -> str:
 
 
 def _parse(description: object) -> ImagePython:
-    """Read the worker's description. Raises ValueError for anything that it never prints."""
+    """Raises ValueError for anything that the worker never prints."""
     match description:
         case {
             "abi": str(abi),
@@ -212,7 +211,7 @@ class ImportImage:
     mounts: Mapping[str, Path]
 
     def run(self, command: Sequence[str], timeout: float) -> Attempt:
-        """Run a command, and return its stdout. `timeout` is in seconds. Raises Cancelled."""
+        """Only stdout is kept. `timeout` is in seconds. Raises Cancelled."""
         from docker.types import Mount
 
         spec = ContainerSpec(

@@ -142,12 +142,10 @@ class ImportReport:
         return tuple(self._finding(how, failed) for how, failed in alike.items())
 
     def not_tried(self, why: str, remedy: str) -> Finding:
-        """Return the finding that the imports were not tried."""
         problem = Problem(message=f"its imports were not tried {self.where}: {why}", remedy=remedy)
         return INSTALL_TRIED.finding(self.wheel.name, problem)
 
     def uninstallable(self, why: str) -> Finding:
-        """Return the finding that the wheel could not be installed."""
         problem = Problem(
             message=f"cannot be installed {self.where}: {_shorten(why)}",
             remedy="Check its metadata and tags: installers refuse contradictions.",
@@ -155,7 +153,6 @@ class ImportReport:
         return IMPORTS.finding(self.wheel.name, problem)
 
     def without_dependencies(self, why: str) -> Finding:
-        """Return the finding that the wheel was imported without its dependencies."""
         problem = Problem(
             message=f"was tried without its dependencies {self.where}, as they cannot be installed: {_shorten(why)}",
             remedy="Check that the index responds, and has wheels of them for this Python.",

@@ -70,7 +70,7 @@ def _is_name(part: str) -> bool:
 
 
 def modules_of(wheel: Path) -> tuple[Module, ...]:
-    """Return a wheel's modules. Raises WheelFileError if it cannot be read."""
+    """Raises WheelFileError if the wheel cannot be read."""
     try:
         with zipfile.ZipFile(wheel) as archive:
 

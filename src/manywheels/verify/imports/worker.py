@@ -24,7 +24,6 @@ _ARCH_OF_32_BITS = {"x86_64": "i686", "aarch64": "armv7l"}  # by the kernel's ar
 
 
 def describe() -> dict[str, object]:
-    """Return this interpreter's ABI tag, version, path, libc and architecture."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.implementation.name == "cpython":
         free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
@@ -75,7 +74,6 @@ def _write(results: int, line: dict[str, object]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run one of the two commands above."""
     if arguments == ["--describe"]:
         print(json.dumps(describe()))
         return
