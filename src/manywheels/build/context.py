@@ -79,14 +79,13 @@ class RunContext:
             yield
 
     def set_warnings(self) -> tuple[str, ...]:
-        """Return the findings of the set's checks in the finished wheels."""
         findings = self.run.rules.judge(check_set(self.facts, None))
         return tuple(f"{finding.wheel} {finding}".lstrip() for finding in findings)
 
     def deliver(self, wheel: Path, sha256: str) -> Path:
-        """Move a verified wheel into the output folder; return its new path.
+        """`sha256` (hex) is that of the verified bytes.
 
-        `sha256` (hex) is that of the verified bytes. Raises WrongWheel if the run's other wheels have another version.
+        Raises WrongWheel if the run's other wheels have another version.
         """
         version = wheelfile.parse_name(wheel.name).version
         with self._delivery:

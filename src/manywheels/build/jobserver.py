@@ -44,7 +44,7 @@ class Jobserver:
 
     @contextmanager
     def slot(self, cancellation: Cancellation) -> Iterator[None]:
-        """Wait for a token and hold it. Raises Cancelled."""
+        """Raises Cancelled."""
         if not self._draw(cancellation):
             raise Cancelled("The target was stopped while it waited for its turn.", remedy="")
         try:

@@ -67,7 +67,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """Inspect this machine, without starting a process."""
+        """This starts no process."""
         compiler = shutil.which("cc") or shutil.which("gcc")
         return cls(
             arch=platform.machine(),

@@ -102,7 +102,6 @@ def _session(pid: int) -> int | None:
 
 
 def _end_processes_of(user: int) -> None:
-    """End the user's processes, even if `sandbox_init` was killed."""
     while alive := processes_of(user):
         for pid in alive:
             with suppress(ProcessLookupError):

@@ -87,7 +87,7 @@ def _run(command: Command, cancellation: Cancellation) -> Outcome:
         ended = None
         try:
             ended = _wait(process.pid, cancellation, command, log.fileno())
-        finally:  # after an exception, too
+        finally:
             status = process_trees.end(process, command.user, terminate=ended is not _End.BY_ITSELF)
         wrote_too_much = _cut_off(log.fileno())
     return Outcome(

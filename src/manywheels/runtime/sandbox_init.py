@@ -37,7 +37,6 @@ _POLL = 0.02  # seconds
 
 
 def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
-    """Run `argv` in `folder`; return its exit status when none of its processes is left."""
     parent = os.getppid()
     become_reaper()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -130,7 +130,7 @@ def _write_new(folder: int, name: str, content: bytes, owner: tuple[int, int] | 
 
 @contextmanager
 def _own(folder: Path) -> Iterator[int]:
-    """Open a folder that only the program can write. Raises OSError for others."""
+    """Raises OSError for a folder that others can write."""
     with open_folder(str(folder)) as descriptor:
         status = os.fstat(descriptor)
         is_shared = os.geteuid() == 0 and status.st_mode & _WRITABLE_BY_OTHERS
@@ -167,10 +167,9 @@ def only_wheel_in(folder: Path) -> str:
 
 
 def take_over(folder: Path, name: str, target: Path, cancellation: Cancellation, *, owner: int | None = None) -> Path:
-    """Copy the file `name` of `folder` into `target`, a folder of the program's own; return the copy.
+    """`target` is a folder of the program's own; `owner` (an id; None: the program's own) must own the file.
 
-    `owner` must own the file (an id; None: the program's own). Raises Cancelled, and Suspicious, also for more than 4
-    GiB: a sparse file costs its maker no disk space.
+    Raises Cancelled, and Suspicious, also for more than 4 GiB: a sparse file costs its maker no disk space.
     """
     with open_file(folder, name, owner=owner) as read, _own(target) as parent:
         size = os.fstat(read.fileno()).st_size
@@ -185,9 +184,9 @@ def take_over(folder: Path, name: str, target: Path, cancellation: Cancellation,
 
 @contextmanager
 def open_file(folder: Path, name: str, *, owner: int | None = None) -> Iterator[BinaryIO]:
-    """Open a file of a folder, whose parent is the program's own, for reading. Raises Suspicious.
+    """The parent of `folder` is the program's own; `owner` (an id; None: the program's own) must own the file.
 
-    `owner` must own the file (an id; None: the program's own).
+    Raises Suspicious.
     """
     with _theirs(folder) as descriptor:
         try:

@@ -42,7 +42,7 @@ class Rules:
 
 
 def verification_rules(settings: Mapping[str, Any], *, strict: bool = False) -> Rules:
-    """Return the rules of `verify` in a project's `[tool.manywheels]`.
+    """`settings` is a project's `[tool.manywheels]`.
 
     Raises InputError for unknown keys and codes, and for values of other types.
     """

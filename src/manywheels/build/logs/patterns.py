@@ -83,7 +83,7 @@ def _one_line(text: str) -> str:
 
 
 def _place(match: re.Match[str] | None) -> Location | None:
-    """Return the location in a match's groups. Column 0 is dropped: that tool counts from 0."""
+    """Column 0 is dropped: a tool that reports it counts from 0."""
     groups = match.groupdict() if match else {}
     if not groups.get("file") or not groups.get("line"):
         return None
@@ -91,7 +91,6 @@ def _place(match: re.Match[str] | None) -> Location | None:
 
 
 def matched(found: PatternMatch) -> _Explanation:
-    """Return the reason and location in the match's groups."""
     return _one_line(found.match["reason"]), _place(found.match)
 
 

@@ -236,7 +236,7 @@ def _variables(client: DockerClient, inside: TestRequest, place: TestImage) -> d
 
 
 def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Path:
-    """Pack the wheel and the project, owned by NOBODY. No process of the target may run meanwhile.
+    """NOBODY owns the members. No process of the target may run meanwhile.
 
     Raises CannotPack and Cancelled.
     """

@@ -54,7 +54,6 @@ class TestRequest:
 
     @property
     def environment(self) -> tuple[Assignment, ...]:
-        """The variables of `test-environment`, with placeholders replaced."""
         return fill_values(self.tests.environment, project=self.project, package=self.package)
 
     def fill(self, command: str) -> str:

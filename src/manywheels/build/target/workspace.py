@@ -22,11 +22,10 @@ _CONSTRAINTS: Final = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT"
 
 @dataclass
 class TargetWorkspace:
-    """The folders, user and environment of one target.
+    """`project` is the copy of the source; `suffix` ends the names of folders and log.
 
-    This process's user owns `folder`, which contains `sealed`, readable for all, and the folders of the target's user,
-    closed to others. `project` is the copy of the source. `suffix` ends the names of folders and log: tests have their
-    own workspace.
+    This process's user owns `sealed`, readable for all, and `folder`, which contains the folders of the target's user,
+    closed to others. Tests have a workspace of their own.
     """
 
     context: RunContext

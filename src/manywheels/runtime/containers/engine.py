@@ -22,7 +22,7 @@ _OLDEST_API: Final = (1, 41)  # Docker 20.10, Podman 3.0
 
 
 def describe_engine() -> str:
-    """Return the engine's name and version. Raises EngineError."""
+    """Raises EngineError."""
     with connected("report its version") as client:
         facts = client.version()
     names = [f"{part['Name']} {part['Version']}" for part in facts.get("Components", ())[:1]]

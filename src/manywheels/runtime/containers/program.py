@@ -42,7 +42,7 @@ _TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerBuild:
-    """A build in a container. `arguments` are the options without project and output folder.
+    """`arguments` are the options without project and output folder.
 
     `environment_pass` are further variables to pass; `terminal` is whether output goes to one; `image` is the user's
     base, or empty. With `needs_engine`, the program can start containers; project code cannot.
