@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # The program's own main, and after it what memory its process had at most (VmHWM, for ru_maxrss is inherited).
 MEASURED = """
 import re, sys
+from manywheels.cli.main import main
 status = main()
 print("peak kB:", re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 sys.exit(status)
