@@ -36,7 +36,7 @@ class Cancellation:
         return self._requested.is_set()
 
     def stop_if_requested(self, work: str) -> None:
-        """Raise Cancelled, whose message begins with `work`, as "The build"."""
+        """Raise Cancelled, with a message that begins with `work`, as "The build"."""
         if self.requested:
             raise Cancelled(f"{work} was stopped.", remedy="")
 

@@ -128,7 +128,7 @@ _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 def current() -> Exchange:
-    """This thread's exchange. Raises RuntimeError if there is none."""
+    """Raises RuntimeError if this thread has no exchange."""
     exchange = _current.get()
     if exchange is None:
         raise RuntimeError("a request needs an exchange that bounds its time")

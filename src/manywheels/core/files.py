@@ -25,7 +25,7 @@ def create(path: Path) -> BinaryIO:
 
 
 def chown(path: Path, owner: tuple[int, int]) -> None:
-    """Does nothing unless root; `owner` is user and group (ids)."""
+    """Do nothing unless root; `owner` is user and group (ids)."""
     if os.geteuid() == 0:
         os.chown(path, *owner, follow_symlinks=False)
 
@@ -87,7 +87,7 @@ def write_atomically(path: Path, owner: tuple[int, int] | None = None) -> Iterat
 
 @contextmanager
 def write_report_file(path: Path, option: str) -> Iterator[BinaryIO]:
-    """Write a report atomically; `option` gave the path. Raises OutputFolderError."""
+    """`option` gave the path. Raises OutputFolderError."""
     with _explained(path, option), write_atomically(path) as file:
         yield file
 
@@ -103,7 +103,7 @@ def _explained(path: Path, option: str) -> Iterator[None]:
 
 
 def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
-    """Return a regular file's sha256 in lower-case hex. Raises OSError and Cancelled."""
+    """Return lower-case hex. The file must be regular. Raises OSError and Cancelled."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
         while piece := file.read(_PIECE):

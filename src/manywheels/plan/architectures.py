@@ -15,7 +15,7 @@ _REGISTERED: Final = Path("/proc/sys/fs/binfmt_misc")
 
 
 def machine() -> str:
-    """A 32-bit image's architecture differs from the kernel's."""
+    """Return the build architecture; a 32-bit image's differs from the kernel's."""
     return os.environ.get("AUDITWHEEL_ARCH") or os.uname().machine
 
 

@@ -37,7 +37,7 @@ class Assignment:
 
 
 def expand(assignments: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return `environment` after the assignments; each sees the earlier ones."""
+    """Each assignment sees the earlier ones."""
     result = dict(environment)
     for assignment in assignments:
         result[assignment.name] = "".join(

@@ -148,7 +148,7 @@ def from_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def variable(name: str) -> str:
-    """Return an input's variable: `MANYWHEELS_BUILD_FRONTEND` for `build-frontend`."""
+    """For example `MANYWHEELS_BUILD_FRONTEND` for `build-frontend`."""
     return _PREFIX + name.upper().replace("-", "_")
 
 

@@ -55,7 +55,7 @@ class Options:
 
     @property
     def known_targets(self) -> tuple[Target, ...]:
-        """The targets are those of this policy and architecture."""
+        """All targets of this policy and architecture."""
         return tuple(self.by_target)
 
     @property

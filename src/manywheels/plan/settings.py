@@ -61,7 +61,6 @@ class Settings:
         return [row.from_cibuildwheel for row in self.rows if row.name == name and not row.select][-1:] == [True]
 
     def overriding(self, target: Target) -> tuple[Setting, ...]:
-        """Return what overrides give for this target."""
         return tuple(row for row in self.rows if row.select and row.applies_to(target))
 
     def names(self) -> tuple[str, ...]:

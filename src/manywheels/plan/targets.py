@@ -244,6 +244,7 @@ def matches(target: Target, pattern: str) -> bool:
 
 
 def require_match(pattern: str, targets: Sequence[Target], option: str) -> None:
+    """Raises SelectionError if a pattern matches no target."""
     if any(matches(target, pattern) for target in targets):
         return
     identifiers = [target.identifier for target in targets]

@@ -113,7 +113,7 @@ def first_alike(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetR
 
 
 def with_first_alike(failures: Iterable[TargetRecord]) -> list[tuple[TargetRecord, TargetRecord | None]]:
-    """Pair each failed target with the first that failed alike; that one has None."""
+    """Return each failed target with the first that failed alike, or None for that first one."""
     firsts: list[TargetRecord] = []
     pairs: list[tuple[TargetRecord, TargetRecord | None]] = []
     for record in failures:

@@ -142,7 +142,7 @@ def has_distributions(path: Path) -> bool:
 
 
 def is_of_a_set(name: str) -> bool:
-    """The names are those of a set's manifest, wheels and sdists."""
+    """Whether this is the name of a set's manifest, wheel or sdist."""
     return name == MANIFEST or name.endswith((".whl", _SDIST))
 
 

@@ -58,9 +58,9 @@ class Signed:
 
 
 def wanted(*, choice: bool | None, trusted: bool, known: bool, environment: Mapping[str, str] = os.environ) -> bool:
-    """`choice` decides; if None, sign with trusted publishing to a `known` index.
+    """Follow `choice`; if it is None, sign with trusted publishing to a `known` index.
 
-    Automatically only on GitHub, and on gitlab.com with SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable if `choice`
+    That is done only on GitHub, and on gitlab.com with SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable if `choice`
     is true without trusted publishing.
     """
     if choice and not trusted:

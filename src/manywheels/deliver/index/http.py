@@ -279,7 +279,7 @@ def _describe(error: Exception) -> str:
 
 
 def index_retries(cancellation: Cancellation, clock: Clock | None = None) -> RetryPolicy:
-    """The policy of data/publish.toml is for all requests of one upload."""
+    """All requests of one upload share this policy of data/publish.toml."""
     facts = table("publish")
     return RetryPolicy(
         cancellation=cancellation,

@@ -100,7 +100,7 @@ class TrustedPublisher:
         return self._token.until if self._token and not self.renewable else None
 
     def identify(self) -> Claims:
-        """Do not mint. Raises NoIdentity, IndexUnreachable and UnsafeAddress."""
+        """No token is minted. Raises NoIdentity, IndexUnreachable and UnsafeAddress."""
         return claimed.read_claims(self._identity())
 
     def current(self) -> Auth:
