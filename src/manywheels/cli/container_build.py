@@ -70,10 +70,7 @@ def container_build(request: Request, project: Project, options: Options) -> Con
 
 
 def _arguments(given: Mapping[str, Value]) -> Iterator[str]:
-    """Yield options for the inputs of building.
-
-    Delivery and reports are done outside. Secrets are never passed: every user can read processes' arguments.
-    """
+    """Delivery and reports are done outside. Secrets are never passed: every user can read processes' arguments."""
     for name in (entry.name for entry in inputs.inputs_of("plan") if entry.name not in _NOT_PASSED):
         if name not in given:
             continue

@@ -53,7 +53,6 @@ class Settings:
         return replace(self, rows=(*self.rows, *_rows(values)))
 
     def without_projects(self) -> Settings:
-        """Leave out the values of the project's files."""
         return replace(self, rows=tuple(row for row in self.rows if not row.value.is_projects))
 
     def is_from_cibuildwheel(self, name: str) -> bool:

@@ -140,7 +140,6 @@ def fill(command: str, **places: Path | str) -> str:
 
 
 def fill_values(variables: tuple[Assignment, ...], **places: Path | str) -> tuple[Assignment, ...]:
-    """Replace placeholders in values, as `fill` does."""
     return tuple(
         replace(made, value=tuple(fill(part, **places) if isinstance(part, str) else part for part in made.value))
         for made in variables

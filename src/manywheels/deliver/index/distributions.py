@@ -55,11 +55,10 @@ class Distribution:
         return not self.name.endswith(".whl")
 
     def form(self, *more: tuple[str, str]) -> Form:
-        """Return the form of an upload, with `more` text fields."""
         return Form(fields=(*self.fields, *more), path=self.path, size=self.size, sha256=self.sha256)
 
     def field(self, name: str) -> str | None:
-        """Return a text field's first value, if any."""
+        """Return the first value."""
         return next((value for field, value in self.fields if field == name), None)
 
 

@@ -61,7 +61,6 @@ class Response:
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same request may succeed later."""
         return is_transient(self.status)
 
 

@@ -108,7 +108,6 @@ class BadData(ValueError):
 
 
 def printable(name: str) -> str:
-    """Escape unprintable characters."""
     if name.isprintable():
         return name
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
