@@ -13,6 +13,5 @@ IMAGE_FILES: Final = ("action.yml", "Dockerfile", "entrypoint.py", "requirements
 
 
 def resource(name: str) -> Path:
-    """Return the path of a top-level file such as `action.yml`."""
     installed = PACKAGE / "_image" / name
     return installed if installed.exists() else PACKAGE.parent.parent / name

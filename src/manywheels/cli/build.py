@@ -58,7 +58,7 @@ class Built:
 
 
 def prepare_build(request: Request) -> BuildJob:
-    """Read the project and resolve the request. Raises ManywheelsError."""
+    """Raises ManywheelsError."""
     project = read_project(request.paths[0])
     options = resolve(request.given, project, toolchain=request.toolchain)
     trust.require_trusted(options, os.environ)
@@ -67,7 +67,7 @@ def prepare_build(request: Request) -> BuildJob:
 
 
 def build(job: BuildJob, cancellation: Cancellation) -> Built:
-    """Build here or in a container; the caller calls the result's `report` once. Raises ManywheelsError."""
+    """The caller calls the result's `report` once. Raises ManywheelsError."""
     if needs_container(job.request.engine, job.options):
         return _build_in_container(job, cancellation)
     return _build_here(job, cancellation)
@@ -151,7 +151,6 @@ def execute(request: Request, cancellation: Cancellation) -> int:
 
 
 def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
-    """Return inputs that name this set by its digest."""
     return {
         "packages-dir": Value(value=str(folder), origin=Origin(OriginKind.PROGRAM, "the set of this run")),
         "manifest-digest": Value(value=manifest.digest, origin=Origin(OriginKind.PROGRAM, "the set of this run")),

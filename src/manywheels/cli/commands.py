@@ -24,7 +24,7 @@ TITLES: Final = {
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR0911 - one return per command
-    """Run a command; return its exit status. Raises ManywheelsError."""
+    """Return the exit status. Raises ManywheelsError."""
     match request.command:
         case "build":
             from manywheels.cli import build

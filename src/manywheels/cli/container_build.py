@@ -25,7 +25,7 @@ _NOT_PASSED: Final = {"output-dir", "image", "verbose"}
 
 
 def needs_container(engine: str, options: Options) -> bool:
-    """Whether the build needs a container. Raises InputError if `host` is requested but cannot build it."""
+    """Raises InputError if `host` is requested but cannot build it."""
     # Even if this machine runs programs of another architecture, it has no compilers for it.
     is_foreign = options.arch != architectures.machine()
     match engine:
@@ -48,7 +48,7 @@ def _is_in_image_of_another_policy(options: Options) -> bool:
 
 
 def container_build(request: Request, project: Project, options: Options) -> ContainerBuild:
-    """Return the build to run in a container. Raises InputError for an invalid flag."""
+    """Raises InputError for an invalid flag."""
     from manywheels.runtime.containers.program import ContainerBuild
 
     # The container does not have the CI's variables that number this job.
@@ -70,10 +70,7 @@ def container_build(request: Request, project: Project, options: Options) -> Con
 
 
 def _arguments(given: Mapping[str, Value]) -> Iterator[str]:
-    """Yield options for the inputs of building.
-
-    Delivery and reports are done outside. Secrets are never passed: every user can read processes' arguments.
-    """
+    """Delivery and reports are done outside. Secrets are never passed: every user can read processes' arguments."""
     for name in (entry.name for entry in inputs.inputs_of("plan") if entry.name not in _NOT_PASSED):
         if name not in given:
             continue

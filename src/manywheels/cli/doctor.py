@@ -27,7 +27,7 @@ class Observation:
 
 
 def execute() -> int:
-    """Print what this machine has; return 0 if it can build, otherwise 1."""
+    """Return 0 if this machine can build, otherwise 1."""
     observations = [*_interpreters(), *_compilers(), *_tools(), _engine(), _isolation(), _cache()]
     width = max(len(observation.topic) for observation in observations)
     for observation in observations:

@@ -7,7 +7,7 @@ from manywheels.errors import EXIT_OK, InputError
 
 
 def execute(request: Request) -> int:
-    """Print the checks with these codes, or all. Raises InputError for unknown codes."""
+    """Without codes, print all checks. Raises InputError for unknown codes."""
     from manywheels.verify.checks import CHECKS
 
     entries = {entry.code: entry for entry in CHECKS}

@@ -11,7 +11,7 @@ from manywheels.plan import inputs
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Gather the sets in the given folders. Raises ManywheelsError."""
+    """Raises ManywheelsError."""
     from manywheels.plan.delivery_options import resolve_delivery
     from manywheels.wheels.gather import SetSource, gather
     from manywheels.wheels.output import open_output

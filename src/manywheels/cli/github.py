@@ -35,7 +35,6 @@ _RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # for the runner
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
-    """Run the action; return its exit status."""
     guard.escape_unprintable()
     with guard.cancellable() as cancellation:
         return guard.run_guarded(lambda: _run(environment, cancellation), cancellation, _report_error)
@@ -53,7 +52,7 @@ def _report_error(error: ManywheelsError) -> None:
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """Return the request in the inputs. Raises InputError."""
+    """Raises InputError."""
     given = read_inputs(environment, _PREFIX, "with", ignored=_RUNNER_INPUTS)
     command = given.pop("command", inputs.default("build"))
     package = given.pop("package-dir", inputs.default("."))
@@ -127,7 +126,7 @@ def _publish(settings: Settings, environment: Mapping[str, str], cancellation: C
 
 
 def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> tuple[Request, Settings]:
-    """Return the request and its settings, with wheels from the run's artifacts if necessary.
+    """Take wheels from the run's artifacts if necessary.
 
     That is: if an artifact is named, or the folder holds no wheels. If no folder is named, an existing artifact takes
     precedence: wheels in the folder may come from the checkout.

@@ -44,7 +44,7 @@ def upload(
     *,
     report: Path | None,
 ) -> dict[str, str]:
-    """Upload a set as the run's artifact; return the action's outputs about it. Raises DeliveryError and Cancelled."""
+    """Return the action's outputs about the artifact. Raises DeliveryError and Cancelled."""
     artifacts = open_artifacts(environment, cancellation)
     uploaded = sets.upload_set(artifacts, delivery, manifest, folder, cancellation, report=report)
     return {"artifact-id": uploaded.number, "artifact-url": uploaded.url, "artifact-digest": uploaded.sha256}

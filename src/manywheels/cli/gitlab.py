@@ -31,14 +31,13 @@ _REGISTRY: Final = "gitlab"
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
-    """Run a job; return its exit status."""
     guard.escape_unprintable()
     with guard.cancellable() as cancellation:
         return guard.run_guarded(lambda: _run(environment, cancellation), cancellation)
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """Return the request from the inputs. Raises InputError."""
+    """Raises InputError."""
     given = read_inputs(environment, inputs.GITLAB_PREFIX, "include: inputs")
     command = given.pop("command", inputs.default("build"))
     package = given.pop("package-dir", inputs.default("."))
@@ -85,16 +84,13 @@ def _publish(request: Request, environment: Mapping[str, str], cancellation: Can
 
 
 def publishing_settings(request: Request, environment: Mapping[str, str]) -> Settings:
-    """Return the settings of the publishing job. Raises InputError."""
+    """Raises InputError."""
     settings = read_wheel_settings(request, environment)
     return settings.with_values(to_registry(settings.value("repository-url"), environment))
 
 
 def gather_jobs(folder: Path) -> Path:
-    """Gather the sets and sdists that jobs left in a folder; return the result's folder.
-
-    Raises SetMismatch and WheelFileError.
-    """
+    """Return the folder of the gathered set. Raises SetMismatch and WheelFileError."""
     from manywheels.wheels.gather import SetSource, gather, is_of_a_set
     from manywheels.wheels.output import open_output
 

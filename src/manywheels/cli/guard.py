@@ -26,7 +26,7 @@ def run_guarded(
     cancellation: CancelledBy,
     report: Callable[[ManywheelsError], None] | None = None,
 ) -> int:
-    """Run `command`; return its exit status. Errors go to `report`, by default `print_error`."""
+    """Return the exit status. Errors go to `report`, by default `print_error`."""
     report = report or print_error
     try:
         status = command()
@@ -73,7 +73,6 @@ def _fault(error: Exception) -> ManywheelsError:
 
 
 def print_error(error: ManywheelsError) -> None:
-    """Print an error and its remedy to stderr."""
     from manywheels.core.text import quote, sanitize
 
     first, *rest = error.message.split("\n")

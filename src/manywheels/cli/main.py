@@ -20,7 +20,7 @@ from manywheels.plan.options import ENGINES, TOOLCHAINS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; return its exit status. Usage errors raise SystemExit."""
+    """Usage errors raise SystemExit."""
     escape_unprintable()
     arguments = _parser().parse_args(argv)
     with cancellable() as cancellation:

@@ -12,7 +12,7 @@ from manywheels.plan.project import read_project
 
 
 def execute(request: Request) -> int:
-    """Print the plan. Raises InputError, ProjectError and SelectionError."""
+    """Raises InputError, ProjectError and SelectionError."""
     from manywheels.report.plan import as_json, as_table, github_matrix, gitlab_matrix
 
     project = read_project(request.paths[0])

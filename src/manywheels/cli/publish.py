@@ -12,12 +12,12 @@ from manywheels.verify.rules import verification_rules
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Upload the wheels in a folder. Raises ManywheelsError."""
+    """Raises ManywheelsError."""
     return upload(read_wheel_settings(request), cancellation)
 
 
 def upload(settings: Settings, cancellation: Cancellation, environment: Mapping[str, str] = os.environ) -> int:
-    """Upload as the settings say. Raises ManywheelsError."""
+    """Raises ManywheelsError."""
     from manywheels.deliver.index.publish import publish
 
     return publish(settings, cancellation, environment, rules=verification_rules(settings.project_table))

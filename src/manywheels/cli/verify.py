@@ -36,15 +36,12 @@ Ask = Callable[[Path], Iterable[Finding]]
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
-    """Verify by the rules of the working folder's project. Raises ManywheelsError."""
+    """The rules are those of the working folder's project. Raises ManywheelsError."""
     return verify(request, read_wheel_settings(request), cancellation)
 
 
 def verify(request: Request, settings: Settings, cancellation: Cancellation) -> int:
-    """Verify wheels, and print what was found. Raises ManywheelsError.
-
-    With `manifest-digest`, the first path is a folder whose manifest must match.
-    """
+    """With `manifest-digest`, the first path is a folder whose manifest must match. Raises ManywheelsError."""
     paths, wanted = request.paths, request.verification
     rules = verification_rules(settings.project_table, strict=wanted.strict)
     digests = resolve_delivery(settings).manifest_digests

@@ -25,7 +25,7 @@ class Cancellation:
         return child
 
     def request(self) -> None:
-        """Request it; safe in a signal handler."""
+        """This is safe in a signal handler."""
         self._requested.set()
         os.eventfd_write(self._descriptor, 1)
         for child in self._children:
@@ -33,16 +33,15 @@ class Cancellation:
 
     @property
     def requested(self) -> bool:
-        """Whether it was requested."""
         return self._requested.is_set()
 
     def stop_if_requested(self, work: str) -> None:
-        """Raise Cancelled if it was requested; `work` begins the message, as "The build"."""
+        """Raise Cancelled, with a message that begins with `work`, as "The build"."""
         if self.requested:
             raise Cancelled(f"{work} was stopped.", remedy="")
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable once requested."""
+        """The descriptor is readable once the stop is requested."""
         return self._descriptor
 
     def __del__(self) -> None:

@@ -11,7 +11,7 @@ _COUNTERS: Final = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/m
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use (CPU affinity, cgroup v2 quota), at least 1."""
+    """Return what the CPU affinity and the cgroup v2 quota allow, at least 1."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()

@@ -15,5 +15,4 @@ def has_credentials(value: str) -> bool:
 
 
 def without_credentials(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables whose values have no credentials."""
     return {name: value for name, value in variables.items() if not has_credentials(value)}

@@ -11,9 +11,7 @@ _OPENING: Final = (b"{", b"[", b",")
 
 
 def parse_json(body: bytes, most: int = MOST_VALUES) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Return a JSON document's value.
-
-    Raises ValueError for invalid JSON, more than `most` values (a megabyte of brackets takes thirty of memory), deep
+    """Raises ValueError for invalid JSON, more than `most` values (a megabyte of brackets takes thirty of memory), deep
     nesting, duplicate keys, NaN, Infinity, 1e999, huge numbers, lone surrogates.
     """
     if sum(map(body.count, _OPENING)) > most:

@@ -82,12 +82,12 @@ class Exchange:
 
     @property
     def connected(self) -> bool:
-        """Whether there was a connection; without one, nothing can have arrived."""
+        """Without a connection, nothing can have arrived."""
         return bool(self._sockets)
 
     @property
     def operation_timeout(self) -> float:
-        """The timeout of the next socket operation, in seconds."""
+        """Seconds for the next socket operation."""
         return max(min(self._stall, self._end - time.monotonic()), _POLL)
 
     def extend(self, seconds: float) -> None:
@@ -128,7 +128,7 @@ _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 def current() -> Exchange:
-    """Return this thread's exchange. Raises RuntimeError if there is none."""
+    """Raises RuntimeError if this thread has no exchange."""
     exchange = _current.get()
     if exchange is None:
         raise RuntimeError("a request needs an exchange that bounds its time")
@@ -172,18 +172,16 @@ class Adapter(HTTPAdapter):
         super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on
-        """Pools of direct connections."""
         super().init_poolmanager(*arguments, **options)
         _set_pool_classes(self.poolmanager)
 
     def proxy_manager_for(self, *arguments: Any, **options: Any) -> ProxyManager:  # noqa: ANN401 - passed on
-        """Pools of connections through a proxy."""
         manager: ProxyManager = super().proxy_manager_for(*arguments, **options)
         _set_pool_classes(manager)
         return manager
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override]  # noqa: ANN401
-        """Make a request. Raises TimeOver, TooLarge and what `requests` raises."""
+        """Raises TimeOver, TooLarge and what `requests` raises."""
         options["timeout"] = options.get("timeout") or self._wait
         if _current.get() is not None:
             return super().send(request, **options)

@@ -19,13 +19,13 @@ _PIECE: Final = 1 << 20  # bytes read at once
 
 
 def create(path: Path) -> BinaryIO:
-    """Open a new file for writing, in place of any file or link of that name."""
+    """Any file or link of that name is replaced."""
     path.unlink(missing_ok=True)
     return path.open("xb")  # O_EXCL: a link put there meanwhile is not followed
 
 
 def chown(path: Path, owner: tuple[int, int]) -> None:
-    """As root, give a file, folder or link to a user and group (ids)."""
+    """Do nothing unless root; `owner` is user and group (ids)."""
     if os.geteuid() == 0:
         os.chown(path, *owner, follow_symlinks=False)
 
@@ -50,7 +50,6 @@ def make_folder(path: Path) -> tuple[int, int]:
 
 
 def refused_link(path: Path) -> OSError:
-    """Return the ELOOP error for a symbolic link."""
     return OSError(errno.ELOOP, f"`{path}` is a symbolic link, which is not followed")
 
 
@@ -88,7 +87,7 @@ def write_atomically(path: Path, owner: tuple[int, int] | None = None) -> Iterat
 
 @contextmanager
 def write_report_file(path: Path, option: str) -> Iterator[BinaryIO]:
-    """Write a report atomically; `option` gave the path. Raises OutputFolderError."""
+    """`option` gave the path. Raises OutputFolderError."""
     with _explained(path, option), write_atomically(path) as file:
         yield file
 
@@ -104,7 +103,7 @@ def _explained(path: Path, option: str) -> Iterator[None]:
 
 
 def digest_file(path: Path, cancellation: Cancellation | None = None) -> str:
-    """Return a regular file's sha256 in lower-case hex. Raises OSError and Cancelled."""
+    """Return lower-case hex. The file must be regular. Raises OSError and Cancelled."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
         while piece := file.read(_PIECE):

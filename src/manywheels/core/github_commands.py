@@ -34,13 +34,11 @@ class Annotation:
 
 
 def command(name: str, data: str, properties: Mapping[str, str] | None = None) -> str:
-    """Return a workflow command."""
     written = ",".join(f"{key}={_escape_property(value)}" for key, value in (properties or {}).items())
     return f"::{name}{' ' if written else ''}{written}::{escape(data)}"
 
 
 def escape(data: str) -> str:
-    """Escape the data of a workflow command."""
     return data.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
@@ -72,7 +70,7 @@ def _passwords(address: str) -> list[str]:
 
 
 def at_most(found: list[Annotation]) -> list[Annotation]:
-    """Return at most MOST_ANNOTATIONS of one kind; the last then counts the rest."""
+    """The last of MOST_ANNOTATIONS counts the rest."""
     if len(found) <= MOST_ANNOTATIONS:
         return found
     shown = found[: MOST_ANNOTATIONS - 1]

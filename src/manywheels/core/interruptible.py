@@ -32,7 +32,7 @@ def begin(work: Callable[[], T]) -> futures.Future[T]:
 
 
 def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float = math.inf) -> T | None:
-    """Return a future's result, None after a cancellation or `timeout` seconds. Raises what the work raised."""
+    """Return None after a cancellation or `timeout` seconds. Raises what the work raised."""
     deadline = time.monotonic() + timeout
     while not cancellation.requested and time.monotonic() < deadline:
         if futures.wait([future], timeout=0.1).done:
@@ -41,7 +41,7 @@ def wait(future: futures.Future[T], cancellation: Cancellation, timeout: float =
 
 
 def within(seconds: float, work: Callable[[], T], stopped: Callable[[], bool] = lambda: False) -> T:
-    """Return the result of `work`. Raises TimeoutError after `seconds`, or once `stopped()`."""
+    """Raises TimeoutError after `seconds`, or once `stopped()`."""
     future, end = begin(work), time.monotonic() + seconds
     while not futures.wait([future], timeout=0.1).done:
         if stopped() or time.monotonic() >= end:
@@ -50,7 +50,7 @@ def within(seconds: float, work: Callable[[], T], stopped: Callable[[], bool] = 
 
 
 def until_stopped(work: Callable[[], T], cancellation: Cancellation) -> T:
-    """Return the result of `work`. Raises Cancelled on cancellation; `work` is left to its thread."""
+    """Raises Cancelled on cancellation; `work` is left to its thread."""
     results: list[T] = []
     try:
         wait(begin(lambda: results.append(work())), cancellation)

@@ -33,7 +33,7 @@ def is_longer(path: Path) -> bool:
 
 
 def last_bytes(path: Path, count: int) -> bytes:
-    """Return at most the last `count` bytes of a log. Raises OSError as `open_ends` does."""
+    """Raises OSError as `open_ends` does."""
     with _open_log(path) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - count))
         return file.read(count)

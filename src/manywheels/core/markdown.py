@@ -42,7 +42,6 @@ def fenced(lines: Iterable[str]) -> str:
 
 
 def size_in_bytes(part: str) -> int:
-    """Return the length in UTF-8."""
     return len(part.encode())
 
 

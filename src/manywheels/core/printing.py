@@ -12,12 +12,12 @@ _LOCK: Final = threading.Lock()
 
 
 def say(*lines: str, stream: TextIO | None = None) -> None:
-    """Print lines, sanitized, to `stream` (default: stdout)."""
+    """Print lines, sanitized; the default stream is stdout."""
     write_lines("".join(f"{text.sanitize(line)}\n" for line in lines), stream or sys.stdout)
 
 
 def write_lines(block: str, stream: TextIO) -> None:
-    """Write whole lines unchanged, for commands to the runner."""
+    """The lines are written unchanged, for commands to the runner."""
     with _LOCK:
         stream.write(block)
         stream.flush()

@@ -18,7 +18,7 @@ _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  #
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return a text without secrets: no twelve characters in a row of any form, in any case.
+    """The result has no twelve characters in a row of any form of a secret, in any case.
 
     Forms: as is, percent-encoded, escaped for HTML or JSON, base64 at any offset, hexadecimal. Shorter secrets are
     hidden if whole, those below four characters not at all.

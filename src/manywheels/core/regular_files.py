@@ -18,7 +18,7 @@ _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_regular(path: Path, *, largest: int | None = None, links: bool = True) -> BinaryIO:
-    """Open a regular file for reading; without `links`, not through a symbolic link.
+    """Without `links`, do not open through a symbolic link.
 
     Raises OSError: EINVAL for another kind of file, EFBIG for more than `largest` bytes.
     """
@@ -40,7 +40,7 @@ def _require(path: Path, status: os.stat_result, largest: int | None) -> None:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether it is a regular file, not a symbolic link, which may lead anywhere."""
+    """A symbolic link, which may lead anywhere, is not regular."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:

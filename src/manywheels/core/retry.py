@@ -32,11 +32,9 @@ class RealClock:
         self._cancellation = cancellation
 
     def monotonic(self) -> float:
-        """Return seconds."""
         return time.monotonic()
 
     def sleep(self, seconds: float, /) -> None:
-        """Wait on the cancellation's descriptor."""
         poll = select.poll()
         poll.register(self._cancellation, select.POLLIN)
         poll.poll(seconds * 1000)
@@ -85,7 +83,7 @@ class RetryPolicy:
     def call(
         self, operation: Callable[[], T], *, attempts: int | None = None, report: Callable[[str], None] | None = None
     ) -> T:
-        """Call `operation`, again after each TransientError. Raises RetriesExhausted.
+        """Call again after each TransientError. Raises RetriesExhausted.
 
         `report` gets a line before each pause.
         """
@@ -115,7 +113,7 @@ class RetryPolicy:
         return self.wait(pause)
 
     def pause_after(self, attempt: int) -> float:
-        """Return the pause after an attempt (1 is the first): doubled each time, up to `longest_pause`.
+        """Return seconds: doubled after each attempt (1 is the first), up to `longest_pause`.
 
         Up to half is left out at random: a matrix's jobs must not return all at once.
         """
@@ -123,7 +121,7 @@ class RetryPolicy:
         return pause * self.jitter.uniform(0.5, 1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Wait; return False on cancellation, or at once if the deadline is nearer."""
+        """Return False on cancellation, or at once if the deadline is nearer."""
         if not self._allows(seconds):
             return False
         self.sleep(seconds)
@@ -145,7 +143,6 @@ class RetryPolicy:
         self._deadline = min(self._deadline, moment)
 
     def within(self, seconds: float) -> RetryPolicy:
-        """Return the same policy with a deadline in `seconds`."""
         return replace(self, budget=seconds)
 
     @property
@@ -155,7 +152,6 @@ class RetryPolicy:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was cancelled."""
         return self.cancellation.requested
 
     @property
@@ -174,7 +170,7 @@ def is_transient(status: int) -> bool:
 
 
 def transient_status(status: int, headers: Mapping[str, str]) -> TransientError | None:
-    """Return a transient HTTP status as an error with its Retry-After, else None."""
+    """Return an error with the response's Retry-After; None for other statuses."""
     if not is_transient(status):
         return None
     return TransientError(f"the response was HTTP status {status}", pause=retry_after(headers))

@@ -11,7 +11,6 @@ _COMMAND: Final = re.compile(r"##(?=\[)|section(?=_(?:start|end):)")
 
 
 def quote(line: str) -> str:
-    """Return a sanitized line of project code's output behind a bar."""
     return f"  │ {sanitize(line)}"
 
 
@@ -26,7 +25,7 @@ def sanitize(line: str) -> str:
 
 
 def clean(line: str) -> str:
-    """Return one line with blanks for control characters."""
+    """Replace control characters by blanks."""
     return _CONTROL.sub(" ", line)
 
 
@@ -37,14 +36,13 @@ def parts(words: str) -> list[tuple[str, bool]]:
 
 
 def size(count: int) -> str:
-    """Format a number of bytes as `417 kB` or `3.2 MB` (decimal units)."""
+    """Format bytes as `417 kB` or `3.2 MB` (decimal units)."""
     if count < 999_500:  # noqa: PLR2004 - more rounds to 1000 kB
         return f"{max(1, round(count / 1000))} kB"
     return f"{count / 1_000_000:.1f} MB"
 
 
 def duration(seconds: float) -> str:
-    """Format seconds as `8.3 s` or `2 min 05 s`."""
     if seconds < 99.95:  # noqa: PLR2004 - more rounds to 100.0 s
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -15,7 +15,7 @@ _REGISTERED: Final = Path("/proc/sys/fs/binfmt_misc")
 
 
 def machine() -> str:
-    """Return this machine's build architecture; a 32-bit image's differs from the kernel's."""
+    """Return the build architecture; a 32-bit image's differs from the kernel's."""
     return os.environ.get("AUDITWHEEL_ARCH") or os.uname().machine
 
 
@@ -52,7 +52,6 @@ def named(arch: str) -> Iterator[None]:
 
 
 def remedy(arch: str = "") -> str:
-    """Return the remedy for missing emulation: a native machine, or QEMU."""
     machines = table("emulation")
     runner = machines.get(arch, {}).get("runner", "")
     if runner:

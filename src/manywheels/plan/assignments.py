@@ -37,7 +37,7 @@ class Assignment:
 
 
 def expand(assignments: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return `environment` after the assignments; each sees the earlier ones."""
+    """Each assignment sees the earlier ones."""
     result = dict(environment)
     for assignment in assignments:
         result[assignment.name] = "".join(
@@ -47,7 +47,7 @@ def expand(assignments: tuple[Assignment, ...], environment: Mapping[str, str]) 
 
 
 def parse(value: Value, name: str) -> tuple[Assignment, ...]:
-    """Return a value's assignments. Raises InputError, also for what needs a shell."""
+    """Raises InputError, also for what needs a shell."""
     if "\0" in value.value:
         raise _refuse(value, name, "no variable can hold a NUL character")
     reader = _Reader(value.value)

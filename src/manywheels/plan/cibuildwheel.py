@@ -88,7 +88,6 @@ def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield each variable that sets an option, with its name and value."""
     images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in ARCHS)
     facts = table("cibuildwheel")
     for name in (*facts["shared"], *images):
@@ -182,7 +181,6 @@ class Selector:
 
 
 def patterns(text: str) -> tuple[str, ...]:
-    """Split a value at blanks and expand braces."""
     return tuple(pattern for word in text.split() for pattern in expand_braces(word))
 
 
@@ -193,7 +191,7 @@ def matching(text: str, targets: Iterable[Target]) -> tuple[str, ...]:
 
 
 def groups(value: Value) -> frozenset[str]:
-    """Return the groups of `enable`. Raises InputError for one that no version of cibuildwheel has."""
+    """Raises InputError for a group that no version of cibuildwheel has."""
     known = table("cibuildwheel")["groups"]
     former = table("interpreters")["groups"]
     words = value.value.split()

@@ -35,7 +35,7 @@ class Delivery:
 
 
 def resolve_delivery(settings: Settings) -> Delivery:
-    """Return the settings' delivery. Raises InputError."""
+    """Raises InputError."""
     return Delivery(
         publish=settings.parsed("publish", partial(inputs.parse_choice, choices=DESTINATIONS)),
         artifact_name=settings.parsed("artifact-name", _parse_artifact_name),
@@ -94,7 +94,7 @@ class PublishOptions:
 
 
 def resolve_publishing(settings: Settings) -> PublishOptions:
-    """Return the settings' upload options. Raises InputError."""
+    """Raises InputError."""
 
     def flag(name: str) -> bool:
         return settings.parsed(name, inputs.parse_flag)

@@ -69,12 +69,10 @@ class Value:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is the default."""
         return self.origin.kind is OriginKind.DEFAULT
 
 
 def default(value: str = "") -> Value:
-    """Return a default value."""
     return Value(value=value, origin=Origin(OriginKind.DEFAULT, "default"))
 
 
@@ -92,12 +90,12 @@ def declared_inputs() -> Mapping[str, Input]:
 
 
 def inputs_of(command: str) -> tuple[Input, ...]:
-    """Return a command's inputs, in the order of its help."""
+    """The order is that of the command's help."""
     return tuple(declared_inputs()[name] for name in table("inputs")["commands"].get(command, ()))
 
 
 def flags() -> frozenset[str]:
-    """Return the inputs whose options take no value."""
+    """The options of these inputs take no value."""
     return frozenset(table("inputs")["flags"])
 
 
@@ -107,12 +105,12 @@ def hidden() -> frozenset[str]:
 
 
 def require_known(names: Iterable[str], origin: str) -> None:
-    """Raise InputError for names that are not inputs."""
+    """Raises InputError for names that are not inputs."""
     require_one_of(names, declared_inputs(), origin, "input")
 
 
 def require_one_of(names: Iterable[str], known: Iterable[str], origin: str, kind: str) -> None:
-    """Raise InputError for names that are not in `known`, with the nearest match."""
+    """Raises InputError for names that are not in `known`, with the nearest match."""
     known = list(known)
     unknown = sorted(set(names) - set(known))
     if not unknown:
@@ -150,7 +148,7 @@ def from_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def variable(name: str) -> str:
-    """Return an input's variable: `MANYWHEELS_BUILD_FRONTEND` for `build-frontend`."""
+    """For example `MANYWHEELS_BUILD_FRONTEND` for `build-frontend`."""
     return _PREFIX + name.upper().replace("-", "_")
 
 
@@ -176,19 +174,19 @@ def misspelt_variables(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def refuse(value: Value, name: str, allowed: str) -> InputError:
-    """Return the error for an invalid value; `allowed` describes valid ones."""
+    """`allowed` describes the valid values."""
     return InputError(f"{value.origin}: `{value.value}` is not a value of `{name}`.", remedy=f"Allowed: {allowed}.")
 
 
 def parse_choice(value: Value, name: str, choices: tuple[str, ...]) -> str:
-    """Return the value, one of `choices`. Raises InputError, as all parsers here do."""
+    """Raises InputError, as all parsers here do."""
     if value.value not in choices:
         raise refuse(value, name, ", ".join(f"`{choice}`" for choice in choices))
     return value.value
 
 
 def parse_flag(value: Value, name: str) -> bool:
-    """Return a boolean from YAML's or GitHub's spellings; empty is false."""
+    """Accept YAML's and GitHub's spellings; empty is false."""
     word = value.value.strip().lower()
     if word in {"true", "yes", "on", "1"}:
         return True
@@ -198,7 +196,7 @@ def parse_flag(value: Value, name: str) -> bool:
 
 
 def parse_jobs(value: Value, name: str) -> int | None:
-    """Return the number of concurrent targets; None for `auto`."""
+    """None means `auto`."""
     if value.value == "auto":
         return None
     if not value.value.isascii() or not value.value.isdigit() or not 1 <= int(value.value) <= 1024:  # noqa: PLR2004
@@ -216,7 +214,7 @@ def parse_duration(value: Value, name: str) -> float:
 
 
 def parse_words(value: Value, name: str) -> tuple[str, ...]:
-    """Split a value into words as a POSIX shell does."""
+    """Split as a POSIX shell does."""
     try:
         return tuple(shlex.split(value.value))
     except ValueError as error:
@@ -233,7 +231,7 @@ def parse_settings(value: Value, name: str) -> tuple[str, ...]:
 
 
 def parse_path(value: Value, name: str) -> str:
-    """Return a path, not empty and without control characters."""
+    """The path is not empty and has no control characters."""
     if not value.value or any(ord(character) < ord(" ") for character in value.value):
         raise refuse(value, name, "a path, not empty and without control characters")
     return value.value

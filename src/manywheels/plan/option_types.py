@@ -97,7 +97,7 @@ def _format_of(name: str) -> Format:
 
 
 def write(name: str, value: object, origin: str) -> str:
-    """Return a TOML value as text. Raises InputError for one not of the option's type."""
+    """Raises InputError for a value that is not of the option's type."""
     form = _format_of(name)
     match value:
         case bool() | str() | int() | float():
@@ -110,7 +110,7 @@ def write(name: str, value: object, origin: str) -> str:
 
 
 def join(name: str, before: str, after: str, rule: Inherit, origin: str) -> str:
-    """Combine two values by an override's rule. Raises InputError for types that cannot be joined."""
+    """Raises InputError for types that cannot be joined."""
     if rule is Inherit.NONE:
         return after
     words = table("options").get(name, {}).get("stands_for", {})

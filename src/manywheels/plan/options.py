@@ -64,7 +64,6 @@ class Options:
         return tuple(dict.fromkeys(name for own in self.by_target.values() for name in own.environment_pass))
 
     def for_target(self, target: Target) -> TargetOptions:
-        """Return the options of one target."""
         return self.by_target[target]
 
 
@@ -75,7 +74,7 @@ def resolve(
     toolchain: str = "auto",
     environment: Mapping[str, str] = os.environ,
 ) -> Options:
-    """Return a build's options. Raises InputError for the first invalid value; SelectionError."""
+    """Raises InputError for the first invalid value; SelectionError."""
     settings = read_build_settings(given, project, environment)
 
     arch, other_archs = _arch(settings)

@@ -30,11 +30,11 @@ class Policy:
         return "musllinux" if self.libc == "musl" else "manylinux"
 
     def platform_tag(self, arch: str) -> str:
-        """Return the platform tag, such as `manylinux_2_28_x86_64`."""
+        """For example `manylinux_2_28_x86_64`."""
         return f"{self.name}_{arch}"
 
     def image_name(self, arch: str) -> str:
-        """Return the image and its tag, such as `…/manylinux_2_28_x86_64:2026.08.15-1`."""
+        """For example `…/manylinux_2_28_x86_64:2026.08.15-1`."""
         return f"{self.image.format(arch=arch)}:{self.image_tag}"
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Policy:
 
 @cache
 def policies() -> tuple[Policy, ...]:
-    """Return all policies, oldest first."""
+    """The oldest is first."""
     facts = table("policies")
     return tuple(
         Policy(
@@ -59,7 +59,7 @@ def policies() -> tuple[Policy, ...]:
 
 
 def policy_named(name: str) -> Policy:
-    """Return the policy with this name or alias. Raises InputError."""
+    """The name may be an alias. Raises InputError."""
     by_name = {known: policy for policy in policies() for known in (policy.name, *policy.aliases)}
     if name in by_name:
         return by_name[name]

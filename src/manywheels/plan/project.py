@@ -58,12 +58,11 @@ class Project:
 
     @property
     def title(self) -> str:
-        """The project's name in messages."""
         return self.name or self.path.name
 
 
 def read_project(path: Path) -> Project:
-    """Read a project folder or sdist. Raises ProjectError if it is missing or invalid."""
+    """Read a folder or sdist. Raises ProjectError if it is missing or invalid."""
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:
@@ -89,7 +88,7 @@ def read_project(path: Path) -> Project:
 
 
 def settings_of(folder: Path) -> Mapping[str, Any]:
-    """Return `[tool.manywheels]` of a folder, empty without one. Raises ProjectError."""
+    """Return `[tool.manywheels]`, empty without a pyproject.toml. Raises ProjectError."""
     return read_project(folder).settings if (folder / "pyproject.toml").is_file() else {}
 
 
@@ -216,7 +215,7 @@ class _Links:
 
 
 def extract_sdist(path: Path, folder: Path, cancellation: Cancellation) -> Path:
-    """Extract an sdist below `folder`; return the project's folder. Raises ProjectError."""
+    """Return the project's folder below `folder`. Raises ProjectError."""
     try:
         with Sdist(path) as sdist:
             return sdist.extract(folder, cancellation)

@@ -77,7 +77,7 @@ _TYPES: Final[Mapping[str, Schema]] = {
 
 
 def schema() -> Schema:
-    """Return the schema of the table `[tool.manywheels]` (JSON Schema, draft 2020-12)."""
+    """The dialect is JSON Schema, draft 2020-12."""
     options = {name: _option(name) for name in inputs.declared_inputs() if name not in inputs.hidden()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -27,12 +27,12 @@ class Setting:
     from_cibuildwheel: bool = False
 
     def applies_to(self, target: Target | None) -> bool:
-        """Whether it is for this target or, with None, for all."""
+        """None stands for all targets."""
         return not self.select or (target is not None and any(matches(target, pattern) for pattern in self.select))
 
 
 def read_overrides(settings: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return a table's overrides. Raises InputError if they are not a list of tables."""
+    """Raises InputError if they are not a list of tables."""
     overrides = settings.get("overrides", [])
     if not isinstance(overrides, list) or not all(isinstance(override, dict) for override in overrides):
         raise InputError(
@@ -43,7 +43,7 @@ def read_overrides(settings: Mapping[str, Any], name: str) -> list[Mapping[str, 
 
 
 def read_select(value: object, origin: str) -> tuple[str, ...]:
-    """Return an override's patterns. Raises InputError if there are none."""
+    """Raises InputError if there are no patterns."""
     words = [value] if isinstance(value, str) else value
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         patterns = expand_patterns(" ".join(words))

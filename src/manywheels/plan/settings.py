@@ -37,7 +37,7 @@ class Settings:
     notes: tuple[str, ...] = ()
 
     def value(self, name: str, target: Target | None = None) -> Value:
-        """Return an option's value for one target or, with None, for all."""
+        """None stands for all targets."""
         result = inputs.default()
         for row in self.rows:
             if row.name == name and row.applies_to(target):
@@ -49,11 +49,10 @@ class Settings:
         return parser(self.value(name), name)
 
     def with_values(self, values: Mapping[str, Value]) -> Settings:
-        """Return the settings with values that replace all others."""
+        """Add values that replace all others."""
         return replace(self, rows=(*self.rows, *_rows(values)))
 
     def without_projects(self) -> Settings:
-        """Return the settings without those of the project's files."""
         return replace(self, rows=tuple(row for row in self.rows if not row.value.is_projects))
 
     def is_from_cibuildwheel(self, name: str) -> bool:
@@ -61,7 +60,6 @@ class Settings:
         return [row.from_cibuildwheel for row in self.rows if row.name == name and not row.select][-1:] == [True]
 
     def overriding(self, target: Target) -> tuple[Setting, ...]:
-        """Return what overrides give for this target."""
         return tuple(row for row in self.rows if row.select and row.applies_to(target))
 
     def names(self) -> tuple[str, ...]:
@@ -97,7 +95,7 @@ def read_settings(
 def read_build_settings(
     given: Mapping[str, Value], project: Project, environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """Return a build's settings, with overrides and cibuildwheel's configuration. Raises InputError."""
+    """Overrides and cibuildwheel's configuration are read, too. Raises InputError."""
     notes = list(inputs.misspelt_variables(environment))
     variables = _rows(inputs.from_environment(environment))
     if _has_options(project.settings):
@@ -165,7 +163,6 @@ def _all_targets() -> tuple[Target, ...]:
 
 
 def overridable() -> tuple[str, ...]:
-    """Return the options that an override can give."""
     return tuple(name for name, facts in table("options").items() if facts.get("target"))
 
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def part(items: Sequence[T], shard: Shard) -> tuple[T, ...]:
-    """Return every `count`-th item, to spread old and new Pythons over all machines.
+    """Take every `count`-th item, to spread old and new Pythons over all machines.
 
     Parts are disjoint and complete; with more shards than items, some are empty.
     """
@@ -28,7 +28,7 @@ def part(items: Sequence[T], shard: Shard) -> tuple[T, ...]:
 
 
 def take_part(plan: Plan, shard: Shard | None) -> Plan:
-    """Return a shard's part of a plan, all of it for None."""
+    """None stands for the whole plan."""
     if shard is None:
         return plan
     own = part(plan.targets, shard)

@@ -131,7 +131,7 @@ class TargetOptions:
 
 
 def fill(command: str, **places: Path | str) -> str:
-    """Replace placeholders: `{wheel}` becomes `places["wheel"]`, `#{wheel}` the text `{wheel}`."""
+    """Replace `{wheel}` by `places["wheel"]`, `#{wheel}` by the text `{wheel}`."""
     for name, place in places.items():
         braced = "{" + name + "}"
         command = re.sub(rf"(?<!#){re.escape(braced)}", lambda _, place=place: str(place), command)  # type: ignore[misc]
@@ -140,7 +140,6 @@ def fill(command: str, **places: Path | str) -> str:
 
 
 def fill_values(variables: tuple[Assignment, ...], **places: Path | str) -> tuple[Assignment, ...]:
-    """Replace placeholders in values, as `fill` does."""
     return tuple(
         replace(made, value=tuple(fill(part, **places) if isinstance(part, str) else part for part in made.value))
         for made in variables
@@ -153,7 +152,7 @@ def fill_values(variables: tuple[Assignment, ...], **places: Path | str) -> tupl
 def parse_target_options(
     value: Callable[[str], Value], without_projects: Callable[[str], Value], *, tested: bool
 ) -> TargetOptions:
-    """Parse a target's options. Raises InputError for the first invalid one.
+    """Raises InputError for the first invalid option.
 
     `value` returns an option's value, `without_projects` that without the project's files.
     """
@@ -188,7 +187,7 @@ def parse_target_options(
 
 
 def parse_front_end(value: Value, name: str) -> FrontEnd:
-    """Return the front end from text such as `pip` or `pip; args: --no-cache-dir`."""
+    """Accept text such as `pip` or `pip; args: --no-cache-dir`."""
     allowed = f"{', '.join(f'`{known}`' for known in FRONT_ENDS)}, with options as in `pip; args: --no-cache-dir`"
     fields = _fields(value, name, ("name", "args"), "name", allowed)
     called = fields.get("name", ())
@@ -198,7 +197,7 @@ def parse_front_end(value: Value, name: str) -> FrontEnd:
 
 
 def parse_constraints(value: Value, name: str) -> Constraints:
-    """Return the constraints from `latest`, a file name, `file: …` or `packages: …`."""
+    """Accept `latest`, a file name, `file: …` or `packages: …`."""
     text = value.value.strip()
     if text == "latest":
         return Constraints()

@@ -47,12 +47,11 @@ class Target:
 
     @property
     def identifier(self) -> str:
-        """Its name, such as `cp312-manylinux_x86_64`."""
+        """For example `cp312-manylinux_x86_64`."""
         return f"{self.tag}-{self.family}_{self.arch}"
 
     @property
     def version(self) -> tuple[int, int]:
-        """The interpreter's major and minor version."""
         major, minor = self.python.split(".")
         return int(major), int(minor)
 
@@ -63,7 +62,6 @@ class Target:
 
     @property
     def folder(self) -> str:
-        """Its folder in images, such as `cp313-cp313t`."""
         return image_folder(self.tag, self.abi)
 
     @property
@@ -134,12 +132,11 @@ class Plan:
 
     @property
     def missing(self) -> tuple[PlannedTarget, ...]:
-        """The targets whose interpreter this machine does not have."""
         return tuple(planned for planned in self.targets if planned.interpreter is None)
 
 
 def known_targets(family: str, arch: str) -> tuple[Target, ...]:
-    """Return the targets of a platform family and architecture, oldest first."""
+    """The oldest is first."""
     return tuple(
         Target(
             tag=row["id"], python=row["version"], abi=row["abi"], family=family, arch=arch, group=row.get("group", "")
@@ -164,7 +161,7 @@ def select(
     interpreters: Iterable[Interpreter],
     requires_python: SpecifierSet | None,
 ) -> Plan:
-    """Return the plan. Raises SelectionError if a pattern matches no known target, or no target is left."""
+    """Raises SelectionError if a pattern matches no known target, or no target is left."""
     found = {interpreter.abi: interpreter for interpreter in interpreters}
     for pattern in selection.build:
         if pattern != "all":
@@ -240,14 +237,14 @@ def _is_enabled(target: Target, selection: Selection, targets: Sequence[Target])
 
 
 def matches(target: Target, pattern: str) -> bool:
-    """Whether a pattern matches the identifier, or is a short form (`cp312`, `3.12`)."""
+    """A pattern may be a short form (`cp312`, `3.12`)."""
     if pattern in {target.tag, target.spec}:
         return True
     return fnmatch.fnmatchcase(target.identifier, pattern)
 
 
 def require_match(pattern: str, targets: Sequence[Target], option: str) -> None:
-    """Raise SelectionError if a pattern matches no target."""
+    """Raises SelectionError if a pattern matches no target."""
     if any(matches(target, pattern) for target in targets):
         return
     identifiers = [target.identifier for target in targets]

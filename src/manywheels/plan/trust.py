@@ -34,7 +34,7 @@ _PLACES: Final = ("output-dir", "packages-dir", "report")  # inputs that name pl
 
 
 def in_ci(environment: Mapping[str, str]) -> bool:
-    """Whether this is a CI job, in which the project's files may come from a stranger's pull request."""
+    """In a CI job, the project's files may come from a stranger's pull request."""
     return any(environment.get(name) for name in table("environment")["ci"])
 
 

@@ -58,17 +58,14 @@ Fold = Callable[[str, TargetRecord], tuple[str, list[str]]]  # from a block's he
 
 
 def unfolded(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
-    """Do not fold the block."""
     return head, []
 
 
 def github_group(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
-    """Fold the block as a group of GitHub's log."""
     return f"::group::{head}", ["::endgroup::"]
 
 
 def gitlab_section(head: str, record: TargetRecord) -> tuple[str, list[str]]:
-    """Fold the block as a section of GitLab's log."""
     before, after = section(record.identifier, head, wording.total(record))
     return before, [after]
 
@@ -91,17 +88,14 @@ class PlainReporter:
         self._lock = threading.Lock()
 
     def started(self, plan: Plan, title: str) -> None:
-        """Print what will be built."""
         names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
         self._say(text.sanitize(f"{title}: {names}"), *plan_remarks(plan))
 
     def entered(self, target: Target, stage: str) -> None:
-        """Print a line when a target's build begins."""
         if stage == "build":
             self._say(f"{target.identifier}: building")
 
     def finished(self, record: TargetRecord) -> None:
-        """Print a block about an ended target."""
         with self._lock:
             first = wording.first_alike(record, self._failed)
             if record.failure:
@@ -126,7 +120,7 @@ class PlainReporter:
         self._say("", *lines, "", *warnings(manifest), _total(manifest, self._output))
 
     def stop(self) -> None:
-        """Do nothing: printed lines stay."""
+        """Printed lines stay."""
 
     def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], details: list[str]) -> None:
         """Details of a failure come after the fold, to be visible."""
@@ -177,7 +171,6 @@ class LiveReporter:
         self._one_log_at_a_time = threading.Lock()
 
     def started(self, plan: Plan, title: str) -> None:
-        """Print remarks, and start the table."""
         from rich.live import Live
 
         for remark in plan_remarks(plan):
@@ -188,12 +181,11 @@ class LiveReporter:
         self._live.start()
 
     def entered(self, target: Target, stage: str) -> None:
-        """Show a target's stage."""
         with self._lock:
             self._rows[target.identifier] = _Row(stage=stage)
 
     def finished(self, record: TargetRecord) -> None:
-        """Show how a target ended; if verbose, print its log."""
+        """If verbose, print the target's log."""
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
         if self._verbose and record.log:
@@ -272,7 +264,6 @@ def _total(manifest: Manifest, output: Path) -> str:
 
 
 def plan_remarks(plan: Plan) -> list[str]:
-    """Return remarks on a plan."""
     remarks = []
     if plan.missing:
         names = " ".join(planned.target.tag for planned in plan.missing)

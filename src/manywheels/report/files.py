@@ -18,13 +18,13 @@ class Reports:
     junit: Path | None = None
 
     def require(self) -> None:
-        """Raise OutputFolderError if a report could not be written."""
+        """Raises OutputFolderError if a report could not be written."""
         for path, option in ((self.html, "report"), (self.junit, "junit")):
             if path:
                 require_place(path, option)
 
     def write(self, manifest: Manifest, output: OutputFolder) -> None:
-        """Write the reports for the output folder's owner. Raises OutputFolderError."""
+        """The reports belong to the output folder's owner. Raises OutputFolderError."""
         from manywheels.report.html import write_report
         from manywheels.report.junit import write_junit
 

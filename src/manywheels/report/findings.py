@@ -16,7 +16,7 @@ from manywheels.verify.run import Verdict
 
 
 def render(verdict: Verdict, form: str) -> str:
-    """Return a verdict as `text`, `json`, `sarif` or `github`."""
+    """The form is `text`, `json`, `sarif` or `github`."""
     match form:
         case "json":
             return json.dumps(_as_json(verdict), indent=2)

@@ -29,10 +29,7 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def write_report(manifest: Manifest, output_folder: Path, path: Path) -> None:
-    """Write a run's report atomically, with links to the logs in `output_folder`.
-
-    Raises OutputFolderError.
-    """
+    """Write atomically, with links to the logs in `output_folder`. Raises OutputFolderError."""
     style = (_TEMPLATES / "report.css").read_text("utf-8")
     logs = Path(os.path.relpath(output_folder.absolute(), path.absolute().parent))
     pieces = _environment().get_template("report.html").stream(

@@ -20,7 +20,7 @@ _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 
 
 def write_junit(manifest: Manifest, path: Path) -> None:
-    """Write a run as JUnit XML to `path`, atomically. Raises OutputFolderError."""
+    """Write atomically. Raises OutputFolderError."""
     root = ET.Element("testsuites", name=_xml(manifest.project), time=f"{manifest.seconds:.3f}")
     for record in manifest.targets:
         _add_suite(root, _xml(record.identifier), _cases(record))

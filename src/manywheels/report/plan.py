@@ -27,7 +27,7 @@ _LONGEST: Final = 90  # characters
 
 
 def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> dict[str, Any]:
-    """Return the plan with stable keys; with `explain`, also every option's value and origin."""
+    """The keys are stable; with `explain`, include every option's value and origin."""
     planned = {
         "project": project.title,
         "version": project.version,
@@ -52,7 +52,7 @@ def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = F
 
 
 def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> None:
-    """Print the plan; with `explain`, also every option's value and origin."""
+    """With `explain`, print also every option's value and origin."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

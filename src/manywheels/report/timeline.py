@@ -22,7 +22,6 @@ class Bar:
 
     @property
     def seconds(self) -> float:
-        """The length in seconds."""
         return self.end - self.begin
 
 
@@ -59,7 +58,7 @@ class Timeline:
 
 
 def lay_out(manifest: Manifest) -> Timeline:
-    """Return a run's time line, without targets that have no stages."""
+    """Targets without stages are left out."""
     lanes = tuple(Lane(record=record, bars=bars) for record in manifest.targets if (bars := _bars(record)))
     return Timeline(lanes=lanes, end=max((lane.bars[-1].end for lane in lanes), default=0.0))
 

@@ -20,7 +20,6 @@ def platforms(record: TargetRecord) -> str:
 
 
 def outcome(record: TargetRecord) -> str:
-    """Return how a target ended."""
     match record.state:
         case TargetState.BUILT:
             return "built"
@@ -40,7 +39,7 @@ def short_tags(wheel_tags: Iterable[str]) -> list[str]:
 
 
 def tests(test_run: TestRun) -> str:
-    """Return how the tests of a wheel ended, as `12 passed` or `3 failed`."""
+    """For example `12 passed` or `3 failed`."""
     if not test_run.passed:
         return f"{len(test_run.failed)} failed" if test_run.failed else "failed"
     return "passed" if test_run.count is None else f"{test_run.count} passed"
@@ -56,7 +55,7 @@ def target_warnings(manifest: Manifest) -> dict[str, list[TargetRecord]]:
 
 
 def tags(records: Iterable[TargetRecord]) -> str:
-    """Return targets without their platforms, as `cp311 cp312`."""
+    """Leave out the platforms: `cp311 cp312`."""
     return " ".join(record.identifier.partition("-")[0] for record in records)
 
 
@@ -66,7 +65,7 @@ def total(record: TargetRecord) -> float:
 
 
 def summary(manifest: Manifest) -> str:
-    """Return a run in one line, as `5 wheels in 8.3 s, 1 failed`."""
+    """For example `5 wheels in 8.3 s, 1 failed`."""
     wheels, failures = len(manifest.wheels), len(manifest.failures)
     missing = sum(record.state is TargetState.NO_INTERPRETER for record in manifest.targets)
     cancelled = sum(record.state is TargetState.CANCELLED for record in manifest.targets)
@@ -88,14 +87,13 @@ def explain(record: TargetRecord, output: Path) -> list[str]:
 
 
 def log_of(record: TargetRecord) -> str:
-    """Return the failure's log, relative to the output folder: that of the tests if they failed."""
+    """Return a path relative to the output folder: the tests' log if they failed."""
     if record.tests and not record.tests.passed:
         return record.tests.log
     return str(record.log)
 
 
 def headline(record: TargetRecord) -> str:
-    """Return how a target ended, in one line."""
     seconds = f" in {duration(total(record))}" if record.seconds else ""
     problem = f" ({record.failure.code}): {record.failure.problem}" if record.failure else ""
     return sanitize(f"{record.identifier}: {outcome(record)}{seconds}{problem}")
@@ -115,7 +113,7 @@ def first_alike(record: TargetRecord, others: Iterable[TargetRecord]) -> TargetR
 
 
 def with_first_alike(failures: Iterable[TargetRecord]) -> list[tuple[TargetRecord, TargetRecord | None]]:
-    """Return each failed target with the first that failed alike, None for that one."""
+    """Return each failed target with the first that failed alike, or None for that first one."""
     firsts: list[TargetRecord] = []
     pairs: list[tuple[TargetRecord, TargetRecord | None]] = []
     for record in failures:

@@ -120,13 +120,13 @@ class NameBudget:
     entries: int = field(default_factory=lambda: _MOST_ENTRIES)
 
     def take(self, length: int) -> None:
-        """Count a name of `length` bytes. Raises BrokenElf above the limit."""
+        """Raises BrokenElf above the limit."""
         self.names -= length + _OBJECT
         if self.names < 0:
             raise BrokenElf("the names in the wheel's ELF files are too many to be read")
 
     def look(self, count: int) -> None:
-        """Count table entries. Raises BrokenElf above the limit."""
+        """Raises BrokenElf above the limit."""
         self.entries -= count
         if self.entries < 0:
             raise BrokenElf("the symbols in the wheel's ELF files are too many to be read")
@@ -142,7 +142,7 @@ class Header(NamedTuple):
 
 
 def read_header(head: bytes) -> Header:
-    """Read an ELF file's first bytes. Raises BrokenElf."""
+    """Raises BrokenElf."""
     if len(head) < HEAD or not head.startswith(MAGIC) or head[4] not in {1, 2} or head[5] not in {1, 2}:
         raise BrokenElf("its header is not an ELF header")
     little_endian = head[5] == 1

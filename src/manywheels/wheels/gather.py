@@ -126,7 +126,7 @@ def _some(problems: Sequence[str]) -> list[str]:
 
 
 def require_digest(folder: Path, digests: Collection[str]) -> Manifest:
-    """Return the folder's manifest. Raises SetMismatch unless `digests` is its sha256 (hex) alone."""
+    """Raises SetMismatch unless `digests` is the sha256 (hex) of the folder's manifest alone."""
     found = _open(SetSource(folder=folder, name=str(folder)))
     problems = list(_digest_problems([found], digests)) if found.manifest else [f"{found} has no manifest ({MANIFEST})"]
     if problems or not found.manifest:
@@ -147,7 +147,7 @@ def is_of_a_set(name: str) -> bool:
 
 
 def merge(manifests: Sequence[Manifest]) -> Manifest:
-    """Return one manifest for several that agree."""
+    """The manifests must agree."""
     if len(manifests) == 1:
         return manifests[0]
     first = manifests[0]
@@ -170,7 +170,7 @@ def _joined(values: Iterable[str]) -> str:
 
 
 def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
-    """Return a sort key that puts cp39 before cp310."""
+    """The sort key puts cp39 before cp310."""
     return tuple((int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", identifier))
 
 
@@ -311,7 +311,7 @@ def _file_problems(sets: Sequence[_Set], hashes: _Hashes) -> Iterator[str]:
 
 
 def is_sdist_of(manifest: Manifest, name: str) -> bool:
-    """Whether this is the name of an sdist of this project and version."""
+    """Whether this is the name of an sdist of the manifest's project and version."""
     try:
         release = parse_sdist_filename(name)
     except InvalidSdistFilename:

@@ -192,11 +192,10 @@ class Manifest:
 
     @property
     def failures(self) -> tuple[TargetRecord, ...]:
-        """The targets that failed."""
         return tuple(record for record in self.targets if record.state is TargetState.FAILED)
 
     def serialized(self) -> bytes:
-        """Return the file's content; equal manifests give equal bytes."""
+        """Equal manifests give equal bytes."""
         return json.dumps(asdict(self), indent=2).encode() + b"\n"
 
     @property
@@ -205,7 +204,7 @@ class Manifest:
         return hashlib.sha256(self.serialized()).hexdigest()
 
     def write(self, folder: Path) -> Path:
-        """Write it into a folder, atomically; return its path."""
+        """Write atomically; return the file's path."""
         path = folder / MANIFEST
         with write_atomically(path) as file:
             file.write(self.serialized())
@@ -220,7 +219,7 @@ def describe_wheel(
     left_out: tuple[str, ...] = (),
     sha256: str | None = None,
 ) -> WheelRecord:
-    """Return a finished wheel's record; without `sha256` of the verified bytes, the file is read."""
+    """Without `sha256` of the verified bytes, the file is read."""
     from manywheels.wheels.wheelfile import parse_name
 
     return WheelRecord(
@@ -235,12 +234,12 @@ def describe_wheel(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read a folder's manifest, ignoring unknown keys. Raises WheelFileError, also for another schema."""
+    """Unknown keys are ignored. Raises WheelFileError, also for another schema."""
     return read_sealed(folder)[0]
 
 
 def read_sealed(folder: Path) -> tuple[Manifest, str]:
-    """Return a folder's manifest, and the sha256 (hex) of the bytes it was parsed from. Raises WheelFileError."""
+    """Return the manifest, and the sha256 (hex) of the bytes it was parsed from. Raises WheelFileError."""
     path = folder / MANIFEST
     try:
         with open_regular(path, largest=_LARGEST, links=False) as file:

@@ -71,7 +71,7 @@ def _require_same(file: Path, found: str, sha256: str | None) -> None:
 
 
 def copy(read: IO[bytes], write: IO[bytes], cancellation: Cancellation | None = None) -> str:
-    """Copy a stream; return the copy's sha256 (hex). Raises Cancelled."""
+    """Return the copy's sha256 (hex). Raises Cancelled."""
     digest = hashlib.sha256()
     while piece := read.read(_CHUNK):
         if cancellation is not None:

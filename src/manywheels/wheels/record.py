@@ -34,7 +34,7 @@ class Record:
 
 
 def parse_record(content: bytes) -> Record:
-    """Parse a RECORD file. Of two lines for one path, the first counts."""
+    """Of two lines for one path, the first counts."""
     rows: dict[str, Row] = {}
     problems: list[str] = []
     complete = True
@@ -62,7 +62,7 @@ def parse_record(content: bytes) -> Record:
 
 
 def written(algorithm: str, digest: bytes) -> str:
-    """Return a digest in RECORD's form: `sha256=` and URL-safe base64 without padding."""
+    """The form is `sha256=` and URL-safe base64 without padding."""
     return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 

@@ -60,12 +60,11 @@ class WheelName:
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """The platform tags, sorted."""
         return tuple(sorted({tag.platform for tag in self.tags}))
 
 
 def parse_name(file_name: str) -> WheelName:
-    """Parse a wheel's file name. Raises WheelFileError."""
+    """Raises WheelFileError."""
     try:
         name, version, build, tags = parse_wheel_filename(file_name)
     except InvalidWheelFilename as error:
@@ -89,7 +88,7 @@ class WheelFile:
 
 
 def parse_wheel_file(content: bytes) -> WheelFile:
-    """Parse a WHEEL file; missing fields are empty or false."""
+    """Missing fields are empty or false."""
     headers = HeaderParser().parsestr(content.decode("utf-8", "replace"))
     tags = (str(tag) for line in headers.get_all("Tag", []) for tag in _expanded(line))
     return WheelFile(
@@ -132,7 +131,7 @@ class Suffix:
 
 
 def suffix_of(member: str) -> Suffix | None:
-    """Return the suffix of an importable file, None for other names."""
+    """None if interpreters do not import files of this name."""
     found = _SUFFIX.search(member)
     if found is None:
         return None
@@ -141,6 +140,5 @@ def suffix_of(member: str) -> Suffix | None:
 
 
 def is_tagged(member: str) -> bool:
-    """Whether a file name has an ABI suffix."""
     suffix = suffix_of(member)
     return suffix is not None and bool(suffix.abi)

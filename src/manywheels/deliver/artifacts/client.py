@@ -83,7 +83,7 @@ class Artifacts:
         return Uploaded(number=number, url=url, sha256=sha256, size=size)
 
     def find(self, *, name: str = "", pattern: str = "") -> tuple[Artifact, ...]:
-        """Return the run's artifacts by name or pattern (`fnmatch`), sorted; the newest of a name.
+        """`pattern` is for `fnmatch`. The artifacts are sorted; only the newest of a name is returned.
 
         Raises ArtifactMissing if there are none.
         """
@@ -103,7 +103,7 @@ class Artifacts:
         return tuple(found[name] for name in sorted(found))
 
     def download(self, artifact: Artifact, folder: Path) -> None:
-        """Download an artifact into an empty folder, and check the service's digest, if any.
+        """Download into an empty folder, and check the service's digest, if any.
 
         Raises DeliveryError (ArtifactDiffers, ArtifactDamaged and others) and Cancelled.
         """

@@ -32,7 +32,7 @@ class ArtifactMember:
 
     @property
     def is_log(self) -> bool:
-        """Whether it is a log, which project code writes, of any size."""
+        """Project code writes logs, of any size."""
         return self.name.startswith(LOG_FOLDER)
 
 

@@ -52,12 +52,11 @@ class Service:
 
 
 def has_service(environment: Mapping[str, str]) -> bool:
-    """Whether this job has an artifact service."""
     return bool(environment.get("ACTIONS_RESULTS_URL") and environment.get("ACTIONS_RUNTIME_TOKEN"))
 
 
 def find_service(environment: Mapping[str, str]) -> Service:
-    """Return the service of this job. Raises ArtifactServiceMissing."""
+    """Raises ArtifactServiceMissing."""
     if not has_service(environment):
         raise ArtifactServiceMissing(
             "There is no artifact service here: ACTIONS_RESULTS_URL and ACTIONS_RUNTIME_TOKEN are not set.",
@@ -105,7 +104,7 @@ class Calls:
         self.session.auth = lambda prepared: prepared
 
     def call(self, method: str, request: Mapping[str, object]) -> Mapping[str, Any]:
-        """Call a method and return the response's fields, in snake_case.
+        """Return the response's fields, in snake_case.
 
         Raises ArtifactServiceDown, the DeliveryErrors of `error_for`, and Cancelled.
         """
@@ -134,7 +133,6 @@ class Calls:
         return self.persist(attempt)
 
     def exchange(self) -> Exchange:
-        """Return the exchange for a download."""
         from manywheels.core.exchange import Exchange
 
         return Exchange(CALL_LIMIT, stall=TIMEOUTS[1], stopped=lambda: self.retries.cancelled)
@@ -145,7 +143,7 @@ class Calls:
         return address
 
     def persist(self, operation: Callable[[], T]) -> T:
-        """Call an operation, again after each TransientError. Raises ArtifactServiceDown and Cancelled."""
+        """Call again after each TransientError. Raises ArtifactServiceDown and Cancelled."""
         self.retries.cancellation.stop_if_requested("The delivery")
         try:
             return self.retries.call(operation, report=self._report_retry)
@@ -176,7 +174,7 @@ class Calls:
             raise TransientError(f"the connection was lost ({type(error).__name__})") from None
 
     def error_for(self, status: int, headers: Mapping[str, str], what: str, message: str) -> Exception:
-        """Return the error for an HTTP status; `message` is the service's."""
+        """`message` is the service's."""
         detail = f"{what}: HTTP status {status}" + (f", {self._redact(message)}" if message else "")
         if re.search(r"insufficient usage|quota", message, re.IGNORECASE):
             return ArtifactQuota(

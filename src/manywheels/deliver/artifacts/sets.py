@@ -22,7 +22,7 @@ from manywheels.wheels.output import BEFORE_ALL, MANIFEST, REPORT, OutputFolder
 
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
-    """Return a client of the job's artifact service. Raises ArtifactServiceMissing."""
+    """Raises ArtifactServiceMissing."""
     retries = RetryPolicy(cancellation=cancellation)
     return Artifacts(service=find_service(environment), say=_say, retries=retries)
 
@@ -36,10 +36,7 @@ def upload_set(
     *,
     report: Path | None = None,
 ) -> Uploaded:
-    """Upload wheels, manifest, logs, sdists and report.
-
-    Raises DeliveryError, FileChanged and Cancelled.
-    """
+    """Raises DeliveryError, FileChanged and Cancelled."""
 
     def upload() -> Uploaded:
         return artifacts.upload(
@@ -73,7 +70,7 @@ def _logs(manifest: Manifest) -> Iterator[str]:
 
 
 def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation) -> bool:
-    """Whether the run has the artifact `artifact_name`. Raises DeliveryError and Cancelled."""
+    """Raises DeliveryError and Cancelled."""
     try:
         return bool(until_stopped(lambda: artifacts.find(name=delivery.artifact_name), cancellation))
     except ArtifactMissing:

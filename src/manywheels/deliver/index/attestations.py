@@ -58,9 +58,9 @@ class Signed:
 
 
 def wanted(*, choice: bool | None, trusted: bool, known: bool, environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether to sign: `choice`, or if None, with trusted publishing to a `known` index.
+    """Follow `choice`; if it is None, sign with trusted publishing to a `known` index.
 
-    Automatically only on GitHub, and on gitlab.com with SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable if `choice`
+    That is done only on GitHub, and on gitlab.com with SIGSTORE_ID_TOKEN. Raises AttestationsUnavailable if `choice`
     is true without trusted publishing.
     """
     if choice and not trusted:
@@ -119,12 +119,12 @@ def _load_trust(identity: Identity) -> ClientTrustConfig:
 
 
 def form_field(attestation: str) -> str:
-    """Return an upload's field `attestations`, a JSON array."""
+    """The upload's field is a JSON array."""
     return f"[{attestation}]"
 
 
 def require_none(files: Sequence[Path]) -> None:
-    """Raise AttestationExists if there is one beside a file."""
+    """Raises AttestationExists if there is one beside a file."""
     present = [path.name for path in map(signatures.beside, files) if path.exists()]
     if present:
         raise AttestationExists(
@@ -135,7 +135,7 @@ def require_none(files: Sequence[Path]) -> None:
 
 
 def keep(signed: Signed) -> tuple[Path, ...]:
-    """Write each attestation beside its file, with its owner; return the paths. None is overwritten.
+    """Write each attestation beside its file, with its owner. None is overwritten.
 
     Raises AttestationExists and AttestationNotKept.
     """

@@ -18,7 +18,7 @@ _LONGEST: Final = 200  # characters
 
 
 def require_own(audience: str, upload: str) -> str:
-    """Return an index's requested audience, if it is its own; raises UnsafeAddress if not.
+    """Return the audience that an index requests, if it is its own; else raise UnsafeAddress.
 
     A known index's is its name. Any other's is an address at its host, the host, or a word that data/publish.toml has
     for no other service.

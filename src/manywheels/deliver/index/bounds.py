@@ -31,7 +31,7 @@ class Unbounded(Exception):
 
 
 def require_bounded(path: Path, cancellation: Cancellation) -> None:
-    """Raise Unbounded if reading a distribution could take unbounded time or memory. Also raises Cancelled."""
+    """Raises Unbounded if reading a distribution could take unbounded time or memory, and Cancelled."""
     if path.name.endswith(".tar.gz"):
         _require_bounded_tar(path, cancellation)
     else:

@@ -34,7 +34,7 @@ def read_claims(token: str) -> Claims:
 
 
 def form_rows(claims: Claims) -> tuple[ClaimRow, ...]:
-    """Return the form beside the claims of GitHub or GitLab; else nothing."""
+    """Return nothing for claims that are neither GitHub's nor GitLab's."""
     if "job_workflow_ref" in claims:
         return tuple(_github(claims))
     if "ci_config_ref_uri" in claims:
@@ -110,7 +110,7 @@ def traps(claims: Claims) -> Iterator[str]:
 
 
 def missing_on_github(environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return why GitHub gives no identity token, and the remedy."""
+    """Return the reason and the remedy."""
     if _is_fork(environment):
         remedy = "leave the job out for pull requests: `if: github.event_name != 'pull_request'`."
         return (
@@ -135,7 +135,7 @@ def _is_fork(environment: Mapping[str, str]) -> bool:
 
 
 def missing_on_gitlab(audience: str) -> tuple[str, str]:
-    """Return why GitLab gives no identity token, and the remedy."""
+    """Return the reason and the remedy."""
     variable = re.sub("[^A-Z0-9_]|^[^A-Z_]", "_", audience.upper()) + "_ID_TOKEN"
     return (
         f"GitLab gives this job no identity token: the variable {variable} is not set.",
@@ -146,7 +146,7 @@ def missing_on_gitlab(audience: str) -> tuple[str, str]:
 def explain_refusal(
     errors: Iterable[tuple[str, str]], claims: Claims, known: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
-    """Return lines that explain a refusal; `errors` are codes and descriptions, `known` the codes' texts."""
+    """`errors` are codes and descriptions, `known` the codes' texts."""
     lines = []
     for code, description in errors:
         means = known.get(code, {}).get("means")

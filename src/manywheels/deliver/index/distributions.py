@@ -48,25 +48,22 @@ class Distribution:
 
     @property
     def name(self) -> str:
-        """The file name."""
         return self.path.name
 
     @property
     def is_sdist(self) -> bool:
-        """Whether it is an sdist."""
         return not self.name.endswith(".whl")
 
     def form(self, *more: tuple[str, str]) -> Form:
-        """Return its upload's form, with `more` text fields."""
         return Form(fields=(*self.fields, *more), path=self.path, size=self.size, sha256=self.sha256)
 
     def field(self, name: str) -> str | None:
-        """Return a text field's first value, if any."""
+        """Return the first value."""
         return next((value for field, value in self.fields if field == name), None)
 
 
 def find_files(folder: Path) -> tuple[Path, ...]:
-    """Return a folder's distributions, sdists first. Raises WheelFileError for none."""
+    """Sdists come first. Raises WheelFileError if there are no distributions."""
     if not folder.is_dir():
         raise WheelFileError(
             f"The folder `{folder}` does not exist.", remedy="Build first, or name the folder with `packages-dir`."
@@ -81,7 +78,7 @@ def find_files(folder: Path) -> tuple[Path, ...]:
 
 
 def read_distribution(path: Path, cancellation: Cancellation | None = None) -> Distribution:
-    """Read a distribution's metadata and digests. Raises Unreadable and Cancelled."""
+    """Raises Unreadable and Cancelled."""
     from twine.exceptions import TwineException
     from twine.package import PackageFile
 

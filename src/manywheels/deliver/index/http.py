@@ -57,12 +57,10 @@ class Response:
 
     @property
     def redirects(self) -> bool:
-        """Whether it is a redirect (3xx)."""
         return HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same request may succeed later."""
         return is_transient(self.status)
 
 
@@ -80,15 +78,13 @@ class Transport(Protocol):
     """How requests are made. Every method raises NoResponse; `timeout` is in seconds, for the whole exchange."""
 
     def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
-        """Send GET; without `with_body`, the body stays empty."""
+        """Without `with_body`, the body stays empty."""
         ...
 
-    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Response:
-        """Send a JSON document by POST."""
-        ...
+    def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Response: ...
 
     def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Response:
-        """Send an upload by POST; `watch` gets the number of bytes of each read of the file.
+        """`watch` gets the number of bytes of each read of the file.
 
         Raises FileChanged, before the last byte is sent, if the file is not what `form` says.
         """
@@ -96,13 +92,13 @@ class Transport(Protocol):
 
 
 def origin(url: str) -> str:
-    """Return an address's scheme, host and port."""
+    """Return scheme, host and port."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def require_safe(url: str) -> None:
-    """Raise UnsafeAddress for plain http to another machine, which would expose the token."""
+    """Raises UnsafeAddress for plain http to another machine, which would expose the token."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
         raise UnsafeAddress(
@@ -138,11 +134,10 @@ class SealedFile:
 
     @property
     def finished(self) -> bool:
-        """Whether the last byte was read."""
         return self.len == 0
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes. Raises FileChanged, and what `watch` raises."""
+        """Raises FileChanged, and what `watch` raises."""
         data = self._stream.read(self.len if size < 0 else min(size, self.len))
         self._digest.update(data)
         left = self.len - len(data)
@@ -183,16 +178,13 @@ class Requests:
         self._session.close()
 
     def get(self, url: str, *, accept: str, auth: Auth | None, timeout: float, with_body: bool = True) -> Response:
-        """See Transport."""
         most = table("publish")["largest-page"] if with_body else 0
         return self._request("GET", url, auth, timeout, most=most, headers={"Accept": accept, **_FRESH})
 
     def post_json(self, url: str, content: Mapping[str, Any], *, timeout: float) -> Response:
-        """See Transport."""
         return self._request("POST", url, None, timeout, most=table("publish")["largest-response"], json=content)
 
     def post_form(self, url: str, form: Form, *, auth: Auth, timeout: float, watch: Callable[[int], None]) -> Response:
-        """See Transport."""
         from requests_toolbelt import MultipartEncoder
 
         with _open_file(form.path) as stream:
@@ -286,7 +278,7 @@ def _describe(error: Exception) -> str:
 
 
 def index_retries(cancellation: Cancellation, clock: Clock | None = None) -> RetryPolicy:
-    """Return the policy of data/publish.toml for all requests of one upload."""
+    """All requests of one upload share this policy of data/publish.toml."""
     facts = table("publish")
     return RetryPolicy(
         cancellation=cancellation,

@@ -39,7 +39,7 @@ class Identity:
         return self.renewable and bool(self.environment.get(_BEARER))
 
     def token(self, audience: str) -> str | None:
-        """Return a token for an audience, None without a CI; GitHub is asked several times.
+        """Return None without a CI; GitHub is asked several times.
 
         Raises the library's AmbientCredentialError.
         """
@@ -93,7 +93,7 @@ class Secrets:
             self._known.append(token)
 
     def redact(self, text: str) -> str:
-        """Return a text without the tokens, in any encoding."""
+        """The tokens are removed in any encoding."""
         return redacted(text, self._known)
 
     @contextmanager

@@ -63,7 +63,7 @@ class Ledger:
             return tuple(self._entries.values())
 
     def note(self, name: str, state: UploadState, reason: str = "", *, attempts: int | None = None) -> None:
-        """Write a file's new state; `attempts` None keeps their number. Raises LedgerError."""
+        """`attempts` None keeps their number. Raises LedgerError."""
         with self._lock:
             entry = self._entries[name]
             counted = entry.attempts if attempts is None else attempts

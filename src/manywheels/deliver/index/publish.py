@@ -60,7 +60,7 @@ def publish(
     *,
     rules: Rules | None = None,
 ) -> int:
-    """Publish a folder as the inputs say; return 0 if the index has every file, or `dry-run` found no problem.
+    """Return 0 if the index has every file, or `dry-run` found no problem.
 
     The ledger is written whatever happens after the preflight. Raises ManywheelsError.
     """
@@ -147,7 +147,7 @@ def _warn_about_tokens(token: ApiToken | None, where: Addresses, environment: Ma
 
 
 def _api_token(options: PublishOptions, settings: Settings, environment: Mapping[str, str]) -> ApiToken | None:
-    """Return user and password; None for trusted publishing. PYPI_TOKEN is sent to no other index."""
+    """None means trusted publishing. PYPI_TOKEN is sent to no other index."""
     source, user = str(settings.value("password").origin), options.user or USER
     password = options.password
     if not password.strip():
@@ -181,7 +181,7 @@ def _credentials_error(found: Preflight, credentials: Credentials) -> DeliveryEr
 
 
 def _require_time(files: Iterable[Distribution]) -> None:
-    """Raise TooLittleTime if the only upload token expires before the files can be sent."""
+    """Raises TooLittleTime if the only upload token expires before the files can be sent."""
     facts = table("publish")
     token, sizes = facts["token"], [file.size for file in files]
     needed = sum(sizes) / token["rate"] + len(sizes) * token["per-file"] / facts["parallel"]
@@ -227,7 +227,7 @@ _FIRST_STATES: Final[Mapping[Presence, tuple[UploadState, str]]] = {
 
 
 def first_entries(files: Iterable[Distribution], presence: Mapping[str, Presence]) -> Iterable[LedgerEntry]:
-    """Yield each file's state before anything is sent."""
+    """The states are those before anything is sent."""
     for file in files:
         state, reason = _FIRST_STATES[presence[file.name]]
         yield LedgerEntry(name=file.name, size=file.size, sha256=file.sha256, state=state, reason=reason)

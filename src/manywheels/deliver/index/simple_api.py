@@ -38,12 +38,11 @@ class Addresses:
     has_rules: bool
 
     def release_page(self, project: str, version: str) -> str | None:
-        """Return the address of a release's page, if known."""
         return f"{self.web}/project/{project}/{version}/" if self.web else None
 
 
 def addresses(repository: str) -> Addresses:
-    """Return the addresses for a name of twine's table or an upload address.
+    """Accept a name of twine's table or an upload address.
 
     Raises InputError, and UnsafeAddress for plain http to another machine.
     """
@@ -164,7 +163,7 @@ class Index:
 
 
 def compare(listing: Listing | None, name: str, sha256: str) -> Presence:
-    """Return whether a listing has a file (`sha256` in hex)."""
+    """`sha256` is in hex."""
     if listing is None:
         return Presence.UNAVAILABLE
     if name not in listing:
@@ -182,7 +181,6 @@ def oldest_upload(listing: Listing, version: str) -> datetime | None:
 
 
 def listed_sdists(listing: Listing, version: str) -> tuple[str, ...]:
-    """Return the names of a release's sdists."""
     return tuple(name for name in listing if not name.endswith(".whl") and _version_of(name) == Version(version))
 
 

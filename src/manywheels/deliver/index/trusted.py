@@ -66,7 +66,6 @@ class ApiToken:
     valid_until: float | None = None
 
     def current(self) -> Auth:
-        """Return user and password."""
         return self.user, self.password
 
     def renew(self, refused: Auth) -> None:
@@ -93,7 +92,6 @@ class TrustedPublisher:
 
     @property
     def renewable(self) -> bool:
-        """Whether the CI issues further identity tokens."""
         return self._ci.renewable
 
     @property
@@ -102,14 +100,11 @@ class TrustedPublisher:
         return self._token.until if self._token and not self.renewable else None
 
     def identify(self) -> Claims:
-        """Return the claims of this job's identity, without minting.
-
-        Raises NoIdentity, IndexUnreachable and UnsafeAddress.
-        """
+        """No token is minted. Raises NoIdentity, IndexUnreachable and UnsafeAddress."""
         return claimed.read_claims(self._identity())
 
     def current(self) -> Auth:
-        """Return `__token__` and an upload token; mint a new one if missing or about to expire."""
+        """Mint a new upload token if it is missing or about to expire."""
         with self._lock:
             now = self._retries.now()
             if self._token is None or (
@@ -253,7 +248,6 @@ def _require_no_redirect(response: Response) -> None:
 
 
 def redirected(response: Response) -> UnsafeAddress:
-    """Return the error for a redirect."""
     return UnsafeAddress(
         f"The index redirects uploads (`{response.status}`, to {_target_of(response)}); the token was not sent there.",
         remedy="Set `repository-url` to the upload address that the index documents.",

@@ -45,7 +45,7 @@ class Irregularities:
         self._counts: Counter[Kind] = Counter()
 
     def add(self, kind: Kind, message: str, member: str | None = None) -> None:
-        """Add an irregularity; beyond its kind's limit, only count it."""
+        """Beyond the limit of its kind, an irregularity is only counted."""
         self._counts[kind] += 1
         if self._counts[kind] <= _MOST_REPORTED:
             self._kept.append(Irregularity(kind=kind, message=message, member=member))
@@ -86,7 +86,6 @@ class Entry:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the data is encrypted."""
         return bool(self.flags & ENCRYPTED)
 
     @property
@@ -101,7 +100,6 @@ class Entry:
 
     @property
     def is_readable(self) -> bool:
-        """Whether `Archive.read` can read the data."""
         return self.start is not None and not self.is_encrypted and self.method in {STORED, DEFLATED}
 
 
@@ -110,7 +108,6 @@ class BadData(ValueError):
 
 
 def printable(name: str) -> str:
-    """Return a name with unprintable characters escaped."""
     if name.isprintable():
         return name
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
@@ -127,14 +124,12 @@ class ByteSource:
         self.size = os.fstat(descriptor).st_size
 
     def at(self, offset: int, count: int) -> bytes:
-        """Return up to `count` bytes."""
         self._stop()
         if not 0 <= offset < self.size or count <= 0:
             return b""
         return os.pread(self._descriptor, min(count, self.size - offset), offset)
 
     def pieces(self, offset: int, count: int) -> Iterator[bytes]:
-        """Yield up to `count` bytes in chunks."""
         end = min(offset + count, self.size)
         while offset < end:
             piece = self.at(offset, min(_INPUT, end - offset))

@@ -60,7 +60,7 @@ class Reader:
         self._complete = True
 
     def read(self) -> Archive:
-        """Return the archive with its irregularities. Raises WheelFileError if there is no central directory."""
+        """Raises WheelFileError if there is no central directory."""
         directory = self._directory()
         entries = self._bounded(self._located(list(self._entries(directory)), directory))
         return Archive(self._source, entries, self._irregularities.all(), complete=self._complete)
