@@ -200,12 +200,15 @@ LARGER = f"{sys.executable} -c 'import os; os.ftruncate(1, 1 << 40)'"
 
 
 @pytest.mark.parametrize(
-    ("script", "status"), [(f"{LARGER}; sleep 60", 128 + signal.SIGTERM), (LARGER, 0)], ids=["goes on", "ends itself"]
+    ("script", "status", "interval"),
+    [(f"{LARGER}; sleep 60", 128 + signal.SIGTERM, 0.05), (LARGER, 0, 60.0)],
+    ids=["goes on", "ends itself"],
 )
 def test_a_log_has_a_limit_holes_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, status: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, status: int, interval: float
 ) -> None:
-    monkeypatch.setattr(sandbox, "_LOG_INTERVAL", 0.05)
+    """What ends itself is not looked at before."""
+    monkeypatch.setattr(sandbox, "_LOG_INTERVAL", interval)
     started = time.monotonic()
     outcome = run(shell(script, tmp_path), Cancellation())
     assert (outcome.wrote_too_much, outcome.succeeded, outcome.status) == (True, False, status)
