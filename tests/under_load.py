@@ -55,7 +55,12 @@ def run_once(ring: str, log: Path) -> int:
     """Run the ring once; return its exit status."""
     started = time.monotonic()
     with log.open("wb") as output:
-        status = subprocess.run(["make", ring], cwd=ROOT, stdout=output, stderr=output, check=False).returncode
+        process = subprocess.Popen(["make", ring], cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+        try:
+            status = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     result = "passed" if status == 0 else "FAILED"
     print(f"{log.name}: {result} in {time.monotonic() - started:.0f} s; load averages: {load}", flush=True)
