@@ -29,11 +29,14 @@ PROOFS = {
         "test_metadata_is_verified_unless_told_otherwise": "verify-metadata",
     },
     "host/test_build.py": {
-        "test_settings_of_the_project": "platform",
+        "test_settings_of_the_project_and_verify_accepts_its_wheel": "platform",
         "test_jobs_limits_targets_at_once": "jobs",
         "test_environment_of_the_back_end": "environment environment-pass",
     },
-    "host/test_failures.py": {"test_time_limit_ends_every_process": "timeout"},
+    "host/test_failures.py": {
+        "test_one_failure_leaves_the_others_and_shows_in_every_report": "report",
+        "test_time_limit_ends_every_process": "timeout",
+    },
     "host/test_building_options.py": {
         "test_every_front_end_builds_what_it_is_told_to": "config-settings build-frontend dependency-versions",
         "test_verbosity": "build-verbosity",
@@ -41,9 +44,9 @@ PROOFS = {
         "test_grafted_libraries_are_stripped_where_asked_for": "repair-strip",
     },
     "host/test_hooks.py": {
-        "test_before_all_runs_once_and_what_it_leaves_all_targets_have": "before-all",
-        "test_before_build_has_the_targets_python_and_copy": "before-build",
-        "test_a_repair_command_makes_the_wheel": "repair-wheel-command",
+        "test_before_all_runs_once_with_the_first_targets_python_and_all_have_what_it_leaves": "before-all",
+        "test_before_build_has_the_targets_python_and_copy_and_its_failure_is_its_targets": "before-build",
+        "test_a_repair_command_makes_the_wheel_and_has_the_targets_python": "repair-wheel-command",
         "test_an_audit_looks_at_the_finished_wheel_with_what_it_requires": "audit-command audit-requires",
     },
     "host/test_trials.py": {
@@ -55,10 +58,7 @@ PROOFS = {
         "test_sources_are_copied_to_where_the_tests_run": "test-sources",
         "test_the_tests_have_a_limit_of_their_own_and_leave_no_process": "test-timeout",
     },
-    "host/test_reports.py": {
-        "test_a_failure_shows_in_every_report": "report",
-        "test_no_build_speaks_to_the_ci": "verbose",
-    },
+    "host/test_reports.py": {"test_no_build_speaks_to_the_ci": "verbose"},
     "containers/test_action.py": {"test_builds_six_wheels_of_a_project_from_the_index": "package-dir"},
     "containers/test_other_images.py": {
         "test_an_image_of_the_users_own_builds_and_tests": "image",
@@ -86,7 +86,23 @@ def test_every_option_has_a_test() -> None:
 
 @pytest.mark.parametrize(("file", "test", "name"), ROWS, ids=[name for *_, name in ROWS])
 def test_the_test_is_there_and_gives_the_option(file: str, test: str, name: str) -> None:
-    text = (TESTS / file).read_text("utf-8")
-    (function,) = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == test]
-    source = "\n".join(map(ast.unparse, (function, *function.decorator_list)))
+    source = _source_of(test, ast.parse((TESTS / file).read_text("utf-8")))
     assert name in source or name.replace("-", "_") in source
+
+
+def _source_of(test: str, module: ast.Module) -> str:
+    """Return a test's source, with that of the module's fixtures and constants that it uses."""
+    defined: dict[str, ast.stmt] = {}
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef):
+            defined[node.name] = node
+        elif isinstance(node, ast.Assign):
+            defined |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
+    used, pending = {test}, [test]
+    while pending:
+        for node in ast.walk(defined[pending.pop()]):
+            name = node.arg if isinstance(node, ast.arg) else node.id if isinstance(node, ast.Name) else ""
+            if name in defined.keys() - used:
+                used.add(name)
+                pending.append(name)
+    return "\n".join(ast.unparse(defined[name]) for name in used)
