@@ -361,17 +361,18 @@ def test_a_store_of_blobs_that_does_not_end(tmp_path: Path) -> None:
     each(check, {**ENDLESS, "reading slowly": reluctant})
 
 
-@pytest.mark.usefixtures("short")
-def test_a_download_that_does_not_end(tmp_path: Path) -> None:
+def test_a_download_that_does_not_end(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    with serving(FakeService()) as fake:
+        fake.finished["wheels"] = (b"", "sha256:0")
+        (found,) = client(fake).find(name="wheels")
+    request.getfixturevalue("short")
+
     def check(manner: Manner) -> None:
         with hostile(manner) as server, serving(FakeService()) as fake, soon():
-            fake.finished["wheels"] = (b"", "sha256:0")
             signed = answer(200, {"ok": True, "signed_url": f"{server.url}/?sig=x"})
             fake.scripts["GetSignedArtifactURL"] = lambda _service, _request: signed
-            artifacts = client(fake)
-            (found,) = artifacts.find(name="wheels")
             with pytest.raises(ArtifactServiceDown):
-                artifacts.download(found, tmp_path)
+                client(fake).download(found, tmp_path)
 
     each(check)
 
