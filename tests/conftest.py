@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -98,3 +100,12 @@ def _is_slow(item: pytest.Item) -> bool:
     """Whether a test is marked as slow; the mark may name the parameters with which it is."""
     mark = item.get_closest_marker("slow")
     return mark is not None and (not mark.args or getattr(item, "callspec").id in mark.args)  # noqa: B009 - of functions
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Undo what nohup or a script has these tests ignore: the program would go on ignoring it."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -58,7 +58,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
             break
         try:
             requests.get(url, timeout=5)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.1)
         else:
             return

@@ -1,22 +1,12 @@
-"""What tests of several modules share: a folder that other users reach, and signals that are heeded."""
+"""What tests of several modules share: a folder that other users reach."""
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-
-
-@pytest.fixture
-def heeded() -> Iterator[None]:
-    """Undo what nohup or a script has these tests ignore: the program would go on ignoring it."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

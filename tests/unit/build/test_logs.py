@@ -547,7 +547,7 @@ def lengthen(log: Path, beginning: bytes, ending: bytes, size: int = 1 << 40) ->
     return log
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("beginning", "ending"), [(ERROR, b""), (b"", ERROR), (ERROR, b"error: something else")])
 def test_both_ends_of_a_log_of_any_size_are_searched(tmp_path: Path, beginning: bytes, ending: bytes) -> None:
     log = lengthen(tmp_path / "build.log", beginning + b"\n", b"\n" + ending + b"\n")
@@ -580,7 +580,7 @@ def test_lines_are_numbered_only_in_logs_that_are_read_whole(tmp_path: Path) -> 
     assert telling_excerpt(log, Cancellation()).first_line is None
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_files_that_are_not_logs_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(ERROR)
     (tmp_path / "link").symlink_to(tmp_path / "secret")

@@ -100,8 +100,8 @@ def _source_of(test: str, module: ast.Module) -> str:
             defined |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
     used, pending = {test}, [test]
     while pending:
-        for node in ast.walk(defined[pending.pop()]):
-            name = node.arg if isinstance(node, ast.arg) else node.id if isinstance(node, ast.Name) else ""
+        for part in ast.walk(defined[pending.pop()]):
+            name = part.arg if isinstance(part, ast.arg) else part.id if isinstance(part, ast.Name) else ""
             if name in defined.keys() - used:
                 used.add(name)
                 pending.append(name)

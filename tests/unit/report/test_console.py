@@ -391,7 +391,7 @@ def test_a_target_without_a_log_does_not_end_the_run(tmp_path: Path) -> None:
     assert "unknown type name" in spoken.whole
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("requested", [False, True])
 def test_both_ends_of_a_huge_log_are_shown(tmp_path: Path, requested: bool) -> None:  # noqa: FBT001
     record = built()

@@ -321,7 +321,7 @@ def sparse(path: Path) -> Path:
     return path
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_holes_stay_holes(tmp_path: Path) -> None:
     clone_file(sparse(tmp_path / "a"), tmp_path / "b")
     status = (tmp_path / "b").stat()
@@ -352,7 +352,7 @@ def test_a_file_system_that_knows_no_holes(tmp_path: Path, monkeypatch: pytest.M
     assert list(copying._extents(0, 7)) == [(0, 7)]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_one_large_file_is_copied_and_read_no_further_than_the_switch(tmp_path: Path) -> None:
     file = sparse(tmp_path / "a")
     with pytest.raises(Cancelled):

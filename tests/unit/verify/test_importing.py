@@ -24,7 +24,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE.keys())
 def test_results_are_read_within_bounds(tmp_path: Path, script: str) -> None:
     site = Site(tmp_path, {"PATH": os.defpath}, tmp_path / "log", Cancellation())
