@@ -24,4 +24,4 @@ class Reporter(Protocol):
         """All targets have ended."""
 
     def stop(self) -> None:
-        """Finished or not: restore the terminal."""
+        """Restore the terminal, also in the middle of a run."""

@@ -67,7 +67,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """This starts no process."""
+        """Describe this machine, without starting a process."""
         compiler = shutil.which("cc") or shutil.which("gcc")
         return cls(
             arch=platform.machine(),

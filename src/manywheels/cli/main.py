@@ -20,7 +20,7 @@ from manywheels.plan.options import ENGINES, TOOLCHAINS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Usage errors raise SystemExit."""
+    """Run a command line; return the exit status. Usage errors raise SystemExit."""
     escape_unprintable()
     arguments = _parser().parse_args(argv)
     with cancellable() as cancellation:

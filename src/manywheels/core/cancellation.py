@@ -25,7 +25,7 @@ class Cancellation:
         return child
 
     def request(self) -> None:
-        """This is safe in a signal handler."""
+        """Request it; safe in a signal handler."""
         self._requested.set()
         os.eventfd_write(self._descriptor, 1)
         for child in self._children:

@@ -82,7 +82,7 @@ class Exchange:
 
     @property
     def connected(self) -> bool:
-        """Without a connection, nothing can have arrived."""
+        """Whether there was a connection; without one, nothing can have arrived."""
         return bool(self._sockets)
 
     @property

@@ -19,7 +19,7 @@ _PIECE: Final = 1 << 20  # bytes read at once
 
 
 def create(path: Path) -> BinaryIO:
-    """Any file or link of that name is replaced."""
+    """Open a new file for writing, in place of any file or link of that name."""
     path.unlink(missing_ok=True)
     return path.open("xb")  # O_EXCL: a link put there meanwhile is not followed
 

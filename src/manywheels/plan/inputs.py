@@ -148,7 +148,7 @@ def from_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def variable(name: str) -> str:
-    """For example `MANYWHEELS_BUILD_FRONTEND` for `build-frontend`."""
+    """Return an option's variable, such as `MANYWHEELS_BUILD_FRONTEND`."""
     return _PREFIX + name.upper().replace("-", "_")
 
 

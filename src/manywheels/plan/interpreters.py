@@ -55,7 +55,7 @@ class Discovery:
 
 
 def discover(environment: Mapping[str, str] = os.environ) -> Discovery:
-    """For each ABI, the first source wins."""
+    """Find interpreters; for each ABI, the first source wins."""
     candidates = list(dict.fromkeys(_candidates(environment)))
     with ThreadPoolExecutor(max_workers=min(8, len(candidates) or 1)) as pool:
         probed = list(pool.map(lambda candidate: _probe(*candidate), candidates))

@@ -27,7 +27,7 @@ class Setting:
     from_cibuildwheel: bool = False
 
     def applies_to(self, target: Target | None) -> bool:
-        """None stands for all targets."""
+        """Whether it is for a target; None stands for all targets."""
         return not self.select or (target is not None and any(matches(target, pattern) for pattern in self.select))
 
 

@@ -37,7 +37,7 @@ class Settings:
     notes: tuple[str, ...] = ()
 
     def value(self, name: str, target: Target | None = None) -> Value:
-        """None stands for all targets."""
+        """Return an option's value for a target; None stands for all targets."""
         result = inputs.default()
         for row in self.rows:
             if row.name == name and row.applies_to(target):

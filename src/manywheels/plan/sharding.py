@@ -28,7 +28,7 @@ def part(items: Sequence[T], shard: Shard) -> tuple[T, ...]:
 
 
 def take_part(plan: Plan, shard: Shard | None) -> Plan:
-    """None stands for the whole plan."""
+    """Return a job's part of a plan, the whole plan without a shard."""
     if shard is None:
         return plan
     own = part(plan.targets, shard)

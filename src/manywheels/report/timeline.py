@@ -58,7 +58,7 @@ class Timeline:
 
 
 def lay_out(manifest: Manifest) -> Timeline:
-    """Targets without stages are left out."""
+    """Lay out the time line; targets without stages are left out."""
     lanes = tuple(Lane(record=record, bars=bars) for record in manifest.targets if (bars := _bars(record)))
     return Timeline(lanes=lanes, end=max((lane.bars[-1].end for lane in lanes), default=0.0))
 

@@ -10,7 +10,7 @@ _LOCK = threading.Lock()
 
 
 def uv_program() -> str:
-    """This function is thread-safe."""
+    """Return the path of uv; thread-safe."""
     with _LOCK:  # uv calls sysconfig, whose first call in Python 3.11 is not thread-safe
         return _find_uv()
 

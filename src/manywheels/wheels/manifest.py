@@ -195,7 +195,7 @@ class Manifest:
         return tuple(record for record in self.targets if record.state is TargetState.FAILED)
 
     def serialized(self) -> bytes:
-        """Equal manifests give equal bytes."""
+        """Return the file's content; equal manifests give equal bytes."""
         return json.dumps(asdict(self), indent=2).encode() + b"\n"
 
     @property

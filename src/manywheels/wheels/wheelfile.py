@@ -131,7 +131,7 @@ class Suffix:
 
 
 def suffix_of(member: str) -> Suffix | None:
-    """None if interpreters do not import files of this name."""
+    """Return an extension module's suffix; None if interpreters do not import files of this name."""
     found = _SUFFIX.search(member)
     if found is None:
         return None

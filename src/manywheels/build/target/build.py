@@ -36,13 +36,13 @@ class TargetBuild:
         self.cancellation = context.sharing.cancellation(self.target)
 
     def prepare(self) -> None:
-        """Raises OSError."""
+        """Make the target's folders, and fetch its build requirements. Raises OSError."""
         self.workspace.make_folder()
         self.venv = self.workspace.base_venv()
         prefetch_requirements(self.workspace, self.venv.environment, self.cancellation)
 
     def run(self) -> TargetRecord:
-        """Raises TargetError, OSError, and ServedByOther."""
+        """Build, verify, test and deliver the wheel. Raises TargetError, OSError and ServedByOther."""
         self.prepared.result()  # holds no slot while waiting for the network
         with self.context.slot(self.cancellation):
             built = self._build()

@@ -83,7 +83,7 @@ class Artifacts:
         return Uploaded(number=number, url=url, sha256=sha256, size=size)
 
     def find(self, *, name: str = "", pattern: str = "") -> tuple[Artifact, ...]:
-        """`pattern` is for `fnmatch`. The artifacts are sorted; only the newest of a name is returned.
+        """Return the artifacts of a name or an `fnmatch` pattern, sorted; of each name, only the newest.
 
         Raises ArtifactMissing if there are none.
         """

@@ -32,7 +32,7 @@ class ArtifactMember:
 
     @property
     def is_log(self) -> bool:
-        """Project code writes logs, of any size."""
+        """Whether it is a log: project code writes logs, of any size."""
         return self.name.startswith(LOG_FOLDER)
 
 

@@ -63,7 +63,7 @@ class Distribution:
 
 
 def find_files(folder: Path) -> tuple[Path, ...]:
-    """Sdists come first. Raises WheelFileError if there are no distributions."""
+    """Return a folder's distributions, sdists first. Raises WheelFileError if there are none."""
     if not folder.is_dir():
         raise WheelFileError(
             f"The folder `{folder}` does not exist.", remedy="Build first, or name the folder with `packages-dir`."

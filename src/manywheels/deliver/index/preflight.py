@@ -60,7 +60,7 @@ class Wanted:
 def run_preflight(
     wanted: Wanted, index: Index, now: datetime | None = None, cancellation: Cancellation | None = None
 ) -> Preflight:
-    """Nothing is changed. Raises WheelFileError if there are no files, and Cancelled."""
+    """Check everything, and change nothing. Raises WheelFileError if there are no files, and Cancelled."""
     paths = find_files(wanted.folder)
     has_manifest = os.path.lexists(wanted.folder / MANIFEST)
     manifest, digest = read_sealed(wanted.folder) if has_manifest else (None, "no manifest")

@@ -100,7 +100,7 @@ class TrustedPublisher:
         return self._token.until if self._token and not self.renewable else None
 
     def identify(self) -> Claims:
-        """No token is minted. Raises NoIdentity, IndexUnreachable and UnsafeAddress."""
+        """Return the job's identity, without minting a token. Raises NoIdentity, IndexUnreachable and UnsafeAddress."""
         return claimed.read_claims(self._identity())
 
     def current(self) -> Auth:
