@@ -1,3 +1,0 @@
-from two_wheels._core import answer
-
-__all__ = ["answer"]
