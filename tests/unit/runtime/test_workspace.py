@@ -28,10 +28,13 @@ from unit.helpers import write_project
 
 @pytest.fixture(autouse=True)
 def _quiet_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody's settings, and one date: the same commits in each run, so that the names of objects are no chance."""
+    date = "2026-01-01T00:00:00Z"
     for name, value in {
         "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CEILING_DIRECTORIES": str(tmp_path.parent),
         "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.invalid",
         "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.invalid",
+        "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date,
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
 
