@@ -1,0 +1,1 @@
+../tested/backend.py
