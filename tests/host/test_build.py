@@ -235,6 +235,36 @@ def test_abi3_that_only_the_wheel_reveals(program: Program) -> None:
         assert program.run_in(tag, wheel, ANSWERS.format("abi3_undeclared")) == "42"
 
 
+def test_the_earliest_stable_wheel_serves_whatever_is_faster(program: Program, tmp_path: Path) -> None:
+    """As in cibuildwheel, also for a Python whose own wheel was built and tested before; its products stay as well."""
+    project = program.copy("abi3")
+    (project / "setup.cfg").unlink()
+    setup = (project / "setup.py").read_text("utf-8").replace("py_limited_api=True", "py_limited_api=OLD")
+    setup = setup.replace("setup(", "setup(options={'bdist_wheel': {'py_limited_api': 'cp39'}} if OLD else {},", 1)
+    (project / "setup.py").write_text(f"import sys\nOLD = sys.version_info < (3, 12)\n{setup}", "utf-8")
+    tested = tmp_path / "tested"
+    prepare = "python -c 'import sys; print(sys.version_info[:2])' >prepared"
+    wait = f"for i in $(seq 600); do test -e {tested} && exit; sleep 0.1; done; exit 1"
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(f"""
+[tool.manywheels]
+before-build = "{prepare}"
+test-command = "cat {{project}}/prepared && touch {tested}"
+[[tool.manywheels.overrides]]
+select = "cp310-*"
+before-build = "{prepare} && {wait}"
+""")
+    finished = program.build(project, tags="cp310 cp312")
+
+    assert finished.status == 0, finished.text
+    assert finished.states == {"cp310": "built", "cp312": "reused"}
+    assert_tagged(finished.wheel, "cp39", "abi3")
+    assert_shared(finished, "cp310", "cp312")
+    logs = finished.output / "logs"
+    assert "(3, 12)" in (logs / "cp312-manylinux_x86_64-test.log").read_text("utf-8")
+    assert "(3, 10)" in (logs / "cp312-manylinux_x86_64-reused-test.log").read_text("utf-8")
+
+
 @pytest.mark.slow
 def test_library_without_the_c_api_serves_every_python(program: Program, contents: WheelContents) -> None:
     finished = program.build("py3_none", tags="cp39 cp313")

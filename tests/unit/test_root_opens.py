@@ -65,6 +65,7 @@ FUNCTIONS = {
     "build/stages/prefetch.py::requirements_of": "the snapshot, which only root can write",
     "build/stages/test_container.py::_pack": "a temporary folder, the program's own",
     "build/stages/test_container.py::_run": "a temporary folder, the program's own",
+    "build/target/testing.py::_pack_copy": "`sealed`, a folder of the program's own",
     "build/stages/transfer.py::pack": "by the descriptor of its folder",
     "build/stages/transfer.py::pack_tree": "no path: it walks by descriptors",
     "build/stages/transfer.py::_add_file": "by the descriptor of its folder",

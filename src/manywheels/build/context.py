@@ -85,13 +85,13 @@ class RunContext:
     def deliver(self, wheel: Path, sha256: str) -> Path:
         """`sha256` (hex) is that of the verified bytes.
 
-        Raises WrongWheel if the run's other wheels have another version.
+        Raises WrongWheel if the earliest target's wheel has another version.
         """
         version = wheelfile.parse_name(wheel.name).version
         with self._delivery:
-            if self.version not in {None, version}:
+            if version != (first := self.sharing.first_version()):
                 raise WrongWheel(
-                    f"{wheel.name} is version {version}, the other wheels are {self.version}.",
+                    f"{wheel.name} is version {version}, the earliest target's wheel is {first}.",
                     remedy="The project's version must not depend on the interpreter, the time or the folder.",
                 )
             self.version = version

@@ -160,9 +160,8 @@ def _build_all(context: RunContext, buildable: list[PlannedTarget]) -> dict[Targ
             build.prepared = prefetchers.submit(build.prepare)
         records = dict(zip((build.target for build in builds), builders.map(_build, builds), strict=True))
     for target, source in context.sharing.served.items():
-        if records[target].state is not TargetState.BUILT:
-            records[target] = _reused(records[target], records[source], context.test_outcomes.get(target))
-            context.reporter.finished(records[target])
+        records[target] = _reused(records[target], records[source], context.test_outcomes.get(target))
+        context.reporter.finished(records[target])
     return records
 
 
@@ -175,25 +174,31 @@ def _build(build: TargetBuild) -> TargetRecord:
 
 def _record_of(build: TargetBuild) -> TargetRecord:
     try:
-        record = build.run()
+        record = _run(build)
+        build.context.sharing.settle(build.target)  # a failure does not count if an earlier target's wheel serves
     except ServedByOther:
-        return build.progress.record(TargetState.REUSED)
+        return build.reused()
+    build.context.reporter.finished(record)
+    return record
+
+
+def _run(build: TargetBuild) -> TargetRecord:
+    try:
+        return build.run()
+    except ServedByOther:
+        raise
     except Cancelled as error:
-        if build.context.sharing.is_served(build.target):
-            return build.progress.record(TargetState.REUSED)
-        record = build.progress.fail(error, TargetState.CANCELLED)
+        return build.progress.fail(error, TargetState.CANCELLED)
     except TargetError as error:
-        record = build.progress.fail(error)
+        return build.progress.fail(error)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         problem = f"{error.strerror or error}{place}."
-        record = build.progress.fail(TargetError(problem, remedy="Check the machine's disks and permissions."))
+        return build.progress.fail(TargetError(problem, remedy="Check the machine's disks and permissions."))
     except Exception as error:  # noqa: BLE001 - an error in manywheels must not stop the other targets
         note(build.workspace.log, traceback.format_exc())
         fault = TargetError(f"A fault in manywheels: {error!r}.", remedy="Please report it, with the target's log.")
-        record = build.progress.fail(fault)
-    build.context.reporter.finished(record)
-    return record
+        return build.progress.fail(fault)
 
 
 def _reused(record: TargetRecord, source: TargetRecord, tested: TestOutcome | None) -> TargetRecord:

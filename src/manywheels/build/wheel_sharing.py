@@ -1,8 +1,9 @@
 """One wheel for several targets: abi3 and py3-none-platform wheels are built once and reused.
 
 Only the first built wheel shows whether a project makes such wheels; later targets that can install it are then
-stopped. The earliest target in the plan wins, whichever build is fastest: a stable-ABI wheel waits until every earlier
-target has announced its wheel or ended. Only a later target's wheel of another kind is kept if it was built first.
+stopped, also one that has a wheel of its own already. The earliest target in the plan wins, as in cibuildwheel, which
+builds in that order: nothing is delivered, and no failure reported, before every earlier target has announced its
+wheel or that it has none. So the set of wheels does not depend on which build is faster.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class WheelSharing:
         self._order = [entry.target for entry in planned]
         self._cancellations = {target: cancellation.child() for target in self._order}
         self._decided: set[Target] = set()
+        self._made: dict[Target, WheelName] = {}
         self._ended: set[Target] = set()
         self._condition = threading.Condition()
         self.served: dict[Target, Target] = {}
@@ -34,16 +36,41 @@ class WheelSharing:
         return self._cancellations[target]
 
     def announce(self, target: Target, made: WheelName) -> None:
-        """Raises ServedByOther if an earlier target's wheel serves this one."""
+        """Raises ServedByOther if an earlier target's wheel serves this one.
+
+        A stable-ABI wheel waits for the earlier targets, which are likely to make the same. Others go on meanwhile.
+        """
         with self._condition:
+            self._made[target] = made
             if made.is_stable_abi and target not in self.served:
                 self._serve_later_ones(target, made)
             self._decide(target)
-            if made.is_stable_abi:
-                earlier = set(self._order[: self._order.index(target)])
-                self._condition.wait_for(lambda: earlier <= self._decided)
             if target in self.served:
                 raise ServedByOther
+        if made.is_stable_abi:
+            self.settle(target)
+
+    def is_settled(self, target: Target) -> bool:
+        """Whether no earlier target is left that could still serve this one."""
+        with self._condition:
+            return self._earlier(target) <= self._decided
+
+    def settle(self, target: Target) -> None:
+        """Wait until every earlier target has a wheel or none. Raises ServedByOther.
+
+        A target that has not announced a wheel has none from then on.
+        """
+        earlier = self._earlier(target)
+        with self._condition:
+            self._decide(target)
+            self._condition.wait_for(lambda: target in self.served or earlier <= self._decided)
+            if target in self.served:
+                raise ServedByOther
+
+    def first_version(self) -> str:
+        """Return the version of the earliest target's wheel; final for settled targets that have one."""
+        with self._condition:
+            return next(self._made[one].version for one in self._order if one in self._made)
 
     def leave(self, target: Target) -> None:
         """Announce a target's end, with or without a wheel."""
@@ -59,6 +86,9 @@ class WheelSharing:
     def is_served(self, target: Target) -> bool:
         with self._condition:
             return target in self.served
+
+    def _earlier(self, target: Target) -> set[Target]:
+        return set(self._order[: self._order.index(target)])
 
     def _decide(self, target: Target) -> None:
         self._decided.add(target)

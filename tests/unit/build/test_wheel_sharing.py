@@ -47,11 +47,11 @@ class Race:
         try:
             if self.sharing.cancellation(target(tag)).requested:
                 self.results[tag] = "stopped"
-            elif wheel is None:
-                self.results[tag] = "failed"
             else:
-                self.sharing.announce(target(tag), made(wheel))
-                self.results[tag] = "goes on"
+                if wheel is not None:
+                    self.sharing.announce(target(tag), made(wheel))
+                self.sharing.settle(target(tag))
+                self.results[tag] = "failed" if wheel is None else "goes on"
         except ServedByOther:
             self.results[tag] = "served"
         finally:
@@ -87,6 +87,12 @@ def orders(*tags: str) -> list[tuple[str, ...]]:
         ((FAILS, "cp310-abi3", "cp310-abi3"), (None, "cp310", "cp310")),
         ((FAILS, FAILS, "cp311-abi3"), (None, None, "cp311")),
         (("cp39-none", "cp310-none", "cp311-none"), ("cp39", "cp310", "cp311")),
+        # Wheels of another kind from some Python on, or a failure: what the earliest target makes still decides.
+        (("cp39-abi3", "cp310-cp310", "cp311-cp311"), ("cp39", "cp39", "cp39")),
+        (("cp39-abi3", FAILS, "cp311-cp311"), ("cp39", "cp39", "cp39")),
+        (("cp39-cp39", "cp310-abi3", "cp311-cp311"), ("cp39", "cp310", "cp310")),
+        ((FAILS, "py3-none", "cp311-cp311"), (None, "cp310", "cp310")),
+        (("cp39-cp39", FAILS, "cp311-cp311"), ("cp39", None, "cp311")),
     ],
 )
 def test_the_earliest_targets_wheel_wins_whatever_the_timing(
@@ -96,17 +102,33 @@ def test_the_earliest_targets_wheel_wins_whatever_the_timing(
     assert Race(dict(zip(tags, wheels, strict=True))).run(order) == dict(zip(tags, expected, strict=True))
 
 
-def test_a_stable_wheel_serves_a_later_target_that_has_none_yet() -> None:
+def test_an_own_wheel_waits_for_earlier_targets_before_it_is_final() -> None:
     race = Race({"cp39": "cp39-abi3", "cp310": "cp310-cp310"})
-    assert race.run(("cp39", "cp310")) == {"cp39": "cp39", "cp310": "cp39"}
-    assert race.results["cp310"] in {"served", "stopped"}
+    race.end("cp310")
+    assert race.waits("cp310")
+    assert not race.sharing.is_settled(target("cp310"))
+    race.end("cp39")
+    race.run(())
+    assert race.results == {"cp39": "goes on", "cp310": "served"}
+    assert race.sharing.is_settled(target("cp310"))
 
 
-def test_a_targets_own_wheel_is_kept_if_built_first() -> None:
-    """Only a project whose wheels differ in kind between Pythons gets here; its own wheel is the more specific one."""
-    race = Race({"cp39": "cp39-abi3", "cp310": "cp310-cp310"})
-    race.run(("cp310", "cp39"))
-    assert race.results == {"cp39": "goes on", "cp310": "goes on"}
+def test_an_own_wheel_is_repaired_and_tested_meanwhile() -> None:
+    sharing = WheelSharing(planned("cp39", "cp310"), Cancellation())
+    sharing.announce(target("cp310"), made("cp310-cp310"))  # does not wait
+    assert not sharing.cancellation(target("cp310")).requested
+    sharing.announce(target("cp39"), made("cp39-abi3"))
+    assert sharing.cancellation(target("cp310")).requested
+
+
+@pytest.mark.parametrize("order", orders("cp39", "cp310", "cp311"))
+def test_the_earliest_wheel_decides_the_version(order: tuple[str, ...]) -> None:
+    sharing = WheelSharing(planned("cp39", "cp310", "cp311"), Cancellation())
+    for tag in order:
+        if tag != "cp39":
+            version = {"cp310": "1.0", "cp311": "2.0"}[tag]
+            sharing.announce(target(tag), parse_name(f"demo-{version}-{tag}-{tag}-linux_x86_64.whl"))
+    assert sharing.first_version() == "1.0"
 
 
 @pytest.mark.parametrize("order", orders("cp313", "cp313t", "pp311"))

@@ -59,9 +59,18 @@ class TargetBuild:
         if tested := targets_to_test(self.workspace):
             with self.progress.enter("test"):
                 run_target_tests(self.workspace, wheel, tested, self.cancellation)
+        if not self.context.sharing.is_settled(self.target):
+            with self.progress.enter("waiting"):
+                self.context.sharing.settle(self.target)
         with self.progress.enter("deliver"):
             delivered = self._deliver(wheel, report)
         return self.progress.record(TargetState.BUILT, wheel=delivered)
+
+    def reused(self) -> TargetRecord:
+        """Return the record of a target that another one's wheel serves, without what was found in its own wheel."""
+        self.context.test_outcomes.pop(self.target, None)
+        self.progress.warnings, self.progress.checks = [], {}
+        return self.progress.record(TargetState.REUSED)
 
     def _build(self) -> Path:
         with self.progress.enter("prepare"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,11 +11,15 @@ from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.test_container import TestImage, run_tests_in_image
 from manywheels.build.stages.test_host import run_tests
 from manywheels.build.stages.test_run import TestOutcome, TestRequest
+from manywheels.build.stages.transfer import CannotPack, pack_tree
+from manywheels.build.stages.venv import UV_TIMEOUT
 from manywheels.build.target.workspace import TargetWorkspace
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.credentials import without_credentials
+from manywheels.errors import TestsFailed
 from manywheels.plan.container_variables import forwarded
 from manywheels.plan.targets import PlannedTarget
+from manywheels.runtime import untrusted_files
 from manywheels.runtime.workspace import copy_source
 
 
@@ -28,8 +34,9 @@ def run_target_tests(
     build: TargetWorkspace, wheel: Path, tested: list[PlannedTarget], cancellation: Cancellation
 ) -> None:
     """Raises the first TargetError, and Cancelled."""
+    prepared = _pack_copy(build, cancellation) if build.options.before_build and len(tested) > 1 else None
     with ThreadPoolExecutor(max_workers=len(tested), thread_name_prefix="tests") as pool:
-        outcomes = list(pool.map(lambda planned: _test(build, wheel, planned, cancellation), tested))
+        outcomes = list(pool.map(lambda planned: _test(build, wheel, planned, prepared, cancellation), tested))
     build.context.test_outcomes.update(zip((planned.target for planned in tested), outcomes, strict=True))
     for planned, outcome in zip(tested, outcomes, strict=True):
         if outcome.failure:
@@ -39,17 +46,23 @@ def run_target_tests(
             raise outcome.failure
 
 
-def _test(build: TargetWorkspace, wheel: Path, planned: PlannedTarget, cancellation: Cancellation) -> TestOutcome:
+def _test(
+    build: TargetWorkspace, wheel: Path, planned: PlannedTarget, prepared: Path | None, cancellation: Cancellation
+) -> TestOutcome:
     context = build.context
     if planned is not build.planned:  # folders are made for its user, who may have no process then
         context.sharing.wait_for_end(planned.target)
-    workspace = TargetWorkspace(context, planned, suffix="-test")
+    # A target that another one's wheel serves may have tested a wheel of its own before.
+    suffix = "-test" if planned is build.planned else "-reused-test"
+    workspace = TargetWorkspace(context, planned, suffix=suffix)
     tests = workspace.options.tests
     assert tests is not None  # noqa: S101 - others are not in `targets_to_test`
     with context.slot(cancellation):
         workspace.make_folder()
         if planned is build.planned:
             workspace.project = build.project  # with what `before-build` and the build left
+        elif prepared:
+            _unpack_copy(prepared, workspace, cancellation)
         else:
             copy_source(context.snapshot, workspace.project, cancellation, user=workspace.user)
         request = TestRequest(
@@ -59,6 +72,36 @@ def _test(build: TargetWorkspace, wheel: Path, planned: PlannedTarget, cancellat
         if not context.run.options.test_in:
             return run_tests(request, cancellation)
         return run_tests_in_image(request, _image(workspace), cancellation)
+
+
+def _pack_copy(build: TargetWorkspace, cancellation: Cancellation) -> Path:
+    """Pack the copy of the source with what `before-build` and the build left in it.
+
+    The tests with other Pythons find it there, as in cibuildwheel's one copy. No process of the target may run.
+    Raises TestsFailed and Cancelled.
+    """
+    archive = untrusted_files.make_public_folder(build.sealed / "source") / "source.tar"
+    owner = os.geteuid() if build.user is None else build.user
+    try:
+        with tarfile.open(archive, "w") as tar:
+            pack_tree(tar, build.project, ".", owner=owner, change=lambda member: member, cancellation=cancellation)
+    except CannotPack as error:
+        raise TestsFailed(
+            f"The project cannot be copied for the tests of other Pythons: {error}.",
+            remedy="Keep `before-build` and the build from leaving such files.",
+        ) from None
+    archive.chmod(0o644)
+    return archive
+
+
+def _unpack_copy(archive: Path, workspace: TargetWorkspace, cancellation: Cancellation) -> None:
+    """Raises TestsFailed and Cancelled."""
+    project = untrusted_files.make_folder(workspace.project, workspace.user)
+    argv = ("tar", "-xpf", str(archive), "-C", str(project))
+    if not workspace.base_venv().run(argv, project, UV_TIMEOUT, cancellation).succeeded:
+        raise TestsFailed(
+            "The project cannot be unpacked for the tests.", remedy="The log says why; free disk space, or install tar."
+        )
 
 
 def _image(workspace: TargetWorkspace) -> TestImage:
