@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,10 @@ LOOKS = (
     'assert os.environ["VIRTUAL_ENV"] == sys.prefix; '
     'print("for", os.environ["CIBUILDWHEEL_BUILD_IDENTIFIER"], "in", os.getcwd())\''
 )
+FROM_SOURCE = """python -c 'import sys; sys.path.insert(0, "{project}"); import tested'"""
 PASS = {
     "pytest": {"test-requires": "pytest", "test-command": "pytest {project}/tests"},
+    "from the source": {"test-command": FROM_SOURCE},  # `build` left the compiled module there
     "looks": {"test-extras": "ini", "test-groups": "test", "test-requires": "packaging==24.2", "test-command": LOOKS},
 }
 FAIL = {
@@ -52,6 +55,7 @@ FAIL = {
     "pytest": {"test-requires": "pytest", "test-command": "pytest"},
     "python -m unittest": {"test-command": "python -m unittest"},
     "no pytest": {"test-command": "echo broken on purpose; kill -SEGV $$"},
+    "from the source": {"test-command": f"rm {{project}}/tested/_core*.so && {FROM_SOURCE}"},
     "requirements": {"test-requires": "no-such-package-anywhere-1b7", "test-command": "true"},
 }
 
@@ -95,6 +99,17 @@ def test_a_failing_test_keeps_the_wheel_out_and_is_named(failed: dict[str, Case]
     assert any("assert 42 == 41" in line for line in failure["excerpt"])
     assert (failure["file"], failure["line"]) == ("tests/test_answer.py", 8)
     assert case.target["tests"]["failed"] == ["tests/test_answer.py::test_answer"]
+
+
+def test_a_package_imported_from_the_source_is_named(passed: dict[str, Case], failed: dict[str, Case]) -> None:
+    case = failed["from the source"]
+    failure = assert_kept_out(case.finished, tag=case.tag)
+    assert failure["remedy"].startswith("The tests imported `tested` from the project's folder, not from the wheel.")
+    assert "--import-mode=append" in failure["remedy"]
+    shadowed = passed["from the source"]
+    assert any("imported `tested` from the project's folder" in warning for warning in shadowed.target["warnings"])
+    for case in (passed["pytest"], failed["a test"]):
+        assert "from the project's folder" not in json.dumps(case.target), "the wheel was tested"
 
 
 @pytest.mark.slow

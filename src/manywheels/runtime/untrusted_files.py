@@ -216,6 +216,22 @@ def is_there(folder: Path, relative: str) -> bool:
     return True
 
 
+def written_since(folder: Path, relative: str, prefix: str, since: float) -> bool:
+    """Whether a file whose name begins with `prefix` was changed since a time (seconds since the epoch).
+
+    It is looked for in a folder below a user's folder; behind a link counts as missing.
+    """
+    with ExitStack() as stack:
+        try:
+            at = stack.enter_context(_theirs(folder))
+            for part in Path(relative).parts:
+                at = stack.enter_context(open_folder(part, at))
+            names = [name for name in os.listdir(at) if name.startswith(prefix)]  # noqa: PTH208
+            return any(os.stat(name, dir_fd=at, follow_symlinks=False).st_mtime >= since for name in names)
+        except (OSError, Suspicious):
+            return False
+
+
 def _require_honest(name: str, status: os.stat_result, owner: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise Suspicious(f"`{name}` is not a regular file")

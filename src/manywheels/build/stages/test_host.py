@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from typing import Final
 
+from manywheels.build.stages import source_imports
 from manywheels.build.stages.hooks import announce
 from manywheels.build.stages.pytest_results import Results, asking_for, read_results
 from manywheels.build.stages.test_run import NO_TESTS_HERE, TestOutcome, TestRequest, ended, explain, no_tests_here
@@ -24,20 +25,27 @@ from manywheels.wheels.wheelfile import parse_name
 # Run by the target's user, as project code may have changed the copy. Keeps relative paths.
 _COPY: Final = 'to=$1; shift; for path do mkdir -p "$to/$(dirname "$path")" && cp -R "$path" "$to/$path" || exit; done'
 
+_CLOCK_TICK: Final = 0.02  # seconds that a file's time may lag behind the clock
+
 
 def run_tests(request: TestRequest, cancellation: Cancellation) -> TestOutcome:
     """Failures, also of the preparation, are in the outcome. Raises Cancelled."""
     started = time.monotonic()
     failure: TargetError | None = None
     results: Results | None = None
+    package = ""
     try:
         venv = _prepare(request, cancellation)
+        tests_started = time.time() - _CLOCK_TICK
         outcome = _run_tests(request, venv, cancellation)
         results = read_results(request.results, cancellation, request.venv.user)
-        failure = None if outcome.succeeded else explain(request, outcome, results, cancellation)
+        folders = (request.package, request.project, request.working_folder)
+        package = source_imports.compiled_package(folders, request.wheel, tests_started)
+        if not outcome.succeeded:
+            failure = explain(request, outcome, results, cancellation)
     except (TestsFailed, HookFailed) as error:
         failure = error
-    return ended(request, started, results, failure)
+    return replace(ended(request, started, results, failure), from_source=package)
 
 
 def _prepare(request: TestRequest, cancellation: Cancellation) -> Venv:

@@ -63,10 +63,14 @@ class TestRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TestOutcome:
-    """How the tests ended: the manifest's entry, and the error if they did not pass."""
+    """How the tests ended: the manifest's entry, and the error if they did not pass.
+
+    `from_source` is a package that they imported from the project's folder in place of the wheel, if any.
+    """
 
     test_run: TestRun
     failure: TargetError | None
+    from_source: str = ""
 
 
 def no_tests_here() -> bytes:

@@ -58,7 +58,7 @@ class TargetBuild:
                     self._audit(self.options.audit, wheel)
         if tested := targets_to_test(self.workspace):
             with self.progress.enter("test"):
-                run_target_tests(self.workspace, wheel, tested, self.cancellation)
+                self.progress.warnings += run_target_tests(self.workspace, wheel, tested, self.cancellation)
         if not self.context.sharing.is_settled(self.target):
             with self.progress.enter("waiting"):
                 self.context.sharing.settle(self.target)

@@ -7,6 +7,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from manywheels.build.stages import source_imports
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.test_container import TestImage, run_tests_in_image
 from manywheels.build.stages.test_host import run_tests
@@ -32,18 +33,22 @@ def targets_to_test(build: TargetWorkspace) -> list[PlannedTarget]:
 
 def run_target_tests(
     build: TargetWorkspace, wheel: Path, tested: list[PlannedTarget], cancellation: Cancellation
-) -> None:
-    """Raises the first TargetError, and Cancelled."""
+) -> tuple[str, ...]:
+    """Return warnings. Raises the first TargetError, and Cancelled."""
     prepared = _pack_copy(build, cancellation) if build.options.before_build and len(tested) > 1 else None
     with ThreadPoolExecutor(max_workers=len(tested), thread_name_prefix="tests") as pool:
         outcomes = list(pool.map(lambda planned: _test(build, wheel, planned, prepared, cancellation), tested))
     build.context.test_outcomes.update(zip((planned.target for planned in tested), outcomes, strict=True))
     for planned, outcome in zip(tested, outcomes, strict=True):
         if outcome.failure:
+            if package := outcome.from_source or source_imports.missed_package(wheel, outcome.failure):
+                outcome.failure.remedy = f"{source_imports.describe(package)} {outcome.failure.remedy}"
             if planned is not build.planned:
                 message = outcome.failure.message
                 outcome.failure.message = f"With Python {planned.target.spec}, which reuses this wheel: {message}"
             raise outcome.failure
+    packages = {outcome.from_source: None for outcome in outcomes if outcome.from_source}
+    return tuple(map(source_imports.describe, packages))
 
 
 def _test(
