@@ -41,7 +41,7 @@ def test_before_all_runs_once_with_the_first_targets_python_and_all_have_what_it
         file.write(settings)
     finished = program.build(
         project, "--before-build", "echo $(cat made) and $(cat $TOOL/x)",
-        "--environment", "TOOL=$HOME/tool PLACE={project}", tags="cp310 cp312 cp313",
+        "--environment", "TOOL=$HOME/tool PLACE={project}", "--verbose", tags="cp310 cp312 cp313",
     )  # fmt: skip
 
     assert finished.status == 0, finished.text
@@ -50,6 +50,7 @@ def test_before_all_runs_once_with_the_first_targets_python_and_all_have_what_it
     assert said[0].startswith("by 1 and 1 in /")
     assert said[1].startswith("Python 3.10.")
     assert said[2] == "for 3.13"
+    assert "  │ for 3.13" in finished.stdout.splitlines(), "--verbose prints it"
     for tag in ("cp310", "cp312", "cp313"):
         assert "made and tool" in finished.log(tag).read_text("utf-8")
     assert not (project / "made").exists(), "the project itself is not touched"

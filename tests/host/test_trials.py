@@ -64,7 +64,7 @@ FAIL = {
 def passed(tmp_path_factory: pytest.TempPathFactory, interpreters: dict[str, Interpreter]) -> dict[str, Case]:
     """Tests that pass, in one run."""
     program = program_in(tmp_path_factory.mktemp("passed"), interpreters)
-    return build_cases(program, program.copy("tested"), PASS)
+    return build_cases(program, program.copy("tested"), PASS, "--verbose")
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,7 @@ def test_what_the_tests_need_is_installed_and_nothing_of_the_source_is_imported(
     assert case.finished.status == 0, case.finished.text
     identifier, folder = re.findall(r"^for (\S+) in (.*)$", said(case.finished, case.tag), re.MULTILINE)[-1]
     assert identifier == f"{case.tag}-manylinux_x86_64"
+    assert f"  │ for {identifier}" in case.finished.stdout, "--verbose prints what tests print"
     assert "/source" not in folder
 
 

@@ -60,7 +60,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
         disk_space.require_for(snapshot.root, work, cancellation, copies=len(buildable), output=run.output.path)
         if isolated.users:
             share_objects(snapshot.root)
-        prepared = _run_before_all(run, snapshot, tools, work, cancellation)
+        prepared = _run_before_all(_preparation(run, snapshot, tools, work), reporter, cancellation)
         reporter.started(run.plan, f"{run.project.title} for {run.options.platform.name}, {tools.description}")
         with closing(Jobserver(work / "jobserver", cores)) as jobserver:
             context = RunContext(
@@ -129,20 +129,28 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
     return {str(work): ".", str(cache_dir() / "uv"): ".", str(store_beside(work)): ".", **own}
 
 
-def _run_before_all(run: Run, snapshot: Snapshot, tools: Toolchain, work: Path, cancellation: Cancellation) -> Prepared:
-    buildable = [planned for planned in run.plan.targets if planned.interpreter]
-    options = tuple(run.options.for_target(planned.target) for planned in buildable)
+def _preparation(run: Run, snapshot: Snapshot, tools: Toolchain, work: Path) -> Preparation | None:
+    pythons = [(planned.target, planned.interpreter.path) for planned in run.plan.targets if planned.interpreter]
+    options = tuple(run.options.for_target(target) for target, _python in pythons)
     if not any(one.before_all for one in options):
-        return Prepared()
-    log = run.output.log(BEFORE_ALL)
-    print(sanitize(f"running {before_all.OPTION}; it writes to {log}"), file=sys.stderr, flush=True)
-    python = next(planned.interpreter.path for planned in buildable if planned.interpreter)
-    request = Preparation(
+        return None
+    _target, python = pythons[0]
+    return Preparation(
         options=options, caller=run.caller, path=(tools.bin_dir, python.parent), python=python,
         environment=tools.environment, folder=work / before_all.OPTION, project=snapshot.root,
-        package=snapshot.root / snapshot.package, timeout=run.options.timeout, log=log,
+        package=snapshot.root / snapshot.package, timeout=run.options.timeout, log=run.output.log(BEFORE_ALL),
     )  # fmt: skip
-    return before_all.prepare(request, cancellation)
+
+
+def _run_before_all(request: Preparation | None, reporter: Reporter, cancellation: Cancellation) -> Prepared:
+    if request is None:
+        return Prepared()
+    print(sanitize(f"running {before_all.OPTION}; it writes to {request.log}"), file=sys.stderr, flush=True)
+    started = time.monotonic()
+    try:
+        return before_all.prepare(request, cancellation)
+    finally:
+        reporter.prepared(before_all.OPTION, request.log, time.monotonic() - started)
 
 
 # --- the targets ------------------------------------------------------------------------------------------------------

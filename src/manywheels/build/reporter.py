@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from manywheels.plan.targets import Plan, Target
@@ -10,6 +11,9 @@ from manywheels.wheels.manifest import Manifest, TargetRecord
 
 class Reporter(Protocol):
     """Receives a run's events, from several threads at once."""
+
+    def prepared(self, name: str, log: Path, seconds: float) -> None:
+        """A command for the whole run (`before-all`) ended, before `started`."""
 
     def started(self, plan: Plan, title: str) -> None:
         """`title` names the project, the policy and the compilers."""

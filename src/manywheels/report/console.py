@@ -54,19 +54,20 @@ def console_reporter(
     return PlainReporter(output, stream, cancellation, verbose=verbose, fold=_fold_here())
 
 
-Fold = Callable[[str, TargetRecord], tuple[str, list[str]]]  # from a block's head to the lines around the block
+# From a block's head, name and duration in seconds to the lines around the block.
+Fold = Callable[[str, str, float], tuple[str, list[str]]]
 
 
-def unfolded(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
+def unfolded(head: str, _name: str, _seconds: float) -> tuple[str, list[str]]:
     return head, []
 
 
-def github_group(head: str, _record: TargetRecord) -> tuple[str, list[str]]:
+def github_group(head: str, _name: str, _seconds: float) -> tuple[str, list[str]]:
     return f"::group::{head}", ["::endgroup::"]
 
 
-def gitlab_section(head: str, record: TargetRecord) -> tuple[str, list[str]]:
-    before, after = section(record.identifier, head, wording.total(record))
+def gitlab_section(head: str, name: str, seconds: float) -> tuple[str, list[str]]:
+    before, after = section(name, head, seconds)
     return before, [after]
 
 
@@ -87,6 +88,11 @@ class PlainReporter:
         self._failed: list[TargetRecord] = []
         self._lock = threading.Lock()
 
+    def prepared(self, name: str, log: Path, seconds: float) -> None:
+        """If verbose, print the log."""
+        if self._verbose:
+            self._block(self._fold(name, name, seconds), _quoted(log, self._cancellation), [])
+
     def started(self, plan: Plan, title: str) -> None:
         names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
         self._say(text.sanitize(f"{title}: {names}"), *plan_remarks(plan))
@@ -105,11 +111,12 @@ class PlainReporter:
             details = [text.sanitize(f"  same as {first.identifier}; log: {self._output / wording.log_of(record)}")]
         wheel = [f"  {text.sanitize(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
         head = f"{_MARKS[record.state][0]} {wording.headline(record)}"
+        fold = self._fold(head, record.identifier, wording.total(record))
         if self._verbose and record.log:
-            log = _quoted(self._output / record.log, self._cancellation)
-            self._block(self._fold(head, record), chain(log, wheel), details)
+            logs = (_quoted(log, self._cancellation) for log in _logs(self._output, record))
+            self._block(fold, chain(*logs, wheel), details)
         else:
-            self._block(self._fold(head, record) if wheel else (head, []), wheel, details)
+            self._block(fold if wheel else (head, []), wheel, details)
 
     def closed(self, manifest: Manifest) -> None:
         """Print the targets, the warnings and the total."""
@@ -138,6 +145,11 @@ class PlainReporter:
             except BrokenPipeError:
                 # The reader has gone (`| head`); go on without output.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def _logs(output: Path, record: TargetRecord) -> list[Path]:
+    """Return the logs of a target's build and its tests."""
+    return [output / log for log in (record.log, record.tests.log if record.tests else None) if log]
 
 
 def _quoted(log: Path, cancellation: Cancellation) -> Iterator[str]:
@@ -170,6 +182,11 @@ class LiveReporter:
         self._lock = threading.Lock()
         self._one_log_at_a_time = threading.Lock()
 
+    def prepared(self, name: str, log: Path, _seconds: float) -> None:
+        """If verbose, print the log."""
+        if self._verbose:
+            self._print_logs(name, [log])
+
     def started(self, plan: Plan, title: str) -> None:
         from rich.live import Live
 
@@ -185,16 +202,16 @@ class LiveReporter:
             self._rows[target.identifier] = _Row(stage=stage)
 
     def finished(self, record: TargetRecord) -> None:
-        """If verbose, print the target's log."""
+        """If verbose, print the target's logs."""
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
         if self._verbose and record.log:
-            self._print_log(self._output / record.log, wording.headline(record))
+            self._print_logs(wording.headline(record), _logs(self._output, record))
 
-    def _print_log(self, path: Path, head: str) -> None:
+    def _print_logs(self, head: str, paths: list[Path]) -> None:
         with self._one_log_at_a_time:
             self._console.print(head, markup=False)
-            for line in _quoted(path, self._cancellation):
+            for line in chain.from_iterable(_quoted(path, self._cancellation) for path in paths):
                 self._console.print(line, markup=False, style="dim")
 
     def closed(self, manifest: Manifest) -> None:

@@ -16,7 +16,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.plan.targets import Plan, PlannedTarget, Refusal
 from manywheels.report import wording
 from manywheels.report.console import LiveReporter, PlainReporter, github_group, plan_remarks, unfolded, warnings
-from manywheels.wheels.manifest import TargetRecord, TargetState
+from manywheels.wheels.manifest import TargetRecord, TargetState, TestRun
 from unit.helpers import built, failed, manifest, planned, target, wheel_record
 
 OUTPUT = Path("/out/dist")
@@ -289,10 +289,23 @@ def test_another_failure_is_shown_too() -> None:
 def test_verbose_prints_the_whole_log(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     log = "".join(f"line {number}\n" for number in range(300))
-    (tmp_path / str(built().log)).write_text(log)
+    record = built()
+    (tmp_path / str(record.log)).write_text(log)
+    (tmp_path / "logs/test.log").write_text("2 passed\n")
+    tests = TestRun(passed=True, seconds=1.0, log="logs/test.log", count=2)
     spoken = Spoken(output=tmp_path, verbose=True)
-    spoken.reporter.finished(built())
-    assert spoken.lines[1:301] == [f"  │ line {number}" for number in range(300)]
+    spoken.reporter.finished(replace(record, tests=tests))
+    assert spoken.lines[1:302] == [*(f"  │ line {number}" for number in range(300)), "  │ 2 passed"]
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_before_alls_output_is_a_group_of_its_own(tmp_path: Path, *, verbose: bool) -> None:
+    log = tmp_path / "before-all.log"
+    log.write_text("$ make\nmade\n")
+    spoken = Spoken(output=tmp_path, verbose=verbose, grouped=True)
+    spoken.reporter.prepared("before-all", log, 1.5)
+    expected = ["::group::before-all", "  │ $ make", "  │ made", "::endgroup::"]
+    assert spoken.lines == (expected if verbose else [])
 
 
 def test_the_table_and_the_total() -> None:
