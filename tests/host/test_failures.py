@@ -57,10 +57,13 @@ def assert_failed(finished: Finished, code: str, stage: str = "build", tag: str 
 
 
 def test_compile_error_is_shown_and_not_what_surrounds_it(program: Program) -> None:
-    finished = program.build("fails_compile")
+    project = program.copy("fails_compile")
+    (project / "_core.abi3.so").touch()
+    finished = program.build(project)
 
     assert_failed(finished, "MW101")
     failure = finished.failure()
+    assert "files of an earlier build (_core.abi3.so)" in failure["remedy"]
     assert "broken.c:12" in failure["problem"]
     assert any("broken.c:12" in line for line in failure["excerpt"])
     assert len(failure["excerpt"]) <= 60

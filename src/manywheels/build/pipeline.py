@@ -198,6 +198,7 @@ def _run(build: TargetBuild) -> TargetRecord:
     except Cancelled as error:
         return build.progress.fail(error, TargetState.CANCELLED)
     except TargetError as error:
+        build.add_hint(error)
         return build.progress.fail(error)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""

@@ -133,6 +133,7 @@ def _selection(settings: Settings, targets: tuple[Target, ...]) -> Selection:
         skip=_meant(settings, "skip", targets, expand_patterns(skip.value)),
         enable=enable,
         by_name=by_name,
+        is_default=build.is_default,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -98,7 +98,7 @@ def _accepted(target: Target) -> frozenset[tuple[str, str]]:
 class Refusal(StrEnum):
     """Why a known target is not in the plan."""
 
-    NOT_SELECTED = "not selected by `build`"
+    NOT_DEFAULT = "not in the default `build`"
     SKIPPED = "left out by `skip`"
     NOT_ENABLED = "its group is not in `enable`"
     REQUIRES_PYTHON = "excluded by the project's requires-python"
@@ -147,12 +147,13 @@ def known_targets(family: str, arch: str) -> tuple[Target, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Build and skip patterns, enabled groups. `by_name` is false for the default `build`."""
+    """Build and skip patterns, enabled groups. `by_name` is false for the default `build`, and for cibuildwheel's."""
 
     build: tuple[str, ...]
     skip: tuple[str, ...] = ()
     enable: frozenset[str] = frozenset()
     by_name: bool = True
+    is_default: bool = False
 
 
 def select(
@@ -173,13 +174,15 @@ def select(
     enabled = {target for target in chosen if _is_enabled(target, selection, targets)}
     planned: list[PlannedTarget] = []
     excluded: list[tuple[Target, Refusal]] = []
-    for target in chosen:
+    for target in (*chosen, *(_not_by_default(chosen, targets, found) if selection.is_default else ())):
         if target in skipped:
             excluded.append((target, Refusal.SKIPPED))
-        elif target not in enabled:
+        elif target in chosen and target not in enabled:
             excluded.append((target, Refusal.NOT_ENABLED))
         elif requires_python is not None and not requires_python.contains(f"{target.python}.99"):
             excluded.append((target, Refusal.REQUIRES_PYTHON))
+        elif target not in chosen:
+            excluded.append((target, Refusal.NOT_DEFAULT))
         else:
             interpreter = found.get(target.abi)
             planned.append(PlannedTarget(target=target, interpreter=interpreter, asked_by_name=selection.by_name))
@@ -187,6 +190,13 @@ def select(
     if not planned:
         _refuse_empty(selection, plan, requires_python)
     return plan
+
+
+def _not_by_default(
+    chosen: Sequence[Target], targets: Sequence[Target], found: Mapping[str, Interpreter]
+) -> list[Target]:
+    """Return released Pythons that are here, and that the default leaves out; cibuildwheel builds for them."""
+    return [target for target in targets if target not in chosen and target.abi in found and not target.group]
 
 
 def expand_patterns(text: str) -> tuple[str, ...]:

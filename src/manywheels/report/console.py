@@ -288,6 +288,9 @@ def plan_remarks(plan: Plan) -> list[str]:
     excluded = [target.tag for target, refusal in plan.excluded if refusal is Refusal.REQUIRES_PYTHON]
     if excluded:
         remarks.append(f"left out by the project's requires-python: {' '.join(excluded)}")
+    others = [target.tag for target, refusal in plan.excluded if refusal is Refusal.NOT_DEFAULT]
+    if others:
+        remarks.append(f"not in the default `build`, but here: {' '.join(others)}")
     return remarks
 
 

@@ -36,6 +36,11 @@ class Walk:
         return self._names[-1]
 
     @property
+    def below_top(self) -> tuple[str, ...]:
+        """The names of the folders from the top, without it."""
+        return tuple(self._names[1:])
+
+    @property
     def here(self) -> str:
         """The folder's path, shortened for messages."""
         names = self._names[1 : _SHOWN + 1] + (["…"] if len(self._names) > _SHOWN + 1 else [])

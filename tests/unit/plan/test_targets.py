@@ -25,6 +25,20 @@ def tags(made: Plan) -> str:
     return " ".join(entry.target.tag for entry in made.targets)
 
 
+def test_released_pythons_that_the_default_leaves_out_are_told() -> None:
+    here = [interpreter(tag) for tag in ["cp38", "cp312", "cp313t", "cp314", "cp314t", "cp315"]]  # cp315t is not here
+    selection = Selection(build=("cp312", "cp314"), skip=("cp315",), by_name=False, is_default=True)
+    made = select(selection, TARGETS, here, None)
+    assert [(target.tag, reason) for target, reason in made.excluded] == [
+        ("cp314t", Refusal.NOT_DEFAULT),
+        ("cp315", Refusal.SKIPPED),
+    ]
+    named = Selection(build=("cp312", "cp314"))
+    assert select(named, TARGETS, here, None).excluded == ()
+    older = select(selection, TARGETS, here, SpecifierSet("<3.14"))
+    assert (target("cp314t"), Refusal.REQUIRES_PYTHON) in older.excluded
+
+
 @pytest.mark.parametrize(
     ("build", "skip", "expected"),
     [

@@ -241,6 +241,8 @@ def test_the_plan_is_announced() -> None:
 
 def test_targets_skipped_on_purpose_are_not_remarked() -> None:
     assert plan_remarks(a_plan(*planned("cp311"), excluded=(("cp39", Refusal.SKIPPED),))) == []
+    others = a_plan(*planned("cp311"), excluded=(("cp314t", Refusal.NOT_DEFAULT), ("cp315", Refusal.NOT_DEFAULT)))
+    assert plan_remarks(others) == ["not in the default `build`, but here: cp314t cp315"]
 
 
 def test_only_the_build_is_announced() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 from manywheels import verify
+from manywheels.build import stale_files
 from manywheels.build.context import RunContext
 from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.repair import CommandRequest, RepairRequest, repair, repair_by_command
@@ -14,7 +16,7 @@ from manywheels.build.target.progress import TargetProgress
 from manywheels.build.target.requirements import prefetch_requirements
 from manywheels.build.target.testing import run_target_tests, targets_to_test
 from manywheels.build.target.workspace import TargetWorkspace
-from manywheels.errors import VerificationFailed
+from manywheels.errors import Cancelled, TargetError, VerificationFailed
 from manywheels.plan.target_options import Audit, Repairer, fill
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime.workspace import copy_source
@@ -65,6 +67,13 @@ class TargetBuild:
         with self.progress.enter("deliver"):
             delivered = self._deliver(wheel, report)
         return self.progress.record(TargetState.BUILT, wheel=delivered)
+
+    def add_hint(self, error: TargetError) -> None:
+        """Add to the remedy that an earlier build's files may be the reason."""
+        if self.progress.stage in {"build", "repair", "verify"}:
+            with suppress(Cancelled):
+                hint = stale_files.hint(self.workspace.source, self.cancellation)
+                error.remedy = f"{error.remedy} {hint}".rstrip()
 
     def reused(self) -> TargetRecord:
         """Return the record of a target that another one's wheel serves, without what was found in its own wheel."""
