@@ -209,6 +209,7 @@ _DRIVER: Final = (
     r"lto-wrapper|collect2|as|cpp|nvcc|icx|icpx)(?:-[\d.]+)?: "
 )
 
+RESOLUTION: Final = "dependency resolution"
 KILLED: Final = frozenset({"killed compiler", "killed command"})  # usually by the kernel, out of memory
 
 # The first entry that matches a line counts, so specific entries come first.
@@ -368,7 +369,7 @@ PATTERNS: Final = (
         explain=_cmake,
     ),
     ErrorPattern(
-        name="dependency resolution",
+        name=RESOLUTION,
         rank=Rank.CONFIGURE,
         hints=(b"failed to resolve", b"no solution found", b"we can conclude", b"no matching distribution"),
         regex=re.compile(

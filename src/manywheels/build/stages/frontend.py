@@ -37,6 +37,7 @@ class BuildRequest:
 
     `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
     wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
+    `overlooked` is the remedy where a requirement was not found: settings that are not followed.
     """
 
     uv: str
@@ -47,6 +48,7 @@ class BuildRequest:
     output: Path
     finished: Path
     environment: dict[str, str]
+    overlooked: str
     options: TargetOptions
     timeout: float
     silence: float | None
@@ -170,7 +172,7 @@ def _explain_failure(
     place = excerpt.location
     return BuildFailed(
         reason or f"The build back end failed ({describe_end(status)})",
-        remedy="",
+        remedy=request.overlooked if excerpt.unresolved else "",
         excerpt=lines,
         file=place.file.replace(private, "") if place else None,
         line=place.line if place else None,
