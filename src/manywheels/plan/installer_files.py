@@ -87,7 +87,8 @@ def _absolute(environment: dict[str, str], folder: Path) -> dict[str, str]:
         if path is None or word.startswith("file:"):
             return word
         path = f"{home}{path[1:]}" if path.startswith("~/") else path
-        return str(folder / path) if (folder / path).exists() else word
+        path = os.path.normpath(folder / path)
+        return path if os.path.exists(path) else word  # noqa: PTH110 - normalised, as a container has other folders
 
     names = [name for name in names_with_paths() if environment.get(name)]
     return environment | {name: " ".join(map(whole, environment[name].split())) for name in names}

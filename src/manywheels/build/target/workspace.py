@@ -139,6 +139,9 @@ class TargetWorkspace:
 
     def _is_copied(self, relative: Path) -> bool:
         """Whether the source has a path, or the copy, where `before-build` may have made it."""
+        relative = Path(os.path.normpath(relative))
+        if ".." in relative.parts:
+            return False
         if os.path.lexists(self.context.snapshot.root / relative):
             return True
         return self.project.exists() and untrusted_files.is_there(self.project, str(relative))
