@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from manywheels.core.credentials import has_credentials, without_credentials
 from manywheels.data import table
@@ -12,6 +13,11 @@ from manywheels.plan.installer_files import Caller
 from manywheels.plan.options import Options
 from manywheels.plan.pip_settings import Follower, withheld
 from manywheels.plan.targets import Target
+
+_PIP_NEEDS: Final = (
+    "PIP_CONSTRAINT does not hold for build requirements with the front end `pip` (25.3 and newer): set "
+    "PIP_BUILD_CONSTRAINT"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,8 @@ def explain_pip(options: Options, targets: Iterable[Target], caller: Caller) -> 
         # Whether a folder is there shows in the build: the project's commands may make it.
         followed = Follower(is_there=lambda _: True).follow(assignments.expand(own.environment, given))
         notes += followed.notes
+        if own.front_end.name == "pip" and _is_for_run_time_alone(followed.environment):
+            notes.append(_PIP_NEEDS)
         made = {assignment.name for assignment in own.environment}
         for pip in dict.fromkeys(followed.made.values()):
             value = followed.environment[pip]
@@ -53,6 +61,10 @@ def explain_pip(options: Options, targets: Iterable[Target], caller: Caller) -> 
                 )
             )  # fmt: skip
     return Explanation(told=tuple(dict.fromkeys(told)), notes=tuple(dict.fromkeys(notes)))
+
+
+def _is_for_run_time_alone(environment: Mapping[str, str]) -> bool:
+    return bool(environment.get("PIP_CONSTRAINT")) and not environment.get("PIP_BUILD_CONSTRAINT")
 
 
 def _named(caller: Caller, names: Iterable[str]) -> dict[str, str]:

@@ -379,6 +379,12 @@ PATTERNS: Final = (
         explain=_resolution,
     ),
     ErrorPattern(
+        name="front end's file",  # uv's, of constraints and links
+        rank=Rank.CONFIGURE,
+        hints=(b"cause: file not found: ", b"failed to read `--find-links`"),
+        regex=re.compile(rf"{_UV_TREE}(?P<reason>File not found: .*|Failed to read `--find-links` .*)"),
+    ),
+    ErrorPattern(
         name="network",
         rank=Rank.CONFIGURE,
         hints=(

@@ -158,9 +158,8 @@ def _explain_failure(
     from manywheels.build.logs import telling_excerpt
 
     excerpt = telling_excerpt(request.log, cancellation)
-    private = f"{request.source}/"  # removed: users know paths relative to the project
-    reason = excerpt.reason.replace(private, "")
-    lines = tuple(line.replace(private, "") for line in excerpt.lines)
+    reason = _known(excerpt.reason, request)
+    lines = tuple(_known(line, request) for line in excerpt.lines)
     if excerpt.killed or (for_memory and status == 128 + signal.SIGKILL):
         certainly = "" if for_memory else "probably "
         return OutOfMemory(
@@ -174,9 +173,14 @@ def _explain_failure(
         reason or f"The build back end failed ({describe_end(status)})",
         remedy=request.overlooked if excerpt.unresolved else "",
         excerpt=lines,
-        file=place.file.replace(private, "") if place else None,
+        file=_known(place.file, request) if place else None,
         line=place.line if place else None,
     )
+
+
+def _known(text: str, request: BuildRequest) -> str:
+    """Return a text with the paths that users know: relative to the package, those beside it to the project."""
+    return text.replace(f"{request.source}/", "").replace(f"{request.project}/", "")
 
 
 def _take_over_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:

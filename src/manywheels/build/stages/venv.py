@@ -50,7 +50,9 @@ class Venv:
     def remedy(self) -> str:
         """What may have kept uv from finding a requirement: settings that it does not follow. Empty without any."""
         notes = dict.fromkeys((*self.overlooked, *self.followed.notes))
-        return f"Not followed: {'; '.join(notes)}." if notes else ""
+        if "PIP_NO_INDEX" in self.followed.made.values():
+            notes["PIP_NO_INDEX is set, so that no index is asked"] = None
+        return f"Of the settings for indexes: {'; '.join(notes)}." if notes else ""
 
     def run(self, argv: tuple[str, ...], folder: Path, timeout: float, cancellation: Cancellation) -> sandbox.Outcome:
         """Raises Cancelled, and HookFailed if the log gets too long."""

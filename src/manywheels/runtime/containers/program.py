@@ -148,7 +148,8 @@ def _environment(build: ContainerBuild) -> dict[str, str]:
         environment |= {name: os.environ[name] for name in _TERMINAL if name in os.environ}
         environment |= {"COLUMNS": str(size.columns), "LINES": str(size.lines)}
     if left_out := local_only(caller.environment, mounted):
-        print_progress(f"not known in the container, as they name files of this machine: {', '.join(left_out)}")
+        names = [f"{name} ({caller.origins[name]})" if name in caller.origins else name for name in left_out]
+        print_progress(f"not known in the container, as they name files of this machine: {', '.join(names)}")
     for note in caller.notes:
         print_progress(sanitize(f"note: {note}"))
     return environment
