@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def no_index() -> dict[str, str]:
         "UV_OFFLINE": "1",
         "UV_FIND_LINKS": str(WHEELS),
         "PIP_FIND_LINKS": str(WHEELS),
-        "PIP_INDEX_URL": (WHEELS / "no-index").as_uri(),  # project code is not told PIP_NO_INDEX
+        "PIP_INDEX_URL": (WHEELS / "no-index").as_uri(),
         "PIP_EXTRA_INDEX_URL": "",
+        "PIP_CONFIG_FILE": os.devnull,
     }

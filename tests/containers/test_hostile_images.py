@@ -21,6 +21,7 @@ from manywheels.build.stages.test_run import TestOutcome, TestRequest
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan import target_options
+from manywheels.plan.pip_settings import Follower
 from manywheels.runtime import sandbox
 from unit.helpers import target, write_project, write_wheel
 
@@ -76,7 +77,7 @@ def request_(tmp_path: Path) -> TestRequest:
         command="true", before="", requires=(), extras=(), groups=(), sources=(), environment=(),
     )  # fmt: skip
     project = write_project(tmp_path / "project")
-    venv = Venv(uv="uv", python=Path("python"), environment={}, log=tmp_path / "log")
+    venv = Venv(uv="uv", python=Path("python"), followed=Follower().follow({}), log=tmp_path / "log")
     return TestRequest(
         tests=tests, wheel=write_wheel(tmp_path, tags="py3-none-any", members={"demo.py": b""}), project=project,
         package=project, folder=tmp_path / "tests", venv=venv, timeout=LIMIT,

@@ -36,6 +36,7 @@ MODULES = {
     "runtime/trees.py": "through descriptors that follow no link",
     "runtime/leftovers.py": "through descriptors that follow no link",
     "plan/interpreters.py": "before anything of a project runs",
+    "plan/installer_files.py": "the caller's configuration: before anything of a project runs",
     "plan/project.py": "the checkout and the snapshot: before anything of a project runs",
     "runtime/git.py": "the checkout and the snapshot: before anything of a project runs",
     "runtime/gitconfig.py": "the checkout and the snapshot: before anything of a project runs",

@@ -30,7 +30,10 @@ from manywheels.wheels.output import OutputFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run is asked to do. `rules` decide which findings count; `caller` is the caller's environment."""
+    """What a run is asked to do. `rules` decide which findings count; `caller` is the caller's environment.
+
+    `overlooked` name what the caller's settings say of indexes and versions, and builds are not told.
+    """
 
     project: Project
     plan: Plan
@@ -38,6 +41,7 @@ class Run:
     rules: Rules
     output: OutputFolder
     caller: dict[str, str]
+    overlooked: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)

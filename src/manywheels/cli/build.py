@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,9 @@ from manywheels.errors import (
 from manywheels.plan import inputs, trust
 from manywheels.plan.delivery_options import Delivery, resolve_delivery
 from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.installer_files import Caller, read_caller
 from manywheels.plan.options import Options, resolve
+from manywheels.plan.pip_explained import explain_pip
 from manywheels.plan.project import Project, read_project
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class BuildJob:
     project: Project
     options: Options
     delivery: Delivery
+    caller: Caller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,10 @@ def prepare_build(request: Request) -> BuildJob:
     options = resolve(request.given, project, toolchain=request.toolchain)
     trust.require_trusted(options, os.environ)
     _require_whole_plan(request, options)
-    return BuildJob(request=request, project=project, options=options, delivery=resolve_delivery(options.settings))
+    return BuildJob(
+        request=request, project=project, options=options, delivery=resolve_delivery(options.settings),
+        caller=read_caller(os.environ),
+    )  # fmt: skip
 
 
 def build(job: BuildJob, cancellation: Cancellation) -> Built:
@@ -76,14 +82,12 @@ def build(job: BuildJob, cancellation: Cancellation) -> Built:
 def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     from manywheels.build import pipeline
     from manywheels.build.context import Run
-    from manywheels.core.text import sanitize
     from manywheels.report.console import console_reporter
     from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
 
     project, options = job.project, job.options
-    for note in options.notes:
-        print(sanitize(f"note: {note}"), file=sys.stderr)
+    _print_notes(options.notes)
     rules = verification_rules(project.settings)
     output = open_output(options.output_dir)
     reports = _reports(job)
@@ -94,9 +98,12 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
 
         require_image(options.test_in, cancellation)
     plan = complete_plan(project, options, cancellation)
+    _print_notes(explain_pip(options, [planned.target for planned in plan.targets], job.caller).notes)
     reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
-    caller = dict(os.environ)
-    run = Run(project=project, plan=plan, options=options, rules=rules, output=output, caller=caller)
+    run = Run(
+        project=project, plan=plan, options=options, rules=rules, output=output, caller=job.caller.environment,
+        overlooked=job.caller.notes,
+    )  # fmt: skip
     try:
         manifest = pipeline.execute(run, reporter, cancellation)
     finally:
@@ -105,6 +112,13 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
         status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
         report=lambda: _report(manifest, reports, output, project),
     )  # fmt: skip
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    from manywheels.core.text import sanitize
+
+    for note in notes:
+        print(sanitize(f"note: {note}"), file=sys.stderr)
 
 
 def _reports(job: BuildJob) -> Reports:

@@ -13,7 +13,9 @@ from manywheels.core.text import clean, sanitize
 from manywheels.errors import ToolchainError
 from manywheels.plan import inputs
 from manywheels.plan.inputs import GITLAB_PREFIX, Value
+from manywheels.plan.installer_files import Caller
 from manywheels.plan.options import Options
+from manywheels.plan.pip_explained import Explanation, explain_pip
 from manywheels.plan.project import Project
 from manywheels.plan.sharding import part, shards_for
 from manywheels.plan.targets import Plan
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 _LONGEST: Final = 90  # characters
 
 
-def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> dict[str, Any]:
-    """The keys are stable; with `explain`, include every option's value and origin."""
+def as_json(plan: Plan, project: Project, options: Options, caller: Caller, *, explain: bool = False) -> dict[str, Any]:
+    """The keys are stable; with `explain`, include every option's value and origin, and what uv is told for pip."""
+    pip = _pip(plan, options, caller)
     planned = {
         "project": project.title,
         "version": project.version,
@@ -46,13 +49,20 @@ def as_json(plan: Plan, project: Project, options: Options, *, explain: bool = F
         ],
         "excluded": [{"identifier": target.identifier, "reason": str(refusal)} for target, refusal in plan.excluded],
         "left-out": [{"identifier": identifier, "reason": reason} for identifier, reason in options.left_out],
-        "notes": list(options.notes),
+        "notes": [*options.notes, *pip.notes],
     }
-    return planned | {"options": _options_json(plan, options)} if explain else planned
+    if not explain:
+        return planned
+    told = [{"pip": one.pip, "value": one.value, "origin": one.origin, "uv": list(one.uv)} for one in pip.told]
+    return planned | {"options": _options_json(plan, options), "uv": told}
 
 
-def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = False) -> None:
-    """With `explain`, print also every option's value and origin."""
+def _pip(plan: Plan, options: Options, caller: Caller) -> Explanation:
+    return explain_pip(options, [planned.target for planned in plan.targets], caller)
+
+
+def as_table(plan: Plan, project: Project, options: Options, caller: Caller, *, explain: bool = False) -> None:
+    """With `explain`, print also every option's value and origin, and what uv is told for pip."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -73,10 +83,13 @@ def as_table(plan: Plan, project: Project, options: Options, *, explain: bool = 
     for identifier, reason in options.left_out:
         table.add_row(identifier, "", reason, style="dim")
     _show(table)
-    for note in options.notes:
+    pip = _pip(plan, options, caller)
+    for note in (*options.notes, *pip.notes):
         print(sanitize(f"note: {note}"))
     if explain:
         _show(_table_of_options(plan, options))
+        if pip.told:
+            _show(_table_of_pip(pip))
 
 
 def _show(table: Table) -> None:
@@ -143,6 +156,18 @@ def _table_of_options(plan: Plan, options: Options) -> Table:
         for identifiers, own in entry.overridden:
             names = ", ".join(identifier.partition("-")[0] for identifier in identifiers)
             table.add_row(f"  {names}", _shown(own), _plain(str(own.origin)))
+    return table
+
+
+def _table_of_pip(explained: Explanation) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("of pip", "value", "origin", "told to uv as"):
+        table.add_column(heading, overflow="fold")
+    for one in explained.told:
+        table.add_row(one.pip, _plain(one.value), _plain(one.origin), ", ".join(one.uv))
     return table
 
 

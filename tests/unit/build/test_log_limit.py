@@ -20,6 +20,7 @@ from manywheels.build.stages.test_run import TestRequest, explain
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BeforeAllFailed, HookFailed, RepairFailed
+from manywheels.plan.pip_settings import Follower
 from manywheels.runtime import sandbox
 from manywheels.runtime.containers.run import ContainerSpec, run_container
 from manywheels.runtime.sandbox import Command, Outcome
@@ -38,7 +39,9 @@ def hook(folder: Path, option: str) -> Hook:
 
 
 def venv(folder: Path) -> Venv:
-    return Venv(uv="uv", python=Path(sys.executable), environment={"PATH": os.defpath}, log=folder / "log")
+    return Venv(
+        uv="uv", python=Path(sys.executable), followed=Follower().follow({"PATH": os.defpath}), log=folder / "log"
+    )
 
 
 def test_a_hook(tmp_path: Path) -> None:

@@ -254,6 +254,13 @@ REAL: list[tuple[str, str, Location | None, str, str]] = [
         "          cannot be used.",
     ),
     (
+        "uv-constraint",
+        "File not found: /build/pins/build.txt",
+        None,
+        "  cause: File not found: /build/pins/build.txt",
+        "  cause: File not found: /build/pins/build.txt",
+    ),
+    (
         "devfull",
         "/build/cc3LnwIS.s: Fatal error: can't write 11 bytes to section .text of /dev/full: 'No space left on device'",
         None,

@@ -35,6 +35,8 @@ from unit.helpers import write_wheel
 from unit.serving import served
 from users import FETCHER, USER
 
+NOWHERE = Path("/nonexistent")
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -87,7 +89,7 @@ def test_the_fetching_user_only_gets_variables_on_the_list() -> None:
         "NETRC": "/tmp/netrc",
         "HOME": "/root",
     }
-    settings = caller_settings(caller)
+    settings = caller_settings(caller, NOWHERE)
     assert settings is not None
     assert sorted(settings) == ["SSL_CERT_FILE", "UV_INDEX_URL", "https_proxy"]
 
@@ -107,11 +109,57 @@ def test_the_fetching_user_only_gets_variables_on_the_list() -> None:
     "name", ["UV_INDEX_URL", "UV_INDEX", "UV_FIND_LINKS", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL"]
 )
 def test_the_store_is_not_filled_from_folders_or_with_credentials(name: str, index: str) -> None:
-    assert caller_settings({name: index}) is None
+    assert caller_settings({name: index}, NOWHERE) is None
+
+
+def test_a_folder_among_links_is_found_behind_a_comma() -> None:
+    assert caller_settings({"UV_FIND_LINKS": "https://index.example/links,./simple"}, NOWHERE) is None
+
+
+def test_what_the_caller_set_for_pip_fills_the_store_as_well() -> None:
+    caller = {
+        "PIP_INDEX_URL": "https://index.example/simple",
+        "PIP_EXTRA_INDEX_URL": "https://more.example/simple",
+        "PIP_CERT": "/etc/ssl/ca.pem",
+        "PIP_TRUSTED_HOST": "index.example",
+        "PIP_CONSTRAINT": "constraints.txt",
+    }
+    assert caller_settings(caller, NOWHERE) == {
+        "UV_DEFAULT_INDEX": "https://index.example/simple",
+        "UV_INDEX": "https://more.example/simple",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "SSL_CERT_FILE": "/etc/ssl/ca.pem",
+    }
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"PIP_INDEX_URL": "/github/workspace/simple"},
+        {"PIP_EXTRA_INDEX_URL": "https://user:password@index.example/simple"},
+        {"PIP_FIND_LINKS": "https://index.example/links /tmp"},
+        {"PIP_NO_INDEX": "1"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_nor_from_folders_and_with_credentials_of_pips(changed: Mapping[str, str]) -> None:
+    assert caller_settings({"PIP_INDEX_URL": "https://index.example/simple", **changed}, NOWHERE) is None
+
+
+@pytest.mark.parametrize("name", ["PIP_CONFIG_FILE", "UV_CONFIG_FILE", "XDG_CONFIG_HOME", "HOME"])
+def test_a_file_that_a_pull_request_can_change_does_not_fill_the_store(name: str, tmp_path: Path) -> None:
+    caller = {"PIP_INDEX_URL": "https://index.example/simple"}
+    (tmp_path / "link").symlink_to("checkout")
+    assert caller_settings({**caller, name: str(tmp_path / "pip.conf")}, tmp_path / "checkout") is not None
+    assert caller_settings({**caller, name: str(tmp_path / "checkout/ci/pip.conf")}, tmp_path / "checkout") is None
+    assert caller_settings({**caller, name: str(tmp_path / "link/pip.conf")}, tmp_path / "checkout") is None
 
 
 def test_named_indexes_are_accepted() -> None:
-    assert caller_settings({"UV_INDEX": "own=https://index.example/simple https://other.example/simple"}) is not None
+    assert (
+        caller_settings({"UV_INDEX": "own=https://index.example/simple https://other.example/simple"}, NOWHERE)
+        is not None
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import BuildFailed
 from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.installer_files import Caller
 from manywheels.plan.options import resolve
 from manywheels.plan.setting import Setting
 from manywheels.plan.settings import Settings
@@ -162,8 +163,9 @@ def test_no_plan_prints_a_ci_command(hostile: str) -> None:
     settings = Settings(rows=(*options.settings.rows, hook))
     options = replace(options, notes=(hostile,), left_out=(("cp312", "x"),), settings=settings)
     stream = io.StringIO()
+    caller = Caller(environment={"PIP_INDEX_URL": hostile}, origins={"PIP_INDEX_URL": hostile}, notes=(hostile,))
     with redirect_stdout(stream):
-        as_table(Plan(targets=tuple(planned("cp312")), excluded=()), replace(project(), name=hostile), options,
+        as_table(Plan(targets=tuple(planned("cp312")), excluded=()), replace(project(), name=hostile), options, caller,
                  explain=True)  # fmt: skip
     assert github_commands(stream.getvalue()) == []
     assert gitlab_sections(stream.getvalue()) == []

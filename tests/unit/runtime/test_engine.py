@@ -442,6 +442,41 @@ def test_the_environment_is_proxies_indexes_and_what_is_passed(
     assert "SSL_CERT_FILE" not in notice
 
 
+def test_files_of_the_checkout_are_known_in_the_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The caller's paths, relative or not, and what pip.conf says; other files are not there."""
+    checkout = tmp_path / "checkout"
+    for name in (".git/HEAD", "sub/pyproject.toml", "pins/build.txt", "wheels/x.whl"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).touch()
+    (checkout / "elsewhere").symlink_to(tmp_path)
+    (tmp_path / "pip.conf").write_text(
+        "[global]\npre = 1\nproxy = http://proxy.example\nindex-url = https://a:b@c.example\n"
+    )
+    given = {
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_CONSTRAINT": "pins/build.txt https://x.example/c.txt",
+        "PIP_BUILD_CONSTRAINT": str(tmp_path / "pip.conf"), "PIP_FIND_LINKS": f"file://{checkout}/wheels",
+        "PIP_EXTRA_INDEX_URL": "../pip.conf",
+    }  # fmt: skip
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(checkout)
+    build = ContainerBuild(package=checkout / "sub", output_dir=tmp_path, policy=POLICY, arch="x86_64")
+    assert program._environment(build) == {
+        "PIP_CONSTRAINT": f"{checkout}/pins/build.txt https://x.example/c.txt",
+        "PIP_FIND_LINKS": f"{checkout}/wheels",
+        "PIP_PRE": "1",
+    }
+    notice = capsys.readouterr().err
+    lost = next(line for line in notice.splitlines() if line.startswith("not known in the container"))
+    assert lost.endswith(": PIP_EXTRA_INDEX_URL, PIP_BUILD_CONSTRAINT")
+    assert "`proxy` of" in notice
+    assert "`index-url` of" in notice
+
+
 def request(package: Path, **given: str) -> Request:
     values = {name.replace("_", "-"): value for name, value in given.items()}
     return Request(

@@ -18,6 +18,7 @@ from manywheels.build.logs.patterns import (
     COLUMNS,
     KILLED,
     PATTERNS,
+    RESOLUTION,
     Location,
     PatternMatch,
     Rank,
@@ -46,7 +47,7 @@ class Excerpt:
 
     `lines` have no control characters, and at most 500 characters each. If no pattern matched, they are the log's last
     ones, and `reason` is empty. `first_line` counts from 1; None if the log's middle was left out. `killed` means that
-    a process was killed, usually for lack of memory.
+    a process was killed, usually for lack of memory, `unresolved` that a requirement was not found.
     """
 
     lines: tuple[str, ...]
@@ -54,6 +55,7 @@ class Excerpt:
     reason: str
     location: Location | None
     killed: bool = False
+    unresolved: bool = False
 
 
 def last_lines(log: Path, cancellation: Cancellation, *, limit: int = 30) -> tuple[str, ...]:
@@ -130,6 +132,7 @@ def _excerpt(found: PatternMatch, *, limit: int, numbered: bool) -> Excerpt:
         reason=reason,
         location=location,
         killed=found.pattern.name in KILLED,
+        unresolved=found.pattern.name == RESOLUTION,
     )
 
 

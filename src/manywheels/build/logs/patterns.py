@@ -209,6 +209,7 @@ _DRIVER: Final = (
     r"lto-wrapper|collect2|as|cpp|nvcc|icx|icpx)(?:-[\d.]+)?: "
 )
 
+RESOLUTION: Final = "dependency resolution"
 KILLED: Final = frozenset({"killed compiler", "killed command"})  # usually by the kernel, out of memory
 
 # The first entry that matches a line counts, so specific entries come first.
@@ -368,7 +369,7 @@ PATTERNS: Final = (
         explain=_cmake,
     ),
     ErrorPattern(
-        name="dependency resolution",
+        name=RESOLUTION,
         rank=Rank.CONFIGURE,
         hints=(b"failed to resolve", b"no solution found", b"we can conclude", b"no matching distribution"),
         regex=re.compile(
@@ -376,6 +377,12 @@ PATTERNS: Final = (
             r"|No solution found when resolving|Because |No matching distribution found for).*)"
         ),
         explain=_resolution,
+    ),
+    ErrorPattern(
+        name="front end's file",  # uv's, of constraints and links
+        rank=Rank.CONFIGURE,
+        hints=(b"cause: file not found: ", b"failed to read `--find-links`"),
+        regex=re.compile(rf"{_UV_TREE}(?P<reason>File not found: .*|Failed to read `--find-links` .*)"),
     ),
     ErrorPattern(
         name="network",

@@ -16,6 +16,7 @@ from manywheels.build.stages.hooks import Hook, marks, run_before_all
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
+from manywheels.plan.pip_settings import Follower
 from manywheels.plan.target_options import BeforeAll, TargetOptions, fill, fill_values
 from manywheels.runtime.environment import build_environment
 
@@ -79,13 +80,15 @@ def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
     request.folder.mkdir()
     scrubbed = build_environment(request.caller, path=request.path, private=request.folder)
     places = {"project": request.project, "package": request.package}
+    follower = Follower(is_there=lambda path: (request.project / path).is_dir())
     for before_all in request.commands:
         passed = {name: request.caller[name] for name in before_all.environment_pass if name in request.caller}
         seen = {**scrubbed, **request.environment, **marks(), **passed}
+        environment = assignments.expand(fill_values(before_all.environment, **places), seen)
         hook = Hook(
             option=OPTION, command=fill(before_all.command, python=request.python, **places),
             folder=request.project, timeout=request.timeout, log=request.log,
-            environment=assignments.expand(fill_values(before_all.environment, **places), seen),
+            environment=follower.follow(environment).environment,
         )  # fmt: skip
         run_before_all(hook, cancellation)
     return Prepared(home=request.folder / "home")

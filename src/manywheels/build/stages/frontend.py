@@ -37,6 +37,7 @@ class BuildRequest:
 
     `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
     wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
+    `overlooked` is the remedy where a requirement was not found: settings that are not followed.
     """
 
     uv: str
@@ -47,6 +48,7 @@ class BuildRequest:
     output: Path
     finished: Path
     environment: dict[str, str]
+    overlooked: str
     options: TargetOptions
     timeout: float
     silence: float | None
@@ -156,9 +158,8 @@ def _explain_failure(
     from manywheels.build.logs import telling_excerpt
 
     excerpt = telling_excerpt(request.log, cancellation)
-    private = f"{request.source}/"  # removed: users know paths relative to the project
-    reason = excerpt.reason.replace(private, "")
-    lines = tuple(line.replace(private, "") for line in excerpt.lines)
+    reason = _known(excerpt.reason, request)
+    lines = tuple(_known(line, request) for line in excerpt.lines)
     if excerpt.killed or (for_memory and status == 128 + signal.SIGKILL):
         certainly = "" if for_memory else "probably "
         return OutOfMemory(
@@ -170,11 +171,16 @@ def _explain_failure(
     place = excerpt.location
     return BuildFailed(
         reason or f"The build back end failed ({describe_end(status)})",
-        remedy="",
+        remedy=request.overlooked if excerpt.unresolved else "",
         excerpt=lines,
-        file=place.file.replace(private, "") if place else None,
+        file=_known(place.file, request) if place else None,
         line=place.line if place else None,
     )
+
+
+def _known(text: str, request: BuildRequest) -> str:
+    """Return a text with the paths that users know: relative to the package, those beside it to the project."""
+    return text.replace(f"{request.source}/", "").replace(f"{request.project}/", "")
 
 
 def _take_over_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:

@@ -23,6 +23,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
+from manywheels.plan.pip_settings import Follower
 from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command
 
@@ -31,6 +32,8 @@ _BY_DEFAULT: Final = ("setuptools",)  # without `requires` (PEP 518)
 _WORKER: Final = Path(__file__).with_name("prefetch_worker.py")
 _PATH: Final = "/usr/bin:/bin"
 _INDEX: Final = re.compile(r"([\w.-]+=)?https?://[^@\s]+")  # UV_INDEX also allows `name=address`
+# Variables by which the caller's configuration files are found (`installer_files`).
+_NAME_FILES: Final = ("PIP_CONFIG_FILE", "UV_CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "HOME")
 _one_at_a_time = threading.Lock()
 _LARGEST_RESULT: Final = 1 << 20  # bytes read of the fetching user's output
 # Variables of uv, pip, their HTTP clients and keyrings: they change what is fetched.
@@ -82,16 +85,20 @@ def constraints_in(content: str) -> tuple[str, ...] | None:
     return tuple(found) if all(map(is_on_an_index, found)) else None
 
 
-def caller_settings(caller: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the caller's variables on the allow-list `fetch`, for the fetching user.
+def caller_settings(caller: Mapping[str, str], source: Path) -> dict[str, str] | None:
+    """Return the caller's variables on the allow-list `fetch`, pip's as uv's, for the fetching user.
 
-    None if an index is a folder, which project code might write, or an address with credentials.
+    None if an index is a folder, which project code might write, or an address with credentials, and if the settings
+    may come from a file in the checkout `source`, which a pull request can change.
     """
-    facts = table("environment")["fetch"]
-    indexes = [word for name in facts["indexes"] for word in caller.get(name, "").split()]
+    files = [file for name in _NAME_FILES for file in caller.get(name, "").split(os.pathsep) if file]
+    if any(Path(file).resolve().is_relative_to(source) for file in files):
+        return None
+    facts, told = table("environment")["fetch"], Follower().follow(caller).environment
+    indexes = [word for name in facts["indexes"] for word in re.split(r"[\s,]+", told.get(name, "").strip()) if word]
     if not all(map(_INDEX.fullmatch, indexes)):
         return None
-    return {name: caller[name] for name in (*facts["indexes"], *facts["settings"]) if name in caller}
+    return {name: told[name] for name in (*facts["indexes"], *facts["settings"]) if name in told}
 
 
 def own_settings(target: Mapping[str, str], caller: Mapping[str, str]) -> list[str]:

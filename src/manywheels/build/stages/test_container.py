@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from manywheels.core.cancellation import Cancellation
 
 OTHERWISE: Final = "or leave `test-in` out"
-_INSIDE: Final = Path("/manywheels")  # where everything lies in the container
+INSIDE: Final = Path("/manywheels")  # where everything lies in the container
 _LARGEST_RESULTS: Final = 40 << 20  # bytes
 _LIMITS: Final = {
     "working_dir": "/",  # the image's may be a link, or anything
@@ -123,10 +123,10 @@ def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Can
     started = time.monotonic()
     inside = replace(
         request,
-        wheel=_INSIDE / request.wheel.name,
-        project=_INSIDE / "project",
-        package=_INSIDE / "project" / request.package.relative_to(request.project),
-        folder=_INSIDE,
+        wheel=INSIDE / request.wheel.name,
+        project=INSIDE / "project",
+        package=INSIDE / "project" / request.package.relative_to(request.project),
+        folder=INSIDE,
     )
     results: Results | None = None
     failure: TargetError | None
@@ -225,7 +225,7 @@ def image_variables(attributes: Mapping[str, Any]) -> dict[str, str]:
 def _variables(client: DockerClient, inside: TestRequest, place: TestImage) -> dict[str, str]:
     tests = inside.tests
     base = image_variables(client.images.get(place.image).attrs) | dict(place.variables)
-    base |= {"HOME": str(_INSIDE / "home"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    base |= {"HOME": str(INSIDE / "home"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     places = {"project": inside.project, "package": inside.package}
     made = (*fill_values(place.environment, **places), *inside.environment)
     return asking_for(inside.results, assignments.expand(made, base)) | {
@@ -247,7 +247,7 @@ def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Pat
         return member
 
     archive = folder / "in.tar"
-    inside = _INSIDE.name
+    inside = INSIDE.name
     owner = os.geteuid() if request.venv.user is None else request.venv.user
     with tarfile.open(archive, "w") as tar:
         for name in (inside, f"{inside}/elsewhere", f"{inside}/results", f"{inside}/home"):

@@ -7,7 +7,6 @@ The tests run outside of the source, so that they import the wheel. The order is
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Final
 
 from manywheels.build.stages import source_imports
@@ -17,7 +16,6 @@ from manywheels.build.stages.test_run import NO_TESTS_HERE, TestOutcome, TestReq
 from manywheels.build.stages.venv import UV_TIMEOUT, Venv, create_venv, uv_failure
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed, TargetError, TestsFailed
-from manywheels.plan import assignments
 from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command, Outcome
 from manywheels.wheels.wheelfile import parse_name
@@ -55,7 +53,7 @@ def _prepare(request: TestRequest, cancellation: Cancellation) -> Venv:
     content = {} if request.tests.sources else {NO_TESTS_HERE: no_tests_here()}
     untrusted_files.make_folder(request.working_folder, user, content)
     created = create_venv(request.venv, request.folder / "venv", request.project, cancellation)
-    venv = replace(created, environment=assignments.expand(request.environment, created.environment))
+    venv = created.changed(request.environment)
     if request.tests.before:
         before = request.fill(request.tests.before)
         venv.run_hook("before-test", before, request.project, request.timeout, cancellation)
@@ -77,7 +75,7 @@ def _install(request: TestRequest, venv: Venv, cancellation: Cancellation) -> No
         raise TestsFailed(
             f"The wheel cannot be installed for its tests: {uv_failure(venv.log)}",
             remedy="Check that the project's dependencies, `test-requires`, `test-extras` and `test-groups` have "
-            "versions for this Python.",
+            f"versions for this Python. {venv.remedy}".rstrip(),
         )
 
 

@@ -12,6 +12,9 @@ from manywheels.build.stages.hooks import WROTE_TOO_MUCH, Hook, run_hook
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.log_files import last_bytes
 from manywheels.errors import Cancelled, HookFailed
+from manywheels.plan import assignments
+from manywheels.plan.assignments import Assignment
+from manywheels.plan.pip_settings import Followed
 from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command
 from manywheels.runtime.uv import why_uv_refused
@@ -24,15 +27,32 @@ class Venv:
     """A Python with the environment variables, log and user of the commands that run with it.
 
     `folder` is the activated virtual environment of `python`; None for the target's own interpreter. `user` is a user
-    id, None for this process's.
+    id, None for this process's. `overlooked` name settings of indexes and versions that the caller made in vain.
     """
 
     uv: str
     python: Path
-    environment: Mapping[str, str]
+    followed: Followed
     log: Path
     user: int | None = None
     folder: Path | None = None
+    overlooked: tuple[str, ...] = ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.followed.environment
+
+    def changed(self, made: tuple[Assignment, ...]) -> Venv:
+        """Return this with other variables; uv follows what they make of pip's."""
+        return replace(self, followed=self.followed.changed(lambda before: assignments.expand(made, before)))
+
+    @property
+    def remedy(self) -> str:
+        """What may have kept uv from finding a requirement: settings that it does not follow. Empty without any."""
+        notes = dict.fromkeys((*self.overlooked, *self.followed.notes))
+        if "PIP_NO_INDEX" in self.followed.made.values():
+            notes["PIP_NO_INDEX is set, so that no index is asked"] = None
+        return f"Of the settings for indexes: {'; '.join(notes)}." if notes else ""
 
     def run(self, argv: tuple[str, ...], folder: Path, timeout: float, cancellation: Cancellation) -> sandbox.Outcome:
         """Raises Cancelled, and HookFailed if the log gets too long."""
@@ -55,7 +75,7 @@ class Venv:
         run_hook(hook, cancellation)
 
 
-def activate(environment: Mapping[str, str], venv: Path) -> dict[str, str]:
+def _activate(environment: Mapping[str, str], venv: Path) -> dict[str, str]:
     path = os.pathsep.join([str(venv / "bin"), environment.get("PATH", os.defpath)])
     return {**environment, "PATH": path, "VIRTUAL_ENV": str(venv)}
 
@@ -79,9 +99,15 @@ def create_venv(
     if not outcome.succeeded:
         raise HookFailed(
             f"No virtual environment could be created: {uv_failure(base.log)}",
-            remedy="Check that the index can be reached (pip comes from there) and that this Python starts.",
+            remedy="Check that the index can be reached (pip comes from there) and that this Python starts. "
+            f"{base.remedy}".rstrip(),
         )
-    return replace(base, python=folder / "bin/python", environment=activate(base.environment, folder), folder=folder)
+    return activated(base, folder)
+
+
+def activated(base: Venv, folder: Path) -> Venv:
+    followed = base.followed.changed(lambda before: _activate(before, folder))
+    return replace(base, python=folder / "bin/python", followed=followed, folder=folder)
 
 
 def uv_failure(log: Path) -> str:

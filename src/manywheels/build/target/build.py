@@ -10,6 +10,7 @@ from manywheels import verify
 from manywheels.build import stale_files
 from manywheels.build.context import RunContext
 from manywheels.build.stages.frontend import BuildRequest, build
+from manywheels.build.stages.hooks import note
 from manywheels.build.stages.repair import CommandRequest, RepairRequest, repair, repair_by_command
 from manywheels.build.stages.venv import Venv, create_venv
 from manywheels.build.target.progress import TargetProgress
@@ -41,6 +42,8 @@ class TargetBuild:
         """Make the target's folders, and fetch its build requirements. Raises OSError."""
         self.workspace.make_folder()
         self.venv = self.workspace.base_venv()
+        for line in (*self.venv.overlooked, *self.venv.followed.notes):
+            note(self.workspace.log, f"note: {line}")
         prefetch_requirements(self.workspace, self.venv.environment, self.cancellation)
 
     def run(self) -> TargetRecord:
@@ -97,6 +100,7 @@ class TargetBuild:
         packages = (front_end,) if front_end.startswith("build") else ()
         self.venv = self._create_venv("venv", source, packages)
         self._run_hook("before-build", self.venv, fill(self.options.before_build, **self._places(self.venv)))
+        self.venv = self.venv.changed(())  # it may have made a folder that uv is to be told of
 
     def _build_request(self, source: Path) -> BuildRequest:
         options, workspace = self.context.run.options, self.workspace
@@ -109,6 +113,7 @@ class TargetBuild:
             output=workspace.folder / "built",
             finished=workspace.sealed / "built",
             environment=dict(self.venv.environment),
+            overlooked=self.venv.remedy,
             options=self.options,
             timeout=options.timeout,
             silence=options.silence_limit,

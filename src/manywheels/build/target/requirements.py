@@ -29,7 +29,8 @@ def prefetch_requirements(
         return
     user, fetcher = workspace.user_and_fetcher
     context, identifier = workspace.context, workspace.target.identifier
-    settings, constraints = caller_settings(context.run.caller), _shareable_constraints(workspace, environment)
+    settings = caller_settings(context.run.caller, workspace.source_top)
+    constraints = _shareable_constraints(workspace, environment)
     if settings is None or constraints is None:
         return
     request = Prefetch(

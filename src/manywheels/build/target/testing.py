@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from manywheels.build.stages import source_imports
 from manywheels.build.stages.hooks import marks
-from manywheels.build.stages.test_container import TestImage, run_tests_in_image
+from manywheels.build.stages.test_container import INSIDE, TestImage, run_tests_in_image
 from manywheels.build.stages.test_host import run_tests
 from manywheels.build.stages.test_run import TestOutcome, TestRequest
 from manywheels.build.stages.transfer import CannotPack, pack_tree
@@ -18,7 +18,7 @@ from manywheels.build.target.workspace import TargetWorkspace
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.credentials import without_credentials
 from manywheels.errors import TestsFailed
-from manywheels.plan.container_variables import forwarded
+from manywheels.plan.container_variables import Mounted, forwarded
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime import untrusted_files
 from manywheels.runtime.workspace import copy_source
@@ -111,11 +111,11 @@ def _unpack_copy(archive: Path, workspace: TargetWorkspace, cancellation: Cancel
 
 def _image(workspace: TargetWorkspace) -> TestImage:
     """Return the image of `test-in`, with the variables that the tests would see here."""
-    caller = workspace.context.run.caller
+    caller, source = workspace.context.run.caller, Mounted(workspace.source_top, PurePosixPath(INSIDE, "project"))
     passed = {name: caller[name] for name in workspace.options.environment_pass if name in caller}
     return TestImage(
         image=workspace.context.run.options.test_in,
         target=workspace.target,
-        variables=without_credentials(forwarded(caller)) | marks(workspace.target) | passed,
+        variables=without_credentials(forwarded(caller, source)) | marks(workspace.target) | passed,
         environment=workspace.options.environment,
     )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 from manywheels.build.context import RunContext
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.venv import Venv
 from manywheels.core.files import cache_dir
+from manywheels.plan.pip_settings import Follower, local_path, withheld
 from manywheels.plan.target_options import fill_values
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime import untrusted_files
 from manywheels.runtime.environment import build_environment
-
-# Where pip and uv, and the builds that they start, look for constraints.
-_CONSTRAINTS: Final = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT")
 
 
 @dataclass
@@ -55,6 +53,12 @@ class TargetWorkspace:
         return self.context.snapshot.root / self.context.snapshot.package
 
     @property
+    def source_top(self) -> Path:
+        """The caller's folder that was copied."""
+        project, package = self.context.run.project.path.resolve(), self.context.snapshot.package
+        return project.parents[len(package.parts) - 1] if package.parts else project
+
+    @property
     def user_and_fetcher(self) -> tuple[int, int] | None:
         """The user ids of the target and its fetcher; None if nothing is prefetched."""
         if self.user is None or self.context.fetcher is None or self.suffix:
@@ -69,28 +73,29 @@ class TargetWorkspace:
 
     def base_venv(self) -> Venv:
         """Return the target's interpreter, outside of a virtual environment."""
+        assignments = fill_values(self.options.environment, **self.places)
+        passed = self.options.environment_pass
+        caller = self.context.run.caller
         return Venv(
             uv=self.context.uv,
             python=self.interpreter.path,
-            environment=self._environment(),
+            followed=self._follower.follow(self.context.prepared.expand(assignments, self._given(passed))),
+            overlooked=(*self.context.run.overlooked, *withheld(caller, passed)),
             log=self.log,
             user=self.user,
         )
 
-    def _environment(self) -> dict[str, str]:
-        assignments = fill_values(self.options.environment, **self.places)
-        return self.context.prepared.expand(assignments, self.default_environment(self.options.environment_pass))
+    def default_environment(self) -> dict[str, str]:
+        """Return the target's variables as if its options changed none. Raises OSError for unreadable constraints."""
+        return self._follower.follow(self._given(())).environment
 
-    def default_environment(self, passed: tuple[str, ...] = ()) -> dict[str, str]:
-        """Return the target's variables before `environment` changes them.
-
-        `passed` are names of the caller's variables. Raises OSError for unreadable constraints.
-        """
+    def _given(self, passed: tuple[str, ...]) -> dict[str, str]:
+        """Return the variables before `environment` changes them; `passed` are names of the caller's variables."""
         path = (self.context.tools.bin_dir,)
         scrubbed = build_environment(
             self.context.run.caller, path=path, private=self.folder, passed=passed, user=self.user
         )
-        return scrubbed | self._own_variables() | self._constraint_variables()
+        return scrubbed | self._own_variables()
 
     def _own_variables(self) -> dict[str, str]:
         own = {
@@ -109,15 +114,47 @@ class TargetWorkspace:
             own["UV_LINK_MODE"] = "symlink"
         return own
 
-    def _constraint_variables(self) -> dict[str, str]:
-        """Return the variables that make every front end follow `dependency-versions`."""
+    @property
+    def _follower(self) -> Follower:
+        return Follower(locate=self._located, is_there=self._is_there, constraints=self._constraints_file())
+
+    def _located(self, word: str) -> str:
+        """Return a path of pip's variables, if it is one in the source, as that of the copy.
+
+        A relative one is in the project or, if it is not there, in the package.
+        """
+        path = local_path(word)
+        if path is None:
+            return word
+        if Path(path).is_absolute():
+            inside = Path(path).relative_to(self.source_top) if Path(path).is_relative_to(self.source_top) else None
+            return str(self.project / inside) if inside and self._is_copied(inside) else word
+        package = self.context.snapshot.package / path
+        return str(self.project / (path if self._is_copied(Path(path)) or not self._is_copied(package) else package))
+
+    def _is_there(self, path: str) -> bool:
+        if Path(path).is_relative_to(self.project):
+            return self._is_copied(Path(path).relative_to(self.project))
+        return Path(path).is_dir()
+
+    def _is_copied(self, relative: Path) -> bool:
+        """Whether the source has a path, or the copy, where `before-build` may have made it."""
+        relative = Path(os.path.normpath(relative))
+        if ".." in relative.parts:
+            return False
+        if os.path.lexists(self.context.snapshot.root / relative):
+            return True
+        return self.project.exists() and untrusted_files.is_there(self.project, str(relative))
+
+    def _constraints_file(self) -> str:
+        """Return the file that makes every front end follow `dependency-versions`; empty if there is none."""
         if not self.constraints:
-            return {}
+            return ""
         file = self.sealed / "constraints.txt"
         if not file.exists():
             untrusted_files.make_public_folder(self.sealed)
             untrusted_files.write_file(file, self.constraints.encode())
-        return dict.fromkeys(_CONSTRAINTS, str(file))
+        return str(file)
 
     @cached_property
     def constraints(self) -> str:

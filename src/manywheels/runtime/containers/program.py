@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
+from manywheels.core.text import sanitize
 from manywheels.plan import architectures
-from manywheels.plan.container_variables import forwarded, local_only
+from manywheels.plan.container_variables import Mounted, forwarded, local_only
+from manywheels.plan.installer_files import read_caller
 from manywheels.plan.policies import Policy
 from manywheels.plan.settings import setting_variables
 from manywheels.runtime.containers.engine import connect, translate_errors
@@ -110,8 +112,8 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
     from docker.types import Mount
 
     package, output = package.resolve(), output.resolve()
-    top = package if package.is_file() else git_top(package) or package
-    inside = _inside(top, _PROJECT)
+    source = _mounted(package)
+    top, inside = source.folder, source.inside
     mounts = [Mount(str(inside), str(top), type="bind", read_only=True)]
     if repository := linked_repository(top):
         mounts.append(Mount(str(repository), str(repository), type="bind", read_only=True))
@@ -123,6 +125,12 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
     return mounts, [str(inside / package.relative_to(top)), f"--output-dir={target}"]
 
 
+def _mounted(package: Path) -> Mounted:
+    package = package.resolve()
+    top = package if package.is_file() else git_top(package) or package
+    return Mounted(top, _inside(top, _PROJECT))
+
+
 def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
     """Return the path in the container: the same, unless that hides a part of the image."""
     hidden = any(PurePosixPath(part).is_relative_to(path) or path.is_relative_to(part) for part in _IMAGE_PARTS)
@@ -130,12 +138,18 @@ def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
 
 
 def _environment(build: ContainerBuild) -> dict[str, str]:
-    environment = forwarded(os.environ) | {name: os.environ[name] for name in setting_variables(os.environ)}
+    caller, mounted = read_caller(os.environ), _mounted(build.package)
+    environment = forwarded(caller.environment, mounted) | {
+        name: os.environ[name] for name in setting_variables(os.environ)
+    }
     environment |= {name: os.environ[name] for name in build.environment_pass if name in os.environ}
     if build.terminal:
         size = shutil.get_terminal_size()
         environment |= {name: os.environ[name] for name in _TERMINAL if name in os.environ}
         environment |= {"COLUMNS": str(size.columns), "LINES": str(size.lines)}
-    if left_out := local_only(os.environ):
-        print_progress(f"not known in the container, as they name files of this machine: {', '.join(left_out)}")
+    if left_out := local_only(caller.environment, mounted):
+        names = [f"{name} ({caller.origins[name]})" if name in caller.origins else name for name in left_out]
+        print_progress(f"not known in the container, as they name files of this machine: {', '.join(names)}")
+    for note in caller.notes:
+        print_progress(sanitize(f"note: {note}"))
     return environment

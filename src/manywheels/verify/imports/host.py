@@ -20,7 +20,9 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.core.log_files import last_bytes
 from manywheels.core.regular_files import open_regular
+from manywheels.plan.installer_files import read_caller
 from manywheels.plan.interpreters import Interpreter
+from manywheels.plan.pip_settings import Follower
 from manywheels.runtime import sandbox
 from manywheels.runtime.environment import build_environment
 from manywheels.runtime.sandbox import Command
@@ -272,7 +274,8 @@ class Site:
         self.path, self.working_folder = folder / "site", folder / "working"
         self.path.mkdir()
         self.working_folder.mkdir()
-        self.environment = build_environment(environment, path=(), private=folder)
+        scrubbed = build_environment(read_caller(environment).environment, path=(), private=folder)
+        self.environment = Follower().follow(scrubbed).environment
 
     def install(self, report: ImportReport, *options: str) -> tuple[tuple[Finding, ...], bool]:
         """Install a wheel, if need be without dependencies; return findings, and whether it is installed."""
