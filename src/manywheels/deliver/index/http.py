@@ -7,6 +7,7 @@ import html
 import ipaddress
 import math
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from manywheels import __version__
+from manywheels.core.certificates import untrusted_cure
 from manywheels.core.regular_files import open_regular
 from manywheels.core.retry import Clock, RetriesExhausted, RetryPolicy, TransientError, is_transient, retry_after
 from manywheels.data import table
@@ -35,11 +37,14 @@ Auth = tuple[str, str]  # user and password of basic authentication
 
 
 class NoResponse(Exception):
-    """No response came. `arrived` is whether the whole request may have arrived."""
+    """No response came. `arrived` is whether the whole request may have arrived.
 
-    def __init__(self, reason: str, *, arrived: bool) -> None:
+    With a `cure`, the reason is one that lasts: another attempt fails in the same way.
+    """
+
+    def __init__(self, reason: str, *, arrived: bool, cure: str = "") -> None:
         super().__init__(reason)
-        self.arrived = arrived
+        self.arrived, self.cure = arrived, cure
 
 
 class Interrupted(Exception):
@@ -195,7 +200,7 @@ class Requests:
             try:
                 return self._request("POST", url, auth, timeout, most=most, data=body, headers=headers)
             except NoResponse as lost:
-                raise NoResponse(str(lost), arrived=lost.arrived and sealed.finished) from None
+                raise NoResponse(str(lost), arrived=lost.arrived and sealed.finished, cure=lost.cure) from None
 
     def _stopped(self) -> bool:
         if not (self._cancellation and self._cancellation.requested):
@@ -233,7 +238,8 @@ class Requests:
                     body=exchange.read_body(response, most) if most else b"",
                 )
         except requests.exceptions.RequestException as error:
-            raise NoResponse(_describe(error), arrived=clock.connected) from None
+            reason, cure = _describe(error)
+            raise NoResponse(reason, arrived=clock.connected and not cure, cure=cure) from None
 
 
 _FRESH: Final = {"Cache-Control": "max-age=0"}  # to see what was just uploaded
@@ -258,23 +264,47 @@ def _never_connected(error: Exception) -> bool:
     return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
-def _describe(error: Exception) -> str:
-    """Describe an error in a clause, without secrets: neither addresses nor headers."""
+def _describe(error: Exception) -> tuple[str, str]:
+    """Describe an error in a clause, without secrets: neither addresses nor headers; and what cures a lasting one."""
     import requests
 
     from manywheels.core.exchange import TimeOver, TooLarge
 
     if isinstance(error, TimeOver | TooLarge):
-        return str(error)
+        return str(error), ""
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return "no connection within the time limit"
+        return "no connection within the time limit", ""
     if _never_connected(error):
-        return "no server answers at this address"
+        return "no server answers at this address", ""
     if isinstance(error, requests.exceptions.SSLError):
-        return "the server's certificate is not trusted"
+        return _describe_tls(error)
     if isinstance(error, requests.exceptions.Timeout):
-        return "no response within the time limit"
-    return "the connection was lost"
+        return "no response within the time limit", ""
+    return "the connection was lost", ""
+
+
+def _describe_tls(error: Exception) -> tuple[str, str]:
+    fault: BaseException | None = error
+    for _ in range(8):  # requests, urllib3 and ssl have one each
+        if fault is None or isinstance(fault, ssl.SSLError):
+            break
+        reason = getattr(fault, "reason", None) or next(iter(fault.args), None)
+        fault = reason if isinstance(reason, BaseException) else fault.__cause__ or fault.__context__
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        clause = f"the server's certificate is not trusted: {fault.verify_message.removesuffix('.')}"
+        return clause, _TLS_CURES.get(fault.verify_code) or untrusted_cure()
+    name = str(getattr(fault, "reason", "") or "").replace("_", " ").lower()
+    if name in _NO_TLS:
+        return "the server does not speak TLS at this address", "Correct the address: its port is perhaps that of http."
+    return f"the TLS connection failed{f': {name}' if name else ''}", ""
+
+
+_NO_TLS: Final = {"wrong version number", "http request", "record layer failure", "packet length too long"}
+_RENEW: Final = "Have the server's certificate renewed, and check this machine's clock."
+_HOST: Final = (
+    "Use the name that the server's certificate has in the address, or have the certificate issued for this one."
+)
+_TLS_CURES: Final[Mapping[int, str]] = {9: _RENEW, 10: _RENEW, 62: _HOST, 64: _HOST}  # OpenSSL's X509_V_ERR_…
 
 
 def index_retries(cancellation: Cancellation, clock: Clock | None = None) -> RetryPolicy:
@@ -298,6 +328,8 @@ def persist(request: Callable[[], Response], retries: RetryPolicy) -> Response:
         try:
             response = request()
         except NoResponse as error:
+            if error.cure:
+                raise
             raise TransientError(str(error)) from None
         if response.is_transient:
             raise TransientError(f"it answers {response.status}", pause=retry_after(response.headers))
