@@ -9,7 +9,7 @@ import math
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from manywheels import __version__
 from manywheels.core.certificates import untrusted_cure
+from manywheels.core.documents import parse_json
 from manywheels.core.regular_files import open_regular
 from manywheels.core.retry import Clock, RetriesExhausted, RetryPolicy, TransientError, is_transient, retry_after
 from manywheels.data import table
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from manywheels.core.cancellation import Cancellation
 
-_NAME_TAKEN: Final = re.compile(r"already exists?|already been taken|previously used", re.IGNORECASE)
-_LONGEST: Final = 300  # characters
 _LONGEST_PAGE: Final = 65_536
+_SAYS: Final = ("message", "detail", "error", "description", "title")  # keys of errors in JSON
+_MOST_DEEP: Final = 4
 
 
 Auth = tuple[str, str]  # user and password of basic authentication
@@ -102,13 +103,13 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def require_safe(url: str) -> None:
-    """Raises UnsafeAddress for plain http to another machine, which would expose the token."""
+def require_safe(url: str, name: str = "repository-url") -> None:
+    """Raises UnsafeAddress for plain http to another machine, which would expose the token; `name` is the input."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
         raise UnsafeAddress(
             f"`{origin(url)}` is plain http: tokens and files would be sent unencrypted.",
-            remedy="Set `repository-url` to the index's https address; only this machine itself may use http.",
+            remedy=f"Set `{name}` to the index's https address; only this machine itself may use http.",
         )
 
 
@@ -341,23 +342,73 @@ def persist(request: Callable[[], Response], retries: RetryPolicy) -> Response:
         raise NoResponse(error.reason, arrived=True) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A final answer to an upload: what it means, in a clause, and what cures it."""
+
+    means: str
+    cure: str
+    renewable: bool  # another token may cure it
+
+
+def refusal(response: Response, reason: str) -> Refusal:
+    """Return what a final answer means, by its status and `reason_text`: the first entry of data/publish.toml."""
+    for entry in table("publish")["refusals"]:
+        statuses, says = entry.get("statuses"), entry.get("says", "")
+        if (statuses is None or response.status in statuses) and re.search(says, reason, re.IGNORECASE):
+            return Refusal(means=entry["means"], cure=entry["cure"], renewable=entry.get("renewable", False))
+    raise AssertionError("the last entry matches every answer")  # pragma: no cover
+
+
 def is_name_taken(response: Response) -> bool:
-    """Whether an upload was refused for its name: 409, or 400 or 403 with such a reason."""
+    """Whether an upload was refused for its name: 409, or another refusal with such words."""
+    facts = table("publish")["name-taken"]
     if response.status == HTTPStatus.CONFLICT:
         return True
-    is_refusal = response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
-    return is_refusal and _NAME_TAKEN.search(reason_text(response)) is not None
+    return response.status in facts["statuses"] and _says(response, facts["says"])
+
+
+def is_name_spent(response: Response) -> bool:
+    """Whether the name belonged to a file that was deleted: it cannot be used again."""
+    return _says(response, table("publish")["name-taken"]["spent"])
+
+
+def _says(response: Response, words: str) -> bool:
+    return re.search(words, reason_text(response), re.IGNORECASE) is not None
 
 
 def reason_text(response: Response, clean: Callable[[str], str] = str) -> str:
-    """Return status and reason in one short line; the status line's reason takes precedence.
+    """Return status and reason in one line; the status line's reason takes precedence.
 
-    `clean` removes secrets before the text is cut: part of a token would not be recognised.
+    `clean` removes secrets.
     """
     usual = {status.value: status.phrase for status in HTTPStatus}
     reason = response.reason.removeprefix(f"{response.status} ").strip()
     if not reason or reason.lower() == usual.get(response.status, "").lower():
         page = clean(response.body.decode("utf-8", "replace"))[:_LONGEST_PAGE]
-        text = re.sub(r"(?s)<(script|style|title)\b.*?</\1>|<[^>]*>", " ", page)
-        reason = " ".join(html.unescape(text).split())
-    return f"{response.status} {clean(reason)[:_LONGEST]}".strip()
+        text = _json_messages(page) or html.unescape(re.sub(_MARKUP, " ", page))
+        reason = " ".join(text.split())
+    return f"{response.status} {clean(reason)}".strip()
+
+
+_MARKUP: Final = re.compile(r"(?s)<(script|style|title)\b.*?</\1>|<[^>]*>")
+
+
+def _json_messages(page: str) -> str:
+    """Return the messages of an error in JSON."""
+    if not page.lstrip().startswith("{"):
+        return ""
+    try:
+        return " ".join(dict.fromkeys(_messages(parse_json(page.encode()), _MOST_DEEP)))
+    except ValueError:
+        return ""
+
+
+def _messages(value: object, deep: int) -> Iterator[str]:
+    if isinstance(value, list) and deep:
+        for part in value:
+            yield from _messages(part, deep - 1)
+    if isinstance(value, dict) and deep:
+        yield from (value[key] for key in _SAYS if isinstance(value.get(key), str))
+        for part in value.values():
+            yield from _messages(part, deep - 1)
