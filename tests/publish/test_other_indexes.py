@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from publish.other_index import Answer as Said
 from publish.other_index import OtherIndex
 from publish.program import Run, publish, read_ledger, write_sdist, write_set
 from publish.servers import PASSWORD, USER, pypiserver
-from unit.helpers import METADATA, PLATFORM
+from unit.helpers import METADATA, PLATFORM, write_wheel
 
 SDIST = "demo-1.0.tar.gz"
 WHEEL = f"demo-1.0-cp312-cp312-{PLATFORM}.whl"
@@ -69,7 +71,7 @@ def test_without_a_digest_a_file_is_not_overwritten_and_the_others_are_sent(fold
         index.files[SDIST] = b"perhaps another"
         run = send(folder, index.url)
         assert (run.status, run.states) == (4, {SDIST: "unknown", WHEEL: "uploaded"})
-        assert "`skip-existing` passes over those that are the same" in " ".join(run.err.split())
+        assert "`skip-existing` passes over those that are there" in " ".join(run.err.split())
         assert AGAIN not in run.err
         passed = send(folder, index.url, "--skip-existing")
         assert passed.status == 0
@@ -105,6 +107,7 @@ def test_the_simple_api_elsewhere(folder: Path) -> None:
         blind = send(folder, uploads.url)
         assert "has no simple API beside it" in blind.out
         assert blind.states == {SDIST: "unknown", WHEEL: "uploaded"}, "the other file is sent, whatever became of it"
+        assert reason(folder, SDIST) == "the index has a file of this name, and cannot be asked for it: 409"
         variables = {"MANYWHEELS_CHECK_USER": "eve", "MANYWHEELS_CHECK_PASSWORD": "secret"}
         run = send(folder, uploads.url, f"--check-url={pages.check_url}", **variables)
         assert (run.status, set(run.states.values())) == (0, {"identical"}), run.said
@@ -133,6 +136,27 @@ def test_pypis_rules_hold_at_pypi_only(folder: Path) -> None:
         assert "`Private :: Do Not Upload` forbids publishing" in refused.err
         run = send(folder, index.url, "--index-rules=auto")
         assert (run.status, run.states) == (0, {WHEEL: "uploaded"}), run.said
+
+
+@pytest.mark.parametrize("rules", ["none", "pypi"])
+def test_other_indexes_take_what_pypi_does_not(tmp_path: Path, rules: str) -> None:
+    """A second sdist; a classifier that PyPI has dropped, in a wheel of another builder."""
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    old = METADATA.replace("Name:", "Classifier: Natural Language :: Ukranian\nName:")
+    write_wheel(folder, tags="py3-none-any", metadata=old)
+    source = write_sdist(folder)
+    with zipfile.ZipFile(folder / "demo-1.0.zip", "w") as archive, tarfile.open(source) as other:
+        for member in other.getmembers():
+            archive.writestr(member.name, other.extractfile(member).read())  # type: ignore[union-attr]
+    with OtherIndex() as index:
+        run = send(folder, index.url, f"--index-rules={rules}")
+        if rules == "none":
+            assert (run.status, len(index.files)) == (0, 3), run.said
+        else:
+            assert (run.status, index.files) == (4, {})
+            assert "has more than one sdist" in run.err
+            assert "`Natural Language :: Ukranian` is deprecated" in run.err
 
 
 # --- what they say ----------------------------------------------------------------------------------------------------

@@ -176,8 +176,9 @@ class Adapter(HTTPAdapter):
         super().init_poolmanager(*arguments, ssl_context=tls_context(), **options)
         _set_pool_classes(self.poolmanager)
 
-    def proxy_manager_for(self, *arguments: Any, **options: Any) -> ProxyManager:  # noqa: ANN401 - passed on
-        manager: ProxyManager = super().proxy_manager_for(*arguments, ssl_context=tls_context(), **options)
+    def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:  # noqa: ANN401 - passed on
+        own = {} if proxy.lower().startswith("socks") else {"proxy_ssl_context": tls_context()}
+        manager: ProxyManager = super().proxy_manager_for(proxy, ssl_context=tls_context(), **own, **options)
         _set_pool_classes(manager)
         return manager
 

@@ -74,6 +74,8 @@ def run_preflight(
     has_manifest = os.path.lexists(wanted.folder / MANIFEST)
     manifest, digest = read_sealed(wanted.folder) if has_manifest else (None, "no manifest")
     switch = cancellation or Cancellation()
+    if not index.addresses.has_rules:
+        wanted = replace(wanted, rules=_without_metadata(wanted.rules))
     files, problems = _read(paths, switch)
     warnings = list(_unproved(manifest, wanted, files))
     problems += _manifest_mismatches(wanted, files, manifest, digest)
@@ -93,7 +95,7 @@ def run_preflight(
             elif listing is None:
                 warnings.append(_no_simple_api(index))
         presence |= {file.name: compare(listing, file) for file in its_files}
-        problems += _sdists(its_files, presence, (listing or {}) if index.addresses.has_rules else {})
+        problems += _sdists(its_files, presence, listing or {}) if index.addresses.has_rules else ()
         problems += _duplicates(its_files, listing or {}) if index.addresses.has_rules else ()
         problems += _conflicts(its_files, presence, skip_existing=wanted.skip_existing)
         problems += _too_large(its_files, presence, listing or {}, index, wanted.rules)
@@ -104,6 +106,11 @@ def run_preflight(
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _without_metadata(rules: Rules) -> Rules:
+    """Leave out what PyPI refuses in metadata: other indexes take any classifier and address."""
+    return replace(rules, ignored=(*rules.ignored, Ignored(code=_METADATA)))
 
 
 def _read(paths: Sequence[Path], cancellation: Cancellation) -> tuple[tuple[Distribution, ...], list[Problem]]:

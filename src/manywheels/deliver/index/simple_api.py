@@ -351,5 +351,5 @@ class _Page(HTMLParser):
         except ValueError:
             return
         name = unquote(urlunsplit(parts._replace(fragment="", query=""))).rpartition("/")[2]
-        digests = dict(parse_qsl(parts.fragment))
+        digests = {algorithm.lower(): digest for algorithm, digest in parse_qsl(parts.fragment)}
         self.files[name] = Listed(sha256=_lower(digests.get("sha256")), digest=_best(digests))

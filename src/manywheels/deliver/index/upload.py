@@ -40,10 +40,15 @@ _OTHER: Final = "the index has a file of this name with other content"
 AGAIN: Final = "Publish the same files again: those on the index are skipped, the rest is sent."
 RAISE: Final = "Raise the version: what is on the index cannot be replaced."
 COMPARE: Final = (
-    "The index has files of these names, and lists no digest of them. If its pages are only late, run this once more "
-    "later. If not, download and compare them: `skip-existing` passes over those that are the same; for others raise "
-    "the version."
+    "The index has files of these names, and whether they are the same is not known: it lists no digest of them, is "
+    "late, or has its simple API elsewhere (`check-url`). Run this once more later, or compare them yourself: "
+    "`skip-existing` passes over those that are there; if they differ, raise the version."
 )
+_UNCOMPARED: Final = {
+    Presence.ABSENT: "does not list it",
+    Presence.NO_DIGEST: "lists no digest",
+    Presence.UNAVAILABLE: "cannot be asked for it",
+}
 
 
 class Progress(Protocol):
@@ -249,18 +254,17 @@ class Sender:
         presence = self._lookup_repeatedly(file)
         was_ours = any(attempt.doubtful for attempt in earlier)
         # PyPI takes the same content twice; what others do not list may come late.
-        is_other = self._context.index.addresses.has_rules or is_name_spent(response)
+        is_other = presence is Presence.ABSENT and self._context.index.addresses.has_rules
         match presence:
             case Presence.SAME:
                 return _Result(state=UploadState.UPLOADED if was_ours else UploadState.IDENTICAL)
             case Presence.OTHER:
                 return _Result(state=UploadState.CONFLICT, reason=_OTHER, cure=RAISE)
-            case Presence.ABSENT if is_other and not was_ours:
-                return _Result(state=UploadState.CONFLICT, reason=f"the index refuses its name: {reason}", cure=RAISE)
-        missing = "does not list it" if presence is Presence.ABSENT else "lists no digest"
+        if not was_ours and (is_other or is_name_spent(response)):
+            return _Result(state=UploadState.CONFLICT, reason=f"the index refuses its name: {reason}", cure=RAISE)
         return _Result(
             state=UploadState.UNKNOWN,
-            reason=f"the index has a file of this name, and {missing}: {reason}",
+            reason=f"the index has a file of this name, and {_UNCOMPARED[presence]}: {reason}",
             cure=AGAIN if was_ours else COMPARE,
             is_uncompared=True,
         )
@@ -289,7 +293,8 @@ class Sender:
         presence = Presence.UNAVAILABLE
         for number in range(facts["settle-asks"]):
             presence = self._context.index.presence(file)
-            if presence in {Presence.SAME, Presence.OTHER} or self._context.cancellation.requested:
+            is_silent = self._context.index.simple is None  # there is no simple API
+            if presence in {Presence.SAME, Presence.OTHER} or is_silent or self._context.cancellation.requested:
                 break
             if number < facts["settle-asks"] - 1:
                 self._context.retries.sleep(facts["settle-pause"])
