@@ -18,6 +18,7 @@ from manywheels.errors import NoCertificates
 
 _BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 _OPENSSL: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_OF_GITLAB: Final = "CI_SERVER_TLS_CA_FILE"
 # Where distributions keep theirs: the Python of a portable build may look elsewhere.
 _SYSTEM: Final = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
@@ -44,6 +45,8 @@ def untrusted_cure(environment: Mapping[str, str] = os.environ) -> str:
         place = environment[named]
         lacks = "lacks the server's authority" if Path(place).exists() else f"does not exist here. {_IN_CONTAINERS}"
         return f"`{place}`, named by {named}, {lacks.removesuffix('.')}. Name a PEM file that has its certificate."
+    if environment.get(_OF_GITLAB):
+        return f"GitLab's runner has the authority of its own server in {_OF_GITLAB}: set SSL_CERT_FILE to that path."
     return (
         "If its authority is your company's, set SSL_CERT_FILE to a PEM file with the authority's certificate, or add "
         f"it to the system's. {_IN_CONTAINERS}"

@@ -128,6 +128,10 @@ def test_a_file_that_is_not_there_is_told(server: tuple[Path, ssl.SSLContext], m
 MISMATCH = "IP address mismatch, certificate is not valid for '127.0.0.1'"
 
 
+def test_gitlabs_runner_names_the_authority_of_its_server() -> None:
+    assert "set SSL_CERT_FILE to that path" in certificates.untrusted_cure({"CI_SERVER_TLS_CA_FILE": "/builds/ca.pem"})
+
+
 @pytest.mark.parametrize(
     ("host", "days", "told"),
     [

@@ -214,7 +214,7 @@ def test_the_known_indexes_are_not_uploaded_to_blindly(tmp_path: Path) -> None:
     (simple,) = addresses("testpypi").simple
     login = {f"{simple}demo/": page("<title>Sign in</title>", "text/html")}
     (problem,) = look(tmp_path, login, url="testpypi")
-    assert "does not list its files: its response is not a project's page" in problem
+    assert f"does not list its files: the answer of `{simple}` is not a project's page" in problem
     assert look(tmp_path, {"https://h/simple/demo/": page("<title>Sign in</title>", "text/html")}) == []
 
 
@@ -227,6 +227,11 @@ def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None
     """A 404 counts only at a simple API."""
     assert ask({"https://h/simple/": Response(status=200)}) == {}
     assert ask({}) is None
+    for status in (401, 403):
+        pages = Pages({"https://h/a/simple/demo/": Response(status=status)})
+        index = Index(addresses("https://h/a/"), pages, index_retries(Cancellation(), FastClock()))
+        assert index.listing("demo") is None
+        assert index.why_unlisted == f"the answer of `https://h/a/simple/` is {status}"
     elsewhere = Response(status=302, headers={"location": "https://other/simple/demo/"})
     assert ask({"https://h/simple/demo/": elsewhere, "https://h/simple/": Response(status=200)}) == {}
     assert ask({"https://h/a/simple/": Response(status=200)}, "https://h/a/") == {}

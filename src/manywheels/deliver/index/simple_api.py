@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from html.parser import HTMLParser
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 
@@ -154,7 +155,7 @@ class Index:
         self._transport, self._retries, self._auth, self._reading = transport, retries, auth, reading
         self._simple: str | None = None
         self._lock = threading.Lock()
-        self.why_unlisted = "its response is not a project's page"
+        self.why_unlisted = ""
 
     def listing(self, project: str) -> Listing | None:
         """Return a project's files by name (none for a new one); None without a simple API, see `why_unlisted`.
@@ -163,6 +164,7 @@ class Index:
         """
         with self._lock:
             candidates = (self._simple,) if self._simple else self.addresses.simple
+        faults = []
         for base in candidates:
             response = self._get(f"{base}{project}/")
             if response.status == HTTPStatus.OK and (found := _parse(response, project)) is not None:
@@ -173,8 +175,10 @@ class Index:
             if is_absent and (base == self._simple or self._is_simple_api(base)):
                 self._remember(base)
                 return {}
-            if response.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
-                self.why_unlisted = f"`{base}` answers {response.status}"
+            is_ok = response.status == HTTPStatus.OK
+            why = "is not a project's page" if is_ok else f"is {response.status}"
+            faults.append((response.status == HTTPStatus.NOT_FOUND, f"the answer of `{base}` {why}"))
+        self.why_unlisted = min(faults, key=itemgetter(0))[1]
         return None
 
     def presence(self, file: Distribution) -> Presence:
