@@ -271,17 +271,22 @@ def _describe(error: Exception) -> tuple[str, str]:
 
     from manywheels.core.exchange import TimeOver, TooLarge
 
-    if isinstance(error, TimeOver | TooLarge):
-        return str(error), ""
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return "no connection within the time limit", ""
-    if _never_connected(error):
-        return "no server answers at this address", ""
     if isinstance(error, requests.exceptions.SSLError):
         return _describe_tls(error)
-    if isinstance(error, requests.exceptions.Timeout):
-        return "no response within the time limit", ""
-    return "the connection was lost", ""
+    if isinstance(error, TimeOver | TooLarge):
+        return str(error), ""
+    if _never_connected(error):
+        return "no server answers at this address", ""
+    kinds = ((kind, clause) for kind, clause in _LOST if isinstance(error, getattr(requests.exceptions, kind)))
+    return next(kinds)[1], ""
+
+
+_LOST: Final = (
+    ("ConnectTimeout", "no connection within the time limit"),
+    ("ProxyError", "the proxy lets no connection through"),
+    ("Timeout", "no response within the time limit"),
+    ("RequestException", "the connection was lost"),
+)
 
 
 def _describe_tls(error: Exception) -> tuple[str, str]:
