@@ -9,10 +9,12 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+import requests
 
 from index.tls import make_certificates
 from manywheels.core import certificates
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.exchange import Adapter
 from manywheels.deliver.index.http import NoResponse, Requests, index_retries, persist
 from manywheels.errors import NoCertificates
 from unit.fakeindex import FastClock
@@ -126,6 +128,14 @@ def test_a_file_that_is_not_there_is_told(server: tuple[Path, ssl.SSLContext], m
 
 
 MISMATCH = "IP address mismatch, certificate is not valid for '127.0.0.1'"
+
+
+def test_no_library_switches_it_off(server: tuple[Path, ssl.SSLContext]) -> None:
+    """The context is shared by all sessions."""
+    with served(Fine, server[1]) as url, requests.Session() as session:
+        session.mount("https://", Adapter())
+        with pytest.raises(requests.exceptions.SSLError, match="unable to get local issuer"):
+            session.get(url, verify=False, timeout=20)
 
 
 def test_gitlabs_runner_names_the_authority_of_its_server() -> None:

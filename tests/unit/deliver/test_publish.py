@@ -258,6 +258,18 @@ def test_what_a_listing_says_of_a_file(listing: Listing | None, presence: Presen
     assert compare(listing, distribution(Path("a"), sha256="AB")) is presence
 
 
+def test_a_file_that_has_changed_has_no_other_digest(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    file = distribution(tmp_path / "a", sha256=hashlib.sha256(b"content").hexdigest())
+    assert file.digest("md5") == hashlib.md5(b"content").hexdigest()
+    assert file.digest("of tomorrow") is None
+    (tmp_path / "a").write_bytes(b"changed")
+    assert file.digest("sha512") is None
+    listed = Listed(sha256=None, digest=("sha512", hashlib.sha512(b"changed").hexdigest()))
+    assert compare({"a": listed}, file) is Presence.NO_DIGEST
+    assert compare({"a": Listed(sha256=None, size=file.size + 1)}, file) is Presence.OTHER
+
+
 def test_the_oldest_file_of_a_release() -> None:
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
     listing = {
