@@ -359,6 +359,12 @@ class SigningFailed(DeliveryError):
     code = "MW333"
 
 
+class NoCertificates(DeliveryError):
+    """A variable names certificate authorities to trust, and they cannot be read."""
+
+    code = "MW340"
+
+
 class AttestationNotKept(DeliveryError):
     """An attestation cannot be written."""
 

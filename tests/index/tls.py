@@ -14,13 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
-def make_certificates(folder: Path, hosts: Iterable[str]) -> tuple[Path, ssl.SSLContext]:
-    """Write `ca.pem` into `folder`; return its path, and a server's context with a certificate for `hosts`."""
+def make_certificates(folder: Path, hosts: Iterable[str], *, days: int = 0) -> tuple[Path, ssl.SSLContext]:
+    """Write `ca.pem` into `folder`; return its path, and a server's context with a certificate for `hosts`.
+
+    The certificate is from `days` later than today, or earlier: it is valid for two.
+    """
     authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "manywheels test authority")])
     root = make_root(name, authority)
     leaf = (
-        _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "index")]), name, server.public_key())
+        _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "index")]), name, server.public_key(), days)
         .add_extension(x509.SubjectAlternativeName(list(map(_alternative, hosts))), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(signs_certificates=False), critical=True)
@@ -53,8 +56,10 @@ def make_root(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.Certific
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int = 0
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC) + timedelta(days=days)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -123,8 +123,9 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 
 def arguments(folder: Path, url: str, *options: str) -> list[str]:
-    """Return the arguments of `manywheels` that publish a folder."""
-    return ["publish", f"--packages-dir={folder}", "--repository-url", url, *options]
+    """Return the arguments of `manywheels` that publish a folder; the local index has PyPI's rules."""
+    rules = ["--index-rules=pypi"] if url.endswith("/legacy/") else []
+    return ["publish", f"--packages-dir={folder}", "--repository-url", url, *rules, *options]
 
 
 def publish(

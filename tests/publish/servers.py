@@ -66,7 +66,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 
 @contextmanager
-def pypiserver(folder: Path) -> Iterator[Server]:
+def pypiserver(folder: Path, *options: str) -> Iterator[Server]:
     """Run pypiserver, which asks for USER and PASSWORD for everything."""
     files = folder / "files"
     files.mkdir(parents=True)
@@ -74,7 +74,7 @@ def pypiserver(folder: Path) -> Iterator[Server]:
     (folder / "htpasswd").write_text(f"{USER}:{{SHA}}{digest}\n")
     port = free_port()
     argv = [sys.executable, "-m", "pypiserver", "run", "-i", "127.0.0.1", "-p", str(port), "--disable-fallback",
-            "-P", str(folder / "htpasswd"), "-a", "update,download,list", str(files)]  # fmt: skip
+            "-P", str(folder / "htpasswd"), "-a", "update,download,list", *options, str(files)]  # fmt: skip
     url = f"http://127.0.0.1:{port}/"
     with _running(argv, url, folder / "log"):
         yield Server(url=url, folder=files)

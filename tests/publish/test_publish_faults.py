@@ -475,13 +475,13 @@ def test_the_index_in_memory_answers_as_the_local_one_does(
         answer = transport.post_form(index.upload_url, form, auth=auth, timeout=10, watch=lambda _count: None)
         return answer.status, is_name_taken(answer)
 
-    assert asked.presence("demo", file.name, file.sha256) is Presence.ABSENT
+    assert asked.presence(file) is Presence.ABSENT
     assert send(file.form()) == (200, False)
-    assert asked.presence("demo", file.name, file.sha256) is Presence.SAME
+    assert asked.presence(file) is Presence.SAME
     assert send(file.form()) == (200, False)
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nSummary: other\n")
     other = read_distribution(file.path)
-    assert asked.presence("demo", file.name, other.sha256) is Presence.OTHER
+    assert asked.presence(other) is Presence.OTHER
     assert send(other.form()) == (400, True)
 
 

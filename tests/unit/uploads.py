@@ -42,6 +42,7 @@ class Upload:
         credentials: ApiToken | None = None,
         *,
         url: str = URL,
+        rules: str = "pypi",
         chance: random.Random | None = None,
     ) -> None:
         self.clock, self.cancellation, self.files = FastClock(), Cancellation(), files
@@ -49,9 +50,9 @@ class Upload:
         retries = index_retries(self.cancellation, self.clock)
         if chance is not None:
             retries = replace(retries, jitter=chance)
-        self.index = Index(addresses(url), index, retries)
-        seen = {file.name: self.index.presence("demo", file.name, file.sha256) for file in files}
-        self.to_send = [file for file in files if seen[file.name] is not Presence.SAME]
+        self.index = Index(addresses(url, rules=rules), index, retries)
+        seen = {file.name: self.index.presence(file) for file in files}
+        self.to_send = [file for file in files if seen[file.name] not in {Presence.SAME, Presence.NO_DIGEST}]
         self.stops = bool({Presence.OTHER, Presence.UNAVAILABLE} & set(seen.values()))  # as the preflight does
         self.ledger = Ledger(self.folder, url, first_entries(files, seen))
         self.context = UploadContext(
@@ -61,7 +62,8 @@ class Upload:
 
     def send(self, progress: Progress | None = None) -> dict[str, str]:
         """Send what is missing; return the states that the ledger on disk has."""
-        Sender(self.context, self.ledger, progress or Silence()).send(self.to_send)
+        self.sender = Sender(self.context, self.ledger, progress or Silence())
+        self.sender.send(self.to_send)
         return self.states()
 
     def states(self) -> dict[str, str]:

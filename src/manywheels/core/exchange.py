@@ -28,6 +28,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyM
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
+from manywheels.core.certificates import tls_context
 from manywheels.core.interruptible import begin
 from manywheels.core.retry import RetryPolicy, TransientError, transient_status
 
@@ -172,16 +173,21 @@ class Adapter(HTTPAdapter):
         super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on
-        super().init_poolmanager(*arguments, **options)
+        super().init_poolmanager(*arguments, ssl_context=tls_context(), **options)
         _set_pool_classes(self.poolmanager)
 
-    def proxy_manager_for(self, *arguments: Any, **options: Any) -> ProxyManager:  # noqa: ANN401 - passed on
-        manager: ProxyManager = super().proxy_manager_for(*arguments, **options)
+    def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:  # noqa: ANN401 - passed on
+        own = {} if proxy.lower().startswith("socks") else {"proxy_ssl_context": tls_context()}
+        manager: ProxyManager = super().proxy_manager_for(proxy, ssl_context=tls_context(), **own, **options)
         _set_pool_classes(manager)
         return manager
 
+    def cert_verify(self, *_: Any) -> None:  # noqa: ANN401 - not used
+        """Do nothing: `requests` would add its own authorities to the context's."""
+
     def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override]  # noqa: ANN401
         """Raises TimeOver, TooLarge and what `requests` raises."""
+        options["verify"] = True  # not the path that `requests` found: the context has it
         options["timeout"] = options.get("timeout") or self._wait
         if _current.get() is not None:
             return super().send(request, **options)

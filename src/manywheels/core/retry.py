@@ -14,7 +14,8 @@ from typing import Final, Protocol, TypeVar
 
 from manywheels.core.cancellation import Cancellation
 
-_TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})  # and all 5xx
+_TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_FINAL: Final = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 T = TypeVar("T")
 
 
@@ -165,8 +166,8 @@ class RetryPolicy:
 
 
 def is_transient(status: int) -> bool:
-    """Whether a repeated request may succeed after this HTTP status: 408, 429, 5xx."""
-    return status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    """Whether a repeated request may succeed after this HTTP status: 408, 429, 5xx but 501 and 505."""
+    return status in _TRANSIENT or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _FINAL)
 
 
 def transient_status(status: int, headers: Mapping[str, str]) -> TransientError | None:

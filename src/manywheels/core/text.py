@@ -35,6 +35,11 @@ def parts(words: str) -> list[tuple[str, bool]]:
     return [(piece, bool(number % 2)) for number, piece in enumerate(pieces) if piece]
 
 
+def shorten(words: str, most: int) -> str:
+    """Return at most that many characters, with `…` for what was left out."""
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
 def size(count: int) -> str:
     """Format bytes as `417 kB` or `3.2 MB` (decimal units)."""
     if count < 999_500:  # noqa: PLR2004 - more rounds to 1000 kB

@@ -13,6 +13,7 @@ from manywheels.plan.inputs import Value
 from manywheels.plan.settings import Settings
 
 DESTINATIONS: Final = ("auto", "artifact", "pypi", "none")
+INDEX_RULES: Final = ("auto", "pypi", "none")
 _NOT_IN_NAMES: Final = re.compile(r'[":<>|*?\r\n\\/]')  # as in actions/toolkit
 _MAX_DAYS: Final = 400  # days; GitHub's limit
 
@@ -76,10 +77,13 @@ def _parse_days(value: Value, name: str) -> int:
 class PublishOptions:
     """How to upload. `attestations`: None for automatic; `confirm`: seconds, None to skip.
 
-    `repository`: an upload URL or one of twine's names. An empty `password` means trusted publishing.
+    `repository`: an upload URL or one of twine's names; `check_url`: its simple API, empty to derive it. An empty
+    `password` means trusted publishing.
     """
 
     repository: str
+    check_url: str
+    index_rules: str
     packages_dir: Path
     skip_existing: bool
     attestations: bool | None
@@ -105,6 +109,8 @@ def resolve_publishing(settings: Settings) -> PublishOptions:
     folder = settings.value("packages-dir" if is_given("packages-dir") else "output-dir")
     return PublishOptions(
         repository=settings.parsed("repository-url", inputs.parse_path),
+        check_url=settings.parsed("check-url", inputs.parse_path) if is_given("check-url") else "",
+        index_rules=settings.parsed("index-rules", partial(inputs.parse_choice, choices=INDEX_RULES)),
         packages_dir=Path(inputs.parse_path(folder, "packages-dir")),
         skip_existing=flag("skip-existing"),
         attestations=None if settings.value("attestations").value == "auto" else flag("attestations"),

@@ -110,6 +110,8 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "retention-days": ("5", lambda it: it.delivery.retention_days, 5, "-1"),
     "overwrite": ("true", lambda it: it.delivery.overwrite, True, "maybe"),
     "repository-url": ("testpypi", lambda it: it.publishing.repository, "testpypi", "a\nb"),
+    "check-url": ("https://h/simple/", lambda it: it.publishing.check_url, "https://h/simple/", "a\nb"),
+    "index-rules": ("none", lambda it: it.publishing.index_rules, "none", "some"),
     "packages-dir": ("out", lambda it: it.publishing.packages_dir, Path("out"), "a\nb"),
     "skip-existing": ("true", lambda it: it.publishing.skip_existing, True, "maybe"),
     "attestations": ("false", lambda it: it.publishing.attestations, False, "maybe"),

@@ -73,6 +73,10 @@ PROOFS = {
         "test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels": "confirm print-hash",
     },
     "publish/program.py": {"arguments": "packages-dir repository-url"},  # which all tests of publishing call
+    "publish/test_other_indexes.py": {
+        "test_the_simple_api_elsewhere": "check-url",
+        "test_pypis_rules_hold_at_pypi_only": "index-rules",
+    },
     "publish/test_publish_trusted.py": {
         "test_files_are_signed_and_the_index_takes_the_attestations": "attestations keep-attestations",
     },

@@ -21,6 +21,7 @@ from manywheels.core.documents import parse_json
 from manywheels.core.redaction import redacted
 from manywheels.data import table
 from manywheels.deliver.index.audiences import require_own
+from manywheels.deliver.index.distributions import read_distribution
 from manywheels.deliver.index.http import Auth, Requests, Response, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.publish import publish
@@ -302,7 +303,7 @@ def test_a_page_of_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyPatch
     assert listing(b"<title>Links for demo</title>" + b"<a href=a>" * 1000, "text/html") is None
 
 
-def test_an_index_whose_pages_are_none_is_silent() -> None:
+def test_an_index_whose_pages_are_none_is_silent(tmp_path: Path) -> None:
     """Invalid pages count as no listing, and cause no traceback."""
 
     class Nested(BaseHTTPRequestHandler):
@@ -320,4 +321,4 @@ def test_an_index_whose_pages_are_none_is_silent() -> None:
     with served(Nested) as url, Requests() as way:
         cancellation = Cancellation()
         index = Index(addresses(f"{url}/legacy/"), way, index_retries(cancellation))
-        assert index.presence("demo", "demo-1.0.tar.gz", "ab") is Presence.UNAVAILABLE
+        assert index.presence(read_distribution(write_sdist(tmp_path))) is Presence.UNAVAILABLE

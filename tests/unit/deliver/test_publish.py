@@ -75,25 +75,38 @@ JSON = "application/vnd.pypi.simple.v1+json"
 @pytest.mark.parametrize(
     ("given", "simple"),
     [
-        ("https://index.example/legacy/", ["https://index.example/simple/"]),
-        ("https://upload.index.example/legacy/", ["https://index.example/simple/"]),
-        ("https://index.example/team/legacy/", ["https://index.example/team/simple/"]),
+        (
+            "https://upload.h/legacy/",
+            ["https://h/simple/", "https://upload.h/simple/", "https://upload.h/legacy/+simple/",
+             "https://upload.h/legacy/simple/"],
+        ),
+        (
+            "https://h/pypi/team/legacy/",  # Pulp
+            ["https://h/pypi/team/simple/", "https://h/pypi/team/legacy/+simple/", "https://h/pypi/team/legacy/simple/"],
+        ),
+        (
+            "https://h/o/_packaging/feed/pypi/upload",  # Azure Artifacts
+            ["https://h/o/_packaging/feed/pypi/simple/", "https://h/o/_packaging/feed/pypi/upload/+simple/",
+             "https://h/o/_packaging/feed/pypi/upload/simple/"],
+        ),
         ("https://index.example", ["https://index.example/+simple/", "https://index.example/simple/"]),
         ("https://h:8/a/b/", ["https://h:8/a/b/+simple/", "https://h:8/a/b/simple/"]),
-        ("http://127.0.0.1:8/legacy/", ["http://127.0.0.1:8/simple/"]),
     ],
-)
+)  # fmt: skip
 def test_where_an_index_can_be_asked(given: str, simple: list[str]) -> None:
     found = addresses(given)
     assert (found.upload, list(found.simple)) == (given, simple)
     assert found.release_page("demo", "1.0") is None
+    assert (found.has_rules, found.has_simple) == (False, False)
 
 
 @pytest.mark.parametrize(("name", "upload"), [("pypi", DEFAULT_REPOSITORY), ("testpypi", TEST_REPOSITORY)])
 def test_the_known_indexes_come_from_twines_table(name: str, upload: str) -> None:
     found = addresses(name)
     assert found.upload == upload
-    assert found == addresses(upload)
+    assert found == addresses(upload) == addresses(upload.rstrip("/"))
+    assert found.has_rules
+    assert not addresses(name, rules="none").has_rules
     assert found.web == "https://" + upload.split("/")[2].removeprefix("upload.")
     assert found.release_page("demo", "1.0") == f"{found.web}/project/demo/1.0/"
 
@@ -201,7 +214,7 @@ def test_the_known_indexes_are_not_uploaded_to_blindly(tmp_path: Path) -> None:
     (simple,) = addresses("testpypi").simple
     login = {f"{simple}demo/": page("<title>Sign in</title>", "text/html")}
     (problem,) = look(tmp_path, login, url="testpypi")
-    assert "does not list its files: its response is not a project's page" in problem
+    assert f"does not list its files: the answer of `{simple}` is not a project's page" in problem
     assert look(tmp_path, {"https://h/simple/demo/": page("<title>Sign in</title>", "text/html")}) == []
 
 
@@ -214,6 +227,11 @@ def test_a_project_that_is_not_there_and_an_index_that_cannot_be_asked() -> None
     """A 404 counts only at a simple API."""
     assert ask({"https://h/simple/": Response(status=200)}) == {}
     assert ask({}) is None
+    for status in (401, 403):
+        pages = Pages({"https://h/a/simple/demo/": Response(status=status)})
+        index = Index(addresses("https://h/a/"), pages, index_retries(Cancellation(), FastClock()))
+        assert index.listing("demo") is None
+        assert index.why_unlisted == f"the answer of `https://h/a/simple/` is {status}"
     elsewhere = Response(status=302, headers={"location": "https://other/simple/demo/"})
     assert ask({"https://h/simple/demo/": elsewhere, "https://h/simple/": Response(status=200)}) == {}
     assert ask({"https://h/a/simple/": Response(status=200)}, "https://h/a/") == {}
@@ -237,7 +255,19 @@ def test_credentials_are_for_the_host_of_the_upload_only() -> None:
     ],
 )
 def test_what_a_listing_says_of_a_file(listing: Listing | None, presence: Presence) -> None:
-    assert compare(listing, "a", "AB") is presence
+    assert compare(listing, distribution(Path("a"), sha256="AB")) is presence
+
+
+def test_a_file_that_has_changed_has_no_other_digest(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    file = distribution(tmp_path / "a", sha256=hashlib.sha256(b"content").hexdigest())
+    assert file.digest("md5") == hashlib.md5(b"content").hexdigest()
+    assert file.digest("of tomorrow") is None
+    (tmp_path / "a").write_bytes(b"changed")
+    assert file.digest("sha512") is None
+    listed = Listed(sha256=None, digest=("sha512", hashlib.sha512(b"changed").hexdigest()))
+    assert compare({"a": listed}, file) is Presence.NO_DIGEST
+    assert compare({"a": Listed(sha256=None, size=file.size + 1)}, file) is Presence.OTHER
 
 
 def test_the_oldest_file_of_a_release() -> None:
@@ -263,12 +293,57 @@ def test_the_oldest_file_of_a_release() -> None:
          True),
         (Response(status=409, reason="Conflict"), "409", True),
         (Response(status=503, body=b"it already exists"), "503 it already exists", False),
-        (Response(status=400, body=b"x" * 1000), f"400 {'x' * 300}", False),
+        (Response(status=400, body=b"x" * 1000), f"400 {'x' * 1000}", False),
         (Response(status=400, body=b"\xff\xfe"), "400 \ufffd\ufffd", False),
     ],
 )  # fmt: skip
 def test_what_an_index_says(answer: Response, text: str, exists: bool) -> None:  # noqa: FBT001 - a case
     assert (reason_text(answer), is_name_taken(answer)) == (text, exists)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "Repository does not allow updating assets: pypi-hosted"),  # Nexus
+        (400, "pypi-hosted/packages/demo/1.0/demo-1.0.tar.gz cannot be updated"),  # Nexus, by another database
+        (400, "demo-1.0.tar.gz -  cannot be updated as asset already exists and redeploy is not allowed"),  # newer
+        (403, "Not enough permissions to delete/overwrite artifact 'pypi-local:demo-1.0.tar.gz'"),  # Artifactory
+        (403, "Not enough permissions to delete/overwrite all artifacts under 'pypi-local/demo/1.0'"),  # newer
+        (409, "The feed already contains file 'demo-1.0.tar.gz' in package 'demo 1.0'."),  # Azure
+        (409, "Conflict"),  # Gitea, Forgejo, CodeArtifact, pypiserver
+        (400, "Requested entity already exists"),  # Google
+        (400, "Validation failed: File name has already been taken"),  # GitLab
+        (400, '{"filename": ["Distribution file with the filename demo-1.0.tar.gz already exists"]}'),  # Pulp
+        (422, "A package with filename demo-1.0.tar.gz already exists"),
+        (403, "demo-1.0.tar.gz already exists in non-volatile index"),  # devpi
+        (400, "This filename has already been used, use a different version."),  # older PyPI
+    ],
+)
+def test_how_indexes_say_that_a_name_is_taken(status: int, said: str) -> None:
+    assert is_name_taken(Response(status=status, body=said.encode()))
+    assert is_name_taken(Response(status=status, reason=said))
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (403, "Not enough permissions to deploy"), (400, "Invalid version: cannot be parsed"),
+        (400, "Only one sdist may be uploaded per release."), (403, "Package protected."), (503, "it already exists"),
+        (401, "already exists"), (400, "The name 'demo' is too similar to an existing project"),
+        (413, "artifact is too large"),
+    ],
+)  # fmt: skip
+def test_what_is_about_something_else(status: int, said: str) -> None:
+    assert not is_name_taken(Response(status=status, body=said.encode()))
+
+
+def test_the_messages_of_an_error_in_json() -> None:
+    body = (
+        b'{"errors": [{"status": 403, "message": "No."}, {"message": "No."}], "detail": {"error": "Why?"}, "code": 7}'
+    )
+    assert reason_text(Response(status=403, body=body)) == "403 No. Why?"
+    for other in (b'{"filename": ["is wrong"]}', b'{"message": ' + b"[" * 9000, b'{"a": ["no message"]}'):
+        assert reason_text(Response(status=400, body=other)) == f"400 {other.decode()}"
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
@@ -574,7 +649,11 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
 def look(
     folder: Path, pages: Mapping[str, Response], rules: Rules | None = None, url: str = "https://h/legacy/"
 ) -> list[str]:
-    index = Index(addresses(url), Pages(pages), index_retries(Cancellation(), FastClock()))
+    index = Index(
+        addresses(url, rules="pypi" if "/legacy/" in url else "auto"),
+        Pages(pages),
+        index_retries(Cancellation(), FastClock()),
+    )
     wanted = Wanted(folder=folder, verify=False, rules=rules or Rules())
     return [problem.message for problem in preflight.run_preflight(wanted, index).problems]
 
@@ -605,7 +684,7 @@ def test_a_second_sdist_of_a_release(tmp_path: Path) -> None:
 def test_an_sdist_is_outside_the_seal_and_that_is_said(tmp_path: Path) -> None:
     write_set(tmp_path, "cp312")
     write_sdist(tmp_path)
-    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
+    index = Index(addresses("https://h/legacy/", rules="pypi"), Pages({}), index_retries(Cancellation(), FastClock()))
     warnings = preflight.run_preflight(Wanted(folder=tmp_path, verify=False), index).warnings
     assert warnings[0] == (
         "`demo-1.0.tar.gz` is not in the manifest: it is not verified that the wheels were built from it"
@@ -664,7 +743,7 @@ def test_a_version_may_be_spelled_in_several_ways(tmp_path: Path, spelled: str) 
 def test_wheels_of_other_platforms_are_left_to_the_index(tmp_path: Path, platform: str) -> None:
     """`verify` does not know their tags."""
     write_wheel(tmp_path, tags=f"cp314-cp314-{platform}")
-    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
+    index = Index(addresses("https://h/legacy/", rules="pypi"), Pages({}), index_retries(Cancellation(), FastClock()))
     assert preflight.run_preflight(Wanted(folder=tmp_path), index).problems == ()
 
 
@@ -677,7 +756,11 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
     write_wheel(tmp_path, tags=f"py3-none-{platform}", metadata=_PRIVATE)
 
     def told(url: str, rules: Rules | None = None, *, verify: bool = True) -> list[str]:
-        index = Index(addresses(url), Pages({}), index_retries(Cancellation(), FastClock()))
+        index = Index(
+            addresses(url, rules="pypi" if "/legacy/" in url else "auto"),
+            Pages({}),
+            index_retries(Cancellation(), FastClock()),
+        )
         wanted = Wanted(folder=tmp_path, rules=rules or Rules(), verify=verify)
         return [
             problem.message
@@ -695,7 +778,7 @@ def test_what_shall_not_be_published_stays_here(tmp_path: Path, platform: str) -
 def test_the_metadata_of_sdists_are_looked_at(tmp_path: Path) -> None:
     """`verify` does not check them."""
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nHome-page: UNKNOWN\n")
-    index = Index(addresses("https://h/legacy/"), Pages({}), index_retries(Cancellation(), FastClock()))
+    index = Index(addresses("https://h/legacy/", rules="pypi"), Pages({}), index_retries(Cancellation(), FastClock()))
     told = [problem.message for problem in preflight.run_preflight(Wanted(folder=tmp_path), index).problems]
     assert "has a `Home-page` that the index refuses: `UNKNOWN` is not an http or https URL" in told
 

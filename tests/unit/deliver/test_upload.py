@@ -14,6 +14,7 @@ from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Auth, NoResponse, Response
 from manywheels.deliver.index.ledger import UploadState
+from manywheels.deliver.index.upload import AGAIN, COMPARE, RAISE
 from manywheels.errors import DeliveryError, FileChanged, UnsafeAddress
 from scale import scaled
 from unit.fakeindex import FakeIndex
@@ -73,6 +74,8 @@ def test_how_a_file_ends(tmp_path: Path, answers: list[Response | NoResponse], s
     assert upload.send() == {"demo-1.0.tar.gz": state}
     assert len(index.uploads) == uploads
     assert upload.ledger.entries[0].attempts == uploads
+    is_final = isinstance(answers[-1], Response) and answers[-1].status in {400, 403}
+    assert (AGAIN in upload.sender.cures) is (state in {"not sent", "unknown"} and not is_final)
 
 
 def test_an_answer_that_was_lost_is_looked_up_and_nothing_repeated(tmp_path: Path) -> None:
@@ -125,6 +128,35 @@ def test_the_first_that_is_refused_stops_those_that_were_not_begun(tmp_path: Pat
     states = Upload(index, files_in(tmp_path, 40)).send()
     assert 2 <= len(index.uploads) <= 1 + table("publish")["parallel"]
     assert list(states.values()).count("not sent") == 39
+
+
+def test_a_name_that_is_taken_keeps_no_other_file_here(tmp_path: Path) -> None:
+    """The index does not list it yet, or lists nothing to compare; the others are known to be absent."""
+    files = files_in(tmp_path, 6)
+    index = FakeIndex(answers=[Response(status=409, body=b"it exists")])
+    upload = Upload(index, files, rules="none")
+    states = upload.send()
+    assert (states.pop(files[0].name), set(states.values())) == ("unknown", {"uploaded"})
+    assert upload.sender.uncompared == {files[0].name}
+    assert upload.sender.cures == (COMPARE,)
+    (tmp_path / "again").mkdir()
+    upload = Upload(FakeIndex(answers=[LOST, Response(status=409)]), files_in(tmp_path / "again", 3), rules="none")
+    assert list(upload.send().values()) == ["unknown", "uploaded", "uploaded"]
+    assert upload.sender.cures == (AGAIN,)
+
+
+@pytest.mark.parametrize("said", [b"was previously used by a file", b"demo 1.0 has been deleted from the feed"])
+def test_a_name_of_a_deleted_file_is_spent_anywhere(tmp_path: Path, said: bytes) -> None:
+    upload = Upload(FakeIndex(answers=[Response(status=409, body=said)]), files_in(tmp_path, 3), rules="none")
+    assert list(upload.send().values()) == ["conflict", "not sent", "not sent"]
+    assert upload.sender.cures == (RAISE,)
+
+
+def test_a_certificate_that_is_not_trusted_is_not_asked_again(tmp_path: Path) -> None:
+    fault = NoResponse("the server's certificate is not trusted", arrived=False, cure="Trust it.")
+    upload = Upload(FakeIndex(answers=[fault] * 9), files_in(tmp_path))
+    assert upload.send() == {"demo-1.0.tar.gz": "not sent"}
+    assert (upload.sender.cures, upload.clock.slept) == (("Trust it.",), [])
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
@@ -199,6 +231,7 @@ class Expiring:
 
     def __init__(self, left: int) -> None:
         self.renewable, self._left, self.used = True, left, [0]
+        self.described = "with a token of a test"
 
     def current(self) -> Auth:
         return "__token__", f"token-{self.used[-1]}"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from manywheels.core.certificates import bundle_variable
 from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
@@ -42,7 +43,7 @@ def confirm(
         if not own.wait(_PAUSE):
             names = ", ".join(f"`{name}`" for name in absent)
             raise NotConfirmed(f"The index does not list {names} {_until(retries, limit)}.", remedy=_REMEDY)
-    listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)} with the sha256 that was sent"
+    listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)}, none with another digest than was sent"
     wheels = [file for file in files if not file.is_sdist]
     if not wheels or not _is_public(wheels[0], index, transport, own):
         return f"{listed}; pip was not run"
@@ -68,7 +69,7 @@ def _absent(files: Sequence[Distribution], index: Index) -> list[str]:
         absent += [
             file.name
             for file in files
-            if file.project == project and compare(listing, file.name, file.sha256) is not Presence.SAME
+            if file.project == project and compare(listing, file) not in {Presence.SAME, Presence.NO_DIGEST}
         ]
     return absent
 
@@ -93,13 +94,18 @@ def _fetch(wheel: Distribution, simple: str, retries: RetryPolicy) -> str | None
         requirements.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
         return _run(
             [
-                *module_argv("pip"), "--isolated", "download", "--no-deps", "--only-binary=:all:",
+                *module_argv("pip"), "--isolated", *_certificates(), "download", "--no-deps", "--only-binary=:all:",
                 "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--require-hashes", "--index-url",
                 simple, *_machine(wheel), "--dest", str(folder / "fetched"), "--requirement", str(requirements),
             ],
             folder,
             retries,
         )  # fmt: skip
+
+
+def _certificates() -> tuple[str, ...]:
+    bundle = Path(os.environ.get(bundle_variable(), ""))
+    return ("--cert", str(bundle.absolute())) if bundle.is_file() else ()
 
 
 def _run(argv: list[str], folder: Path, retries: RetryPolicy) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +23,13 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.regular_files import files_in
+from manywheels.core.regular_files import files_in, open_regular
 from manywheels.deliver.index.bounds import Unbounded, require_bounded
 from manywheels.deliver.index.http import Form
 from manywheels.errors import WheelFileError
 
 SUFFIXES: Final = (".tar.gz", ".zip", ".whl")  # sdists first: an install meanwhile finds at least the source
+_PIECE: Final = 1 << 20  # bytes
 _BROKEN: Final = (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, LookupError)
 
 
@@ -54,12 +57,31 @@ class Distribution:
     def is_sdist(self) -> bool:
         return not self.name.endswith(".whl")
 
+    def digest(self, algorithm: str) -> str | None:
+        """Return its digest in hex; None if it cannot be computed or the file has changed since it was read."""
+        return _digest(self.path, self.sha256.lower(), algorithm)
+
     def form(self, *more: tuple[str, str]) -> Form:
         return Form(fields=(*self.fields, *more), path=self.path, size=self.size, sha256=self.sha256)
 
     def field(self, name: str) -> str | None:
         """Return the first value."""
         return next((value for field, value in self.fields if field == name), None)
+
+
+@cache
+def _digest(path: Path, sha256: str, algorithm: str) -> str | None:
+    try:
+        is_short = algorithm == "blake2b_256"
+        digest = hashlib.blake2b(digest_size=32) if is_short else hashlib.new(algorithm, usedforsecurity=False)
+        proof = hashlib.sha256()
+        with open_regular(path) as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+                proof.update(piece)
+    except (OSError, ValueError):  # a machine may refuse an algorithm
+        return None
+    return digest.hexdigest() if proof.hexdigest() == sha256 else None
 
 
 def find_files(folder: Path) -> tuple[Path, ...]:

@@ -7,8 +7,9 @@ import html
 import ipaddress
 import math
 import re
+import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from manywheels import __version__
+from manywheels.core.certificates import untrusted_cure
+from manywheels.core.documents import parse_json
 from manywheels.core.regular_files import open_regular
 from manywheels.core.retry import Clock, RetriesExhausted, RetryPolicy, TransientError, is_transient, retry_after
 from manywheels.data import table
@@ -26,20 +29,23 @@ if TYPE_CHECKING:
 
     from manywheels.core.cancellation import Cancellation
 
-_NAME_TAKEN: Final = re.compile(r"already exists?|already been taken|previously used", re.IGNORECASE)
-_LONGEST: Final = 300  # characters
 _LONGEST_PAGE: Final = 65_536
+_SAYS: Final = ("message", "detail", "error", "description", "title")  # keys of errors in JSON
+_MOST_DEEP: Final = 4
 
 
 Auth = tuple[str, str]  # user and password of basic authentication
 
 
 class NoResponse(Exception):
-    """No response came. `arrived` is whether the whole request may have arrived."""
+    """No response came. `arrived` is whether the whole request may have arrived.
 
-    def __init__(self, reason: str, *, arrived: bool) -> None:
+    With a `cure`, the reason is one that lasts: another attempt fails in the same way.
+    """
+
+    def __init__(self, reason: str, *, arrived: bool, cure: str = "") -> None:
         super().__init__(reason)
-        self.arrived = arrived
+        self.arrived, self.cure = arrived, cure
 
 
 class Interrupted(Exception):
@@ -97,13 +103,13 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def require_safe(url: str) -> None:
-    """Raises UnsafeAddress for plain http to another machine, which would expose the token."""
+def require_safe(url: str, name: str = "repository-url") -> None:
+    """Raises UnsafeAddress for plain http to another machine, which would expose the token; `name` is the input."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
         raise UnsafeAddress(
             f"`{origin(url)}` is plain http: tokens and files would be sent unencrypted.",
-            remedy="Set `repository-url` to the index's https address; only this machine itself may use http.",
+            remedy=f"Set `{name}` to the index's https address; only this machine itself may use http.",
         )
 
 
@@ -195,7 +201,7 @@ class Requests:
             try:
                 return self._request("POST", url, auth, timeout, most=most, data=body, headers=headers)
             except NoResponse as lost:
-                raise NoResponse(str(lost), arrived=lost.arrived and sealed.finished) from None
+                raise NoResponse(str(lost), arrived=lost.arrived and sealed.finished, cure=lost.cure) from None
 
     def _stopped(self) -> bool:
         if not (self._cancellation and self._cancellation.requested):
@@ -233,7 +239,8 @@ class Requests:
                     body=exchange.read_body(response, most) if most else b"",
                 )
         except requests.exceptions.RequestException as error:
-            raise NoResponse(_describe(error), arrived=clock.connected) from None
+            reason, cure = _describe(error)
+            raise NoResponse(reason, arrived=clock.connected and not cure, cure=cure) from None
 
 
 _FRESH: Final = {"Cache-Control": "max-age=0"}  # to see what was just uploaded
@@ -258,23 +265,52 @@ def _never_connected(error: Exception) -> bool:
     return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
-def _describe(error: Exception) -> str:
-    """Describe an error in a clause, without secrets: neither addresses nor headers."""
+def _describe(error: Exception) -> tuple[str, str]:
+    """Describe an error in a clause, without secrets: neither addresses nor headers; and what cures a lasting one."""
     import requests
 
     from manywheels.core.exchange import TimeOver, TooLarge
 
-    if isinstance(error, TimeOver | TooLarge):
-        return str(error)
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return "no connection within the time limit"
-    if _never_connected(error):
-        return "no server answers at this address"
     if isinstance(error, requests.exceptions.SSLError):
-        return "the server's certificate is not trusted"
-    if isinstance(error, requests.exceptions.Timeout):
-        return "no response within the time limit"
-    return "the connection was lost"
+        return _describe_tls(error)
+    if isinstance(error, TimeOver | TooLarge):
+        return str(error), ""
+    if _never_connected(error):
+        return "no server answers at this address", ""
+    kinds = ((kind, clause) for kind, clause in _LOST if isinstance(error, getattr(requests.exceptions, kind)))
+    return next(kinds)[1], ""
+
+
+_LOST: Final = (
+    ("ConnectTimeout", "no connection within the time limit"),
+    ("ProxyError", "the proxy lets no connection through"),
+    ("Timeout", "no response within the time limit"),
+    ("RequestException", "the connection was lost"),
+)
+
+
+def _describe_tls(error: Exception) -> tuple[str, str]:
+    fault: BaseException | None = error
+    for _ in range(8):  # requests, urllib3 and ssl have one each
+        if fault is None or isinstance(fault, ssl.SSLError):
+            break
+        reason = getattr(fault, "reason", None) or next(iter(fault.args), None)
+        fault = reason if isinstance(reason, BaseException) else fault.__cause__ or fault.__context__
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        clause = f"the server's certificate is not trusted: {fault.verify_message.removesuffix('.')}"
+        return clause, _TLS_CURES.get(fault.verify_code) or untrusted_cure()
+    name = str(getattr(fault, "reason", "") or "").replace("_", " ").lower()
+    if name in _NO_TLS:
+        return "the server does not speak TLS at this address", "Correct the address: its port is perhaps that of http."
+    return f"the TLS connection failed{f': {name}' if name else ''}", ""
+
+
+_NO_TLS: Final = {"wrong version number", "http request", "record layer failure", "packet length too long"}
+_RENEW: Final = "Have the server's certificate renewed, and check this machine's clock."
+_HOST: Final = (
+    "Use the name that the server's certificate has in the address, or have the certificate issued for this one."
+)
+_TLS_CURES: Final[Mapping[int, str]] = {9: _RENEW, 10: _RENEW, 62: _HOST, 64: _HOST}  # OpenSSL's X509_V_ERR_…
 
 
 def index_retries(cancellation: Cancellation, clock: Clock | None = None) -> RetryPolicy:
@@ -298,6 +334,8 @@ def persist(request: Callable[[], Response], retries: RetryPolicy) -> Response:
         try:
             response = request()
         except NoResponse as error:
+            if error.cure:
+                raise
             raise TransientError(str(error)) from None
         if response.is_transient:
             raise TransientError(f"it answers {response.status}", pause=retry_after(response.headers))
@@ -309,23 +347,73 @@ def persist(request: Callable[[], Response], retries: RetryPolicy) -> Response:
         raise NoResponse(error.reason, arrived=True) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A final answer to an upload: what it means, in a clause, and what cures it."""
+
+    means: str
+    cure: str
+    renewable: bool  # another token may cure it
+
+
+def refusal(response: Response, reason: str) -> Refusal:
+    """Return what a final answer means, by its status and `reason_text`: the first entry of data/publish.toml."""
+    for entry in table("publish")["refusals"]:
+        statuses, says = entry.get("statuses"), entry.get("says", "")
+        if (statuses is None or response.status in statuses) and re.search(says, reason, re.IGNORECASE):
+            return Refusal(means=entry["means"], cure=entry["cure"], renewable=entry.get("renewable", False))
+    raise AssertionError("the last entry matches every answer")  # pragma: no cover
+
+
 def is_name_taken(response: Response) -> bool:
-    """Whether an upload was refused for its name: 409, or 400 or 403 with such a reason."""
+    """Whether an upload was refused for its name: 409, or another refusal with such words."""
+    facts = table("publish")["name-taken"]
     if response.status == HTTPStatus.CONFLICT:
         return True
-    is_refusal = response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
-    return is_refusal and _NAME_TAKEN.search(reason_text(response)) is not None
+    return response.status in facts["statuses"] and _says(response, facts["says"])
+
+
+def is_name_spent(response: Response) -> bool:
+    """Whether the name belonged to a file that was deleted: it cannot be used again."""
+    return _says(response, table("publish")["name-taken"]["spent"])
+
+
+def _says(response: Response, words: str) -> bool:
+    return re.search(words, reason_text(response), re.IGNORECASE) is not None
 
 
 def reason_text(response: Response, clean: Callable[[str], str] = str) -> str:
-    """Return status and reason in one short line; the status line's reason takes precedence.
+    """Return status and reason in one line; the status line's reason takes precedence.
 
-    `clean` removes secrets before the text is cut: part of a token would not be recognised.
+    `clean` removes secrets.
     """
     usual = {status.value: status.phrase for status in HTTPStatus}
     reason = response.reason.removeprefix(f"{response.status} ").strip()
     if not reason or reason.lower() == usual.get(response.status, "").lower():
         page = clean(response.body.decode("utf-8", "replace"))[:_LONGEST_PAGE]
-        text = re.sub(r"(?s)<(script|style|title)\b.*?</\1>|<[^>]*>", " ", page)
-        reason = " ".join(html.unescape(text).split())
-    return f"{response.status} {clean(reason)[:_LONGEST]}".strip()
+        text = _json_messages(page) or html.unescape(re.sub(_MARKUP, " ", page))
+        reason = " ".join(text.split())
+    return f"{response.status} {clean(reason)}".strip()
+
+
+_MARKUP: Final = re.compile(r"(?s)<(script|style|title)\b.*?</\1>|<[^>]*>")
+
+
+def _json_messages(page: str) -> str:
+    """Return the messages of an error in JSON."""
+    if not page.lstrip().startswith("{"):
+        return ""
+    try:
+        return " ".join(dict.fromkeys(_messages(parse_json(page.encode()), _MOST_DEEP)))
+    except ValueError:
+        return ""
+
+
+def _messages(value: object, deep: int) -> Iterator[str]:
+    if isinstance(value, list) and deep:
+        for part in value:
+            yield from _messages(part, deep - 1)
+    if isinstance(value, dict) and deep:
+        yield from (value[key] for key in _SAYS if isinstance(value.get(key), str))
+        for part in value.values():
+            yield from _messages(part, deep - 1)

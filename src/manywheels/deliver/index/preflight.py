@@ -13,7 +13,15 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.deliver.index.http import NoResponse
-from manywheels.deliver.index.simple_api import Index, Listing, Presence, compare, listed_sdists, oldest_upload
+from manywheels.deliver.index.simple_api import (
+    READING_PASSWORD,
+    Index,
+    Listing,
+    Presence,
+    compare,
+    listed_sdists,
+    oldest_upload,
+)
 from manywheels.verify.checks import acceptance, archive, metadata, record, tags
 from manywheels.verify.model import Problem, Severity, some
 from manywheels.verify.rendering import rendering_fault
@@ -42,8 +50,9 @@ class Preflight:
 
     @property
     def to_send(self) -> tuple[Distribution, ...]:
-        """The files that the index is not known to have."""
-        return tuple(file for file in self.files if self.presence[file.name] is not Presence.SAME)
+        """The files that the index is not known to have. One of the same name is not overwritten."""
+        there = {Presence.SAME, Presence.NO_DIGEST}
+        return tuple(file for file in self.files if self.presence[file.name] not in there)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +74,8 @@ def run_preflight(
     has_manifest = os.path.lexists(wanted.folder / MANIFEST)
     manifest, digest = read_sealed(wanted.folder) if has_manifest else (None, "no manifest")
     switch = cancellation or Cancellation()
+    if not index.addresses.has_rules:
+        wanted = replace(wanted, rules=_without_metadata(wanted.rules))
     files, problems = _read(paths, switch)
     warnings = list(_unproved(manifest, wanted, files))
     problems += _manifest_mismatches(wanted, files, manifest, digest)
@@ -79,12 +90,12 @@ def run_preflight(
             problems.append(_no_listing(index, fault))
             listing = None
         else:
-            if listing is None and index.addresses.web:
-                problems.append(_no_listing(index, "its response is not a project's page"))
+            if listing is None and index.addresses.has_simple:
+                problems.append(_no_listing(index, index.why_unlisted))
             elif listing is None:
                 warnings.append(_no_simple_api(index))
-        presence |= {file.name: compare(listing, file.name, file.sha256) for file in its_files}
-        problems += _sdists(its_files, presence, (listing or {}) if index.addresses.has_rules else {})
+        presence |= {file.name: compare(listing, file) for file in its_files}
+        problems += _sdists(its_files, presence, listing or {}) if index.addresses.has_rules else ()
         problems += _duplicates(its_files, listing or {}) if index.addresses.has_rules else ()
         problems += _conflicts(its_files, presence, skip_existing=wanted.skip_existing)
         problems += _too_large(its_files, presence, listing or {}, index, wanted.rules)
@@ -95,6 +106,11 @@ def run_preflight(
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _without_metadata(rules: Rules) -> Rules:
+    """Leave out what PyPI refuses in metadata: other indexes take any classifier and address."""
+    return replace(rules, ignored=(*rules.ignored, Ignored(code=_METADATA)))
 
 
 def _read(paths: Sequence[Path], cancellation: Cancellation) -> tuple[tuple[Distribution, ...], list[Problem]]:
@@ -231,16 +247,19 @@ def _duplicates(files: Iterable[Distribution], listing: Listing) -> Iterator[Pro
 
 
 def _no_listing(index: Index, fault: NoResponse | str) -> Problem:
+    if isinstance(fault, str):
+        remedy = f"Check the address, or name another with `check-url`; for reading, set {READING_PASSWORD}."
+    else:
+        remedy = fault.cure or "Run this once more when it is up: its files must be known before anything is sent."
     return Problem(
-        message=f"the index at `{index.addresses.simple[0]}` does not list its files: {fault}",
-        remedy="Publish again when it is up: its files must be known before anything is sent.",
+        message=f"the index at `{index.addresses.simple[0]}` does not list its files: {fault}", remedy=remedy
     )
 
 
 def _no_simple_api(index: Index) -> str:
     return (
-        f"`{index.addresses.upload}` has no simple API: files that exist already are found only when an upload is "
-        "refused"
+        f"`{index.addresses.upload}` has no simple API beside it ({index.why_unlisted}): files that exist already are "
+        "found only when an upload is refused; `check-url` names another address"
     )
 
 

@@ -7,12 +7,18 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Final, TextIO
 
 from manywheels.core import printing, text
 from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.ledger import UploadState
 from manywheels.deliver.index.upload import Progress
+
+LONGEST: Final = 300  # characters of a reason on the console; the ledger has all of it
+
+
+def in_brackets(reason: str) -> str:
+    return f" ({text.shorten(reason, LONGEST)})" if reason else ""
 
 
 class _LineProgress:
@@ -31,14 +37,14 @@ class _LineProgress:
         pass
 
     def waits(self, file: Distribution, reason: str) -> None:
-        self._print(f"  {file.name}: {reason}")
+        self._print(f"  {file.name}: {text.shorten(reason, LONGEST)}")
 
     def ended(self, file: Distribution, state: UploadState, reason: str) -> None:
         with self._lock:
             self._ended += 1
             number = self._ended
         mark = "✓" if state.is_there else "✗"
-        self._print(f"{mark} [{number}/{self._total}] {file.name}: {state}" + (f" ({reason})" if reason else ""))
+        self._print(f"{mark} [{number}/{self._total}] {file.name}: {state}{in_brackets(reason)}")
 
     def _print(self, line: str) -> None:
         printing.say(line, stream=self._stream)

@@ -17,14 +17,21 @@ from manywheels.deliver.index import attestations
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import Requests, index_retries
+from manywheels.deliver.index.http import Auth, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
 from manywheels.deliver.index.preflight import CONFLICT, Preflight, Wanted, run_preflight
-from manywheels.deliver.index.progress import progress
-from manywheels.deliver.index.simple_api import Addresses, Index, Presence, addresses
+from manywheels.deliver.index.progress import in_brackets, progress
+from manywheels.deliver.index.simple_api import (
+    READING_PASSWORD,
+    READING_USER,
+    Addresses,
+    Index,
+    Presence,
+    addresses,
+)
 from manywheels.deliver.index.trusted import USER, ApiToken, Credentials, TrustedPublisher
-from manywheels.deliver.index.upload import ExtraFields, Sender, UploadContext
+from manywheels.deliver.index.upload import AGAIN, COMPARE, RAISE, ExtraFields, Sender, UploadContext
 from manywheels.errors import (
     EXIT_OK,
     ContentConflict,
@@ -36,7 +43,6 @@ from manywheels.errors import (
     UploadIncomplete,
 )
 from manywheels.plan.delivery_options import PublishOptions, resolve_delivery, resolve_publishing
-from manywheels.plan.inputs import Value
 from manywheels.plan.settings import Settings
 from manywheels.plan.trust import in_ci, require_places
 from manywheels.verify.model import Problem
@@ -48,7 +54,7 @@ _INTENTS: Final = {
     Presence.SAME: "is there already, identical",
     Presence.OTHER: "is there with other content",
     Presence.ABSENT: "will be uploaded",
-    Presence.NO_DIGEST: "is there, the index lists no digest",
+    Presence.NO_DIGEST: "is there, and the index lists no digest: not sent again",
     Presence.UNAVAILABLE: "will be uploaded; whether it is there already is not known",
 }
 
@@ -65,8 +71,8 @@ def publish(
     The ledger is written whatever happens after the preflight. Raises ManywheelsError.
     """
     options = resolve_publishing(settings)
-    where = addresses(options.repository)
-    _require_trusted(settings.value("repository-url"), where, environment)
+    where = addresses(options.repository, check=options.check_url, rules=options.index_rules)
+    _require_trusted(settings, where, environment)
     require_places(settings, environment)
     secrets = Secrets(environment=environment)
     api_token = _api_token(options, settings, environment)
@@ -78,9 +84,9 @@ def publish(
         retries = index_retries(cancellation)
         identity = Identity(retries=retries, secrets=secrets, environment=environment)
         # Private indexes need credentials for reading, too.
-        reading = api_token.current() if api_token and where.web is None else None
+        auth = api_token.current() if api_token and where.web is None else None
         context = UploadContext(
-            transport=transport, index=Index(where, transport, retries, reading),
+            transport=transport, index=Index(where, transport, retries, auth, _reading(environment, secrets)),
             credentials=api_token or TrustedPublisher(where.upload, transport, identity),
             retries=retries, secrets=secrets, cancellation=cancellation,
         )  # fmt: skip
@@ -93,13 +99,24 @@ def publish(
     return EXIT_OK
 
 
-def _require_trusted(repository: Value, where: Addresses, environment: Mapping[str, str]) -> None:
-    """Raise UnsafeAddress if, in a CI job, the project's own files name an unknown index."""
-    if in_ci(environment) and repository.is_projects and where.web is None:
-        raise UnsafeAddress(
-            f"{repository.origin}: in a CI job, only the workflow may name the index that gets its tokens.",
-            remedy="Set `repository-url` as the job's input: a pull request can change pyproject.toml.",
-        )
+def _require_trusted(settings: Settings, where: Addresses, environment: Mapping[str, str]) -> None:
+    """Raise UnsafeAddress if, in a CI job, the project's own files name an unknown index, or its simple API."""
+    for name, is_known in (
+        ("repository-url", where.web is not None),
+        ("check-url", not settings.value("check-url").value),
+    ):
+        value = settings.value(name)
+        if in_ci(environment) and value.is_projects and not is_known:
+            raise UnsafeAddress(
+                f"{value.origin}: in a CI job, only the workflow may name the index that gets its tokens.",
+                remedy=f"Set `{name}` as the job's input: a pull request can change pyproject.toml.",
+            )
+
+
+def _reading(environment: Mapping[str, str], secrets: Secrets) -> Auth | None:
+    """Return the credentials of the simple API, where it has others than uploads."""
+    password = environment.get(READING_PASSWORD, "").strip()
+    return (environment.get(READING_USER) or USER, secrets.keep(password)) if password else None
 
 
 def _publish(context: UploadContext, found: Preflight, options: PublishOptions, identity: Identity) -> None:
@@ -126,13 +143,14 @@ def _publish(context: UploadContext, found: Preflight, options: PublishOptions, 
             signed = until_stopped(lambda: _attest(found.to_send, options, identity), context.cancellation)
         try:
             with progress(found.to_send, verbose=options.verbose) as shown:
-                Sender(context, ledger, shown, _as_extra(signed)).send(found.to_send)
+                sender = Sender(context, ledger, shown, _as_extra(signed))
+                sender.send(found.to_send)
         finally:
             if options.keep_attestations:
                 _keep(signed, ledger)
     finally:
         _print_states(ledger, environment)
-    _require_all(ledger)
+    _require_all(ledger, sender, _uncompared(found), skip_existing=options.skip_existing)
     _print_pages(found, where)
     if options.confirm is not None:
         seen = confirm(found.files, context.index, context.transport, context.retries, options.confirm)
@@ -164,7 +182,7 @@ def _api_token(options: PublishOptions, settings: Settings, environment: Mapping
             f"The password from {source} has control characters.",
             remedy="Copy the token again, without line breaks.",
         )
-    return ApiToken(user=user, password=password)
+    return ApiToken(user=user, password=password, source=source)
 
 
 def _credentials_error(found: Preflight, credentials: Credentials) -> DeliveryError | None:
@@ -244,7 +262,7 @@ def _require_none(problems: Iterable[Problem]) -> None:
         lines += [" ".join(filter(None, (problem.member, problem.message))), f"    {problem.remedy}"]
     message = "\n".join(lines)
     if all(problem.message == CONFLICT for problem in problems):
-        raise ContentConflict(message, remedy="Raise the version: what is on the index cannot be replaced.")
+        raise ContentConflict(message, remedy=RAISE)
     raise PreflightFailed(message, remedy="Fix all of them, then publish again.")
 
 
@@ -255,18 +273,33 @@ def _raise_found(found: Preflight, refusal: DeliveryError | None) -> None:
     _require_none([*found.problems, *more])
 
 
-def _require_all(ledger: Ledger) -> None:
+def _uncompared(found: Preflight) -> set[str]:
+    return {name for name, presence in found.presence.items() if presence is Presence.NO_DIGEST}
+
+
+def _require_all(ledger: Ledger, sender: Sender, uncompared: set[str], *, skip_existing: bool) -> None:
+    """Raise ContentConflict or UploadIncomplete, with the cures of what happened.
+
+    `uncompared` were there before under the same name, without a digest; `skip_existing` passes them over.
+    """
+    uncompared = uncompared | sender.uncompared
     missing = [entry for entry in ledger.entries if not entry.state.is_there]
+    if skip_existing:
+        passed = [entry.name for entry in missing if entry.name in uncompared]
+        say(*(f"warning: `{name}` is on the index; whether with the same content is not known" for name in passed))
+        missing = [entry for entry in missing if entry.name not in uncompared]
     if not missing:
         return
     count, total = len(missing), len(ledger.entries)
     lines = [f"{count} of {total} files are not known to be on the index:"]
-    lines += [f"{entry.name}: {entry.state}" + (f" ({entry.reason})" if entry.reason else "") for entry in missing]
+    lines += [f"{entry.name}: {entry.state}" + in_brackets(entry.reason) for entry in missing]
+    cures = dict.fromkeys(sender.cures)
+    if any(entry.name in uncompared for entry in missing):
+        cures[COMPARE] = None
+    remedy = " ".join(cures) or AGAIN
     if any(entry.state is UploadState.CONFLICT for entry in missing):
-        raise ContentConflict("\n".join(lines), remedy="Raise the version: what is on the index cannot be replaced.")
-    raise UploadIncomplete(
-        "\n".join(lines), remedy="Publish the same files again: those on the index are skipped, the rest is sent."
-    )
+        raise ContentConflict("\n".join(lines), remedy=remedy)
+    raise UploadIncomplete("\n".join(lines), remedy=remedy)
 
 
 def _print_states(ledger: Ledger, environment: Mapping[str, str]) -> None:

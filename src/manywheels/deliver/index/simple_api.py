@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from enum import Enum
 from html.parser import HTMLParser
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
@@ -18,9 +19,20 @@ from packaging.version import Version
 from manywheels.core.documents import parse_json
 from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
+from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, persist, require_safe
 from manywheels.errors import InputError
 
+READING_USER: Final = "MANYWHEELS_CHECK_USER"
+READING_PASSWORD: Final = "MANYWHEELS_CHECK_PASSWORD"  # noqa: S105 - a variable's name
+_READING: Final = (READING_USER, READING_PASSWORD)
+_UPLOAD_PATHS: Final = ("/legacy", "/upload")  # beside which some indexes have their simple API
+_MOST_REDIRECTS: Final = 3
+# The digests that a page may have, the best first; PyPI's name for BLAKE2 is not hashlib's.
+_ALGORITHMS: Final = (
+    "sha256", "sha512", "sha384", "sha3_512", "sha3_384", "sha3_256", "blake2b", "blake2b_256", "blake2s", "sha224",
+    "sha3_224", "sha1", "md5",
+)  # fmt: skip
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
 ACCEPT: Final = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 
@@ -29,60 +41,87 @@ ACCEPT: Final = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;
 class Addresses:
     """The addresses of an index: `upload`, candidates of the simple API, and `web`, a known index's pages.
 
-    `has_rules` is whether data/publish.toml has its rules (age of releases, size of files).
+    `has_simple` is whether the simple API is at the first candidate for certain; `has_rules` is whether PyPI's rules
+    apply (age of releases, size of files, metadata).
     """
 
     upload: str
     simple: tuple[str, ...]
     web: str | None
+    has_simple: bool
     has_rules: bool
 
     def release_page(self, project: str, version: str) -> str | None:
         return f"{self.web}/project/{project}/{version}/" if self.web else None
 
 
-def addresses(repository: str) -> Addresses:
-    """Accept a name of twine's table or an upload address.
+def addresses(repository: str, *, check: str = "", rules: str = "auto") -> Addresses:
+    """Accept a name of twine's table or an upload address; `check` is the simple API's address, if given.
 
-    Raises InputError, and UnsafeAddress for plain http to another machine.
+    `rules` is `auto`, `pypi` or `none`. Raises InputError, and UnsafeAddress for plain http to another machine.
     """
     from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
     known = {"pypi": DEFAULT_REPOSITORY, "testpypi": TEST_REPOSITORY}
     upload = known.get(repository, repository)
+    upload = next((url for url in known.values() if url.rstrip("/") == upload.rstrip("/")), upload)
+    parts = _split(upload, "repository-url", "neither `pypi` nor `testpypi`, nor an upload address", "…/legacy/")
+    is_known = upload in known.values()
+    web = origin(upload).replace("://upload.", "://") if is_known else None
+    if check:
+        _split(check, "check-url", "not the address of a simple API", "…/simple/")
+        simple: tuple[str, ...] = (f"{check.rstrip('/')}/",)
+    else:
+        simple = (f"{web}/simple/",) if web else _derived(parts)
+    return Addresses(
+        upload=upload,
+        simple=simple,
+        web=web,
+        has_simple=is_known or bool(check),
+        has_rules=is_known if rules == "auto" else rules == "pypi",
+    )
+
+
+def _split(url: str, name: str, is_not: str, example: str) -> SplitResult:
+    """Raises InputError and UnsafeAddress."""
     try:
-        parts = urlsplit(upload)
+        parts = urlsplit(url)
     except ValueError:  # brackets without an IPv6 address
         parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        shown = repository.rpartition("@")[2]  # no credentials
-        raise InputError(
-            f"repository-url: `{shown}` is neither `pypi` nor `testpypi`, nor an upload address.",
-            remedy="Give a complete upload address, as `https://…/legacy/`.",
-        )
+        shown = url.rpartition("@")[2]  # no credentials
+        raise InputError(f"{name}: `{shown}` is {is_not}.", remedy=f"Give a complete address, as `https://{example}`.")
     if parts.username is not None:
+        variables = ("`user`", "MANYWHEELS_PASSWORD") if name == "repository-url" else _READING
         raise InputError(
-            f"repository-url: the address at `{parts.hostname}` has credentials, which would appear in logs.",
-            remedy="Set `user`, and the password in MANYWHEELS_PASSWORD.",
+            f"{name}: the address at `{parts.hostname}` has credentials, which would appear in logs.",
+            remedy=f"Set {variables[0]}, and the password in {variables[1]}.",
         )
-    require_safe(upload)
-    base = parts.path.rstrip("/")
-    has_rules = base.endswith("/legacy")
-    if has_rules:  # its upload host is its own host, or `upload.` of it
-        base, web = base.removesuffix("/legacy"), f"{parts.scheme}://{parts.netloc.removeprefix('upload.')}"
-        simple: tuple[str, ...] = (f"{web}{base}/simple/",)
-    else:
-        web = origin(upload)
-        simple = (f"{web}{base}/+simple/", f"{web}{base}/simple/")
-    is_known = upload in known.values()
-    return Addresses(upload=upload, simple=simple, web=web if is_known else None, has_rules=has_rules)
+    require_safe(url, name)
+    return parts
+
+
+def _derived(upload: SplitResult) -> tuple[str, ...]:
+    """Return where other indexes have their simple API: beside the upload address, or below it."""
+    host, path = f"{upload.scheme}://{upload.netloc}", upload.path.rstrip("/")
+    below = (f"{host}{path}/+simple/", f"{host}{path}/simple/")
+    base = next((path.removesuffix(end) for end in _UPLOAD_PATHS if path.endswith(end)), None)
+    if base is None:
+        return below
+    # Some have a host for uploads, `upload.` of their own.
+    beside = (f"{upload.scheme}://{upload.netloc.removeprefix('upload.')}{base}/simple/", f"{host}{base}/simple/")
+    return tuple(dict.fromkeys((*beside, *below)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A file on the index: `sha256` in hex, `size` in bytes; None if not listed."""
+    """A file on the index: `sha256` in hex, `size` in bytes; None if not listed.
+
+    `digest` is the best other digest: its algorithm, and its value in hex.
+    """
 
     sha256: str | None
+    digest: tuple[str, str] | None = None
     size: int | None = None
     uploaded: datetime | None = None
 
@@ -91,7 +130,7 @@ Listing = Mapping[str, Listed]
 
 
 class Presence(Enum):
-    """Whether the index has a file. NO_DIGEST: listed without a sha256; UNAVAILABLE: no listing."""
+    """Whether the index has a file. NO_DIGEST: listed without a digest to compare; UNAVAILABLE: no listing."""
 
     SAME = "same"
     OTHER = "other"
@@ -104,21 +143,28 @@ class Index:
     """An index's simple API, found by the first request; for several threads."""
 
     def __init__(
-        self, addresses: Addresses, transport: Transport, retries: RetryPolicy, auth: Auth | None = None
+        self,
+        addresses: Addresses,
+        transport: Transport,
+        retries: RetryPolicy,
+        auth: Auth | None = None,
+        reading: Auth | None = None,
     ) -> None:
-        """`auth` goes to the simple API only at the host of uploads."""
+        """`auth` goes to the simple API only at the host of uploads; `reading` goes to it at any, in its place."""
         self.addresses = addresses
-        self._transport, self._retries, self._auth = transport, retries, auth
+        self._transport, self._retries, self._auth, self._reading = transport, retries, auth, reading
         self._simple: str | None = None
         self._lock = threading.Lock()
+        self.why_unlisted = ""
 
     def listing(self, project: str) -> Listing | None:
-        """Return a project's files by name (none for a new one); None without a simple API.
+        """Return a project's files by name (none for a new one); None without a simple API, see `why_unlisted`.
 
         Raises NoResponse after several attempts.
         """
         with self._lock:
             candidates = (self._simple,) if self._simple else self.addresses.simple
+        faults = []
         for base in candidates:
             response = self._get(f"{base}{project}/")
             if response.status == HTTPStatus.OK and (found := _parse(response, project)) is not None:
@@ -129,15 +175,19 @@ class Index:
             if is_absent and (base == self._simple or self._is_simple_api(base)):
                 self._remember(base)
                 return {}
+            is_ok = response.status == HTTPStatus.OK
+            why = "is not a project's page" if is_ok else f"is {response.status}"
+            faults.append((response.status == HTTPStatus.NOT_FOUND, f"the answer of `{base}` {why}"))
+        self.why_unlisted = min(faults, key=itemgetter(0))[1]
         return None
 
-    def presence(self, project: str, name: str, sha256: str) -> Presence:
+    def presence(self, file: Distribution) -> Presence:
         """Ask anew whether the index has a file."""
         try:
-            listing = self.listing(project)
+            listing = self.listing(file.project)
         except NoResponse:
             return Presence.UNAVAILABLE
-        return compare(listing, name, sha256)
+        return compare(listing, file)
 
     @property
     def simple(self) -> str | None:
@@ -150,10 +200,20 @@ class Index:
 
     def _is_simple_api(self, base: str) -> bool:
         """Whether there is a simple API: a wrong address is 404, as an unknown project is."""
-        return self.addresses.web is not None or self._get(base, with_body=False).status == HTTPStatus.OK
+        return self.addresses.has_simple or self._get(base, with_body=False).status == HTTPStatus.OK
 
     def _get(self, url: str, *, with_body: bool = True) -> Response:
-        auth = self._auth if origin(url) == origin(self.addresses.upload) else None
+        """Follow redirects on the same host only."""
+        for _ in range(_MOST_REDIRECTS):
+            response = self._request(url, with_body=with_body)
+            target = _target(url, response)
+            if target is None:
+                return response
+            url = target
+        return self._request(url, with_body=with_body)
+
+    def _request(self, url: str, *, with_body: bool) -> Response:
+        auth = self._reading or (self._auth if origin(url) == origin(self.addresses.upload) else None)
 
         def request() -> Response:
             limit = self._retries.timeout(table("publish")["ask-timeout"])
@@ -162,16 +222,31 @@ class Index:
         return persist(request, self._retries)
 
 
-def compare(listing: Listing | None, name: str, sha256: str) -> Presence:
-    """`sha256` is in hex."""
+def _target(url: str, response: Response) -> str | None:
+    """Return the address of a redirect to the same host."""
+    if not response.redirects or "location" not in response.headers:
+        return None
+    try:
+        target = urljoin(url, response.headers["location"])
+        return target if origin(target) == origin(url) else None
+    except ValueError:
+        return None
+
+
+def compare(listing: Listing | None, file: Distribution) -> Presence:
     if listing is None:
         return Presence.UNAVAILABLE
-    if name not in listing:
-        return Presence.ABSENT
-    listed = listing[name].sha256
+    listed = listing.get(file.name)
     if listed is None:
+        return Presence.ABSENT
+    if listed.sha256 is not None:
+        return Presence.SAME if listed.sha256 == file.sha256.lower() else Presence.OTHER
+    if listed.size is not None and listed.size != file.size:
+        return Presence.OTHER
+    own = file.digest(listed.digest[0]) if listed.digest else None
+    if listed.digest is None or own is None:
         return Presence.NO_DIGEST
-    return Presence.SAME if listed == sha256.lower() else Presence.OTHER
+    return Presence.SAME if listed.digest[1] == own else Presence.OTHER
 
 
 def oldest_upload(listing: Listing, version: str) -> datetime | None:
@@ -218,6 +293,7 @@ def _of_json(page: Any) -> Iterator[tuple[str, Listed]]:  # noqa: ANN401 - whate
             _text(file["filename"]),
             Listed(
                 sha256=_lower(file["hashes"].get("sha256")),
+                digest=_best(file["hashes"]),
                 size=size if type(size) is int and size >= 0 else None,
                 uploaded=_moment(uploaded) if uploaded else None,
             ),
@@ -238,6 +314,12 @@ def _moment(text: str) -> datetime:
 
 def _lower(digest: str | None) -> str | None:
     return digest.lower() if digest else None
+
+
+def _best(digests: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the best digest other than sha256."""
+    found = ((algorithm, _lower(digests.get(algorithm))) for algorithm in _ALGORITHMS if algorithm != "sha256")
+    return next(((algorithm, digest) for algorithm, digest in found if digest), None)
 
 
 class _Page(HTMLParser):
@@ -265,7 +347,13 @@ class _Page(HTMLParser):
             self._has_version = True
         href = dict(attrs).get("href") if tag == "a" else None
         if href:
+            self._add(href)
+
+    def _add(self, href: str) -> None:
+        try:
             parts = urlsplit(href)
-            name = unquote(urlunsplit(parts._replace(fragment="", query=""))).rpartition("/")[2]
-            digest = parts.fragment.partition("sha256=")[2].partition("&")[0]
-            self.files[name] = Listed(sha256=_lower(digest))
+        except ValueError:
+            return
+        name = unquote(urlunsplit(parts._replace(fragment="", query=""))).rpartition("/")[2]
+        digests = {algorithm.lower(): digest for algorithm, digest in parse_qsl(parts.fragment)}
+        self.files[name] = Listed(sha256=_lower(digests.get("sha256")), digest=_best(digests))

@@ -6,6 +6,7 @@ identity token can be used once: GitHub issues more, GitLab one for each job.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,11 @@ class Credentials(Protocol):
         """The clock's time at which they expire for good; None for never."""
         ...
 
+    @property
+    def described(self) -> str:
+        """How they were sent, in a clause without secrets: with which user, and where they come from."""
+        ...
+
     def current(self) -> Auth:
         """Return user and password for the next upload.
 
@@ -58,15 +64,22 @@ class Credentials(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiToken:
-    """A user and password, or `__token__` and an API token."""
+    """A user and password, or `__token__` and an API token; `source` is where the password comes from."""
 
     user: str
     password: str = field(repr=False)
+    source: str = "the caller"
     renewable: bool = False
     valid_until: float | None = None
 
     def current(self) -> Auth:
         return self.user, self.password
+
+    @property
+    def described(self) -> str:
+        # A token in the place of the user's name is not shown.
+        user = f"the user `{self.user}`" if re.fullmatch(r"[\w.@+-]{1,40}", self.user) else "another user"
+        return f"with {user} and the password from {self.source}"
 
     def renew(self, refused: Auth) -> None:
         """Do nothing."""
@@ -98,6 +111,10 @@ class TrustedPublisher:
     def valid_until(self) -> float | None:
         """When the upload token expires, if not renewable; None before it is minted."""
         return self._token.until if self._token and not self.renewable else None
+
+    @property
+    def described(self) -> str:
+        return "with a token of trusted publishing"
 
     def identify(self) -> Claims:
         """Return the job's identity, without minting a token. Raises NoIdentity, IndexUnreachable and UnsafeAddress."""
@@ -135,7 +152,7 @@ class TrustedPublisher:
         except NoResponse as fault:
             raise IndexUnreachable(
                 f"The index did not mint an upload token: {fault}.",
-                remedy="Run the job again when the index is up; a new job has a new identity token.",
+                remedy=fault.cure or "Run the job again when the index is up; a new job has a new identity token.",
             ) from None
         return self._accept(response, used[-1], is_first=len(used) == 1)
 
@@ -238,7 +255,8 @@ class TrustedPublisher:
             return persist(request, self._retries)
         except NoResponse as fault:
             raise IndexUnreachable(
-                f"The index at `{self._oidc}` does not answer: {fault}.", remedy="Run the job again when it is up."
+                f"The index at `{self._oidc}` does not answer: {fault}.",
+                remedy=fault.cure or "Run the job again when it is up.",
             ) from None
 
 

@@ -1,6 +1,7 @@
 """Upload files in parallel, each until the index is known to have it; ask the index before each repetition.
 
-The first file that fails for good keeps others from being started; those under way are finished.
+The first file that fails for good keeps others from being started; those under way are finished. A file whose name is
+taken, with content that cannot be compared, does not: the others are known to be absent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.retry import RetryPolicy, TransientError, retry_after
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution
-from manywheels.deliver.index.http import Auth, Interrupted, NoResponse, Response, Transport, is_name_taken, reason_text
+from manywheels.deliver.index.http import (
+    Auth,
+    Interrupted,
+    NoResponse,
+    Response,
+    Transport,
+    is_name_spent,
+    is_name_taken,
+    reason_text,
+    refusal,
+)
 from manywheels.deliver.index.identity import Secrets
 from manywheels.deliver.index.ledger import Ledger, UploadState
 from manywheels.deliver.index.simple_api import Index, Presence
@@ -26,6 +37,18 @@ from manywheels.errors import DeliveryError
 ExtraFields = Mapping[str, tuple[tuple[str, str], ...]]
 _RECORDING: Final = 0.5  # seconds for threads to write the ledger after a cancellation's grace
 _OTHER: Final = "the index has a file of this name with other content"
+AGAIN: Final = "Publish the same files again: those on the index are skipped, the rest is sent."
+RAISE: Final = "Raise the version: what is on the index cannot be replaced."
+COMPARE: Final = (
+    "The index has files of these names, and whether they are the same is not known: it lists no digest of them, is "
+    "late, or has its simple API elsewhere (`check-url`). Run this once more later, or compare them yourself: "
+    "`skip-existing` passes over those that are there; if they differ, raise the version."
+)
+_UNCOMPARED: Final = {
+    Presence.ABSENT: "does not list it",
+    Presence.NO_DIGEST: "lists no digest",
+    Presence.UNAVAILABLE: "cannot be asked for it",
+}
 
 
 class Progress(Protocol):
@@ -50,8 +73,20 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Result:
+    """How a file ended: `cure` is what to do about it.
+
+    `is_uncompared`: the index has a file of this name, with content that is not known.
+    """
+
     state: UploadState
     reason: str = ""
+    cure: str = AGAIN
+    is_uncompared: bool = False
+
+    @property
+    def halts(self) -> bool:
+        """Whether files that were not begun are kept here."""
+        return not self.state.is_there and not self.is_uncompared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +120,8 @@ class Sender:
         self._context, self._ledger, self._progress, self._extra = context, ledger, progress, extra or {}
         self._halt = threading.Event()
         self._failure: BaseException | None = None
+        self._cures: dict[str, None] = {}
+        self.uncompared: set[str] = set()
 
     def send(self, files: Sequence[Distribution]) -> None:
         """Send sdists, then wheels. Raises errors that concern more than one file, LedgerError among them."""
@@ -93,6 +130,11 @@ class Sender:
                 self._send_group(group)
         if self._failure:
             raise self._failure
+
+    @property
+    def cures(self) -> tuple[str, ...]:
+        """What to do about the files that did not arrive."""
+        return tuple(self._cures)
 
     @property
     def _stopped(self) -> bool:
@@ -120,13 +162,20 @@ class Sender:
             try:
                 end = self._upload(file)
                 end = replace(end, reason=self._context.secrets.redact(end.reason))
-                if not end.state.is_there:
-                    self._halt.set()
+                self._note(file, end)
                 self._ledger.note(file.name, end.state, end.reason)
                 self._progress.ended(file, end.state, end.reason)
             except BaseException as error:  # noqa: BLE001 - it is raised again in `send`
                 self._failure = self._failure or error
                 self._halt.set()
+
+    def _note(self, file: Distribution, end: _Result) -> None:
+        if end.halts:
+            self._halt.set()
+        if not end.state.is_there:
+            self._cures[end.cure] = None
+        if end.is_uncompared:
+            self.uncompared.add(file.name)
 
     def _upload(self, file: Distribution) -> _Result:
         retries = self._context.retries
@@ -137,7 +186,8 @@ class Sender:
                 outcome = self._attempt(file, number, earlier)
             except DeliveryError as error:  # for all files, or this one
                 self._failure = self._failure or error
-                outcome = _Result(state=UploadState.NOT_SENT, reason=error.message.partition("\n")[0])
+                reason = " ".join(error.message.split("\n"))
+                outcome = _Result(state=UploadState.NOT_SENT, reason=reason, cure=error.remedy)
             if isinstance(outcome, _Inconclusive) and outcome.doubtful:
                 outcome = self._lookup(file) or outcome
             if isinstance(outcome, _Result):
@@ -171,6 +221,8 @@ class Sender:
             reason = "the run was cancelled" if context.retries.cancelled else "the time for uploads was over"
             return _Result(state=UploadState.NOT_SENT, reason=f"{reason} before it was sent completely")
         except NoResponse as lost:
+            if lost.cure:
+                return _Result(state=UploadState.NOT_SENT, reason=str(lost), cure=lost.cure)
             return _Inconclusive(reason=str(lost), doubtful=lost.arrived)
         return self._interpret(file, response, auth, earlier)
 
@@ -183,40 +235,45 @@ class Sender:
         if response.redirects:
             raise redirected(response)
         if is_name_taken(response):
-            return self._name_taken(file, reason, earlier)
-        if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            # An expired token is refused as a wrong one is: try once with another.
-            if self._context.credentials.renewable and not any(
-                attempt.response and _refuses(attempt.response) for attempt in earlier
-            ):
-                self._context.credentials.renew(auth)
-                return _Inconclusive(reason=reason, response=response)
-            return _Result(state=UploadState.NOT_SENT, reason=f"the index refuses the credentials: {reason}")
+            return self._name_taken(file, response, earlier)
         if response.is_transient:
             return _Inconclusive(
                 reason=reason, doubtful=response.status != HTTPStatus.TOO_MANY_REQUESTS, response=response
             )
-        return _Result(state=UploadState.NOT_SENT, reason=f"the index refuses it: {reason}")
+        refused = refusal(response, reason)
+        # An expired token is refused as a wrong one is: try once with another.
+        if refused.renewable and self._context.credentials.renewable and not any(map(_refuses, earlier)):
+            self._context.credentials.renew(auth)
+            return _Inconclusive(reason=reason, response=response)
+        cure = refused.cure.replace("{who}", self._context.credentials.described)
+        return _Result(state=UploadState.NOT_SENT, reason=f"{refused.means}: {reason}", cure=cure)
 
-    def _name_taken(self, file: Distribution, reason: str, earlier: Sequence[_Inconclusive]) -> _Result:
+    def _name_taken(self, file: Distribution, response: Response, earlier: Sequence[_Inconclusive]) -> _Result:
         """Look the file up: some indexes refuse an existing name even with the same content."""
+        reason = reason_text(response, self._context.secrets.redact)
         presence = self._lookup_repeatedly(file)
         was_ours = any(attempt.doubtful for attempt in earlier)
+        # PyPI takes the same content twice; what others do not list may come late.
+        is_other = presence is Presence.ABSENT and self._context.index.addresses.has_rules
         match presence:
             case Presence.SAME:
                 return _Result(state=UploadState.UPLOADED if was_ours else UploadState.IDENTICAL)
             case Presence.OTHER:
-                return _Result(state=UploadState.CONFLICT, reason=_OTHER)
-            case Presence.ABSENT if not was_ours:
-                return _Result(state=UploadState.CONFLICT, reason=f"the index refuses its name: {reason}")
+                return _Result(state=UploadState.CONFLICT, reason=_OTHER, cure=RAISE)
+        if not was_ours and (is_other or is_name_spent(response)):
+            return _Result(state=UploadState.CONFLICT, reason=f"the index refuses its name: {reason}", cure=RAISE)
         return _Result(
-            state=UploadState.UNKNOWN, reason=f"the index has a file of this name, and lists no digest: {reason}"
+            state=UploadState.UNKNOWN,
+            reason=f"the index has a file of this name, and {_UNCOMPARED[presence]}: {reason}",
+            cure=AGAIN if was_ours else COMPARE,
+            is_uncompared=True,
         )
 
     def _with_doubts(self, file: Distribution, end: _Result, earlier: Sequence[_Inconclusive]) -> _Result:
         """Look up whether an earlier attempt without a response was stored."""
         if end.state is UploadState.NOT_SENT and any(attempt.doubtful for attempt in earlier):
-            return self._exhausted(file, [*earlier, _Inconclusive(reason=end.reason)])
+            found = self._exhausted(file, [*earlier, _Inconclusive(reason=end.reason)])
+            return replace(found, cure=end.cure) if found.state is UploadState.UNKNOWN else found
         return end
 
     def _exhausted(self, file: Distribution, earlier: Sequence[_Inconclusive]) -> _Result:
@@ -228,15 +285,16 @@ class Sender:
         return _known(self._lookup_repeatedly(file)) or unknown
 
     def _lookup(self, file: Distribution) -> _Result | None:
-        return _known(self._context.index.presence(file.project, file.name, file.sha256))
+        return _known(self._context.index.presence(file))
 
     def _lookup_repeatedly(self, file: Distribution) -> Presence:
         """Ask several times: a new file may not be listed yet."""
         facts = table("publish")
         presence = Presence.UNAVAILABLE
         for number in range(facts["settle-asks"]):
-            presence = self._context.index.presence(file.project, file.name, file.sha256)
-            if presence in {Presence.SAME, Presence.OTHER} or self._context.cancellation.requested:
+            presence = self._context.index.presence(file)
+            is_silent = self._context.index.simple is None  # there is no simple API
+            if presence in {Presence.SAME, Presence.OTHER} or is_silent or self._context.cancellation.requested:
                 break
             if number < facts["settle-asks"] - 1:
                 self._context.retries.sleep(facts["settle-pause"])
@@ -253,9 +311,9 @@ def _known(presence: Presence) -> _Result | None:
         case Presence.SAME:
             return _Result(state=UploadState.UPLOADED)
         case Presence.OTHER:
-            return _Result(state=UploadState.CONFLICT, reason=_OTHER)
+            return _Result(state=UploadState.CONFLICT, reason=_OTHER, cure=RAISE)
     return None
 
 
-def _refuses(response: Response) -> bool:
-    return response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+def _refuses(attempt: _Inconclusive) -> bool:
+    return attempt.response is not None and attempt.response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
