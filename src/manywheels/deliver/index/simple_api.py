@@ -21,6 +21,7 @@ from manywheels.data import table
 from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, persist, require_safe
 from manywheels.errors import InputError
 
+_ACTIVE: Final = "active"
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
 ACCEPT: Final = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 
@@ -110,6 +111,7 @@ class Index:
         self.addresses = addresses
         self._transport, self._retries, self._auth = transport, retries, auth
         self._simple: str | None = None
+        self._states: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def listing(self, project: str) -> Listing | None:
@@ -123,6 +125,7 @@ class Index:
             response = self._get(f"{base}{project}/")
             if response.status == HTTPStatus.OK and (found := _parse(response, project)) is not None:
                 self._remember(base)
+                self._states[project] = _state(response)
                 return found
             # Some redirect to another index for projects that they do not have.
             is_absent = response.status == HTTPStatus.NOT_FOUND or (response.redirects and self.addresses.web is None)
@@ -130,6 +133,10 @@ class Index:
                 self._remember(base)
                 return {}
         return None
+
+    def state(self, project: str) -> str | None:
+        """Return a listed project's state (PEP 792), as `active` or `archived`; None for one that is not there."""
+        return self._states.get(project)
 
     def presence(self, project: str, name: str, sha256: str) -> Presence:
         """Ask anew whether the index has a file."""
@@ -209,6 +216,16 @@ def _parse(response: Response, project: str) -> Listing | None:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return None
+
+
+def _state(response: Response) -> str:
+    if b'"project-status"' in response.body:
+        try:
+            state = parse_json(response.body, table("publish")["most-values"])["project-status"]["status"]
+        except (ValueError, TypeError, KeyError):  # or a page in HTML
+            return _ACTIVE
+        return state if isinstance(state, str) else _ACTIVE
+    return _ACTIVE
 
 
 def _of_json(page: Any) -> Iterator[tuple[str, Listed]]:  # noqa: ANN401 - whatever JSON holds
