@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -17,11 +16,10 @@ from index.archives import check_sdist, check_wheel
 from index.attested import read_attestations
 from index.form import Form, Upload
 from index.metadata import Rejected, check_description, read_fields
-from index.minting import Token
+from index.minting import Token, why_not_new
 from index.store import Store, StoredFile
 
 _DIGESTS = ("md5", "sha256", "blake2_256")
-PROHIBITED = frozenset({"prohibited"})  # names that the index's administrators have barred
 
 
 def accept(form: Form, token: Token, store: Store, projects: set[str]) -> None:
@@ -98,15 +96,6 @@ def _check_permission(token: Token, project: str, name: str, projects: set[str])
         raise Rejected(problem)
     if token.projects is not None and project not in token.projects:
         raise Rejected(f"The given token isn't allowed to upload to project '{name}'.", status=403)
-
-
-def why_not_new(name: str) -> str | None:
-    """Return why no new project may have this name."""
-    if canonicalize_name(name) in {canonicalize_name(module.strip("_")) for module in sys.stdlib_module_names}:
-        return f"The name {name!r} isn't allowed (conflict with Python Standard Library module name)."
-    if canonicalize_name(name) in PROHIBITED:
-        return f"The name {name!r} isn't allowed."
-    return None
 
 
 def _check_name(form: Form, upload: Upload) -> None:

@@ -420,7 +420,38 @@ def test_every_code_of_the_mint_has_an_explanation() -> None:
              "invalid-reuse-token"}  # fmt: skip
     assert set(table("publish")["mint"]) == known
     for entry in table("publish")["mint"].values():
-        assert entry["cure"].endswith(".")
+        for cause in (entry, *entry.get("told", ())):
+            assert cause["cure"].endswith(".")
+            assert cause["means"]
+
+
+@pytest.mark.parametrize(
+    ("code", "description", "means", "cure"),
+    [
+        ("invalid-payload", "malformed JWT", "could not read the request", "Update manywheels"),
+        ("invalid-payload", "unknown trusted publishing issuer", "does not know who issued", "must be registered"),
+        ("invalid-payload", "The name 'x' isn't allowed. See …", "no new project may have its name", "another name"),
+        ("invalid-payload", "The name 'x' isn't allowed (conflict with Python Standard Library module name).",
+         "no new project may have its name", "another name"),
+        ("invalid-payload", "The name 'x' is too similar to an existing project.", "no new project", "another name"),
+        ("invalid-payload", "New project registration temporarily disabled.", "takes no new projects", "Wait until"),
+        ("invalid-pending-publisher", "valid token, but project already exists", "this name exists", "in its settings"),
+        ("invalid-publisher", "… (Publisher with matching claims was not found)",
+         "no trusted publisher of any project", "deleted and made again"),
+        ("invalid-publisher", "… (The job_workflow_ref claim does not match, expecting one of ['a'], got 'b')",
+         "not the place of the workflow's file", "the workflow that is registered"),
+        ("invalid-publisher", "… (Missing claim 'ref_path')", "lacks a claim", "Update the CI"),
+        ("invalid-publisher", "… (Publishing from a workflow invoked via 'pull_request_target' is not supported.)",
+         "`pull_request_target` started", "Publish on a tag"),
+        ("new-code", "its words", "new-code: its words", ""),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_told_by_its_description(code: str, description: str, means: str, cure: str) -> None:
+    found = claims.cause(code, description, table("publish")["mint"])
+    assert means in found.line
+    assert description in found.line
+    assert cure in found.cure
+    assert bool(found.cure) == bool(cure)
 
 
 def test_tokens_are_masked_on_github_and_nowhere_else_and_cleaned_everywhere() -> None:
