@@ -37,7 +37,7 @@ from publish.program import (
     write_set,
 )
 from unit.fakeindex import FakeIndex, FastClock
-from unit.helpers import PLATFORM, write_wheel
+from unit.helpers import METADATA, PLATFORM, write_wheel
 from unit.uploads import Upload, check
 
 WHEEL = f"demo-1.0-cp312-cp312-{PLATFORM}.whl"
@@ -90,6 +90,22 @@ def test_a_dry_run_looks_at_everything_and_changes_nothing(index: LocalIndex, fo
     assert run.out.count("will be uploaded") == 3
     assert {request.method for request in index.requests} == {"GET"}
     assert run.states == {}
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_warnings_are_seen_wherever_people_look(index: LocalIndex, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A classifier may be newer than the installed list of them, or wrong: the index says which."""
+    metadata = METADATA.replace("License-Expression", "Classifier: Programming Language :: Piet\nLicense-Expression")
+    write_set(tmp_path / "dist", "cp312", metadata=metadata)
+    summary = tmp_path / "summary.md"
+    run = from_github(index, tmp_path / "dist", *options, GITHUB_STEP_SUMMARY=str(summary))
+    told = "there is no `Programming Language :: Piet`"
+    lines = run.out.splitlines()
+    assert [line for line in lines if line.startswith("warning: `demo-1.0-cp312") and told in line]
+    assert [line for line in lines if line.startswith("::warning title=publish::`demo-1.0-cp312") and told in line]
+    text = summary.read_text()
+    assert text.startswith("### Warnings before the upload\n\n- <code>demo")
+    assert "Piet" in text
 
 
 def test_row_11_a_wheel_that_changed_after_it_was_verified(index: LocalIndex, folder: Path) -> None:

@@ -23,6 +23,7 @@ from packaging.metadata import parse_email
 
 from index import LocalIndex
 from manywheels.core.cancellation import Cancellation
+from manywheels.data import table
 from manywheels.deliver.index.http import Requests, index_retries
 from manywheels.deliver.index.preflight import Preflight, Wanted, run_preflight
 from manywheels.deliver.index.simple_api import Index, addresses
@@ -362,3 +363,69 @@ def test_the_preflight_foresees_what_the_index_does(index: LocalIndex, tmp_path:
     assert bool(found.problems) == case.refused, said(found)
     assert case.told in said(found), said(found)
     assert case.why or case.taken is not case.refused
+
+
+# --- projects ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_archived_project_takes_no_files(index: LocalIndex, tmp_path: Path) -> None:
+    path = wheel()(tmp_path)
+    index.put_in_state("demo", "archived")
+    assert "the project `demo` is archived: the index accepts no files for it" in said(preflight(index, tmp_path))
+    assert "isn't allowed to upload" in upload(index, path)
+    index.put_in_state("demo", "active")
+    assert preflight(index, tmp_path).problems == ()
+    assert not upload(index, path)
+
+
+def test_a_quarantined_project_lists_no_files_and_takes_some(index: LocalIndex, tmp_path: Path) -> None:
+    path = wheel()(tmp_path)
+    index.put_in_state("demo", "quarantined")
+    found = preflight(index, tmp_path)
+    assert found.problems == ()
+    assert "the project `demo` is quarantined" in said(found)
+    assert not upload(index, path)
+    assert not upload(index, path)  # the same again
+
+
+def test_an_archived_project_that_has_all_files_already(index: LocalIndex, tmp_path: Path) -> None:
+    upload(index, wheel()(tmp_path))
+    index.put_in_state("demo", "archived")
+    assert preflight(index, tmp_path).problems == ()
+
+
+def test_a_project_that_exists_may_have_the_name_of_a_module(index: LocalIndex, tmp_path: Path) -> None:
+    path = wheel(start="asyncio-1.0")(tmp_path)
+    index.put_in_state("asyncio", "active")
+    assert preflight(index, tmp_path).problems == ()
+    assert not upload(index, path)
+
+
+def test_the_size_of_all_files_of_a_project(index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "two"
+    folder.mkdir()
+    one, two = wheel()(tmp_path), wheel(start="demo-1.1")(folder)
+    assert not upload(index, one)
+    limit = one.stat().st_size + two.stat().st_size - 1
+    monkeypatch.setitem(table("index"), "max_project_size", limit)
+    index.settings.max_project_size = limit
+    assert f"would have {limit + 1:,} bytes, the index accepts {limit:,}" in said(preflight(index, folder))
+    assert "Project size too large" in upload(index, two)
+    # A project that has more than the usual limit has a higher one.
+    monkeypatch.setitem(table("index"), "max_project_size", one.stat().st_size - 1)
+    index.settings.max_project_size = limit + 1
+    assert preflight(index, folder).problems == ()
+    assert not upload(index, two)
+
+
+def test_other_indexes_take_what_pypi_alone_refuses(index: LocalIndex, tmp_path: Path) -> None:
+    wheel("Classifier: Private :: Do Not Upload\n", start="Demo-1.0+cu12", members={"demo/a.py": HOOK})(tmp_path)
+    sdist(head=HEAD.replace("2.4", "2.6"), file="Demo-1.0.zip")(tmp_path)
+    cancellation = Cancellation()
+    with Requests(cancellation) as transport:
+        where = replace(addresses(index.upload_url), has_rules=False)
+        found = run_preflight(Wanted(folder=tmp_path), Index(where, transport, index_retries(cancellation)))
+    assert found.problems == ()
+    # A licence file that metadata name is missing on every index.
+    sdist(lacks="LICENSE")(tmp_path)
+    assert said(preflight(index, tmp_path)).count("there is no `demo-1.0/LICENSE`") == 1

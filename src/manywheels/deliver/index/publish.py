@@ -20,6 +20,7 @@ from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
+from manywheels.deliver.index.notices import show_warnings
 from manywheels.deliver.index.preflight import CONFLICT, Preflight, Wanted, run_preflight
 from manywheels.deliver.index.progress import progress
 from manywheels.deliver.index.simple_api import Addresses, Index, Presence, addresses
@@ -89,6 +90,7 @@ def publish(
         _warn_about_tokens(api_token, where, environment)
         found = until_stopped(lambda: run_preflight(wanted, context.index, cancellation=cancellation), cancellation)
         _print_plan(found, options, where)
+        show_warnings(found.warnings, environment)
         _publish(context, found, options, identity)
     return EXIT_OK
 
@@ -291,4 +293,3 @@ def _print_plan(found: Preflight, options: PublishOptions, where: Addresses) -> 
         say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")
         if options.print_hash or options.verbose:
             say(*(f"    {name} {value}" for name, value in file.fields if name.endswith("_digest")))
-    say(*(f"warning: {warning}" for warning in found.warnings))
