@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -106,6 +107,20 @@ def test_warnings_are_seen_wherever_people_look(index: LocalIndex, tmp_path: Pat
     text = summary.read_text()
     assert text.startswith("### Warnings before the upload\n\n- <code>demo")
     assert "Piet" in text
+
+
+def test_the_ledger_has_every_reason_why_nothing_was_sent(index: LocalIndex, tmp_path: Path) -> None:
+    wrong = METADATA.replace("License-Expression", "Home-page: nowhere\nMaintainer-email: nobody\nLicense-Expression")
+    write_set(tmp_path / "dist", "cp312", metadata=wrong)
+    write_sdist(tmp_path / "dist")
+    run = from_github(index, tmp_path / "dist")
+    assert run.status == 4
+    files = json.loads((tmp_path / "dist" / "manywheels-ledger.json").read_text())["files"]
+    reasons = {file["name"].partition("-1.0")[2][:7]: file["reason"] for file in files}
+    assert "`nowhere` is not an http or https URL" in reasons["-cp312-"]
+    assert "; " in reasons["-cp312-"]
+    assert "`nobody` is not a valid address" in reasons["-cp312-"]
+    assert reasons[".tar.gz"] == ""
 
 
 def test_row_11_a_wheel_that_changed_after_it_was_verified(index: LocalIndex, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -120,7 +120,7 @@ def _publish(context: UploadContext, found: Preflight, options: PublishOptions, 
         lines = [f"warning: {identity.secrets.redact(refusal.message)}"] if refusal else []
         say(*lines, "Nothing was sent (dry run).")
         return
-    ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
+    ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence, found.problems))
     try:
         _raise_found(found, refusal)
         signed = Signed()
@@ -228,10 +228,14 @@ _FIRST_STATES: Final[Mapping[Presence, tuple[UploadState, str]]] = {
 }
 
 
-def first_entries(files: Iterable[Distribution], presence: Mapping[str, Presence]) -> Iterable[LedgerEntry]:
-    """The states are those before anything is sent."""
+def first_entries(
+    files: Iterable[Distribution], presence: Mapping[str, Presence], problems: Sequence[Problem] = ()
+) -> Iterable[LedgerEntry]:
+    """The states are those before anything is sent; files with `problems` have all of them as reason."""
     for file in files:
         state, reason = _FIRST_STATES[presence[file.name]]
+        if state is UploadState.NOT_SENT:
+            reason = "; ".join(problem.message for problem in problems if problem.member == file.name)
         yield LedgerEntry(name=file.name, size=file.size, sha256=file.sha256, state=state, reason=reason)
 
 
