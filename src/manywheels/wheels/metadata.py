@@ -7,7 +7,8 @@ from typing import Final
 from packaging.metadata import RawMetadata, parse_email
 
 NOTHING: Final = "UNKNOWN"
-_NAMING: Final = frozenset({"name", "version", "metadata_version"})  # a project called UNKNOWN is one
+# A project called UNKNOWN is one, and installers look for a dependency of that name.
+_KEPT: Final = frozenset({"name", "version", "metadata_version", "requires_dist"})
 
 
 def read_metadata(content: bytes) -> tuple[RawMetadata, dict[str, list[str]]]:
@@ -17,7 +18,7 @@ def read_metadata(content: bytes) -> tuple[RawMetadata, dict[str, list[str]]]:
     `UNKNOWN` for what a project does not say. Of a field with several values, the last counts.
     """
     raw, unparsed = parse_email(content)
-    kept = {name: value for name, value in raw.items() if name in _NAMING or not _says_nothing(value)}
+    kept = {name: value for name, value in raw.items() if name in _KEPT or not _says_nothing(value)}
     return RawMetadata(**kept), unparsed  # type: ignore[typeddict-item]
 
 

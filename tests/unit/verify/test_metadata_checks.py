@@ -57,6 +57,7 @@ def test_honest_metadata_passes(tmp_path: Path) -> None:
         ("Name: demo\nVersion: 1.0\n", "", {"metadata-version": ""}),
         ("Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n", "Dynamic: Keywords\n", {"dynamic": "2.2"}),
         (None, "Requires-Dist: numpy=>1\n", {"requires-dist": "numpy=>1"}),
+        (None, "Requires-Dist: UNKNOWN\n", {"requires-dist": "`UNKNOWN` is no dependency"}),
         (None, "Requires-Python: 3.9 or so\n", {"requires-python": "3.9 or so"}),
         (None, "Colour: red\n", {"colour": "no such field"}),
         (None, "Summary: one\nSummary: two\n", {"summary": "twice"}),
@@ -364,8 +365,8 @@ def test_mw248_what_the_index_refuses(tmp_path: Path, fields: str, told: str, se
         "Provides-Extra: y",
         "Home-page: UNKNOWN\nDownload-URL: UNKNOWN \nAuthor: UNKNOWN\nAuthor-email: UNKNOWN\nLicense: UNKNOWN",
         "Platform: UNKNOWN\nClassifier: Typing :: Typed\nClassifier: UNKNOWN\nKeywords: UNKNOWN",
-        "Requires-Python: UNKNOWN\nRequires-Dist: UNKNOWN\nMaintainer-email: UNKNOWN",
-        "Home-page: \nAuthor-email: \nRequires-Python: \nRequires-Dist: ",
+        "Requires-Python: UNKNOWN\nMaintainer-email: UNKNOWN",
+        "Home-page: \nAuthor-email: \nRequires-Python: \nProvides-Extra: ",
         "Dynamic: License-File\nDynamic: requires-dist",
     ],
 )

@@ -20,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from manywheels.verify.model import Check, Problem, Severity, Wheel, short
 from manywheels.verify.rendering import rendering_fault
-from manywheels.wheels.metadata import read_metadata
+from manywheels.wheels.metadata import NOTHING, read_metadata
 
 _KNOWN_FIELDS: Final = frozenset(
     ["author", "author-email", "classifier", "description", "description-content-type", "download-url", "dynamic",
@@ -252,6 +252,8 @@ def _faults(content: bytes) -> Iterator[tuple[str, str]]:
     raw, unparsed = read_metadata(content)
     for field in unparsed:
         yield field, "it is there twice, or not UTF-8" if field in _KNOWN_FIELDS else "there is no such field"
+    if any(text.strip() == NOTHING for text in raw.get("requires_dist", [])):
+        yield "requires-dist", "`UNKNOWN` is no dependency, but installers look for a project of that name"
     if _is_older(raw, "2.4"):
         raw.pop("license_files", None)
     try:
