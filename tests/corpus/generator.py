@@ -74,9 +74,15 @@ def write_corpus(folder: Path) -> None:
     (folder / "corpus.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
+def _start_of(length: int) -> str:
+    """Return name and version of a wheel whose file name has this length."""
+    return f"demo-1.{'1' * (length - len(f'demo-1.-{TAGS}.whl'))}"
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 _INDEX_LIMIT: Final = 100 * MIB
+_HOOK: Final = b"# __pyarmor" + b"_enter__\n"  # in two parts: the index refuses a file with the whole word
 _NOISE: Final = random.Random(0).randbytes(40_000)  # does not compress
 _RST: Final = "Description-Content-Type: text/x-rst\n"
 _SHOUT_INSIDE: Final = {f"demo.libs/{SHOUT}": library()}
@@ -291,10 +297,10 @@ CASES: Final[tuple[Case, ...]] = (
     ),
     Case(
         code="MW225",
-        breaks="12 MiB of zeros are compressed to 12 kB.",
-        near="9 MiB of zeros are.",
-        make_broken=pure(file(content=bytes(12 * MIB))),
-        make_near_miss=pure(file(content=bytes(9 * MIB))),
+        breaks="66 MiB of zeros are compressed to 66 kB.",
+        near="62 MiB of zeros are.",
+        make_broken=when_asked(lambda: pure(file(content=bytes(66 * MIB)))),
+        make_near_miss=when_asked(lambda: pure(file(content=bytes(62 * MIB)))),
     ),
     Case(
         code="MW226",
@@ -452,6 +458,20 @@ CASES: Final[tuple[Case, ...]] = (
         make_broken=wheel(also={"demo.pth": b"/home/build/demo/src\n"}),
         make_near_miss=wheel(also={"demo/demo.pth": b"/home/build/demo/src\n"}),
         also=frozenset({"MW253"}),  # found for every .pth file
+    ),
+    Case(
+        code="MW257",
+        breaks="A comment names a hook of PyArmor.",
+        near="A text file does.",
+        make_broken=wheel(also={"demo/notes.py": _HOOK}),
+        make_near_miss=wheel(also={"demo/notes.txt": _HOOK}),
+    ),
+    Case(
+        code="MW258",
+        breaks="The file name has 247 bytes.",
+        near="It has 246 bytes.",
+        make_broken=wheel(metadata=METADATA, start=_start_of(247)),
+        make_near_miss=wheel(metadata=METADATA, start=_start_of(246)),
     ),
     Case(
         code="MW260",

@@ -20,14 +20,15 @@ Jobs: `github_environment(repository=, workflow=, ref=, environment=, event_name
 audience=, claims=)` for single tokens. Tokens are real RS256 JWTs. The mint checks signature, issuer, audience,
 expiry and claims, spends each `jti` before it mints, and answers every error code that there is.
 
-**Rules of uploads.** As the real index's, in its words: the same content again 200; other content 400 "File already
-exists"; a deleted name (`delete(filename)`) 400; a release too old (`age(project, version, days=15)`) 400; too large
-400; metadata, digests, file names, platform tags, archives; attestations only with trusted publishing, verified where
-`settings.verifier` is set.
+**Rules of uploads.** As the real index's, in its words: fields that are `UNKNOWN` are dropped; the same content again
+200; other content 400 "File already exists"; a deleted name (`delete(filename)`) 400; a release too old (`age(project,
+version, days=15)`) 400; a file or project too large 400; metadata, digests, file names, platform tags, archives,
+names of new projects; `put_in_state(project, "archived")` 403; two uploads that begin a release at once: one 500;
+attestations only with trusted publishing, verified where `settings.verifier` is set.
 
-**Settings** (`index.settings`, may be changed while it runs): `token_lifetime`, `max_file_size`, `max_release_age`,
-`lag` (the simple page shows a new file only after so many requests), `lies` (file name: a wrong sha256 in the simple
-page), `audience`, `audience_off`, `issuers_off` (`not-enabled`), `clock`.
+**Settings** (`index.settings`, may be changed while it runs): `token_lifetime`, `max_file_size`, `max_project_size`,
+`max_release_age`, `lag` (the simple page shows a new file only after so many requests), `lies` (file name: a wrong
+sha256 in the simple page), `audience`, `audience_off`, `issuers_off` (`not-enabled`), `clock`.
 
 **Faults.** `index.fail(Fault(action, method=, path=, file=, skip=, times=))`; globs; the first that matches takes the
 request:

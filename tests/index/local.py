@@ -199,6 +199,11 @@ class LocalIndex:
         """Delete a file; its name cannot be used again."""
         self.store.delete(filename)
 
+    def put_in_state(self, project: str, state: str) -> None:
+        """Make a project `archived`, `quarantined` or `active`."""
+        self.mint.projects.add(canonicalize_name(project))
+        self.store.states[canonicalize_name(project)] = state
+
     def age(self, project: str, version: str, *, days: float) -> None:
         """Make a release so many days older."""
         self.store.age(project, version, days * 86_400)
@@ -237,6 +242,7 @@ class LocalIndex:
             call.form = read_form(call.body, content_type, call.spool, self.settings.max_file_size)
             call.logged.fields = call.form.fields
             call.logged.file = call.form.upload.filename if call.form.upload else ""
+            call.new_release = self.store.new_release(call.form.first("name"), call.form.first("version"))
         else:
             call.logged.body = call.body.read_all()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,17 @@ from packaging.utils import canonicalize_name
 
 from index.issuer import Claims, Issuer
 from index.settings import Settings
+
+PROHIBITED = frozenset({"prohibited"})  # names that the index's administrators have barred
+
+
+def why_not_new(name: str) -> str | None:
+    """Return why no new project may have this name."""
+    if canonicalize_name(name) in {canonicalize_name(module.strip("_")) for module in sys.stdlib_module_names}:
+        return f"The name {name!r} isn't allowed (conflict with Python Standard Library module name)."
+    if canonicalize_name(name) in PROHIBITED:
+        return f"The name {name!r} isn't allowed."
+    return None
 
 
 class NoMatch(Exception):
@@ -43,6 +55,7 @@ class GitHubPublisher(_Trusted):
     """A GitHub workflow that may publish."""
 
     repository: str = "octo/demo"
+    owner_id: str = "583231"  # asked of GitHub when the publisher was added; no form shows it
     workflow: str = "release.yml"
     issuer_name: ClassVar[str] = "github"
 
@@ -51,7 +64,8 @@ class GitHubPublisher(_Trusted):
         name = re.search(r"/([^/]+\.(yml|yaml))@", claims["job_workflow_ref"])
         if not name:
             raise NoMatch("Could not job extract workflow filename from OIDC claims")
-        return bool(claims["repository"] == self.repository and name[1] == self.workflow)
+        own = (self.repository, self.owner_id, self.workflow)
+        return bool((claims["repository"], claims["repository_owner_id"], name[1]) == own)
 
     def check(self, claims: Claims) -> None:
         """Raise NoMatch for claims that the index looks at closely."""
@@ -184,6 +198,8 @@ class Mint:
         self.publishers.remove(pending)
         if canonicalize_name(pending.project) in self.projects:
             raise Refused("invalid-pending-publisher", "valid token, but project already exists")
+        if problem := why_not_new(pending.project):
+            raise Refused("invalid-payload", problem)
         self.projects.add(canonicalize_name(pending.project))
         self.publishers.append(replace(pending, pending=False))
 

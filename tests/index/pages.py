@@ -13,8 +13,9 @@ from packaging.utils import canonicalize_name
 
 from index.fulcio import authority, read_request
 from index.issuer import Issuer
+from index.metadata import Rejected
 from index.minting import Refused, Token
-from index.rules import Rejected, accept
+from index.rules import accept
 from index.server import Call, Reply
 from index.store import JSON, release_page, simple_html, simple_json
 
@@ -127,6 +128,9 @@ def _upload(index: LocalIndex, call: Call, found: re.Match[str]) -> Reply:
 def _store(index: LocalIndex, call: Call, token: Token) -> Reply:
     try:
         with index.store.lock:
+            if call.new_release in index.store.created:
+                # Both uploads found no row of the release, and the other one has written it.
+                return _problem(call, 500, "Internal Server Error")
             accept(call.form, token, index.store, index.mint.projects)
     except Rejected as rejected:
         return _problem(call, rejected.status, rejected.message)

@@ -82,12 +82,16 @@ class Reply:
 
 @dataclass(kw_only=True)
 class Call:
-    """A request on its way: what is logged of it, its body, the form that was in it, and where its file lies."""
+    """A request on its way: what is logged of it, its body, the form that was in it, and where its file lies.
+
+    `new_release` is the upload's release, if the index did not have it when the upload had arrived.
+    """
 
     logged: Logged
     body: Body
     form: Form = field(default_factory=Form)
     spool: Path | None = None
+    new_release: tuple[str, str] | None = None
 
 
 class Server(ThreadingHTTPServer):

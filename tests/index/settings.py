@@ -18,6 +18,7 @@ class Settings:
     issuers_off: set[str] = field(default_factory=set)  # `github`, `gitlab`: the mint says `not-enabled`
     token_lifetime: float = 900.0
     max_file_size: int = 104_857_600
+    max_project_size: int = 10 << 30
     max_release_age: float = 14 * 86_400.0
     lag: int = 0  # a new file is not shown on the next so many requests of its project's simple page
     lies: dict[str, str] = field(default_factory=dict)  # file name: the sha256 that the simple API claims for it

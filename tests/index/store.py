@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from index.settings import Settings
 
@@ -55,6 +55,7 @@ class Store:
     files: dict[str, StoredFile] = field(default_factory=dict)
     used_names: set[str] = field(default_factory=set)
     created: dict[tuple[str, str], float] = field(default_factory=dict)  # release: Unix seconds
+    states: dict[str, str] = field(default_factory=dict)  # project: `archived` or `quarantined`
     _hidden: dict[str, int] = field(default_factory=dict)  # file name: requests that do not show it yet
 
     def add(self, file: StoredFile, spooled: Path) -> None:
@@ -66,6 +67,15 @@ class Store:
             self.used_names.add(file.filename)
             self.created.setdefault((file.project, file.version), file.uploaded)
             self._hidden[file.filename] = self.settings.lag
+
+    def new_release(self, project: str, version: str) -> tuple[str, str] | None:
+        """Return a release's key, if there is none of it yet."""
+        try:
+            release = (canonicalize_name(project), str(Version(version)))
+        except InvalidVersion:
+            return None
+        with self.lock:
+            return release if release not in self.created else None
 
     def delete(self, filename: str) -> None:
         """Delete a file; its name stays used."""
@@ -91,6 +101,8 @@ class Store:
     def shown(self, project: str) -> list[StoredFile]:
         """Return what the simple page shows to this request: new files come late where settings.lag says so."""
         with self.lock:
+            if self.states.get(project) == "quarantined":
+                return []
             visible = []
             for file in self.of_project(project):
                 if self._hidden.get(file.filename, 0) > 0:
@@ -104,8 +116,9 @@ def simple_json(store: Store, project: str, files: list[StoredFile]) -> bytes:
     """Return a project's page as JSON (PEP 691, version 1.1 of PEP 700, with PEP 740's provenance)."""
     return json.dumps(
         {
-            "meta": {"api-version": "1.3"},
+            "meta": {"api-version": "1.4"},
             "name": project,
+            "project-status": {"status": store.states.get(project, "active")},
             "versions": sorted({file.version for file in files}, key=Version),
             "files": [_entry(store, file) for file in files],
         }

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -101,6 +102,18 @@ def test_a_file_that_is_too_large_is_refused_and_not_kept(index: LocalIndex, tmp
 
     assert "File too large. Limit for project 'demo' is 1 MB" in refused.reason
     assert not list(index.store.folder.glob("spool-*"))
+
+
+def test_of_two_files_that_begin_a_release_at_once_one_fails(index: LocalIndex, tmp_path: Path) -> None:
+    first, second = (
+        write_wheel(tmp_path, tags=f"{number}-py3-none-any", members={"demo/n.py": number.encode()}) for number in "12"
+    )
+    index.fail(Fault(Delay(2.0), method="POST", times=2))
+    token = index.api_token()
+    with ThreadPoolExecutor(2) as pool:
+        statuses = list(pool.map(lambda path: upload(index, path, token).status_code, (first, second)))
+    assert sorted(statuses) == [200, 500]
+    assert {upload(index, path, token).status_code for path in (first, second)} == {200}
 
 
 def test_there_is_one_sdist_for_a_release(index: LocalIndex, tmp_path: Path) -> None:

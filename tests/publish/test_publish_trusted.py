@@ -151,6 +151,33 @@ def test_an_identity_that_has_expired(index: LocalIndex, folder: Path) -> None:
     assert "invalid-token: the identity token could not be verified: it has expired" in run.err
 
 
+def test_an_account_that_was_made_again(index: LocalIndex, folder: Path) -> None:
+    """Each row of the form agrees, yet its number is another."""
+    environment = index.github_environment(environment="pypi", repository_owner_id="42")
+    run = refused(index, folder, environment, "MW324")
+    assert "`repository_owner_id`: remove the publisher and add it again" in words(run.err)
+    assert "also sent: repository_owner_id `42`" in run.err
+
+
+def test_an_issuer_that_the_index_does_not_know(index: LocalIndex, folder: Path) -> None:
+    with LocalIndex() as other:
+        strange = other.gitlab_environment()
+    run = refused(index, folder, strange | {"CI_SERVER_URL": "https://gitlab.example"}, "MW324")
+    assert "invalid-payload: the index does not know who issued the identity token" in words(run.err)
+    assert "must be registered with the index" in words(run.err)
+    assert "Update manywheels" not in run.err
+
+
+@pytest.mark.parametrize("project", ["prohibited", "asyncio"])
+def test_a_pending_publisher_whose_name_is_not_allowed(folder: Path, project: str) -> None:
+    with LocalIndex() as index:
+        index.trust(GitHubPublisher(project=project, pending=True))
+        run = publish(folder, index.upload_url, environment=index.github_environment())
+    assert run.status == 4
+    assert "no new project may have its name" in words(run.err)
+    assert "pending publisher for another name" in words(run.err)
+
+
 def test_a_ci_that_is_switched_off(index: LocalIndex, folder: Path) -> None:
     index.settings.issuers_off.add("github")
     run = refused(index, folder, index.github_environment(environment="pypi"), "MW324")

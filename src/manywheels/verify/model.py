@@ -14,12 +14,14 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Final, Generic, ParamSpec, TypeVar
 
-from packaging.metadata import RawMetadata, parse_email
+from packaging.metadata import RawMetadata
 
 from manywheels.data import table
 from manywheels.wheels import archive, elf, record, wheelfile
 from manywheels.wheels.archive import Archive, BadData, Entry, Irregularities, Irregularity, Kind
 from manywheels.wheels.elf import BrokenElf, Elf, Header
+from manywheels.wheels.encrypted import encrypted_by, is_searched
+from manywheels.wheels.metadata import read_metadata
 from manywheels.wheels.record import Record
 from manywheels.wheels.wheelfile import WheelFile, WheelName, is_tagged, suffix_of
 
@@ -41,12 +43,16 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is wrong, and what to do. `member` is None for the whole wheel, `severity` for the check's own."""
+    """What is wrong, and what to do. `member` is None for the whole wheel, `severity` for the check's own.
+
+    With `only_pypi_refuses`, PyPI refuses the file, but an index without PyPI's rules may take it.
+    """
 
     message: str
     remedy: str
     member: str | None = None
     severity: Severity | None = None
+    only_pypi_refuses: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +139,11 @@ class Wheel:
         }
 
     @property
+    def encrypted(self) -> Mapping[str, str]:
+        """The programs that encrypted Python files, by member."""
+        return self._contents.encrypted
+
+    @property
     def machine_code(self) -> frozenset[str]:
         """The names of all ELF files except object files."""
         return frozenset({*(file.member for file in self.elves), *self.broken_elves, *self.unlinked})
@@ -165,7 +176,7 @@ class Wheel:
     @cached_property
     def metadata(self) -> RawMetadata:
         """METADATA's raw fields; empty if there is none."""
-        return parse_email(self.read(f"{self.dist_info}/METADATA") or b"")[0]
+        return read_metadata(self.read(f"{self.dist_info}/METADATA") or b"")[0]
 
     @cached_property
     def record(self) -> Record | None:
@@ -184,6 +195,7 @@ class _Contents:
         self.read_from: dict[str, Entry] = {}
         self.texts: dict[str, bytes] = {}
         self.broken: dict[str, str] = {}
+        self.encrypted: dict[str, str] = {}
         self._elves: list[Elf] = []
         self._names = elf.NameBudget()
         self._irregularities = Irregularities()
@@ -208,7 +220,8 @@ class _Contents:
         """Raises BadData if the file's data contradicts the archive's headers."""
         hasher = hashlib.sha256()
         first = next(pieces, b"")
-        text: list[bytes] | None = [] if self._is_kept_text(entry) else None
+        is_kept = self._is_kept_text(entry)
+        text: list[bytes] | None = [] if is_kept or is_searched(entry.name, entry.size) else None
         is_elf = first.startswith(elf.MAGIC)
         with SpooledTemporaryFile(max_size=_SPOOL) as spool:
             for piece in chain([first], pieces):
@@ -222,8 +235,10 @@ class _Contents:
                 digest=record.written("sha256", hasher.digest()),
             )  # fmt: skip
             self.read_from[entry.name] = entry
-            if text is not None:
-                self.texts[entry.name] = b"".join(text)
+            if is_kept:
+                self.texts[entry.name] = b"".join(text or [])
+            if is_searched(entry.name, entry.size) and (program := encrypted_by(b"".join(text or []))):
+                self.encrypted[entry.name] = program
             if is_elf:
                 self._read_elf(entry.name, spool)
             elif is_tagged(entry.name):

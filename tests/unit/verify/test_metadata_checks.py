@@ -57,6 +57,7 @@ def test_honest_metadata_passes(tmp_path: Path) -> None:
         ("Name: demo\nVersion: 1.0\n", "", {"metadata-version": ""}),
         ("Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n", "Dynamic: Keywords\n", {"dynamic": "2.2"}),
         (None, "Requires-Dist: numpy=>1\n", {"requires-dist": "numpy=>1"}),
+        (None, "Requires-Dist: UNKNOWN\n", {"requires-dist": "`UNKNOWN` is no dependency"}),
         (None, "Requires-Python: 3.9 or so\n", {"requires-python": "3.9 or so"}),
         (None, "Colour: red\n", {"colour": "no such field"}),
         (None, "Summary: one\nSummary: two\n", {"summary": "twice"}),
@@ -177,11 +178,21 @@ def test_mw242_leaves_unknown_types_to_mw240(tmp_path: Path, content_type: str) 
     assert "description-content-type" in the_one(found, "MW240").problem.message
 
 
-@pytest.mark.parametrize("fields", ["", "\n", "\nUNKNOWN\n\n\n", "Description-Content-Type: text/markdown\n\n \n"])
+@pytest.mark.parametrize(
+    "fields",
+    ["", "\n", "\nUNKNOWN\n\n\n", "Description-Content-Type: UNKNOWN\n\nUNKNOWN\n",
+     "Description-Content-Type: text/plain\n\n \n"],
+)  # fmt: skip
 def test_mw246_no_description(tmp_path: Path, fields: str) -> None:
     finding = the_one(findings(tmp_path, LICENCE + fields), "MW246")
     assert finding.severity is Severity.WARNING
     assert "no description" in finding.problem.message
+
+
+@pytest.mark.parametrize("kind", [RST, MARKDOWN])
+def test_mw242_blanks_are_a_description_that_does_not_render(tmp_path: Path, kind: str) -> None:
+    """As on the index; as plain text they do."""
+    assert codes(findings(tmp_path, LICENCE + kind + " \n")) == ["MW242", "MW246"]
 
 
 def test_mw246_no_content_type(tmp_path: Path) -> None:
@@ -318,7 +329,11 @@ def test_mw244_thousands_of_clauses_are_not_tried_one_by_one(tmp_path: Path) -> 
         ("Summary: " + "x" * 513, "513 characters", Severity.ERROR),
         ("Author-email: Me <me@example>", "`me@example` is not a valid address", Severity.ERROR),
         ("Maintainer-email: nobody", "`nobody` is not a valid address", Severity.ERROR),
-        ("Home-page: UNKNOWN", "`UNKNOWN` is not an http or https URL", Severity.ERROR),
+        ("Home-page: unknown", "`unknown` is not an http or https URL", Severity.ERROR),
+        ("Home-page: UNKNOWN.", "`UNKNOWN.` is not an http or https URL", Severity.ERROR),
+        ("Project-URL: UNKNOWN", "`` is not an http", Severity.ERROR),
+        ("License: MIT", "there is a License-Expression", Severity.ERROR),
+        ("Dynamic: Dynamic", "cannot be dynamic", Severity.ERROR),
         ("Home-page: git@github.com:octo/demo.git", "is not an http or https URL", Severity.ERROR),
         ("Download-URL: ftp://example.org", "`ftp://example.org` is not an http", Severity.ERROR),
         (f"Project-URL: {'x' * 33}, https://example.org", "33 characters", Severity.ERROR),
@@ -348,10 +363,29 @@ def test_mw248_what_the_index_refuses(tmp_path: Path, fields: str, told: str, se
         "Classifier: Programming Language :: Python :: 3.12",
         "Requires-Dist: x>=1; extra == 'y'",
         "Provides-Extra: y",
+        "Home-page: UNKNOWN\nDownload-URL: UNKNOWN \nAuthor: UNKNOWN\nAuthor-email: UNKNOWN\nLicense: UNKNOWN",
+        "Platform: UNKNOWN\nClassifier: Typing :: Typed\nClassifier: UNKNOWN\nKeywords: UNKNOWN",
+        "Requires-Python: UNKNOWN\nMaintainer-email: UNKNOWN",
+        "Home-page: \nAuthor-email: \nRequires-Python: \nProvides-Extra: ",
+        "Dynamic: License-File\nDynamic: requires-dist",
     ],
 )
 def test_mw248_what_the_index_takes(tmp_path: Path, fields: str) -> None:
     assert codes(findings(tmp_path, f"{fields}\n{LICENCE}{PLAIN}")) == []
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("Metadata-Version: 2.6\nName: demo\nVersion: 1.0\n", "not `2.6`"),
+        ("Metadata-Version: 2.4\nName: UNKNOWN\nVersion: 1.0\n", "`UNKNOWN` for no name"),
+    ],
+)
+def test_mw248_what_only_pypi_refuses(tmp_path: Path, head: str, told: str) -> None:
+    start = "UNKNOWN-1.0" if "UNKNOWN" in head else "demo-1.0"
+    finding = the_one(findings(tmp_path, head=head, start=start), "MW248")
+    assert (finding.severity, finding.problem.only_pypi_refuses) == (Severity.WARNING, True)
+    assert told in finding.problem.message
 
 
 def test_mw248_a_local_version_is_for_an_index_of_ones_own(tmp_path: Path) -> None:
@@ -371,9 +405,10 @@ def test_mw248_a_local_version_is_for_an_index_of_ones_own(tmp_path: Path) -> No
         ("[console_scripts]\ndemo = demo cli:main\n", "not an object reference"),
         ("[console_scripts]\ndemo = demo.1cli:main\n", "not an object reference"),
         ("[console_scripts]\ndemo =\n", "not an object reference"),
-        ("[console_scripts]\n../demo = demo:main\n", "cannot be a file name"),
-        ("[demo-plugins]\nx = demo:x\n", "`demo-plugins`"),
-        ("[demo.plugins]\nx = demo:x:y\n", "not an object reference"),
+        ("[console_scripts]\n../demo = demo:main\n", "a script `../demo`"),
+        ("[console_scripts]\ndemo kit = demo:main\n", "a script `demo kit`"),
+        ("[gui_scripts]\ndemo+x = demo:main\n", "a script `demo+x`"),
+        ("[gui_scripts]\nd%(x)s = demo:main\n", "a script `d%(x)s`"),
         ("demo = demo:main\n", "cannot be parsed"),
         ("[console_scripts]\ndemo\n", "cannot be parsed"),
         ("[console_scripts]\na = demo:a\na = demo:b\n", "cannot be parsed"),
@@ -383,7 +418,23 @@ def test_mw248_a_local_version_is_for_an_index_of_ones_own(tmp_path: Path) -> No
 def test_mw245_entry_points_that_break(tmp_path: Path, text: str, told: str) -> None:
     found = findings(tmp_path, members={f"{INFO}/entry_points.txt": text.encode("latin-1")})
     finding = the_one(found, "MW245")
+    assert finding.severity is Severity.ERROR
     assert finding.problem.member == f"{INFO}/entry_points.txt"
+    assert told in finding.problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[demo-plugins]\nx = demo:x\n", "`demo-plugins`"),
+        ("[demo.plugins]\nx = demo:x:y\n", "not an object reference"),
+        ("[demo.plugins]\n[x = demo:x\n", "begins like a group"),
+    ],
+)
+def test_mw245_what_only_its_users_read_is_a_warning(tmp_path: Path, text: str, told: str) -> None:
+    """The index takes it, and installers do not look at it."""
+    finding = the_one(findings(tmp_path, members={f"{INFO}/entry_points.txt": text.encode()}), "MW245")
+    assert finding.severity is Severity.WARNING
     assert told in finding.problem.message
 
 

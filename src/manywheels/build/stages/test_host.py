@@ -7,6 +7,7 @@ The tests run outside of the source, so that they import the wheel. The order is
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from manywheels.build.stages import source_imports

@@ -75,7 +75,11 @@ def claims_table(claims: Claims) -> Iterator[str]:
         widths = [max(len(cell) for cell in column) for column in zip(*map(_cells, [_HEADINGS, *found]), strict=True)]
         for row in (_HEADINGS, *found):
             yield "  ".join(cell.ljust(width) for cell, width in zip(_cells(row), widths, strict=True)).rstrip()
-    others = [f"{name} `{claims[name]}`" for name in ("ref", "event_name", "sub", "iss") if claims.get(name)]
+    others = [
+        f"{name} `{claims[name]}`"
+        for name in ("repository_owner_id", "ref", "event_name", "sub", "iss")
+        if claims.get(name)
+    ]
     if others:
         yield f"also sent: {', '.join(others)}"
 
@@ -143,12 +147,23 @@ def missing_on_gitlab(audience: str) -> tuple[str, str]:
     )
 
 
-def explain_refusal(
-    errors: Iterable[tuple[str, str]], claims: Claims, known: Mapping[str, Mapping[str, str]]
-) -> list[str]:
-    """`errors` are codes and descriptions, `known` the codes' texts."""
-    lines = []
-    for code, description in errors:
-        means = known.get(code, {}).get("means")
-        lines.append(f"{code}: {means} (the index: {description})" if means else f"{code}: {description}")
-    return [*lines, *claims_table(claims), *traps(claims)]
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Why the index mints no token, and what to do; `cure` is empty for an unknown code."""
+
+    line: str
+    cure: str = ""
+
+
+def cause(code: str, description: str, known: Mapping[str, Mapping[str, Any]]) -> Cause:
+    """`known` has texts by code; where a code has several causes, the description tells which it is."""
+    entry = known.get(code)
+    if entry is None:
+        return Cause(line=f"{code}: {description}")
+    told = (one for one in entry.get("told", ()) if re.search(one["says"], description, re.IGNORECASE))
+    found = next(told, entry)
+    return Cause(line=f"{code}: {found['means']} (the index: {description})", cure=found["cure"])
+
+
+def explain_refusal(causes: Iterable[Cause], claims: Claims) -> list[str]:
+    return [*(cause.line for cause in causes), *claims_table(claims), *traps(claims)]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from packaging.metadata import RawMetadata
+from packaging.metadata import Metadata, RawMetadata
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -26,7 +26,12 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.regular_files import files_in, open_regular
 from manywheels.deliver.index.bounds import Unbounded, require_bounded
 from manywheels.deliver.index.http import Form
+from manywheels.deliver.index.sdists import Contents, read_contents
 from manywheels.errors import WheelFileError
+from manywheels.wheels.metadata import read_metadata
+
+if TYPE_CHECKING:
+    from twine.package import PackageFile
 
 SUFFIXES: Final = (".tar.gz", ".zip", ".whl")  # sdists first: an install meanwhile finds at least the source
 _PIECE: Final = 1 << 20  # bytes
@@ -39,7 +44,10 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """A wheel or sdist: `project` is normalised, `size` in bytes, `sha256` in hex, `fields` the form's."""
+    """A wheel or sdist: `project` is normalised, `size` in bytes, `sha256` in hex, `fields` the form's.
+
+    `contents` are an sdist's.
+    """
 
     path: Path
     project: str
@@ -48,6 +56,7 @@ class Distribution:
     sha256: str
     fields: tuple[tuple[str, str], ...]
     metadata: RawMetadata = field(default_factory=RawMetadata, compare=False)
+    contents: Contents = field(default_factory=Contents, compare=False)
 
     @property
     def name(self) -> str:
@@ -102,14 +111,14 @@ def find_files(folder: Path) -> tuple[Path, ...]:
 def read_distribution(path: Path, cancellation: Cancellation | None = None) -> Distribution:
     """Raises Unreadable and Cancelled."""
     from twine.exceptions import TwineException
-    from twine.package import PackageFile
 
     name, version = _parse_name(path)
+    cancellation = cancellation or Cancellation()
     try:
-        # twine reads whole archives, however large.
-        require_bounded(path, cancellation or Cancellation())
-        # Absolute: a relative path may begin with `-`.
-        package = PackageFile.from_filename(str(path.absolute()), None)
+        require_bounded(path, cancellation)  # twine reads whole archives, however large
+        package = _read_package(path)
+        is_tar = path.name.endswith(".tar.gz")
+        contents = read_contents(path, package.metadata, cancellation) if is_tar else Contents()
     except Unbounded as error:
         raise Unreadable(str(error)) from None
     except TwineException as error:
@@ -127,8 +136,31 @@ def read_distribution(path: Path, cancellation: Cancellation | None = None) -> D
         size=path.stat().st_size,
         sha256=metadata["sha256_digest"],
         metadata=package.metadata,
+        contents=contents,
         fields=(*_as_fields(metadata), (":action", "file_upload"), ("protocol_version", "1")),
     )
+
+
+def _read_package(path: Path) -> PackageFile:
+    """Read a distribution as twine does, but metadata as the index does. Raises Unreadable and twine's exceptions."""
+    from twine.package import DIST_EXTENSIONS, DIST_TYPES, PackageFile
+
+    kind = next(kind for suffix, kind in DIST_EXTENSIONS.items() if path.name.endswith(suffix))
+    archive = DIST_TYPES[kind](str(path.absolute()))  # absolute: a relative path may begin with `-`
+    raw, unparsed = read_metadata(archive.read())
+    version = _parse_version(raw.get("metadata_version", ""))
+    if version is None or version < Version("2.4"):  # setuptools wrote it into older ones
+        raw.pop("license_files", None)
+    wrong = [f"unrecognised or malformed field `{field}`" for field in sorted(unparsed)]
+    try:
+        Metadata.from_raw(raw)
+    except ExceptionGroup as group:
+        wrong += sorted(str(error) for error in group.exceptions)
+    except RecursionError:
+        wrong.append("a marker is nested too deeply to be parsed")
+    if wrong:
+        raise Unreadable(f"its metadata are invalid: {'; '.join(wrong)}")
+    return PackageFile(str(path.absolute()), None, raw, archive.py_version, kind)
 
 
 def _parse_version(version: str) -> Version | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,15 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.deliver.index.http import NoResponse
+from manywheels.deliver.index.pypi_rules import (
+    METADATA,
+    QUARANTINED,
+    content_problems,
+    content_warnings,
+    is_foreign,
+    project_problems,
+    unverified,
+)
 from manywheels.deliver.index.simple_api import (
     READING_PASSWORD,
     Index,
@@ -23,7 +32,7 @@ from manywheels.deliver.index.simple_api import (
     oldest_upload,
 )
 from manywheels.verify.checks import acceptance, archive, metadata, record, tags
-from manywheels.verify.model import Problem, Severity, some
+from manywheels.verify.model import Finding, Problem, Severity, some
 from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build
@@ -34,8 +43,8 @@ _CHECKED_BY_INDEX: Final = frozenset(
     check.code for module in (acceptance, archive, record, metadata, tags) for check in module.CHECKS
 ) | {"MW200"}
 _SIZE: Final = "MW263"
-_METADATA: Final = "MW248"
 CONFLICT: Final = "is on the index already, with other content"
+_THERE: Final = frozenset({Presence.SAME, Presence.NO_DIGEST})  # not sent
 _CLEAN_FOLDER: Final = "Publish the whole output folder of one run, and nothing else."
 
 
@@ -51,8 +60,7 @@ class Preflight:
     @property
     def to_send(self) -> tuple[Distribution, ...]:
         """The files that the index is not known to have. One of the same name is not overwritten."""
-        there = {Presence.SAME, Presence.NO_DIGEST}
-        return tuple(file for file in self.files if self.presence[file.name] not in there)
+        return tuple(file for file in self.files if self.presence[file.name] not in _THERE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +87,6 @@ def run_preflight(
     files, problems = _read(paths, switch)
     warnings = list(_unproved(manifest, wanted, files))
     problems += _manifest_mismatches(wanted, files, manifest, digest)
-    problems += _verify_errors(wanted, paths, manifest, switch) if wanted.verify else ()
-    problems += _unrendered(files, switch) if wanted.verify else ()
-    problems += _refused_metadata(files, wanted.rules) if wanted.verify and index.addresses.has_rules else ()
     presence: dict[str, Presence] = {}
     for project, its_files in _by_project(files).items():
         try:
@@ -100,6 +105,19 @@ def run_preflight(
         problems += _conflicts(its_files, presence, skip_existing=wanted.skip_existing)
         problems += _too_large(its_files, presence, listing or {}, index, wanted.rules)
         problems += _too_old(its_files, presence, listing or {}, index, now or datetime.now(UTC))
+        sent = [file for file in its_files if presence[file.name] not in _THERE]
+        if index.addresses.has_rules and listing is not None:
+            problems += project_problems(project, index.state(project), listing, sent, wanted.rules)
+            warnings += _quarantined(project, index) if sent else ()
+    if wanted.verify:
+        # What PyPI alone refuses concerns only what is sent to it.
+        judged = {path.name for path in paths if presence.get(path.name) not in _THERE}
+        contents = _judge_contents(
+            files, _findings(wanted, paths, manifest, switch), judged if index.addresses.has_rules else set(),
+            wanted.rules, switch,
+        )  # fmt: skip
+        problems += contents.problems
+        warnings += contents.warnings
     return Preflight(
         files=files,
         presence=presence,
@@ -110,7 +128,7 @@ def run_preflight(
 
 def _without_metadata(rules: Rules) -> Rules:
     """Leave out what PyPI refuses in metadata: other indexes take any classifier and address."""
-    return replace(rules, ignored=(*rules.ignored, Ignored(code=_METADATA)))
+    return replace(rules, ignored=(*rules.ignored, Ignored(code=METADATA)))
 
 
 def _read(paths: Sequence[Path], cancellation: Cancellation) -> tuple[tuple[Distribution, ...], list[Problem]]:
@@ -153,60 +171,79 @@ def _manifest_mismatches(
         yield Problem(message=f"the folder has more than one release: {named}", remedy=_CLEAN_FOLDER)
 
 
-def _verify_errors(
-    wanted: Wanted, paths: Sequence[Path], manifest: Manifest | None, cancellation: Cancellation
-) -> Iterator[Problem]:
-    """Yield the errors of `verify` for Linux wheels.
+def _quarantined(project: str, index: Index) -> Iterator[str]:
+    if index.state(project) == QUARANTINED:
+        yield (
+            f"the project `{project}` is quarantined: the index lists none of its files, and takes none from a trusted "
+            "publisher"
+        )
 
-    With a manifest, only those that the index checks, too: the build checked the others, by the project's rules, which
-    may be missing here.
+
+@dataclass(frozen=True, kw_only=True)
+class _Contents:
+    """What the files' contents have against them."""
+
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+
+def _judge_contents(
+    files: Iterable[Distribution],
+    findings: Iterable[Finding],
+    judged: Container[str],
+    rules: Rules,
+    cancellation: Cancellation,
+) -> _Contents:
+    """`findings` are those of `verify`; PyPI's own rules hold for the files whose names are in `judged`."""
+    problems, told = list[Problem](), dict[str, list[str]]()
+    for finding in findings:
+        is_refused = finding.problem.only_pypi_refuses and finding.wheel in judged
+        if finding.severity is Severity.ERROR or is_refused:
+            problems.append(Problem(member=finding.wheel, message=str(finding), remedy=finding.problem.remedy))
+        elif not finding.problem.only_pypi_refuses:
+            told.setdefault(f"{finding}. {finding.problem.remedy}", []).append(finding.wheel)
+    for file in filter(unverified, files):
+        problems += _unrendered(file, cancellation)
+        problems += content_problems(file, rules, has_rules=file.name in judged)
+        for warning in content_warnings(file, rules) if file.name in judged else ():
+            told.setdefault(warning, []).append(file.name)
+    return _Contents(
+        problems=tuple(problems), warnings=tuple(f"{some(names)}: {warning}" for warning, names in told.items())
+    )
+
+
+def _findings(
+    wanted: Wanted, paths: Iterable[Path], manifest: Manifest | None, cancellation: Cancellation
+) -> Iterator[Finding]:
+    """Yield what `verify` finds in Linux wheels.
+
+    With a manifest, only what the index checks, too: the build checked the rest, by the project's rules, which may be
+    missing here.
     """
     from manywheels.verify.run import verify_wheels
 
-    wheels = [path for path in paths if path.suffix == ".whl" and not _is_foreign(path)]
+    wheels = [path for path in paths if path.suffix == ".whl" and not is_foreign(path.name)]
     sizes_are_checked_here = Ignored(code=_SIZE)
     rules = replace(wanted.rules, ignored=(*wanted.rules.ignored, sizes_are_checked_here))
     for finding in verify_wheels(wheels, rules, cancellation=cancellation).findings:
-        if finding.severity is Severity.ERROR and (manifest is None or finding.code in _CHECKED_BY_INDEX):
-            yield Problem(member=finding.wheel, message=str(finding), remedy=finding.problem.remedy)
+        if manifest is None or finding.code in _CHECKED_BY_INDEX:
+            yield finding
 
 
-def _is_foreign(path: Path) -> bool:
-    platform = path.stem.rpartition("-")[2]
-    return platform.startswith(("win", "macosx", "ios", "android", "pyodide", "pyemscripten"))
-
-
-def _unrendered(files: Iterable[Distribution], cancellation: Cancellation) -> Iterator[Problem]:
-    """Yield descriptions that cannot be rendered, except in Linux wheels, which `verify` checks."""
-
+def _unrendered(file: Distribution, cancellation: Cancellation) -> Iterator[Problem]:
     def stop() -> None:
         cancellation.stop_if_requested("Rendering descriptions")
 
-    for file in files:
-        if file.is_sdist or _is_foreign(file.path):
-            description = file.field("description") or ""
-            kind, fault = rendering_fault(description, file.field("description_content_type"), stop)
-            if fault is not None:
-                yield Problem(
-                    member=file.name,
-                    message=f"has a description that cannot be rendered as {kind}: {fault}",
-                    remedy="Correct the readme, or the content type that pyproject.toml declares for it.",
-                )
-
-
-def _refused_metadata(files: Iterable[Distribution], rules: Rules) -> Iterator[Problem]:
-    """Yield metadata that this index refuses and `verify` accepts, or does not check."""
-    if any(entry.code == _METADATA for entry in rules.ignored):
+    description = file.field("description") or ""
+    if not description:
         return
-    for file in files:
-        is_verified = not (file.is_sdist or _is_foreign(file.path))
-        for fault in acceptance.faults(file.metadata):
-            if fault.public_index_only or (fault.severity is Severity.ERROR and not is_verified):
-                yield Problem(
-                    member=file.name,
-                    message=f"has a `{fault.field}` that the index refuses: {fault.why}",
-                    remedy="Correct it in pyproject.toml and build again, or publish to an index that accepts it.",
-                )
+    kind, fault = rendering_fault(description, file.field("description_content_type"), stop)
+    if fault is not None:
+        yield Problem(
+            member=file.name,
+            message=f"has a description that cannot be rendered as {kind}: {fault}",
+            remedy="Correct the readme, or the content type that pyproject.toml declares for it.",
+        )
 
 
 def _by_project(files: Iterable[Distribution]) -> dict[str, list[Distribution]]:

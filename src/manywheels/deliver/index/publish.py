@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Auth, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
+from manywheels.deliver.index.notices import show_warnings
 from manywheels.deliver.index.preflight import CONFLICT, Preflight, Wanted, run_preflight
 from manywheels.deliver.index.progress import in_brackets, progress
 from manywheels.deliver.index.simple_api import (
@@ -95,6 +96,7 @@ def publish(
         _warn_about_tokens(api_token, where, environment)
         found = until_stopped(lambda: run_preflight(wanted, context.index, cancellation=cancellation), cancellation)
         _print_plan(found, options, where)
+        show_warnings(found.warnings, environment)
         _publish(context, found, options, identity)
     return EXIT_OK
 
@@ -135,7 +137,7 @@ def _publish(context: UploadContext, found: Preflight, options: PublishOptions, 
         lines = [f"warning: {identity.secrets.redact(refusal.message)}"] if refusal else []
         say(*lines, "Nothing was sent (dry run).")
         return
-    ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence))
+    ledger = Ledger(options.packages_dir, where.upload, first_entries(found.files, found.presence, found.problems))
     try:
         _raise_found(found, refusal)
         signed = Signed()
@@ -244,10 +246,14 @@ _FIRST_STATES: Final[Mapping[Presence, tuple[UploadState, str]]] = {
 }
 
 
-def first_entries(files: Iterable[Distribution], presence: Mapping[str, Presence]) -> Iterable[LedgerEntry]:
-    """The states are those before anything is sent."""
+def first_entries(
+    files: Iterable[Distribution], presence: Mapping[str, Presence], problems: Sequence[Problem] = ()
+) -> Iterable[LedgerEntry]:
+    """The states are those before anything is sent; files with `problems` have all of them as reason."""
     for file in files:
         state, reason = _FIRST_STATES[presence[file.name]]
+        if state is UploadState.NOT_SENT:
+            reason = "; ".join(problem.message for problem in problems if problem.member == file.name)
         yield LedgerEntry(name=file.name, size=file.size, sha256=file.sha256, state=state, reason=reason)
 
 
@@ -324,4 +330,3 @@ def _print_plan(found: Preflight, options: PublishOptions, where: Addresses) -> 
         say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")
         if options.print_hash or options.verbose:
             say(*(f"    {name} {value}" for name, value in file.fields if name.endswith("_digest")))
-    say(*(f"warning: {warning}" for warning in found.warnings))

@@ -33,6 +33,7 @@ _ALGORITHMS: Final = (
     "sha256", "sha512", "sha384", "sha3_512", "sha3_384", "sha3_256", "blake2b", "blake2b_256", "blake2s", "sha224",
     "sha3_224", "sha1", "md5",
 )  # fmt: skip
+_ACTIVE: Final = "active"
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
 ACCEPT: Final = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 
@@ -154,6 +155,7 @@ class Index:
         self.addresses = addresses
         self._transport, self._retries, self._auth, self._reading = transport, retries, auth, reading
         self._simple: str | None = None
+        self._states: dict[str, str] = {}
         self._lock = threading.Lock()
         self.why_unlisted = ""
 
@@ -169,6 +171,7 @@ class Index:
             response = self._get(f"{base}{project}/")
             if response.status == HTTPStatus.OK and (found := _parse(response, project)) is not None:
                 self._remember(base)
+                self._states[project] = _state(response)
                 return found
             # Some redirect to another index for projects that they do not have.
             is_absent = response.status == HTTPStatus.NOT_FOUND or (response.redirects and self.addresses.web is None)
@@ -180,6 +183,10 @@ class Index:
             faults.append((response.status == HTTPStatus.NOT_FOUND, f"the answer of `{base}` {why}"))
         self.why_unlisted = min(faults, key=itemgetter(0))[1]
         return None
+
+    def state(self, project: str) -> str | None:
+        """Return a listed project's state (PEP 792), as `active` or `archived`; None for one that is not there."""
+        return self._states.get(project)
 
     def presence(self, file: Distribution) -> Presence:
         """Ask anew whether the index has a file."""
@@ -284,6 +291,16 @@ def _parse(response: Response, project: str) -> Listing | None:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return None
+
+
+def _state(response: Response) -> str:
+    if b'"project-status"' in response.body:
+        try:
+            state = parse_json(response.body, table("publish")["most-values"])["project-status"]["status"]
+        except (ValueError, TypeError, KeyError):  # or a page in HTML
+            return _ACTIVE
+        return state if isinstance(state, str) else _ACTIVE
+    return _ACTIVE
 
 
 def _of_json(page: Any) -> Iterator[tuple[str, Listed]]:  # noqa: ANN401 - whatever JSON holds

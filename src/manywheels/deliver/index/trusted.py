@@ -187,10 +187,9 @@ class TrustedPublisher:
                 "The response with the upload token was lost, and the job's identity token can be used only once.",
                 remedy="Run the job again: it gets a new identity token. Nothing has been uploaded.",
             )
-        lines = claimed.explain_refusal(errors, claimed.read_claims(identity), known) or [
-            f"it answers {response.status}"
-        ]
-        remedies = dict.fromkeys(known[code]["cure"] for code in codes if code in known)
+        causes = [claimed.cause(code, description, known) for code, description in errors]
+        lines = claimed.explain_refusal(causes, claimed.read_claims(identity)) or [f"it answers {response.status}"]
+        remedies = dict.fromkeys(found.cure for found in causes if found.cure)
         return MintRefused(
             "\n".join(
                 [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -124,8 +124,12 @@ class Sender:
         self.uncompared: set[str] = set()
 
     def send(self, files: Sequence[Distribution]) -> None:
-        """Send sdists, then wheels. Raises errors that concern more than one file, LedgerError among them."""
-        for group in ([file for file in files if file.is_sdist], [file for file in files if not file.is_sdist]):
+        """Send sdists, then wheels; a release's first file alone.
+
+        PyPI answers 500 to a file of a new release that comes while another one begins it. Raises errors that concern
+        more than one file, LedgerError among them.
+        """
+        for group in _groups(files):
             if not self._stopped:
                 self._send_group(group)
         if self._failure:
@@ -299,6 +303,16 @@ class Sender:
             if number < facts["settle-asks"] - 1:
                 self._context.retries.sleep(facts["settle-pause"])
         return presence
+
+
+def _groups(files: Iterable[Distribution]) -> Iterator[list[Distribution]]:
+    """Yield the files that may be sent side by side."""
+    ordered = sorted(files, key=lambda file: not file.is_sdist)
+    first = {(file.project, file.version): file.name for file in reversed(ordered)}.values()
+    yield from ([file] for file in ordered if file.name in first)
+    rest = [file for file in ordered if file.name not in first]
+    yield [file for file in rest if file.is_sdist]
+    yield [file for file in rest if not file.is_sdist]
 
 
 def _timeout(file: Distribution) -> float:

@@ -58,7 +58,7 @@ def headers_agree(wheel: Wheel) -> Iterator[Problem]:
 
 
 def sizes_are_sane(wheel: Wheel) -> Iterator[Problem]:
-    """Neither one member nor all together inflate to an unreasonable size."""
+    """All members together do not inflate to more than 50 times the archive's size, from 64 MiB on."""
     yield from _problems_of(wheel, Kind.SIZE, "Leave out generated or empty data, or create it at run time.")
 
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
-from packaging.metadata import InvalidMetadata, Metadata, RawMetadata, parse_email
+from packaging.metadata import InvalidMetadata, Metadata, RawMetadata
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
@@ -20,6 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from manywheels.verify.model import Check, Problem, Severity, Wheel, short
 from manywheels.verify.rendering import rendering_fault
+from manywheels.wheels.metadata import NOTHING, read_metadata
 
 _KNOWN_FIELDS: Final = frozenset(
     ["author", "author-email", "classifier", "description", "description-content-type", "download-url", "dynamic",
@@ -37,6 +38,7 @@ _GROUP: Final = re.compile(r"\w+(\.\w+)*")
 _REFERENCE: Final = re.compile(r"(?P<module>[\w.]+)(\s*:\s*(?P<object>[\w.]+))?\s*(\[.*\])?")
 _LONGEST_LINE: Final = 1_000  # characters; configparser's time grows with the square
 _SCRIPTS: Final = frozenset({"console_scripts", "gui_scripts"})
+_SCRIPT: Final = re.compile(r"[\w.-]+")  # what the index takes for a script's name
 
 
 def metadata_is_valid(wheel: Wheel) -> Iterator[Problem]:
@@ -61,7 +63,7 @@ def identity_agrees(wheel: Wheel) -> Iterator[Problem]:
     named: list[tuple[str, str | None, str | None]] = []
     content = _content(wheel)
     if content is not None:
-        raw, _ = parse_email(content)
+        raw, _ = read_metadata(content)
         named.append((f"{wheel.dist_info}/METADATA", raw.get("name"), raw.get("version")))
     if wheel.dist_info is not None:
         stem, _, number = wheel.dist_info.removesuffix(".dist-info").rpartition("-")
@@ -82,7 +84,7 @@ def identity_agrees(wheel: Wheel) -> Iterator[Problem]:
 def description_renders(wheel: Wheel) -> Iterator[Problem]:
     """The long description can be rendered, as the index does before it accepts a file."""
     raw = wheel.metadata
-    description = _description(raw)
+    description = raw.get("description")
     if not description:
         return
     kind, fault = rendering_fault(description, raw.get("description_content_type"), wheel.stop)
@@ -99,7 +101,7 @@ def description_is_there(wheel: Wheel) -> Iterator[Problem]:
     if _content(wheel) is None:
         return
     raw = wheel.metadata
-    if not _description(raw):
+    if not raw.get("description", "").strip():
         yield Problem(
             member=f"{wheel.dist_info}/METADATA",
             message="has no description: the project's page would be empty",
@@ -179,17 +181,19 @@ def requires_python_fits(wheel: Wheel) -> Iterator[Problem]:
 
 
 def entry_points_are_valid(wheel: Wheel) -> Iterator[Problem]:
-    """Every group, name and object reference in entry_points.txt is well formed."""
+    """Scripts in entry_points.txt have names that the index accepts, and functions; a warning for other groups."""
     member = f"{wheel.dist_info}/entry_points.txt"
     content = wheel.read(member)
     if content is None:
         return
     try:
-        faults: Iterable[str] = _entry_point_faults(_parse_entry_points(content))
+        faults: Iterable[_EntryPointFault] = _entry_point_faults(_parse_entry_points(content))
     except (configparser.Error, UnicodeDecodeError) as error:
-        faults = [f"cannot be parsed: {short(str(error))}"]
+        faults = [_EntryPointFault(f"cannot be parsed: {short(str(error))}")]
     remedy = "Correct `[project.scripts]` or `[project.entry-points]`: `name = package.module:object`."
-    yield from (Problem(member=member, message=fault, remedy=remedy) for fault in faults)
+    yield from (
+        Problem(member=member, message=fault.message, remedy=remedy, severity=fault.severity) for fault in faults
+    )
 
 
 def _parse_entry_points(content: bytes) -> configparser.ConfigParser:
@@ -244,15 +248,12 @@ def _is_version(text: str, wanted: str) -> bool:
         return False
 
 
-def _description(raw: RawMetadata) -> str:
-    description = raw.get("description", "").strip()
-    return "" if description == "UNKNOWN" else description  # old setuptools wrote this for None
-
-
 def _faults(content: bytes) -> Iterator[tuple[str, str]]:
-    raw, unparsed = parse_email(content)
+    raw, unparsed = read_metadata(content)
     for field in unparsed:
         yield field, "it is there twice, or not UTF-8" if field in _KNOWN_FIELDS else "there is no such field"
+    if any(text.strip() == NOTHING for text in raw.get("requires_dist", [])):
+        yield "requires-dist", "`UNKNOWN` is no dependency, but installers look for a project of that name"
     if _is_older(raw, "2.4"):
         raw.pop("license_files", None)
     try:
@@ -283,16 +284,30 @@ def _expression_fault(raw: RawMetadata, expression: str) -> str | None:
     return None
 
 
-def _entry_point_faults(parser: configparser.ConfigParser) -> Iterator[str]:
+class _EntryPointFault(NamedTuple):
+    """A warning concerns only who looks the entry point up: installers read scripts alone."""
+
+    message: str
+    severity: Severity | None = None
+
+
+def _entry_point_faults(parser: configparser.ConfigParser) -> Iterator[_EntryPointFault]:
     for group in parser.sections():
+        is_script = group in _SCRIPTS
         if not _GROUP.fullmatch(group):
-            yield f"has a group `{group}`: only letters, digits and `_` in parts separated by dots are allowed"
+            told = f"has a group `{group}`: only letters, digits and `_` in parts separated by dots are allowed"
+            yield _EntryPointFault(told, Severity.WARNING)
         for name, value in parser.items(group):
-            if name.startswith("[") or (group in _SCRIPTS and ("/" in name or "\\" in name)):
-                yield f"has an entry point `{name}` in `{group}`, which cannot be a file name"
-            fault = _reference_fault(value, is_script=group in _SCRIPTS)
+            if is_script and not _SCRIPT.fullmatch(name):
+                told = f"has a script `{name}` in `{group}`: the index accepts letters, digits, `_`, `.` and `-`"
+                yield _EntryPointFault(told)
+            elif name.startswith("["):
+                told = f"has an entry point `{name}` in `{group}`, which begins like a group"
+                yield _EntryPointFault(told, Severity.WARNING)
+            fault = _reference_fault(value, is_script=is_script)
             if fault:
-                yield f"has `{name} = {value}` in `{group}`: {fault}"
+                told = f"has `{name} = {value}` in `{group}`: {fault}"
+                yield _EntryPointFault(told, None if is_script else Severity.WARNING)
 
 
 def _reference_fault(value: str, *, is_script: bool) -> str | None:
@@ -321,5 +336,5 @@ CHECKS: Final = (
     Check(code="MW244", title="Requires-Python", run=requires_python_fits,
           reason="A wheel for an interpreter that its own metadata excludes is never installed."),
     Check(code="MW245", title="entry points", run=entry_points_are_valid,
-          reason="An entry point that cannot be parsed breaks the installation, or every look-up of its group."),
+          reason="The index refuses other names; installers stop at a script without a function, or fail to find it."),
 )  # fmt: skip

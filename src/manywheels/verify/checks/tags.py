@@ -21,7 +21,7 @@ _EARLIER_BUILD: Final = "Remove leftovers of earlier builds from the source tree
 
 
 def name_is_normalised(wheel: Wheel) -> Iterator[Problem]:
-    """Name and version in the file name are normalised; capitals alone are a warning."""
+    """Name and version in the file name are normalised; capitals alone, or the version's form, are a warning."""
     name, version = wheel.path.name.split("-")[:2]
     wanted = canonicalize_name(name).replace("-", "_")
     if name != wanted:
@@ -29,11 +29,13 @@ def name_is_normalised(wheel: Wheel) -> Iterator[Problem]:
             message=f"the name `{name}` should be written `{wanted}`",
             remedy="Update the build back end.",
             severity=Severity.WARNING if name.lower() == wanted else None,  # older files on the index have capitals
+            only_pypi_refuses=True,
         )
     if str(Version(version)) != version:
         yield Problem(
             message=f"the version `{version}` should be written `{Version(version)}`",
             remedy="Update the build back end.",
+            severity=Severity.WARNING,  # the index and installers compare versions, not texts
         )
 
 

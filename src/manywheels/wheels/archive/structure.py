@@ -91,8 +91,8 @@ class Reader:
         end = self._end()
         _, disk, first_disk, here, count, size, offset, comment = _END.unpack(self._source.at(end, _END.size))
         after = self._source.size - end - _END.size
-        if comment:
-            self._structure("there is a comment on the archive")
+        if _END_SIGN in self._source.at(end + _END.size, comment):
+            self._structure("the comment on the archive can be read as the archive's end")
         if after > comment:
             self._structure(f"there are {after - comment} bytes after the archive")
         elif after < comment:
@@ -299,17 +299,9 @@ class Reader:
     # --- sizes --------------------------------------------------------------------------------------------------------
 
     def _bounded(self, entries: list[Entry]) -> list[Entry]:
-        """Drop data that inflates too far; if all together does, keep only small *.dist-info files."""
+        """If all together inflates too far, keep only small *.dist-info files."""
         ratio, ratio_from = self._limits["ratio"], self._limits["ratio-from"]
-        total = 0
-        for index, entry in enumerate(entries):
-            if entry.size > ratio_from and entry.size > ratio * entry.compressed:
-                times = f"{entry.size // entry.compressed} times" if entry.compressed else "from nothing"
-                message = f"inflates {times} to {entry.size} bytes, more than {ratio} times"
-                self._irregularities.add(Kind.SIZE, message, entry.name)
-                entries[index] = replace(entry, start=None)
-            elif entry.start is not None:
-                total += entry.size
+        total = sum(entry.size for entry in entries if entry.start is not None)
         if total <= self._limits["size"] and (total <= ratio_from or total <= ratio * self._source.size):
             return entries
         self._irregularities.add(
