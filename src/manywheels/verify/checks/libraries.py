@@ -13,7 +13,7 @@ from typing import Final
 
 from manywheels.verify.checks import loading, metadata
 from manywheels.verify.checks.files import is_pointer
-from manywheels.verify.checks.platform import folder_of, installed_path, is_inside
+from manywheels.verify.checks.platform import SITE, folder_of, installed_path, is_inside
 from manywheels.verify.checks.symbols import OWN_PARTS, Claim, claimed, libraries_in, listed
 from manywheels.verify.model import Check, Problem, Severity, Wheel, some
 from manywheels.wheels.elf import Elf
@@ -22,7 +22,8 @@ _MOST_LOOKS: Final = 200_000  # at folders of run paths, for one wheel; real one
 _GRAFTED: Final = re.compile(r"[^/]+\.libs/[^/]+$")
 _HASHED: Final = re.compile(r"-[0-9a-f]{8}\.so[^/]*$|-[0-9a-f]{8}\.[^/]*\.so[^/]*$")
 # In an environment; auditwheel moves programs to *.scripts, and a script in `bin` starts them.
-_STARTED_BY_USERS: Final = re.compile(r"(bin|lib/python/site-packages/[^/]+\.scripts)/[^/]+")
+_MOVED: Final = re.compile(rf"{SITE}/[^/]+\.scripts/[^/]+")
+_STARTED_BY_USERS: Final = re.compile(rf"bin/[^/]+|{_MOVED.pattern}")
 
 
 def libraries_are_there(wheel: Wheel) -> Iterator[Problem]:
@@ -180,6 +181,20 @@ class Reach:
 def is_started_by_users(file: Elf) -> bool:
     """Whether the file is a program that is in an environment's `bin`, or that auditwheel moved from there."""
     return file.program and _STARTED_BY_USERS.fullmatch(installed_path(file.member)) is not None
+
+
+def ways_to_libraries(wheel: Wheel) -> Mapping[str, tuple[str, ...]]:
+    """Return the run paths that programs in *.scripts lack to find libraries in site-packages, by member."""
+    reach, lacking = Reach(wheel), {}
+    with suppress(TooTangled):
+        for program in (file for file in wheel.elves if file.program and _MOVED.fullmatch(installed_path(file.member))):
+            here = posixpath.dirname(installed_path(program.member))
+            places = [posixpath.dirname(installed_path(reach.inside[name].member))
+                      for user, name in reach.missing(program) if user is program]  # fmt: skip
+            ways = [f"$ORIGIN/{posixpath.relpath(place, here)}" for place in places if place.startswith(SITE)]
+            if ways:
+                lacking[program.member] = tuple(dict.fromkeys(ways))
+    return lacking
 
 
 def _programs_without_libraries(wheel: Wheel) -> Iterator[Problem]:

@@ -12,8 +12,8 @@ from manywheels.verify.checks.files import is_pointer
 from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.verify.places import place_of
 
-_SITE: Final = "lib/python/site-packages"  # in an environment its second part has the Python's version
-_SCHEMES: Final = {"data": ".", "headers": "include", "platlib": _SITE, "purelib": _SITE, "scripts": "bin"}
+SITE: Final = "lib/python/site-packages"  # in an environment its second part has the Python's version
+_SCHEMES: Final = {"data": ".", "headers": "include", "platlib": SITE, "purelib": SITE, "scripts": "bin"}
 _SITE_OF_A_VERSION: Final = re.compile(r"lib(64)?/python3\.\d+t?/site-packages(?=/|$)")
 
 
@@ -61,8 +61,8 @@ def run_paths_stay_inside(wheel: Wheel) -> Iterator[Problem]:
 
 def _leaves(member: str, folder: str) -> str:
     """Return what a run path's folder lies outside of; empty if it stays inside."""
-    if installed_path(member).startswith(f"{_SITE}/"):
-        return "" if f"{folder}/".startswith(f"{_SITE}/") else "site-packages"
+    if installed_path(member).startswith(f"{SITE}/"):
+        return "" if f"{folder}/".startswith(f"{SITE}/") else "site-packages"
     return "the environment" if folder.startswith("..") else ""
 
 
@@ -80,7 +80,7 @@ def installed_path(member: str) -> str:
 
 
 def _in_environment(path: str) -> str:
-    return _SITE_OF_A_VERSION.sub(_SITE, posixpath.normpath(path))
+    return _SITE_OF_A_VERSION.sub(SITE, posixpath.normpath(path))
 
 
 def is_inside(run_path: str) -> bool:
