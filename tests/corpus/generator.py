@@ -30,6 +30,7 @@ from corpus.makers import (
     loose,
     of_python,
     other_hash,
+    program,
     pure,
     recorded,
     sealed,
@@ -86,6 +87,8 @@ _HOOK: Final = b"# __pyarmor" + b"_enter__\n"  # in two parts: the index refuses
 _NOISE: Final = random.Random(0).randbytes(40_000)  # does not compress
 _RST: Final = "Description-Content-Type: text/x-rst\n"
 _SHOUT_INSIDE: Final = {f"demo.libs/{SHOUT}": library()}
+_TOOL: Final = "demo-1.0.data/scripts/demo-tool"
+_POINTER: Final = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 12345678\n"
 _LIBSTDCXX: Final = "libstdc++-1a2b3c4d.so.6.0.33"
 
 CASES: Final[tuple[Case, ...]] = (
@@ -198,7 +201,8 @@ CASES: Final[tuple[Case, ...]] = (
         near="Only that of a copy in glibc-hwcaps/x86-64-v3 does.",
         make_broken=wheel(extension(isa_needed=0b100)),
         make_near_miss=wheel(
-            also={**_SHOUT_INSIDE, f"demo.libs/glibc-hwcaps/x86-64-v3/{SHOUT}": library(isa_needed=0b100)}
+            extension(needed=("libc.so.6", SHOUT), runpath="$ORIGIN/../demo.libs"),
+            also={**_SHOUT_INSIDE, f"demo.libs/glibc-hwcaps/x86-64-v3/{SHOUT}": library(isa_needed=0b100)},
         ),
     ),
     Case(
@@ -343,6 +347,43 @@ CASES: Final[tuple[Case, ...]] = (
         near="RECORD leaves the size out.",
         make_broken=recorded(lambda record: record.replace(",12\n", ",13\n")),
         make_near_miss=recorded(lambda record: record.replace(",12\n", ",\n")),
+    ),
+    Case(
+        code="MW234",
+        breaks="A library is a Git LFS pointer.",
+        near="A text names the address of the pointers' specification.",
+        make_broken=wheel(also={"demo/libkernel.so": _POINTER}),
+        make_near_miss=wheel(also={"demo/notes.txt": b"See https://git-lfs.github.com/spec/v1\n"}),
+    ),
+    Case(
+        code="MW235",
+        breaks="A file named `libshout.so` is the text of a link, `libshout.so.1`.",
+        near="It is a script for linkers.",
+        make_broken=wheel(also={"demo/libshout.so": b"libshout.so.1"}),
+        make_near_miss=wheel(also={"demo/libshout.so": b"INPUT(libshout.so.1)\n"}),
+    ),
+    Case(
+        code="MW236",
+        breaks="A program in a wheel for glibc is started by the loader of musl.",
+        near="It is started by the loader of glibc.",
+        make_broken=wheel(also={_TOOL: program("/lib/ld-musl-x86_64.so.1")}, executable=(_TOOL,)),
+        make_near_miss=wheel(also={_TOOL: program("/lib64/ld-linux-x86-64.so.2")}, executable=(_TOOL,)),
+    ),
+    Case(
+        code="MW238",
+        breaks="The tag is manylinux_9_99, but there is no glibc 9.",
+        near="It is manylinux_2_40.",
+        make_broken=wheel(tags="cp312-cp312-manylinux_9_99_x86_64"),
+        make_near_miss=wheel(tags="cp312-cp312-manylinux_2_40_x86_64"),
+    ),
+    Case(
+        code="MW239",
+        breaks="No file of the wheel needs a library in its folder of grafted ones.",
+        near="The extension module needs it.",
+        make_broken=wheel(also=_SHOUT_INSIDE),
+        make_near_miss=wheel(
+            extension(needed=("libc.so.6", SHOUT), runpath="$ORIGIN/../demo.libs"), also=_SHOUT_INSIDE
+        ),
     ),
     Case(
         code="MW240",

@@ -53,6 +53,11 @@ def library(**fields: Any) -> SharedObject:
     return replace(SharedObject(soname=SHOUT, exports=("shout",)), **fields)
 
 
+def program(interpreter: str) -> SharedObject:
+    """Return a program with this loader, which needs no libraries."""
+    return SharedObject(needed=(), interpreter=interpreter)
+
+
 CORE: Final = extension()
 ON_AARCH64: Final = extension(machine=AARCH64, symbols=(versioned("malloc", "GLIBC_2.17"),))
 ON_MUSL: Final = extension(needed=(), symbols=loose("PyModule_Create2"))

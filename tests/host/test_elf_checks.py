@@ -17,7 +17,7 @@ import pytest
 from host.conftest import Program
 from manywheels.build.toolchain import Machine
 from manywheels.data import table
-from manywheels.verify.checks import loading, platform, symbols
+from manywheels.verify.checks import libraries, loading, platform, symbols
 from manywheels.verify.model import Problem, open_wheel
 from unit.helpers import write_wheel
 
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc on this machine"),
     pytest.mark.skipif(machine.machine() != "x86_64", reason="the sources are for x86_64"),
 ]
-CHECKS = (*platform.CHECKS, *symbols.CHECKS, *loading.CHECKS)
+CHECKS = (*platform.CHECKS, *symbols.CHECKS, *libraries.CHECKS, *loading.CHECKS)
 EXTENSION = "demo/_core.cpython-312-x86_64-linux-gnu.so"
 PLAIN = "int f(void) { return 1; }\n"
 WANTS_CLOSE_RANGE = """

@@ -27,12 +27,10 @@ from elftools.elf.sections import SymbolTableSection
 from packaging.utils import parse_wheel_filename
 
 from manywheels.wheels.elf import MAGIC, read_elf
+from pypi.downloads import download
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTHING_FITS = "No matching distribution found"
 LARGE = 1_000_000  # bytes
-NEWEST_GLIBC, NEWEST_MUSL = 45, 6  # minor versions that are asked for; above those of today
-LEGACY = {"manylinux2014": "manylinux_2_17", "manylinux2010": "manylinux_2_12", "manylinux1": "manylinux_2_5"}
 
 COMMON = ("manylinux x86_64", "manylinux aarch64", "musllinux x86_64", "musllinux aarch64")
 
@@ -101,36 +99,18 @@ OTHER_KINDS = (
 )
 
 
-def platform_tags(place: str) -> list[str]:
-    """Return every platform tag of a place, the most demanding first."""
-    libc, arch = place.split()
-    if libc == "musllinux":
-        return [f"musllinux_1_{minor}_{arch}" for minor in range(NEWEST_MUSL, 0, -1)]
-    return [f"manylinux_2_{minor}_{arch}" for minor in range(NEWEST_GLIBC, 4, -1)] + [f"{old}_{arch}" for old in LEGACY]
-
-
-def download(requirement: str, project: Known, place: str, folder: Path) -> bool:
-    """Download the wheel for the project's CPython on a place; return whether there is one."""
-    abis = [word for abi in project.abis for word in ("--abi", abi)]
-    platforms = [word for tag in platform_tags(place) for word in ("--platform", tag)]
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-         "--only-binary", ":all:", "--python-version", project.python, "--implementation", "cp", *abis, *platforms,
-         "--dest", folder, requirement],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0 or NOTHING_FITS in done.stderr, done.stderr
-    return done.returncode == 0
-
-
 def download_all(project: Known, folder: Path) -> None:
     """Download the newest release's wheels: the first place tells which release that is."""
+
+    def fetch(requirement: str, place: str) -> bool:
+        return download([requirement], place, folder, python=project.python, abis=project.abis)
+
     first, *others = project.places
-    assert download(project.name, project, first, folder), f"there is no wheel of {project.name} for {first}"
+    assert fetch(project.name, first), f"there is no wheel of {project.name} for {first}"
     (wheel,) = folder.iterdir()
     requirement = f"{project.name.partition('==')[0]}=={parse_wheel_filename(wheel.name)[1]}"
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda place: download(requirement, project, place, folder), others))
+        list(pool.map(lambda place: fetch(requirement, place), others))
 
 
 # Tests of these are one worker's.

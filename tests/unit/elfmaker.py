@@ -12,14 +12,16 @@ from typing import Final
 
 X86_64: Final = 62
 AARCH64: Final = 183
+RISCV64: Final = 243
 PPC64: Final = 21
 
 _SYMBOL = "<IBBHQQ"
 _WEAK_FUNCTION, _FUNCTION = 0x22, 0x12
 _DF_TEXTREL = 4
-_INTERPRETER = b"/lib64/ld-linux-x86-64.so.2\0"
+_RELOCATION = "<QQq"
 _STACKS = {"rw": 6, "rwx": 7}
-_DT = {"NEEDED": 1, "HASH": 4, "STRTAB": 5, "SYMTAB": 6, "STRSZ": 10, "SYMENT": 11, "SONAME": 14, "RPATH": 15,
+_DT = {"NEEDED": 1, "HASH": 4, "STRTAB": 5, "SYMTAB": 6, "STRSZ": 10, "SYMENT": 11,
+       "RELA": 7, "RELASZ": 8, "RELAENT": 9, "SONAME": 14, "RPATH": 15,
        "TEXTREL": 22, "RUNPATH": 29, "FLAGS": 30, "VERSYM": 0x6FFFFFF0, "VERNEED": 0x6FFFFFFE,
        "VERNEEDNUM": 0x6FFFFFFF}  # fmt: skip
 
@@ -39,7 +41,9 @@ class SharedObject:
     """A shared object to write. `sections` is false for a file whose section headers were stripped.
 
     `exports` are functions that it defines. `stack` is `rw`, `rwx`, or None where it says nothing. `text_relocations`
-    is the tag that says so, `TEXTREL` or `FLAGS`. `isa_needed` holds the bits of the property note: 4 for x86-64-v3.
+    is the tag that says so, `TEXTREL` or `FLAGS`. `relocations` are addresses and types: what is in the file is read
+    only. `interpreter` is the loader of a program, True that of glibc on x86_64. `isa_needed` holds the bits of the
+    property note: 4 for x86-64-v3.
     """
 
     machine: int = X86_64
@@ -53,7 +57,8 @@ class SharedObject:
     stack: str | None = "rw"
     text_relocations: str | None = None
     isa_needed: int = 0
-    interpreter: bool = False
+    relocations: tuple[tuple[int, int], ...] = ()
+    interpreter: bool | str = False
     dynamic: bool = True
     sections: bool = True
 
@@ -92,7 +97,8 @@ class _Writer:
         # one entry for each library in turn: a library that comes up again gets another, as no linker would do it
         versioned = [(symbol, symbol.version) for symbol in wanted.symbols if symbol.version is not None]
         self._needs = [(library, list(group)) for library, group in groupby(versioned, lambda one: one[0].library)]
-        self._headers = 2 + sum([wanted.stack is not None, bool(wanted.isa_needed), wanted.interpreter])
+        self._interpreter = wanted.interpreter if isinstance(wanted.interpreter, str) else "/lib64/ld-linux-x86-64.so.2"
+        self._headers = 2 + sum([wanted.stack is not None, bool(wanted.isa_needed), bool(wanted.interpreter)])
         self._start = 64 + 56 * self._headers
 
     def write(self) -> bytes:
@@ -135,17 +141,20 @@ class _Writer:
         if self._needs:
             found.append(_Section(name=".gnu.version_r", kind=0x6FFFFFFE, content=versions, link=".dynstr",
                                   info=len(self._needs)))  # fmt: skip
+        if self._wanted.relocations:
+            content = b"".join(self._pack(_RELOCATION, address, kind, 0) for address, kind in self._wanted.relocations)
+            found.append(_Section(name=".rela.dyn", kind=4, content=content, link=".dynsym", entry_size=24))
         found.append(_Section(name=".hash", kind=5, content=chain, link=".dynsym", entry_size=4))
         if self._wanted.dynamic:
             # The addresses are not known before the sections are placed: entries are of equal size, so leave room.
-            room = bytes(16 * (len(entries) + 10))
+            room = bytes(16 * (len(entries) + 13))
             found.append(_Section(name=".dynamic", kind=6, content=room, link=".dynstr", entry_size=16))
         if self._wanted.isa_needed:
             property_ = self._pack("<IIII", 0xC0008002, 4, self._wanted.isa_needed, 0)
             note = self._pack("<III", 4, len(property_), 5) + b"GNU\0" + property_
             found.append(_Section(name=".note", kind=7, content=note))
         if self._wanted.interpreter:
-            found.append(_Section(name=".interp", kind=1, content=_INTERPRETER))
+            found.append(_Section(name=".interp", kind=1, content=f"{self._interpreter}\0".encode()))
         return found
 
     def _version_needs(self) -> bytes:
@@ -214,6 +223,9 @@ class _Writer:
                 (_DT["VERNEED"], offsets[".gnu.version_r"][0]),
                 (_DT["VERNEEDNUM"], len(self._needs)),
             ]
+        if self._wanted.relocations:
+            start, length = offsets[".rela.dyn"]
+            entries += [(_DT["RELA"], start), (_DT["RELASZ"], length), (_DT["RELAENT"], 24)]
         if self._wanted.text_relocations:
             entries.append((_DT[self._wanted.text_relocations], _DF_TEXTREL))
         content = b"".join(self._pack("<QQ", *entry) for entry in entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,8 +74,12 @@ def write_wheel(
     start: str = "demo-1.0",
     metadata: str | None = METADATA,
     licence: bytes | None = b"Do as you like.\n",
+    executable: Collection[str] = (),
 ) -> Path:
-    """Write a wheel; WHEEL and METADATA agree with its name unless others are given. None leaves a file out."""
+    """Write a wheel; WHEEL and METADATA agree with its name unless others are given. None leaves a file out.
+
+    Members that are `executable` have the mode of a program.
+    """
     path = folder / f"{start}-{tags}.whl"
     name, version = start.split("-")[:2]
     dist_info = f"{name}-{version}.dist-info"
@@ -91,7 +95,11 @@ def write_wheel(
     contents.setdefault(f"{dist_info}/RECORD", record_of(contents, dist_info))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for member, content in contents.items():
-            archive.writestr(member, content)
+            info = zipfile.ZipInfo(member, (2025, 1, 1, 0, 0, 0))
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
+            if member in executable:
+                info.external_attr = 0o100755 << 16
+            archive.writestr(info, content)
     return path
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manywheels.cli.request import Request, Verification, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.text import sanitize
 from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
 from manywheels.plan.delivery_options import resolve_delivery
 from manywheels.plan.settings import Settings
 from manywheels.report.findings import render
-from manywheels.verify import collect_wheels
+from manywheels.verify import collect_wheels, what_else
 from manywheels.verify.checks import INSTALL_TRIED
 from manywheels.verify.installs import (
     chosen_by_installers,
@@ -46,6 +48,9 @@ def verify(request: Request, settings: Settings, cancellation: Cancellation) -> 
     rules = verification_rules(settings.project_table, strict=wanted.strict)
     digests = resolve_delivery(settings).manifest_digests
     wheels = collect_wheels(paths)
+    for path in paths:
+        if other := what_else(path):
+            print(sanitize(f"{path.name} is {other}, and was not looked at"), file=sys.stderr)
     manifest = _manifest_of(paths, digests)
     attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
     extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]

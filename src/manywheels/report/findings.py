@@ -33,6 +33,7 @@ def _as_text(verdict: Verdict) -> Iterable[str]:
         facts = [size(report.size)]
         facts += [f"glibc {report.glibc}"] if report.glibc else []
         facts += [f"carries {', '.join(report.libraries)}"] if report.libraries else []
+        facts += [f"for {report.other_system}: its machine code was not checked"] if report.other_system else []
         yield sanitize(f"{mark} {report.path.name} ({', '.join(facts)})")
         yield from _explained(report.findings)
     if verdict.set_findings:
@@ -64,6 +65,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
                 "size": report.size,
                 "glibc": report.glibc,
                 "libraries": report.libraries,
+                "other_system": report.other_system,
                 "findings": [_finding(finding) for finding in report.findings],
             }
             for report in verdict.reports

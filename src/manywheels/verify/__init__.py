@@ -7,26 +7,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from manywheels.core.regular_files import files_in
 from manywheels.errors import WheelFileError
 from manywheels.verify.checks import CHECKS, WHEEL_CHECKS, Report, check_wheel
 from manywheels.verify.model import Check, Finding, Severity, Wheel
 
-__all__ = ["CHECKS", "WHEEL_CHECKS", "Check", "Finding", "Report", "Severity", "Wheel", "check_wheel", "collect_wheels"]
+__all__ = [
+    "CHECKS",
+    "WHEEL_CHECKS",
+    "Check",
+    "Finding",
+    "Report",
+    "Severity",
+    "Wheel",
+    "check_wheel",
+    "collect_wheels",
+    "what_else",
+]
+
+_SDISTS: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
+_NAME_WHEELS: Final = "Name wheels (*.whl), or folders with wheels."
 
 
 def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Return the wheels in `paths`: wheels themselves, and those in folders.
 
-    Raises WheelFileError for a missing path, a folder without wheels, and a link that root does not follow; OSError for
-    an unreadable folder.
+    Other files are passed over, as `dist/*` names them too. Raises WheelFileError for a missing path, a folder without
+    wheels, a link that root does not follow, and where there are no wheels at all; OSError for an unreadable folder.
     """
+    paths = tuple(paths)
     found: list[Path] = []
     for path in paths:
         wheels = files_in(path, ".whl") if path.is_dir() else [path]
         if not wheels or not (path.is_dir() or path.is_file()):
             problem = f"The folder `{path}` has no wheel." if path.is_dir() else f"There is no wheel `{path}`."
-            raise WheelFileError(problem, remedy="Name wheels (*.whl), or folders with wheels.")
-        found += wheels
+            raise WheelFileError(problem, remedy=_NAME_WHEELS)
+        found += [] if what_else(path) else wheels
+    if not found:
+        raise WheelFileError(f"`{paths[0]}` is {what_else(paths[0])}.", remedy=_NAME_WHEELS)
     return tuple(dict.fromkeys(found))
+
+
+def what_else(path: Path) -> str | None:
+    """Return what a file is that is no wheel by its name; None for wheels and folders."""
+    if path.name.endswith(".whl") or path.is_dir():
+        return None
+    return "an sdist" if path.name.endswith(_SDISTS) else "no wheel"

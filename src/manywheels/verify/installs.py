@@ -27,7 +27,7 @@ from manywheels.verify.imports.container import imports_in
 from manywheels.verify.imports.host import imports
 from manywheels.verify.imports.modules import importable, interpreter_for, requires_python
 from manywheels.verify.model import Finding, Problem
-from manywheels.verify.places import Place, Python, place_of, python_for_uv, uv_at_least
+from manywheels.verify.places import Place, Python, other_system_of, place_of, python_for_uv, uv_at_least
 from manywheels.wheels.wheelfile import WheelName, parse_name
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def chosen_by_installers(wheel: Path, cancellation: Cancellation | None = None) 
     support are skipped. Raises WheelFileError for an invalid file name; and Cancelled, with no process left.
     """
     name = parse_name(wheel.name)
-    unknown = [tag for tag in name.platforms if place_of(tag) is None]
+    unknown = [tag for tag in name.platforms if place_of(tag) is None and other_system_of(tag) is None]
     findings = [PIP_CHOOSES.finding(wheel.name, _unknown_platform(tag)) for tag in unknown]
     asked = questions(name, requires_python(wheel))
     with tempfile.TemporaryDirectory(prefix="manywheels-") as folder:

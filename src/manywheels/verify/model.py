@@ -17,6 +17,7 @@ from typing import Final, Generic, ParamSpec, TypeVar
 from packaging.metadata import RawMetadata
 
 from manywheels.data import table
+from manywheels.verify.places import other_system_of
 from manywheels.wheels import archive, elf, record, wheelfile
 from manywheels.wheels.archive import Archive, BadData, Entry, Irregularities, Irregularity, Kind
 from manywheels.wheels.elf import BrokenElf, Elf, Header
@@ -28,6 +29,8 @@ from manywheels.wheels.wheelfile import WheelFile, WheelName, is_tagged, suffix_
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_HEAD: Final = 256  # bytes that are kept of each member: an ELF header, or a text's first lines
+_LIBS: Final = b".libs"  # how the folders end into which auditwheel grafts
 _SPOOL: Final = 8 << 20  # bytes of an ELF file in memory; a longer one goes to a temporary file
 _MOST_REPORTED: Final = 50  # problems of one check
 _SHOWN: Final = 4  # names in a message
@@ -71,7 +74,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A file in the wheel: `digest` is in RECORD's form, `head` its first `elf.HEAD` bytes."""
+    """A file in the wheel: `digest` is in RECORD's form, `head` its first bytes."""
 
     name: str
     size: int
@@ -98,6 +101,12 @@ class Wheel:
         self.external = external
         self.stop = stop
         self.name: WheelName = wheelfile.parse_name(path.name)
+
+    @cached_property
+    def other_system(self) -> str | None:
+        """The system that the wheel is for, as `Windows`, if it is for none of Linux."""
+        systems = {other_system_of(platform) for platform in self.name.platforms}
+        return None if None in systems else " and ".join(sorted(filter(None, systems)))
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -148,6 +157,11 @@ class Wheel:
         """The names of all ELF files except object files."""
         return frozenset({*(file.member for file in self.elves), *self.broken_elves, *self.unlinked})
 
+    @property
+    def names_libs(self) -> bool:
+        """Whether a Python file has the name of a folder *.libs in it."""
+        return self._contents.names_libs
+
     def read(self, name: str) -> bytes | None:
         """Return a file in *.dist-info, or *.pth; None for others, and above the size limits."""
         return self._contents.texts.get(name)
@@ -196,6 +210,7 @@ class _Contents:
         self.texts: dict[str, bytes] = {}
         self.broken: dict[str, str] = {}
         self.encrypted: dict[str, str] = {}
+        self.names_libs = False
         self._elves: list[Elf] = []
         self._names = elf.NameBudget()
         self._irregularities = Irregularities()
@@ -222,7 +237,7 @@ class _Contents:
         first = next(pieces, b"")
         is_kept = self._is_kept_text(entry)
         text: list[bytes] | None = [] if is_kept or is_searched(entry.name, entry.size) else None
-        is_elf = first.startswith(elf.MAGIC)
+        is_elf, is_python, last = first.startswith(elf.MAGIC), entry.name.endswith(".py"), b""
         with SpooledTemporaryFile(max_size=_SPOOL) as spool:
             for piece in chain([first], pieces):
                 hasher.update(piece)
@@ -230,8 +245,11 @@ class _Contents:
                     text.append(piece)
                 if is_elf:
                     spool.write(piece)
+                if is_python:
+                    self.names_libs = self.names_libs or _LIBS in last + piece
+                    last = piece[-len(_LIBS) :]
             self.members[entry.name] = Member(
-                name=entry.name, size=entry.size, head=first[: elf.HEAD],
+                name=entry.name, size=entry.size, head=first[:_HEAD],
                 digest=record.written("sha256", hasher.digest()),
             )  # fmt: skip
             self.read_from[entry.name] = entry
@@ -332,10 +350,15 @@ class FunctionCheck(CheckInfo, Generic[P, T]):
         object.__setattr__(self, "must_hold", " ".join((self.run.__doc__ or "").split()))
 
 
+@dataclass(frozen=True, kw_only=True)
 class Check(FunctionCheck[[Wheel], Problem]):
-    """A check of one wheel."""
+    """A check of one wheel; those `of_linux` look at nothing in a wheel for another system."""
+
+    of_linux: bool = False
 
     def findings(self, wheel: Wheel) -> Iterator[Finding]:
         """Yield the findings; above a limit, only how many more there are."""
+        if self.of_linux and wheel.other_system:
+            return
         for problem in _limited(self.run(wheel)):
             yield self.finding(wheel.path.name, problem)

@@ -14,6 +14,11 @@ from manywheels.data import table
 _PLATFORM: Final = re.compile(r"(?P<libc>many|musl)linux_(?P<major>\d+)_(?P<minor>\d+)_(?P<arch>\w+)")
 _LEGACY: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _ANY: Final = "any"
+# Of other systems, by the start of their tags; PyPy and CPython for the browser have tags of their own.
+_OTHER_SYSTEMS: Final = {
+    "android": "Android", "emscripten": "WebAssembly", "ios": "iOS", "macosx": "macOS", "pyemscripten": "WebAssembly",
+    "pyodide": "WebAssembly", "wasi": "WebAssembly", "wasm32": "WebAssembly", "win": "Windows", "win32": "Windows",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,29 @@ def place_of(tag: str) -> Place | None:
     if start in _LEGACY and arch:
         return Place(libc="glibc", version=_LEGACY[start], arch=arch)
     return Place(libc="", version=(0, 0), arch=arch) if start == "linux" and arch else None
+
+
+def other_system_of(tag: str) -> str | None:
+    """Return the system of a platform tag that is not for Linux, as `Windows`; None for others."""
+    return _OTHER_SYSTEMS.get(tag.partition("_")[0])
+
+
+def refused_by_all(tag: str) -> str | None:
+    """Return why the installers of no system take a Linux tag (packaging.tags, uv); None if some may.
+
+    They ask their libc for its version: `data/installers.toml` has the range of those that there are.
+    """
+    place = place_of(tag)
+    known = table("installers")["libc"].get(place.libc) if place else None
+    if place is None or known is None:
+        return None
+    major, minor = place.version
+    oldest = known["oldest-of"].get(place.arch, known["oldest"])
+    if major != known["major"]:
+        return f"there is no {place.libc} {major}"
+    if minor < oldest:
+        return f"they look for {place.libc} {major}.{oldest} and later"
+    return f"there is no {place.libc} {major}.{minor}" if minor > known["newest"] else None
 
 
 @dataclass(frozen=True, kw_only=True)

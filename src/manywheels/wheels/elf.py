@@ -25,9 +25,11 @@ _EXECUTABLE_BY_DEFAULT: Final = frozenset({"EM_X86_64", "EM_386", "EM_ARM", "EM_
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE, _PT_GNU_STACK = 1, 2, 3, 4, 0x6474E551
 _DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_SONAME, _DT_RPATH = 1, 4, 5, 6, 10, 14, 15
 _DT_TEXTREL, _DT_RUNPATH, _DT_FLAGS = 22, 29, 30
+_DT_RELA, _DT_RELASZ, _DT_REL, _DT_RELSZ, _DT_JMPREL, _DT_PLTRELSZ, _DT_PLTREL = 7, 8, 17, 18, 23, 2, 20
 _DT_GNU_HASH, _DT_VERSYM, _DT_VERNEED = 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFE
 _DF_TEXTREL: Final = 0x4
-_PF_X: Final = 0x1
+_PF_X, _PF_W = 0x1, 0x2
+_NO_RELOCATION: Final = 0  # R_X86_64_NONE, R_RISCV_NONE and so on
 _STB_LOCAL, _STB_WEAK = 0, 2
 _HIDDEN_VERSION: Final = 0x7FFF
 _NT_GNU_PROPERTY_TYPE_0: Final = 5
@@ -68,9 +70,10 @@ class Import:
 class Elf:
     """An ELF file's dynamic interface. `needs`: the versions needed of each library (`GLIBC_2.28`).
 
-    `run_paths`: entries of RPATH and RUNPATH, empty ones too. `executable_stack`: also without PT_GNU_STACK where that
-    is the default. `isa_level`: x86-64 level in the property note, 1 is the baseline, 0 no note. A `program` is
-    started, not loaded.
+    `run_paths`: entries of RPATH and RUNPATH, empty ones too. With `inherits`, they serve also the libraries that it
+    loads: RPATH without RUNPATH. `executable_stack`: also without PT_GNU_STACK where that is the default.
+    `text_relocations`: relocations in a segment that is not writable. `isa_level`: x86-64 level in the property note, 1
+    is the baseline, 0 no note. A `program` is started, not loaded, by its `interpreter`.
     """
 
     member: str
@@ -80,6 +83,7 @@ class Elf:
     soname: str | None = None
     needed: tuple[str, ...] = ()
     run_paths: tuple[str, ...] = ()
+    inherits: bool = False
     needs: Mapping[str, frozenset[str]]
     imports: tuple[Import, ...] = ()
     exports: frozenset[str] = frozenset()
@@ -87,6 +91,7 @@ class Elf:
     text_relocations: bool = False
     isa_level: int = 0
     program: bool = False
+    interpreter: str | None = None
 
     @property
     def unversioned(self) -> tuple[str, ...]:
@@ -200,6 +205,7 @@ class _Reader:
         needs, versions = self._needed_versions()
         imports, exports = self._symbols(versions)
         soname = self._name(self.values[_DT_SONAME]) if _DT_SONAME in self.values else None
+        interpreter = self._interpreter()
         return Elf(
             member=member,
             machine=self.header.machine,
@@ -208,14 +214,16 @@ class _Reader:
             soname=soname,
             needed=tuple(self._name(value) for tag, value in self.tags if tag == _DT_NEEDED),
             run_paths=self._run_paths(),
+            inherits=_DT_RPATH in self.values and _DT_RUNPATH not in self.values,
             needs=needs,
             imports=imports,
             exports=exports,
             executable_stack=self._has_executable_stack(),
-            text_relocations=_DT_TEXTREL in self.values or bool(self.values.get(_DT_FLAGS, 0) & _DF_TEXTREL),
+            text_relocations=self._has_text_relocations(),
             isa_level=self._isa_level(),
             # Some libraries have an interpreter too: they print something when started.
-            program=soname is None and any(segment.kind == _PT_INTERP for segment in self.segments),
+            program=soname is None and interpreter is not None,
+            interpreter=interpreter,
         )
 
     # --- headers ---
@@ -406,6 +414,41 @@ class _Reader:
     def _has_executable_stack(self) -> bool:
         stack = next((segment for segment in self.segments if segment.kind == _PT_GNU_STACK), None)
         return bool(stack.flags & _PF_X) if stack else self.header.machine in _EXECUTABLE_BY_DEFAULT
+
+    def _interpreter(self) -> str | None:
+        segment = next((segment for segment in self.segments if segment.kind == _PT_INTERP), None)
+        if segment is None:
+            return None
+        return self._bytes(segment.offset, min(segment.size, _LONGEST_NAMES)).split(b"\0")[0].decode("utf-8", "replace")
+
+    def _has_text_relocations(self) -> bool:
+        """Return whether the flag is set for a relocation that does something.
+
+        Linkers for RISC-V set it also for those of type NONE, which they leave where they relax code.
+        """
+        if _DT_TEXTREL not in self.values and not self.values.get(_DT_FLAGS, 0) & _DF_TEXTREL:
+            return False
+        read_only = [segment for segment in self.segments if segment.kind == _PT_LOAD and not segment.flags & _PF_W]
+        seen = False
+        for address, kind in self._relocations():
+            seen = True
+            if kind != _NO_RELOCATION and any(0 <= address - one.address < one.size for one in read_only):
+                return True
+        return not seen  # they are in a table that is not read here
+
+    def _relocations(self) -> Iterator[tuple[int, int]]:
+        """Yield address and type of each relocation in the tables REL, RELA and JMPREL."""
+        tables = ((_DT_RELA, _DT_RELASZ, True), (_DT_REL, _DT_RELSZ, False),
+                  (_DT_JMPREL, _DT_PLTRELSZ, self.values.get(_DT_PLTREL) == _DT_RELA))  # fmt: skip
+        for start, length, addend in tables:
+            if start not in self.values or not self.values.get(length):
+                continue
+            entry = struct.Struct(self.order + ("QQ" if self.wide else "II") + ("q" if self.wide else "i") * addend)
+            count = self.values[length] // entry.size
+            self.budget.look(count)
+            content = self._bytes(self._offset(self.values[start]), count * entry.size)
+            for address, info, *_ in entry.iter_unpack(content[: len(content) // entry.size * entry.size]):
+                yield address, info & (0xFFFFFFFF if self.wide else 0xFF)
 
     def _isa_level(self) -> int:
         """Return the level in the property note (x86-64 psABI, "Program Property"), else 0."""

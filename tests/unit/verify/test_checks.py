@@ -11,7 +11,7 @@ import auditwheel.policy  # noqa: F401 - loaded here, so that no one test bears 
 import pytest
 
 from manywheels.errors import WheelFileError
-from manywheels.verify import WHEEL_CHECKS, Finding, Severity, check_wheel, collect_wheels, sets
+from manywheels.verify import WHEEL_CHECKS, Finding, Severity, check_wheel, collect_wheels, sets, what_else
 from manywheels.verify.checks.platform import is_inside
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import METADATA, PLATFORM, write_wheel
@@ -377,7 +377,7 @@ def test_mw208_at_the_limit(tmp_path: Path, version: str, fits: bool) -> None:  
         ("manylinux_2_30", "GLIBC_2.30", True),
         ("manylinux_2_30", "GLIBC_2.31", False),
         ("manylinux_2_33.manylinux_2_30", "GLIBC_2.33", False),
-        ("manylinux_2_99", "GLIBC_2.98", True),
+        ("manylinux_2_49", "GLIBC_2.48", True),
     ],
 )
 def test_mw208_policies_between_those_of_the_table(tmp_path: Path, platform: str, version: str, fits: bool) -> None:  # noqa: FBT001
@@ -445,7 +445,15 @@ def test_mw209_libraries(tmp_path: Path, needed: tuple[str, ...], missing: tuple
     assert "auditwheel" in found[0].problem.remedy
 
 
-@pytest.mark.parametrize("place", ["demo.libs/libshout.so.1", "demo/libshout.so.1", "demo/other-name.so"])
+def test_mw209_the_loader_looks_for_a_files_name(tmp_path: Path) -> None:
+    members = {EXTENSION: SharedObject(needed=("libshout.so.1",), runpath="$ORIGIN"),
+               "demo/libshout.so.1.2": SharedObject(soname="libshout.so.1")}  # fmt: skip
+    finding = the_one(findings(tmp_path, members), "MW209")
+    assert finding.severity is Severity.WARNING
+    assert "`libshout.so.1`, which is the SONAME of `demo/libshout.so.1.2`" in finding.problem.message
+
+
+@pytest.mark.parametrize("place", ["demo.libs/libshout.so.1", "demo/libshout.so.1"])
 def test_mw209_libraries_in_the_wheel(tmp_path: Path, place: str) -> None:
     wants = SharedObject(needed=("libshout.so.1",), runpath="$ORIGIN:$ORIGIN/../demo.libs/")
     assert findings(tmp_path, {EXTENSION: wants, place: SharedObject(soname="libshout.so.1")}) == ()
@@ -454,7 +462,8 @@ def test_mw209_libraries_in_the_wheel(tmp_path: Path, place: str) -> None:
 def test_mw209_a_file_that_is_only_called_like_a_library(tmp_path: Path) -> None:
     wants = SharedObject(needed=("libshout.so.1",), runpath="$ORIGIN")
     members: dict[str, SharedObject | bytes] = {EXTENSION: wants, "demo/libshout.so.1": b"text"}
-    assert the_one(findings(tmp_path, members), "MW209").severity is Severity.ERROR
+    first, second = findings(tmp_path, members)
+    assert (first.code, first.severity, second.code) == ("MW209", Severity.ERROR, "MW235")
 
 
 @pytest.mark.parametrize("run_path", [None, "$ORIGIN", "$ORIGIN/../other.libs"])
@@ -618,6 +627,18 @@ def test_paths_without_wheels(tmp_path: Path, name: str, message: str) -> None:
         collect_wheels([tmp_path / name])
     assert message in caught.value.message
     assert "*.whl" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["demo-1.0.tar.gz", "demo-1.0.zip", "demo-1.0-py3-none-any.whl.metadata", "README"])
+def test_other_files_in_dist_are_passed_over(tmp_path: Path, name: str) -> None:
+    wheel, other = tmp_path / "a.whl", tmp_path / name
+    for path in (wheel, other):
+        path.write_bytes(b"")
+    assert collect_wheels([other, wheel]) == (wheel,)
+    kind = "an sdist" if "1.0." in name else "no wheel"
+    assert (what_else(wheel), what_else(other), what_else(tmp_path)) == (None, kind, None)
+    with pytest.raises(WheelFileError, match=f"is {kind}"):
+        collect_wheels([other])
 
 
 def test_the_table_of_checks() -> None:

@@ -75,12 +75,17 @@ def test_of_compressed_platforms_the_least_and_the_most_demanding_are_asked(plat
     assert [question.tag for question in found] == asked
 
 
-@pytest.mark.parametrize("tag", ["manylinux2020_x86_64", "macosx_11_0_arm64", "win_amd64", "linux"])
+@pytest.mark.parametrize("tag", ["manylinux2020_x86_64", "windows", "linux"])
 def test_platforms_that_no_linux_machine_has(tmp_path: Path, tag: str) -> None:
     (finding,) = chosen_by_installers(write_wheel(tmp_path, tags=f"cp312-cp312-{tag}"))
     assert finding.code == "MW270"
     assert f"`{tag}`" in finding.problem.message
     assert finding.severity is Severity.ERROR
+
+
+@pytest.mark.parametrize("tag", ["macosx_11_0_arm64", "win_amd64", "ios_13_0_arm64_iphoneos"])
+def test_installers_of_other_systems_are_not_asked(tmp_path: Path, tag: str) -> None:
+    assert chosen_by_installers(write_wheel(tmp_path, tags=f"cp312-cp312-{tag}")) == ()
 
 
 # --- places

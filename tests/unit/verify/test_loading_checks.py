@@ -9,12 +9,12 @@ import auditwheel.policy  # noqa: F401 - loaded here, so that no one test bears 
 import pytest
 
 from manywheels.data import table
-from manywheels.verify.checks import loading, platform, symbols
+from manywheels.verify.checks import libraries, loading, platform, symbols
 from manywheels.verify.model import Problem, open_wheel
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import write_wheel
 
-CHECKS = (*platform.CHECKS, *symbols.CHECKS, *loading.CHECKS)
+CHECKS = (*platform.CHECKS, *symbols.CHECKS, *libraries.CHECKS, *loading.CHECKS)
 EXTENSION = "demo/_core.cpython-312-x86_64-linux-gnu.so"
 STABLE = "demo/_core.abi3.so"
 MALLOC = Symbol(name="malloc", version="GLIBC_2.2.5")

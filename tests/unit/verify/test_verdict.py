@@ -224,6 +224,29 @@ def test_the_command_finds_the_manifest_and_the_projects_rules(
     assert "MW260" not in capsys.readouterr().out
 
 
+def test_the_command_says_what_was_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell makes all of these of `dist/*`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("manywheels.cli.verify.chosen_by_installers", lambda *_: ())
+    wheels = [good_wheel(tmp_path), write_wheel(tmp_path, tags="cp312-cp312-win_amd64")]
+    others = [tmp_path / name for name in ("demo-1.0.tar.gz", "demo-1.0.zip", f"{wheels[0].name}.asc")]
+    for other in others:
+        other.write_bytes(b"")
+    assert main(["verify", *map(str, (*wheels, *others))]) == 0
+    told = capsys.readouterr()
+    assert told.err.splitlines() == [
+        "demo-1.0.tar.gz is an sdist, and was not looked at",
+        "demo-1.0.zip is an sdist, and was not looked at",
+        f"{wheels[0].name}.asc is no wheel, and was not looked at",
+    ]
+    assert told.out.count("its machine code was not checked") == 1
+    assert "for Windows" in told.out
+    assert main(["verify", str(others[0])]) == 2
+    assert "is an sdist" in capsys.readouterr().err
+
+
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "mw208"]) == 0
     told = capsys.readouterr().out

@@ -67,7 +67,7 @@ def _repair(request: dict[str, Any]) -> Path:
                        "`environment`.") from None  # fmt: skip
     if repaired is None:
         raise _Refused("The wheel holds no ELF file.", "Build the extension modules, or publish a pure wheel.")
-    _remove_foreign_run_paths(repaired)
+    _mend_run_paths(repaired)
     return repaired
 
 
@@ -104,22 +104,31 @@ def _too_new(wheel: Path, abi: WheelAbIInfo, policy: Policy) -> Iterator[str]:
                 yield f"{version} of {library} in a library to be grafted"
 
 
-def _remove_foreign_run_paths(wheel: Path) -> None:
-    """Remove run paths that auditwheel keeps in files without grafted libraries."""
+def _mend_run_paths(wheel: Path) -> None:
+    """Change the run paths that auditwheel leaves wrong.
+
+    It keeps those of the build machine in files without grafted libraries. A program that it grafts for moves from
+    *.data/scripts to *.scripts, and loses its way to libraries that were in the wheel before.
+    """
     from auditwheel.wheeltools import InWheelCtx
 
+    from manywheels.verify.checks.libraries import ways_to_libraries
     from manywheels.verify.checks.platform import is_inside
     from manywheels.verify.model import open_wheel
 
     with open_wheel(wheel) as opened:
-        foreign = [file for file in opened.elves if not all(map(is_inside, file.run_paths))]
-    if not foreign:
+        lost = ways_to_libraries(opened)
+        wanted = {
+            file.member: ":".join([*filter(is_inside, file.run_paths), *lost.get(file.member, ())])
+            for file in opened.elves
+            if file.member in lost or not all(map(is_inside, file.run_paths))
+        }
+    if not wanted:
         return
     with InWheelCtx(wheel) as context:
         context.out_wheel = wheel
-        for file in foreign:
-            kept = ":".join(filter(is_inside, file.run_paths))
-            _patchelf(*(["--set-rpath", kept] if kept else ["--remove-rpath"]), file.member)
+        for member, run_path in wanted.items():
+            _patchelf(*(["--set-rpath", run_path] if run_path else ["--remove-rpath"]), member)
 
 
 def _patchelf(*arguments: str) -> None:

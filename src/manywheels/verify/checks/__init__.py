@@ -10,7 +10,20 @@ from typing import Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import WheelFileError
 from manywheels.verify import sets
-from manywheels.verify.checks import acceptance, archive, contents, loading, metadata, platform, record, symbols, tags
+from manywheels.verify.checks import (
+    acceptance,
+    archive,
+    contents,
+    files,
+    libraries,
+    loading,
+    metadata,
+    platform,
+    programs,
+    record,
+    symbols,
+    tags,
+)
 from manywheels.verify.model import Check, CheckInfo, Finding, Severity, Wheel, open_wheel
 from manywheels.verify.sets import WheelFacts, facts_of
 
@@ -18,12 +31,15 @@ WHEEL_CHECKS: Final[tuple[Check, ...]] = (
     *tags.CHECKS,
     *platform.CHECKS,
     *symbols.CHECKS,
+    *libraries.CHECKS,
+    *programs.CHECKS,
     *loading.CHECKS,
     *archive.CHECKS,
     *record.CHECKS,
     *metadata.CHECKS,
     *acceptance.CHECKS,
     *contents.CHECKS,
+    *files.CHECKS,
 )
 
 # --- checks that are no functions: see `run`, `installs`, `imports`, `attestations` ------------------------------
@@ -71,6 +87,7 @@ CHECKS: Final[tuple[CheckInfo, ...]] = tuple(
 class Report:
     """The findings in one wheel; `glibc` is the lowest it runs on, `libraries` those grafted.
 
+    A wheel for an `other_system`, as `Windows`, was not checked for what is Linux's own.
     `size` is in bytes; `facts` is for the checks of the set, None if the file is not a wheel.
     """
 
@@ -80,6 +97,7 @@ class Report:
     glibc: str | None = None
     libraries: tuple[str, ...] = ()
     facts: WheelFacts | None = None
+    other_system: str | None = None
 
 
 def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancellation | None = None) -> Report:
@@ -101,6 +119,7 @@ def check_wheel(path: Path, external: tuple[str, ...] = (), cancellation: Cancel
                 glibc=symbols.lowest_glibc(wheel.elves),
                 libraries=symbols.bundled_libraries(wheel),
                 facts=facts_of(wheel),
+                other_system=wheel.other_system,
             )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

@@ -203,7 +203,7 @@ def schemes_are_known(wheel: Wheel) -> Iterator[Problem]:
 
 
 CHECKS: Final = (
-    Check(code="MW250", title="machine code is there", run=platform_wheel_has_elf_files,
+    Check(code="MW250", title="machine code is there", run=platform_wheel_has_elf_files, of_linux=True,
           reason="A build that fell back to pure Python gives a slow wheel, or one that cannot be imported."),
     Check(code="MW251", title="no machine code", run=pure_wheel_has_no_elf_files,
           reason="On other platforms, code that needs the file fails at run time."),

@@ -133,19 +133,19 @@ def _copy(name: str, inside: Mapping[str, str], users: Mapping[str, str]) -> str
 
 
 CHECKS: Final = (
-    Check(code="MW212", title="executable stack", run=stacks_are_not_executable,
+    Check(code="MW212", title="executable stack", run=stacks_are_not_executable, of_linux=True,
           reason="Since glibc 2.41 (Debian 13, Fedora 42, Ubuntu 25.04) dlopen refuses a library that needs one, or "
           "that has no PT_GNU_STACK where an executable stack is the default."),
-    Check(code="MW213", title="text relocations", run=texts_are_not_relocated,
+    Check(code="MW213", title="text relocations", run=texts_are_not_relocated, of_linux=True,
           reason="SELinux (execmod) and hardened systems refuse to load such a file, and its pages cannot be shared."),
-    Check(code="MW214", title="processor level", run=processors_are_promised,
+    Check(code="MW214", title="processor level", run=processors_are_promised, of_linux=True,
           reason="The loader (since glibc 2.33) refuses the file on processors below the level in its note."),
-    Check(code="MW215", title="one runtime", run=runtimes_are_single, severity=Severity.WARNING,
+    Check(code="MW215", title="one runtime", run=runtimes_are_single, of_linux=True, severity=Severity.WARNING,
           reason="Two copies in one process do not share exceptions, streams and threads."),
-    Check(code="MW217", title="libpython", run=extensions_do_not_need_libpython,
+    Check(code="MW217", title="libpython", run=extensions_do_not_need_libpython, of_linux=True,
           reason="Many Pythons, also those of the manylinux images, have no libpython; others get a second interpreter "
           "into the process."),
-    Check(code="MW219", title="libraries by path", run=libraries_are_named_without_paths,
+    Check(code="MW219", title="libraries by path", run=libraries_are_named_without_paths, of_linux=True,
           reason="The loader does not search for a library with a path in its name, and the path is of the build "
           "machine."),
 )  # fmt: skip

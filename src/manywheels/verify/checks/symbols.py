@@ -6,18 +6,14 @@ A linker leaves a symbol that it does not know without a version, and only the l
 
 from __future__ import annotations
 
-import fnmatch
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import PurePosixPath
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from manywheels.data import table
-from manywheels.verify.checks import loading, metadata
-from manywheels.verify.checks.platform import folder_of, installed_path, is_inside
 from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.verify.places import Place, place_of
 from manywheels.wheels.elf import Elf
@@ -27,7 +23,7 @@ if TYPE_CHECKING:
     from auditwheel.policy import Policy, WheelPolicies
 
 # parts of libc, promised with it: musl itself provides every name that starts with `libc.`
-_OWN_PARTS: Final = {
+OWN_PARTS: Final = {
     "glibc": re.compile(r"ld(64|-linux(-[\w-]+)?)?\.so\.\d+"), "musl": re.compile(r"ld-musl-[\w-]+\.so\.1|libc\.so")
 }  # fmt: skip
 _NEWEST_MUSL: Final = 2  # of musl 1.x, in auditwheel's table
@@ -39,6 +35,7 @@ _VERSIONED: Final = frozenset({
 })  # fmt: skip
 _OLD: Final = (2, 17)  # any version up to this, in data/glibc_symbols.toml
 _PYTHON: Final = ("Py", "_Py")  # PyPy's start with PyPy and _PyPy
+_OF_INTERPRETERS: Final = {"pp": ("pypy_",), "graalpy": ("GraalPy",)}  # by the start of the tag
 # Exported by free-threaded CPython alone (PEP 703): Py_DECREF is inline code that calls them.
 FREE_THREADED: Final = frozenset({"_Py_DecRefShared", "_Py_DecRefSharedDebug", "_Py_MergeZeroLocalRefcount"})
 WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # called by Py_DECREF in other CPythons, unless for the stable ABI
@@ -46,11 +43,11 @@ WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # called by Py_DECREF in other CPy
 
 def symbols_are_promised(wheel: Wheel) -> Iterator[Problem]:
     """No ELF file needs a symbol version that the strictest policy of the tags does not promise."""
-    for claim in _claimed(wheel):
+    for claim in claimed(wheel):
         for member, symbols in symbols_above(wheel, claim.policy):
             yield Problem(
                 member=member,
-                message=f"needs {_list(symbols)}, newer than `{claim.policy.name}` promises",
+                message=f"needs {listed(symbols)}, newer than `{claim.policy.name}` promises",
                 remedy=f"Build against an older glibc (the image of the policy, or the zig toolchain); "
                 f"as it is, the wheel meets `{_first_that_promises(wheel, claim.policies)}`.",
             )
@@ -58,76 +55,11 @@ def symbols_are_promised(wheel: Wheel) -> Iterator[Problem]:
 
 def symbols_above(wheel: Wheel, policy: Policy) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each ELF file with symbols newer than a policy promises, as `close_range@GLIBC_2.34`."""
-    inside = _libraries(wheel)
+    inside = libraries_in(wheel)
     for file in wheel.elves:
         too_new = frozenset(_too_new(file, policy, inside))
         if too_new:
             yield file.member, file.wanting(too_new) or tuple(sorted(too_new))
-
-
-def libraries_are_there(wheel: Wheel) -> Iterator[Problem]:
-    """Every library that an ELF file needs is promised by the policy, in the wheel, or in `libraries`.
-
-    It is a warning if a dependency of the wheel may provide the library, because a run path leads out of the wheel, and
-    if the library is in the wheel but no run path leads to it.
-    """
-    inside = _libraries(wheel)
-    for claim in _claimed(wheel):
-        for file in wheel.elves:
-            missing = tuple(
-                name for name in file.needed if name not in inside and not _is_promised(wheel, claim, file, name)
-            )
-            if missing:
-                dependency = _looks_beyond(wheel, file)
-                yield Problem(
-                    member=file.member,
-                    message=f"needs {_list(missing)}, neither promised by `{claim.policy.name}` nor in the wheel",
-                    remedy="Check that a dependency has it, and name it in `libraries` of [tool.manywheels.verify]."
-                    if dependency
-                    else "Let auditwheel graft it: the library must be found when the wheel is repaired. If another "
-                    "package provides it, name it in `libraries` of [tool.manywheels.verify].",
-                    severity=Severity.WARNING if dependency else None,
-                )
-    yield from _libraries_out_of_reach(wheel, inside)
-
-
-def _is_promised(wheel: Wheel, claim: _Claim, file: Elf, name: str) -> bool:
-    return (
-        name in claim.policy.whitelist
-        or _OWN_PARTS[claim.libc].fullmatch(name) is not None
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in wheel.external)
-        or "/" in name  # MW219
-        or loading.is_libpython_of_extension(file, name)  # MW217
-    )
-
-
-def _looks_beyond(wheel: Wheel, file: Elf) -> bool:
-    """Whether a file's run paths lead out of the wheel, and the wheel has dependencies."""
-    if not metadata.depends_on_others(wheel):
-        return False
-    brought = {str(folder) for member in wheel.members for folder in PurePosixPath(installed_path(member)).parents}
-    wanted = {folder_of(file.member, path) for path in file.run_paths if is_inside(path)} - brought
-    in_data = re.match(r"[^/]+\.data/data/", file.member)  # beside the interpreter, with other packages' libraries
-    return bool(in_data or any(not folder.endswith(".libs") for folder in wanted))
-
-
-def _libraries_out_of_reach(wheel: Wheel, inside: Mapping[str, Elf]) -> Iterator[Problem]:
-    """Yield libraries in the wheel that none of their users finds: once loaded, a library serves all."""
-    promised = frozenset().union(*(claim.policy.whitelist for claim in _claimed(wheel)))
-    users: dict[str, list[Elf]] = {}
-    for file in wheel.elves:
-        for name in inside.keys() & set(file.needed) - promised:
-            users.setdefault(name, []).append(file)
-    for name, files in sorted(users.items()):
-        place = posixpath.dirname(installed_path(inside[name].member)) or "."
-        paths = ((file.member, path) for file in files for path in file.run_paths if is_inside(path))
-        if not any(folder_of(member, path) == place for member, path in paths):
-            yield Problem(
-                member=files[0].member,
-                message=f"needs `{name}`, which is `{inside[name].member}`, and none of its run paths leads there",
-                remedy="Link with `-Wl,-rpath,$ORIGIN/…`, unless the package loads the library by other means first.",
-                severity=Severity.WARNING,
-            )
 
 
 def unversioned_symbols_are_old_enough(wheel: Wheel) -> Iterator[Problem]:
@@ -150,7 +82,7 @@ def unversioned_symbols_are_defined(wheel: Wheel) -> Iterator[Problem]:
         if loose.unknown and not loose.strangers:
             yield Problem(
                 member=loose.file.member,
-                message=f"needs {_list(loose.unknown)}, which nothing defines: neither Python, nor "
+                message=f"needs {listed(loose.unknown)}, which nothing defines: neither Python, nor "
                 f"`{loose.policy.name}`, nor a file in the wheel",
                 remedy="Link the library or the object file that defines it; declare it weak if it may be absent.",
             )
@@ -170,7 +102,7 @@ def extensions_are_as_threaded_as_tagged(wheel: Wheel) -> Iterator[Problem]:
             yield Problem(
                 member=file.member,
                 message=f"is built for the {'CPython with the GIL' if free else 'free-threaded CPython'} (it needs "
-                f"{_list(foreign)}), but the wheel is tagged `{'.'.join(sorted(abis))}`",
+                f"{listed(foreign)}), but the wheel is tagged `{'.'.join(sorted(abis))}`",
                 remedy="Remove leftovers of earlier builds from the source tree, do not set Py_GIL_DISABLED by hand, "
                 "and build again.",
             )
@@ -181,8 +113,8 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
     promised = _stable_abi_version(wheel)
     if promised is None:
         return
-    defined, inside = _defined(wheel), _libraries(wheel)
-    whitelist = _VERSIONED.union(*(claim.policy.whitelist for claim in _claimed(wheel)))
+    defined, inside = _defined(wheel), libraries_in(wheel)
+    whitelist = _VERSIONED.union(*(claim.policy.whitelist for claim in claimed(wheel)))
     for file in wheel.elves:
         suffix = suffix_of(file.member)
         if (suffix and suffix.abi not in {"", "abi3"}) or _reach(inside, file) - whitelist:
@@ -194,7 +126,7 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
         if private:
             yield Problem(
                 member=file.member,
-                message=f"needs {_list(private)}, which the stable ABI does not have",
+                message=f"needs {listed(private)}, which the stable ABI does not have",
                 remedy=f"Define Py_LIMITED_API as {_limited_api(promised)} wherever Python.h is included, "
                 "or give up abi3.",
             )
@@ -234,7 +166,7 @@ def _policies(libc: str, arch: str, musl_policy: str | None = None) -> WheelPoli
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Claim:
+class Claim:
     """A policy that a platform tag claims, and its table; `version` is its libc's."""
 
     libc: str
@@ -244,9 +176,9 @@ class _Claim:
     policy: Policy
 
 
-def _claimed(wheel: Wheel) -> tuple[_Claim, ...]:
+def claimed(wheel: Wheel) -> tuple[Claim, ...]:
     """Return the strictest claimed policy of each libc and architecture, which implies the others."""
-    strictest: dict[tuple[str, str], _Claim] = {}
+    strictest: dict[tuple[str, str], Claim] = {}
     for claim in filter(None, map(_claim_of, wheel.name.platforms)):
         known = strictest.setdefault((claim.libc, claim.arch), claim)
         if claim.version < known.version:
@@ -255,7 +187,7 @@ def _claimed(wheel: Wheel) -> tuple[_Claim, ...]:
 
 
 @cache
-def _claim_of(platform: str) -> _Claim | None:
+def _claim_of(platform: str) -> Claim | None:
     """Return the policy that a platform tag claims; None for tags that promise nothing.
 
     PEP 600 has a policy for each glibc, the table only some distributions'. Any other promises the next older one, and
@@ -272,7 +204,7 @@ def _claim_of(platform: str) -> _Claim | None:
         policy = _glibc_policy(policies, place) if policies else None
     if policies is None or policy is None:
         return None
-    return _Claim(libc=place.libc, arch=place.arch, version=place.version, policies=policies, policy=policy)
+    return Claim(libc=place.libc, arch=place.arch, version=place.version, policies=policies, policy=policy)
 
 
 def _glibc_policy(policies: WheelPolicies, place: Place) -> Policy | None:
@@ -310,12 +242,12 @@ class _Loose:
 
 
 def _loose_symbols(wheel: Wheel) -> Iterator[_Loose]:
-    for claim in _claimed(wheel):
+    for claim in claimed(wheel):
         if claim.libc != "glibc":  # musl has no symbol versions
             continue
-        defined, inside = _defined(wheel), _libraries(wheel)
+        defined, inside, pythons = _defined(wheel), libraries_in(wheel), _starts_of_pythons(wheel)
         for file in wheel.elves:
-            names = {name for name in file.unversioned if not name.startswith(_PYTHON)} - defined
+            names = {name for name in file.unversioned if not name.startswith(pythons)} - defined
             if names:
                 known = _glibc_symbols()
                 yield _Loose(
@@ -324,6 +256,13 @@ def _loose_symbols(wheel: Wheel) -> Iterator[_Loose]:
                     unknown=tuple(sorted(names - known.keys())),
                     strangers=_reach(inside, file) - _VERSIONED,
                 )  # fmt: skip
+
+
+def _starts_of_pythons(wheel: Wheel) -> tuple[str, ...]:
+    """Return how the symbols start that every interpreter of the tags exports."""
+    tags = {tag.interpreter for tag in wheel.name.tags}
+    own = (names for start, names in _OF_INTERPRETERS.items() if all(tag.startswith(start) for tag in tags))
+    return (*_PYTHON, *chain.from_iterable(own))
 
 
 @cache
@@ -340,7 +279,7 @@ def _defined(wheel: Wheel) -> frozenset[str]:
     return frozenset().union(*(file.exports for file in wheel.elves))
 
 
-def _libraries(wheel: Wheel) -> Mapping[str, Elf]:
+def libraries_in(wheel: Wheel) -> Mapping[str, Elf]:
     return {name: file for file in wheel.elves for name in (file.soname, file.member.rpartition("/")[2]) if name}
 
 
@@ -350,7 +289,7 @@ def _reach(inside: Mapping[str, Elf], file: Elf) -> frozenset[str]:
     waiting = list(file.needed)
     while waiting:
         name = waiting.pop()
-        if name not in seen and not any(own.fullmatch(name) for own in _OWN_PARTS.values()):
+        if name not in seen and not any(own.fullmatch(name) for own in OWN_PARTS.values()):
             seen.add(name)
             waiting += inside[name].needed if name in inside else ()
     return frozenset(seen - inside.keys())
@@ -388,7 +327,7 @@ def _too_new(file: Elf, policy: Policy, inside: Mapping[str, Elf]) -> set[str]:
 
 
 def _first_that_promises(wheel: Wheel, policies: WheelPolicies) -> str:
-    inside = _libraries(wheel)
+    inside = libraries_in(wheel)
     fitting = [
         policy
         for policy in policies
@@ -398,7 +337,7 @@ def _first_that_promises(wheel: Wheel, policies: WheelPolicies) -> str:
     return best.name if best else "no policy"
 
 
-def _list(names: tuple[str, ...]) -> str:
+def listed(names: tuple[str, ...]) -> str:
     return _shorten([f"`{name}`" for name in names])
 
 
@@ -412,18 +351,17 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 CHECKS: Final = (
-    Check(code="MW208", title="symbols", run=symbols_are_promised,
+    Check(code="MW208", title="symbols", run=symbols_are_promised, of_linux=True,
           reason="On the oldest system of the tag, the loader refuses a file that needs newer symbols."),
-    Check(code="MW209", title="libraries", run=libraries_are_there,
-          reason="A library that is neither promised nor in the wheel is missing on some machines."),
-    Check(code="MW211", title="symbols without version", run=unversioned_symbols_are_old_enough,
+    Check(code="MW211", title="symbols without version", run=unversioned_symbols_are_old_enough, of_linux=True,
           reason="A linker for an older glibc leaves them undefined and without a version: tools that compare versions "
           "do not see them, and the loader of an old system does not find them."),
-    Check(code="MW229", title="undefined symbols", run=unversioned_symbols_are_defined, severity=Severity.WARNING,
+    Check(code="MW229", title="undefined symbols", run=unversioned_symbols_are_defined, of_linux=True,
+          severity=Severity.WARNING,
           reason="Such a file can be loaded only after another package has loaded the symbol into the process."),
-    Check(code="MW216", title="free threading", run=extensions_are_as_threaded_as_tagged,
+    Check(code="MW216", title="free threading", run=extensions_are_as_threaded_as_tagged, of_linux=True,
           reason="Objects have another layout there: a module built for the other kind lacks symbols, or crashes."),
-    Check(code="MW218", title="stable ABI", run=stable_abi_is_kept,
+    Check(code="MW218", title="stable ABI", run=stable_abi_is_kept, of_linux=True,
           reason="The tag promises every later Python, but only the stable ABI is the same in all; and a Python older "
           "than a symbol does not have it."),
 )  # fmt: skip

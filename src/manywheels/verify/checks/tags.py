@@ -13,10 +13,11 @@ from packaging.version import Version
 from manywheels.data import table
 from manywheels.verify.checks.loading import is_extension_module
 from manywheels.verify.model import Check, Problem, Severity, Wheel, some
-from manywheels.verify.places import place_of
+from manywheels.verify.places import place_of, refused_by_all
 from manywheels.wheels.wheelfile import Suffix, suffix_of
 
 _RENAMED: Final = "Do not rename wheels by hand: `wheel tags` changes both."
+_VERSIONED_PYTHON: Final = re.compile(r"(?:cp|py)(\d)(\d*)(\w*)")
 _EARLIER_BUILD: Final = "Remove leftovers of earlier builds from the source tree, and build again."
 
 
@@ -89,6 +90,20 @@ def index_accepts_platform(wheel: Wheel) -> Iterator[Problem]:
             )
 
 
+def systems_exist(wheel: Wheel) -> Iterator[Problem]:
+    """Every platform tag is of a libc that some system may have, and every Python tag of a Python."""
+    remedy = "Tag the wheel for what it was built for: `manywheels build` and auditwheel choose the policy."
+    for platform in wheel.name.platforms:
+        if reason := refused_by_all(platform):
+            yield Problem(message=f"has the platform tag `{platform}`, which no installer takes: {reason}",
+                          remedy=remedy)  # fmt: skip
+    for python in sorted({tag.interpreter for tag in wheel.name.tags}):
+        found = _VERSIONED_PYTHON.fullmatch(python)
+        lowest, highest = table("installers")["python"].get(found[1], (1, 0)) if found else (0, 0)
+        if found and (found[3] or not lowest <= int(found[2] or lowest) <= highest):
+            yield Problem(message=f"has the Python tag `{python}`, but there is no such Python", remedy=remedy)
+
+
 def extensions_match_tags(wheel: Wheel) -> Iterator[Problem]:
     """A tagged interpreter loads every extension module's suffix, and each tagged interpreter finds one of each."""
     modules: dict[str, list[Suffix]] = {}
@@ -143,6 +158,8 @@ CHECKS: Final = (
           reason="Some distributions share purelib between architectures."),
     Check(code="MW204", title="platform accepted", run=index_accepts_platform,
           reason="The index refuses uploads with other platform tags."),
+    Check(code="MW238", title="systems exist", run=systems_exist,
+          reason="Installers compare the tags with the system's: they never choose such a wheel; the index takes it."),
     Check(code="MW205", title="extension suffixes", run=extensions_match_tags,
           reason="An interpreter does not load extension modules with another interpreter's suffix."),
 )  # fmt: skip
