@@ -20,7 +20,7 @@ from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
 from manywheels.runtime.containers.image import ensure_image, print_progress
 from manywheels.runtime.containers.run import STDOUT, ContainerSpec, run_container
-from manywheels.runtime.git import git_top, linked_repository
+from manywheels.runtime.git import git_top, linked_repository, source_root
 from manywheels.wheels.output import open_output
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
         mounts.append(Mount(_SOCKET, _SOCKET, type="bind"))
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
-        environment=_environment(build), tty=build.terminal, grace=_GRACE, limits={"use_config_proxy": True},
+        environment=_environment(build), tty=build.terminal, grace=_GRACE,
+        limits={"use_config_proxy": True} | _working_folder(build.package),
     )  # fmt: skip
 
 
@@ -105,12 +106,12 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
     """The arguments name the project and the output folder in the container.
 
     Paths stay the same where possible, for messages. The whole git repository is mounted, read-only, for versions from
-    its history.
+    its history; without git, the working folder if the package is in it.
     """
     from docker.types import Mount
 
     package, output = package.resolve(), output.resolve()
-    top = package if package.is_file() else git_top(package) or package
+    top = package if package.is_file() else source_root(package)
     inside = _inside(top, _PROJECT)
     mounts = [Mount(str(inside), str(top), type="bind", read_only=True)]
     if repository := linked_repository(top):
@@ -121,6 +122,12 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
     mounts.append(Mount(str(target), str(output), type="bind"))
     mounts.append(Mount(_CACHE[1], _CACHE[0], type="volume"))
     return mounts, [str(inside / package.relative_to(top)), f"--output-dir={target}"]
+
+
+def _working_folder(package: Path) -> dict[str, str]:
+    """Without git, the source is the working folder."""
+    top = source_root(package.resolve())
+    return {} if package.is_file() or git_top(top) else {"working_dir": str(_inside(top, _PROJECT))}
 
 
 def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
