@@ -37,16 +37,17 @@ def git_top(folder: Path) -> Path | None:
 
 
 def source_root(package: Path) -> Path:
-    """Return the checkout that a package is in; without git, the working folder if the package is in it.
-
-    Nobody's whole home folder, and no folder where others can put files.
-    """
+    """Return the checkout that a package is in; without git, the working folder if the package is in it."""
     if top := git_top(package):
         return top
     here = Path.cwd()
+    return here if package.is_relative_to(here) and may_be_source(here) else package
+
+
+def may_be_source(folder: Path) -> bool:
+    """Whether all in a folder may belong to a project: not if it has a whole home, or others can put files there."""
     home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 - there may be no home
-    is_project = not home.is_relative_to(here) and not here.stat().st_mode & stat.S_IWOTH
-    return here if package.is_relative_to(here) and is_project else package
+    return not home.is_relative_to(folder) and not folder.stat().st_mode & stat.S_IWOTH
 
 
 def copy_repository(entry: Path, target: Path, user: UsersSettings, cancellation: Cancellation) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from manywheels.core.cancellation import Cancellation
@@ -118,6 +118,31 @@ class LeftOut:
 
     def _is_inside(self, path: Path) -> bool:
         return str(path).startswith(f"{self.package}/")
+
+
+def find_in(
+    places: Iterable[Path], names: Iterable[PurePosixPath], cancellation: Cancellation
+) -> tuple[Path, Path] | None:
+    """Return a file that has one of these names, or ends in such a path, and its place. Raises Cancelled."""
+    wanted = {name.name: name for name in names if name.name}
+    left = MOST
+    for place in places if wanted else ():
+        pending = [place]
+        while pending and left:
+            cancellation.stop_if_requested("Looking for a missing file")
+            left -= 1
+            path = pending.pop()
+            with suppress(OSError):  # it cannot be read
+                if path.is_dir() and not path.is_symlink():
+                    pending += path.iterdir()
+                elif path.name in wanted and _ends_in(path, wanted[path.name]):
+                    return path, place
+    return None
+
+
+def _ends_in(path: Path, name: PurePosixPath) -> bool:
+    parts = [part for part in name.parts if part not in {"..", "/"}]
+    return path.parts[-len(parts) :] == tuple(parts) or name.is_absolute()
 
 
 def _is_junk_beside(path: Path) -> bool:

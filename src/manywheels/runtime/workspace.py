@@ -23,7 +23,15 @@ from manywheels.errors import DiskError, ProjectError
 from manywheels.plan.project import Project, digest_source, extract_sdist
 from manywheels.runtime import git_commands
 from manywheels.runtime.copying import COPYING, chown_tree, copy_entry, copy_tree, remove_tree
-from manywheels.runtime.git import borrow_objects, copy_nested, copy_repository, git_top, objects_of, source_root
+from manywheels.runtime.git import (
+    borrow_objects,
+    copy_nested,
+    copy_repository,
+    git_top,
+    may_be_source,
+    objects_of,
+    source_root,
+)
 from manywheels.runtime.git_commands import Checkout
 from manywheels.runtime.gitconfig import UsersSettings
 from manywheels.runtime.left_out import BOUNDS, LeftOut
@@ -209,6 +217,8 @@ def _copy_folder(left_out: LeftOut, folder: Path, cancellation: Cancellation) ->
             "start in the smallest folder that has all that the build needs"
         )
         left_out.top = package
+    if package == left_out.top and may_be_source(package.parent):
+        left_out.places.append(top if top != package else package.parent)
     _copy_files(left_out, folder, cancellation)
     for entry in left_out.repositories:
         copy_nested(entry, folder / entry.relative_to(left_out.top), folder, UsersSettings(), cancellation)

@@ -10,11 +10,12 @@ from manywheels.build.context import RunContext
 from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.repair import CommandRequest, RepairRequest, repair, repair_by_command
 from manywheels.build.stages.venv import Venv, create_venv
+from manywheels.build.target.missing_source import explain_missing_source
 from manywheels.build.target.progress import TargetProgress
 from manywheels.build.target.requirements import prefetch_requirements
 from manywheels.build.target.testing import run_target_tests, targets_to_test
 from manywheels.build.target.workspace import TargetWorkspace
-from manywheels.errors import VerificationFailed
+from manywheels.errors import TargetError, VerificationFailed
 from manywheels.plan.target_options import Audit, Repairer, fill
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime.workspace import copy_source
@@ -45,7 +46,11 @@ class TargetBuild:
         """Build, verify, test and deliver the wheel. Raises TargetError, OSError and ServedByOther."""
         self.prepared.result()  # holds no slot while waiting for the network
         with self.context.slot(self.cancellation):
-            built = self._build()
+            try:
+                built = self._build()
+            except TargetError as failure:
+                explain_missing_source(failure, self.context.snapshot, self.cancellation)
+                raise
         with self.progress.enter("waiting"):
             self.context.sharing.announce(self.target, wheelfile.parse_name(built.name))
         with self.context.slot(self.cancellation):
