@@ -48,13 +48,15 @@ _SHOWN: Final = 5  # places in a note
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The source at the start of the run; `package` is the project's path in `root`.
+    """The source at the start of the run; `package` is the package's path in `root`.
 
-    `left_out` are places of the source that were not copied.
+    `project` is the path of the folder that commands run in: the checkout's, or without git the package's. `left_out`
+    are places of the source that were not copied.
     """
 
     root: Path
     package: Path
+    project: Path = Path()
     digest: str
     left_out: tuple[Path, ...] = ()
 
@@ -184,9 +186,12 @@ def take_snapshot(
             _copy_folder(left_out, folder, cancellation)
     relative = package.relative_to(left_out.top)
     return Snapshot(
-        root=folder, package=relative, digest=digest_source(folder / relative, cancellation),
+        root=folder,
+        package=relative,
+        project=Path() if (top / ".git").exists() else relative,
+        digest=digest_source(folder / relative, cancellation),
         left_out=tuple(left_out.places),
-    )  # fmt: skip
+    )
 
 
 def _copy_checkout(left_out: LeftOut, folder: Path, cancellation: Cancellation) -> None:

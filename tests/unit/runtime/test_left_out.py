@@ -129,6 +129,12 @@ def test_a_container_gets_the_same_source(tmp_path: Path, monkeypatch: pytest.Mo
     assert arguments[0] == str(package)
 
 
+def test_commands_run_in_the_checkout_or_without_git_in_the_package(top: Path) -> None:
+    snapshot = snapshot_of(top / "bindings/python", top.parent / "work")
+    assert snapshot.package == Path("bindings/python")
+    assert snapshot.project == (Path() if (top / ".git").exists() else snapshot.package)
+
+
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_what_cannot_be_read_beside_the_package_is_a_note(
     top: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str

@@ -92,7 +92,7 @@ class TargetBuild:
             planned=workspace.planned,
             venv=self.venv.folder,
             source=source,
-            project=workspace.project,
+            project=workspace.places["project"],
             output=workspace.folder / "built",
             finished=workspace.sealed / "built",
             environment=dict(self.venv.environment),
@@ -178,4 +178,6 @@ class TargetBuild:
         return {**self.workspace.places, "python": venv.python}
 
     def _run_hook(self, option: str, venv: Venv, command: str) -> None:
-        venv.run_hook(option, command, self.workspace.project, self.context.run.options.timeout, self.cancellation)
+        venv.run_hook(
+            option, command, self.workspace.places["project"], self.context.run.options.timeout, self.cancellation
+        )
