@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -44,6 +45,7 @@ _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
 _SET_FLAGS: Final = 0x40086602
 _TOP_OF_A_TREE: Final = 0x00020000  # FS_TOPDIR_FL
 _SHOWN: Final = 5  # places in a note
+_LEVELS: Final = 3  # above a package without git, in which a file is looked for that a build misses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +224,9 @@ def _copy_folder(left_out: LeftOut, folder: Path, cancellation: Cancellation) ->
             "start in the smallest folder that has all that the build needs"
         )
         left_out.top = package
-    if package == left_out.top and may_be_source(package.parent):
-        left_out.places.append(top if top != package else package.parent)
+    if package == left_out.top:
+        above = [top] if top != package else list(takewhile(may_be_source, list(package.parents)[:_LEVELS]))
+        left_out.places += above[-1:]
     _copy_files(left_out, folder, cancellation)
     for entry in left_out.repositories:
         copy_nested(entry, folder / entry.relative_to(left_out.top), folder, UsersSettings(), cancellation)
