@@ -72,6 +72,19 @@ def test_compile_error_is_shown_and_not_what_surrounds_it(program: Program) -> N
     assert "part_300.c" in finished.log().read_text()
 
 
+def test_what_was_left_out_of_the_copy_is_named(program: Program) -> None:
+    source = program.copy("c_setuptools")
+    header = source.parent / "node_modules" / "core.h"
+    header.parent.mkdir()
+    (source / "include" / "core.h").rename(header)
+    (source.parent / ".git").mkdir()
+    finished = program.build(source)
+
+    assert_failed(finished, "MW101")
+    assert "core.h" in finished.failure()["problem"]
+    assert f"`{header}` is there, but builds get no copy of `{header.parent}`" in finished.failure()["remedy"]
+
+
 def test_words_of_the_back_end_reach_the_user_once(program: Program) -> None:
     finished = program.build("fails_backend", tags="cp310 cp312")
 

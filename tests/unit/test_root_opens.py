@@ -39,6 +39,8 @@ MODULES = {
     "plan/installer_files.py": "the caller's configuration: before anything of a project runs",
     "plan/project.py": "the checkout and the snapshot: before anything of a project runs",
     "runtime/git.py": "the checkout and the snapshot: before anything of a project runs",
+    "runtime/git_commands.py": "the checkout and the snapshot: before anything of a project runs",
+    "runtime/left_out.py": "the checkout: before anything of a project runs",
     "runtime/gitconfig.py": "the checkout and the snapshot: before anything of a project runs",
     "runtime/repository.py": "the checkout and the snapshot: before anything of a project runs",
     "runtime/copying.py": "the checkout and the snapshot; copies before their user gets them",

@@ -18,6 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, Self
 
@@ -28,7 +29,14 @@ from manywheels.core.files import digest_file
 from manywheels.core.regular_files import open_regular
 from manywheels.errors import ProjectError
 
-_SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
+_SDIST_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar", ".zip")
+_NO_ENTRIES = (
+    "._*",
+    ".DS_Store",
+    "__MACOSX",
+    "pax_global_header",
+)  # beside the folder, by macOS
+_ENTRIES_SHOWN = 3
 # Raised for damaged archives.
 _BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, tarfile.TarError, lzma.LZMAError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
@@ -128,14 +136,27 @@ class Sdist:
             self._archive = tarfile.open(path)  # noqa: SIM115 - closed by __exit__
             members = ((info.name, info.size) for info in self._archive)
         self._names = self._bounded(members)
-        tops = {PurePosixPath(name).parts[0] for name in self._names if PurePosixPath(name).parts}
-        if len(tops) != 1:
+        # The names of the members that are written with `./` in front, as by `tar czf x.tar.gz ./x`, or `//` between.
+        self._members = {str(PurePosixPath(name)): name for name in self._names}
+        try:
+            self.top = self._only_folder()
+        except ProjectError:
             self._archive.close()
-            raise ProjectError(
-                f"`{path}` is not an sdist: it has {len(tops)} top-level entries and not one folder.",
-                remedy="Make it with `python -m build --sdist` or `uv build --sdist`.",
-            )
-        self.top = tops.pop()
+            raise
+
+    def _only_folder(self) -> str:
+        if odd := next((name for name in self._names if name.startswith("/") or _parts(name)[:1] == ("..",)), None):
+            raise _unreadable(self._path, f"the member {odd!r} leaves the archive's folder")
+        tops = {_parts(name)[0]: None for name in self._names if _parts(name)}  # in order
+        folders = [top for top in tops if not any(fnmatchcase(top, pattern) for pattern in _NO_ENTRIES)]
+        if len(folders) == 1:
+            return folders[0]
+        shown = [f"`{top}`" for top in folders[:_ENTRIES_SHOWN]] + ["…"] * bool(folders[_ENTRIES_SHOWN:])
+        raise ProjectError(
+            f"`{self._path}` is not an sdist: it has {len(folders)} top-level entries and not one folder: "
+            f"{', '.join(shown) or 'it is empty'}.",
+            remedy="Make it with `python -m build --sdist` or `uv build --sdist`, or give the folder of the project.",
+        )
 
     def _bounded(self, members: Iterable[tuple[str, int]]) -> list[str]:
         names, left = [], _LARGEST_SDIST
@@ -155,8 +176,8 @@ class Sdist:
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file in the top folder, or None."""
-        member = f"{self.top}/{name}"
-        if member not in self._names:
+        member = self._members.get(f"{self.top}/{name}")
+        if member is None:
             return None
         if isinstance(self._archive, zipfile.ZipFile):
             with self._archive.open(member) as file:
@@ -192,6 +213,10 @@ class Sdist:
                 remedy="Run manywheels with Python 3.11.4 or newer; or extract the sdist, and give its folder instead.",
             )
         return folder / self.top
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name).parts
 
 
 class _Links:
@@ -233,7 +258,9 @@ def _parse(path: Path, tree: SourceTree, *, is_sdist: bool) -> Project:
     if pyproject is None and setup_py is None and setup_cfg is None:
         raise ProjectError(
             f"`{path}` has no pyproject.toml and no setup.py: it is not a Python project.",
-            remedy="Give the folder that holds the project's pyproject.toml with `package-dir`.",
+            remedy="Give the folder that holds the project's pyproject.toml with `package-dir`."
+            if not is_sdist
+            else "Extract it, and give the folder in it that holds the project's pyproject.toml with `package-dir`.",
         )
     pyproject = pyproject or {}
     metadata = _table(path, pyproject, "project")

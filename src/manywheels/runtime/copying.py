@@ -13,6 +13,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -26,29 +27,54 @@ _BLOCK: Final = 8 << 20  # bytes between two checks for cancellation
 _REMOVAL_GRACE: Final = 3.0  # seconds from cancellation
 
 
-def copy_tree(source: Path, target: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation) -> None:
-    """Copy files, folders and links, with modes and times. Raises Cancelled and OSError."""
+def copy_tree(
+    source: Path,
+    target: Path,
+    is_left_out: Callable[[Path], bool],
+    cancellation: Cancellation,
+    *,
+    pass_over: Callable[[Path, OSError], None] | None = None,
+) -> None:
+    """Copy files, folders and links, with modes and times. Raises Cancelled and OSError.
+
+    `pass_over` gets what cannot be read, or is gone meanwhile; it may raise.
+    """
     pending: list[tuple[str, bool]] = [("", False)]  # relative paths; whether the content is copied
     while pending:
         name, is_filled = pending.pop()
         read, written = source / name, target / name
         if is_filled:
-            shutil.copystat(read, written)
+            with suppress(FileNotFoundError) if pass_over else nullcontext():
+                shutil.copystat(read, written)
             written.chmod(written.stat().st_mode | stat.S_IRWXU)  # a read-only folder could not be filled or removed
             continue
         written.mkdir(parents=True, exist_ok=True)
         pending.append((name, True))
-        for entry in _entries(read, is_left_out):
+        for entry in _entries(read, pass_over):
+            if is_left_out(read / entry.name):
+                continue
             cancellation.stop_if_requested(COPYING)
             if entry.is_dir(follow_symlinks=False):
                 pending.append((f"{name}/{entry.name}".lstrip("/"), False))
-            else:
+                continue
+            try:
                 copy_entry(read / entry.name, written / entry.name, cancellation)
+            except (PermissionError, FileNotFoundError) as error:
+                if pass_over is None:
+                    raise
+                pass_over(read / entry.name, error)
 
 
-def _entries(folder: Path, is_left_out: Callable[[Path], bool]) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        yield from (entry for entry in entries if not is_left_out(folder / entry.name))
+def _entries(folder: Path, pass_over: Callable[[Path, OSError], None] | None) -> Iterator[os.DirEntry[str]]:
+    try:
+        entries = os.scandir(folder)
+    except (PermissionError, FileNotFoundError) as error:
+        if pass_over is None:
+            raise
+        pass_over(folder, error)
+        return
+    with entries:
+        yield from entries
 
 
 def copy_entry(source: Path, target: Path, cancellation: Cancellation | None = None) -> None:
@@ -57,6 +83,7 @@ def copy_entry(source: Path, target: Path, cancellation: Cancellation | None = N
     mode = source.lstat().st_mode
     if stat.S_ISLNK(mode):
         target.symlink_to(source.readlink())
+        shutil.copystat(source, target, follow_symlinks=False)
     elif stat.S_ISREG(mode):
         clone_file(source, target, cancellation)
 

@@ -9,35 +9,15 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.text import sanitize
-from manywheels.errors import Cancelled, ProjectError
-from manywheels.runtime import gitconfig, repository, sandbox
+from manywheels.runtime import gitconfig, repository
 from manywheels.runtime.copying import copy_entry
-from manywheels.runtime.sandbox import Command
+from manywheels.runtime.gitconfig import UsersSettings
 from manywheels.runtime.trees import Walk, walk
-
-_LIST_TIMEOUT: Final = 120.0  # seconds
-_LARGEST_LIST: Final = 256 << 20  # bytes of file names
-_LARGEST_GIT: Final = 4 << 20  # KiB of memory for git
-_BOUNDED: Final = f'ulimit -f {_LARGEST_LIST // 512}; ulimit -v {_LARGEST_GIT}; exec "$@" 2>/dev/null'
-_NO_PROGRAMS: Final = (
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "core.untrackedCache=false",
-)
-_PASSED: Final = ("PATH", "HOME", "XDG_CONFIG_HOME")  # the user's configuration names a global ignore list
-_OFFLINE: Final = {
-    "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,41 +36,21 @@ def git_top(folder: Path) -> Path | None:
     return None
 
 
-def files_beside(copy: Path, top: Path, package: Path, cancellation: Cancellation) -> list[str]:
-    """Return a checkout's files outside the package that git tracks or would add; none without git.
-
-    `copy` is the repository's copy; `package` is relative to `top`. Raises Cancelled and ProjectError.
-    """
-    argv = ("git", f"--git-dir={copy}", f"--work-tree={top}", *_NO_PROGRAMS, "ls-files", "-z", "--cached", "--others",
-            "--exclude-standard", "--", ".", f":(exclude,literal){package}")  # fmt: skip
-    environment = {name: os.environ[name] for name in _PASSED if name in os.environ} | _OFFLINE
-    with tempfile.TemporaryDirectory(prefix="manywheels-") as folder:
-        listed = Path(folder) / "files"
-        outcome = sandbox.run(
-            Command(
-                argv=("/bin/sh", "-c", _BOUNDED, "sh", *argv), folder=top, environment=environment, log=listed,
-                timeout=_LIST_TIMEOUT,
-            ),
-            cancellation,
-        )  # fmt: skip
-        if outcome.cancelled:
-            raise Cancelled("Copying the source was stopped.", remedy="")
-        if outcome.timed_out or listed.stat().st_size >= _LARGEST_LIST:
-            raise ProjectError(
-                f"git does not finish listing the files of `{top}`.",
-                remedy="Find out why `git ls-files --others` takes so long: a `.gitignore` that is not a regular file, "
-                "or folders with millions of files.",
-            )
-        names = listed.read_bytes().split(b"\0") if outcome.succeeded else []
-    return [name for name in map(os.fsdecode, names) if name and _is_in(top, name)]
+def source_root(package: Path) -> Path:
+    """Return the checkout that a package is in; without git, the working folder if the package is in it."""
+    if top := git_top(package):
+        return top
+    here = Path.cwd()
+    return here if package.is_relative_to(here) and may_be_source(here) else package
 
 
-def _is_in(top: Path, name: str) -> bool:
-    """Whether a file exists, with no link on the way, which could lead out."""
-    return os.path.lexists(top / name) and not any((top / part).is_symlink() for part in Path(name).parents)
+def may_be_source(folder: Path) -> bool:
+    """Whether all in a folder may belong to a project: not if it has a whole home, or others can put files there."""
+    home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 - there may be no home
+    return not home.is_relative_to(folder) and not folder.stat().st_mode & stat.S_IWOTH
 
 
-def copy_repository(entry: Path, target: Path, cancellation: Cancellation) -> None:
+def copy_repository(entry: Path, target: Path, user: UsersSettings, cancellation: Cancellation) -> None:
     """Copy the repository that a `.git` is, or refers to. Raises Cancelled."""
     folders = _find_folders(entry)
     if folders is None:
@@ -98,17 +58,33 @@ def copy_repository(entry: Path, target: Path, cancellation: Cancellation) -> No
             copy_entry(entry, target)
         print(f"note: {sanitize(_no_repository(entry))}", file=sys.stderr, flush=True)
     elif folders.own == entry:
-        repository.copy(entry, target, cancellation)
+        repository.copy(entry, target, user, cancellation)
     else:
-        repository.copy_linked(folders.own, folders.common, target, cancellation)
+        repository.copy_linked(folders.own, folders.common, target, user, cancellation)
 
 
-def copy_nested(entry: Path, target: Path, cancellation: Cancellation) -> None:
-    """Copy the `.git` of a checkout inside another, whatever its kind. Raises Cancelled."""
-    if entry.is_dir() and not entry.is_symlink():
-        repository.copy(entry, target, cancellation)
-    else:
+def copy_nested(entry: Path, target: Path, top: Path, user: UsersSettings, cancellation: Cancellation) -> Path | None:
+    """Copy the `.git` of a checkout inside another, whatever its kind; `top` is the outer one's copy.
+
+    Return the copy's repository, if it has one. Raises Cancelled.
+    """
+    if entry.is_symlink():
         copy_entry(entry, target)
+        return None
+    if entry.is_dir():
+        repository.copy(entry, target, user, cancellation)
+        return target
+    place = target.parent / gitconfig.read_text(entry).strip().removeprefix("gitdir: ")
+    below = os.path.relpath(os.path.normpath(place), top / ".git")
+    if below.startswith("modules/") and repository.is_real(top / ".git", f"{below}/HEAD"):
+        copy_entry(entry, target)
+        return top / ".git" / below
+    folders = _find_folders(entry)
+    if folders is None or folders.own != folders.common:  # another worktree of the same repository
+        copy_entry(entry, target)
+        return None
+    repository.copy_linked(folders.own, folders.common, target, user, cancellation)
+    return target
 
 
 def _no_repository(entry: Path) -> str:

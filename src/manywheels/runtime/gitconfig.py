@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ _BARE_WORD: Final = re.compile(r"[\w./:@+*^~=%,-]+")
 _KEPT: Final = {
     "core": {
         "repositoryformatversion", "bare", "filemode", "ignorecase", "symlinks", "precomposeunicode", "autocrlf", "eol",
-        "safecrlf", "abbrev", "checkstat", "trustctime", "sparsecheckout", "sparsecheckoutcone", "logallrefupdates",
+        "safecrlf", "abbrev", "sparsecheckout", "sparsecheckoutcone", "logallrefupdates",
         "worktree",
     },
     "index": {"sparse", "version"},
@@ -44,8 +44,12 @@ _OF_LFS: Final = {  # without these, git takes git-lfs's files for changed
     "clean": {"git-lfs clean -- %f"},
     "smudge": {"git-lfs smudge -- %f", "git-lfs smudge --skip -- %f"},
     "process": {"git-lfs filter-process", "git-lfs filter-process --skip"},
-    "required": {"true", "false"},
 }
+_OF_THE_USER: Final = frozenset(
+    {"filemode", "symlinks", "ignorecase", "precomposeunicode", "autocrlf", "eol", "abbrev"}
+)
+# A copy has other inodes and owners, but the same sizes and times. So no filter is needed to see that nothing changed.
+OF_A_COPY: Final = "[core]\n\tcheckStat = minimal\n\ttrustctime = false\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,14 @@ class ConfigEntry:
     name: str | None
     key: str
     value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsersSettings:
+    """What a checkout's state depends on beside its repository: configuration, and patterns of ignored files."""
+
+    configuration: str = ""
+    ignored: str = ""
 
 
 def read_text(path: Path) -> str:
@@ -116,8 +128,22 @@ def reduced(text: str, *, without: frozenset[str] = frozenset()) -> str:
 
     `without` are keys of `core` to leave out.
     """
+    return _written(settings_in(text), without)
+
+
+def of_the_user(settings: Iterable[ConfigEntry]) -> str:
+    """Return a configuration file with the user's settings that decide whether a file counts as changed."""
+    kept = (entry for entry in settings if entry.section == "filter" or _is_of_the_user(entry))
+    return _written(kept, frozenset())
+
+
+def _is_of_the_user(entry: ConfigEntry) -> bool:
+    return (entry.section, entry.name) == ("core", None) and entry.key in _OF_THE_USER
+
+
+def _written(settings: Iterable[ConfigEntry], without: frozenset[str]) -> str:
     lines, last = [], ""
-    for setting in settings_in(text):
+    for setting in settings:
         value = _kept(setting)
         if value is None or (setting.section == "core" and setting.key in without):
             continue

@@ -15,6 +15,7 @@ from typing import Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.runtime import gitconfig
 from manywheels.runtime.copying import COPYING, copy_entry, copy_tree
+from manywheels.runtime.gitconfig import UsersSettings
 
 _OF_A_CHECKOUT: Final = ("HEAD", "index", "info/sparse-checkout")  # each linked worktree has its own
 _IN_COMMON: Final = ("packed-refs", "shallow", "info/exclude", "info/attributes", "info/grafts")
@@ -35,19 +36,19 @@ _PLACE: Final = frozenset({"worktree", "bare"})  # where the files are
 _MOST_ALTERNATES: Final = 100
 
 
-def copy(repository: Path, target: Path, cancellation: Cancellation) -> None:
+def copy(repository: Path, target: Path, user: UsersSettings, cancellation: Cancellation) -> None:
     """Copy a repository with its submodules', without following links. Raises Cancelled."""
-    _copy_parts(repository, target, cancellation)
-    for name in _repositories_below(repository, cancellation):
-        _copy_parts(repository / name, target / name, cancellation)
+    for name in ("", *_repositories_below(repository, cancellation)):
+        _copy_common(repository / name, target / name, user, cancellation)
+        _copy_own(repository / name, target / name, cancellation)
 
 
-def copy_linked(own: Path, common: Path, target: Path, cancellation: Cancellation) -> None:
+def copy_linked(own: Path, common: Path, target: Path, user: UsersSettings, cancellation: Cancellation) -> None:
     """Copy a submodule's or linked worktree's repository to the `.git` beside its files. Raises Cancelled.
 
     `own` has this checkout's part, `common` the rest.
     """
-    _copy_common(common, target, cancellation, without=_PLACE)
+    _copy_common(common, target, user, cancellation, without=_PLACE)
     _copy_own(own, target, cancellation, without=_PLACE)
 
 
@@ -68,13 +69,13 @@ def _is(path: Path, kind: int) -> bool:
         return False
 
 
-def _copy_parts(source: Path, target: Path, cancellation: Cancellation) -> None:
-    _copy_common(source, target, cancellation)
-    _copy_own(source, target, cancellation)
-
-
 def _copy_common(
-    source: Path, target: Path, cancellation: Cancellation, *, without: frozenset[str] = frozenset()
+    source: Path,
+    target: Path,
+    user: UsersSettings,
+    cancellation: Cancellation,
+    *,
+    without: frozenset[str] = frozenset(),
 ) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in filter(lambda name: is_real(source, name), _IN_COMMON):
@@ -83,14 +84,19 @@ def _copy_common(
         if is_real(source, name, stat.S_IFDIR):
             _copy_folder(source / name, target / name, known, cancellation)
     _write_alternates(source / "objects", target / "objects")
-    _write_config(source / "config", target / "config", without)
+    own = gitconfig.reduced(gitconfig.read_text(source / "config"), without=without)
+    _write(target / "config", f"{user.configuration}{own}{gitconfig.OF_A_COPY}")
+    if user.ignored:
+        own = gitconfig.read_text(target / "info/exclude")
+        _write(target / "info/exclude", f"{user.ignored}\n{own}")
 
 
 def _copy_own(source: Path, target: Path, cancellation: Cancellation, *, without: frozenset[str] = frozenset()) -> None:
     shared = [entry.name for entry in os.scandir(source) if _SHARED_INDEX.fullmatch(entry.name)]
     for name in filter(lambda name: is_real(source, name), (*_OF_A_CHECKOUT, *shared)):
         copy_entry(source / name, target / name, cancellation)
-    _write_config(source / "config.worktree", target / "config.worktree", without)
+    if text := gitconfig.reduced(gitconfig.read_text(source / "config.worktree"), without=without):
+        _write(target / "config.worktree", text)
 
 
 def _copy_folder(source: Path, target: Path, known: re.Pattern[str], cancellation: Cancellation) -> None:
@@ -102,9 +108,9 @@ def _copy_folder(source: Path, target: Path, known: re.Pattern[str], cancellatio
     copy_tree(source, target, is_left_out, cancellation)
 
 
-def _write_config(source: Path, target: Path, without: frozenset[str]) -> None:
-    if text := gitconfig.reduced(gitconfig.read_text(source), without=without):
-        target.write_text(text, "utf-8", "surrogateescape")
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, "utf-8", "surrogateescape")
 
 
 def _write_alternates(source: Path, target: Path) -> None:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-import re
 import stat
+import sys
 import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir, digest_file
+from manywheels.core.text import sanitize
 from manywheels.errors import DiskError, ProjectError
 from manywheels.plan.project import Project, digest_source, extract_sdist
+from manywheels.runtime import git_commands
 from manywheels.runtime.copying import COPYING, chown_tree, copy_entry, copy_tree, remove_tree
-from manywheels.runtime.git import borrow_objects, copy_nested, copy_repository, files_beside, git_top, objects_of
+from manywheels.runtime.git import (
+    borrow_objects,
+    copy_nested,
+    copy_repository,
+    git_top,
+    may_be_source,
+    objects_of,
+    source_root,
+)
+from manywheels.runtime.git_commands import Checkout
+from manywheels.runtime.gitconfig import UsersSettings
+from manywheels.runtime.left_out import BOUNDS, LeftOut
 from manywheels.runtime.untrusted_files import open_lock
 
 _LOCK: Final = ".lock"
@@ -30,18 +44,23 @@ _PUBLIC: Final = Path("/var/lib/manywheels/work")
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
 _SET_FLAGS: Final = 0x40086602
 _TOP_OF_A_TREE: Final = 0x00020000  # FS_TOPDIR_FL
-_JUNK: Final = frozenset({"__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
-_COMPILED: Final = re.compile(r"(lib|temp|bdist)\..+")
-_CREDENTIALS: Final = (".netrc", "_netrc", ".git-credentials", ".pypirc", "gha-creds-*.json")  # put beside the project
+_SHOWN: Final = 5  # places in a note
+_LEVELS: Final = 3  # above a package without git, in which a file is looked for that a build misses
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The source at the start of the run; `package` is the project's path in `root`."""
+    """The source at the start of the run; `package` is the package's path in `root`.
+
+    `project` is the path of the folder that commands run in: the checkout's, or without git the package's. `left_out`
+    are places of the source that were not copied.
+    """
 
     root: Path
     package: Path
+    project: Path = Path()
     digest: str
+    left_out: tuple[Path, ...] = ()
 
 
 @contextmanager
@@ -150,37 +169,96 @@ def take_snapshot(
 ) -> Snapshot:
     """Copy or extract the project into `folder`, which must not exist. Raises Cancelled and ProjectError.
 
-    Of a git checkout, copy all files in the project's folder, and those elsewhere that are tracked or not ignored; but
-    no virtual environments, tools' caches, setuptools' compiled files, credentials of the CI, and `leave_out`.
+    Copy what a build in place finds in `source_root`, but for what `left_out` lists, and `leave_out`. What git tracks
+    is copied in any case.
     """
     if project.is_sdist:
         root = extract_sdist(project.path, folder, cancellation)
         return Snapshot(root=root, package=Path(), digest=f"sha256:{digest_file(project.path)}")
     _require_inside_checkout(project.path)
     package = project.path.resolve()
-    top = git_top(package)
-    left_out = {path.resolve() for path in (*leave_out, folder, cache_dir())}
-    repositories: list[Path] = []
-
-    def is_left_out(path: Path) -> bool:
-        if path.name == ".git":
-            repositories.append(path)
-            return True
-        return path in left_out or _is_junk(path) or (path.parent in {top, package} and _is_credential(path))
-
-    source = top or package
-    relative = package.relative_to(source)
+    top = source_root(package)
+    never = {path.resolve() for path in (*leave_out, folder, cache_dir())}
+    left_out = LeftOut(top=top, package=package, never=never)
     folder.mkdir(parents=True)
-    with _explained_errors(source, folder):
-        if top:
-            copy_repository(top / ".git", folder / ".git", cancellation)
-        if top and top != package:
-            _copy_beside(top, relative, folder, is_left_out, cancellation)
-        copy_tree(package, folder / relative, is_left_out, cancellation)
-        for entry in repositories:
-            if entry.parent != top:
-                copy_nested(entry, folder / entry.relative_to(source), cancellation)
-    return Snapshot(root=folder, package=relative, digest=digest_source(folder / relative, cancellation))
+    with _explained_errors(top, folder):
+        if (top / ".git").exists():
+            _copy_checkout(left_out, folder, cancellation)
+        else:
+            _copy_folder(left_out, folder, cancellation)
+    relative = package.relative_to(left_out.top)
+    return Snapshot(
+        root=folder,
+        package=relative,
+        project=Path() if (top / ".git").exists() else relative,
+        digest=digest_source(folder / relative, cancellation),
+        left_out=tuple(left_out.places),
+    )
+
+
+def _copy_checkout(left_out: LeftOut, folder: Path, cancellation: Cancellation) -> None:
+    top, package = left_out.top, left_out.package
+    user = git_commands.read_users_settings(cancellation)
+    copy_repository(top / ".git", folder / ".git", user, cancellation)
+    if package != top:
+        here = Checkout(repository=folder / ".git", files=top)
+        ignored = git_commands.ignored_files(here, package.relative_to(top), cancellation)
+        _note_large(left_out.leave_large(ignored, cancellation), top)
+    _copy_files(left_out, folder, cancellation)
+    outer = Checkout(repository=folder / ".git", files=folder)
+    _add_tracked(top, outer, cancellation)
+    for entry in left_out.repositories:
+        if entry.parent != top:
+            inner = folder / entry.parent.relative_to(top)
+            if repository := copy_nested(entry, inner / ".git", folder, user, cancellation):
+                _add_tracked(entry.parent, Checkout(repository=repository, files=inner), cancellation)
+    git_commands.keep_state(outer, cancellation)
+
+
+def _copy_folder(left_out: LeftOut, folder: Path, cancellation: Cancellation) -> None:
+    """Copy a source without git: all of its root, unless that is large."""
+    top, package = left_out.top, left_out.package
+    if package != top and not left_out.size_beside(top, cancellation).is_small:
+        _note(
+            f"builds get a copy of `{package}` only: the rest of `{top}` has more than {BOUNDS}; "
+            "start in the smallest folder that has all that the build needs"
+        )
+        left_out.top = package
+    if package == left_out.top:
+        above = [top] if top != package else list(takewhile(may_be_source, list(package.parents)[:_LEVELS]))
+        left_out.places += above[-1:]
+    _copy_files(left_out, folder, cancellation)
+    for entry in left_out.repositories:
+        copy_nested(entry, folder / entry.relative_to(left_out.top), folder, UsersSettings(), cancellation)
+
+
+def _copy_files(left_out: LeftOut, folder: Path, cancellation: Cancellation) -> None:
+    copy_tree(left_out.top, folder, left_out, cancellation, pass_over=left_out.pass_over)
+    if left_out.unreadable:
+        first, others = left_out.unreadable[0], len(left_out.unreadable) - 1
+        more = f" and {others} other places" if others else ""
+        _note(f"builds get no copy of `{first}`{more}, which this user cannot read")
+
+
+def _note_large(paths: list[Path], top: Path) -> None:
+    if paths:
+        shown = ", ".join(f"`{path.relative_to(top)}`" for path in paths[:_SHOWN])
+        more = f" and {len(paths) - _SHOWN} others" if len(paths) > _SHOWN else ""
+        _note(
+            f"builds get no copy of {shown}{more}, which git ignores: more than {BOUNDS}; "
+            "put what a build needs of it into the package's folder"
+        )
+
+
+def _add_tracked(source: Path, copy: Checkout, cancellation: Cancellation) -> None:
+    """Copy what git tracks, whatever it is called: without it, the version would be that of a changed checkout."""
+    for name in git_commands.missing_files(copy, cancellation):
+        cancellation.stop_if_requested(COPYING)
+        if git_commands.is_in(source, name) and not any(
+            (copy.files / part).is_symlink() for part in Path(name).parents
+        ):
+            _make_folders(copy.files, Path(name).parent)
+            copy_entry(source / name, copy.files / name, cancellation)
 
 
 def _require_inside_checkout(path: Path) -> None:
@@ -203,26 +281,14 @@ def _explained_errors(source: Path, folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         place = Path(os.fsdecode(error.filename or "."))
+        if error.errno == errno.ENAMETOOLONG and place.is_relative_to(folder):
+            place = source / place.relative_to(folder)
         if not place.is_relative_to(source) or place.is_relative_to(folder):
             raise
         raise ProjectError(
             f"`{place}` cannot be copied: {error.strerror}.",
             remedy="Make it readable for this user, and do not change the project while it is copied.",
         ) from None
-
-
-def _copy_beside(
-    top: Path, package: Path, folder: Path, is_left_out: Callable[[Path], bool], cancellation: Cancellation
-) -> None:
-    for name in files_beside(folder / ".git", top, package, cancellation):
-        if any(is_left_out(top / part) for part in (Path(name), *Path(name).parents[:-1])):
-            continue
-        cancellation.stop_if_requested(COPYING)
-        _make_folders(folder, Path(name).parent)
-        if (top / name).is_dir() and not (top / name).is_symlink():
-            copy_tree(top / name, folder / name, is_left_out, cancellation)  # a submodule
-        else:
-            copy_entry(top / name, folder / name, cancellation)
 
 
 def _make_folders(folder: Path, below: Path) -> None:
@@ -244,17 +310,5 @@ def copy_source(snapshot: Snapshot, folder: Path, cancellation: Cancellation, *,
     return folder / snapshot.package
 
 
-def _is_junk(path: Path) -> bool:
-    return path.name in _JUNK or (path / "pyvenv.cfg").exists() or _is_of_setuptools(path)
-
-
-def _is_credential(path: Path) -> bool:
-    return any(fnmatchcase(path.name, pattern) for pattern in _CREDENTIALS)
-
-
-def _is_of_setuptools(path: Path) -> bool:
-    """Whether setuptools compiled these files: it would reuse them, whatever their flags."""
-    project = path.parent.parent
-    return bool(path.parent.name == "build" and _COMPILED.fullmatch(path.name)) and any(
-        (project / name).is_file() for name in ("setup.py", "pyproject.toml")
-    )
+def _note(text: str) -> None:
+    print(sanitize(f"note: {text}."), file=sys.stderr, flush=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -38,7 +40,9 @@ def write(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 def tar(path: Path, members: Mapping[str, bytes], *, links: Mapping[str, str] | None = None) -> Path:
     make: Callable[..., tarfile.TarFile] = tarfile.open
-    with make(path, f"w:{path.name.rpartition('.')[2].replace('tgz', 'gz')}") as archive:
+    kinds = {"tgz": "gz", "tbz": "bz2", "txz": "xz", "tar": ""}
+    kind = path.name.rpartition(".")[2]
+    with make(path, f"w:{kinds.get(kind, kind)}") as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -145,7 +149,7 @@ def test_what_is_no_project(tmp_path: Path, name: str, message: str, remedy: str
     assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("ending", ["tar.gz", "tgz", "tar.bz2", "tar.xz"])
+@pytest.mark.parametrize("ending", ["tar.gz", "tgz", "tar.bz2", "tbz", "tar.xz", "txz", "tar"])
 def test_sdist_archives(tmp_path: Path, ending: str) -> None:
     members = {"demo-1.2.3/pyproject.toml": PYPROJECT, "demo-1.2.3/src/demo.c": b"int x;"}
     sdist = tar(tmp_path / f"demo-1.2.3.{ending}", members)
@@ -162,12 +166,70 @@ def test_sdist_as_zip(tmp_path: Path) -> None:
     assert (extract_sdist(sdist, tmp_path / "out", Cancellation()) / "pyproject.toml").read_bytes() == PYPROJECT
 
 
-@pytest.mark.parametrize("members", [{}, {"a/x": b"", "b/x": b""}, {"pyproject.toml": PYPROJECT, "src/x": b""}])
-def test_sdists_have_one_top_folder(tmp_path: Path, members: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("make", [tar, zipped])
+@pytest.mark.parametrize(
+    "names",
+    [("./demo-1.0/",), ("./", "./demo-1.0/"), ("demo-1.0//",), ("demo-1.0/./",), ("././demo-1.0/",),
+     ("._demo-1.0", ".DS_Store", "__MACOSX/demo-1.0/._setup.py", "demo-1.0/")],
+)  # fmt: skip
+def test_an_sdist_with_odd_names_is_read(tmp_path: Path, make: Callable[..., Path], names: tuple[str, ...]) -> None:
+    """As `tar czf demo-1.0.tar.gz ./demo-1.0` writes them, or the Finder of macOS."""
+    files = dict.fromkeys(("pyproject.toml", "src/demo.c"), PYPROJECT)
+    members = dict.fromkeys(names[:-1], b"") | {f"{names[-1]}{name}": content for name, content in files.items()}
+    if make is tar:
+        members.pop("./", None)
+    sdist = make(tmp_path / f"demo-1.0.{'zip' if make is zipped else 'tar.gz'}", members)
+    assert read_project(sdist).name == "demo"
+    top = extract_sdist(sdist, tmp_path / "out", Cancellation())
+    assert (top / "src/demo.c").read_bytes() == PYPROJECT
+
+
+@pytest.mark.parametrize("words", [["./odd"], ["odd"], ["--format=pax", "./odd"], ["--format=v7", "./odd"]])
+def test_an_archive_of_tar_is_an_sdist(tmp_path: Path, words: list[str]) -> None:
+    """With folders as members, a hard link, and a top folder that is not called like the file."""
+    source = write(tmp_path / "odd", {"pyproject.toml": PYPROJECT, "a.c": b"int a;"})
+    (source / "b.c").hardlink_to(source / "a.c")
+    subprocess.run(["tar", "-czf", "demo-1.0.tar.gz", *words], check=True, cwd=tmp_path)
+    assert read_project(tmp_path / "demo-1.0.tar.gz").name == "demo"
+    top = extract_sdist(tmp_path / "demo-1.0.tar.gz", tmp_path / "out", Cancellation())
+    assert (top / "b.c").read_bytes() == b"int a;"
+
+
+def test_what_git_archives_is_an_sdist(tmp_path: Path) -> None:
+    """As GitHub's "Source code" does, with a global header and no PKG-INFO."""
+    source = write(tmp_path / "repo", {"pyproject.toml": PYPROJECT})
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.invalid"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"],
+                  ["archive", "--prefix=repo-1.0/", "-o", str(tmp_path / "v1.0.tar.gz"), "HEAD"]):  # fmt: skip
+        subprocess.run([*git, *words], check=True, cwd=source)
+    assert read_project(tmp_path / "v1.0.tar.gz").name == "demo"
+    assert (extract_sdist(tmp_path / "v1.0.tar.gz", tmp_path / "out", Cancellation()) / "pyproject.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({}, "0 top-level entries and not one folder: it is empty"),
+        ({"a/x": b"", "b/x": b""}, "2 top-level entries and not one folder: `a`, `b`."),
+        ({"./pyproject.toml": PYPROJECT, "./src/x": b""}, "entries and not one folder: `pyproject.toml`, `src`."),
+        ({f"{name}/x": b"" for name in "abcd"}, "4 top-level entries and not one folder: `a`, `b`, `c`, …."),
+    ],
+)
+def test_sdists_have_one_top_folder(tmp_path: Path, members: dict[str, bytes], named: str) -> None:
     with pytest.raises(ProjectError) as caught:
         read_project(tar(tmp_path / "demo-1.0.tar.gz", members))
-    assert f"{len(members)} top-level entries" in caught.value.message
+    assert named in caught.value.message
     assert "uv build --sdist" in caught.value.remedy
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+@pytest.mark.parametrize("name", ["/demo-1.0/pyproject.toml", "../demo-1.0/pyproject.toml", "./../x"])
+def test_members_outside_are_named(
+    tmp_path: Path, make: Callable[[Path, Mapping[str, bytes]], Path], name: str
+) -> None:
+    sdist = make(tmp_path / f"demo-1.0.{'zip' if make is zipped else 'tar.gz'}", {name: PYPROJECT})
+    with pytest.raises(ProjectError, match=re.escape(f"the member '{name}' leaves the archive's folder")):
+        read_project(sdist)
 
 
 def test_sdist_without_declaration(tmp_path: Path) -> None:

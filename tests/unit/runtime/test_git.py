@@ -18,9 +18,10 @@ import pytest
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.plan.project import read_project
-from manywheels.runtime import git as checkout
+from manywheels.runtime import git_commands
 from manywheels.runtime.copying import remove_tree
 from manywheels.runtime.git import linked_repository, share_objects
+from manywheels.runtime.gitconfig import OF_A_COPY
 from manywheels.runtime.workspace import copy_source, take_snapshot
 from unit.helpers import write_project
 from unit.runtime.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
@@ -252,7 +253,7 @@ def test_a_fifo_stops_nothing(tmp_path: Path, top: Path, place: str) -> None:
 
 def test_a_gitignore_that_never_ends_is_named(tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(top / ".gitignore")
-    monkeypatch.setattr(checkout, "_LIST_TIMEOUT", 0.5)
+    monkeypatch.setattr(git_commands, "_LIST_TIMEOUT", 0.5)
     with pytest.raises(ProjectError, match=r"git does not finish listing the files") as caught:
         snapshot_of(top / "python", tmp_path / "work")
     assert ".gitignore" in caught.value.remedy
@@ -380,7 +381,7 @@ def test_no_credentials_come_along_wherever_they_are(tmp_path: Path) -> None:
     found = [path for path in snapshot.root.rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
     assert found == []
     for place in (".git", ".git/modules/a", ".git/modules/a/modules/b c", ".git/modules/with/slash", "below/.git"):
-        assert (snapshot.root / place / "config").read_text() == "[core]\n\tbare = false\n"
+        assert (snapshot.root / place / "config").read_text() == f"[core]\n\tbare = false\n{OF_A_COPY}"
         assert git(snapshot.root / place, "--git-dir=.", "describe", "--tags").strip() == "v1.0"
     assert "SECRET" in (project / ".git/config").read_text()  # the original is left alone
 
@@ -391,7 +392,7 @@ def test_a_configuration_without_end_is_none(tmp_path: Path, size: int) -> None:
     with (project / ".git/config").open("r+") as file:
         file.truncate(size)
     snapshot = snapshot_of(project, tmp_path / "work")
-    assert not (snapshot.root / ".git/config").exists()
+    assert (snapshot.root / ".git/config").read_text() == OF_A_COPY
     assert git(snapshot.root, "describe", "--tags").strip() == "v1.0"
 
 
@@ -478,24 +479,6 @@ def test_a_submodule_inside_the_project_stays_a_checkout(tmp_path: Path) -> None
     assert git(copy / "vendor/lib", "rev-parse", "--show-toplevel").strip() == str(copy / "vendor/lib")
     assert git(copy, "status", "--porcelain") == ""
     assert git(copy, "submodule", "status").split()[1] == "vendor/lib"
-
-
-def test_files_of_lfs_are_not_taken_for_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the settings of `git lfs install --local`, and a stand-in for git-lfs where that is not installed."""
-    if not shutil.which("git-lfs"):
-        lfs = put(tmp_path / "bin" / "git-lfs", '#!/bin/sh\ncase "$1" in clean) tr x y;; smudge) tr y x;; esac\n')
-        lfs.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{lfs.parent}{os.pathsep}{os.environ['PATH']}")
-    project = write_project(tmp_path / "demo")
-    git(project, "-c", "init.defaultBranch=main", "init", "-q")
-    for key, value in {"clean": "git-lfs clean -- %f", "smudge": "git-lfs smudge -- %f", "required": "true"}.items():
-        git(project, "config", f"filter.lfs.{key}", value)
-    put(project / ".gitattributes", "*.bin filter=lfs -text\n")
-    put(project / "large.bin", "x" * 1000)
-    repository(project)
-    assert git(project, "cat-file", "blob", "HEAD:large.bin") != "x" * 1000
-    copy = copy_source(snapshot_of(project, tmp_path / "work"), tmp_path / "target", Cancellation())
-    assert git(copy, "describe", "--tags", "--dirty").strip() == "v1.0"
 
 
 # --- sdists -----------------------------------------------------------------------------------------------------------

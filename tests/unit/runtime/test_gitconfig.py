@@ -123,7 +123,6 @@ def test_a_copy_gets_what_describes_the_repository_and_nothing_else() -> None:
 \tbare = false
 [filter "lfs"]
 \tprocess = "git-lfs filter-process"
-\trequired = true
 [extensions]
 \tobjectformat = sha256
 \trefstorage = reftable

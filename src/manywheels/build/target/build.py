@@ -13,6 +13,7 @@ from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.repair import CommandRequest, RepairRequest, repair, repair_by_command
 from manywheels.build.stages.venv import Venv, create_venv
+from manywheels.build.target.missing_source import explain_missing_source
 from manywheels.build.target.progress import TargetProgress
 from manywheels.build.target.requirements import prefetch_requirements
 from manywheels.build.target.testing import run_target_tests, targets_to_test
@@ -72,9 +73,11 @@ class TargetBuild:
         return self.progress.record(TargetState.BUILT, wheel=delivered)
 
     def add_hint(self, error: TargetError) -> None:
-        """Add to the remedy that an earlier build's files may be the reason."""
-        if self.progress.stage in {"build", "repair", "verify"}:
-            with suppress(Cancelled):
+        """Add to the remedy what in the source may be the reason: what was not copied, or an earlier build's files."""
+        with suppress(Cancelled):
+            if self.progress.stage in {"before-build", "build"}:
+                explain_missing_source(error, self.context.snapshot, self.cancellation)
+            if self.progress.stage in {"build", "repair", "verify"}:
                 hint = stale_files.hint(self.workspace.source, self.cancellation)
                 error.remedy = f"{error.remedy} {hint}".rstrip()
 
@@ -109,7 +112,7 @@ class TargetBuild:
             planned=workspace.planned,
             venv=self.venv.folder,
             source=source,
-            project=workspace.project,
+            project=workspace.places["project"],
             output=workspace.folder / "built",
             finished=workspace.sealed / "built",
             environment=dict(self.venv.environment),
@@ -196,4 +199,6 @@ class TargetBuild:
         return {**self.workspace.places, "python": venv.python}
 
     def _run_hook(self, option: str, venv: Venv, command: str) -> None:
-        venv.run_hook(option, command, self.workspace.project, self.context.run.options.timeout, self.cancellation)
+        venv.run_hook(
+            option, command, self.workspace.places["project"], self.context.run.options.timeout, self.cancellation
+        )

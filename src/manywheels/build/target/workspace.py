@@ -45,7 +45,8 @@ class TargetWorkspace:
     @property
     def places(self) -> dict[str, Path]:
         """The values of `{project}` and `{package}`."""
-        return {"project": self.project, "package": self.project / self.context.snapshot.package}
+        snapshot = self.context.snapshot
+        return {"project": self.project / snapshot.project, "package": self.project / snapshot.package}
 
     @property
     def source(self) -> Path:

@@ -22,7 +22,7 @@ from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
 from manywheels.runtime.containers.image import ensure_image, print_progress
 from manywheels.runtime.containers.run import STDOUT, ContainerSpec, run_container
-from manywheels.runtime.git import git_top, linked_repository
+from manywheels.runtime.git import git_top, linked_repository, source_root
 from manywheels.wheels.output import open_output
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
         mounts.append(Mount(_SOCKET, _SOCKET, type="bind"))
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
-        environment=_environment(build), tty=build.terminal, grace=_GRACE, limits={"use_config_proxy": True},
+        environment=_environment(build), tty=build.terminal, grace=_GRACE,
+        limits={"use_config_proxy": True} | _working_folder(build.package),
     )  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
     """The arguments name the project and the output folder in the container.
 
     Paths stay the same where possible, for messages. The whole git repository is mounted, read-only, for versions from
-    its history.
+    its history; without git, the working folder if the package is in it.
     """
     from docker.types import Mount
 
@@ -127,8 +128,14 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
 
 def _mounted(package: Path) -> Mounted:
     package = package.resolve()
-    top = package if package.is_file() else git_top(package) or package
+    top = package if package.is_file() else source_root(package)
     return Mounted(top, _inside(top, _PROJECT))
+
+
+def _working_folder(package: Path) -> dict[str, str]:
+    """Without git, the source is the working folder."""
+    top = source_root(package.resolve())
+    return {} if package.is_file() or git_top(top) else {"working_dir": str(_inside(top, _PROJECT))}
 
 
 def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
