@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,14 @@ test-command = ["python -c 'import iniconfig'", "pytest tests"]
 before-test = "test $(cat {project}/before-all) = all && touch {project}/before-test"
 
 [tool.cibuildwheel.linux]
-before-build = "pip install -q iniconfig && test -f {package}/pyproject.toml && test $(cat before-all) = all"
-environment = { ANSWER = "42" }
+before-build = [
+    "pip install -q iniconfig && test -f {package}/pyproject.toml && test $(cat before-all) = all",
+    "test -f {project}/pyproject.toml && test $(pwd) -ef {project}",
+    "test $LIB = $(pwd)/lib && test $VERSION = $(python -c 'import sys; print(sys.version_info[1])')",
+]
+environment.ANSWER = "42"
+environment.LIB = "$(pwd)/lib"
+environment.VERSION = "$(python -c 'import sys; print(sys.version_info[1])')"
 
 [[tool.cibuildwheel.overrides]]
 select = "cp313-*"
@@ -45,9 +52,10 @@ test-environment = { ANSWER = "41" }
 
 
 def project(folder: Path, configuration: str) -> Path:
-    """Return a copy of the corpus project `tested`, configured."""
-    copied = folder / "tested"
+    """Return a copy of the corpus project `tested`, configured, below the top of a repository."""
+    copied = folder / "repository/packages/tested"
     shutil.copytree(ROOT / "tests/projects/tested", copied)
+    subprocess.run(["git", "init", "-q", folder / "repository"], check=True)
     with (copied / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write(configuration)
     return copied

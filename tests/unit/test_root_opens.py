@@ -56,6 +56,7 @@ FUNCTIONS = {
     "runtime/isolation.py::_probe": "a temporary folder, the program's own",
     "build/pipeline.py::_isolated_work_folder": "the work folder itself, which is root's",
     "plan/target_options.py::text": "the snapshot, before anything of a project runs as another user",
+    "build/stages/variables.py::_with_python": "a folder of the program's own, in which it makes links",
     "build/disk_space.py::_size_of": "the snapshot, by descriptors",
     "build/disk_space.py::count": "the snapshot, by descriptors",
     "runtime/process_trees.py::_children": PROGRAM, "runtime/process_trees.py::_is_of": PROGRAM,

@@ -13,6 +13,7 @@ from typing import Final
 from manywheels.data import table
 from manywheels.errors import InputError, SelectionError
 from manywheels.plan import architectures, cibuildwheel, inputs, target_options
+from manywheels.plan.assignments import run_commands
 from manywheels.plan.inputs import Value
 from manywheels.plan.policies import Policy, policies, policy_named
 from manywheels.plan.project import Project
@@ -80,6 +81,10 @@ def resolve(
     arch, other_archs = _arch(settings)
     platform, image = _platform(settings, arch)
     targets = known_targets(platform.family, arch)
+    by_target = _by_target(settings, targets, project)
+    test_in = settings.parsed("test-in", _parse_image)
+    if test_in:
+        _require_no_commands(settings, by_target)
     return Options(
         output_dir=Path(settings.parsed("output-dir", inputs.parse_path)),
         selection=_selection(settings, targets),
@@ -90,9 +95,9 @@ def resolve(
         timeout=settings.parsed("timeout", inputs.parse_duration),
         silence_limit=settings.parsed("silence-limit", inputs.parse_duration),
         test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
-        test_in=settings.parsed("test-in", _parse_image),
+        test_in=test_in,
         verbose=settings.parsed("verbose", inputs.parse_flag),
-        by_target=_by_target(settings, targets, project),
+        by_target=by_target,
         toolchain=toolchain,
         shard=_shard(settings, environment),
         left_out=_left_out(settings, project, targets),
@@ -253,6 +258,18 @@ def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project
             shared[key] = target_options.parse_target_options(*values, tested=key[1])
         result[target] = shared[key]
     return result
+
+
+def _require_no_commands(settings: Settings, by_target: Mapping[Target, TargetOptions]) -> None:
+    """Raise InputError if tests in another image would need values that commands make in this one."""
+    for target, own in by_target.items():
+        for name, made in (("environment", own.environment), ("test-environment", own.tests and own.tests.environment)):
+            if own.tests and made and run_commands(made):
+                raise InputError(
+                    f"{settings.value(name, target).origin}: a `$(command)` in `{name}` has its value in the image "
+                    "that builds, which is not the one of `test-in`.",
+                    remedy="Leave out `test-in`, or write the value without a command.",
+                )
 
 
 def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tuple[str, ...]:

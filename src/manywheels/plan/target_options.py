@@ -6,7 +6,7 @@ import errno
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -140,10 +140,7 @@ def fill(command: str, **places: Path | str) -> str:
 
 
 def fill_values(variables: tuple[Assignment, ...], **places: Path | str) -> tuple[Assignment, ...]:
-    return tuple(
-        replace(made, value=tuple(fill(part, **places) if isinstance(part, str) else part for part in made.value))
-        for made in variables
-    )
+    return assignments.change_texts(variables, lambda text: fill(text, **places))
 
 
 # --- texts into values ------------------------------------------------------------------------------------------------

@@ -37,10 +37,14 @@ _CREDENTIALS: Final = (".netrc", "_netrc", ".git-credentials", ".pypirc", "gha-c
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The source at the start of the run; `package` is the project's path in `root`."""
+    """The source at the start of the run; `package` is the package's path in `root`.
+
+    `project` is the path of the folder that commands run in: where the run was started.
+    """
 
     root: Path
     package: Path
+    project: Path = Path()
     digest: str
 
 
@@ -180,7 +184,19 @@ def take_snapshot(
         for entry in repositories:
             if entry.parent != top:
                 copy_nested(entry, folder / entry.relative_to(source), cancellation)
-    return Snapshot(root=folder, package=relative, digest=digest_source(folder / relative, cancellation))
+    return Snapshot(
+        root=folder,
+        package=relative,
+        project=_started_in(package, source),
+        digest=digest_source(folder / relative, cancellation),
+    )
+
+
+def _started_in(package: Path, source: Path) -> Path:
+    """Return the working folder's path in the copied `source`, if it is there and has the package in it; else `.`."""
+    here = Path.cwd()
+    inside = here.is_relative_to(source) and package.is_relative_to(here)
+    return here.relative_to(source) if inside else Path()
 
 
 def _require_inside_checkout(path: Path) -> None:

@@ -99,7 +99,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "test-extras": ("a,b", lambda it: it.tests.extras, ("a", "b"), "a[b]"),
     "test-groups": ("a b", lambda it: it.tests.groups, ("a", "b"), "'"),
     "test-sources": ("a 'b c'", lambda it: it.tests.sources, ("a", "b c"), "'"),
-    "test-environment": ("A=b", lambda it: it.tests.environment, (Assignment(name="A", value=("b",)),), "A=$(b)"),
+    "test-environment": ("A=b", lambda it: it.tests.environment, (Assignment(name="A", value=("b",)),), "A=$(b|c)"),
     "environment-pass": ("A B", lambda it: it.options.environment_pass, ("A", "B"), "'"),
     "verbose": ("true", lambda it: it.options.verbose, True, "maybe"),
     "report": ("out/r.html", lambda it: it.delivery.report, Path("out/r.html"), "a\nb"),

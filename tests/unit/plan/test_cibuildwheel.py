@@ -222,7 +222,7 @@ def test_the_image_decides_the_platform(
     ("configuration", "message"),
     [
         ({"enable": "jython"}, r"\[tool.cibuildwheel\] enable: `jython` is not a group"),
-        ({"environment": {"A": "$(pwd)"}}, r'\[tool.cibuildwheel\] environment: `A="\$\(pwd\)"` is not a value'),
+        ({"environment": {"A": "$(a | b)"}}, r'\[tool.cibuildwheel\] environment: `A="\$\(a \| b\)"` is not a value'),
         ({"before-build": {"a": "b"}}, r"\[tool.cibuildwheel\] before-build: a value of this type"),
         ({"overrides": [{"before-build": "x"}]}, r"\[\[tool.cibuildwheel.overrides\]\] 1: `select` names no targets"),
         ({"overrides": 3}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),

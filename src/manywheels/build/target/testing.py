@@ -49,11 +49,13 @@ def _test(build: TargetWorkspace, wheel: Path, planned: PlannedTarget, cancellat
     with context.slot(cancellation):
         workspace.make_folder()
         if planned is build.planned:
-            workspace.project = build.project  # with what `before-build` and the build left
+            workspace.copy = build.copy  # with what `before-build` and the build left
+            workspace.evaluated = build.evaluated
         else:
-            copy_source(context.snapshot, workspace.project, cancellation, user=workspace.user)
+            copy_source(context.snapshot, workspace.copy, cancellation, user=workspace.user)
+            workspace.evaluate(cancellation)
         request = TestRequest(
-            tests=tests, wheel=wheel, **workspace.places, folder=workspace.folder / "tests",
+            tests=tests, wheel=wheel, source=workspace.copy, **workspace.places, folder=workspace.folder / "tests",
             venv=workspace.base_venv(), timeout=context.run.options.test_timeout,
         )  # fmt: skip
         if not context.run.options.test_in:

@@ -9,8 +9,12 @@ from typing import Final
 
 from manywheels.build.context import RunContext
 from manywheels.build.stages.hooks import marks
+from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
+from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
+from manywheels.plan import assignments
+from manywheels.plan.assignments import Assignment
 from manywheels.plan.target_options import fill_values
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime import untrusted_files
@@ -22,7 +26,7 @@ _CONSTRAINTS: Final = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT"
 
 @dataclass
 class TargetWorkspace:
-    """`project` is the copy of the source; `suffix` ends the names of folders and log.
+    """`copy` is the target's copy of the source; `suffix` ends the names of folders and log.
 
     This process's user owns `sealed`, readable for all, and `folder`, which contains the folders of the target's user,
     closed to others. Tests have a workspace of their own.
@@ -40,14 +44,20 @@ class TargetWorkspace:
         self.user = self.context.users[self.target]
         name = f"{self.target.identifier}{self.suffix}"
         self.folder = self.context.work / name
-        self.project = self.folder / "source"
+        self.copy = self.folder / "source"
+        self.evaluated: tuple[Assignment, ...] | None = None  # `environment`, once its commands have run
         self.sealed = self.context.work / "sealed" / name
         self.log = self.context.run.output.log(name)
 
     @property
+    def project(self) -> Path:
+        """The folder of the copy that commands run in."""
+        return self.copy / self.context.snapshot.project
+
+    @property
     def places(self) -> dict[str, Path]:
         """The values of `{project}` and `{package}`."""
-        return {"project": self.project, "package": self.project / self.context.snapshot.package}
+        return {"project": self.project, "package": self.copy / self.context.snapshot.package}
 
     @property
     def source(self) -> Path:
@@ -78,8 +88,22 @@ class TargetWorkspace:
         )
 
     def _environment(self) -> dict[str, str]:
-        assignments = fill_values(self.options.environment, **self.places)
-        return self.context.prepared.expand(assignments, self.default_environment(self.options.environment_pass))
+        made = self.evaluated if self.evaluated is not None else assignments.as_written(self._assignments)
+        return self.context.prepared.expand(made, self.default_environment(self.options.environment_pass))
+
+    @property
+    def _assignments(self) -> tuple[Assignment, ...]:
+        return fill_values(self.options.environment, **self.places)
+
+    def evaluate(self, cancellation: Cancellation) -> None:
+        """Run the commands in `environment`, in the copy. Raises HookFailed, OSError and Cancelled."""
+        seen = self.context.prepared.seen(self.default_environment(self.options.environment_pass))
+        runner = Runner(
+            option="environment", folder=self.project, scratch=self.folder / "variables", log=self.log,
+            timeout=self.context.run.options.timeout, cancellation=cancellation, python=self.interpreter.path,
+            user=self.user,
+        )  # fmt: skip
+        self.evaluated = runner.evaluate(self._assignments, seen)
 
     def default_environment(self, passed: tuple[str, ...] = ()) -> dict[str, str]:
         """Return the target's variables before `environment` changes them.

@@ -90,7 +90,8 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
         mounts.append(Mount(_SOCKET, _SOCKET, type="bind"))
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
-        environment=_environment(build), tty=build.terminal, grace=_GRACE, limits={"use_config_proxy": True},
+        environment=_environment(build), tty=build.terminal, grace=_GRACE,
+        limits={"use_config_proxy": True, "working_dir": working_folder(build.package)},
     )  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
     from docker.types import Mount
 
     package, output = package.resolve(), output.resolve()
-    top = package if package.is_file() else git_top(package) or package
+    top = _top(package)
     inside = _inside(top, _PROJECT)
     mounts = [Mount(str(inside), str(top), type="bind", read_only=True)]
     if repository := linked_repository(top):
@@ -121,6 +122,18 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
     mounts.append(Mount(str(target), str(output), type="bind"))
     mounts.append(Mount(_CACHE[1], _CACHE[0], type="volume"))
     return mounts, [str(inside / package.relative_to(top)), f"--output-dir={target}"]
+
+
+def working_folder(package: Path) -> str:
+    """Return where the program starts in the container: in the same folder of the source as here, for `{project}`."""
+    top, here = _top(package.resolve()), Path.cwd()
+    if top.is_file():
+        return "/"
+    return str(_inside(top, _PROJECT) / (here.relative_to(top) if here.is_relative_to(top) else ""))
+
+
+def _top(package: Path) -> Path:
+    return package if package.is_file() else git_top(package) or package
 
 
 def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
