@@ -17,6 +17,7 @@ from cibuildwheel.architecture import Architecture
 from cibuildwheel.options import CommandLineArguments, ListFormat, Options
 from cibuildwheel.platforms.linux import all_python_configurations, get_python_configurations
 from cibuildwheel.selector import EnableGroup
+from cibuildwheel.typing import PLATFORMS
 from cibuildwheel.util.resources import CONSTRAINTS
 
 from conftest import ROOT
@@ -183,5 +184,6 @@ def test_its_options_are_shared_or_named_as_what_they_are() -> None:
     with (Path(Options.__init__.__code__.co_filename).parent / "resources" / "defaults.toml").open("rb") as file:
         defaults = tomllib.load(file)["tool"]["cibuildwheel"]
     facts = table("cibuildwheel")
-    names = {name for name in defaults if not name.endswith("-image") and name != "linux"}
+    assert set(facts["platforms"]) == set(PLATFORMS)
+    names = {name for name in defaults if not name.endswith("-image")} - PLATFORMS
     assert names == set(facts["shared"]) | set(facts["unsupported"]) | (set(facts["aside"]) & names)

@@ -21,7 +21,15 @@ from manywheels.plan.setting import Setting
 from manywheels.plan.settings import Settings, read_build_settings
 from manywheels.plan.sharding import parse_shard
 from manywheels.plan.target_options import TargetOptions
-from manywheels.plan.targets import Selection, Target, expand_patterns, known_targets, matches, require_match
+from manywheels.plan.targets import (
+    Selection,
+    Target,
+    candidates,
+    expand_patterns,
+    known_targets,
+    matches,
+    require_match,
+)
 from manywheels.wheels.manifest import Shard
 
 TOOLCHAINS: Final = ("auto", "zig", "system")
@@ -81,13 +89,15 @@ def resolve(
     arch, other_archs = _arch(settings)
     platform, image = _platform(settings, arch)
     targets = known_targets(platform.family, arch)
+    selection = _selection(settings, targets)
+    settings = settings.counting_for(candidates(selection, targets, project.requires_python))
     by_target = _by_target(settings, targets, project)
     test_in = settings.parsed("test-in", _parse_image)
     if test_in:
         _require_no_commands(settings, by_target)
     return Options(
         output_dir=Path(settings.parsed("output-dir", inputs.parse_path)),
-        selection=_selection(settings, targets),
+        selection=selection,
         platform=platform,
         image=image,
         arch=arch,
@@ -246,7 +256,8 @@ def _parse_image(value: Value, name: str) -> str:
 def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project) -> dict[Target, TargetOptions]:
     """Targets with the same overrides share an object."""
     for row in settings.rows:
-        _check_row(row, project)
+        if not row.from_cibuildwheel:
+            _check_row(row)
     skipped = _untested(settings, targets)
     without_projects = settings.without_projects()
     shared: dict[tuple[tuple[Setting, ...], bool], TargetOptions] = {}
@@ -255,7 +266,10 @@ def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project
         key = (settings.overriding(target), target not in skipped)
         if key not in shared:
             values = partial(settings.value, target=target), partial(without_projects.value, target=target)
+            for name, parser in target_options.PARSERS.items():  # also those of tests that are not run
+                parser(values[0](name), name)
             shared[key] = target_options.parse_target_options(*values, tested=key[1])
+            _require_constraints(shared[key], settings.value("dependency-versions", target), project)
         result[target] = shared[key]
     return result
 
@@ -287,18 +301,20 @@ def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tup
     return (text.format(", ".join(left_out)),) if left_out else ()
 
 
-def _check_row(row: Setting, project: Project) -> None:
-    """Check values even of overrides for targets not built now."""
-    parser = target_options.PARSERS.get(row.name)
-    if parser is None:
+def _check_row(row: Setting) -> None:
+    """Check our own values even in overrides for targets not built now."""
+    if parser := target_options.PARSERS.get(row.name):
+        parser(row.value, row.name)
+
+
+def _require_constraints(own: TargetOptions, value: Value, project: Project) -> None:
+    name = own.constraints.file
+    if not name or project.is_sdist:
         return
-    value = parser(row.value, row.name)
-    if not isinstance(value, target_options.Constraints) or not value.file or project.is_sdist:
-        return
-    file, folder = (project.path / value.file).resolve(), project.path.resolve()
+    file, folder = (project.path / name).resolve(), project.path.resolve()
     if not file.is_file() or not file.is_relative_to(folder):
         raise InputError(
-            f"{row.value.origin}: there is no file `{value.file}` in the project.",
+            f"{value.origin}: there is no file `{name}` in the project.",
             remedy="Name a constraints file by its path in the project, or give `latest` or `packages: …`.",
         )
 

@@ -48,6 +48,14 @@ class Settings:
         """Parse an option's value for all targets. Raises InputError."""
         return parser(self.value(name), name)
 
+    def counting_for(self, targets: Iterable[Target]) -> Settings:
+        """Leave out cibuildwheel's overrides that none of the targets matches: it does not judge them either."""
+        targets = tuple(targets)
+        counting = (
+            row for row in self.rows if not row.from_cibuildwheel or not row.select or any(map(row.applies_to, targets))
+        )
+        return replace(self, rows=tuple(counting))
+
     def with_values(self, values: Mapping[str, Value]) -> Settings:
         """Add values that replace all others."""
         return replace(self, rows=(*self.rows, *_rows(values)))
@@ -68,7 +76,9 @@ class Settings:
 
 
 def _next(name: str, before: Value, row: Setting) -> Value:
-    if row.rule is Inherit.NONE or not before.value:
+    if row.problem:
+        raise row.problem
+    if row.rule is Inherit.NONE:
         return row.value
     value = option_types.join(name, before.value, row.value.value, row.rule, str(row.value.origin))
     place = row.value.origin.place if before.is_default else f"{before.origin} + {row.value.origin}"

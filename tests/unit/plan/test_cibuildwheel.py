@@ -104,6 +104,90 @@ def test_which_value_counts(configuration: dict[str, Any], environment: dict[str
     assert recipe(configuration, **environment).before_build == expected
 
 
+NO_VALUE = {"environment": "A=$(a | b)"}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment"),
+    [
+        ({**NO_VALUE, "linux": {"environment": "A=1"}}, {}),
+        (NO_VALUE, {"CIBW_ENVIRONMENT": "A=1"}),
+        ({}, {"CIBW_ENVIRONMENT": "A=$(a | b)", "CIBW_ENVIRONMENT_LINUX": "A=1"}),
+        ({}, {"CIBW_ENVIRONMENT": "A=$(a | b)", "MANYWHEELS_ENVIRONMENT": "A=1"}),
+        ({"environment": "A=1", "macos": NO_VALUE, "windows": 3, "pyodide": {"unknown": 1}}, {}),
+        ({"environment": "A=1"}, {"CIBW_ENVIRONMENT_MACOS": "A=$(a | b)", "CIBW_TEST_REQUIRES_WINDOWS": "'"}),
+        ({"environment": "A=1", "overrides": [{"select": "*-musllinux_*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "overrides": [{"select": "*-musllinux_*", "before-build": {"a": "b"}}]}, {}),
+        ({"environment": "A=1", "build": "cp312-*", "overrides": [{"select": "cp311-*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "skip": "cp311-*", "overrides": [{"select": "cp311-*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "overrides": [{"select": "pp*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "dependency-versions": "absent.txt", "linux": {"dependency-versions": "latest"}}, {}),
+        ({"environment": "A=1", "test-requires": "'", "build-verbosity": "loud", "test-extras": "+"},
+         {"CIBW_TEST_REQUIRES": "", "CIBW_BUILD_VERBOSITY": "1", "CIBW_TEST_EXTRAS_LINUX": ""}),
+    ],
+)  # fmt: skip
+def test_only_values_that_count_are_judged(configuration: dict[str, Any], environment: dict[str, str]) -> None:
+    made = options(configuration, **environment)
+    selected = [known for known in made.known_targets if known.tag == "cp312"]
+    assert [expand(made.for_target(known).environment, {}) for known in selected] == [{"A": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment", "message"),
+    [
+        ({"environment": "A=1", "linux": NO_VALUE}, {}, r"\[tool.cibuildwheel.linux\] environment: "),
+        ({"environment": "A=1"}, {"CIBW_ENVIRONMENT_LINUX": "A=$(a | b)", "CIBW_ENVIRONMENT": "A=1"},
+         "CIBW_ENVIRONMENT_LINUX: "),
+        ({"overrides": [{"select": "cp312-*", **NO_VALUE}]}, {}, r"overrides\]\] 1 environment: "),
+        ({"overrides": [{"select": "cp312-*", "before-build": {"a": "b"}}]}, {}, r"overrides\]\] 1 before-build: "),
+        ({"dependency-versions": "absent.txt"}, {}, "there is no file `absent.txt`"),
+    ],
+)  # fmt: skip
+def test_values_that_count_are_judged(configuration: dict[str, Any], environment: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        options(configuration, **environment)
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ("", ""),
+        ("before-all", ""),
+        ("before-all: prepend; test-command-linux", ""),
+        ("test-command-macos: append; environment-windows test-command-pyodide", ""),
+        ("manylinux-x86_64-image; xbuild-tools; container-engine: none", ""),
+        ("before-all: invalid", "is not a table of rules"),
+        ("before-all: pre pend", "is not a table of rules"),
+        ("before-all: 'append", "is not a table of rules"),
+        ("'before-all", "is not a value of `inherit`"),
+        ("before-all-plan9: append", "before-all-plan9"),
+        ("before-biuld", "did you mean `before-build`"),
+        ("a b: append", "`a`"),
+    ],
+)
+def test_rules_of_variables_are_judged_even_where_no_variable_is_set(rules: str, problem: str) -> None:
+    if not problem:
+        assert options(CIBW_INHERIT=rules) == options()
+        return
+    tables: tuple[dict[str, Any] | None, ...] = ({}, None)
+    for configuration in tables:
+        with pytest.raises(InputError, match="CIBW_INHERIT.*" + problem):
+            options(configuration, CIBW_INHERIT=rules)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment"),
+    [
+        ({"inherit": "build-frontend", "build-frontend": "pip"}, {}),
+        ({}, {"CIBW_INHERIT": "dependency-versions", "CIBW_DEPENDENCY_VERSIONS": "latest"}),
+        ({"dependency-versions": "latest"}, {"CIBW_INHERIT": "build-verbosity", "CIBW_BUILD_VERBOSITY": ""}),
+    ],
+)
+def test_rules_are_refused_where_there_is_one_value(configuration: dict[str, Any], environment: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="has a single value, which `inherit` cannot join to"):
+        options(configuration, **environment)
+
+
 def test_what_is_given_counts_most() -> None:
     made = resolve(
         {"before-build": given("mine"), "build": given("cp310")},
@@ -178,9 +262,9 @@ def test_settings_of_other_systems_are_left_aside_without_a_word() -> None:
     [
         ({"container-engine": "podman"}, {}, "[tool.cibuildwheel] container-engine is not carried out: "),
         ({"linux": {"container-engine": "podman"}}, {}, "[tool.cibuildwheel] container-engine is not carried out: "),
-        ({"before-biuld": "x"}, {},
-         "[tool.cibuildwheel] before-biuld is no option that cibuildwheel knows, and is not read; did you mean `be"),
         ({"free-threaded-support": True}, {}, "[tool.cibuildwheel] free-threaded-support is no option"),
+        ({"overrides": [{"select": "cp312-*", "before-biuld": "x"}]}, {},
+         "[tool.cibuildwheel] before-biuld is no option"),
         ({}, {"CIBW_ALLOW_EMPTY": "1"}, "CIBW_ALLOW_EMPTY is not carried out: "),
         ({"archs": "native sparc"}, {}, "[tool.cibuildwheel] archs: sparc is not built on this machine"),
         ({"overrides": [{"select": "cp312-*", f"manylinux-{MACHINE}-image": "manylinux2014"}]}, {},
@@ -225,6 +309,8 @@ def test_the_image_decides_the_platform(
         ({"environment": {"A": "$(a | b)"}}, r'\[tool.cibuildwheel\] environment: `A="\$\(a \| b\)"` is not a value'),
         ({"before-build": {"a": "b"}}, r"\[tool.cibuildwheel\] before-build: a value of this type"),
         ({"overrides": [{"before-build": "x"}]}, r"\[\[tool.cibuildwheel.overrides\]\] 1: `select` names no targets"),
+        ({"before-biuld": "x"}, r"cibuildwheel knows no option `before-biuld`"),
+        ({"linux": {"before-biuld": "x"}}, r"cibuildwheel knows no option `before-biuld`"),
         ({"overrides": 3}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
         ({"overrides": [3]}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
         ({"linux": 3}, r"\[tool.cibuildwheel.linux\]: this is not a table"),
