@@ -188,7 +188,7 @@ def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environme
         if name in facts["unsupported"]:
             yield f"{_TABLE} {name} is not carried out: {facts['unsupported'][name]}."
         elif name not in own and not _is_shared(name) and not _PYPY_IMAGE.fullmatch(name):
-            yield f"{_TABLE} {name} is no option that cibuildwheel still knows, and is not read."
+            yield f"{_TABLE} {name} is no option that cibuildwheel knows, and is not read."
     yield from _pypy_notes(configuration, linux, environment)
     for name in dict.fromkeys(name for name in overridden if name.endswith("-image")):
         yield f"{_TABLE} overrides: {name} is not carried out: a run has one image."
