@@ -29,6 +29,7 @@ _LINUX: Final = "[tool.cibuildwheel.linux]"
 _PROJECT: Final = re.compile(r"""(^|[\s=:,;&|(<>`]|(?<![\w}])["']|-[IL]|file://)/project(?![\w.-])""")
 _PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(ARCHS)})-image")
 _WITH_PLACES: Final = {"commands", "assignments", "settings"}  # option types with placeholders such as `{project}`
+_TRUE: Final = frozenset({"y", "yes", "t", "true", "on", "1"})  # what cibuildwheel takes for it
 _EQUIVALENTS: Final = {
     "build-frontend": {"default": "uv", "": "uv"},
     "build-verbosity": {"": "0"},
@@ -46,8 +47,9 @@ def read(
     """
     variables = dict(_variables(environment))
     rules = _variables_inherit(environment.get("CIBW_INHERIT", ""))
+    _require_linux(environment.get("CIBW_PLATFORM", ""))
     if configuration is None and not variables:
-        return (), tuple(_notes({}, {}, environment))
+        return tuple(_run_rows(environment)), tuple(_notes({}, {}, environment))
     configuration = configuration or {}
     linux = configuration.get("linux", {})
     if not isinstance(linux, dict):
@@ -61,7 +63,7 @@ def read(
     ]
     for number, override in enumerate(overrides, 1):
         rows += _override_rows(override, f"[[tool.cibuildwheel.overrides]] {number}")
-    rows += _variable_rows(variables, rules)
+    rows += [*_variable_rows(variables, rules), *_run_rows(environment)]
     return tuple(rows), tuple(_notes(configuration, linux, environment))
 
 
@@ -88,7 +90,8 @@ def _table_rows(values: Mapping[str, Any], origin: str, select: tuple[str, ...] 
 
 
 def _text(name: str, value: object, place: str) -> str:
-    text = option_types.write(name, _as_python_writes(value), place)
+    kind = "build-frontend" if name == "container-engine" else name  # the same type
+    text = option_types.write(kind, _as_python_writes(value), place)
     if name in {"environment", "test-environment"} and isinstance(value, dict):
         return " ".join(f'{key}="{item}"' for key, item in value.items())  # quotes keep their shell meaning
     return text
@@ -123,6 +126,22 @@ def _variable_rows(variables: Mapping[str, tuple[str, str]], rules: Mapping[str,
         key = f"{name}-linux" if variable.endswith("_LINUX") else name
         usual = Inherit.APPEND if name == "enable" else Inherit.NONE
         yield _setting(name, value, variable, OriginKind.VARIABLE, rule=rules.get(key, usual))
+
+
+def _run_rows(environment: Mapping[str, str]) -> Iterator[Setting]:
+    for name, variable in table("cibuildwheel")["run_variables"].items():
+        if text := environment.get(variable, ""):
+            if name == "allow-empty":
+                text = str(text.lower() in _TRUE).lower()
+            yield _setting(name, text, variable, OriginKind.VARIABLE)
+
+
+def _require_linux(platform: str) -> None:
+    if platform not in {"", "auto", "linux"}:
+        raise InputError(
+            f"CIBW_PLATFORM: manywheels builds for Linux only, not for `{platform}`.",
+            remedy="Remove it, or build for that platform with cibuildwheel in another job.",
+        )
 
 
 def _setting(
@@ -190,8 +209,8 @@ def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environme
         elif name not in own and not _is_shared(name) and not _PYPY_IMAGE.fullmatch(name):
             yield f"{_TABLE} {name} is no option that cibuildwheel knows, and is not read."
     yield from _pypy_notes(configuration, linux, environment)
-    for name in dict.fromkeys(name for name in overridden if name.endswith("-image")):
-        yield f"{_TABLE} overrides: {name} is not carried out: a run has one image."
+    for name in dict.fromkeys(name for name in overridden if name.endswith("-image") or name == "container-engine"):
+        yield f"{_TABLE} overrides: {name} is not carried out: a run has one image and one container."
     for name, instead in facts["unsupported_variables"].items():
         if environment.get(name):
             yield f"{name} is not carried out: {instead}."

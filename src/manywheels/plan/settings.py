@@ -108,7 +108,7 @@ def read_build_settings(
     """Overrides and cibuildwheel's configuration are read, too. Raises InputError."""
     notes = list(inputs.misspelt_variables(environment))
     variables = _rows(inputs.from_environment(environment))
-    if _has_options(project.settings):
+    if has_options(project.settings):
         rows = [*variables, *_rows(inputs.from_settings(project.settings)), *_overrides(project.settings)]
         if project.cibuildwheel is not None:
             notes.append("[tool.cibuildwheel] and CIBW_ variables are not read, because there is [tool.manywheels].")
@@ -117,8 +117,19 @@ def read_build_settings(
         rows = [*from_cibuildwheel, *variables]
         notes += unsupported
     # `plan --explain` shows inputs that pyproject.toml cannot set only if they are given.
-    rows = [*_defaults(without=inputs.hidden()), *rows, *_rows(given)]
+    rows = [
+        *_defaults(without=inputs.hidden()),
+        *rows,
+        *_given_rows(given, theirs=any(row.from_cibuildwheel and row.name == "build" for row in rows)),
+    ]
     return Settings(rows=tuple(rows), project_table=project.settings, notes=tuple(notes))
+
+
+def _given_rows(given: Mapping[str, Value], *, theirs: bool) -> Iterator[Setting]:
+    """Return rows of what is given; in cibuildwheel, `--enable` adds to its configuration."""
+    for row in _rows(given):
+        adds = theirs and row.name == "enable"
+        yield replace(row, rule=Inherit.APPEND, from_cibuildwheel=True) if adds else row
 
 
 def _defaults(*, without: frozenset[str] = frozenset()) -> Iterator[Setting]:
@@ -130,7 +141,7 @@ def _rows(values: Mapping[str, Value]) -> Iterator[Setting]:
     return (Setting(name=name, value=value) for name, value in values.items())
 
 
-def _has_options(table: Mapping[str, Any]) -> bool:
+def has_options(table: Mapping[str, Any]) -> bool:
     """A table that only configures `verify` leaves cibuildwheel's options in force."""
     return any(name not in inputs.TABLES for name in table) or "overrides" in table
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
 from manywheels.plan import architectures
+from manywheels.plan.container_engine import CreateArgument
 from manywheels.plan.container_variables import forwarded, local_only
 from manywheels.plan.policies import Policy
 from manywheels.plan.settings import setting_variables
+from manywheels.runtime.containers.create_arguments import sdk_arguments
 from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
 from manywheels.runtime.containers.image import ensure_image, print_progress
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _SOCKET: Final = "/var/run/docker.sock"
 _PROJECT: Final = PurePosixPath("/project/source")  # not in "/": the folder around it is closed
+_CONFIG: Final = PurePosixPath("/project/config-file.toml")
 _OUTPUT: Final = PurePosixPath("/output")
 _CACHE: Final = ("manywheels-cache", "/var/cache/manywheels")  # the volume, and MANYWHEELS_CACHE in the Dockerfile
 # Nothing may be mounted over or into these.
@@ -45,7 +48,8 @@ class ContainerBuild:
     """`arguments` are the options without project and output folder.
 
     `environment_pass` are further variables to pass; `terminal` is whether output goes to one; `image` is the user's
-    base, or empty. With `needs_engine`, the program can start containers; project code cannot.
+    base, or empty; so is `config_file`, which may begin with `{package}/`. With `needs_engine`, the program can start
+    containers; project code cannot.
     """
 
     package: Path
@@ -57,6 +61,8 @@ class ContainerBuild:
     terminal: bool = False
     image: str = ""
     needs_engine: bool = False
+    config_file: str = ""
+    create_arguments: tuple[CreateArgument, ...] = ()
 
 
 def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
@@ -82,6 +88,7 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
     from docker.types import Mount
 
     mounts, arguments = mounts_and_arguments(build.package, output)
+    arguments += _config_file(build, mounts)
     host_paths = find_host_paths(client)
     for mount in mounts:
         if mount["Type"] == "bind":
@@ -91,8 +98,23 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
         environment=_environment(build), tty=build.terminal, grace=_GRACE,
-        limits={"use_config_proxy": True, "working_dir": working_folder(build.package)},
+        limits={
+            **sdk_arguments(build.create_arguments), "use_config_proxy": True,
+            "working_dir": working_folder(build.package),
+        },
     )  # fmt: skip
+
+
+def _config_file(build: ContainerBuild, mounts: list[Mount]) -> list[str]:
+    """Return the option for the container, and mount the file unless it is in an sdist."""
+    from docker.types import Mount
+
+    name = build.config_file
+    if not name or (build.package.is_file() and name.startswith("{package}/")):
+        return [f"--config-file={name}"] if name else []
+    file = Path(name.replace("{package}", str(build.package))).resolve()
+    mounts.append(Mount(str(_CONFIG), str(file), type="bind", read_only=True))
+    return [f"--config-file={_CONFIG}"]
 
 
 def _pass_on(stream: int, chunk: bytes) -> bool:
