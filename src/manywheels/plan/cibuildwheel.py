@@ -30,6 +30,7 @@ _PROJECT: Final = re.compile(r"""(^|[\s=:,;&|(<>`]|(?<![\w}])["']|-[IL]|file://)
 _PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(ARCHS)})-image")
 _WITH_PLACES: Final = {"commands", "assignments", "settings"}  # option types with placeholders such as `{project}`
 _TRUE: Final = frozenset({"y", "yes", "t", "true", "on", "1"})  # what cibuildwheel takes for it
+_DEFAULTS: Final = {"build": "*", "audit-requires": "abi3audit"}
 _EQUIVALENTS: Final = {
     "build-frontend": {"default": "uv", "": "uv"},
     "build-verbosity": {"": "0"},
@@ -57,7 +58,7 @@ def read(
     _require_known((*configuration, *linux))
     overrides = read_overrides(configuration, "tool.cibuildwheel")
     rows = [
-        _setting("build", "*", "cibuildwheel's default", OriginKind.DEFAULT),
+        *(_setting(name, text, "cibuildwheel's default", OriginKind.DEFAULT) for name, text in _DEFAULTS.items()),
         *_table_rows(configuration, _TABLE),
         *_table_rows(linux, _LINUX),
     ]
@@ -148,8 +149,8 @@ def _setting(
     name: str, text: str, origin: str, kind: OriginKind, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
 ) -> Setting:
     text = _EQUIVALENTS.get(name, {}).get(text, text)
-    if name == "build-verbosity" and re.fullmatch(r"[+-]?\d+", text):
-        text = str(min(3, max(-3, int(text))))  # pip has no further levels
+    if name == "build-verbosity":  # pip has no further levels; what is no number is 0 there
+        text = str(min(3, max(-3, int(text)))) if re.fullmatch(r"[+-]?\d{1,9}", text) else "0"
     if table("options").get(name, {}).get("type") in _WITH_PLACES:
         text = _PROJECT.sub(r"\1{project}", text)
     value = Value(value=text, origin=Origin(kind, origin))

@@ -485,7 +485,8 @@ def test_what_is_not_taken_of_it_is_named(value: str, message: str) -> None:
         options(CIBW_CONTAINER_ENGINE=value)
 
 
-REACHING = ["--privileged", "-v /:/host", "--network=host", "--device=/dev/kvm", "--env SECRET", "--cap-add=ALL"]
+REACHING = ["--privileged", "-v /:/host", "--network=host", "--device=/dev/kvm", "--env SECRET", "--cap-add=ALL",
+            "--tmpfs=/opt/manywheels:mode=777"]  # fmt: skip
 
 
 @pytest.mark.parametrize("argument", REACHING)
