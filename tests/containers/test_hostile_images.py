@@ -79,8 +79,8 @@ def request_(tmp_path: Path) -> TestRequest:
     project = write_project(tmp_path / "project")
     venv = Venv(uv="uv", python=Path("python"), followed=Follower().follow({}), log=tmp_path / "log")
     return TestRequest(
-        tests=tests, wheel=write_wheel(tmp_path, tags="py3-none-any", members={"demo.py": b""}), project=project,
-        package=project, folder=tmp_path / "tests", venv=venv, timeout=LIMIT,
+        tests=tests, wheel=write_wheel(tmp_path, tags="py3-none-any", members={"demo.py": b""}), source=project,
+        project=project, package=project, folder=tmp_path / "tests", venv=venv, timeout=LIMIT,
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shlex
 import shutil
 import tomllib
 from functools import cache
@@ -14,29 +13,24 @@ from typing import Any
 
 import pytest
 from cibuildwheel.architecture import Architecture
-from cibuildwheel.options import CommandLineArguments, ListFormat, Options
+from cibuildwheel.options import CommandLineArguments, Options
 from cibuildwheel.platforms.linux import all_python_configurations, get_python_configurations
 from cibuildwheel.selector import EnableGroup
-from cibuildwheel.util.resources import CONSTRAINTS
+from cibuildwheel.typing import PLATFORMS
 
+from cibuildwheel_recipes import of_ours, of_theirs
 from conftest import ROOT
 from manywheels.cli.main import main
 from manywheels.data import table
-from manywheels.plan import assignments, cibuildwheel, interpreters
+from manywheels.plan import cibuildwheel, interpreters
 from manywheels.plan.options import resolve
 from manywheels.plan.project import read_project
-from manywheels.plan.target_options import TargetOptions, fill, fill_values
 
 TABLES = sorted((ROOT / "tests" / "data" / "cibuildwheel").glob("*.toml"))
 MACHINE = os.uname().machine
 # What older versions of cibuildwheel knew and this one refuses; manywheels goes on building 3.13t where it is enabled.
 FORMER_GROUP = "cpython-freethreading"
 FORMER_OPTION = "free-threaded-support"
-SAME = {"uv": "build"}  # the front ends where none is named
-BEFORE = {"PATH": "/bin", "HOME": "/root"}
-CONTAINER = {"project": "/project"}  # where the project is there
-AUDITWHEEL = "auditwheel repair -w {dest_dir} {wheel}"  # its default, and what `auditwheel` stands for
-AUDIT = "abi3audit --strict --report {abi3_wheel}"  # its default; manywheels has none
 
 
 @pytest.fixture(autouse=True)
@@ -109,55 +103,8 @@ def test_every_target_has_the_same_recipe(source: Path, tmp_path: Path) -> None:
     for identifier in cibuildwheel_selects(source, tmp_path / "again"):
         target = next((known for known in ours.known_targets if known.identifier == identifier), None)
         if target is not None:
-            made = _of_ours(ours.for_target(target), ours.settings.value("repair-wheel-command", target).value)
-            assert made == _of_theirs(theirs, identifier), identifier
-
-
-def _of_ours(recipe: TargetOptions, repair: str) -> dict[str, object]:
-    tests = recipe.tests
-    return {
-        "repair": fill({"auditwheel": AUDITWHEEL, "none": ""}.get(repair, repair), **CONTAINER),
-        "audit": (recipe.audit.command, recipe.audit.requires) if recipe.audit else None,
-        "dependency-versions": (recipe.constraints.file, recipe.constraints.packages),
-        "environment": assignments.expand(fill_values(recipe.environment, **CONTAINER), BEFORE),
-        "environment-pass": recipe.environment_pass,
-        "config-settings": recipe.config_settings,
-        "build-verbosity": recipe.front_end.verbosity,
-        "front-end": (SAME.get(recipe.front_end.name, recipe.front_end.name), recipe.front_end.arguments),
-        "before-all": recipe.before_all.command if recipe.before_all else "",
-        "before-build": recipe.before_build,
-        "tests": tests
-        and (tests.command, tests.before, tests.requires, ",".join(tests.extras), tests.groups, tests.sources,
-             assignments.expand(tests.environment, BEFORE)),
-    }  # fmt: skip
-
-
-def _of_theirs(options: Options, identifier: str) -> dict[str, object]:
-    with options.reader.identifier(identifier):
-        passed = tuple(options.reader.get("environment-pass", option_format=ListFormat(sep=" ")).split())
-        groups = tuple(options.reader.get("test-groups", option_format=ListFormat(sep=" ")).split())
-    built = options.build_options(identifier)
-    tested = built.test_command and options.globals.test_selector(identifier)
-    pins = built.dependency_constraints
-    file = pins.base_file_path.name if pins.base_file_path not in {None, CONSTRAINTS} else ""
-    audited = " && ".join(built.audit_command)
-    return {
-        "repair": fill(built.repair_command.strip(), **CONTAINER),
-        "audit": (audited, tuple(built.audit_requires)) if audited not in {"", AUDIT} else None,
-        "dependency-versions": (file, tuple(pins.packages)),
-        "environment": built.environment.as_dictionary(BEFORE),
-        "environment-pass": passed,
-        "config-settings": tuple(shlex.split(built.config_settings)),
-        "build-verbosity": built.build_verbosity,
-        "front-end": (SAME.get(built.build_frontend.name, built.build_frontend.name), tuple(built.build_frontend.args)),
-        "before-all": built.before_all.strip(),
-        "before-build": (built.before_build or "").strip(),
-        "tests": (built.test_command.strip(), (built.before_test or "").strip(), tuple(built.test_requires),
-                  built.test_extras.strip("[]"), groups, tuple(built.test_sources),
-                  built.test_environment.as_dictionary(BEFORE))
-        if tested and built.test_command
-        else None,
-    }  # fmt: skip
+            made = of_ours(ours.for_target(target), ours.settings.value("repair-wheel-command", target).value)
+            assert made == of_theirs(theirs, identifier), identifier
 
 
 @pytest.mark.parametrize("source", TABLES, ids=lambda path: path.stem)
@@ -183,5 +130,6 @@ def test_its_options_are_shared_or_named_as_what_they_are() -> None:
     with (Path(Options.__init__.__code__.co_filename).parent / "resources" / "defaults.toml").open("rb") as file:
         defaults = tomllib.load(file)["tool"]["cibuildwheel"]
     facts = table("cibuildwheel")
-    names = {name for name in defaults if not name.endswith("-image") and name != "linux"}
+    assert set(facts["platforms"]) == set(PLATFORMS)
+    names = {name for name in defaults if not name.endswith("-image")} - PLATFORMS
     assert names == set(facts["shared"]) | set(facts["unsupported"]) | (set(facts["aside"]) & names)

@@ -180,3 +180,47 @@ def test_a_wheel_that_its_audit_refuses_is_not_delivered(program: Program) -> No
     assert "MW111" in finished.text
     assert "`audit-command` failed (exit status 1)" in finished.text
     assert not list(finished.output.glob("*.whl"))
+
+
+# --- commands in `environment` ----------------------------------------------------------------------------------------
+
+COMMANDS = {
+    "made": {
+        "environment": 'V="$(python -c "import sys; print(*sys.version_info[:2])")" LIB="$(pwd)/lib" D=`cat data` '
+        'ONCE=$(mktemp -u) B="$(printenv LIB)"',
+        "before-build": 'echo "V is $V."; test $LIB = $PWD/lib; test $B = $LIB; echo "D is $D."; echo "built $ONCE"',
+        "test-environment": "T=$(python -c 'import sys; print(sys.prefix)') U=\"in $(basename $(pwd))\"",
+        "before-test": 'echo "T is $T, U is $U."; test "$T" = "$VIRTUAL_ENV"',
+        "test-command": 'echo "tested $ONCE"',
+    },
+    "fails": {"environment": "A=1 LIB=$(sh -c 'echo no such library: $A >&2; exit 3')"},
+    "is not there": {"environment": "LIB=$(no-such-program --libs)"},
+    "writes too much": {"environment": "LIB=$(head -c 200000 /dev/zero)"},
+}  # fmt: skip
+
+
+def test_commands_in_variables_run_in_the_targets_copy_with_its_python(program: Program) -> None:
+    project = program.copy("tested")
+    (project / "data").write_text("from the source\n\n", encoding="utf-8")
+    cases = build_cases(program, project, COMMANDS)
+
+    made = cases["made"]
+    assert made.target["state"] == "built", made.finished.text
+    assert f"V is 3 {made.tag.removeprefix('cp3')}." in made.log
+    assert "D is from the source." in made.log
+    tests = (made.finished.output / made.target["tests"]["log"]).read_text("utf-8")
+    assert ", U is in source." in tests
+    once = re.findall(r"^(?:built|tested) (\S+)$", made.log + tests, re.MULTILINE)
+    assert len(once) == 2
+    assert once[0] == once[1], "it ran once for its target"
+    problems = {name: case.target["failure"] for name, case in cases.items() if name != "made"}
+    assert {(failure["code"], failure["stage"]) for failure in problems.values()} == {("MW111", "prepare")}
+    assert problems["fails"]["problem"] == (
+        "`environment`: the command of LIB failed (exit status 3): no such library: 1"
+    )
+    assert "sh -c 'echo no such library: $A >&2; exit 3'" in problems["fails"]["remedy"]
+    assert "no such library: 1" in cases["fails"].log
+    assert problems["is not there"]["problem"] == (
+        "`environment`: the command of LIB failed (exit status 127): no-such-program: not found"
+    )
+    assert "wrote 200000 bytes, and a variable holds 131072" in problems["writes too much"]["problem"]

@@ -23,12 +23,13 @@ from manywheels.errors import (
     VerificationFailed,
 )
 from manywheels.plan import inputs, trust
+from manywheels.plan.configured_project import read_configured_project
 from manywheels.plan.delivery_options import Delivery, resolve_delivery
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.installer_files import Caller, read_caller
-from manywheels.plan.options import Options, resolve
+from manywheels.plan.options import NothingToBuild, Options, resolve
 from manywheels.plan.pip_explained import explain_pip
-from manywheels.plan.project import Project, read_project
+from manywheels.plan.project import Project
 
 if TYPE_CHECKING:
     from manywheels.report.files import Reports
@@ -61,8 +62,8 @@ class Built:
 
 
 def prepare_build(request: Request) -> BuildJob:
-    """Raises ManywheelsError."""
-    project = read_project(request.paths[0])
+    """Raises ManywheelsError; NothingToBuild if that is allowed."""
+    project = read_configured_project(request.paths[0], request.given)
     options = resolve(request.given, project, toolchain=request.toolchain)
     trust.require_trusted(options, os.environ)
     _require_whole_plan(request, options)
@@ -88,6 +89,8 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
 
     project, options = job.project, job.options
     _print_notes(options.notes)
+    if options.container_engine.of_container and job.request.engine != "host":
+        _print_notes(["`create_args` of `container-engine` have no effect: this build starts no container"])
     rules = verification_rules(project.settings)
     output = open_output(options.output_dir)
     reports = _reports(job)
@@ -155,13 +158,24 @@ def execute(request: Request, cancellation: Cancellation) -> int:
     wanted = request.given.get("publish")
     if wanted and wanted.value == "artifact":
         raise inputs.refuse(wanted, "publish", "`pypi`, `none`, `auto`; only runs of GitHub workflows have artifacts")
-    job = prepare_build(request)
+    try:
+        job = prepare_build(request)
+    except NothingToBuild as nothing:
+        return say_nothing_to_build(nothing)
     built = build(job, cancellation)
     built.report()
     publishes = wanted is not None and wanted.value == "pypi"
     if not publishes or built.manifest is None or built.status != EXIT_OK or cancellation.requested:
         return built.status
     return publish.upload(job.options.settings.with_values(sealed(built.manifest, built.folder)), cancellation)
+
+
+def say_nothing_to_build(nothing: NothingToBuild) -> int:
+    """Return the exit status."""
+    from manywheels.core.text import sanitize
+
+    print(sanitize(f"note: {nothing} Nothing is built, as `allow-empty` has it."), file=sys.stderr)
+    return EXIT_OK
 
 
 def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:

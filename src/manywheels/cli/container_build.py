@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # Handled by `container_build`.
-_NOT_PASSED: Final = {"output-dir", "image", "verbose"}
+_NOT_PASSED: Final = {"output-dir", "image", "verbose", "config-file"}
 
 
 def needs_container(engine: str, options: Options) -> bool:
@@ -66,6 +66,8 @@ def container_build(request: Request, project: Project, options: Options) -> Con
         terminal=sys.stdout.isatty() and sys.stderr.isatty(),
         image=options.image,
         needs_engine=bool(options.test_in),
+        config_file=project.config_file,
+        create_arguments=options.container_engine.of_container,
     )
 
 

@@ -23,6 +23,7 @@ from manywheels.deliver.artifacts.service import find_service, has_service
 from manywheels.errors import EXIT_OK, Cancelled, ContainerFailed, InputError, ManywheelsError
 from manywheels.plan import inputs, trust
 from manywheels.plan.delivery_options import resolve_delivery
+from manywheels.plan.options import NothingToBuild
 from manywheels.plan.settings import Settings
 from manywheels.report.wording import summary as in_one_sentence
 from manywheels.wheels.gather import has_distributions
@@ -32,6 +33,8 @@ from manywheels.wheels.output import MANIFEST, REPORT
 _PREFIX: Final = "INPUT_"
 _ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern"})
 _RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # for the runner
+# cibuildwheel's action installs itself, and with it what `extras` names; here, uv is part of the image.
+_INSTALLERS_INPUTS: Final = frozenset({"extras", "python-path"})
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -53,7 +56,7 @@ def _report_error(error: ManywheelsError) -> None:
 
 def read_request(environment: Mapping[str, str]) -> Request:
     """Raises InputError."""
-    given = read_inputs(environment, _PREFIX, "with", ignored=_RUNNER_INPUTS)
+    given = read_inputs(environment, _PREFIX, "with", ignored=_RUNNER_INPUTS | _INSTALLERS_INPUTS)
     command = given.pop("command", inputs.default("build"))
     package = given.pop("package-dir", inputs.default("."))
     return Request(
@@ -87,7 +90,12 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 def _build(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     """Build, report, deliver, write outputs, each even if the one before failed; publish if all succeeded."""
-    job = build.prepare_build(request)
+    try:
+        job = build.prepare_build(request)
+    except NothingToBuild as nothing:
+        if file := environment.get("GITHUB_OUTPUT"):
+            write_outputs(Path(file), {"wheels": "[]", "summary": str(nothing)})
+        return build.say_nothing_to_build(nothing)
     settings, delivery = job.options.settings, job.delivery
     trust.require_publishing_asked(settings.value("publish"))
     if delivery.publish == "artifact":

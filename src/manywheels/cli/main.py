@@ -7,22 +7,32 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from manywheels import __version__
 from manywheels.cli.commands import TITLES, execute
 from manywheels.cli.guard import cancellable, escape_unprintable, run_guarded
 from manywheels.cli.request import FORMATS, MATRICES, Request, Verification
-from manywheels.errors import EXIT_CONFIGURATION
+from manywheels.core.files import cache_dir
+from manywheels.errors import EXIT_CONFIGURATION, EXIT_OK
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import ENGINES, TOOLCHAINS
+
+# Options of cibuildwheel's command line that have nothing to do here.
+_OF_CIBUILDWHEEL: Final = {
+    "--debug-traceback": "without effect: errors say what is known, and a fault in manywheels writes its own file",
+    "--clean-cache": "say where the cache is, and end",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit status. Usage errors raise SystemExit."""
     escape_unprintable()
     arguments = _parser().parse_args(argv)
+    if getattr(arguments, "clean_cache", False):
+        print(f"manywheels keeps what it fetches in {cache_dir()}; runs share it. Remove the folder to clean it.")
+        return EXIT_OK
     with cancellable() as cancellation:
         return run_guarded(lambda: execute(_request(arguments), cancellation), cancellation)
 
@@ -75,6 +85,10 @@ def _add_build_options(command: argparse.ArgumentParser, name: str) -> None:
             "--dry-run", action="store_const", dest="command", const="plan", default=argparse.SUPPRESS, help=same
         )
         junit = "write the run as JUnit XML: each target a suite, each stage, warning and failed test a case"
+        identifiers = "print the identifiers of the targets that would be built, as cibuildwheel does"
+        command.add_argument("--print-build-identifiers", action="store_true", help=identifiers)
+        for name_, kept in _OF_CIBUILDWHEEL.items():
+            command.add_argument(name_, action="store_true", help=kept)
         command.add_argument("--junit", type=Path, metavar="PATH", help=junit)
     planned = "print the plan as JSON" if name == "plan" else "with --dry-run: print the plan as JSON"
     command.add_argument("--json", action="store_true", help=planned)
@@ -98,7 +112,9 @@ def _add_publish_options(command: argparse.ArgumentParser) -> None:
 def _add_inputs(command: argparse.ArgumentParser, name: str) -> None:
     for entry in inputs.inputs_of(name):
         text = entry.description.replace("%", "%%") + (f" (default: {entry.default})" if entry.default else "")
-        if entry.name in inputs.flags():
+        if entry.name == "enable":  # as in cibuildwheel, it may be given several times
+            command.add_argument("--enable", action="append", metavar="ENABLE", help=text)
+        elif entry.name in inputs.flags():
             command.add_argument(f"--{entry.name}", action="store_const", const="true", help=text)
         else:
             command.add_argument(f"--{entry.name}", metavar=entry.name.upper().replace("-", "_"), help=text)
@@ -140,8 +156,9 @@ def _request(arguments: argparse.Namespace) -> Request:
     if command == "publish":
         folder = {"packages_dir": arguments.package_dir or arguments.packages_dir}
         return Request(command=command, paths=(Path(),), given=_given(vars(arguments) | folder))
+    identifiers = getattr(arguments, "print_build_identifiers", False)
     return Request(
-        command=command,
+        command="plan" if identifiers else command,
         paths=(Path(getattr(arguments, "package_dir", None) or "."),),
         given=_given(vars(arguments)),
         engine=getattr(arguments, "engine", "auto"),
@@ -151,6 +168,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         matrix=getattr(arguments, "matrix", ""),
         per_job=getattr(arguments, "per_job", 1),
         junit=getattr(arguments, "junit", None),
+        identifiers=identifiers,
     )
 
 
@@ -165,5 +183,6 @@ def _given(values: Mapping[str, object]) -> dict[str, Value]:
     for name in inputs.declared_inputs():
         value = values.get(name.replace("-", "_"))
         if name not in {"command", "package-dir"} and value is not None:
-            given[name] = Value(value=str(value), origin=Origin(OriginKind.COMMAND_LINE, f"--{name}"))
+            text = " ".join(value) if isinstance(value, list) else str(value)
+            given[name] = Value(value=text, origin=Origin(OriginKind.COMMAND_LINE, f"--{name}"))
     return given

@@ -7,21 +7,28 @@ import os
 
 from manywheels.cli.complete_plan import make_plan
 from manywheels.cli.request import Request
+from manywheels.core.text import sanitize
 from manywheels.errors import EXIT_OK
+from manywheels.plan.configured_project import read_configured_project
 from manywheels.plan.installer_files import read_caller
-from manywheels.plan.options import resolve
-from manywheels.plan.project import read_project
+from manywheels.plan.options import NothingToBuild, resolve
 
 
 def execute(request: Request) -> int:
     """Raises InputError, ProjectError and SelectionError."""
     from manywheels.report.plan import as_json, as_table, github_matrix, gitlab_matrix
 
-    project = read_project(request.paths[0])
-    options = resolve(request.given, project, toolchain=request.toolchain)
+    project = read_configured_project(request.paths[0], request.given)
+    try:
+        options = resolve(request.given, project, toolchain=request.toolchain)
+    except NothingToBuild as nothing:
+        print(json.dumps({"targets": [], "notes": [str(nothing)]}) if request.as_json else sanitize(f"note: {nothing}"))
+        return EXIT_OK
     plan, _ = make_plan(project, options)
     caller = read_caller(os.environ)
-    if request.matrix:
+    if request.identifiers:
+        print("\n".join(plan.identifiers))
+    elif request.matrix:
         written = github_matrix if request.matrix == "github" else gitlab_matrix
         print(written(plan, request.per_job))
     elif request.as_json:

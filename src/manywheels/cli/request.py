@@ -37,6 +37,7 @@ class Request:
     """A command and its inputs; `paths` is the project, `verify`'s wheels or `gather`'s folders.
 
     `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table.
+    `identifiers` prints the targets' names alone.
     """
 
     command: str
@@ -47,6 +48,7 @@ class Request:
     as_json: bool = False
     explain: bool = False
     matrix: str = ""
+    identifiers: bool = False
     per_job: int = 1
     junit: Path | None = None
     verification: Verification = Verification()

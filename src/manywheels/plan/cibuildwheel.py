@@ -9,7 +9,7 @@ import difflib
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from manywheels.data import table
@@ -29,6 +29,8 @@ _LINUX: Final = "[tool.cibuildwheel.linux]"
 _PROJECT: Final = re.compile(r"""(^|[\s=:,;&|(<>`]|(?<![\w}])["']|-[IL]|file://)/project(?![\w.-])""")
 _PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(ARCHS)})-image")
 _WITH_PLACES: Final = {"commands", "assignments", "settings"}  # option types with placeholders such as `{project}`
+_TRUE: Final = frozenset({"y", "yes", "t", "true", "on", "1"})  # what cibuildwheel takes for it
+_DEFAULTS: Final = {"build": "*", "audit-requires": "abi3audit"}
 _EQUIVALENTS: Final = {
     "build-frontend": {"default": "uv", "": "uv"},
     "build-verbosity": {"": "0"},
@@ -45,21 +47,24 @@ def read(
     Raises InputError for values of the wrong type.
     """
     variables = dict(_variables(environment))
+    rules = _variables_inherit(environment.get("CIBW_INHERIT", ""))
+    _require_linux(environment.get("CIBW_PLATFORM", ""))
     if configuration is None and not variables:
-        return (), tuple(_notes({}, {}, environment))
+        return tuple(_run_rows(environment)), tuple(_notes({}, {}, environment))
     configuration = configuration or {}
     linux = configuration.get("linux", {})
     if not isinstance(linux, dict):
         raise InputError(f"{_LINUX}: this is not a table.", remedy=f"Write it as `{_LINUX}` with keys below.")
+    _require_known((*configuration, *linux))
     overrides = read_overrides(configuration, "tool.cibuildwheel")
     rows = [
-        _setting("build", "*", "cibuildwheel's default", OriginKind.DEFAULT),
+        *(_setting(name, text, "cibuildwheel's default", OriginKind.DEFAULT) for name, text in _DEFAULTS.items()),
         *_table_rows(configuration, _TABLE),
         *_table_rows(linux, _LINUX),
     ]
     for number, override in enumerate(overrides, 1):
         rows += _override_rows(override, f"[[tool.cibuildwheel.overrides]] {number}")
-    rows += _variable_rows(variables, environment.get("CIBW_INHERIT", ""))
+    rows += [*_variable_rows(variables, rules), *_run_rows(environment)]
     return tuple(rows), tuple(_notes(configuration, linux, environment))
 
 
@@ -71,14 +76,26 @@ def _is_shared(name: str) -> bool:
 
 
 def _table_rows(values: Mapping[str, Any], origin: str, select: tuple[str, ...] = ()) -> Iterator[Setting]:
-    inherit = read_inherit(values.get("inherit", {}), (*values, *table("cibuildwheel")["shared"]), origin)
+    inherit = read_inherit(values.get("inherit", {}), _every_option(), origin)
     for name, value in values.items():
         if _is_shared(name) and not (value == "" and _ignores_empty(name)):
-            place = f"{origin} {name}"
-            text = option_types.write(name, _as_python_writes(value), place)
-            if name in {"environment", "test-environment"} and isinstance(value, dict):
-                text = " ".join(f'{key}="{item}"' for key, item in value.items())  # quotes keep their shell meaning
-            yield _setting(name, text, place, OriginKind.PROJECT, select=select, rule=inherit.get(name, Inherit.NONE))
+            place, problem = f"{origin} {name}", None
+            try:
+                text = _text(name, value, place)
+            except InputError as error:
+                if not select:
+                    raise
+                text, problem = "", error
+            row = _setting(name, text, place, OriginKind.PROJECT, select=select, rule=inherit.get(name, Inherit.NONE))
+            yield replace(row, problem=problem)
+
+
+def _text(name: str, value: object, place: str) -> str:
+    kind = "build-frontend" if name == "container-engine" else name  # the same type
+    text = option_types.write(kind, _as_python_writes(value), place)
+    if name in {"environment", "test-environment"} and isinstance(value, dict):
+        return " ".join(f'{key}="{item}"' for key, item in value.items())  # quotes keep their shell meaning
+    return text
 
 
 def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting]:
@@ -98,21 +115,42 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str,
                 yield variable, (name, environment[variable])
 
 
-def _variable_rows(variables: Mapping[str, tuple[str, str]], inherit: str) -> Iterator[Setting]:
-    shared = table("cibuildwheel")["shared"]
-    rules = read_inherit(inherit, (*shared, *(f"{name}-linux" for name in shared)), "CIBW_INHERIT")
+def _variables_inherit(text: str) -> Mapping[str, Inherit]:
+    """Raises InputError, even if no variable is set that a rule is for."""
+    names = _every_option()
+    by_platform = (f"{name}-{platform}" for name in names for platform in table("cibuildwheel")["platforms"])
+    return read_inherit(text, (*names, *by_platform), "CIBW_INHERIT")
+
+
+def _variable_rows(variables: Mapping[str, tuple[str, str]], rules: Mapping[str, Inherit]) -> Iterator[Setting]:
     for variable, (name, value) in variables.items():
         key = f"{name}-linux" if variable.endswith("_LINUX") else name
         usual = Inherit.APPEND if name == "enable" else Inherit.NONE
         yield _setting(name, value, variable, OriginKind.VARIABLE, rule=rules.get(key, usual))
 
 
+def _run_rows(environment: Mapping[str, str]) -> Iterator[Setting]:
+    for name, variable in table("cibuildwheel")["run_variables"].items():
+        if text := environment.get(variable, ""):
+            if name == "allow-empty":
+                text = str(text.lower() in _TRUE).lower()
+            yield _setting(name, text, variable, OriginKind.VARIABLE)
+
+
+def _require_linux(platform: str) -> None:
+    if platform not in {"", "auto", "linux"}:
+        raise InputError(
+            f"CIBW_PLATFORM: manywheels builds for Linux only, not for `{platform}`.",
+            remedy="Remove it, or build for that platform with cibuildwheel in another job.",
+        )
+
+
 def _setting(
     name: str, text: str, origin: str, kind: OriginKind, *, select: tuple[str, ...] = (), rule: Inherit = Inherit.NONE
 ) -> Setting:
     text = _EQUIVALENTS.get(name, {}).get(text, text)
-    if name == "build-verbosity" and re.fullmatch(r"[+-]?\d+", text):
-        text = str(min(3, max(-3, int(text))))  # pip has no further levels
+    if name == "build-verbosity":  # pip has no further levels; what is no number is 0 there
+        text = str(min(3, max(-3, int(text)))) if re.fullmatch(r"[+-]?\d{1,9}", text) else "0"
     if table("options").get(name, {}).get("type") in _WITH_PLACES:
         text = _PROJECT.sub(r"\1{project}", text)
     value = Value(value=text, origin=Origin(kind, origin))
@@ -135,23 +173,45 @@ def _as_python_writes(value: object) -> object:
     return value
 
 
+# --- what is not known ------------------------------------------------------------------------------------------------
+
+
+def _every_option() -> tuple[str, ...]:
+    """Return every option that cibuildwheel knows, whether it is carried out or not."""
+    facts = table("cibuildwheel")
+    images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in ARCHS)
+    pypy = (f"manylinux-pypy_{arch}-image" for arch in ("x86_64", "i686", "aarch64"))
+    return (*facts["shared"], *facts["aside"], *facts["unsupported"], *images, *pypy)
+
+
+def _require_known(names: Iterable[str]) -> None:
+    """Raise InputError for a name that no version of cibuildwheel has."""
+    facts = table("cibuildwheel")
+    known = {*_every_option(), *facts["platforms"], *facts["former"], "overrides", "inherit"}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            raise InputError(
+                f"{_TABLE}: cibuildwheel knows no option `{name}`.",
+                remedy=f"Did you mean `{near[0]}`?" if near else "Remove it: cibuildwheel refuses it as well.",
+            )
+
+
 # --- what is not supported --------------------------------------------------------------------------------------------
 
 
 def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[str]:
     facts = table("cibuildwheel")
-    own = {"overrides", "inherit", "linux", *facts["aside"], *facts["unsupported"]}
+    own = {"overrides", "inherit", *facts["platforms"], *facts["aside"], *facts["unsupported"]}
     overridden = [name for override in configuration.get("overrides", []) for name in override if name != "select"]
     for name in dict.fromkeys((*configuration, *linux, *overridden)):
         if name in facts["unsupported"]:
             yield f"{_TABLE} {name} is not carried out: {facts['unsupported'][name]}."
         elif name not in own and not _is_shared(name) and not _PYPY_IMAGE.fullmatch(name):
-            near = difflib.get_close_matches(name, facts["shared"], n=1)
-            hint = f"; did you mean `{near[0]}`?" if near else "."
-            yield f"{_TABLE} {name} is no option that cibuildwheel knows, and is not read{hint}"
+            yield f"{_TABLE} {name} is no option that cibuildwheel knows, and is not read."
     yield from _pypy_notes(configuration, linux, environment)
-    for name in dict.fromkeys(name for name in overridden if name.endswith("-image")):
-        yield f"{_TABLE} overrides: {name} is not carried out: a run has one image."
+    for name in dict.fromkeys(name for name in overridden if name.endswith("-image") or name == "container-engine"):
+        yield f"{_TABLE} overrides: {name} is not carried out: a run has one image and one container."
     for name, instead in facts["unsupported_variables"].items():
         if environment.get(name):
             yield f"{name} is not carried out: {instead}."

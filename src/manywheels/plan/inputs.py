@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
+from itertools import groupby
 from typing import Any, Final
 
 from manywheels.data import table
@@ -228,6 +229,27 @@ def parse_settings(value: Value, name: str) -> tuple[str, ...]:
         if "=" not in word or word.startswith(("=", "-C")):
             raise refuse(value, name, f"words of the form `key=value` (`{word}` is not one)")
     return words
+
+
+def parse_fields(
+    value: Value, name: str, known: tuple[str, ...], first: str, allowed: str
+) -> dict[str, tuple[str, ...]]:
+    """Parse `value; key: words; …`; a first part without a key belongs to `first`."""
+    lexer = shlex.shlex(value.value, posix=True, punctuation_chars=";")
+    lexer.commenters, lexer.whitespace_split = "", True
+    try:
+        parts = [list(part) for ends, part in groupby(lexer, lambda word: word == ";") if not ends]
+    except ValueError:
+        raise refuse(value, name, f"{allowed}, with balanced quotes") from None
+    fields: dict[str, tuple[str, ...]] = {}
+    for number, part in enumerate(parts):
+        key, colon, rest = part[0].partition(":")
+        words = [*([rest] if rest else []), *part[1:]] if colon else part
+        key = key if colon else first if number == 0 else ""
+        if key not in known or key in fields:
+            raise refuse(value, name, allowed)
+        fields[key] = tuple(words)
+    return fields
 
 
 def parse_path(value: Value, name: str) -> str:

@@ -55,10 +55,16 @@ def _write_pairs(values: Table) -> str:
 
 
 def _merge_pairs(before: str, after: str) -> str:
-    """The second text's keys replace the first's."""
-    replaced = {word.partition("=")[0] for word in shlex.split(after)}
-    kept = [word for word in shlex.split(before) if word.partition("=")[0] not in replaced]
-    return shlex.join(kept + shlex.split(after))
+    """The second text's keys replace the first's, in their places."""
+    merged = _by_key(before) | _by_key(after)
+    return shlex.join(word for words in merged.values() for word in words)
+
+
+def _by_key(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word in shlex.split(text):
+        found.setdefault(word.partition("=")[0], []).append(word)
+    return found
 
 
 def _write_fields(values: Table) -> str:

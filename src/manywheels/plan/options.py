@@ -7,24 +7,42 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 from manywheels.data import table
 from manywheels.errors import InputError, SelectionError
-from manywheels.plan import architectures, cibuildwheel, inputs, target_options
-from manywheels.plan.inputs import Value
+from manywheels.plan import architectures, cibuildwheel, inputs, option_types, target_options
+from manywheels.plan.assignments import run_commands
+from manywheels.plan.container_engine import ContainerEngine, parse_container_engine
+from manywheels.plan.inputs import OriginKind, Value
 from manywheels.plan.policies import Policy, policies, policy_named
 from manywheels.plan.project import Project
 from manywheels.plan.setting import Setting
 from manywheels.plan.settings import Settings, read_build_settings
 from manywheels.plan.sharding import parse_shard
 from manywheels.plan.target_options import TargetOptions
-from manywheels.plan.targets import Selection, Target, expand_patterns, known_targets, matches, require_match
+from manywheels.plan.targets import (
+    Selection,
+    Target,
+    candidates,
+    expand_patterns,
+    known_targets,
+    matches,
+    require_match,
+)
 from manywheels.wheels.manifest import Shard
 
 TOOLCHAINS: Final = ("auto", "zig", "system")
+# What cibuildwheel calls a platform.
+_LINUX: Final = frozenset({"auto", "linux"})
+_POLICY_NAME: Final = re.compile(r"(many|musl)linux\w*")  # else it is an image
 ENGINES: Final = ("auto", "host", "container")
+
+
+class NothingToBuild(Exception):
+    """No target is selected, and `allow-empty` is set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +69,7 @@ class Options:
     shard: Shard | None = None
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+    container_engine: ContainerEngine = field(default_factory=ContainerEngine)
     settings: Settings = field(default=Settings(rows=()), compare=False, repr=False)
 
     @property
@@ -74,15 +93,23 @@ def resolve(
     toolchain: str = "auto",
     environment: Mapping[str, str] = os.environ,
 ) -> Options:
-    """Raises InputError for the first invalid value; SelectionError."""
+    """Raises InputError for the first invalid value; SelectionError; NothingToBuild if that is allowed."""
     settings = read_build_settings(given, project, environment)
+    only = parse_only(settings.value("only"))
+    settings = _with_only(settings, only)
 
     arch, other_archs = _arch(settings)
-    platform, image = _platform(settings, arch)
+    platform, image = _platform(settings, arch, only)
     targets = known_targets(platform.family, arch)
+    selection, chosen = _selected(settings, targets, project)
+    settings = settings.counting_for(chosen)
+    by_target = _by_target(settings, targets, project)
+    test_in = settings.parsed("test-in", _parse_image)
+    if test_in:
+        _require_no_commands(settings, by_target)
     return Options(
         output_dir=Path(settings.parsed("output-dir", inputs.parse_path)),
-        selection=_selection(settings, targets),
+        selection=selection,
         platform=platform,
         image=image,
         arch=arch,
@@ -90,13 +117,14 @@ def resolve(
         timeout=settings.parsed("timeout", inputs.parse_duration),
         silence_limit=settings.parsed("silence-limit", inputs.parse_duration),
         test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
-        test_in=settings.parsed("test-in", _parse_image),
+        test_in=test_in,
         verbose=settings.parsed("verbose", inputs.parse_flag),
-        by_target=_by_target(settings, targets, project),
+        by_target=by_target,
         toolchain=toolchain,
         shard=_shard(settings, environment),
         left_out=_left_out(settings, project, targets),
         notes=(*settings.notes, *other_archs, *_notes_on_before_all(settings, targets)),
+        container_engine=settings.parsed("container-engine", parse_container_engine),
         settings=settings,
     )
 
@@ -108,7 +136,53 @@ def _shard(settings: Settings, environment: Mapping[str, str]) -> Shard | None:
     return parse_shard(value, "shard", environment)
 
 
+# --- `only` -----------------------------------------------------------------------------------------------------------
+
+
+def parse_only(value: Value) -> Target | None:
+    """Return the target of `only`. Raises InputError."""
+    if not value.value:
+        return None
+    for family, arch in product(("manylinux", "musllinux"), option_types.ARCHS):
+        for target in known_targets(family, arch):
+            if target.identifier == value.value:
+                return target
+    elsewhere = re.search("-(macosx|win|pyodide|android|ios)", value.value)
+    allowed = "one identifier, as `cp312-manylinux_x86_64`; `manywheels plan` shows them"
+    raise inputs.refuse(value, "only", "manywheels builds for Linux only: " * bool(elsewhere) + allowed)
+
+
+def _with_only(settings: Settings, only: Target | None) -> Settings:
+    if only is None:
+        return settings
+    given, archs = settings.value("only"), settings.value("archs")
+    if archs.origin.kind in {OriginKind.COMMAND_LINE, OriginKind.WORKFLOW} and archs.value != only.arch:
+        raise InputError(
+            f"{archs.origin}: it cannot be given beside `only`, which names the architecture itself.",
+            remedy="Leave out one of them.",
+        )
+    values = {"build": only.identifier, "skip": "", "enable": "all", "archs": only.arch}
+    return settings.with_values({name: replace(given, value=value) for name, value in values.items()})
+
+
 # --- which targets ----------------------------------------------------------------------------------------------------
+
+
+def _selected(
+    settings: Settings, targets: tuple[Target, ...], project: Project
+) -> tuple[Selection, tuple[Target, ...]]:
+    """Return the selection, and the targets that it selects on some machine."""
+    may_be_empty = settings.parsed("allow-empty", inputs.parse_flag)
+    try:
+        selection = _selection(settings, targets)
+    except SelectionError as error:
+        if may_be_empty:
+            raise NothingToBuild(error.message) from None
+        raise
+    chosen = candidates(selection, targets, project.requires_python)
+    if not chosen and may_be_empty:
+        raise NothingToBuild(f"No target is selected by `build`, `{settings.value('build').value}`.")
+    return selection, chosen
 
 
 def _selection(settings: Settings, targets: tuple[Target, ...]) -> Selection:
@@ -190,9 +264,8 @@ def _arch(settings: Settings) -> tuple[str, tuple[str, ...]]:
     """Return the architecture, and a note on others that cibuildwheel would emulate."""
     value = settings.value("archs")
     machine = architectures.machine()
-    wanted = {"auto": machine, "native": machine}
-    if settings.is_from_cibuildwheel("archs"):
-        wanted |= {"auto64": machine, "auto32": "i686" if machine == "x86_64" else "armv7l", "all": machine}
+    wanted = dict.fromkeys(("auto", "native", "auto64", "all"), machine)
+    wanted["auto32"] = "i686" if machine == "x86_64" else "armv7l"
     names = [wanted.get(word, word) for word in re.split(r"[\s,]+", value.value.strip())]
     others = tuple(dict.fromkeys(name for name in names if name != machine))
     if machine in names and (not others or settings.is_from_cibuildwheel("archs")):
@@ -206,19 +279,25 @@ def _arch(settings: Settings) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _platform(settings: Settings, arch: str) -> tuple[Policy, str]:
+def _platform(settings: Settings, arch: str, only: Target | None) -> tuple[Policy, str]:
     """Return the policy, and an image or ''; `manylinux-<arch>-image` may name either."""
     value = settings.value("platform")
+    if value.value in _LINUX:
+        value = inputs.default(inputs.declared_inputs()["platform"].default)
+    if value.is_default and only and only.family == "musllinux":
+        value = replace(settings.value("only"), value="musllinux_1_2")
     by_arch = settings.value(f"manylinux-{arch}-image")
     if value.is_default and by_arch.value and not settings.value("image").value:
         named = re.search(rf"(manylinux\w+?)_{arch}\b", by_arch.value)
-        if named or not re.search("[/:]", by_arch.value):
+        if named or _POLICY_NAME.fullmatch(by_arch.value):
             value = replace(by_arch, value=named[1] if named else by_arch.value)
     policy = _parse_platform(value, "platform")
+    if only and only.family != policy.family:
+        raise inputs.refuse(value, "platform", f"a {only.family} policy, as `only` is `{only.identifier}`")
     image = settings.value("image")
     if not image.value:
         image = settings.value(f"{policy.family}-{arch}-image")
-        if not re.search("[/:@]", image.value):  # the name of a policy
+        if not image.value or _POLICY_NAME.fullmatch(image.value):
             return policy, ""
     return policy, _parse_image(image, "image")
 
@@ -242,7 +321,8 @@ def _parse_image(value: Value, name: str) -> str:
 def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project) -> dict[Target, TargetOptions]:
     """Targets with the same overrides share an object."""
     for row in settings.rows:
-        _check_row(row, project)
+        if not row.from_cibuildwheel:
+            _check_row(row)
     skipped = _untested(settings, targets)
     without_projects = settings.without_projects()
     shared: dict[tuple[tuple[Setting, ...], bool], TargetOptions] = {}
@@ -251,9 +331,24 @@ def _by_target(settings: Settings, targets: tuple[Target, ...], project: Project
         key = (settings.overriding(target), target not in skipped)
         if key not in shared:
             values = partial(settings.value, target=target), partial(without_projects.value, target=target)
+            for name, parser in target_options.PARSERS.items():  # also those of tests that are not run
+                parser(values[0](name), name)
             shared[key] = target_options.parse_target_options(*values, tested=key[1])
+            _require_constraints(shared[key], settings.value("dependency-versions", target), project)
         result[target] = shared[key]
     return result
+
+
+def _require_no_commands(settings: Settings, by_target: Mapping[Target, TargetOptions]) -> None:
+    """Raise InputError if tests in another image would need values that commands make in this one."""
+    for target, own in by_target.items():
+        for name, made in (("environment", own.environment), ("test-environment", own.tests and own.tests.environment)):
+            if own.tests and made and run_commands(made):
+                raise InputError(
+                    f"{settings.value(name, target).origin}: a `$(command)` in `{name}` has its value in the image "
+                    "that builds, which is not the one of `test-in`.",
+                    remedy="Leave out `test-in`, or write the value without a command.",
+                )
 
 
 def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tuple[str, ...]:
@@ -271,18 +366,20 @@ def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tup
     return (text.format(", ".join(left_out)),) if left_out else ()
 
 
-def _check_row(row: Setting, project: Project) -> None:
-    """Check values even of overrides for targets not built now."""
-    parser = target_options.PARSERS.get(row.name)
-    if parser is None:
+def _check_row(row: Setting) -> None:
+    """Check our own values even in overrides for targets not built now."""
+    if parser := target_options.PARSERS.get(row.name):
+        parser(row.value, row.name)
+
+
+def _require_constraints(own: TargetOptions, value: Value, project: Project) -> None:
+    name = own.constraints.file
+    if not name or project.is_sdist:
         return
-    value = parser(row.value, row.name)
-    if not isinstance(value, target_options.Constraints) or not value.file or project.is_sdist:
-        return
-    file, folder = (project.path / value.file).resolve(), project.path.resolve()
+    file, folder = (project.path / name).resolve(), project.path.resolve()
     if not file.is_file() or not file.is_relative_to(folder):
         raise InputError(
-            f"{row.value.origin}: there is no file `{value.file}` in the project.",
+            f"{value.origin}: there is no file `{name}` in the project.",
             remedy="Name a constraints file by its path in the project, or give `latest` or `packages: …`.",
         )
 

@@ -45,7 +45,9 @@ def explain_pip(options: Options, targets: Iterable[Target], caller: Caller) -> 
         own = options.for_target(target)
         given = without_credentials(_named(caller, table("environment")["pass"])) | _named(caller, own.environment_pass)
         # Whether a folder is there shows in the build: the project's commands may make it.
-        followed = Follower(is_there=lambda _: True).follow(assignments.expand(own.environment, given))
+        followed = Follower(is_there=lambda _: True).follow(
+            assignments.expand(assignments.as_written(own.environment), given)
+        )
         notes += followed.notes
         if own.front_end.name == "pip" and _is_for_run_time_alone(followed.environment):
             notes.append(_PIP_NEEDS)

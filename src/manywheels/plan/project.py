@@ -17,7 +17,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, Self
@@ -53,6 +53,7 @@ class Project:
     """A project's declarations; `name` and `version` are None if only the back end knows them.
 
     `path` is the folder or sdist, `settings` `[tool.manywheels]`, `cibuildwheel` `[tool.cibuildwheel]` if present.
+    Both are of `config_file`, if one is given.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Project:
     build_backend: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     cibuildwheel: Mapping[str, Any] | None = None
+    config_file: str = ""
 
     @property
     def title(self) -> str:
@@ -93,6 +95,32 @@ def read_project(path: Path) -> Project:
             return _parse(path, sdist, is_sdist=True)
     except _BROKEN as error:
         raise _unreadable(path, str(error)) from None
+
+
+def with_options_of(project: Project, name: str) -> Project:
+    """Return the project with the options of a TOML file instead of pyproject.toml's.
+
+    `{package}` in its name stands for the project. Raises ProjectError.
+    """
+    inside = name.removeprefix("{package}/")
+    if project.is_sdist and inside != name:
+        with Sdist(project.path) as sdist:
+            content = sdist.read(inside)
+    else:
+        content = _Folder(Path()).read(name.replace("{package}", str(project.path)))
+    if content is None:
+        raise ProjectError(
+            f"There is no file `{name}`, which `config-file` names.",
+            remedy="Name a TOML file; `{package}` stands for the project's folder.",
+        )
+    file = Path(name)
+    tools = _table(file, _toml(file, content) or {}, "tool")
+    return replace(project, config_file=name, **_options(file, tools))
+
+
+def _options(path: Path, tools: Mapping[str, Any]) -> dict[str, Any]:
+    theirs = _table(path, tools, "tool.cibuildwheel") if "cibuildwheel" in tools else None
+    return {"settings": _table(path, tools, "tool.manywheels"), "cibuildwheel": theirs}
 
 
 def settings_of(folder: Path) -> Mapping[str, Any]:
@@ -253,7 +281,8 @@ def _unreadable(path: Path, reason: str) -> ProjectError:
 
 
 def _parse(path: Path, tree: SourceTree, *, is_sdist: bool) -> Project:
-    pyproject = _toml(path, tree.read("pyproject.toml"))
+    file = path / "pyproject.toml"
+    pyproject = _toml(file, tree.read("pyproject.toml"))
     setup_py, setup_cfg = tree.read("setup.py"), tree.read("setup.cfg")
     if pyproject is None and setup_py is None and setup_cfg is None:
         raise ProjectError(
@@ -263,9 +292,9 @@ def _parse(path: Path, tree: SourceTree, *, is_sdist: bool) -> Project:
             else "Extract it, and give the folder in it that holds the project's pyproject.toml with `package-dir`.",
         )
     pyproject = pyproject or {}
-    metadata = _table(path, pyproject, "project")
+    metadata = _table(file, pyproject, "project")
     legacy = _setup_cfg(setup_cfg) | _setup_py(setup_py)
-    tools = _table(path, pyproject, "tool")
+    tools = _table(file, pyproject, "tool")
     requires = metadata.get("requires-python") or legacy.get("python_requires")
     return Project(
         path=path,
@@ -273,10 +302,9 @@ def _parse(path: Path, tree: SourceTree, *, is_sdist: bool) -> Project:
         name=_text(metadata.get("name")) or legacy.get("name"),
         version=_text(metadata.get("version")) or legacy.get("version"),
         requires_python=_specifier(path, requires),
-        build_backend=_table(path, pyproject, "build-system").get("build-backend")
+        build_backend=_table(file, pyproject, "build-system").get("build-backend")
         or "setuptools.build_meta:__legacy__",
-        settings=_table(path, tools, "tool.manywheels"),
-        cibuildwheel=_table(path, tools, "tool.cibuildwheel") if "cibuildwheel" in tools else None,
+        **_options(file, tools),
     )
 
 
@@ -286,17 +314,13 @@ def _toml(path: Path, content: bytes | None) -> dict[str, Any] | None:
     try:
         return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectError(
-            f"`{path / 'pyproject.toml'}` is not valid TOML: {error}.", remedy="Correct the file at that place."
-        ) from None
+        raise ProjectError(f"`{path}` is not valid TOML: {error}.", remedy="Correct the file at that place.") from None
 
 
 def _table(path: Path, parent: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = parent.get(name.rpartition(".")[2], {})
     if not isinstance(value, dict):
-        raise ProjectError(
-            f"`{path / 'pyproject.toml'}`: `{name}` is not a table.", remedy=f"Write it as `[{name}]` with keys below."
-        )
+        raise ProjectError(f"`{path}`: `{name}` is not a table.", remedy=f"Write it as `[{name}]` with keys below.")
     return value
 
 

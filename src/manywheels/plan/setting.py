@@ -17,7 +17,7 @@ from manywheels.plan.targets import Target, expand_patterns, matches
 class Setting:
     """One value given for an option, for targets that match `select`; empty means all.
 
-    Patterns from cibuildwheel's configuration may match no target.
+    Patterns from cibuildwheel's configuration may match no target. `problem` is raised if the value counts.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Setting:
     select: tuple[str, ...] = ()
     rule: Inherit = Inherit.NONE
     from_cibuildwheel: bool = False
+    problem: InputError | None = None
 
     def applies_to(self, target: Target | None) -> bool:
         """Whether it is for a target; None stands for all targets."""

@@ -48,6 +48,14 @@ class Settings:
         """Parse an option's value for all targets. Raises InputError."""
         return parser(self.value(name), name)
 
+    def counting_for(self, targets: Iterable[Target]) -> Settings:
+        """Leave out cibuildwheel's overrides that none of the targets matches: it does not judge them either."""
+        targets = tuple(targets)
+        counting = (
+            row for row in self.rows if not row.from_cibuildwheel or not row.select or any(map(row.applies_to, targets))
+        )
+        return replace(self, rows=tuple(counting))
+
     def with_values(self, values: Mapping[str, Value]) -> Settings:
         """Add values that replace all others."""
         return replace(self, rows=(*self.rows, *_rows(values)))
@@ -68,7 +76,9 @@ class Settings:
 
 
 def _next(name: str, before: Value, row: Setting) -> Value:
-    if row.rule is Inherit.NONE or not before.value:
+    if row.problem:
+        raise row.problem
+    if row.rule is Inherit.NONE:
         return row.value
     value = option_types.join(name, before.value, row.value.value, row.rule, str(row.value.origin))
     place = row.value.origin.place if before.is_default else f"{before.origin} + {row.value.origin}"
@@ -98,7 +108,7 @@ def read_build_settings(
     """Overrides and cibuildwheel's configuration are read, too. Raises InputError."""
     notes = list(inputs.misspelt_variables(environment))
     variables = _rows(inputs.from_environment(environment))
-    if _has_options(project.settings):
+    if has_options(project.settings):
         rows = [*variables, *_rows(inputs.from_settings(project.settings)), *_overrides(project.settings)]
         if project.cibuildwheel is not None:
             notes.append("[tool.cibuildwheel] and CIBW_ variables are not read, because there is [tool.manywheels].")
@@ -107,8 +117,19 @@ def read_build_settings(
         rows = [*from_cibuildwheel, *variables]
         notes += unsupported
     # `plan --explain` shows inputs that pyproject.toml cannot set only if they are given.
-    rows = [*_defaults(without=inputs.hidden()), *rows, *_rows(given)]
+    rows = [
+        *_defaults(without=inputs.hidden()),
+        *rows,
+        *_given_rows(given, theirs=any(row.from_cibuildwheel and row.name == "build" for row in rows)),
+    ]
     return Settings(rows=tuple(rows), project_table=project.settings, notes=tuple(notes))
+
+
+def _given_rows(given: Mapping[str, Value], *, theirs: bool) -> Iterator[Setting]:
+    """Return rows of what is given; in cibuildwheel, `--enable` adds to its configuration."""
+    for row in _rows(given):
+        adds = theirs and row.name == "enable"
+        yield replace(row, rule=Inherit.APPEND, from_cibuildwheel=True) if adds else row
 
 
 def _defaults(*, without: frozenset[str] = frozenset()) -> Iterator[Setting]:
@@ -120,7 +141,7 @@ def _rows(values: Mapping[str, Value]) -> Iterator[Setting]:
     return (Setting(name=name, value=value) for name, value in values.items())
 
 
-def _has_options(table: Mapping[str, Any]) -> bool:
+def has_options(table: Mapping[str, Any]) -> bool:
     """A table that only configures `verify` leaves cibuildwheel's options in force."""
     return any(name not in inputs.TABLES for name in table) or "overrides" in table
 

@@ -6,14 +6,14 @@ import errno
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from manywheels.plan import assignments, inputs
 from manywheels.plan.assignments import Assignment
+from manywheels.plan.container_engine import parse_container_engine
 from manywheels.plan.inputs import Parser, Value
 from manywheels.wheels.wheelfile import parse_name
 
@@ -140,10 +140,7 @@ def fill(command: str, **places: Path | str) -> str:
 
 
 def fill_values(variables: tuple[Assignment, ...], **places: Path | str) -> tuple[Assignment, ...]:
-    return tuple(
-        replace(made, value=tuple(fill(part, **places) if isinstance(part, str) else part for part in made.value))
-        for made in variables
-    )
+    return assignments.change_texts(variables, lambda text: fill(text, **places))
 
 
 # --- texts into values ------------------------------------------------------------------------------------------------
@@ -162,9 +159,10 @@ def parse_target_options(
 
     front_end: FrontEnd = parsed("build-frontend")
     audit, tests = parsed("audit-command"), parsed("test-command")
+    environment, environment_pass = _variables(value)
     return TargetOptions(
-        environment=parsed("environment"),
-        environment_pass=parsed("environment-pass"),
+        environment=environment,
+        environment_pass=environment_pass,
         config_settings=parsed("config-settings"),
         front_end=FrontEnd(name=front_end.name, arguments=front_end.arguments, verbosity=parsed("build-verbosity")),
         constraints=parsed("dependency-versions"),
@@ -189,7 +187,7 @@ def parse_target_options(
 def parse_front_end(value: Value, name: str) -> FrontEnd:
     """Accept text such as `pip` or `pip; args: --no-cache-dir`."""
     allowed = f"{', '.join(f'`{known}`' for known in FRONT_ENDS)}, with options as in `pip; args: --no-cache-dir`"
-    fields = _fields(value, name, ("name", "args"), "name", allowed)
+    fields = inputs.parse_fields(value, name, ("name", "args"), "name", allowed)
     called = fields.get("name", ())
     if len(called) != 1 or called[0] not in FRONT_ENDS:
         raise inputs.refuse(value, name, allowed)
@@ -204,7 +202,7 @@ def parse_constraints(value: Value, name: str) -> Constraints:
     if not text.startswith(("file:", "packages:")):
         return Constraints(file=inputs.parse_path(value, name))
     allowed = "`latest`, a constraints file of the project, or `packages: cython==3.1.4 setuptools<81`"
-    fields = _fields(value, name, ("file", "packages"), "", allowed)
+    fields = inputs.parse_fields(value, name, ("file", "packages"), "", allowed)
     if len(fields) != 1 or len(fields.get("file", ("",))) != 1:
         raise inputs.refuse(value, name, allowed)
     return Constraints(file=fields.get("file", ("",))[0], packages=fields.get("packages", ()))
@@ -262,15 +260,18 @@ def _before_all(value: Callable[[str], Value], without_projects: Callable[[str],
     chosen = value("before-all")
     source = value if chosen.is_projects else without_projects
     command = _parse_command(chosen, "before-all")
-    return (
-        BeforeAll(
-            command=command,
-            environment=assignments.parse(source("environment"), "environment"),
-            environment_pass=inputs.parse_words(source("environment-pass"), "environment-pass"),
-        )
-        if command
-        else None
-    )
+    if not command:
+        return None
+    environment, environment_pass = _variables(source)
+    return BeforeAll(command=command, environment=environment, environment_pass=environment_pass)
+
+
+def _variables(value: Callable[[str], Value]) -> tuple[tuple[Assignment, ...], tuple[str, ...]]:
+    """Return assignments and names of the caller's variables, with those that a container is created with."""
+    engine = parse_container_engine(value("container-engine"), "container-engine")
+    made = assignments.parse(value("environment"), "environment")
+    passed = inputs.parse_words(value("environment-pass"), "environment-pass")
+    return (*engine.variables, *made), (*engine.passed, *passed)
 
 
 def _repair(command: str, exclude: tuple[str, ...], *, strip: bool) -> Repair:
@@ -301,22 +302,3 @@ def _auditwheel_options(command: str) -> argparse.Namespace:
         return argparse.Namespace(exclude=[], words=[], wheel_dir=None)
     known.words = words
     return known
-
-
-def _fields(value: Value, name: str, known: tuple[str, ...], first: str, allowed: str) -> dict[str, tuple[str, ...]]:
-    """Parse `value; key: words; …`; a first part without a key belongs to `first`."""
-    lexer = shlex.shlex(value.value, posix=True, punctuation_chars=";")
-    lexer.commenters, lexer.whitespace_split = "", True
-    try:
-        parts = [list(part) for ends, part in groupby(lexer, lambda word: word == ";") if not ends]
-    except ValueError:
-        raise inputs.refuse(value, name, f"{allowed}, with balanced quotes") from None
-    fields: dict[str, tuple[str, ...]] = {}
-    for number, part in enumerate(parts):
-        key, colon, rest = part[0].partition(":")
-        words = [*([rest] if rest else []), *part[1:]] if colon else part
-        key = key if colon else first if number == 0 else ""
-        if key not in known or key in fields:
-            raise inputs.refuse(value, name, allowed)
-        fields[key] = tuple(words)
-    return fields

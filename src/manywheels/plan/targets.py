@@ -234,6 +234,20 @@ def _choices(inside: str) -> Iterable[str]:
     return inside.split(",")
 
 
+def candidates(
+    selection: Selection, targets: Sequence[Target], requires_python: SpecifierSet | None
+) -> tuple[Target, ...]:
+    """Return the targets that are in the plan if this machine has their interpreters."""
+    return tuple(
+        target
+        for target in targets
+        if any(pattern == "all" or matches(target, pattern) for pattern in selection.build)
+        and not any(matches(target, pattern) for pattern in selection.skip)
+        and _is_enabled(target, selection, targets)
+        and (requires_python is None or requires_python.contains(f"{target.python}.99"))
+    )
+
+
 def _is_selected(target: Target, patterns: Sequence[str], found: dict[str, Interpreter]) -> bool:
     return any(target.abi in found if pattern == "all" else matches(target, pattern) for pattern in patterns)
 

@@ -58,6 +58,7 @@ def require_trusted(options: Options, environment: Mapping[str, str]) -> None:
     for target in (None, *options.known_targets):
         _require_passable(options.settings, target, environment)
     _require_inside_isolation(options, environment)
+    _require_plain_container(options, environment)
     require_places(options.settings, environment)
 
 
@@ -126,6 +127,18 @@ def _require_inside_isolation(options: Options, environment: Mapping[str, str]) 
                 "the workflow may choose an image that gets them.",
                 remedy="Give `image` as the workflow's input, or the index an address without credentials.",
             )
+
+
+def _require_plain_container(options: Options, environment: Mapping[str, str]) -> None:
+    """In CI, the project's files cannot have a container created that reaches the machine or its network."""
+    value = options.settings.value("container-engine")
+    reaching = [argument.option for argument in options.container_engine.arguments if not argument.harmless]
+    if reaching and value.is_projects and in_ci(environment):
+        raise IsolationError(
+            f"{value.origin}: in a CI job, only the workflow may create containers with {', '.join(reaching)}: a pull "
+            "request can change the project's own files.",
+            remedy="Set CIBW_CONTAINER_ENGINE in the workflow instead.",
+        )
 
 
 def _beyond_isolation(options: Options) -> Iterator[tuple[str, Value]]:

@@ -52,8 +52,8 @@ _LEVELS: Final = 3  # above a package without git, in which a file is looked for
 class Snapshot:
     """The source at the start of the run; `package` is the package's path in `root`.
 
-    `project` is the path of the folder that commands run in: the checkout's, or without git the package's. `left_out`
-    are places of the source that were not copied.
+    `project` is the path of the folder that commands run in: where the run was started. `left_out` are places of the
+    source that were not copied.
     """
 
     root: Path
@@ -190,7 +190,7 @@ def take_snapshot(
     return Snapshot(
         root=folder,
         package=relative,
-        project=Path() if (top / ".git").exists() else relative,
+        project=_started_in(package, left_out.top),
         digest=digest_source(folder / relative, cancellation),
         left_out=tuple(left_out.places),
     )
@@ -259,6 +259,13 @@ def _add_tracked(source: Path, copy: Checkout, cancellation: Cancellation) -> No
         ):
             _make_folders(copy.files, Path(name).parent)
             copy_entry(source / name, copy.files / name, cancellation)
+
+
+def _started_in(package: Path, source: Path) -> Path:
+    """Return the working folder's path in the copied `source`, if it is there and has the package in it; else `.`."""
+    here = Path.cwd()
+    inside = here.is_relative_to(source) and package.is_relative_to(here)
+    return here.relative_to(source) if inside else Path()
 
 
 def _require_inside_checkout(path: Path) -> None:

@@ -78,8 +78,8 @@ def test_auditwheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tests(tmp_path: Path) -> None:
     request = TestRequest(
-        tests=cast("Any", SimpleNamespace(command="pytest")), wheel=tmp_path / "x.whl", project=tmp_path,
-        package=tmp_path, folder=tmp_path / "tests", venv=venv(tmp_path), timeout=60,
+        tests=cast("Any", SimpleNamespace(command="pytest")), wheel=tmp_path / "x.whl", source=tmp_path,
+        project=tmp_path, package=tmp_path, folder=tmp_path / "tests", venv=venv(tmp_path), timeout=60,
     )  # fmt: skip
     failed = explain(request, Outcome(status=0, seconds=1.0, wrote_too_much=True), None, Cancellation())
     assert failed.message == f"The tests {SAID}"

@@ -55,6 +55,7 @@ class Resolved:
         return self.recipe.tests
 
 
+MACHINE = os.uname().machine
 # Without these commands, what goes with them means nothing.
 COMMANDS = {"test-command": "pytest", "audit-command": "true"}
 
@@ -70,6 +71,10 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "output-dir": ("wheels", lambda it: it.options.output_dir, Path("wheels"), "a\nb"),
     "build": ("cp312", lambda it: it.options.selection.build, ("cp312",), ","),
     "skip": ("cp39-*", lambda it: it.options.selection.skip, ("cp39-*",), ""),
+    "only": (f"cp312-manylinux_{MACHINE}", lambda it: it.options.selection.build,
+             (f"cp312-manylinux_{MACHINE}",), "cp312"),
+    "allow-empty": ("true", lambda it: it.options.settings.value("allow-empty").value, "true", "maybe"),
+    "config-file": ("x.toml", lambda it: it.options.settings.value("config-file").value, "x.toml", ""),
     "platform": ("manylinux2014", lambda it: it.options.platform.name, "manylinux2014", "windows"),
     "archs": (os.uname().machine, lambda it: it.options.arch, os.uname().machine, "vax"),
     "jobs": ("3", lambda it: it.options.jobs, 3, "many"),
@@ -99,7 +104,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "test-extras": ("a,b", lambda it: it.tests.extras, ("a", "b"), "a[b]"),
     "test-groups": ("a b", lambda it: it.tests.groups, ("a", "b"), "'"),
     "test-sources": ("a 'b c'", lambda it: it.tests.sources, ("a", "b c"), "'"),
-    "test-environment": ("A=b", lambda it: it.tests.environment, (Assignment(name="A", value=("b",)),), "A=$(b)"),
+    "test-environment": ("A=b", lambda it: it.tests.environment, (Assignment(name="A", value=("b",)),), "A=$(b|c)"),
     "environment-pass": ("A B", lambda it: it.options.environment_pass, ("A", "B"), "'"),
     "verbose": ("true", lambda it: it.options.verbose, True, "maybe"),
     "report": ("out/r.html", lambda it: it.delivery.report, Path("out/r.html"), "a\nb"),
@@ -122,7 +127,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "password": ("secret", lambda it: it.publishing.password, "secret", ""),
     "confirm": ("5m", lambda it: it.publishing.confirm, 300.0, "soon"),
     "dry-run": ("true", lambda it: it.publishing.dry_run, True, "maybe"),
-}
+}  # fmt: skip
 
 
 def test_the_table_above_is_whole() -> None:
@@ -211,7 +216,7 @@ def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> No
     """Arguments are seen by everybody who may ask the engine, and printed where they are refused."""
     arguments = handed_in(**{name: value for name, (value, *_) in OPTIONS.items()})
     asked = main._request(main._parser().parse_args(["build", *arguments]))
-    building = {entry.name for entry in inputs.inputs_of("plan")} - {"output-dir", "image"}
+    building = {entry.name for entry in inputs.inputs_of("plan")} - {"output-dir", "image", "config-file"}
     assert {name: entry.value for name, entry in asked.given.items()} == {
         **{name: OPTIONS[name][0] for name in building}, "report": "",
     }  # fmt: skip

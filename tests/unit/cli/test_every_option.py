@@ -20,6 +20,11 @@ PROOFS = {
         "test_the_artifact_is_called_kept_and_replaced_as_the_inputs_say": "artifact-name retention-days overwrite",
         "test_a_named_artifact_goes_before_the_wheels_that_are_there": "artifact-pattern",
     },
+    "unit/cli/test_cibuildwheels_line.py": {
+        "test_only_builds_one_target": "only",
+        "test_nothing_to_build_is_no_error_where_that_is_allowed": "allow-empty",
+        "test_options_are_read_from_another_file": "config-file",
+    },
     "unit/plan/test_targets.py": {
         "test_selection": "build skip",
         "test_interpreters_of_groups_are_enabled_or_named": "enable",

@@ -284,7 +284,7 @@ def test_an_error_cannot_end_its_annotation(capsys: pytest.CaptureFixture[str]) 
 def test_notes_and_folders_of_the_project_are_no_commands(action: Action, capfd: pytest.CaptureFixture[str]) -> None:
     write_project(action.folder)
     with (action.folder / "pyproject.toml").open("a") as file:
-        file.write('[tool.cibuildwheel]\n"##[stop-commands]x" = 1\n')
+        file.write('[[tool.cibuildwheel.overrides]]\nselect = "*"\n"##[stop-commands]x" = 1\n')
     assert action.run(output_dir="##[stop-commands]x") == 0
     told = capfd.readouterr()
     assert "no option that cibuildwheel knows" in told.err

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from manywheels.errors import InputError, SelectionError
+from manywheels.errors import InputError, IsolationError, SelectionError
 from manywheels.plan.assignments import expand
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.target_options import TargetOptions, fill, fill_values
+from manywheels.plan.trust import require_trusted
+from manywheels.runtime.containers.create_arguments import sdk_arguments
 from unit.helpers import given, project, target
 
 MACHINE = os.uname().machine
@@ -39,8 +42,9 @@ def test_without_a_table_and_variables_nothing_of_it_counts() -> None:
 
 
 def test_variables_that_are_not_carried_out_are_named_without_a_table_too() -> None:
-    made = options(CIBW_OUTPUT_DIR="wheelhouse", CIBW_PROJECT_REQUIRES_PYTHON=">=3.12")
-    assert [note.partition(" ")[0] for note in made.notes] == ["CIBW_OUTPUT_DIR", "CIBW_PROJECT_REQUIRES_PYTHON"]
+    made = options(CIBW_OUTPUT_DIR="wheelhouse", CIBW_DEBUG_KEEP_CONTAINER="1")
+    assert [note.partition(" ")[0] for note in made.notes] == ["CIBW_DEBUG_KEEP_CONTAINER"]
+    assert made.output_dir == Path("wheelhouse")
     assert not made.settings.is_from_cibuildwheel("build")
 
 
@@ -102,6 +106,90 @@ def test_rules_of_verification_leave_it_in_force() -> None:
 )  # fmt: skip
 def test_which_value_counts(configuration: dict[str, Any], environment: dict[str, str], expected: str) -> None:
     assert recipe(configuration, **environment).before_build == expected
+
+
+NO_VALUE = {"environment": "A=$(a | b)"}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment"),
+    [
+        ({**NO_VALUE, "linux": {"environment": "A=1"}}, {}),
+        (NO_VALUE, {"CIBW_ENVIRONMENT": "A=1"}),
+        ({}, {"CIBW_ENVIRONMENT": "A=$(a | b)", "CIBW_ENVIRONMENT_LINUX": "A=1"}),
+        ({}, {"CIBW_ENVIRONMENT": "A=$(a | b)", "MANYWHEELS_ENVIRONMENT": "A=1"}),
+        ({"environment": "A=1", "macos": NO_VALUE, "windows": 3, "pyodide": {"unknown": 1}}, {}),
+        ({"environment": "A=1"}, {"CIBW_ENVIRONMENT_MACOS": "A=$(a | b)", "CIBW_TEST_REQUIRES_WINDOWS": "'"}),
+        ({"environment": "A=1", "overrides": [{"select": "*-musllinux_*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "overrides": [{"select": "*-musllinux_*", "before-build": {"a": "b"}}]}, {}),
+        ({"environment": "A=1", "build": "cp312-*", "overrides": [{"select": "cp311-*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "skip": "cp311-*", "overrides": [{"select": "cp311-*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "overrides": [{"select": "pp*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "dependency-versions": "absent.txt", "linux": {"dependency-versions": "latest"}}, {}),
+        ({"environment": "A=1", "test-requires": "'", "build-verbosity": "loud", "test-extras": "+"},
+         {"CIBW_TEST_REQUIRES": "", "CIBW_BUILD_VERBOSITY": "1", "CIBW_TEST_EXTRAS_LINUX": ""}),
+    ],
+)  # fmt: skip
+def test_only_values_that_count_are_judged(configuration: dict[str, Any], environment: dict[str, str]) -> None:
+    made = options(configuration, **environment)
+    selected = [known for known in made.known_targets if known.tag == "cp312"]
+    assert [expand(made.for_target(known).environment, {}) for known in selected] == [{"A": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment", "message"),
+    [
+        ({"environment": "A=1", "linux": NO_VALUE}, {}, r"\[tool.cibuildwheel.linux\] environment: "),
+        ({"environment": "A=1"}, {"CIBW_ENVIRONMENT_LINUX": "A=$(a | b)", "CIBW_ENVIRONMENT": "A=1"},
+         "CIBW_ENVIRONMENT_LINUX: "),
+        ({"overrides": [{"select": "cp312-*", **NO_VALUE}]}, {}, r"overrides\]\] 1 environment: "),
+        ({"overrides": [{"select": "cp312-*", "before-build": {"a": "b"}}]}, {}, r"overrides\]\] 1 before-build: "),
+        ({"dependency-versions": "absent.txt"}, {}, "there is no file `absent.txt`"),
+    ],
+)  # fmt: skip
+def test_values_that_count_are_judged(configuration: dict[str, Any], environment: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        options(configuration, **environment)
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ("", ""),
+        ("before-all", ""),
+        ("before-all: prepend; test-command-linux", ""),
+        ("test-command-macos: append; environment-windows test-command-pyodide", ""),
+        ("manylinux-x86_64-image; xbuild-tools; container-engine: none", ""),
+        ("before-all: invalid", "is not a table of rules"),
+        ("before-all: pre pend", "is not a table of rules"),
+        ("before-all: 'append", "is not a table of rules"),
+        ("'before-all", "is not a value of `inherit`"),
+        ("before-all-plan9: append", "before-all-plan9"),
+        ("before-biuld", "did you mean `before-build`"),
+        ("a b: append", "`a`"),
+    ],
+)
+def test_rules_of_variables_are_judged_even_where_no_variable_is_set(rules: str, problem: str) -> None:
+    if not problem:
+        assert options(CIBW_INHERIT=rules) == options()
+        return
+    tables: tuple[dict[str, Any] | None, ...] = ({}, None)
+    for configuration in tables:
+        with pytest.raises(InputError, match="CIBW_INHERIT.*" + problem):
+            options(configuration, CIBW_INHERIT=rules)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environment"),
+    [
+        ({"inherit": "build-frontend", "build-frontend": "pip"}, {}),
+        ({}, {"CIBW_INHERIT": "dependency-versions", "CIBW_DEPENDENCY_VERSIONS": "latest"}),
+        ({"dependency-versions": "latest"}, {"CIBW_INHERIT": "build-verbosity", "CIBW_BUILD_VERBOSITY": ""}),
+    ],
+)
+def test_rules_are_refused_where_there_is_one_value(configuration: dict[str, Any], environment: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="has a single value, which `inherit` cannot join to"):
+        options(configuration, **environment)
 
 
 def test_what_is_given_counts_most() -> None:
@@ -176,15 +264,15 @@ def test_settings_of_other_systems_are_left_aside_without_a_word() -> None:
 @pytest.mark.parametrize(
     ("configuration", "environment", "note"),
     [
-        ({"container-engine": "podman"}, {}, "[tool.cibuildwheel] container-engine is not carried out: "),
-        ({"linux": {"container-engine": "podman"}}, {}, "[tool.cibuildwheel] container-engine is not carried out: "),
-        ({"before-biuld": "x"}, {},
-         "[tool.cibuildwheel] before-biuld is no option that cibuildwheel knows, and is not read; did you mean `be"),
+        ({"test-runtime": {"args": ["x"]}}, {}, "[tool.cibuildwheel] test-runtime is not carried out: "),
+        ({"overrides": [{"select": "cp312-*", "container-engine": "podman"}]}, {},
+         "[tool.cibuildwheel] overrides: container-engine is not carried out: "),
         ({"free-threaded-support": True}, {}, "[tool.cibuildwheel] free-threaded-support is no option"),
-        ({}, {"CIBW_ALLOW_EMPTY": "1"}, "CIBW_ALLOW_EMPTY is not carried out: "),
+        ({"overrides": [{"select": "cp312-*", "before-biuld": "x"}]}, {},
+         "[tool.cibuildwheel] before-biuld is no option"),
         ({"archs": "native sparc"}, {}, "[tool.cibuildwheel] archs: sparc is not built on this machine"),
         ({"overrides": [{"select": "cp312-*", f"manylinux-{MACHINE}-image": "manylinux2014"}]}, {},
-         f"[tool.cibuildwheel] overrides: manylinux-{MACHINE}-image is not carried out: a run has one image."),
+         f"[tool.cibuildwheel] overrides: manylinux-{MACHINE}-image is not carried out: a run has one image"),
     ],
 )  # fmt: skip
 def test_what_is_not_carried_out_is_named_once(
@@ -210,6 +298,9 @@ def test_an_architecture_that_this_machine_is_not() -> None:
         ({f"manylinux-{MACHINE}-image": "manylinux2014"}, {}, "manylinux2014"),
         ({f"manylinux-{MACHINE}-image": ""}, {}, "manylinux_2_28"),
         ({}, {f"CIBW_MANYLINUX_{MACHINE.upper()}_IMAGE": "manylinux_2_34"}, "manylinux_2_34"),
+        ({}, {f"CIBW_MANYLINUX_{MACHINE.upper()}_IMAGE": "my-image"}, "manylinux_2_28"),
+        ({}, {"CIBW_PLATFORM": "linux"}, "manylinux_2_28"),
+        ({}, {"CIBW_PLATFORM": "auto", "MANYWHEELS_PLATFORM": "linux"}, "manylinux_2_28"),
     ],
 )
 def test_the_image_decides_the_platform(
@@ -222,9 +313,11 @@ def test_the_image_decides_the_platform(
     ("configuration", "message"),
     [
         ({"enable": "jython"}, r"\[tool.cibuildwheel\] enable: `jython` is not a group"),
-        ({"environment": {"A": "$(pwd)"}}, r'\[tool.cibuildwheel\] environment: `A="\$\(pwd\)"` is not a value'),
+        ({"environment": {"A": "$(a | b)"}}, r'\[tool.cibuildwheel\] environment: `A="\$\(a \| b\)"` is not a value'),
         ({"before-build": {"a": "b"}}, r"\[tool.cibuildwheel\] before-build: a value of this type"),
         ({"overrides": [{"before-build": "x"}]}, r"\[\[tool.cibuildwheel.overrides\]\] 1: `select` names no targets"),
+        ({"before-biuld": "x"}, r"cibuildwheel knows no option `before-biuld`"),
+        ({"linux": {"before-biuld": "x"}}, r"cibuildwheel knows no option `before-biuld`"),
         ({"overrides": 3}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
         ({"overrides": [3]}, r"\[tool.cibuildwheel\] overrides: this is not a list of tables"),
         ({"linux": 3}, r"\[tool.cibuildwheel.linux\]: this is not a table"),
@@ -301,3 +394,117 @@ def test_our_own_settings_mean_the_folder_that_they_name() -> None:
 def test_tests_are_skipped_by_its_patterns() -> None:
     made = options({"test-command": "pytest", "test-skip": "*-musllinux_* cp31{0,1}-* pp* cp36-*"})
     assert [known.tag for known, own in made.by_target.items() if own.tests is None] == ["cp310", "cp311", "pp311"]
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("my-image", "my-image"), ("my-image:latest", "my-image:latest"), ("manylinux2014", ""),
+        (f"example.org/manylinux_2_34_{MACHINE}:1", f"example.org/manylinux_2_34_{MACHINE}:1"),
+        ("manylinux-with-tools", "manylinux-with-tools"),
+    ],
+)  # fmt: skip
+def test_an_image_may_be_a_local_one(image: str, expected: str) -> None:
+    assert options({f"manylinux-{MACHINE}-image": image}).image == expected
+
+
+def test_a_policy_that_is_none_is_no_image() -> None:
+    with pytest.raises(InputError, match="`manylinux1` is not a value of `platform`"):
+        options({f"manylinux-{MACHINE}-image": "manylinux1"})
+
+
+def test_another_platform_is_built_elsewhere() -> None:
+    with pytest.raises(InputError, match="CIBW_PLATFORM: manywheels builds for Linux only, not for `macos`"):
+        options(CIBW_PLATFORM="macos")
+
+
+def test_groups_of_the_command_line_are_added_to_the_tables() -> None:
+    made = resolve(
+        {"enable": given("cpython-prerelease graalpy")}, replace(project(), cibuildwheel={"enable": ["pypy"]}),
+        environment={"CIBW_ENABLE": "pypy-eol"},
+    )  # fmt: skip
+    assert made.selection.enable == {"pypy", "pypy-eol", "cpython-prerelease", "graalpy"}
+
+
+# --- container-engine -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "expected"),
+    [
+        ("docker", "docker", {}),
+        ("", "docker", {}),
+        ("podman", "podman", {}),
+        ("docker; create_args: --network=host -m 4g", "docker", {"network_mode": "host", "mem_limit": "4g"}),
+        ("docker;create_args:--cpus=1.5;disable_host_mount: true", "docker", {"nano_cpus": 1_500_000_000}),
+        ("docker; create_args: --platform=linux/arm64 -v /a:/b:ro -v /c:/d", "docker",
+         {"volumes": ["/a:/b:ro", "/c:/d"]}),
+        ("docker; create_args: --platform linux/arm64 --privileged --init=false", "docker",
+         {"privileged": True, "init": False}),
+        ({"name": "podman", "create-args": ["--add-host", "a:1.2.3.4", "--tmpfs", "/t:size=1g", "--pids-limit", "9"]},
+         "podman", {"extra_hosts": {"a": "1.2.3.4"}, "tmpfs": {"/t": "size=1g"}, "pids_limit": 9}),
+    ],
+)  # fmt: skip
+def test_what_containers_are_created_with(value: object, name: str, expected: dict[str, Any]) -> None:
+    engine = options({"container-engine": value}).container_engine
+    assert engine.name == name
+    assert sdk_arguments(engine.of_container) == expected
+
+
+def test_ulimits_and_graphics_cards() -> None:
+    words = "docker; create_args: --ulimit nofile=1024:2048 --ulimit=core=0 --gpus all"
+    made = sdk_arguments(options(CIBW_CONTAINER_ENGINE=words).container_engine.of_container)
+    limits = [(limit.name, limit.soft, limit.hard) for limit in made["ulimits"]]
+    assert limits == [("nofile", 1024, 2048), ("core", 0, 0)]
+    assert made["device_requests"][0]["Count"] == -1
+
+
+def test_variables_of_a_container_are_the_builds_and_not_the_programs() -> None:
+    made = options(
+        {"environment": "B=$A", "environment-pass": "D"},
+        CIBW_CONTAINER_ENGINE="docker; create_args: -e 'A=1 2' --env C",
+    )
+    own = made.for_target(target("cp312"))
+    assert expand(own.environment, {}) == {"A": "1 2", "B": "1 2"}
+    assert own.environment_pass == ("C", "D")
+    assert made.container_engine.of_container == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("containerd", "`containerd` is not a value of `container-engine`"),
+        ("docker; create-args: --mount=type=bind", "`'?--mount=type=bind'?` of `create_args` is not taken"),
+        ("docker; create_args: alpine", "`alpine` of `create_args` is not taken"),
+        ("docker; create_args: --network", "`--network` has no value"),
+        ("docker; args: x", "is not a value of `container-engine`"),
+    ],
+)
+def test_what_is_not_taken_of_it_is_named(value: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        options(CIBW_CONTAINER_ENGINE=value)
+
+
+REACHING = ["--privileged", "-v /:/host", "--network=host", "--device=/dev/kvm", "--env SECRET", "--cap-add=ALL",
+            "--tmpfs=/opt/manywheels:mode=777"]  # fmt: skip
+
+
+@pytest.mark.parametrize("argument", REACHING)
+def test_a_projects_own_file_reaches_nothing_outside_of_the_container_in_ci(argument: str) -> None:
+    value = f"docker; create_args: --memory=4g --env A=1 {argument}"
+    ci = {"CI": "true"}
+    with pytest.raises(IsolationError, match=r"container-engine.*" + argument.partition("=")[0].partition(" ")[0]):
+        require_trusted(options({"container-engine": value}), ci)
+    require_trusted(options({"container-engine": value}), {})
+    require_trusted(options(CIBW_CONTAINER_ENGINE=value), ci)
+    require_trusted(options({"container-engine": "docker; create_args: --memory=4g --env A=1"}), ci)
+
+
+def test_a_projects_variables_do_not_reach_a_workflows_before_all() -> None:
+    theirs = {"container-engine": "docker; create_args: --env PATH=/evil"}
+    made = recipe(theirs, CIBW_BEFORE_ALL="make").before_all
+    assert made is not None
+    assert made.environment == ()
+    own = recipe({**theirs, "before-all": "make"}).before_all
+    assert own is not None
+    assert expand(own.environment, {}) == {"PATH": "/evil"}

@@ -185,7 +185,7 @@ AUDITWHEEL = "auditwheel repair -w {dest_dir} {wheel}"
         ("test-requires", ["a>1"], ["b"], "'a>1' b", "b 'a>1'"),
         ("test-extras", ["a"], ["b", "c"], "a,b,c", "b,c,a"),
         ("environment", {"A": "1"}, {"B": "$A"}, 'A="1" B="$A"', 'B="$A" A="1"'),
-        ("config-settings", {"a": "1", "b": "2"}, {"a": "3", "c": "4"}, "b=2 a=3 c=4", "c=4 a=1 b=2"),
+        ("config-settings", {"a": "1", "b": "2"}, {"a": "3", "c": "4"}, "a=3 b=2 c=4", "a=1 c=4 b=2"),
         ("before-build", "", "b", "b", "b"),
         ("repair-wheel-command", "auditwheel", "b", f"{AUDITWHEEL} && b", f"b && {AUDITWHEEL}"),
         ("repair-wheel-command", "a", "auditwheel", f"a && {AUDITWHEEL}", f"{AUDITWHEEL} && a"),

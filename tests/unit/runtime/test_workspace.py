@@ -20,6 +20,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.plan.project import read_project
 from manywheels.runtime import copying, workspace
+from manywheels.runtime.containers import program
 from manywheels.runtime.copying import clone_file, copy_tree, remove_tree
 from manywheels.runtime.git import share_objects
 from manywheels.runtime.workspace import Snapshot, copy_source, public_work_parent, take_snapshot, work_folder
@@ -542,3 +543,37 @@ def test_waiting_for_another_runs_tidying_hears_the_cancellation(
         with pytest.raises(Cancelled), work_folder(tmp_path / "work", cancellation):
             pass
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("started_in", "expected"),
+    [
+        (".", "."),
+        ("bindings", "bindings"),
+        ("bindings/python", "bindings/python"),
+        ("bindings/python/src", "."),
+        ("other", "."),
+        ("..", "."),
+    ],
+)
+def test_commands_run_where_the_run_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_in: str, expected: str
+) -> None:
+    top = tmp_path / "top"
+    package = write_project(top / "bindings/python")
+    for folder in ("bindings/python/src", "other"):
+        (top / folder).mkdir(exist_ok=True)
+    repository(top)
+    monkeypatch.chdir(top / started_in)
+    snapshot = snapshot_of(package, tmp_path / "snapshot")
+    assert (snapshot.project, snapshot.package) == (Path(expected), Path("bindings/python"))
+    inside = top if started_in == ".." else top / started_in
+    assert Path(program.working_folder(package)) == inside, "a container starts there too"
+
+
+def test_without_git_they_run_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = write_project(tmp_path / "top/package")
+    for number, place in enumerate((package, tmp_path / "top")):
+        monkeypatch.chdir(place)
+        assert snapshot_of(package, tmp_path / f"snapshot-{number}").package == Path()
+        assert snapshot_of(package, tmp_path / f"again-{number}").project == Path()

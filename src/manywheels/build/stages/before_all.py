@@ -7,13 +7,16 @@ files, and does not get their variables. It runs in the snapshot. Its HOME stays
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from manywheels.build.stages.hooks import Hook, marks, run_before_all
+from manywheels.build.stages.variables import Runner
 from manywheels.core.cancellation import Cancellation
+from manywheels.errors import BeforeAllFailed, HookFailed
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
 from manywheels.plan.pip_settings import Follower
@@ -60,12 +63,15 @@ class Prepared:
 
     def expand(self, made: tuple[Assignment, ...], environment: Mapping[str, str]) -> dict[str, str]:
         """Return the environment with assignments, in which `$HOME` is that of `before-all`."""
+        expanded = assignments.expand(made, self.seen(environment))
         if self.home is None:
-            return assignments.expand(made, environment)
-        seen = {**environment, **self._rust(), "HOME": str(self.home)}
-        expanded = assignments.expand(made, seen)
+            return expanded
         own = expanded["HOME"] if any(assignment.name == "HOME" for assignment in made) else environment["HOME"]
         return {**expanded, "HOME": own}
+
+    def seen(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return what assignments see."""
+        return {**environment, **self._rust(), "HOME": str(self.home)} if self.home else dict(environment)
 
     def _rust(self) -> dict[str, str]:
         assert self.home is not None  # noqa: S101 - the caller has checked
@@ -84,11 +90,24 @@ def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
     for before_all in request.commands:
         passed = {name: request.caller[name] for name in before_all.environment_pass if name in request.caller}
         seen = {**scrubbed, **request.environment, **marks(), **passed}
-        environment = assignments.expand(fill_values(before_all.environment, **places), seen)
+        made = fill_values(before_all.environment, **places)
         hook = Hook(
             option=OPTION, command=fill(before_all.command, python=request.python, **places),
             folder=request.project, timeout=request.timeout, log=request.log,
-            environment=follower.follow(environment).environment,
+            environment=follower.follow(_variables(request, made, seen, cancellation)).environment,
         )  # fmt: skip
         run_before_all(hook, cancellation)
     return Prepared(home=request.folder / "home")
+
+
+def _variables(
+    request: Preparation, made: tuple[Assignment, ...], seen: dict[str, str], cancellation: Cancellation
+) -> dict[str, str]:
+    runner = Runner(
+        option="environment", folder=request.project, scratch=request.folder / f"variables-{secrets.token_hex(4)}",
+        log=request.log, timeout=request.timeout, cancellation=cancellation, python=request.python,
+    )  # fmt: skip
+    try:
+        return assignments.expand(runner.evaluate(made, seen), seen)
+    except HookFailed as error:
+        raise BeforeAllFailed(error.message, remedy=error.remedy) from None

@@ -80,15 +80,15 @@ install() { shift "$sources"; python -m pip install --quiet "$@"; }
 [ -n "$python" ] || exit 90
 "$python" -m venv /manywheels/venv || exit 91
 export VIRTUAL_ENV=/manywheels/venv PATH="/manywheels/venv/bin:$PATH"
-cd /manywheels/project
+cd "$PROJECT"
 sh -c "$BEFORE_TEST" || exit 92
 if [ -n "$NEW_PIP" ]; then python -m pip install --quiet --upgrade pip || exit 93; fi
 install "$@" || exit 93
 while [ "$sources" -gt 0 ]; do
-    mkdir -p "../elsewhere/$(dirname "$1")" && cp -R "$1" "../elsewhere/$1" || exit 94
+    mkdir -p "/manywheels/elsewhere/$(dirname "$1")" && cp -R "$1" "/manywheels/elsewhere/$1" || exit 94
     sources=$((sources - 1)); shift
 done
-cd ../elsewhere && exec sh -c "$TEST_COMMAND"
+cd /manywheels/elsewhere && exec sh -c "$TEST_COMMAND"
 """
 
 
@@ -124,8 +124,9 @@ def run_tests_in_image(request: TestRequest, place: TestImage, cancellation: Can
     inside = replace(
         request,
         wheel=INSIDE / request.wheel.name,
-        project=INSIDE / "project",
-        package=INSIDE / "project" / request.package.relative_to(request.project),
+        source=INSIDE / "project",
+        project=INSIDE / "project" / request.project.relative_to(request.source),
+        package=INSIDE / "project" / request.package.relative_to(request.source),
         folder=INSIDE,
     )
     results: Results | None = None
@@ -231,6 +232,7 @@ def _variables(client: DockerClient, inside: TestRequest, place: TestImage) -> d
     return asking_for(inside.results, assignments.expand(made, base)) | {
         "BEFORE_TEST": inside.fill(tests.before),
         "TEST_COMMAND": inside.fill(tests.command),
+        "PROJECT": str(inside.project),
         "NEW_PIP": " ".join(tests.groups),  # PEP 735 is known to pip 25.1 and newer
     }
 
@@ -260,5 +262,5 @@ def _pack(request: TestRequest, folder: Path, cancellation: Cancellation) -> Pat
             no_tests.size = len(content)
             tar.addfile(give_away(no_tests), io.BytesIO(content))
         tar.add(request.wheel, f"{inside}/{request.wheel.name}", filter=give_away)
-        pack_tree(tar, request.project, f"{inside}/project", owner=owner, change=give_away, cancellation=cancellation)
+        pack_tree(tar, request.source, f"{inside}/project", owner=owner, change=give_away, cancellation=cancellation)
     return archive

@@ -14,9 +14,11 @@ from manywheels.build.stages import source_imports
 from manywheels.build.stages.hooks import announce
 from manywheels.build.stages.pytest_results import Results, asking_for, read_results
 from manywheels.build.stages.test_run import NO_TESTS_HERE, TestOutcome, TestRequest, ended, explain, no_tests_here
+from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import UV_TIMEOUT, Venv, create_venv, uv_failure
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed, TargetError, TestsFailed
+from manywheels.plan.assignments import Assignment
 from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command, Outcome
 from manywheels.wheels.wheelfile import parse_name
@@ -54,7 +56,7 @@ def _prepare(request: TestRequest, cancellation: Cancellation) -> Venv:
     content = {} if request.tests.sources else {NO_TESTS_HERE: no_tests_here()}
     untrusted_files.make_folder(request.working_folder, user, content)
     created = create_venv(request.venv, request.folder / "venv", request.project, cancellation)
-    venv = created.changed(request.environment)
+    venv = created.changed(_variables(request, created, cancellation))
     if request.tests.before:
         before = request.fill(request.tests.before)
         venv.run_hook("before-test", before, request.project, request.timeout, cancellation)
@@ -62,6 +64,14 @@ def _prepare(request: TestRequest, cancellation: Cancellation) -> Venv:
     if request.tests.sources:
         _copy_sources(request, venv, cancellation)
     return venv
+
+
+def _variables(request: TestRequest, created: Venv, cancellation: Cancellation) -> tuple[Assignment, ...]:
+    runner = Runner(
+        option="test-environment", folder=request.project, scratch=request.folder / "variables", log=created.log,
+        timeout=request.timeout, cancellation=cancellation, user=created.user,
+    )  # fmt: skip
+    return runner.evaluate(request.environment, created.environment)
 
 
 def _install(request: TestRequest, venv: Venv, cancellation: Cancellation) -> None:

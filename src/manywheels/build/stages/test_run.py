@@ -28,7 +28,7 @@ _NOTHING_COLLECTED: Final = 5  # exit status of pytest, and of unittest since Py
 
 @dataclass(frozen=True, kw_only=True)
 class TestRequest:
-    """A finished wheel and how to test it; `project` and `package` are in the target's copy.
+    """A finished wheel and how to test it; `source` is the target's copy, with `project` and `package` in it.
 
     `folder` must not exist; the target's user can reach it. `timeout` is in seconds, for `before-test` and the tests,
     each.
@@ -36,6 +36,7 @@ class TestRequest:
 
     tests: Tests
     wheel: Path
+    source: Path
     project: Path
     package: Path
     folder: Path

@@ -90,8 +90,10 @@ class TargetBuild:
     def _build(self) -> Path:
         with self.progress.enter("prepare"):
             source = copy_source(
-                self.context.snapshot, self.workspace.project, self.cancellation, user=self.workspace.user
+                self.context.snapshot, self.workspace.copy, self.cancellation, user=self.workspace.user
             )
+            self.workspace.evaluate(self.cancellation)
+            self.venv = self.workspace.base_venv()
         if self.options.before_build:
             with self.progress.enter("before-build"):
                 self._before_build(source)

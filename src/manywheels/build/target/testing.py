@@ -65,13 +65,16 @@ def _test(
     with context.slot(cancellation):
         workspace.make_folder()
         if planned is build.planned:
-            workspace.project = build.project  # with what `before-build` and the build left
+            workspace.copy = build.copy  # with what `before-build` and the build left
+            workspace.evaluated = build.evaluated
         elif prepared:
             _unpack_copy(prepared, workspace, cancellation)
+            workspace.evaluate(cancellation)
         else:
-            copy_source(context.snapshot, workspace.project, cancellation, user=workspace.user)
+            copy_source(context.snapshot, workspace.copy, cancellation, user=workspace.user)
+            workspace.evaluate(cancellation)
         request = TestRequest(
-            tests=tests, wheel=wheel, **workspace.places, folder=workspace.folder / "tests",
+            tests=tests, wheel=wheel, source=workspace.copy, **workspace.places, folder=workspace.folder / "tests",
             venv=workspace.base_venv(), timeout=context.run.options.test_timeout,
         )  # fmt: skip
         if not context.run.options.test_in:
@@ -89,7 +92,7 @@ def _pack_copy(build: TargetWorkspace, cancellation: Cancellation) -> Path:
     owner = os.geteuid() if build.user is None else build.user
     try:
         with tarfile.open(archive, "w") as tar:
-            pack_tree(tar, build.project, ".", owner=owner, change=lambda member: member, cancellation=cancellation)
+            pack_tree(tar, build.copy, ".", owner=owner, change=lambda member: member, cancellation=cancellation)
     except CannotPack as error:
         raise TestsFailed(
             f"The project cannot be copied for the tests of other Pythons: {error}.",
@@ -101,9 +104,9 @@ def _pack_copy(build: TargetWorkspace, cancellation: Cancellation) -> Path:
 
 def _unpack_copy(archive: Path, workspace: TargetWorkspace, cancellation: Cancellation) -> None:
     """Raises TestsFailed and Cancelled."""
-    project = untrusted_files.make_folder(workspace.project, workspace.user)
-    argv = ("tar", "-xpf", str(archive), "-C", str(project))
-    if not workspace.base_venv().run(argv, project, UV_TIMEOUT, cancellation).succeeded:
+    copy = untrusted_files.make_folder(workspace.copy, workspace.user)
+    argv = ("tar", "-xpf", str(archive), "-C", str(copy))
+    if not workspace.base_venv().run(argv, copy, UV_TIMEOUT, cancellation).succeeded:
         raise TestsFailed(
             "The project cannot be unpacked for the tests.", remedy="The log says why; free disk space, or install tar."
         )

@@ -9,8 +9,12 @@ from pathlib import Path
 
 from manywheels.build.context import RunContext
 from manywheels.build.stages.hooks import marks
+from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
+from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
+from manywheels.plan import assignments
+from manywheels.plan.assignments import Assignment
 from manywheels.plan.pip_settings import Follower, local_path, withheld
 from manywheels.plan.target_options import fill_values
 from manywheels.plan.targets import PlannedTarget
@@ -20,7 +24,7 @@ from manywheels.runtime.environment import build_environment
 
 @dataclass
 class TargetWorkspace:
-    """`project` is the copy of the source; `suffix` ends the names of folders and log.
+    """`copy` is the target's copy of the source; `suffix` ends the names of folders and log.
 
     This process's user owns `sealed`, readable for all, and `folder`, which contains the folders of the target's user,
     closed to others. Tests have a workspace of their own.
@@ -38,15 +42,20 @@ class TargetWorkspace:
         self.user = self.context.users[self.target]
         name = f"{self.target.identifier}{self.suffix}"
         self.folder = self.context.work / name
-        self.project = self.folder / "source"
+        self.copy = self.folder / "source"
+        self.evaluated: tuple[Assignment, ...] | None = None  # `environment`, once its commands have run
         self.sealed = self.context.work / "sealed" / name
         self.log = self.context.run.output.log(name)
 
     @property
+    def project(self) -> Path:
+        """The folder of the copy that commands run in."""
+        return self.copy / self.context.snapshot.project
+
+    @property
     def places(self) -> dict[str, Path]:
         """The values of `{project}` and `{package}`."""
-        snapshot = self.context.snapshot
-        return {"project": self.project / snapshot.project, "package": self.project / snapshot.package}
+        return {"project": self.project, "package": self.copy / self.context.snapshot.package}
 
     @property
     def source(self) -> Path:
@@ -74,17 +83,31 @@ class TargetWorkspace:
 
     def base_venv(self) -> Venv:
         """Return the target's interpreter, outside of a virtual environment."""
-        assignments = fill_values(self.options.environment, **self.places)
+        made = self.evaluated if self.evaluated is not None else assignments.as_written(self._assignments)
         passed = self.options.environment_pass
         caller = self.context.run.caller
         return Venv(
             uv=self.context.uv,
             python=self.interpreter.path,
-            followed=self._follower.follow(self.context.prepared.expand(assignments, self._given(passed))),
+            followed=self._follower.follow(self.context.prepared.expand(made, self._given(passed))),
             overlooked=(*self.context.run.overlooked, *withheld(caller, passed)),
             log=self.log,
             user=self.user,
         )
+
+    @property
+    def _assignments(self) -> tuple[Assignment, ...]:
+        return fill_values(self.options.environment, **self.places)
+
+    def evaluate(self, cancellation: Cancellation) -> None:
+        """Run the commands in `environment`, in the copy. Raises HookFailed, OSError and Cancelled."""
+        seen = self.context.prepared.seen(self._given(self.options.environment_pass))
+        runner = Runner(
+            option="environment", folder=self.project, scratch=self.folder / "variables", log=self.log,
+            timeout=self.context.run.options.timeout, cancellation=cancellation, python=self.interpreter.path,
+            user=self.user,
+        )  # fmt: skip
+        self.evaluated = runner.evaluate(self._assignments, seen)
 
     def default_environment(self) -> dict[str, str]:
         """Return the target's variables as if its options changed none. Raises OSError for unreadable constraints."""
@@ -129,13 +152,13 @@ class TargetWorkspace:
             return word
         if Path(path).is_absolute():
             inside = Path(path).relative_to(self.source_top) if Path(path).is_relative_to(self.source_top) else None
-            return str(self.project / inside) if inside and self._is_copied(inside) else word
-        package = self.context.snapshot.package / path
-        return str(self.project / (path if self._is_copied(Path(path)) or not self._is_copied(package) else package))
+            return str(self.copy / inside) if inside and self._is_copied(inside) else word
+        project, package = (folder / path for folder in (self.context.snapshot.project, self.context.snapshot.package))
+        return str(self.copy / (project if self._is_copied(project) or not self._is_copied(package) else package))
 
     def _is_there(self, path: str) -> bool:
-        if Path(path).is_relative_to(self.project):
-            return self._is_copied(Path(path).relative_to(self.project))
+        if Path(path).is_relative_to(self.copy):
+            return self._is_copied(Path(path).relative_to(self.copy))
         return Path(path).is_dir()
 
     def _is_copied(self, relative: Path) -> bool:
@@ -145,7 +168,7 @@ class TargetWorkspace:
             return False
         if os.path.lexists(self.context.snapshot.root / relative):
             return True
-        return self.project.exists() and untrusted_files.is_there(self.project, str(relative))
+        return self.copy.exists() and untrusted_files.is_there(self.copy, str(relative))
 
     def _constraints_file(self) -> str:
         """Return the file that makes every front end follow `dependency-versions`; empty if there is none."""

@@ -14,15 +14,17 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
 from manywheels.core.text import sanitize
 from manywheels.plan import architectures
+from manywheels.plan.container_engine import CreateArgument
 from manywheels.plan.container_variables import Mounted, forwarded, local_only
 from manywheels.plan.installer_files import read_caller
 from manywheels.plan.policies import Policy
 from manywheels.plan.settings import setting_variables
+from manywheels.runtime.containers.create_arguments import sdk_arguments
 from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
 from manywheels.runtime.containers.image import ensure_image, print_progress
 from manywheels.runtime.containers.run import STDOUT, ContainerSpec, run_container
-from manywheels.runtime.git import git_top, linked_repository, source_root
+from manywheels.runtime.git import linked_repository, source_root
 from manywheels.wheels.output import open_output
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _SOCKET: Final = "/var/run/docker.sock"
 _PROJECT: Final = PurePosixPath("/project/source")  # not in "/": the folder around it is closed
+_CONFIG: Final = PurePosixPath("/project/config-file.toml")
 _OUTPUT: Final = PurePosixPath("/output")
 _CACHE: Final = ("manywheels-cache", "/var/cache/manywheels")  # the volume, and MANYWHEELS_CACHE in the Dockerfile
 # Nothing may be mounted over or into these.
@@ -47,7 +50,8 @@ class ContainerBuild:
     """`arguments` are the options without project and output folder.
 
     `environment_pass` are further variables to pass; `terminal` is whether output goes to one; `image` is the user's
-    base, or empty. With `needs_engine`, the program can start containers; project code cannot.
+    base, or empty; so is `config_file`, which may begin with `{package}/`. With `needs_engine`, the program can start
+    containers; project code cannot.
     """
 
     package: Path
@@ -59,6 +63,8 @@ class ContainerBuild:
     terminal: bool = False
     image: str = ""
     needs_engine: bool = False
+    config_file: str = ""
+    create_arguments: tuple[CreateArgument, ...] = ()
 
 
 def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
@@ -84,6 +90,7 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
     from docker.types import Mount
 
     mounts, arguments = mounts_and_arguments(build.package, output)
+    arguments += _config_file(build, mounts)
     host_paths = find_host_paths(client)
     for mount in mounts:
         if mount["Type"] == "bind":
@@ -93,8 +100,23 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
         environment=_environment(build), tty=build.terminal, grace=_GRACE,
-        limits={"use_config_proxy": True} | _working_folder(build.package),
+        limits={
+            **sdk_arguments(build.create_arguments), "use_config_proxy": True,
+            "working_dir": working_folder(build.package),
+        },
     )  # fmt: skip
+
+
+def _config_file(build: ContainerBuild, mounts: list[Mount]) -> list[str]:
+    """Return the option for the container, and mount the file unless it is in an sdist."""
+    from docker.types import Mount
+
+    name = build.config_file
+    if not name or (build.package.is_file() and name.startswith("{package}/")):
+        return [f"--config-file={name}"] if name else []
+    file = Path(name.replace("{package}", str(build.package))).resolve()
+    mounts.append(Mount(str(_CONFIG), str(file), type="bind", read_only=True))
+    return [f"--config-file={_CONFIG}"]
 
 
 def _pass_on(stream: int, chunk: bytes) -> bool:
@@ -132,10 +154,12 @@ def _mounted(package: Path) -> Mounted:
     return Mounted(top, _inside(top, _PROJECT))
 
 
-def _working_folder(package: Path) -> dict[str, str]:
-    """Without git, the source is the working folder."""
-    top = source_root(package.resolve())
-    return {} if package.is_file() or git_top(top) else {"working_dir": str(_inside(top, _PROJECT))}
+def working_folder(package: Path) -> str:
+    """Return where the program starts in the container: in the same folder of the source as here, for `{project}`."""
+    source, here = _mounted(package), Path.cwd()
+    if source.folder.is_file():
+        return "/"
+    return str(source.inside / (here.relative_to(source.folder) if here.is_relative_to(source.folder) else ""))
 
 
 def _inside(path: Path, otherwise: PurePosixPath) -> PurePosixPath:
