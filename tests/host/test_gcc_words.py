@@ -224,3 +224,32 @@ def test_processors_by_the_names_of_gcc(cc: Compiler) -> None:
         assert ("define __AVX2__ 1" in macros) == (name in ("core-avx2", "skylake-avx512", "znver3")), name
         assert ("define __SSE3__ 1" in macros) == (name != "athlon-fx"), name
     assert "define __AVX2__" not in cc("-mcpu=haswell", "-m64", "-mpush-args", "-dM", "-E", "main.c")
+
+
+KEPT_BY_LIBSTDCXX = """
+#include <stdexcept>
+int answer_of(std::runtime_error &e) { return fprintf(stderr, "%s", e.what()) + errno + abs(-1); }
+std::string text = std::to_string(1);
+void *memory = std::malloc(1);
+"""
+REMOVED = """
+#include <algorithm>
+#include <functional>
+#include <memory>
+struct IsOdd : std::unary_function<int, bool> { bool operator()(int x) const { return x % 2; } };
+std::auto_ptr<int> pointer;
+void shuffled(int *a) { std::random_shuffle(a, a + 3); }
+auto bound = std::bind1st(std::plus<int>(), 1);
+auto negated = std::not1(IsOdd());
+"""
+
+
+@pytest.mark.parametrize("standard", [11, 17, 20, 23])
+def test_headers_bring_along_what_those_of_libstdcxx_do(cc: Compiler, standard: int) -> None:
+    for name, text in {"kept": KEPT_BY_LIBSTDCXX, "removed": REMOVED}.items():
+        (cc.folder / f"{name}.cpp").write_text(text)
+        done = subprocess.run(
+            ("c++", f"-std=c++{standard}", "-fPIC", "-Wno-deprecated-declarations", "-Werror", "-c", f"{name}.cpp"),
+            cwd=cc.folder, env=cc.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr

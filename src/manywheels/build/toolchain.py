@@ -41,6 +41,7 @@ _LIBRARY_FOLDERS: Final = (
     "/usr/lib",
 )
 _LINK: Final = Path(__file__).with_name("lld_link.py")
+_CXX_HEADERS: Final = Path(__file__).parent.parent / "data" / "cxx_headers"
 _INCLUDE_FOLDERS: Final = ("/usr/local/include", "/usr/include/{arch}-linux-gnu", "/usr/include")
 
 
@@ -243,6 +244,7 @@ def _write_zig(wrappers: _Wrappers, zig: Path, policy: Policy, folder: Path) -> 
         "GLOBAL_CACHE": shlex.quote(str(shared)),
         "LOCAL_CACHE": shlex.quote(str(own)),
         "LINK": shlex.join((sys.executable, "-I", "-S", str(_LINK))),
+        "CXX_HEADERS": shlex.quote(str(_CXX_HEADERS)),
         "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in libraries),
         "INCLUDE_FLAGS": shlex.join(word for name in includes for word in ("-idirafter", name)),
     }
@@ -262,7 +264,9 @@ def _write_system(wrappers: _Wrappers, machine: Machine, policy: Policy) -> str:
         _require_system(policy, machine)
     arch = machine.arch
     path = _path_without(wrappers.bin_dir)
-    unused = dict.fromkeys(("TARGET", "GLOBAL_CACHE", "LOCAL_CACHE", "LINK", "LIBRARY_FLAGS", "INCLUDE_FLAGS"), "''")
+    unused = dict.fromkeys(
+        ("TARGET", "GLOBAL_CACHE", "LOCAL_CACHE", "LINK", "CXX_HEADERS", "LIBRARY_FLAGS", "INCLUDE_FLAGS"), "''"
+    )
     for mode, names in (("cc", _C_NAMES), ("c++", _CXX_NAMES)):
         for name in (entry.format(arch=arch) for entry in names):
             real = shutil.which(name, path=path)

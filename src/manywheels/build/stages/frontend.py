@@ -36,7 +36,8 @@ class BuildRequest:
     """What one build needs; `source` is the package's folder in the copy `project`.
 
     `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
-    wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
+    wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything. `embedded`
+    means that the compilers are clang with libc++.
     """
 
     uv: str
@@ -52,6 +53,7 @@ class BuildRequest:
     silence: float | None
     user: int | None
     log: Path
+    embedded: bool
 
 
 def build(request: BuildRequest, cancellation: Cancellation) -> Path:
@@ -153,7 +155,7 @@ def _back_end_succeeded(request: BuildRequest) -> bool:
 def _explain_failure(
     request: BuildRequest, status: int, cancellation: Cancellation, *, for_memory: bool
 ) -> TargetError:
-    from manywheels.build.logs import telling_excerpt
+    from manywheels.build.logs import embedded, telling_excerpt
 
     excerpt = telling_excerpt(request.log, cancellation)
     private = f"{request.source}/"  # removed: users know paths relative to the project
@@ -170,7 +172,7 @@ def _explain_failure(
     place = excerpt.location
     return BuildFailed(
         reason or f"The build back end failed ({describe_end(status)})",
-        remedy="",
+        remedy=embedded.remedy(excerpt) if request.embedded else "",
         excerpt=lines,
         file=place.file.replace(private, "") if place else None,
         line=place.line if place else None,

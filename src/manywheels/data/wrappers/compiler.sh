@@ -331,7 +331,7 @@ fi
 if [ $step = compile ] || [ "$sources" ]; then
     # gcc says nothing of what it does not know or need, and so -Werror makes no error of it.
     set -- -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument \
-        @PREFIX_MAPS@ "$@" @INCLUDE_FLAGS@
+        @PREFIX_MAPS@ "$@" -I@CXX_HEADERS@ @INCLUDE_FLAGS@ # before libc++, which zig puts before any -isystem
 fi
 # zig turns assertions off by -O alone, and undefined behaviour into traps: a project decides that for itself.
 set -- "$real" "$mode" -target "$target" -fno-sanitize=all -UNDEBUG "$@"
