@@ -8,14 +8,20 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from host.cases import build_cases
+from manywheels.build.logs.embedded import WITHOUT_OPENMP
 from manywheels.build.toolchain import Machine, prepare
 from manywheels.plan.policies import policy_named
+
+if TYPE_CHECKING:
+    from host.conftest import Program
 
 ARCH = Machine.here().arch
 SOURCES = {
@@ -245,6 +251,7 @@ auto negated = std::not1(IsOdd());
 
 
 @pytest.mark.parametrize("standard", [11, 17, 20, 23])
+@pytest.mark.slow("zig-11", "zig-20", "zig-23", "gcc-11", "gcc-20", "gcc-23")
 def test_headers_bring_along_what_those_of_libstdcxx_do(cc: Compiler, standard: int) -> None:
     for name, text in {"kept": KEPT_BY_LIBSTDCXX, "removed": REMOVED}.items():
         (cc.folder / f"{name}.cpp").write_text(text)
@@ -253,3 +260,59 @@ def test_headers_bring_along_what_those_of_libstdcxx_do(cc: Compiler, standard: 
             cwd=cc.folder, env=cc.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+SETUP = """
+import os
+from setuptools import Extension, setup
+
+words = ["-Wl,--start-group,-lm,--end-group", "-Wl,--allow-multiple-definition", "-Wl,--exclude-libs,ALL", "-Wl,--cref"]
+needs = os.environ["NEEDS"]
+openmp = Extension("words._openmp", ["openmp.c"], extra_compile_args=["-fopenmp"], optional=needs == "nothing")
+setup(ext_modules=[Extension("words._c", ["c.c", "twice.c"], extra_link_args=words, py_limited_api=False), openmp])
+"""
+MODULE = """
+#include <Python.h>
+#include <math.h>
+double twice(double x) { return 2 * x; }
+static PyObject *answer(PyObject *self, PyObject *no) { return PyFloat_FromDouble(twice(sqrt(441.0))); }
+static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, 0}, {0}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_c", 0, -1, methods};
+PyMODINIT_FUNC PyInit__c(void) { return PyModule_Create(&module); }
+"""
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "words"
+version = "1"
+description = "words"
+readme = {text = "words", content-type = "text/plain"}
+[tool.manywheels]
+test-command = "python -c 'from words._c import answer; assert answer() == 42'"
+"""
+
+
+def test_a_build_with_such_words_and_what_is_said_without_openmp(program: Program) -> None:
+    project = program.new_folder("words")
+    files = {
+        "pyproject.toml": PYPROJECT,
+        "setup.py": SETUP,
+        "src/words/__init__.py": "",
+        "c.c": MODULE,
+        "twice.c": "double twice(double x) { return 3 * x; }",
+        "openmp.c": "#include <Python.h>\n#include <omp.h>\nPyMODINIT_FUNC PyInit__openmp(void) { return NULL; }",
+    }
+    for name, text in files.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    found = build_cases(program, project, {kind: {"environment": f"NEEDS={kind}"} for kind in ("nothing", "openmp")})
+
+    without, refused = found["nothing"], found["openmp"]
+    assert without.target["state"] == "built", without.finished.stdout
+    assert WITHOUT_OPENMP in without.target["warnings"]
+    assert WITHOUT_OPENMP in without.finished.stdout
+    assert refused.target["state"] == "failed"
+    assert "OpenMP" in refused.target["failure"]["problem"]
+    assert "--engine container" in refused.target["failure"]["remedy"]
