@@ -33,6 +33,8 @@ esac
 
 # --- what the command is: a question, a compilation or a link, and of what -------------------------------------------
 step=link inputs='' sources='' optimised='' shared='' libpython='' cmake='' value='' stdin='' language='' verbose=''
+cxx_runtime=@CXX_RUNTIME@ cxx_source='' bound=''
+[ ! "$MANYWHEELS_CXX_STATIC" ] || cxx_runtime=''
 for arg in "$@"; do
     if [ "$value" ]; then
         value=''
@@ -55,8 +57,15 @@ for arg in "$@"; do
         *CMakeFiles/*.dir/*) cmake=1 ;;
         -x*) language=1 ;;
         -v) verbose=1 ;;
+        *.cc | *.cpp | *.cxx | *.c++ | *.C | *.CPP | *.cp | *.ii | -xc++) cxx_source=1 ;;
+        -static | -static-pie | -static-libstdc++ | -nostdlib* | -nodefaultlibs | -r) cxx_runtime='' ;; # left to zig
+        *-Bstatic*) bound=static ;;
+        *-Bdynamic*) bound='' ;;
+        -lstdc++ | -lc++ | -lc++abi | -lsupc++) [ ! "$bound" ] || cxx_runtime='' ;;
     esac
 done
+
+case " $* " in *" -x c++ "*) cxx_source=1 ;; esac
 
 if [ ! "$inputs" ]; then
     [ "$kind" = system ] && exec "$real" "$@"
@@ -139,7 +148,7 @@ holds_libpython() {
 }
 
 # --- the flags, one by one: what stays is named by its place, so that no quoting is lost -----------------------------
-keep='' late='' version_script='' syntax_only='' next='' place=0
+keep='' late='' version_script='' syntax_only='' next='' place=0 cxx_library='' unwinder=''
 for arg in "$@"; do
     place=$((place + 1)) original=$arg
     case $next in
@@ -148,7 +157,7 @@ for arg in "$@"; do
         linker) next='' arg=-Wl,$arg ;;
         -R) next='' arg=-Wl,-rpath,$arg ;;
         -z) next='' arg=-Wl,-z,$arg ;;
-        -I | -L | -isystem) arg=$next$arg next='' ;;
+        -I | -L | -isystem | -l) arg=$next$arg next='' ;;
     esac
     case $arg in
         -Wl,*)
@@ -158,7 +167,7 @@ for arg in "$@"; do
             [ "$out" ] || continue
             arg=-Wl$out ;;
         -Xlinker) next=linker && continue ;;
-        -R | -L) next=$arg && continue ;;
+        -R | -L | -l) next=$arg && continue ;;
         -L/*)
             if holds_libpython "${arg#-L}"; then
                 [ "$kind" = system ] && [ ! "$libpython" ] && continue
@@ -166,7 +175,7 @@ for arg in "$@"; do
                 late="$late \"\${$#}\"" # the interpreter's own folder holds more than libpython: it comes last
                 continue
             fi ;;
-        -o | -x | -MF | -MT | -MQ | -iquote | -idirafter | -include | -imacros | -D | -U | -u | -l | -T | -Xclang | \
+        -o | -x | -MF | -MT | -MQ | -iquote | -idirafter | -include | -imacros | -D | -U | -u | -T | -Xclang | \
             -Xpreprocessor | -Xassembler | -mllvm | -target | --param) next=keep ;;
     esac
     if [ "$kind" = zig ] && [ "$next" != keep ]; then
@@ -194,6 +203,12 @@ for arg in "$@"; do
                 /lib*/libc.* | /lib*/libm.* | /lib*/libdl.* | /lib*/librt.* | /lib*/libutil.* | /lib*/libpthread.*)
                 arg=${arg##*/lib} arg=-l${arg%%.*} ;;
         esac
+        if [ $step = link ] && [ "$cxx_runtime" ]; then # below, for C++, comes what stands for these
+            case $arg in
+                -lstdc++ | -lc++ | -lc++abi | -lsupc++) cxx_library=1 && continue ;;
+                -lgcc_s) unwinder=1 && continue ;;
+            esac
+        fi
         if [ $step = link ] && [ ! "$sources" ]; then
             # zig builds its runtime once for each set of code generation flags: without them there is one runtime.
             case $arg in
@@ -216,6 +231,18 @@ eval "set -- $keep $late"
 [ "$syntax_only" ] && set -- "$@" -c -o /dev/null
 [ "$version_script" ] && set -- "$@" -Wl,--undefined-version # as GNU ld, which most version scripts were written for
 [ "$stdin" ] && [ ! "$language" ] && set -- -x c "$@"
+[ "$cxx_source" ] && mode=c++ # as gcc does by a file's name; zig would not find the headers
+if [ $step = link ] && [ "$cxx_runtime" ]; then
+    if [ "$mode" = c++ ] || [ "$cxx_library" ]; then
+        # All files of a wheel share one C++ library, which the repair adds: zig's own would be in each of them.
+        [ -e "$cxx_runtime/@CXX_LIBRARY@" ] || env -i @MAKE_CXX_RUNTIME@ >&2 || exit
+        [ ! "$sources" ] || set -- "$@" @CXX_HEADER_FLAGS@
+        [ ! "$language" ] || set -- "$@" -x none
+        set -- "$@" -nostdlib++ -Wl,--as-needed "$cxx_runtime/@CXX_LIBRARY@" "$cxx_runtime/@CXX_UNWINDER@"
+    elif [ "$unwinder" ]; then
+        set -- "$@" -lgcc_s
+    fi
+fi
 if [ $step = link ]; then
     set -- "$@" @LIBRARY_FLAGS@ -s
     # CMake learns from the linker's own command line which folders are searched anyway, and so where to look.
@@ -224,7 +251,7 @@ if [ $step = link ]; then
     [ "$optimised" ] && [ "$sources" ] || set -- "$@" -O2
 fi
 if [ $step = compile ] || [ "$sources" ]; then
-    set -- @PREFIX_MAPS@ "$@" @INCLUDE_FLAGS@
+    set -- @PREFIX_MAPS@ "$@" @INCLUDE_FLAGS@ @CXX_FLAGS@
 fi
 # zig turns assertions off by -O alone, and undefined behaviour into traps: a project decides that for itself.
 exec "$real" "$mode" -target "$target" -fno-sanitize=all -UNDEBUG "$@"
