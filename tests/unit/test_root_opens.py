@@ -31,6 +31,7 @@ MODULES = {
     "data/": PROGRAM, "plan/inputs.py": PROGRAM, "core/cgroup.py": PROGRAM, "runtime/sandbox_init.py": PROGRAM,
     "runtime/containers/image.py": PROGRAM, "runtime/containers/host_paths.py": PROGRAM,
     "runtime/isolation_probe.py": "runs as a target's user",
+    "build/cxx_runtime.py": "runs as a target's user",
     "build/stages/auditwheel_worker.py": "runs as a target's user",
     "build/stages/prefetch_worker.py": "runs as the fetching user, and as a target's",
     "runtime/trees.py": "through descriptors that follow no link",

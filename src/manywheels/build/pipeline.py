@@ -139,7 +139,7 @@ def _run_before_all(run: Run, snapshot: Snapshot, tools: Toolchain, work: Path, 
     python = next(planned.interpreter.path for planned in buildable if planned.interpreter)
     request = Preparation(
         options=options, caller=run.caller, path=(tools.bin_dir, python.parent), python=python,
-        environment=tools.environment, folder=work / before_all.OPTION, project=snapshot.root,
+        environment=tools.with_libraries(tools.environment), folder=work / before_all.OPTION, project=snapshot.root,
         package=snapshot.root / snapshot.package, timeout=run.options.timeout, log=log,
     )  # fmt: skip
     return before_all.prepare(request, cancellation)

@@ -11,7 +11,7 @@ from manywheels.build.context import RunContext
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.venv import Venv
 from manywheels.core.files import cache_dir
-from manywheels.plan.target_options import fill_values
+from manywheels.plan.target_options import Repairer, fill_values
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime import untrusted_files
 from manywheels.runtime.environment import build_environment
@@ -79,7 +79,9 @@ class TargetWorkspace:
 
     def _environment(self) -> dict[str, str]:
         assignments = fill_values(self.options.environment, **self.places)
-        return self.context.prepared.expand(assignments, self.default_environment(self.options.environment_pass))
+        expanded = self.context.prepared.expand(assignments, self.default_environment(self.options.environment_pass))
+        # Tests run what was repaired, and must not find what it lacks.
+        return expanded if self.suffix else self.context.tools.with_libraries(expanded)
 
     def default_environment(self, passed: tuple[str, ...] = ()) -> dict[str, str]:
         """Return the target's variables before `environment` changes them.
@@ -102,6 +104,8 @@ class TargetWorkspace:
             "UV_NO_PROGRESS": "1",
             **marks(self.target),
         }
+        if self.options.repair.by is Repairer.NONE:  # nothing would add the shared C++ library to the wheel
+            own["MANYWHEELS_CXX_STATIC"] = "1"
         if self.user is not None:
             # If the image's compiler is zig, its cache keeps sources from standard input: keep users apart.
             own["ZIG_LOCAL_CACHE_DIR"] = str(self.folder / "zig")

@@ -39,6 +39,8 @@ esac
 # --- what the command is: a question, a compilation or a link, and of what -------------------------------------------
 step=link inputs='' sources='' optimised='' shared='' libpython='' cmake='' value='' stdin='' language='' verbose=''
 freestanding=''
+cxx_runtime=@CXX_RUNTIME@ cxx_source='' bound=''
+[ ! "$MANYWHEELS_CXX_STATIC" ] || cxx_runtime=''
 for arg in "$@"; do
     if [ "$value" ]; then
         value=''
@@ -63,8 +65,15 @@ for arg in "$@"; do
         *CMakeFiles/*.dir/*) cmake=1 ;;
         -x*) language=1 ;;
         -v) verbose=1 ;;
+        *.cc | *.cpp | *.cxx | *.c++ | *.C | *.CPP | *.cp | *.ii | -xc++) cxx_source=1 ;;
+        -static | -static-pie | -static-libstdc++ | -nostdlib* | -nodefaultlibs | -r) cxx_runtime='' ;; # left to zig
+        *-Bstatic*) bound=static ;;
+        *-Bdynamic*) bound='' ;;
+        -lstdc++ | -lc++ | -lc++abi | -lsupc++) [ ! "$bound" ] || cxx_runtime='' ;;
     esac
 done
+
+case " $* " in *" -x c++ "*) cxx_source=1 ;; esac
 
 if [ ! "$inputs" ]; then
     [ "$kind" = system ] && exec "$real" "$@"
@@ -221,7 +230,7 @@ holds_libpython() {
 }
 
 # --- the flags, one by one: what stays is named by its place, so that no quoting is lost -----------------------------
-keep='' late='' version_script='' syntax_only='' next='' place=0
+keep='' late='' version_script='' syntax_only='' next='' place=0 cxx_library='' unwinder=''
 for arg in "$@"; do
     place=$((place + 1)) original=$arg
     case $next in
@@ -231,7 +240,7 @@ for arg in "$@"; do
         linker) next='' arg=-Wl,$arg ;;
         -R) next='' arg=-Wl,-rpath,$arg ;;
         -z) next='' arg=-Wl,-z,$arg ;;
-        -I | -L | -isystem) arg=$next$arg next='' ;;
+        -I | -L | -isystem | -l) arg=$next$arg next='' ;;
     esac
     case $arg in
         -Wl,*)
@@ -241,7 +250,7 @@ for arg in "$@"; do
             [ "$out" ] || continue
             arg=-Wl$out ;;
         -Xlinker) next=linker && continue ;;
-        -R | -L) next=$arg && continue ;;
+        -R | -L | -l) next=$arg && continue ;;
         -L/*)
             if holds_libpython "${arg#-L}"; then
                 [ "$kind" = system ] && [ ! "$libpython" ] && continue
@@ -251,7 +260,7 @@ for arg in "$@"; do
             fi ;;
         -T) next=keep lld=1 ;;
         -T?*) lld=1 ;;
-        -o | -x | -MF | -MT | -MQ | -iquote | -idirafter | -include | -imacros | -D | -U | -u | -l | -Xclang | \
+        -o | -x | -MF | -MT | -MQ | -iquote | -idirafter | -include | -imacros | -D | -U | -u | -Xclang | \
             -Xpreprocessor | -Xassembler | -mllvm | --param) next=keep ;;
         -target | --target) next=target && continue ;;
     esac
@@ -299,6 +308,12 @@ for arg in "$@"; do
                 /lib*/libc.* | /lib*/libm.* | /lib*/libdl.* | /lib*/librt.* | /lib*/libutil.* | /lib*/libpthread.*)
                 arg=${arg##*/lib} arg=-l${arg%%.*} ;;
         esac
+        if [ $step = link ] && [ "$cxx_runtime" ]; then # below, for C++, comes what stands for these
+            case $arg in
+                -lstdc++ | -lc++ | -lc++abi | -lsupc++) cxx_library=1 && continue ;;
+                -lgcc_s) unwinder=1 && continue ;;
+            esac
+        fi
         if [ $step = link ] && [ ! "$sources" ]; then
             # zig builds its runtime once for each set of code generation flags: without them there is one runtime.
             case $arg in
@@ -321,6 +336,18 @@ eval "set -- $keep $late"
 [ "$syntax_only" ] && set -- "$@" -c -o /dev/null
 [ "$version_script" ] && set -- "$@" -Wl,--undefined-version # as GNU ld, which most version scripts were written for
 [ "$stdin" ] && [ ! "$language" ] && set -- -x c "$@"
+[ "$cxx_source" ] && mode=c++ # as gcc does by a file's name; zig would not find the headers
+if [ $step = link ] && [ "$cxx_runtime" ]; then
+    if [ "$mode" = c++ ] || [ "$cxx_library" ]; then
+        # All files of a wheel share one C++ library, which the repair adds: zig's own would be in each of them.
+        [ -e "$cxx_runtime/@CXX_LIBRARY@" ] || env -i @MAKE_CXX_RUNTIME@ >&2 || exit
+        [ ! "$sources" ] || set -- "$@" -I@CXX_HEADERS@ @CXX_HEADER_FLAGS@
+        [ ! "$language" ] || set -- "$@" -x none
+        set -- "$@" -nostdlib++ -Wl,--as-needed "$cxx_runtime/@CXX_LIBRARY@" "$cxx_runtime/@CXX_UNWINDER@"
+    elif [ "$unwinder" ]; then
+        set -- "$@" -lgcc_s
+    fi
+fi
 if [ $step = link ]; then
     set -- "$@" @LIBRARY_FLAGS@ -s
     # CMake learns from the linker's own command line which folders are searched anyway, and so where to look.
@@ -329,9 +356,10 @@ if [ $step = link ]; then
     [ "$optimised" ] && [ "$sources" ] || set -- "$@" -O2
 fi
 if [ $step = compile ] || [ "$sources" ]; then
+    # Our own headers stand before libc++'s, which zig puts before any -isystem.
     # gcc says nothing of what it does not know or need, and so -Werror makes no error of it.
     set -- -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument \
-        @PREFIX_MAPS@ "$@" -I@CXX_HEADERS@ @INCLUDE_FLAGS@ # before libc++, which zig puts before any -isystem
+        @PREFIX_MAPS@ "$@" -I@CXX_HEADERS@ @INCLUDE_FLAGS@ @CXX_FLAGS@
 fi
 # zig turns assertions off by -O alone, and undefined behaviour into traps: a project decides that for itself.
 set -- "$real" "$mode" -target "$target" -fno-sanitize=all -UNDEBUG "$@"
