@@ -255,11 +255,13 @@ auto negated = std::not1(IsOdd());
 def test_headers_bring_along_what_those_of_libstdcxx_do(cc: Compiler, standard: int) -> None:
     for name, text in {"kept": KEPT_BY_LIBSTDCXX, "removed": REMOVED}.items():
         (cc.folder / f"{name}.cpp").write_text(text)
-        done = subprocess.run(
-            ("c++", f"-std=c++{standard}", "-fPIC", "-Wno-deprecated-declarations", "-Werror", "-c", f"{name}.cpp"),
-            cwd=cc.folder, env=cc.environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        flags = (f"-std=c++{standard}", "-fPIC", "-Wno-deprecated-declarations", "-Werror")
+        for step in ("-c", "-shared"):
+            done = subprocess.run(
+                ("c++", *flags, step, f"{name}.cpp", "-o", "made"),
+                cwd=cc.folder, env=cc.environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
 
 
 SETUP = """
