@@ -34,6 +34,7 @@ MODULES = {
     "build/cxx_runtime.py": "runs as a target's user",
     "build/stages/auditwheel_worker.py": "runs as a target's user",
     "build/stages/prefetch_worker.py": "runs as the fetching user, and as a target's",
+    "build/lld_link.py": "runs as a target's user",
     "runtime/trees.py": "through descriptors that follow no link",
     "runtime/leftovers.py": "through descriptors that follow no link",
     "plan/interpreters.py": "before anything of a project runs",
