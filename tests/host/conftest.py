@@ -237,7 +237,7 @@ def private_cache(tmp_path: Path) -> Path:
     """
     folder = tmp_path / "cache"
     folder.mkdir()
-    for name in ("uv", "zig", "users"):
+    for name in ("uv", "zig", "c++", "users"):
         (cache_dir() / name).mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(cache_dir() / name)
     return folder

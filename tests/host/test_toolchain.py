@@ -67,13 +67,15 @@ def environment(toolchain: Toolchain, home: Path, **more: str) -> dict[str, str]
         "no_proxy",
         "CARGO_HOME",
     )
-    return {
-        **{name: os.environ[name] for name in passed if name in os.environ},
-        "PATH": f"{toolchain.bin_dir}:/usr/bin:/bin",
-        "HOME": str(home),
-        **toolchain.environment,
-        **more,
-    }
+    return toolchain.with_libraries(
+        {
+            **{name: os.environ[name] for name in passed if name in os.environ},
+            "PATH": f"{toolchain.bin_dir}:/usr/bin:/bin",
+            "HOME": str(home),
+            **toolchain.environment,
+            **more,
+        }
+    )
 
 
 def run(*argv: str | Path, env: dict[str, str], cwd: Path) -> str:

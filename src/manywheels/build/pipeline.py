@@ -137,8 +137,9 @@ def _preparation(run: Run, snapshot: Snapshot, tools: Toolchain, work: Path) -> 
     _target, python = pythons[0]
     return Preparation(
         options=options, caller=run.caller, path=(tools.bin_dir, python.parent), python=python,
-        environment=tools.environment, folder=work / before_all.OPTION, project=snapshot.root / snapshot.project,
-        package=snapshot.root / snapshot.package, timeout=run.options.timeout, log=run.output.log(BEFORE_ALL),
+        environment=tools.with_libraries(tools.environment), folder=work / before_all.OPTION,
+        project=snapshot.root / snapshot.project, package=snapshot.root / snapshot.package,
+        timeout=run.options.timeout, log=run.output.log(BEFORE_ALL),
     )  # fmt: skip
 
 

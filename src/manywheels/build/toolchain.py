@@ -8,12 +8,14 @@ wheels.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from manywheels.build import cxx_runtime
 from manywheels.core.files import cache_dir
 from manywheels.data import table
 from manywheels.errors import InputError, ToolchainError
@@ -39,17 +42,34 @@ _LIBRARY_FOLDERS: Final = (
     "/usr/lib64",
     "/usr/lib",
 )
+_LINK: Final = Path(__file__).with_name("lld_link.py")
+_CXX_HEADERS: Final = Path(__file__).parent.parent / "data" / "cxx_headers"
+_FOR_ZIG: Final = (
+    "TARGET", "GLOBAL_CACHE", "LOCAL_CACHE", "LIBRARY_FLAGS", "INCLUDE_FLAGS", "LINK", "CXX_HEADERS", "CXX_RUNTIME",
+    "CXX_LIBRARY", "CXX_UNWINDER", "CXX_FLAGS", "CXX_HEADER_FLAGS", "MAKE_CXX_RUNTIME",
+)  # fmt: skip
 _INCLUDE_FOLDERS: Final = ("/usr/local/include", "/usr/include/{arch}-linux-gnu", "/usr/include")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
-    """Compilers ready for use: `bin_dir` comes first on PATH, `environment` has further variables."""
+    """Compilers ready for use: `bin_dir` comes first on PATH, `environment` has further variables.
+
+    `library_dir` has the libraries that they link with, for the repair to graft.
+    """
 
     name: str
     description: str
     bin_dir: Path
     environment: Mapping[str, str]
+    library_dir: Path | None = None
+
+    def with_libraries(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return variables with which what was linked, and not yet repaired, finds the compilers' libraries last."""
+        if self.library_dir is None:
+            return dict(environment)
+        folders = [environment.get("LD_LIBRARY_PATH"), str(self.library_dir)]
+        return {**environment, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, folders))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,12 +227,15 @@ def prepare(
     wrappers = _Wrappers(bin_dir=bin_dir, values=_common_values(machine.arch, bin_dir, prefix_map))
     _write_build_tools(wrappers, plain_jobs or os.cpu_count() or 1)
     environment = _environment(bin_dir, machine.arch, prefix_map)
+    library_dir = None
     if kind == "zig":
-        description = _write_zig(wrappers, _require_zig(machine), policy, folder)
+        description, library_dir = _write_zig(wrappers, _require_zig(machine), policy, folder)
     else:
         description = _write_system(wrappers, machine, policy)
         environment |= _image_environment(machine)
-    return Toolchain(name=kind, description=description, bin_dir=bin_dir, environment=environment)
+    return Toolchain(
+        name=kind, description=description, bin_dir=bin_dir, environment=environment, library_dir=library_dir
+    )
 
 
 def _image_environment(machine: Machine) -> dict[str, str]:
@@ -226,22 +249,27 @@ def _common_values(arch: str, bin_dir: Path, prefix_map: Mapping[str, str]) -> d
     return {"ARCH": arch, "BIN": shlex.quote(str(bin_dir)), "PREFIX_MAPS": shlex.join(maps)}
 
 
-def _write_zig(wrappers: _Wrappers, zig: Path, policy: Policy, folder: Path) -> str:
+def _write_zig(wrappers: _Wrappers, zig: Path, policy: Policy, folder: Path) -> tuple[str, Path]:
     arch = wrappers.values["ARCH"]
     libraries = [name for name in (entry.format(arch=arch) for entry in _LIBRARY_FOLDERS) if Path(name).is_dir()]
     includes = [name for name in (entry.format(arch=arch) for entry in _INCLUDE_FOLDERS) if Path(name).is_dir()]
     shared, own = cache_dir() / "zig", folder / "zig"
     for cache in (shared, own):
         cache.mkdir(parents=True, exist_ok=True)
+    version, target = _first_line(zig, "version"), f"{arch}-linux-gnu.{policy.version[0]}.{policy.version[1]}"
+    library_dir = cache_dir() / "c++" / cxx_runtime.name(version, target)
     values = {
         "KIND": "zig",
         "REAL": shlex.quote(str(zig)),
-        "TARGET": f"{arch}-linux-gnu.{policy.version[0]}.{policy.version[1]}",
+        "TARGET": target,
         # Keeps the runtime (libc++ takes a minute to compile), but not a run's objects.
         "GLOBAL_CACHE": shlex.quote(str(shared)),
         "LOCAL_CACHE": shlex.quote(str(own)),
+        "LINK": shlex.join((sys.executable, "-I", "-S", str(_LINK))),
+        "CXX_HEADERS": shlex.quote(str(_CXX_HEADERS)),
         "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in libraries),
         "INCLUDE_FLAGS": shlex.join(word for name in includes for word in ("-idirafter", name)),
+        **_cxx_values(zig, target, library_dir),
     }
     for mode, names in (("cc", _C_NAMES), ("c++", _CXX_NAMES)):
         for name in names:
@@ -250,8 +278,20 @@ def _write_zig(wrappers: _Wrappers, zig: Path, policy: Policy, folder: Path) -> 
         wrappers.write(name, "tool", REAL=values["REAL"], MODE=name)
     if shutil.which("strip") is None:
         wrappers.write("strip", "strip")
-    version, clang = _first_line(zig, "version"), _first_line(zig, "cc", "--version")
-    return f"zig {version} (clang {_version_text(clang)}) for {policy}"
+    clang = _first_line(zig, "cc", "--version")
+    return f"zig {version} (clang {_version_text(clang)}) for {policy}", library_dir
+
+
+def _cxx_values(zig: Path, target: str, folder: Path) -> dict[str, str]:
+    request = {"zig": str(zig), "target": target, "folder": str(folder), "cache": str(cache_dir() / "zig")}
+    return {
+        "CXX_RUNTIME": shlex.quote(str(folder)),
+        "CXX_LIBRARY": cxx_runtime.LIBRARY,
+        "CXX_UNWINDER": cxx_runtime.UNWINDER,
+        "CXX_FLAGS": cxx_runtime.SAME_TYPES,
+        "CXX_HEADER_FLAGS": shlex.join(cxx_runtime.header_flags(zig)),
+        "MAKE_CXX_RUNTIME": shlex.join((sys.executable, "-I", cxx_runtime.__file__, json.dumps(request))),
+    }
 
 
 def _write_system(wrappers: _Wrappers, machine: Machine, policy: Policy) -> str:
@@ -259,7 +299,7 @@ def _write_system(wrappers: _Wrappers, machine: Machine, policy: Policy) -> str:
         _require_system(policy, machine)
     arch = machine.arch
     path = _path_without(wrappers.bin_dir)
-    unused = dict.fromkeys(("TARGET", "GLOBAL_CACHE", "LOCAL_CACHE", "LIBRARY_FLAGS", "INCLUDE_FLAGS"), "''")
+    unused = dict.fromkeys(_FOR_ZIG, "''")
     for mode, names in (("cc", _C_NAMES), ("c++", _CXX_NAMES)):
         for name in (entry.format(arch=arch) for entry in names):
             real = shutil.which(name, path=path)

@@ -315,6 +315,26 @@ PATTERNS: Final = (
         ),
     ),
     ErrorPattern(
+        name="compiler wrapper",
+        rank=Rank.DRIVER,
+        hints=(b"manywheels: error: ",),
+        regex=re.compile(r"\s*(?P<reason>manywheels: error: .*)"),
+    ),
+    ErrorPattern(
+        name="zig driver",
+        rank=Rank.DRIVER,
+        hints=(
+            b"error: unknown clang option",
+            b"error: unknown cpu",
+            b"error: unable to parse target",
+            b"error: libc of ",
+        ),
+        regex=re.compile(
+            r"\s*(?P<reason>error: (?:unknown clang option|unknown CPU|unable to parse target query"
+            r"|libc of the specified target).*)"
+        ),
+    ),
+    ErrorPattern(
         name="compiler",  # gcc, g++, clang, zig cc, gas, nasm, swig, mypyc, gfortran's preprocessor
         rank=Rank.COMPILER,
         hints=(b": error:", b": fatal error:", b": internal compiler error:"),

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from manywheels.build.stages.hooks import WROTE_TOO_MUCH, describe_end
 from manywheels.core import cgroup
@@ -30,6 +31,9 @@ from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command, Outcome
 from manywheels.wheels import wheelfile
 
+if TYPE_CHECKING:
+    from manywheels.build.logs import Excerpt
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
@@ -37,7 +41,8 @@ class BuildRequest:
 
     `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
     wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
-    `overlooked` is the remedy where a requirement was not found: settings that are not followed.
+    `overlooked` is the remedy where a requirement was not found: settings that are not followed. `embedded` means that
+    the compilers are clang with libc++.
     """
 
     uv: str
@@ -54,6 +59,7 @@ class BuildRequest:
     silence: float | None
     user: int | None
     log: Path
+    embedded: bool
 
 
 def build(request: BuildRequest, cancellation: Cancellation) -> Path:
@@ -152,6 +158,14 @@ def _back_end_succeeded(request: BuildRequest) -> bool:
     return b"failed (exit status: 0)" in last_bytes(request.log, 4096)
 
 
+def _remedy(request: BuildRequest, excerpt: Excerpt) -> str:
+    from manywheels.build.logs import embedded
+
+    if excerpt.unresolved:
+        return request.overlooked
+    return embedded.remedy(excerpt) if request.embedded else ""
+
+
 def _explain_failure(
     request: BuildRequest, status: int, cancellation: Cancellation, *, for_memory: bool
 ) -> TargetError:
@@ -171,7 +185,7 @@ def _explain_failure(
     place = excerpt.location
     return BuildFailed(
         reason or f"The build back end failed ({describe_end(status)})",
-        remedy=request.overlooked if excerpt.unresolved else "",
+        remedy=_remedy(request, excerpt),
         excerpt=lines,
         file=_known(place.file, request) if place else None,
         line=place.line if place else None,

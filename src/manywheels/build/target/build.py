@@ -9,6 +9,7 @@ from pathlib import Path
 from manywheels import verify
 from manywheels.build import stale_files
 from manywheels.build.context import RunContext
+from manywheels.build.logs import embedded
 from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.repair import CommandRequest, RepairRequest, repair, repair_by_command
@@ -98,7 +99,10 @@ class TargetBuild:
             with self.progress.enter("before-build"):
                 self._before_build(source)
         with self.progress.enter("build"):
-            return build(self._build_request(source), self.cancellation)
+            built = build(self._build_request(source), self.cancellation)
+            if self.context.tools.name == "zig" and embedded.lacks_openmp(self.workspace.log, self.cancellation):
+                self.progress.warnings.append(embedded.WITHOUT_OPENMP)
+            return built
 
     def _before_build(self, source: Path) -> None:
         front_end = self.options.front_end.name
@@ -124,6 +128,7 @@ class TargetBuild:
             silence=options.silence_limit,
             user=workspace.user,
             log=workspace.log,
+            embedded=self.context.tools.name == "zig",
         )
 
     def _repair(self, built: Path) -> Path:

@@ -16,7 +16,7 @@ from manywheels.core.files import cache_dir
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
 from manywheels.plan.pip_settings import Follower, local_path, withheld
-from manywheels.plan.target_options import fill_values
+from manywheels.plan.target_options import Repairer, fill_values
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime import untrusted_files
 from manywheels.runtime.environment import build_environment
@@ -86,10 +86,13 @@ class TargetWorkspace:
         made = self.evaluated if self.evaluated is not None else assignments.as_written(self._assignments)
         passed = self.options.environment_pass
         caller = self.context.run.caller
+        environment = self.context.prepared.expand(made, self._given(passed))
+        if not self.suffix:  # tests run what was repaired, and must not find what it lacks
+            environment = self.context.tools.with_libraries(environment)
         return Venv(
             uv=self.context.uv,
             python=self.interpreter.path,
-            followed=self._follower.follow(self.context.prepared.expand(made, self._given(passed))),
+            followed=self._follower.follow(environment),
             overlooked=(*self.context.run.overlooked, *withheld(caller, passed)),
             log=self.log,
             user=self.user,
@@ -131,6 +134,8 @@ class TargetWorkspace:
             "UV_NO_PROGRESS": "1",
             **marks(self.target),
         }
+        if self.options.repair.by is Repairer.NONE:  # nothing would add the shared C++ library to the wheel
+            own["MANYWHEELS_CXX_STATIC"] = "1"
         if self.user is not None:
             # If the image's compiler is zig, its cache keeps sources from standard input: keep users apart.
             own["ZIG_LOCAL_CACHE_DIR"] = str(self.folder / "zig")

@@ -1,0 +1,4 @@
+#pragma once
+#include <vector>
+
+int sum(const std::vector<int> &numbers);
