@@ -253,5 +253,7 @@ fi
 if [ $step = compile ] || [ "$sources" ]; then
     set -- @PREFIX_MAPS@ "$@" @INCLUDE_FLAGS@ @CXX_FLAGS@
 fi
+# zig adds debug information by itself, which takes a third of the time of C++ and is stripped at the link.
+[ $step = link ] || set -- "$@" -g0
 # zig turns assertions off by -O alone, and undefined behaviour into traps: a project decides that for itself.
 exec "$real" "$mode" -target "$target" -fno-sanitize=all -UNDEBUG "$@"
