@@ -97,6 +97,8 @@ def test_exceptions_cross_files(
         ("cc -shared user.o -lc++ -lc++abi", True),
         ("cc -shared -fPIC user.cpp", True),
         ("c++ -shared -x c++ -fPIC user.cpp", True),
+        ("cc -shared user.o -nodefaultlibs -Wl,-Bdynamic -lstdc++ -lgcc_s -lc", True),
+        ("c++ -shared user.o -nodefaultlibs -lc", False),
         ("cc -shared user.o", False),
         ("c++ -shared plain.o", False),
         ("cc -shared plain.o -lstdc++ -lgcc_s", False),
