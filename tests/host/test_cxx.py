@@ -126,7 +126,7 @@ def test_a_program_runs_while_the_wheel_is_built(work: Path, env: dict[str, str]
     assert run(work / "main", env=env, cwd=work) == "said at exit"
 
 
-@pytest.mark.slow  # 20 s: two modules with pybind11
+@pytest.mark.slow  # 25 s: two modules with pybind11
 def test_everything_of_cxx_crosses_the_files_of_a_wheel(program: Program) -> None:
     tests = ("--test-requires", "pytest", "--test-command", "pytest {project}/tests")
     finished = program.build("cxx_shared", *tests)
