@@ -97,6 +97,8 @@ def test_exceptions_cross_files(
         ("cc -shared user.o -lc++ -lc++abi", True),
         ("cc -shared -fPIC user.cpp", True),
         ("c++ -shared -x c++ -fPIC user.cpp", True),
+        ("cc -shared user.o -nodefaultlibs -Wl,-Bdynamic -lstdc++ -lgcc_s -lc", True),
+        ("c++ -shared user.o -nodefaultlibs -lc", False),
         ("cc -shared user.o", False),
         ("c++ -shared plain.o", False),
         ("cc -shared plain.o -lstdc++ -lgcc_s", False),
@@ -124,7 +126,7 @@ def test_a_program_runs_while_the_wheel_is_built(work: Path, env: dict[str, str]
     assert run(work / "main", env=env, cwd=work) == "said at exit"
 
 
-@pytest.mark.slow  # 20 s: two modules with pybind11
+@pytest.mark.slow  # 25 s: two modules with pybind11
 def test_everything_of_cxx_crosses_the_files_of_a_wheel(program: Program) -> None:
     tests = ("--test-requires", "pytest", "--test-command", "pytest {project}/tests")
     finished = program.build("cxx_shared", *tests)

@@ -39,7 +39,7 @@ esac
 # --- what the command is: a question, a compilation or a link, and of what -------------------------------------------
 step=link inputs='' sources='' optimised='' shared='' libpython='' cmake='' value='' stdin='' language='' verbose=''
 freestanding=''
-cxx_runtime=@CXX_RUNTIME@ cxx_source='' bound=''
+cxx_runtime=@CXX_RUNTIME@ cxx_source='' bound='' no_defaults=''
 [ ! "$MANYWHEELS_CXX_STATIC" ] || cxx_runtime=''
 for arg in "$@"; do
     if [ "$value" ]; then
@@ -66,7 +66,8 @@ for arg in "$@"; do
         -x*) language=1 ;;
         -v) verbose=1 ;;
         *.cc | *.cpp | *.cxx | *.c++ | *.C | *.CPP | *.cp | *.ii | -xc++) cxx_source=1 ;;
-        -static | -static-pie | -static-libstdc++ | -nostdlib* | -nodefaultlibs | -r) cxx_runtime='' ;; # left to zig
+        -static | -static-pie | -static-libstdc++ | -r) cxx_runtime='' ;; # left to zig
+        -nostdlib* | -nodefaultlibs) no_defaults=1 ;; # as rustc, which then names each library
         *-Bstatic*) bound=static ;;
         *-Bdynamic*) bound='' ;;
         -lstdc++ | -lc++ | -lc++abi | -lsupc++) [ ! "$bound" ] || cxx_runtime='' ;;
@@ -338,7 +339,7 @@ eval "set -- $keep $late"
 [ "$stdin" ] && [ ! "$language" ] && set -- -x c "$@"
 [ "$cxx_source" ] && mode=c++ # as gcc does by a file's name; zig would not find the headers
 if [ $step = link ] && [ "$cxx_runtime" ]; then
-    if [ "$mode" = c++ ] || [ "$cxx_library" ]; then
+    if [ "$mode$no_defaults" = c++ ] || [ "$cxx_library" ]; then
         # All files of a wheel share one C++ library, which the repair adds: zig's own would be in each of them.
         [ -e "$cxx_runtime/@CXX_LIBRARY@" ] || env -i @MAKE_CXX_RUNTIME@ >&2 || exit
         [ ! "$sources" ] || set -- "$@" -I@CXX_HEADERS@ @CXX_HEADER_FLAGS@
@@ -361,6 +362,8 @@ if [ $step = compile ] || [ "$sources" ]; then
     set -- -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument \
         @PREFIX_MAPS@ "$@" -I@CXX_HEADERS@ @INCLUDE_FLAGS@ @CXX_FLAGS@
 fi
+# zig adds debug information by itself, which takes a third of the time of C++ and is stripped at the link.
+[ $step = link ] || set -- "$@" -g0
 # zig turns assertions off by -O alone, and undefined behaviour into traps: a project decides that for itself.
 set -- "$real" "$mode" -target "$target" -fno-sanitize=all -UNDEBUG "$@"
 [ "$lld" ] || [ "$inputs" = words ] && [ $step = link ] && exec @LINK@ "$@"
