@@ -99,11 +99,15 @@ class Program:
     _count: list[int] = field(default_factory=lambda: [0])
 
     def __call__(
-        self, *arguments: str | Path, output: Path | None = None, caller: Mapping[str, str] | None = None
+        self,
+        *arguments: str | Path,
+        output: Path | None = None,
+        caller: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> Finished:
         """Run a command to its end; `caller` adds to the environment that it is called from."""
         started = time.monotonic()
-        return self.end_of(self.start(*arguments, caller=caller), started, output or self.folder)
+        return self.end_of(self.start(*arguments, caller=caller, cwd=cwd), started, output or self.folder)
 
     def end_of(self, process: subprocess.Popen[str], started: float, output: Path) -> Finished:
         """Wait for the end of a command that was started."""
@@ -116,11 +120,13 @@ class Program:
         seconds = time.monotonic() - started
         return Finished(status=process.returncode, seconds=seconds, stdout=stdout, stderr=stderr, output=output)
 
-    def start(self, *arguments: str | Path, caller: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a command."""
+    def start(
+        self, *arguments: str | Path, caller: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command, in the program's folder if no other is given."""
         return subprocess.Popen(
             [self.python, "-m", "manywheels", *map(str, arguments)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=self.folder,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=cwd or self.folder,
             env={**self.environment, **(caller or {})},
             preexec_fn=_ignore_nothing,  # noqa: PLW1509 - the tests start no threads
         )  # fmt: skip
@@ -132,15 +138,21 @@ class Program:
         tags: str | None = "cp312",
         output: Path | None = None,
         caller: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> Finished:
-        """Build a project, of the corpus where only its name is given, for some targets, None for the default ones."""
+        """Build a project, of the corpus where only its name is given, for some targets, None for the default ones.
+
+        It is started in the project's folder, which `{project}` then is.
+        """
         for tag in (tags or "").split():
             self.require(tag)
         output = output or self.new_folder("dist")
         selected = ["--build", tags] if tags else []
         source = self.copy(project) if isinstance(project, str) else project
         caller = {**(self.pyenv_of(tags.split()) if tags else {}), **(caller or {})}
-        return self("build", source, "--output-dir", output, *selected, *options, output=output, caller=caller)
+        cwd = cwd or (source if source.is_dir() else None)
+        arguments = ("build", source, "--output-dir", output, *selected, *options)
+        return self(*arguments, output=output, caller=caller, cwd=cwd)
 
     def pyenv_of(self, tags: Sequence[str]) -> dict[str, str]:
         """Return variables with which pyenv has the Pythons for these tags alone: to ask each takes its time.

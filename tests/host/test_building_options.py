@@ -75,6 +75,7 @@ EXPLAINED = """
 build = "cp31{2,3}-*"
 before-build = "make [all]"
 container-engine = "podman"
+test-runtime = { args = ["--x"] }
 [[tool.cibuildwheel.overrides]]
 select = "cp313-*"
 before-build = "make more"
@@ -100,10 +101,11 @@ def test_the_plan_explains_every_value(
         ("jobs", "3", "MANYWHEELS_JOBS"),
         ("timeout", "5m", "--timeout"),
         ("platform", "manylinux_2_28", "default"),
+        ("container-engine", "podman", "[tool.cibuildwheel] container-engine"),
         ("before-build", "make [all]", "[tool.cibuildwheel] before-build"),
     } <= rows
     assert "cp313  make [all] && make more" in re.sub(r"  +", "  ", told.stdout)
-    assert "note: [tool.cibuildwheel] container-engine is not carried out" in told.stdout
+    assert "note: [tool.cibuildwheel] test-runtime is not carried out" in told.stdout
 
     explained = json.loads(here("plan", project, "--explain", "--json", caller=caller).stdout)["options"]
     assert explained["skip"] == {"value": "*-musllinux_*", "origin": "CIBW_SKIP", "overridden": []}

@@ -113,7 +113,7 @@ def test_what_the_caller_tells_pip(index: str, program: Program, project: Path, 
     finished = program.build(
         project, "--test-requires", HELPER, "--test-environment", f"PIP_EXTRA_INDEX_URL={index}/more/simple",
         "--test-command", f"python -c \"import importlib.metadata as m; assert m.version('{HELPER}') == '2.0'\"",
-        caller={"PIP_CONFIG_FILE": "ci.conf", "PIP_CONSTRAINT": "pins.txt"},
+        caller={"PIP_CONFIG_FILE": "ci.conf", "PIP_CONSTRAINT": "pins.txt"}, cwd=program.folder,
     )  # fmt: skip
     assert finished.status == 0, finished.text
     probe = seen(contents, finished)

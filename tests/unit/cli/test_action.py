@@ -161,7 +161,7 @@ def test_every_default_is_accepted(name: str) -> None:
         written, without = resolved({name: given(default)}, project()), resolved({}, project())
         # whoever writes out the default's targets asks for them by name
         assert written.options.selection.by_name is (name == "build")
-        selection = replace(written.options.selection, by_name=False)
+        selection = replace(written.options.selection, by_name=False, is_default=without.options.selection.is_default)
         assert replace(written, options=replace(written.options, selection=selection)) == without
 
 

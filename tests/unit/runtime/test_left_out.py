@@ -129,10 +129,12 @@ def test_a_container_gets_the_same_source(tmp_path: Path, monkeypatch: pytest.Mo
     assert arguments[0] == str(package)
 
 
-def test_commands_run_in_the_checkout_or_without_git_in_the_package(top: Path) -> None:
+def test_commands_run_where_the_run_was_started_with_git_and_without(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(top)
     snapshot = snapshot_of(top / "bindings/python", top.parent / "work")
-    assert snapshot.package == Path("bindings/python")
-    assert snapshot.project == (Path() if (top / ".git").exists() else snapshot.package)
+    assert (snapshot.project, snapshot.package) == (Path(), Path("bindings/python"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])

@@ -571,9 +571,12 @@ def test_commands_run_where_the_run_was_started(
     assert Path(program.working_folder(package)) == inside, "a container starts there too"
 
 
-def test_without_git_they_run_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_they_run_there_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = write_project(tmp_path / "top/package")
-    for number, place in enumerate((package, tmp_path / "top")):
-        monkeypatch.chdir(place)
-        assert snapshot_of(package, tmp_path / f"snapshot-{number}").package == Path()
-        assert snapshot_of(package, tmp_path / f"again-{number}").project == Path()
+    (tmp_path / "top").chmod(0o755)
+    expected = {"top": Path("package"), "top/package": Path(), "other": Path()}
+    for number, (place, inside) in enumerate(expected.items()):
+        (tmp_path / place).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / place)
+        snapshot = snapshot_of(package, tmp_path / f"snapshot-{number}")
+        assert (snapshot.project, snapshot.package) == (Path(), inside)
