@@ -283,6 +283,15 @@ def selected(selector: Selector, arch: str, requires_python: SpecifierSet | None
     )
 
 
+def idle_patterns(text: str, enable: frozenset[str]) -> tuple[str, ...]:
+    """Return the patterns of `skip` or `test-skip` that match no identifier of an enabled group, on any system."""
+    linux = [name for arch in ARCHS for name, group in offered(arch) if not group or group in enable]
+    tags = dict.fromkeys(name.partition("-")[0] for name in linux)
+    known = linux + [f"{tag}-{system}" for tag in tags for system in table("cibuildwheel")["other_systems"]]
+    # `:arm64` after a pattern of `test-skip` is for macOS.
+    return tuple(pattern for pattern in patterns(text) if not fnmatch.filter(known, pattern.partition(":")[0]))
+
+
 def _version(identifier: str) -> str:
     found = re.match(r"[a-z]+(\d)(\d+)", identifier)
     assert found is not None  # noqa: S101 - the identifiers are ours

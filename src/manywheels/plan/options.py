@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -123,7 +123,12 @@ def resolve(
         toolchain=toolchain,
         shard=_shard(settings, environment),
         left_out=_left_out(settings, project, targets),
-        notes=(*settings.notes, *other_archs, *_notes_on_before_all(settings, targets)),
+        notes=(
+            *settings.notes,
+            *other_archs,
+            *_notes_on_patterns(settings),
+            *_notes_on_before_all(settings, targets),
+        ),
         container_engine=settings.parsed("container-engine", parse_container_engine),
         settings=settings,
     )
@@ -349,6 +354,15 @@ def _require_no_commands(settings: Settings, by_target: Mapping[Target, TargetOp
                     "that builds, which is not the one of `test-in`.",
                     remedy="Leave out `test-in`, or write the value without a command.",
                 )
+
+
+def _notes_on_patterns(settings: Settings) -> Iterator[str]:
+    """Yield cibuildwheel's patterns that leave nothing out; our own must match a target."""
+    for name in ("skip", "test-skip"):
+        value = settings.value(name)
+        for pattern in cibuildwheel.idle_patterns(value.value, _groups(settings)) if value.value else ():
+            if settings.is_from_cibuildwheel(name):
+                yield f"{value.origin}: `{pattern}` matches no target of an enabled group, and has no effect."
 
 
 def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tuple[str, ...]:

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cibuildwheel.__main__ import check_for_invalid_selectors
+from cibuildwheel.platforms import ALL_PLATFORM_MODULES
+from cibuildwheel.selector import BuildSelector, EnableGroup
 
 from manywheels.errors import InputError, IsolationError, SelectionError
+from manywheels.plan import cibuildwheel
 from manywheels.plan.assignments import expand
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.target_options import TargetOptions, fill, fill_values
@@ -508,3 +512,36 @@ def test_a_projects_variables_do_not_reach_a_workflows_before_all() -> None:
     own = recipe({**theirs, "before-all": "make"}).before_all
     assert own is not None
     assert expand(own.environment, {}) == {"PATH": "/evil"}
+
+
+@pytest.mark.parametrize(
+    ("text", "enable", "idle"),
+    [
+        ("cp39-* *-musllinux_* *_i686 *-win32 *-macosx_* cp31{2,3}-win_arm64 cp313-ios_* *-pyodide_*", "", ()),
+        ("cp36-* cp37-* pp38-*", "", ("cp36-*", "pp38-*", "cp37-*")),
+        ("pp*", "", ("pp*",)),
+        ("pp*", "pypy", ()),
+        ("*-macosx_universal2:arm64", "", ()),
+        ("cp312", "", ("cp312",)),
+        ("cp3{9,99}-*", "", ("cp399-*",)),
+        ("*-linux_* *-manylinux_*", "", ("*-linux_*",)),
+    ],
+)
+def test_patterns_that_leave_nothing_out(text: str, enable: str, idle: tuple[str, ...]) -> None:
+    """Those that cibuildwheel warns of."""
+    assert set(cibuildwheel.idle_patterns(text, frozenset(enable.split()))) == set(idle)
+    identifiers = [config.identifier for module in ALL_PLATFORM_MODULES.values()
+                   for config in module.all_python_configurations()]  # fmt: skip
+    enabled = BuildSelector(build_config="*", skip_config="", enable=frozenset(map(EnableGroup, enable.split())))
+    warnings = check_for_invalid_selectors(
+        selector_name="test_skip", selector_value=text, all_valid_identifiers=identifiers,
+        all_enabled_identifiers=[identifier for identifier in identifiers if enabled(identifier)],
+    )  # fmt: skip
+    assert len(warnings) == len([word for word in text.split() if set(cibuildwheel.patterns(word)) <= set(idle)])
+
+
+def test_patterns_that_leave_nothing_out_are_noted() -> None:
+    assert options({"skip": "cp36-* *-win32", "test-skip": "*-nothing"}).notes == (
+        "[tool.cibuildwheel] skip: `cp36-*` matches no target of an enabled group, and has no effect.",
+        "[tool.cibuildwheel] test-skip: `*-nothing` matches no target of an enabled group, and has no effect.",
+    )
