@@ -71,13 +71,20 @@ def test_mw209_agrees_with_this_machines_loader(tmp_path: Path, tags: str, run_p
 
 
 def test_a_program_that_repair_moves_keeps_its_way_to_libraries(tmp_path: Path) -> None:
-    """One library is grafted, the other was in the wheel, where the program's run path led in the source tree."""
+    """One library was in the wheel, where the program's run path led in the source tree; two are grafted.
+
+    Of these, one lies in a folder of LD_LIBRARY_PATH and one in the system's.
+    """
     outside = tmp_path / "outside"
     outside.mkdir()
     shout = library(outside / "libshout.so", "int shout(void) { return 3; }")
     own = library(tmp_path / "libown.so", "int own(void) { return 4; }")
-    tool = gcc(tmp_path / "demo-tool", "int shout(void), own(void); int main(void) { return shout() + own(); }",
-               shout, own, "-Wl,-rpath,$ORIGIN/../../demo/lib")  # fmt: skip
+    source = """
+        int shout(void), own(void);
+        const char *BZ2_bzlibVersion(void);
+        int main(void) { return shout() + own() + !BZ2_bzlibVersion(); }
+    """
+    tool = gcc(tmp_path / "demo-tool", source, shout, own, "-l:libbz2.so.1.0", "-Wl,-rpath,$ORIGIN/../../demo/lib")
     members = {TOOL: tool.read_bytes(), "demo/lib/libown.so": own.read_bytes()}
     wheel = write_wheel(tmp_path, tags="py3-none-linux_x86_64", members=members, executable=(TOOL,))
     request = {
@@ -96,6 +103,8 @@ def test_a_program_that_repair_moves_keeps_its_way_to_libraries(tmp_path: Path) 
     site = tmp_path / "site"
     with zipfile.ZipFile(repaired) as archive:
         archive.extractall(site)
+    grafted = {path.name.partition("-")[0] for path in (site / "demo.libs").iterdir()}
+    assert grafted == {"libshout", "libbz2"}
     moved = site / "demo.scripts" / "demo-tool"
     moved.chmod(0o755)
     assert subprocess.run([moved], check=False).returncode == 7

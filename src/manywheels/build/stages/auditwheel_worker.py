@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,12 +44,14 @@ def _repair(request: dict[str, Any]) -> Path:
     from auditwheel.wheel_abi import analyze_wheel_abi
 
     wheel, folder, policy_name = Path(request["wheel"]), Path(request["folder"]), request["policy"]
+    # Searched beside the system's folders; the argument `args_ldpaths` would be searched in their place.
+    os.environ["AUDITWHEEL_LD_LIBRARY_PATH"] = request["library_path"] or ""
     libc = Libc.MUSL if policy_name.startswith("musllinux") else Libc.GLIBC
     try:
         abi = analyze_wheel_abi(
             libc, Architecture(request["arch"]), wheel, frozenset(request["exclude"]),
             disable_isa_ext_check=False, allow_graft=True, requested_policy_base_name=policy_name,
-            args_ldpaths=request["library_path"],
+            args_ldpaths=None,
         )  # fmt: skip
     except (AuditwheelError, RuntimeError) as error:
         raise _Refused(str(getattr(error, "message", error)), "auditwheel cannot repair this wheel.") from None
