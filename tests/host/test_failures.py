@@ -82,7 +82,7 @@ def test_what_was_left_out_of_the_copy_is_named(program: Program) -> None:
 
     assert_failed(finished, "MW101")
     assert "core.h" in finished.failure()["problem"]
-    assert f"`{header}` is there, but builds get no copy of `{header.parent}`" in finished.failure()["remedy"]
+    assert f"`{header}` exists, but `{header.parent}` is not copied for builds" in finished.failure()["remedy"]
 
 
 def test_words_of_the_back_end_reach_the_user_once(program: Program) -> None:

@@ -129,7 +129,7 @@ def line_of_stub(zig: list[str], command: Command, folder: Path) -> tuple[list[s
     """Return what zig gives lld before and after the objects."""
     source, stub, result = (str(folder / name) for name in ("stub.c", "stub.o", "stub"))
     Path(source).write_text(_STUB)
-    # The flags of a link of objects alone: zig makes its runtime once for each set of flags.
+    # The wrapper's own flags, which end with -UNDEBUG: zig builds its runtime anew for each other set of flags.
     flags = [*command.options[: command.options.index("-UNDEBUG")], "-O2"]
     run(*zig, *flags, "-fPIC", "-c", source, "-o", stub)
     argv = [*zig, *flags, *command.modes, stub, *command.own_libraries, "-v", "-o", result]

@@ -25,7 +25,7 @@ def hint(folder: Path, cancellation: Cancellation) -> str:
         return ""
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return (
-        f"The source has files of an earlier build ({', '.join(sorted(found)[:_NAMED])}{more}), which this one may "
+        f"The source has files of an earlier build ({', '.join(sorted(found)[:_NAMED])}{more}), which this build may "
         "have used: remove them, or build in a clean checkout."
     )
 

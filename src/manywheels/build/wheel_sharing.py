@@ -38,17 +38,18 @@ class WheelSharing:
     def announce(self, target: Target, made: WheelName) -> None:
         """Raises ServedByOther if an earlier target's wheel serves this one.
 
-        A stable-ABI wheel waits for the earlier targets, which are likely to make the same. Others go on meanwhile.
+        A stable-ABI wheel waits for the earlier targets, one of which may serve it, before it serves any. Others go on
+        meanwhile.
         """
         with self._condition:
             self._made[target] = made
-            if made.is_stable_abi and target not in self.served:
-                self._serve_later_ones(target, made)
+            if made.is_stable_abi:
+                self._wait_for_earlier(target)
+                if target not in self.served:
+                    self._serve_later_ones(target, made)
             self._decide(target)
             if target in self.served:
                 raise ServedByOther
-        if made.is_stable_abi:
-            self.settle(target)
 
     def is_settled(self, target: Target) -> bool:
         """Whether no earlier target is left that could still serve this one."""
@@ -60,10 +61,9 @@ class WheelSharing:
 
         A target that has not announced a wheel has none from then on.
         """
-        earlier = self._earlier(target)
         with self._condition:
             self._decide(target)
-            self._condition.wait_for(lambda: target in self.served or earlier <= self._decided)
+            self._wait_for_earlier(target)
             if target in self.served:
                 raise ServedByOther
 
@@ -90,6 +90,10 @@ class WheelSharing:
     def _earlier(self, target: Target) -> set[Target]:
         return set(self._order[: self._order.index(target)])
 
+    def _wait_for_earlier(self, target: Target) -> None:
+        earlier = self._earlier(target)
+        self._condition.wait_for(lambda: target in self.served or earlier <= self._decided)
+
     def _decide(self, target: Target) -> None:
         self._decided.add(target)
         self._condition.notify_all()
@@ -99,6 +103,6 @@ class WheelSharing:
         for later in self._order[index(target) + 1 :]:
             if not later.installs(made.tags):
                 continue
-            if later not in self.served or index(self.served[later]) > index(target):
+            if later not in self.served:
                 self.served[later] = target
                 self._cancellations[later].request()

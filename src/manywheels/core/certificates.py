@@ -24,11 +24,14 @@ _SYSTEM: Final = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )  # fmt: skip
-_IN_CONTAINERS: Final = "In the GitHub action and other containers only mounted files are there: the workspace is."
+_IN_CONTAINERS: Final = "The GitHub action and other containers see only mounted files, such as those in the workspace."
 
 
 def tls_context(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
-    """Return the context of a client. Raises NoCertificates if a variable names no readable certificates."""
+    """Return the context of a client. Raises NoCertificates if the bundle cannot be read.
+
+    What SSL_CERT_FILE and SSL_CERT_DIR name is passed over if it cannot be read, as by OpenSSL.
+    """
     name = bundle_variable(environment)
     return _context(name, environment.get(name, ""), *(environment.get(name, "") for name in _OPENSSL))
 
@@ -46,7 +49,7 @@ def untrusted_cure(environment: Mapping[str, str] = os.environ) -> str:
         lacks = "lacks the server's authority" if Path(place).exists() else f"does not exist here. {_IN_CONTAINERS}"
         return f"`{place}`, named by {named}, {lacks.removesuffix('.')}. Name a PEM file that has its certificate."
     if environment.get(_OF_GITLAB):
-        return f"GitLab's runner has the authority of its own server in {_OF_GITLAB}: set SSL_CERT_FILE to that path."
+        return f"If this index is the job's own GitLab server, set SSL_CERT_FILE to the path in {_OF_GITLAB}."
     return (
         "If its authority is your company's, set SSL_CERT_FILE to a PEM file with the authority's certificate, or add "
         f"it to the system's. {_IN_CONTAINERS}"

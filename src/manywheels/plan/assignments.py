@@ -27,6 +27,7 @@ from manywheels.plan.shell_words import (
 )
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_EQUALS: Final = re.compile("=")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +115,10 @@ def parse(value: Value, name: str) -> tuple[Assignment, ...]:
 def _assignments(reader: Reader) -> list[Assignment]:
     found = []
     while reader.skip_blanks():
-        word = reader.rest.split()[0]
+        rest = reader.rest
         name = reader.take(_NAME)
-        if not name or not reader.take(re.compile("=")):
-            raise Unreadable(f"`{word}` is not one")
+        if not name or not reader.take(_EQUALS):
+            raise Unreadable(f"`{rest.split(maxsplit=1)[0]}` is not one")
         found.append(Assignment(name=name, value=reader.word()))
     return found
 

@@ -6,6 +6,7 @@ only give those that reach nothing outside of the container.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from manywheels.plan import inputs
 from manywheels.plan.assignments import Assignment
 from manywheels.plan.inputs import Value
 
+_NAME: Final = re.compile(r"[^\s=]+")
 _ENGINES: Final = ("docker", "podman")
 _FIELDS: Final = ("name", "create_args", "create-args", "disable_host_mount", "disable-host-mount")
 _ALLOWED: Final = "`docker` or `podman`, with options as in `docker; create_args: --network=host`"
@@ -86,6 +88,11 @@ def _arguments(words: list[str], value: Value) -> Iterator[CreateArgument]:
                 raise InputError(f"{value.origin}: `{option}` has no value.", remedy="Give one after it.")
             text = words.pop(0)
         if row is not None:
+            if row["kind"] == _VARIABLE and not _NAME.fullmatch(text.partition("=")[0]):
+                raise InputError(
+                    f"{value.origin}: `{text}` of `{option}` does not begin with a variable's name.",
+                    remedy="Write `NAME=value`, or `NAME` for the caller's value.",
+                )
             harmless = row.get("harmless", False) and (row["kind"] != _VARIABLE or "=" in text)
             yield CreateArgument(option, row["name"], row["kind"], text, harmless)
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from manywheels.errors import TargetError
+
 _NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
 _REFERENCE: Final = re.compile(rf"\$(?:\{{({_NAME})\}}|({_NAME}))")
 _WITH_DEFAULT: Final = re.compile(rf"\$\{{({_NAME})(:?)-")
@@ -24,6 +26,7 @@ _KEYWORDS: Final = frozenset({"if", "for", "while", "until", "case", "select", "
                               "{", "[["})  # fmt: skip
 _TILDE: Final = "`~` needs a shell; write `$HOME`"
 _DEEPEST: Final = 10  # commands and defaults within one another
+LARGEST: Final = 128 << 10  # the kernel's limit for a variable, in bytes
 
 # Runs a program with arguments, in an environment; returns its output.
 Run = Callable[[tuple[str, ...], Mapping[str, str]], str]
@@ -55,7 +58,17 @@ class Unreadable(Exception):
 
 
 def text_of(word: Word, environment: Mapping[str, str], run: Run) -> str:
-    return "".join(_text(part, environment, run) for part in word)
+    """Raises TargetError for a text that no variable can hold."""
+    texts, left = list[str](), LARGEST
+    for part in word:
+        texts.append(_text(part, environment, run))
+        left -= len(texts[-1])
+        if left < 0:
+            raise TargetError(
+                f"A variable in `environment` would have more than {LARGEST} characters, which is the kernel's limit.",
+                remedy="Shorten it: a value that repeats others grows with each of them.",
+            )
+    return "".join(texts)
 
 
 def _text(part: Part, environment: Mapping[str, str], run: Run) -> str:

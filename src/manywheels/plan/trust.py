@@ -17,6 +17,7 @@ from manywheels.core.credentials import has_credentials
 from manywheels.data import table
 from manywheels.errors import IsolationError, OutputFolderError
 from manywheels.plan import inputs
+from manywheels.plan.container_engine import parse_container_engine
 from manywheels.plan.container_variables import forwarded
 
 if TYPE_CHECKING:
@@ -131,14 +132,18 @@ def _require_inside_isolation(options: Options, environment: Mapping[str, str]) 
 
 def _require_plain_container(options: Options, environment: Mapping[str, str]) -> None:
     """In CI, the project's files cannot have a container created that reaches the machine or its network."""
-    value = options.settings.value("container-engine")
-    reaching = [argument.option for argument in options.container_engine.arguments if not argument.harmless]
-    if reaching and value.is_projects and in_ci(environment):
-        raise IsolationError(
-            f"{value.origin}: in a CI job, only the workflow may create containers with {', '.join(reaching)}: a pull "
-            "request can change the project's own files.",
-            remedy="Set CIBW_CONTAINER_ENGINE in the workflow instead.",
-        )
+    if not in_ci(environment):
+        return
+    for target in (None, *options.known_targets):  # an override's variables reach its targets
+        value = options.settings.value("container-engine", target)
+        engine = parse_container_engine(value, "container-engine")
+        reaching = [argument.option for argument in engine.arguments if not argument.harmless]
+        if reaching and value.is_projects:
+            raise IsolationError(
+                f"{value.origin}: in a CI job, only the workflow may create containers with {', '.join(reaching)}: a "
+                "pull request can change the project's own files.",
+                remedy="Set CIBW_CONTAINER_ENGINE in the workflow instead.",
+            )
 
 
 def _beyond_isolation(options: Options) -> Iterator[tuple[str, Value]]:

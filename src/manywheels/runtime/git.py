@@ -107,7 +107,7 @@ def _find_folders(entry: Path) -> _GitFolders | None:
         return _GitFolders(own=entry, common=entry)
     else:
         kind, _, place = gitconfig.read_text(entry).strip().partition(": ")
-        if kind != "gitdir":
+        if kind != "gitdir" or "\0" in place:
             return None
         own = (top / place).resolve()
     is_worktree = own.parent.name == "worktrees" and (own / "commondir").is_file()

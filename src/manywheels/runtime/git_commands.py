@@ -50,7 +50,7 @@ def read_users_settings(cancellation: Cancellation) -> gitconfig.UsersSettings:
     nowhere = Checkout(repository=Path("/dev/null"), files=Path("/"))
     variables = {name: value for name, value in os.environ.items() if _CONFIGURATION.fullmatch(name)}
     listed = _ask(nowhere, ("config", "--list", "-z", "--includes"), cancellation, variables)
-    entries = [entry for entry in map(_entry, listed) if entry]
+    entries = [entry for entry in map(_entry, listed or ()) if entry]
     named = [entry.value for entry in entries if (entry.section, entry.key) == ("core", "excludesfile")]
     home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     ignored = Path(os.path.expanduser(named[-1] if named else f"{home}/git/ignore"))  # noqa: PTH111 - `~` may not exist
@@ -68,16 +68,20 @@ def _entry(listed: str) -> ConfigEntry | None:
 
 def missing_files(checkout: Checkout, cancellation: Cancellation) -> list[str]:
     """Return the tracked files that are not there; none without git. Raises Cancelled and ProjectError."""
-    return _ask(checkout, ("ls-files", "-z", "--deleted"), cancellation)
+    return _ask(checkout, ("ls-files", "-z", "--deleted"), cancellation) or []
 
 
 def ignored_files(checkout: Checkout, package: Path, cancellation: Cancellation) -> list[str]:
-    """Return what git ignores outside the package, a folder in place of its files; nothing without git.
+    """Return what git ignores outside the package, a folder in place of its files.
+
+    Where git cannot say it, that is all beside the package's folder at the top.
 
     Raises Cancelled and ProjectError.
     """
     words = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     names = _ask(checkout, (*words, "--", ".", f":(exclude,literal){package}"), cancellation)
+    if names is None:
+        return sorted(set(os.listdir(checkout.files)) - {".git", package.parts[0]})  # noqa: PTH208
     return [name.rstrip("/") for name in names if is_in(checkout.files, name.rstrip("/"))]
 
 
@@ -103,11 +107,14 @@ def _make_newer(file: Path) -> None:
 
 def _changed_files(checkout: Checkout, cancellation: Cancellation) -> set[str]:
     words = ("diff-files", "-z", "--name-only", "--ignore-submodules=all", "--", _NO_FILTER)
-    return {name for name in _ask(checkout, words, cancellation) if is_in(checkout.files, name)}
+    return {name for name in _ask(checkout, words, cancellation) or () if is_in(checkout.files, name)}
 
 
 def is_in(top: Path, name: str) -> bool:
-    """Whether a file exists, with no link on the way, which could lead out."""
+    """Whether a file exists in `top`: an index may hold any name, and a link on the way could lead out."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        return False
     return os.path.lexists(top / name) and not is_below_a_link(top, name)
 
 
@@ -117,8 +124,8 @@ def is_below_a_link(top: Path, name: str) -> bool:
 
 def _ask(
     checkout: Checkout, arguments: Iterable[str], cancellation: Cancellation, variables: dict[str, str] | None = None
-) -> list[str]:
-    """Return the names that git prints; none if it fails or is not there."""
+) -> list[str] | None:
+    """Return the names that git prints; None if it fails or is not there."""
     argv = ("git", f"--git-dir={checkout.repository}", f"--work-tree={checkout.files}", *_NO_PROGRAMS, *arguments)
     environment = {name: os.environ[name] for name in ("PATH", *_USERS) if name in os.environ} | _OFFLINE
     if variables is None:  # no filter of the user's runs as root on a project's files
@@ -140,5 +147,7 @@ def _ask(
                 remedy="Find out why `git ls-files --others` takes so long: a `.gitignore` that is not a regular file, "
                 "or folders with millions of files.",
             )
-        names = listed.read_bytes().split(b"\0") if outcome.succeeded else []
+        if not outcome.succeeded:
+            return None
+        names = listed.read_bytes().split(b"\0")
     return [name for name in map(os.fsdecode, names) if name]

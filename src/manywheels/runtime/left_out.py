@@ -18,7 +18,11 @@ from manywheels.runtime.gitconfig import read_text
 _CACHES: Final = frozenset({"__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 _COMPILED: Final = re.compile(r"(lib|temp|bdist)\..+")
 _CREDENTIALS: Final = (".netrc", "_netrc", ".git-credentials", ".pypirc", "gha-creds-*.json")  # put beside the project
-_SECRETS: Final = (*_CREDENTIALS, ".env", ".env.*", ".envrc")
+_SECRETS: Final = (
+    *_CREDENTIALS, ".env", ".env.*", ".envrc", ".npmrc", ".yarnrc.yml", "pip.conf", "credentials.toml", ".ssh", ".aws",
+    ".docker", ".kube", ".gnupg", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.pem", "*.key", "*.p12", "*.pfx",
+    "*.tfstate", "*.tfstate.*",
+)  # fmt: skip
 _OF_CARGO: Final = frozenset({"deps", "build", "examples", "incremental", ".fingerprint"})  # the rest are its results
 _CACHE_TAG: Final = "Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
 _MOST_NAMED: Final = 1000
@@ -124,7 +128,7 @@ def find_in(
     places: Iterable[Path], names: Iterable[PurePosixPath], cancellation: Cancellation
 ) -> tuple[Path, Path] | None:
     """Return a file that has one of these names, or ends in such a path, and its place. Raises Cancelled."""
-    wanted = {name.name: name for name in names if name.name}
+    wanted = [name for name in names if name.name]
     left = MOST
     for place in places if wanted else ():
         pending = [place]
@@ -135,13 +139,14 @@ def find_in(
             with suppress(OSError):  # it cannot be read
                 if path.is_dir() and not path.is_symlink():
                     pending += path.iterdir()
-                elif path.name in wanted and _ends_in(path, wanted[path.name]):
+                elif any(path.name == name.name and _ends_in(path, name) for name in wanted):
                     return path, place
     return None
 
 
 def _ends_in(path: Path, name: PurePosixPath) -> bool:
     parts = [part for part in name.parts if part not in {"..", "/"}]
+    # An absolute path is of the target's copy: only its last part is known to be the same.
     return path.parts[-len(parts) :] == tuple(parts) or name.is_absolute()
 
 

@@ -254,9 +254,7 @@ def _add_tracked(source: Path, copy: Checkout, cancellation: Cancellation) -> No
     """Copy what git tracks, whatever it is called: without it, the version would be that of a changed checkout."""
     for name in git_commands.missing_files(copy, cancellation):
         cancellation.stop_if_requested(COPYING)
-        if git_commands.is_in(source, name) and not any(
-            (copy.files / part).is_symlink() for part in Path(name).parents
-        ):
+        if git_commands.is_in(source, name) and not git_commands.is_below_a_link(copy.files, name):
             _make_folders(copy.files, Path(name).parent)
             copy_entry(source / name, copy.files / name, cancellation)
 

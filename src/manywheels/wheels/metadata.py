@@ -7,7 +7,7 @@ from typing import Final
 from packaging.metadata import RawMetadata, parse_email
 
 NOTHING: Final = "UNKNOWN"
-# A project called UNKNOWN is one, and installers look for a dependency of that name.
+# Here UNKNOWN is a value like any other: a project or dependency may have that name.
 _KEPT: Final = frozenset({"name", "version", "metadata_version", "requires_dist"})
 
 

@@ -41,7 +41,7 @@ def remedy(message: str, *places: Path, excerpt: tuple[str, ...] = (), given: st
 def test_a_missing_file_is_found_where_it_was_left(tmp_path: Path, message: str, file: str) -> None:
     place = put(tmp_path / "data" / file).parent if "/" not in file else put(tmp_path / "data" / file).parents[1]
     put(tmp_path / "other" / "x.h")
-    told = f"`{place / file}` is there, but builds get no copy of `{place}`."
+    told = f"`{place / file}` exists, but `{place}` is not copied for builds."
     assert remedy(message, tmp_path / "other", place).startswith(told)
     assert remedy("The build back end failed", place, excerpt=("x", message)).startswith(told)
 

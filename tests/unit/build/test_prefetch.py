@@ -505,3 +505,11 @@ def test_uv_does_not_fetch_a_linked_wheel_again(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "installed/demo-1.0.dist-info/METADATA").exists()
     assert "already cached: demo==1.0" in done.stderr
     assert "uncached" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT"])
+def test_nothing_is_fetched_by_an_authority_in_the_checkout(tmp_path: Path, name: str) -> None:
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "ci/ca.pem").touch()
+    assert caller_settings({name: str(tmp_path / "ci/ca.pem")}, tmp_path) is None
+    assert caller_settings({name: str(tmp_path / "ci/ca.pem")}, NOWHERE) is not None

@@ -148,14 +148,21 @@ def test_an_abi3_wheel_serves_neither_free_threaded_nor_other_pythons(
     assert Race({"cp313": first, **later}).run(order) == expected
 
 
-def test_a_stable_wheel_waits_for_earlier_targets_only() -> None:
-    race = Race({"cp39": "cp39-abi3", "cp310": "cp39-abi3", "cp311": "cp39-abi3"})
+def test_a_stable_wheel_serves_none_before_earlier_targets_have_decided() -> None:
+    race = Race({"cp39": "cp39-cp39", "cp310": "cp310-abi3", "cp311": "cp310-abi3"})
     race.end("cp310")
     assert race.waits("cp310")
-    assert race.sharing.cancellation(target("cp311")).requested
-    assert not race.sharing.cancellation(target("cp39")).requested
+    assert not race.sharing.cancellation(target("cp311")).requested
     race.end("cp39")
-    assert race.results["cp39"] == "goes on"
+    race.end("cp311")
+    assert race.results == {"cp39": "goes on", "cp310": "goes on", "cp311": "stopped"}
+
+
+@pytest.mark.parametrize("order", orders("cp312", "cp313", "cp313t"))
+def test_a_served_target_serves_none(order: tuple[str, ...]) -> None:
+    """Its own wheel, which is dropped, would have served a target that the earlier one's wheel cannot."""
+    race = Race({"cp312": "cp312-abi3", "cp313": "py3-none", "cp313t": "cp313-cp313t"})
+    assert race.run(order) == {"cp312": "cp312", "cp313": "cp312", "cp313t": "cp313t"}
 
 
 def test_targets_that_are_served_are_stopped_and_others_are_not() -> None:

@@ -12,7 +12,7 @@ from cibuildwheel.environment import parse_environment
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from manywheels.errors import InputError
+from manywheels.errors import InputError, TargetError
 from manywheels.plan.assignments import Assignment, as_written, change_texts, evaluate, expand, parse, run_commands
 from manywheels.plan.shell_words import Reference, Run
 from unit.helpers import given
@@ -220,3 +220,11 @@ def test_a_plan_has_commands_as_they_are_written() -> None:
         expand(made, {})
     filled = change_texts(made, lambda text: text.replace("{project}", "/p"))
     assert expand(evaluate(filled, {}, lambda _: shown), {})["X"] == "<cat|/p/a>"
+
+
+def test_a_value_has_a_bound() -> None:
+    doubled = " ".join(["A=xxxxxxxx", *["A=$A$A$A$A$A$A$A$A$A"] * 12])
+    with pytest.raises(TargetError, match="131072 characters"):
+        expand(parse(given(doubled), "environment"), {})
+    once = "B=" + "x" * 131_072
+    assert len(expand(parse(given(once), "environment"), {})["B"]) == 131_072

@@ -481,12 +481,21 @@ def test_variables_of_a_container_are_the_builds_and_not_the_programs() -> None:
         ("docker; create-args: --mount=type=bind", "`'?--mount=type=bind'?` of `create_args` is not taken"),
         ("docker; create_args: alpine", "`alpine` of `create_args` is not taken"),
         ("docker; create_args: --network", "`--network` has no value"),
+        ("docker; create_args: --env =b", "does not begin with a variable's name"),
         ("docker; args: x", "is not a value of `container-engine`"),
     ],
 )
 def test_what_is_not_taken_of_it_is_named(value: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         options(CIBW_CONTAINER_ENGINE=value)
+
+
+def test_an_override_reaches_no_variable_of_the_job_in_ci() -> None:
+    override = {"select": "cp312-*", "container-engine": "docker; create_args: --env DEPLOY_TOKEN"}
+    made = options({"overrides": [override]})
+    with pytest.raises(IsolationError, match=r"container-engine.*--env"):
+        require_trusted(made, {"CI": "true"})
+    require_trusted(made, {})
 
 
 REACHING = ["--privileged", "-v /:/host", "--network=host", "--device=/dev/kvm", "--env SECRET", "--cap-add=ALL",

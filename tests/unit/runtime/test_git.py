@@ -555,3 +555,13 @@ def test_an_sdist_cannot_grow_without_bound(tmp_path: Path) -> None:
         archive.addfile(sparse, io.BytesIO(content))
     with pytest.raises(ProjectError, match="it holds more than 4 GiB"):
         snapshot_of(tmp_path / "demo-1.0.tar.gz", tmp_path / "work")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a", True), ("../outside", False), ("b/../../outside", False)])
+def test_names_of_an_index_that_lead_out_are_not_followed(tmp_path: Path, name: str, *, expected: bool) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "a").touch()
+    (tmp_path / "outside").touch()
+    assert git_commands.is_in(top, name) is expected
+    assert not git_commands.is_in(top, str(tmp_path / "outside"))

@@ -53,7 +53,8 @@ def test_what_a_build_in_place_finds_is_copied(top: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["node_modules/a/index.js", "web/node_modules/a", ".env", "services/api/.env.local", "deploy/.netrc", ".envrc",
+    ["keys/id_ed25519", "deploy/server.key", ".npmrc", ".aws/config", "node_modules/a/index.js",
+     "web/node_modules/a", ".env", "services/api/.env.local", "deploy/.netrc", ".envrc",
      ".venv/pyvenv.cfg", "conda/conda-meta/history", ".cache/uv/CACHEDIR.TAG", "core/__pycache__/a.pyc", ".tox/a",
      "target/release/deps/libcore-1234.rlib", "target/release/incremental/a", "target/release/build/a/out/b"],
 )  # fmt: skip

@@ -33,6 +33,7 @@ _WORKER: Final = Path(__file__).with_name("prefetch_worker.py")
 _PATH: Final = "/usr/bin:/bin"
 _INDEX: Final = re.compile(r"([\w.-]+=)?https?://[^@\s]+")  # UV_INDEX also allows `name=address`
 # Variables by which the caller's configuration files are found (`installer_files`).
+_AUTHORITIES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE")
 _NAME_FILES: Final = ("PIP_CONFIG_FILE", "UV_CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "HOME")
 _one_at_a_time = threading.Lock()
 _LARGEST_RESULT: Final = 1 << 20  # bytes read of the fetching user's output
@@ -91,10 +92,11 @@ def caller_settings(caller: Mapping[str, str], source: Path) -> dict[str, str] |
     None if an index is a folder, which project code might write, or an address with credentials, and if the settings
     may come from a file in the checkout `source`, which a pull request can change.
     """
-    files = [file for name in _NAME_FILES for file in caller.get(name, "").split(os.pathsep) if file]
+    facts, told = table("environment")["fetch"], Follower().follow(caller).environment
+    named = (*(caller.get(name, "") for name in _NAME_FILES), *(told.get(name, "") for name in _AUTHORITIES))
+    files = [file for names in named for file in names.split(os.pathsep) if file]
     if any(Path(file).resolve().is_relative_to(source) for file in files):
         return None
-    facts, told = table("environment")["fetch"], Follower().follow(caller).environment
     indexes = [word for name in facts["indexes"] for word in re.split(r"[\s,]+", told.get(name, "").strip()) if word]
     if not all(map(_INDEX.fullmatch, indexes)):
         return None

@@ -21,11 +21,10 @@ from manywheels.core.log_files import last_bytes
 from manywheels.errors import Cancelled, HookFailed
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
-from manywheels.plan.shell_words import Run
+from manywheels.plan.shell_words import LARGEST, Run
 from manywheels.runtime import sandbox, untrusted_files
 from manywheels.runtime.sandbox import Command
 
-LARGEST: Final = 128 << 10  # bytes: the kernel's own limit for a variable
 _ERRORS: Final = 8 << 10  # bytes kept of what a command writes about its failure
 _LINES: Final = 5  # of that, in the message
 
@@ -114,7 +113,7 @@ class Runner:
         reason = f": {lines[-1]}" if lines else "."
         return HookFailed(
             f"`{self.option}`: the command of {variable} {problem}{reason}",
-            remedy=f"The command was: {shlex.join(command).replace(private, '')}. It runs in the project, before "
-            "`before-build`, with the variables before it; no shell reads it.",
+            remedy=f"The command was: {shlex.join(command).replace(private, '')}. It runs in the project's "
+            "folder, with the variables set before it, and without a shell.",
             excerpt=lines,
         )

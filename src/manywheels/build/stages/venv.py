@@ -52,7 +52,7 @@ class Venv:
         notes = dict.fromkeys((*self.overlooked, *self.followed.notes))
         if "PIP_NO_INDEX" in self.followed.made.values():
             notes["PIP_NO_INDEX is set, so that no index is asked"] = None
-        return f"Of the settings for indexes: {'; '.join(notes)}." if notes else ""
+        return f"These settings for indexes may be the reason: {'; '.join(notes)}." if notes else ""
 
     def run(self, argv: tuple[str, ...], folder: Path, timeout: float, cancellation: Cancellation) -> sandbox.Outcome:
         """Raises Cancelled, and HookFailed if the log gets too long."""

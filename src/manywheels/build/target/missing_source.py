@@ -35,8 +35,8 @@ def explain_missing_source(failure: TargetError, snapshot: Snapshot, cancellatio
     if found := find_in(snapshot.left_out, names, cancellation):
         file, place = found
         failure.remedy = (
-            f"`{file}` is there, but builds get no copy of `{place}`. Put what they need into the package's folder, or "
-            "have git track it; without git, start in a folder that has both."
+            f"`{file}` exists, but `{place}` is not copied for builds. Put the file into the package's folder, or have "
+            "git track it; without git, start manywheels in a folder that holds the package and the file."
         )
 
 

@@ -35,7 +35,7 @@ def run_target_tests(
     build: TargetWorkspace, wheel: Path, tested: list[PlannedTarget], cancellation: Cancellation
 ) -> tuple[str, ...]:
     """Return warnings. Raises the first TargetError, and Cancelled."""
-    prepared = _pack_copy(build, cancellation) if build.options.before_build and len(tested) > 1 else None
+    prepared = _pack_copy(build, cancellation) if build.options.before_build and tested != [build.planned] else None
     with ThreadPoolExecutor(max_workers=len(tested), thread_name_prefix="tests") as pool:
         outcomes = list(pool.map(lambda planned: _test(build, wheel, planned, prepared, cancellation), tested))
     build.context.test_outcomes.update(zip((planned.target for planned in tested), outcomes, strict=True))
@@ -92,7 +92,7 @@ def _pack_copy(build: TargetWorkspace, cancellation: Cancellation) -> Path:
     owner = os.geteuid() if build.user is None else build.user
     try:
         with tarfile.open(archive, "w") as tar:
-            pack_tree(tar, build.copy, ".", owner=owner, change=lambda member: member, cancellation=cancellation)
+            pack_tree(tar, build.copy, ".", owner=owner, change=_fillable, cancellation=cancellation)
     except CannotPack as error:
         raise TestsFailed(
             f"The project cannot be copied for the tests of other Pythons: {error}.",
@@ -100,6 +100,13 @@ def _pack_copy(build: TargetWorkspace, cancellation: Cancellation) -> Path:
         ) from None
     archive.chmod(0o644)
     return archive
+
+
+def _fillable(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Some programs for tar set a folder's mode before they fill it."""
+    if member.isdir():
+        member.mode |= 0o700
+    return member
 
 
 def _unpack_copy(archive: Path, workspace: TargetWorkspace, cancellation: Cancellation) -> None:

@@ -299,7 +299,7 @@ def _require_all(ledger: Ledger, sender: Sender, uncompared: set[str], *, skip_e
     count, total = len(missing), len(ledger.entries)
     lines = [f"{count} of {total} files are not known to be on the index:"]
     lines += [f"{entry.name}: {entry.state}" + in_brackets(entry.reason) for entry in missing]
-    cures = dict.fromkeys(sender.cures)
+    cures = dict.fromkeys(cure for cure in sender.cures if cure != AGAIN)
     if any(entry.name in uncompared for entry in missing):
         cures[COMPARE] = None
     remedy = " ".join(cures) or AGAIN

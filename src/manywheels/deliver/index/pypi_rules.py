@@ -1,6 +1,6 @@
-"""PyPI's rules for files and projects that neither `verify` nor a listing of the index tells.
+"""PyPI's rules for sdists, wheels of other systems and projects, checked before the upload.
 
-As its server carries them out (pypi/warehouse, forklift/legacy.py); one that is told here is not met during the upload.
+Taken from its server's source (pypi/warehouse, forklift/legacy.py).
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.simple_api import Listing
 from manywheels.verify.checks import acceptance
 from manywheels.verify.model import Problem, Severity
+from manywheels.verify.places import other_system_of
 from manywheels.verify.rules import Rules
 
 ARCHIVED: Final = "archived"
 QUARANTINED: Final = "quarantined"
 _REBUILD: Final = "Update the build back end, and build again."
 _CORRECT: Final = "Correct it in pyproject.toml and build again, or publish to an index that accepts it."
-_OF_OTHER_SYSTEMS: Final = ("win", "macosx", "ios", "android", "pyodide", "pyemscripten")
 METADATA: Final = "MW248"
 _LICENCE, _TAGS, _ENCRYPTED, _SIZE = "MW243", "MW204", "MW257", "MW263"
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a wheel is for another system than Linux: `verify` does not know its tags."""
-    platform = name.removesuffix(".whl").rpartition("-")[2]
-    return name.endswith(".whl") and platform.startswith(_OF_OTHER_SYSTEMS)
+    """Whether a wheel is for another system than Linux alone."""
+    platforms = name.removesuffix(".whl").rpartition("-")[2].split(".")
+    return name.endswith(".whl") and all(map(other_system_of, platforms))
 
 
 def unverified(file: Distribution) -> bool:

@@ -17,7 +17,7 @@ def sdk_arguments(arguments: Iterable[CreateArgument]) -> dict[str, Any]:
     for argument in arguments:
         try:
             _add(made, argument)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise EngineError(
                 f"`container-engine`: `{argument.value}` is not a value of `{argument.option}`.",
                 remedy="Write it as for `docker create`.",
