@@ -250,4 +250,4 @@ def test_a_private_authority(folder: Path, tmp_path: Path) -> None:
         assert (run.status, set(run.states.values())) == (0, {"uploaded"}), run.said
         gone = send(folder, index.url, PIP_CERT="/etc/of/the/host.pem")
         assert "error MW340: PIP_CERT names `/etc/of/the/host.pem`" in gone.err
-        assert "other containers only mounted files" in gone.err
+        assert "other containers see only mounted files" in gone.err

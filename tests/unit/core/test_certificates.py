@@ -124,7 +124,7 @@ def test_a_file_that_is_not_there_is_told(server: tuple[Path, ssl.SSLContext], m
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/of/the/host.pem")
     with served(Fine, server[1]) as url:
         cure = failure(url).cure
-    assert "`/etc/of/the/host.pem`, named by SSL_CERT_FILE, does not exist here. In the GitHub action" in cure
+    assert "`/etc/of/the/host.pem`, named by SSL_CERT_FILE, does not exist here. The GitHub action" in cure
 
 
 MISMATCH = "IP address mismatch, certificate is not valid for '127.0.0.1'"
@@ -139,7 +139,9 @@ def test_no_library_switches_it_off(server: tuple[Path, ssl.SSLContext]) -> None
 
 
 def test_gitlabs_runner_names_the_authority_of_its_server() -> None:
-    assert "set SSL_CERT_FILE to that path" in certificates.untrusted_cure({"CI_SERVER_TLS_CA_FILE": "/builds/ca.pem"})
+    assert "set SSL_CERT_FILE to the path in CI_SERVER_TLS_CA_FILE" in certificates.untrusted_cure(
+        {"CI_SERVER_TLS_CA_FILE": "/builds/ca.pem"}
+    )
 
 
 @pytest.mark.parametrize(
