@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from manywheels.core.credentials import has_credentials
 from manywheels.data import table
-from manywheels.plan.pip_settings import local_path, names_with_paths, pips_names
+from manywheels.plan.pip_settings import is_on, local_path, names_with_paths, pips_names
 
 _LARGEST: Final = 1 << 20  # bytes of a file
 _SECTIONS: Final = ("global", "install")  # of pip.conf: `build`, the usual front end, calls `pip install`
@@ -168,7 +168,7 @@ def _of_uv(environment: Mapping[str, str], notes: list[str]) -> Iterator[_Said]:
 
 def _uv_files(environment: Mapping[str, str]) -> list[Path]:
     """Return uv's configuration files outside of projects, the one that wins last."""
-    if environment.get("UV_NO_CONFIG", "").lower() in {"1", "true", "yes", "y", "t", "on"}:
+    if is_on(environment.get("UV_NO_CONFIG", "")):
         return []
     if chosen := environment.get("UV_CONFIG_FILE"):
         return [Path(chosen)]

@@ -85,11 +85,11 @@ class Follower:
     def _translated(self, entry: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
         first, *others = entry["uv"]
         text = given.get(entry["pip"], "").strip()
-        if _is_on(given.get(entry.get("unless", ""), "")):
+        if is_on(given.get(entry.get("unless", ""), "")):
             return {}
         match entry["kind"]:
             case "flag":
-                return {first: entry["value"]} if _is_on(text) else {}
+                return {first: entry["value"]} if is_on(text) else {}
             case "links":
                 text = ",".join(filter(self._is_usable, text.split()))
             case "file":
@@ -118,7 +118,7 @@ class Follower:
         return environment | {name: " ".join(given) for name, given in added.items()}
 
 
-def _is_on(text: str) -> bool:
+def is_on(text: str) -> bool:
     return text.strip().lower() in _ON
 
 

@@ -89,26 +89,17 @@ def run_preflight(
     problems += _manifest_mismatches(wanted, files, manifest, digest)
     presence: dict[str, Presence] = {}
     for project, its_files in _by_project(files).items():
-        try:
-            listing = index.listing(project)
-        except NoResponse as fault:
-            problems.append(_no_listing(index, fault))
-            listing = None
-        else:
-            if listing is None and index.addresses.has_simple:
-                problems.append(_no_listing(index, index.why_unlisted))
-            elif listing is None:
-                warnings.append(_no_simple_api(index))
-        presence |= {file.name: compare(listing, file) for file in its_files}
-        problems += _sdists(its_files, presence, listing or {}) if index.addresses.has_rules else ()
-        problems += _duplicates(its_files, listing or {}) if index.addresses.has_rules else ()
-        problems += _conflicts(its_files, presence, skip_existing=wanted.skip_existing)
-        problems += _too_large(its_files, presence, listing or {}, index, wanted.rules)
-        problems += _too_old(its_files, presence, listing or {}, index, now or datetime.now(UTC))
-        sent = [file for file in its_files if presence[file.name] not in _THERE]
-        if index.addresses.has_rules and listing is not None:
-            problems += project_problems(project, index.state(project), listing, sent, wanted.rules)
-            warnings += _quarantined(project, index) if sent else ()
+        listing, found = _list(project, index)
+        its_presence = {file.name: compare(listing, file) for file in its_files}
+        problems += (*found.problems, *_conflicts(its_files, its_presence, skip_existing=wanted.skip_existing))
+        warnings += found.warnings
+        if index.addresses.has_rules:
+            ruled = _by_pypis_rules(
+                its_files, its_presence, listing, index, rules=wanted.rules, now=now or datetime.now(UTC)
+            )
+            problems += ruled.problems
+            warnings += ruled.warnings
+        presence |= its_presence
     if wanted.verify:
         # What PyPI alone refuses concerns only what is sent to it.
         judged = {path.name for path in paths if presence.get(path.name) not in _THERE}
@@ -124,6 +115,47 @@ def run_preflight(
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judgement:
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _list(project: str, index: Index) -> tuple[Listing | None, _Judgement]:
+    """Return the project's files on the index, None if they are not known."""
+    try:
+        listing = index.listing(project)
+    except NoResponse as fault:
+        return None, _Judgement(problems=(_no_listing(index, fault),))
+    if listing is not None:
+        return listing, _Judgement()
+    if index.addresses.has_simple:
+        return None, _Judgement(problems=(_no_listing(index, index.why_unlisted),))
+    return None, _Judgement(warnings=(_no_simple_api(index),))
+
+
+def _by_pypis_rules(
+    files: Sequence[Distribution],
+    presence: Mapping[str, Presence],
+    listing: Listing | None,
+    index: Index,
+    *,
+    rules: Rules,
+    now: datetime,
+) -> _Judgement:
+    """Judge the files of one project by what PyPI takes beside those that it has."""
+    listed, project = listing or {}, files[0].project
+    problems = [
+        *_sdists(files, presence, listed), *_duplicates(files, listed), *_too_large(files, presence, listed, rules),
+        *_too_old(files, presence, listed, now),
+    ]  # fmt: skip
+    if listing is None:
+        return _Judgement(problems=tuple(problems))
+    sent = [file for file in files if presence[file.name] not in _THERE]
+    problems += project_problems(project, index.state(project), listing, sent, rules)
+    return _Judgement(problems=tuple(problems), warnings=tuple(_quarantined(project, index)) if sent else ())
 
 
 def _without_metadata(rules: Rules) -> Rules:
@@ -179,21 +211,13 @@ def _quarantined(project: str, index: Index) -> Iterator[str]:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Contents:
-    """What the files' contents have against them."""
-
-    problems: tuple[Problem, ...]
-    warnings: tuple[str, ...]
-
-
 def _judge_contents(
     files: Iterable[Distribution],
     findings: Iterable[Finding],
     judged: Container[str],
     rules: Rules,
     cancellation: Cancellation,
-) -> _Contents:
+) -> _Judgement:
     """`findings` are those of `verify`; PyPI's own rules hold for the files whose names are in `judged`."""
     problems, told = list[Problem](), dict[str, list[str]]()
     for finding in findings:
@@ -207,7 +231,7 @@ def _judge_contents(
         problems += content_problems(file, rules, has_rules=file.name in judged)
         for warning in content_warnings(file, rules) if file.name in judged else ():
             told.setdefault(warning, []).append(file.name)
-    return _Contents(
+    return _Judgement(
         problems=tuple(problems), warnings=tuple(f"{some(names)}: {warning}" for warning, names in told.items())
     )
 
@@ -314,10 +338,10 @@ def _conflicts(
 
 
 def _too_large(
-    files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing, index: Index, rules: Rules
+    files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing, rules: Rules
 ) -> Iterator[Problem]:
     """Yield too large files; a project with larger files on the index has a higher limit."""
-    if not index.addresses.has_rules or any(entry.code == _SIZE for entry in rules.ignored):
+    if any(entry.code == _SIZE for entry in rules.ignored):
         return
     limit = max([table("index")["max_file_size"], *(file.size or 0 for file in listing.values())])
     for file in files:
@@ -334,11 +358,8 @@ def _too_old(
     files: Sequence[Distribution],
     presence: Mapping[str, Presence],
     listing: Listing,
-    index: Index,
     now: datetime,
 ) -> Iterator[Problem]:
-    if not index.addresses.has_rules:
-        return
     age = timedelta(seconds=table("publish")["index"]["release-age"])
     for version in dict.fromkeys(file.version for file in files if presence[file.name] is Presence.ABSENT):
         begun = oldest_upload(listing, version)
