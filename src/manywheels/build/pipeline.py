@@ -6,7 +6,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from manywheels import __version__
 from manywheels.build import disk_space, toolchain
-from manywheels.build.context import Run, RunContext
+from manywheels.build.context import PlatformSetup, Run, RunContext
 from manywheels.build.jobserver import Jobserver
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages import before_all
@@ -22,30 +23,38 @@ from manywheels.build.stages.before_all import Preparation, Prepared
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
-from manywheels.build.target.progress import failure_of
+from manywheels.build.target.progress import failure_of, without_interpreter
 from manywheels.build.toolchain import Toolchain
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.core.files import cache_dir
 from manywheels.core.text import sanitize
-from manywheels.errors import Cancelled, NoInterpreter, TargetError
+from manywheels.errors import Cancelled, TargetError
 from manywheels.plan import trust
 from manywheels.plan.options import Options
+from manywheels.plan.platforms import Platform
 from manywheels.plan.targets import PlannedTarget, Target
 from manywheels.runtime import isolation
 from manywheels.runtime.git import git_top, share_objects
 from manywheels.runtime.isolation import Isolation
 from manywheels.runtime.uv import uv_program
-from manywheels.runtime.workspace import Snapshot, public_work_parent, store_beside, take_snapshot, work_folder
-from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
+from manywheels.runtime.workspace import (
+    Snapshot,
+    copy_source,
+    public_work_parent,
+    store_beside,
+    take_snapshot,
+    work_folder,
+)
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, joined
 from manywheels.wheels.output import BEFORE_ALL
 
 _PREFETCHES = 2  # at once: they unpack wheels while compilers run
 
 
 def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifest:
-    """Build every target of the plan; return the manifest, with all failures, and write it.
+    """Build every target of the plan; return the manifest, with all failures, and write it, unless this is a part.
 
     Raises ToolchainError, ProjectError, DiskError, IsolationError, BeforeAllFailed and Cancelled before the first
     target is built.
@@ -55,30 +64,34 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     cores = max(available_cores(), run.options.jobs or 1)
     with _isolated_work_folder(run, buildable, cancellation) as (work, isolated):
         run = _without_credentials(run) if isolated.users else run
-        tools = _prepare_toolchain(run.options, work, buildable, cores)
         snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
         disk_space.require_for(snapshot.root, work, cancellation, copies=len(buildable), output=run.output.path)
         if isolated.users:
             share_objects(snapshot.root)
-        prepared = _run_before_all(_preparation(run, snapshot, tools, work), reporter, cancellation)
-        reporter.started(run.plan, f"{run.project.title} for {run.options.platform.name}, {tools.description}")
-        with closing(Jobserver(work / "jobserver", cores)) as jobserver:
+        toolchains = _prepare_toolchains(run.options, work, buildable, cores)
+        setups = {
+            platform: _set_up(run, platform, tools, snapshot, work, reporter, cancellation)
+            for platform, tools in toolchains.items()
+        }
+        reporter.started(run.plan, _title(run, toolchains))
+        with closing(Jobserver(run.jobserver or work / "jobserver", cores)) as jobserver:
             context = RunContext(
-                run=run, snapshot=snapshot, prepared=prepared, tools=tools, jobserver=jobserver, work=work,
-                reporter=reporter, sharing=WheelSharing(buildable, cancellation), started=started,
+                run=run, setups=setups, source=snapshot.digest, jobserver=jobserver, work=work, reporter=reporter, sharing=WheelSharing(buildable, cancellation), started=started,
                 users={planned.target: isolated.user(number) for number, planned in enumerate(buildable)},
                 fetcher=isolated.fetcher,
             )  # fmt: skip
             records = _build_all(context, buildable)
     manifest = _manifest(context, records)
-    manifest.write(run.output.path)
+    if not run.is_part:  # else the program that started this one writes the manifest of all parts
+        manifest.write(run.output.path)
     reporter.closed(manifest)
     return manifest
 
 
 def require_toolchain(options: Options) -> None:
-    """Raise ToolchainError if this machine cannot build for the policy; cheap enough before planning."""
-    toolchain.resolve(options.toolchain, options.platform)
+    """Raise ToolchainError if this machine cannot build for a platform; cheap enough before planning."""
+    for platform in options.platforms:
+        toolchain.resolve(options.toolchain, platform.policy)
 
 
 # --- before the targets -----------------------------------------------------------------------------------------------
@@ -88,8 +101,9 @@ def require_toolchain(options: Options) -> None:
 def _isolated_work_folder(
     run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
-    kind = toolchain.resolve(run.options.toolchain, run.options.platform)
-    against = "the zig toolchain caches compiled files in a folder that all targets share" if kind == "zig" else ""
+    platforms = run.options.platforms_of(planned.target for planned in buildable)
+    kinds = {toolchain.resolve(run.options.toolchain, platform.policy) for platform in platforms}
+    against = "the zig toolchain caches compiled files in a folder that all targets share" if "zig" in kinds else ""
     against = against or isolation.reason_against()
     needed = [*(planned.interpreter.path for planned in buildable if planned.interpreter), Path(uv_program())]
     parent = None if against else public_work_parent(isolation.closed_folders(run.caller, needed))
@@ -101,7 +115,7 @@ def _isolated_work_folder(
     ):
         if isolated.users:
             work.chmod(0o711)  # users reach their target's folder, but list no others
-        elif kind == "system" and os.geteuid() == 0:
+        elif kinds == {"system"} and os.geteuid() == 0:
             print(f"note: project code is not isolated: {sanitize(isolated.against)}", file=sys.stderr, flush=True)
         yield work, isolated
 
@@ -114,11 +128,34 @@ def _without_credentials(run: Run) -> Run:
     return replace(run, caller={name: value for name, value in run.caller.items() if name not in withheld})
 
 
-def _prepare_toolchain(options: Options, work: Path, buildable: list[PlannedTarget], cores: int) -> Toolchain:
-    kind = toolchain.resolve(options.toolchain, options.platform)
+def _prepare_toolchains(
+    options: Options, work: Path, buildable: list[PlannedTarget], cores: int
+) -> dict[Platform, Toolchain]:
     plain_jobs = max(1, cores // max(1, len(buildable)))
     prefix_map = _private_paths(work, buildable)
-    return toolchain.prepare(kind, options.platform, work / "tools", prefix_map=prefix_map, plain_jobs=plain_jobs)
+    return {
+        platform: toolchain.prepare(
+            toolchain.resolve(options.toolchain, platform.policy), platform.policy, _folder(work / "tools", platform),
+            prefix_map=prefix_map, plain_jobs=plain_jobs,
+        )
+        for platform in options.platforms_of(planned.target for planned in buildable)
+    }  # fmt: skip
+
+
+def _folder(folder: Path, platform: Platform) -> Path:
+    """Return the platform's own folder; images may differ where the tags do not."""
+    return folder / f"{platform.tag}-{zlib.crc32(platform.image.encode()):x}"
+
+
+def _title(run: Run, toolchains: Mapping[Platform, Toolchain]) -> str:
+    tags = " ".join(dict.fromkeys(platform.policy.name for platform in toolchains))
+    archs = dict.fromkeys(platform.arch for platform in toolchains)
+    tags += f" on {' '.join(archs)}" if len(archs) > 1 else ""
+    return f"{run.project.title} for {tags}, {_described(toolchains.values())}"
+
+
+def _described(toolchains: Iterable[Toolchain]) -> str:
+    return ", ".join(dict.fromkeys(tools.description for tools in toolchains))
 
 
 def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, str]:
@@ -129,21 +166,47 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
     return {str(work): ".", str(cache_dir() / "uv"): ".", str(store_beside(work)): ".", **own}
 
 
-def _preparation(run: Run, snapshot: Snapshot, tools: Toolchain, work: Path) -> Preparation | None:
-    pythons = [(planned.target, planned.interpreter.path) for planned in run.plan.targets if planned.interpreter]
-    options = tuple(run.options.for_target(target) for target, _python in pythons)
+def _set_up(
+    run: Run, platform: Platform, tools: Toolchain, snapshot: Snapshot, work: Path, reporter: Reporter,
+    cancellation: Cancellation,
+) -> PlatformSetup:  # fmt: skip
+    """Run `before-all` for a platform: with its compilers, in a copy of its own if there are several platforms."""
+    targets = [
+        planned
+        for planned in run.plan.targets
+        if planned.interpreter and run.options.platform_of(planned.target) == platform
+    ]
+    log_name = BEFORE_ALL
+    if any(run.options.for_target(planned.target).before_all for planned in targets) and len(run.platforms) > 1:
+        log_name = f"{BEFORE_ALL}-{platform.tag}"
+        copy = _folder(work / "sources", platform)
+        copy.parent.mkdir(exist_ok=True)
+        copy_source(snapshot, copy, cancellation)
+        snapshot = replace(snapshot, root=copy)
+    request = _preparation(run, targets, snapshot, tools, _folder(work / BEFORE_ALL, platform), log_name)
+    return PlatformSetup(
+        tools=tools, snapshot=snapshot, prepared=_run_before_all(request, log_name, reporter, cancellation)
+    )
+
+
+def _preparation(
+    run: Run, targets: list[PlannedTarget], snapshot: Snapshot, tools: Toolchain, folder: Path, log_name: str
+) -> Preparation | None:
+    pythons = [planned.interpreter.path for planned in targets if planned.interpreter]
+    options = tuple(run.options.for_target(planned.target) for planned in targets)
     if not any(one.before_all for one in options):
         return None
-    _target, python = pythons[0]
     return Preparation(
-        options=options, caller=run.caller, path=(tools.bin_dir, python.parent), python=python,
-        environment=tools.with_libraries(tools.environment), folder=work / before_all.OPTION,
+        options=options, caller=run.caller, path=(tools.bin_dir, pythons[0].parent), python=pythons[0],
+        environment=tools.with_libraries(tools.environment), folder=folder,
         project=snapshot.root / snapshot.project, package=snapshot.root / snapshot.package,
-        timeout=run.options.timeout, log=run.output.log(BEFORE_ALL),
+        timeout=run.options.timeout, log=run.output.log(log_name),
     )  # fmt: skip
 
 
-def _run_before_all(request: Preparation | None, reporter: Reporter, cancellation: Cancellation) -> Prepared:
+def _run_before_all(
+    request: Preparation | None, log_name: str, reporter: Reporter, cancellation: Cancellation
+) -> Prepared:
     if request is None:
         return Prepared()
     print(sanitize(f"running {before_all.OPTION}; it writes to {request.log}"), file=sys.stderr, flush=True)
@@ -151,7 +214,7 @@ def _run_before_all(request: Preparation | None, reporter: Reporter, cancellatio
     try:
         return before_all.prepare(request, cancellation)
     finally:
-        reporter.prepared(before_all.OPTION, request.log, time.monotonic() - started)
+        reporter.prepared(log_name, request.log, time.monotonic() - started)
 
 
 # --- the targets ------------------------------------------------------------------------------------------------------
@@ -231,23 +294,13 @@ def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manif
     return Manifest(
         project=run.project.title,
         version=context.version,
-        source=context.snapshot.digest,
-        platform=run.options.platform.platform_tag(run.options.arch),
-        toolchain=context.tools.description,
+        source=context.source,
+        platform=joined(platform.tag for platform in run.platforms),
+        toolchain=joined(setup.tools.description for setup in context.setups.values()),
         manywheels=__version__,
         seconds=round(time.monotonic() - context.started, 3),
-        targets=tuple(records.get(planned.target) or _without_interpreter(planned) for planned in run.plan.targets),
+        targets=tuple(records.get(planned.target) or without_interpreter(planned) for planned in run.plan.targets),
         warnings=context.set_warnings(),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
-    )
-
-
-def _without_interpreter(planned: PlannedTarget) -> TargetRecord:
-    error = NoInterpreter(
-        f"There is no Python {planned.target.spec} on this machine.",
-        remedy=f"`uv python install {planned.target.spec}`, or build with `--engine container`.",
-    )
-    return TargetRecord(
-        identifier=planned.target.identifier, state=TargetState.NO_INTERPRETER, failure=failure_of(error, "plan")
     )

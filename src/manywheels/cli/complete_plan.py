@@ -1,4 +1,4 @@
-"""The plan of a build, after uv has installed missing interpreters."""
+"""The plan of a build: with the interpreters of images, or of this machine after uv has installed missing ones."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.interruptible import begin, wait
 from manywheels.errors import InterpreterError
 from manywheels.plan.options import Options
+from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
 from manywheels.plan.sharding import take_part
-from manywheels.plan.targets import Plan, Target, select
+from manywheels.plan.targets import Plan, PlannedTarget, Target, select, select_where
 from manywheels.runtime import sandbox
 from manywheels.runtime.sandbox import Command
 
 if TYPE_CHECKING:
-    from manywheels.plan.interpreters import Discovery
+    from manywheels.plan.interpreters import Discovery, Interpreter
 
 
 _INSTALL_TIMEOUT = 300.0  # seconds for all missing interpreters together
@@ -86,6 +89,37 @@ def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
     return take_part(plan, options.shard), discovery
 
 
+def plan_in_images(project: Project, options: Options, cancellation: Cancellation) -> Plan:
+    """Return this job's plan for containers, whose images are pulled if missing.
+
+    Raises EngineError, SelectionError, Cancelled, and InterpreterError if an image lacks one requested by name.
+    """
+    from manywheels.runtime.containers.engine import connected
+    from manywheels.runtime.containers.interpreters import image_interpreters
+
+    with connected("list the Pythons of an image") as client:
+
+        @cache
+        def here(platform: Platform) -> dict[str, Interpreter]:
+            asking = begin(lambda: image_interpreters(client, platform.image_name))
+            found = wait(asking, cancellation)
+            cancellation.stop_if_requested("Planning")
+            return {interpreter.abi: interpreter for interpreter in found or ()}
+
+        def find(target: Target) -> Interpreter | None:
+            return here(options.platform_of(target)).get(target.abi)
+
+        plan = select_where(options.selection, options.known_targets, find, project.requires_python)
+    plan = take_part(plan, options.shard)
+    if missing := _missing(plan):
+        names = " ".join(planned.target.identifier for planned in missing)
+        images = ", ".join(dict.fromkeys(options.platform_of(planned.target).image_name for planned in missing))
+        raise InterpreterError(
+            f"No interpreter in {images} for {names}.", remedy="`skip` it, or name an image that has it with `image`."
+        )
+    return plan
+
+
 def complete_plan(project: Project, options: Options, cancellation: Cancellation) -> Plan:
     """Return this job's plan, after uv has installed missing interpreters.
 
@@ -97,17 +131,22 @@ def complete_plan(project: Project, options: Options, cancellation: Cancellation
     plan, discovery = make_plan(project, options)
     reason = "the image has no others"
     if plan.missing and not in_manylinux_image():
-        names = " ".join(planned.target.spec for planned in plan.missing)
+        names = " ".join(dict.fromkeys(planned.target.spec for planned in plan.missing))
         print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
-        installation = install([planned.target for planned in plan.missing], cancellation)
+        by_spec = {planned.target.spec: planned.target for planned in plan.missing}  # one for all platforms
+        installation = install(list(by_spec.values()), cancellation)
         plan, discovery = make_plan(project, options)
         reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
-    missing = [planned for planned in plan.missing if planned.asked_by_name]
-    if len(plan.missing) == len(plan.targets):
-        missing = list(plan.missing)
-    if missing:
+    if missing := _missing(plan):
         names = " ".join(planned.target.tag for planned in missing)
         remedies = [f"{found.path}: {found.reason}." for found in discovery.unusable]
         remedies.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
         raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(remedies))
     return plan
+
+
+def _missing(plan: Plan) -> list[PlannedTarget]:
+    """Return the targets without which nothing is built: those requested by name, or all."""
+    if len(plan.missing) == len(plan.targets):
+        return list(plan.missing)
+    return [planned for planned in plan.missing if planned.asked_by_name]

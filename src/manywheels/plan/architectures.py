@@ -19,6 +19,14 @@ def machine() -> str:
     return os.environ.get("AUDITWHEEL_ARCH") or os.uname().machine
 
 
+def libc() -> str:
+    """Return the C library of this machine's Pythons, `glibc` or `musl`."""
+    try:
+        return "glibc" if os.confstr("CS_GNU_LIBC_VERSION") else "musl"
+    except (OSError, ValueError):
+        return "musl"
+
+
 def is_native(arch: str, kernel: str = "") -> bool:
     """Whether a kernel (default: this machine's) runs programs for `arch` natively."""
     kernel = kernel or os.uname().machine

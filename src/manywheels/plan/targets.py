@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
 
     from manywheels.plan.interpreters import Interpreter
+
+    Find = Callable[["Target"], Interpreter | None]
 
 
 def image_folder(tag: str, abi: str) -> str:
@@ -164,17 +166,24 @@ def select(
 ) -> Plan:
     """Raises SelectionError if a pattern matches no known target, or no target is left."""
     found = {interpreter.abi: interpreter for interpreter in interpreters}
+    return select_where(selection, targets, lambda target: found.get(target.abi), requires_python)
+
+
+def select_where(
+    selection: Selection, targets: Sequence[Target], find: Find, requires_python: SpecifierSet | None
+) -> Plan:
+    """`find` returns a target's interpreter there where it is built. Raises as `select`."""
     for pattern in selection.build:
         if pattern != "all":
             require_match(pattern, targets, "build")
     for pattern in selection.skip:
         require_match(pattern, targets, "skip")
-    chosen = [target for target in targets if _is_selected(target, selection.build, found)]
+    chosen = [target for target in targets if _is_selected(target, selection.build, find)]
     skipped = {target for target in targets if any(matches(target, pattern) for pattern in selection.skip)}
     enabled = {target for target in chosen if _is_enabled(target, selection, targets)}
     planned: list[PlannedTarget] = []
     excluded: list[tuple[Target, Refusal]] = []
-    for target in (*chosen, *(_not_by_default(chosen, targets, found) if selection.is_default else ())):
+    for target in (*chosen, *(_not_by_default(chosen, targets, find) if selection.is_default else ())):
         if target in skipped:
             excluded.append((target, Refusal.SKIPPED))
         elif target in chosen and target not in enabled:
@@ -184,19 +193,16 @@ def select(
         elif target not in chosen:
             excluded.append((target, Refusal.NOT_DEFAULT))
         else:
-            interpreter = found.get(target.abi)
-            planned.append(PlannedTarget(target=target, interpreter=interpreter, asked_by_name=selection.by_name))
+            planned.append(PlannedTarget(target=target, interpreter=find(target), asked_by_name=selection.by_name))
     plan = Plan(targets=tuple(planned), excluded=tuple(excluded))
     if not planned:
         _refuse_empty(selection, plan, requires_python)
     return plan
 
 
-def _not_by_default(
-    chosen: Sequence[Target], targets: Sequence[Target], found: Mapping[str, Interpreter]
-) -> list[Target]:
+def _not_by_default(chosen: Sequence[Target], targets: Sequence[Target], find: Find) -> list[Target]:
     """Return released Pythons that are here, and that the default leaves out; cibuildwheel builds for them."""
-    return [target for target in targets if target not in chosen and target.abi in found and not target.group]
+    return [target for target in targets if target not in chosen and not target.group and find(target)]
 
 
 def expand_patterns(text: str) -> tuple[str, ...]:
@@ -248,8 +254,8 @@ def candidates(
     )
 
 
-def _is_selected(target: Target, patterns: Sequence[str], found: dict[str, Interpreter]) -> bool:
-    return any(target.abi in found if pattern == "all" else matches(target, pattern) for pattern in patterns)
+def _is_selected(target: Target, patterns: Sequence[str], find: Find) -> bool:
+    return any(find(target) is not None if pattern == "all" else matches(target, pattern) for pattern in patterns)
 
 
 def _is_enabled(target: Target, selection: Selection, targets: Sequence[Target]) -> bool:

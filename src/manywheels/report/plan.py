@@ -16,10 +16,11 @@ from manywheels.plan.inputs import GITLAB_PREFIX, Value
 from manywheels.plan.installer_files import Caller
 from manywheels.plan.options import Options
 from manywheels.plan.pip_explained import Explanation, explain_pip
+from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
 from manywheels.plan.sharding import part, shards_for
 from manywheels.plan.targets import Plan
-from manywheels.wheels.manifest import Shard
+from manywheels.wheels.manifest import Shard, joined
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,12 +36,14 @@ def as_json(plan: Plan, project: Project, options: Options, caller: Caller, *, e
         "project": project.title,
         "version": project.version,
         "build-backend": project.build_backend,
-        "platform": options.platform.platform_tag(options.arch),
-        "toolchain": _toolchain(options),
+        "platform": joined(platform.tag for platform in _platforms(plan, options)),
+        "toolchain": joined(_toolchain(options, platform) for platform in _platforms(plan, options)),
         "output-dir": str(options.output_dir),
         "targets": [
             {
                 "identifier": planned.target.identifier,
+                "platform": options.platform_of(planned.target).tag,
+                "image": options.platform_of(planned.target).image_name,
                 "python": planned.interpreter.version if planned.interpreter else None,
                 "path": str(planned.interpreter.path) if planned.interpreter else None,
                 "source": planned.interpreter.source if planned.interpreter else None,
@@ -67,8 +70,9 @@ def as_table(plan: Plan, project: Project, options: Options, caller: Caller, *, 
     from rich.table import Table
     from rich.text import Text
 
-    platform = options.platform.platform_tag(options.arch)
-    title = Text(clean(f"{project.title} for {platform}, toolchain {_toolchain(options)}"))
+    platforms = _platforms(plan, options)
+    toolchains = joined(_toolchain(options, platform) for platform in platforms)
+    title = Text(clean(f"{project.title} for {joined(one.tag for one in platforms)}, toolchain {toolchains}"))
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("target", "python", "interpreter"):
         table.add_column(heading, overflow="fold")
@@ -181,9 +185,13 @@ def _plain(text: str) -> str:
     return escape(clean(text))
 
 
-def _toolchain(options: Options) -> str:
+def _platforms(plan: Plan, options: Options) -> tuple[Platform, ...]:
+    return options.platforms_of(planned.target for planned in plan.targets) or options.platforms
+
+
+def _toolchain(options: Options, platform: Platform) -> str:
     try:
-        return toolchain.resolve(options.toolchain, options.platform)
+        return toolchain.resolve(options.toolchain, platform.policy)
     except ToolchainError as error:
         return f"unavailable ({error.message})"
 

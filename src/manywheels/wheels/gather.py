@@ -18,7 +18,7 @@ from manywheels.core.files import digest_file
 from manywheels.core.regular_files import is_regular
 from manywheels.core.text import sanitize
 from manywheels.errors import SetMismatch, WheelFileError
-from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, read_sealed
+from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, joined, read_sealed
 from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
 
 _WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
@@ -155,18 +155,14 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
     return replace(
         first,
         version=next((manifest.version for manifest in manifests if manifest.version), None),
-        platform=_joined(manifest.platform for manifest in manifests),
-        toolchain=_joined(manifest.toolchain for manifest in manifests),
+        platform=joined(manifest.platform for manifest in manifests),
+        toolchain=joined(manifest.toolchain for manifest in manifests),
         seconds=max(manifest.seconds for manifest in manifests),  # they ran in parallel
         targets=tuple(sorted(records, key=lambda record: _natural(record.identifier))),
         warnings=tuple(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
         planned=tuple(sorted({name for manifest in manifests for name in manifest.planned}, key=_natural)),
         shard=None,
     )
-
-
-def _joined(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
 
 
 def _natural(identifier: str) -> tuple[tuple[int, str], ...]:

@@ -71,7 +71,7 @@ def _test(
             _unpack_copy(prepared, workspace, cancellation)
             workspace.evaluate(cancellation)
         else:
-            copy_source(context.snapshot, workspace.copy, cancellation, user=workspace.user)
+            copy_source(workspace.setup.snapshot, workspace.copy, cancellation, user=workspace.user)
             workspace.evaluate(cancellation)
         request = TestRequest(
             tests=tests, wheel=wheel, source=workspace.copy, **workspace.places, folder=workspace.folder / "tests",

@@ -1,0 +1,202 @@
+"""Execute a plan in containers: one for each platform, side by side, each with this same program.
+
+The programs in there tell their events (`events`); here they become one run with one table and one manifest.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from manywheels import __version__
+from manywheels.build.events import EventReader
+from manywheels.build.reporter import Reporter
+from manywheels.build.target.progress import without_interpreter
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.text import sanitize
+from manywheels.errors import EXIT_TARGET_FAILED, EngineError, ManywheelsError
+from manywheels.plan.options import Options
+from manywheels.plan.platforms import Platform
+from manywheels.plan.project import Project
+from manywheels.plan.targets import Plan, PlannedTarget
+from manywheels.runtime.containers.engine import connect, translate_errors
+from manywheels.runtime.containers.program import SHARED, ContainerBuild, run_build, what_is_not_known
+from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, joined
+from manywheels.wheels.output import OutputFolder
+
+JOBSERVER: Final = f"{SHARED}/jobserver"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerRun:
+    """A planned run; `builds` are the containers of the platforms that have a target to build."""
+
+    project: Project
+    plan: Plan
+    options: Options
+    output: OutputFolder
+    builds: Mapping[Platform, ContainerBuild]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """How a container ended: `manifest` is None if it built nothing, `error` is why no container could run."""
+
+    status: int
+    manifest: Manifest | None
+    error: ManywheelsError | None = None
+
+
+def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -> tuple[int, Manifest | None]:
+    """Build the plan; return the exit status, and the manifest, which is written, unless no container built anything.
+
+    The status counts only without a manifest. Raises EngineError if the only container cannot run, and Cancelled.
+    """
+    started = time.monotonic()
+    said = _Said(run.builds)
+    for build in run.builds.values():
+        for note in what_is_not_known(build):
+            said.note(note)
+    reporter.started(run.plan, f"{run.project.title} for {joined(platform.tag for platform in run.builds)}")
+    with _shared_volume(run.builds) as builds:
+        parts = _run_all(run, builds, said, reporter, cancellation)
+    if not any(part.manifest for part in parts.values()):
+        return _why_nothing(parts), None
+    manifest = replace(_merged(run, parts), seconds=round(time.monotonic() - started, 3))
+    manifest.write(run.output.path)
+    reporter.closed(manifest)
+    return 0, manifest
+
+
+def _run_all(
+    run: ContainerRun, builds: Mapping[Platform, ContainerBuild], said: _Said, reporter: Reporter,
+    cancellation: Cancellation,
+) -> dict[Platform, _Part]:  # fmt: skip
+    at_once = min(len(builds), run.options.jobs or len(builds))
+
+    def run_one(platform: Platform) -> _Part:
+        return _run_one(run, platform, builds[platform], said, reporter, cancellation)
+
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="container") as pool:
+        return dict(zip(builds, pool.map(run_one, builds), strict=True))
+
+
+def _run_one(
+    run: ContainerRun, platform: Platform, build: ContainerBuild, said: _Said, reporter: Reporter,
+    cancellation: Cancellation,
+) -> _Part:  # fmt: skip
+    targets = {planned.target.identifier: planned.target for planned in _planned_for(run, platform)}
+    reader = EventReader(targets, run.output.path, reporter, said.sayer(platform))
+    try:
+        status = run_build(build, cancellation, reader.feed)
+        reader.end()
+    except ManywheelsError as error:
+        if len(run.builds) == 1:
+            raise
+        return _Part(status=error.exit_status, manifest=None, error=error)
+    return _Part(status=status, manifest=reader.manifest)
+
+
+class _Said:
+    """Prints what the programs in the containers say besides their events; a note of several is printed once."""
+
+    def __init__(self, platforms: Collection[Platform]) -> None:
+        self._several = len(platforms) > 1
+        self._notes: set[str] = set()
+
+    def sayer(self, platform: Platform) -> Callable[[str], None]:
+        prefix = f"{platform.tag}: " if self._several else ""
+
+        def say(line: str) -> None:
+            if line.startswith("note: "):
+                self.note(line)
+            else:
+                print(sanitize(f"{prefix}{line}"), file=sys.stderr, flush=True)
+
+        return say
+
+    def note(self, line: str) -> None:
+        if line not in self._notes:
+            self._notes.add(line)
+            print(sanitize(line), file=sys.stderr, flush=True)
+
+
+def _planned_for(run: ContainerRun, platform: Platform) -> Iterator[PlannedTarget]:
+    return (
+        planned
+        for planned in run.plan.targets
+        if planned.interpreter and run.options.platform_of(planned.target) == platform
+    )
+
+
+@contextmanager
+def _shared_volume(builds: Mapping[Platform, ContainerBuild]) -> Iterator[Mapping[Platform, ContainerBuild]]:
+    """Give several containers a volume for their jobserver, so that they share the machine's cores."""
+    if len(builds) == 1:
+        yield builds
+        return
+    with closing(connect()) as client, translate_errors("create a volume"):
+        volume = client.volumes.create(f"manywheels-run-{secrets.token_hex(8)}", labels={"org.manywheels.run": ""})
+        try:
+            yield {
+                platform: replace(
+                    build, volume=str(volume.name), arguments=(*build.arguments, f"--jobserver={JOBSERVER}")
+                )
+                for platform, build in builds.items()
+            }
+        finally:
+            with suppress(Exception):  # an earlier error matters more
+                volume.remove(force=True)
+
+
+# --- one run of several -----------------------------------------------------------------------------------------------
+
+
+def _why_nothing(parts: Mapping[Platform, _Part]) -> int:
+    """Return the exit status of a run in which no container built anything; each has said why."""
+    for part in parts.values():
+        if part.error:
+            raise part.error
+    return next((part.status for part in parts.values() if part.status), EXIT_TARGET_FAILED)
+
+
+def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
+    manifests = [part.manifest for part in parts.values() if part.manifest]
+    records = {record.identifier: record for manifest in manifests for record in manifest.targets}
+    return Manifest(
+        project=run.project.title,
+        version=next((manifest.version for manifest in manifests if manifest.version), None),
+        source=joined(manifest.source for manifest in manifests),
+        platform=joined(platform.tag for platform in run.options.platforms_of(p.target for p in run.plan.targets)),
+        toolchain=joined(manifest.toolchain for manifest in manifests),
+        manywheels=__version__,
+        seconds=0,
+        targets=tuple(
+            records.get(planned.target.identifier) or _without_container(run, planned, parts)
+            for planned in run.plan.targets
+        ),
+        warnings=(*dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings),),
+        planned=run.plan.identifiers,
+        shard=run.plan.shard,
+    )
+
+
+def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping[Platform, _Part]) -> TargetRecord:
+    """Return the record of a target that no container reported."""
+    platform = run.options.platform_of(planned.target)
+    if planned.interpreter is None or platform not in parts:
+        return without_interpreter(planned, f"the image {platform.image_name}")
+    part = parts[platform]
+    error = part.error or EngineError(
+        f"The container of {platform.tag} ended with the status {part.status} before it built anything.",
+        remedy="Its message above says why.",
+    )
+    failure = Failure(code=error.code, stage="container", problem=error.message, remedy=error.remedy)
+    return TargetRecord(identifier=planned.target.identifier, state=TargetState.FAILED, failure=failure)
