@@ -103,6 +103,8 @@ def _isolated_work_folder(
             work.chmod(0o711)  # users reach their target's folder, but list no others
         elif kind == "system" and os.geteuid() == 0:
             print(f"note: project code is not isolated: {sanitize(isolated.against)}", file=sys.stderr, flush=True)
+        if unended := isolation.unended_processes(isolated):
+            print(f"note: {unended}", file=sys.stderr, flush=True)
         yield work, isolated
 
 

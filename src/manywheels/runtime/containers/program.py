@@ -22,7 +22,7 @@ from manywheels.plan.settings import setting_variables
 from manywheels.runtime.containers.create_arguments import sdk_arguments
 from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
-from manywheels.runtime.containers.image import ensure_image, print_progress
+from manywheels.runtime.containers.image import ensure_image, foreign_platform, print_progress, require_architecture
 from manywheels.runtime.containers.run import STDOUT, ContainerSpec, run_container
 from manywheels.runtime.git import linked_repository, source_root
 from manywheels.wheels.output import open_output
@@ -74,8 +74,11 @@ def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
     """
     output = open_output(build.output_dir).path
     with closing(connect()) as client:
-        architectures.require(build.arch)
-        with translate_errors("prepare the image"), architectures.named(build.arch):
+        with translate_errors("report its architecture"):
+            kernel = require_architecture(client, build.arch)
+        if note := architectures.emulation_note(build.arch, kernel):
+            print_progress(f"note: {note}")
+        with translate_errors("prepare the image"), architectures.named(build.arch, kernel):
             variables = forwarded(os.environ)
             preparing = begin(lambda: ensure_image(client, build.policy, build.arch, variables, build.image))
             image = wait(preparing, cancellation)
@@ -100,6 +103,7 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
         environment=_environment(build), tty=build.terminal, grace=_GRACE,
+        platform=foreign_platform(client, build.arch),
         limits={
             **sdk_arguments(build.create_arguments), "use_config_proxy": True,
             "working_dir": working_folder(build.package),
