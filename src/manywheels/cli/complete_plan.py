@@ -95,7 +95,7 @@ def complete_plan(project: Project, options: Options, cancellation: Cancellation
     from manywheels.plan.interpreters import in_manylinux_image
 
     plan, discovery = make_plan(project, options)
-    reason = "the image has no others"
+    reason = "it has no others"
     if plan.missing and not in_manylinux_image():
         names = " ".join(planned.target.spec for planned in plan.missing)
         print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
@@ -108,6 +108,19 @@ def complete_plan(project: Project, options: Options, cancellation: Cancellation
     if missing:
         names = " ".join(planned.target.tag for planned in missing)
         remedies = [f"{found.path}: {found.reason}." for found in discovery.unusable]
-        remedies.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
-        raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(remedies))
+        remedies.append(_remedy([planned.target for planned in missing]))
+        place = "in this image" if in_manylinux_image() else "on this machine"
+        raise InterpreterError(f"No interpreter {place} for {names} ({reason}).", remedy=" ".join(remedies))
     return plan
+
+
+def _remedy(missing: Sequence[Target]) -> str:
+    from manywheels.plan.interpreters import in_manylinux_image
+
+    if not in_manylinux_image():
+        return "Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`."
+    folders = " ".join(target.folder for target in missing)
+    return (
+        "`skip` it, or build in an `image` that has it, such as one built `FROM` this one with "
+        f"`RUN manylinux-interpreters ensure {folders}` (not all images know all Pythons)."
+    )

@@ -84,14 +84,13 @@ def ensure_image(client: DockerClient, policy: Policy, arch: str, variables: Map
 
 def engine_machine(client: DockerClient) -> str:
     """Return the architecture of the engine's machine, which may be a virtual one."""
-    return architectures.arch_of(str(client.info().get("Architecture", ""))) or os.uname().machine
+    return architectures.arch_of(str(client.version().get("Arch", ""))) or os.uname().machine
 
 
 def require_architecture(client: DockerClient, arch: str) -> str:
     """Return the engine's architecture. Raises EngineError if its machine certainly does not run `arch`."""
-    facts = client.info()
-    kernel = engine_machine(client)
-    if facts.get("KernelVersion") == os.uname().release:  # else another machine's, whose emulation nobody sees here
+    kernel, release = engine_machine(client), client.version().get("KernelVersion", "")
+    if release in {"", os.uname().release}:  # else another machine's, whose emulation nobody sees here
         architectures.require(arch, kernel)
     return kernel
 
