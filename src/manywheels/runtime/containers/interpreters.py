@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _PYTHONS: Final = "/opt/python"
 _FOLDER: Final = re.compile(r"(cp|pp)(\d)(\d{1,2})-((?:cp|pypy)\w{1,30})", re.ASCII)
 _VERSION: Final = re.compile(r"\d\.\d{1,2}(?:\.\d{1,2}(?:(?:a|b|rc)\d{1,2})?)?", re.ASCII)
-_LARGEST_LISTING: Final = 1 << 24  # bytes of an archive
+_LARGEST_LISTING: Final = 1 << 22  # bytes of an archive
+_MOST_ENTRIES: Final = 1000
 _CHUNK: Final = 1 << 15  # bytes
 _LARGEST_CACHED: Final = 1 << 20  # bytes
 
@@ -85,7 +86,9 @@ def _links(container: Container) -> dict[str, str] | None:
     found = {}
     chunks, _ = container.get_archive(f"{_PYTHONS}/.", chunk_size=_CHUNK)
     with tarfile.open(fileobj=_Stream(chunks), mode="r|") as tar:  # type: ignore[call-overload] # it reads only
-        for member in tar:
+        for number, member in enumerate(tar):
+            if number > _MOST_ENTRIES:
+                raise tarfile.ReadError(f"there are more than {_MOST_ENTRIES}")
             path = PurePosixPath(member.name)
             if path.parts and not member.issym():
                 return None
