@@ -30,6 +30,7 @@ MODULES = {
     "core/files.py": CALLER, "core/regular_files.py": "the caller's folders; looks at the file before it opens it",
     "data/": PROGRAM, "plan/inputs.py": PROGRAM, "core/cgroup.py": PROGRAM, "runtime/sandbox_init.py": PROGRAM,
     "runtime/containers/image.py": PROGRAM, "runtime/containers/host_paths.py": PROGRAM,
+    "plan/architectures.py": PROGRAM, "runtime/containers/interpreters.py": "the cache folder, the program's own",
     "runtime/isolation_probe.py": "runs as a target's user",
     "build/cxx_runtime.py": "runs as a target's user",
     "build/stages/auditwheel_worker.py": "runs as a target's user",

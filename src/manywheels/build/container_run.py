@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from manywheels import __version__
@@ -66,7 +65,7 @@ def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -
             said.note(note)
     reporter.started(run.plan, f"{run.project.title} for {joined(platform.tag for platform in run.builds)}")
     with _shared_volume(run.builds) as builds:
-        parts = _run_all(run, builds, said, reporter, cancellation)
+        parts = _Containers(run, said, reporter, cancellation).run_all(builds)
     if not any(part.manifest for part in parts.values()):
         return _why_nothing(parts), None
     manifest = replace(_merged(run, parts), seconds=round(time.monotonic() - started, 3))
@@ -75,33 +74,34 @@ def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -
     return 0, manifest
 
 
-def _run_all(
-    run: ContainerRun, builds: Mapping[Platform, ContainerBuild], said: _Said, reporter: Reporter,
-    cancellation: Cancellation,
-) -> dict[Platform, _Part]:  # fmt: skip
-    at_once = min(len(builds), run.options.jobs or len(builds))
+@dataclass(frozen=True)
+class _Containers:
+    run: ContainerRun
+    said: _Said
+    reporter: Reporter
+    cancellation: Cancellation
 
-    def run_one(platform: Platform) -> _Part:
-        return _run_one(run, platform, builds[platform], said, reporter, cancellation)
+    def run_all(self, builds: Mapping[Platform, ContainerBuild]) -> dict[Platform, _Part]:
+        at_once = min(len(builds), self.run.options.jobs or len(builds))
+        with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="container") as pool:
+            return dict(zip(builds, pool.map(self.run_one, builds, builds.values()), strict=True))
 
-    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="container") as pool:
-        return dict(zip(builds, pool.map(run_one, builds), strict=True))
-
-
-def _run_one(
-    run: ContainerRun, platform: Platform, build: ContainerBuild, said: _Said, reporter: Reporter,
-    cancellation: Cancellation,
-) -> _Part:  # fmt: skip
-    targets = {planned.target.identifier: planned.target for planned in _planned_for(run, platform)}
-    reader = EventReader(targets, run.output.path, reporter, said.sayer(platform))
-    try:
-        status = run_build(build, cancellation, reader.feed)
-        reader.end()
-    except ManywheelsError as error:
-        if len(run.builds) == 1:
-            raise
-        return _Part(status=error.exit_status, manifest=None, error=error)
-    return _Part(status=status, manifest=reader.manifest)
+    def run_one(self, platform: Platform, build: ContainerBuild) -> _Part:
+        run = self.run
+        targets = {
+            planned.target.identifier: planned.target
+            for planned in run.plan.targets
+            if planned.interpreter and run.options.platform_of(planned.target) == platform
+        }
+        reader = EventReader(targets, run.output.path, self.reporter, self.said.sayer(platform))
+        try:
+            status = run_build(build, self.cancellation, reader.feed)
+            reader.end()
+        except ManywheelsError as error:
+            if len(run.builds) == 1:
+                raise
+            return _Part(status=error.exit_status, manifest=None, error=error)
+        return _Part(status=status, manifest=reader.manifest)
 
 
 class _Said:
@@ -126,14 +126,6 @@ class _Said:
         if line not in self._notes:
             self._notes.add(line)
             print(sanitize(line), file=sys.stderr, flush=True)
-
-
-def _planned_for(run: ContainerRun, platform: Platform) -> Iterator[PlannedTarget]:
-    return (
-        planned
-        for planned in run.plan.targets
-        if planned.interpreter and run.options.platform_of(planned.target) == platform
-    )
 
 
 @contextmanager

@@ -33,7 +33,8 @@ from manywheels.wheels.output import OutputFolder
 class Run:
     """What a run is asked to do. `rules` decide which findings count; `caller` is the caller's environment.
 
-    A part of a run has the path of a `jobserver` that other parts share, if there are any. `overlooked` name what the caller's settings say of indexes and versions, and builds are not told.
+    A part of a run may have the path of a `jobserver` that it shares with other parts. `overlooked` name what the
+    caller's settings say of indexes and versions, and builds are not told.
     """
 
     project: Project

@@ -16,6 +16,7 @@ from manywheels.build.reporter import Reporter
 from manywheels.errors import EngineError
 from manywheels.plan.targets import Plan, Target
 from manywheels.wheels.manifest import Manifest, TargetRecord, parse_manifest, parse_record
+from manywheels.wheels.output import LOGS
 
 _MARK: Final = "\x1e"
 _LONGEST: Final = 64 << 20  # bytes of a line: a manifest's largest size
@@ -118,6 +119,6 @@ class EventReader:
     def _log(self, name: str) -> Path:
         """Return the path of a log; only names of the folder of logs are allowed."""
         path = Path(name)
-        if path.is_absolute() or len(path.parts) != 2 or ".." in path.parts:
+        if path.parent != Path(LOGS) or path.name in {"", ".", ".."}:
             raise ValueError(f"the log `{name}`")
         return self._output / path

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 import traceback
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -15,11 +14,10 @@ from pathlib import Path
 
 from manywheels import __version__
 from manywheels.build import disk_space, toolchain
-from manywheels.build.context import PlatformSetup, Run, RunContext
+from manywheels.build.context import Run, RunContext
 from manywheels.build.jobserver import Jobserver
+from manywheels.build.platform_setup import PlatformSetter, platform_folder
 from manywheels.build.reporter import Reporter
-from manywheels.build.stages import before_all
-from manywheels.build.stages.before_all import Preparation, Prepared
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
@@ -40,15 +38,12 @@ from manywheels.runtime.git import git_top, share_objects
 from manywheels.runtime.isolation import Isolation
 from manywheels.runtime.uv import uv_program
 from manywheels.runtime.workspace import (
-    Snapshot,
-    copy_source,
     public_work_parent,
     store_beside,
     take_snapshot,
     work_folder,
 )
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, joined
-from manywheels.wheels.output import BEFORE_ALL
 
 _PREFETCHES = 2  # at once: they unpack wheels while compilers run
 
@@ -69,14 +64,13 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
         if isolated.users:
             share_objects(snapshot.root)
         toolchains = _prepare_toolchains(run.options, work, buildable, cores)
-        setups = {
-            platform: _set_up(run, platform, tools, snapshot, work, reporter, cancellation)
-            for platform, tools in toolchains.items()
-        }
+        setter = PlatformSetter(run, snapshot, work, reporter)
+        setups = {platform: setter.set_up(platform, tools, cancellation) for platform, tools in toolchains.items()}
         reporter.started(run.plan, _title(run, toolchains))
         with closing(Jobserver(run.jobserver or work / "jobserver", cores)) as jobserver:
             context = RunContext(
-                run=run, setups=setups, source=snapshot.digest, jobserver=jobserver, work=work, reporter=reporter, sharing=WheelSharing(buildable, cancellation), started=started,
+                run=run, setups=setups, source=snapshot.digest, jobserver=jobserver, work=work, reporter=reporter,
+                sharing=WheelSharing(buildable, cancellation), started=started,
                 users={planned.target: isolated.user(number) for number, planned in enumerate(buildable)},
                 fetcher=isolated.fetcher,
             )  # fmt: skip
@@ -117,6 +111,8 @@ def _isolated_work_folder(
             work.chmod(0o711)  # users reach their target's folder, but list no others
         elif kinds == {"system"} and os.geteuid() == 0:
             print(f"note: project code is not isolated: {sanitize(isolated.against)}", file=sys.stderr, flush=True)
+        if unended := isolation.unended_processes(isolated):
+            print(f"note: {unended}", file=sys.stderr, flush=True)
         yield work, isolated
 
 
@@ -133,18 +129,13 @@ def _prepare_toolchains(
 ) -> dict[Platform, Toolchain]:
     plain_jobs = max(1, cores // max(1, len(buildable)))
     prefix_map = _private_paths(work, buildable)
-    return {
-        platform: toolchain.prepare(
-            toolchain.resolve(options.toolchain, platform.policy), platform.policy, _folder(work / "tools", platform),
-            prefix_map=prefix_map, plain_jobs=plain_jobs,
-        )
-        for platform in options.platforms_of(planned.target for planned in buildable)
-    }  # fmt: skip
 
+    def prepare(platform: Platform) -> Toolchain:
+        kind, folder = toolchain.resolve(options.toolchain, platform.policy), platform_folder(work / "tools", platform)
+        return toolchain.prepare(kind, platform.policy, folder, prefix_map=prefix_map, plain_jobs=plain_jobs)
 
-def _folder(folder: Path, platform: Platform) -> Path:
-    """Return the platform's own folder; images may differ where the tags do not."""
-    return folder / f"{platform.tag}-{zlib.crc32(platform.image.encode()):x}"
+    platforms = options.platforms_of(planned.target for planned in buildable)
+    return {platform: prepare(platform) for platform in platforms}
 
 
 def _title(run: Run, toolchains: Mapping[Platform, Toolchain]) -> str:
@@ -164,57 +155,6 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
     # Paths below /usr are the same on every machine with that distribution or image.
     own = {str(prefix): "python" for prefix in interpreters if not prefix.is_relative_to("/usr")}
     return {str(work): ".", str(cache_dir() / "uv"): ".", str(store_beside(work)): ".", **own}
-
-
-def _set_up(
-    run: Run, platform: Platform, tools: Toolchain, snapshot: Snapshot, work: Path, reporter: Reporter,
-    cancellation: Cancellation,
-) -> PlatformSetup:  # fmt: skip
-    """Run `before-all` for a platform: with its compilers, in a copy of its own if there are several platforms."""
-    targets = [
-        planned
-        for planned in run.plan.targets
-        if planned.interpreter and run.options.platform_of(planned.target) == platform
-    ]
-    log_name = BEFORE_ALL
-    if any(run.options.for_target(planned.target).before_all for planned in targets) and len(run.platforms) > 1:
-        log_name = f"{BEFORE_ALL}-{platform.tag}"
-        copy = _folder(work / "sources", platform)
-        copy.parent.mkdir(exist_ok=True)
-        copy_source(snapshot, copy, cancellation)
-        snapshot = replace(snapshot, root=copy)
-    request = _preparation(run, targets, snapshot, tools, _folder(work / BEFORE_ALL, platform), log_name)
-    return PlatformSetup(
-        tools=tools, snapshot=snapshot, prepared=_run_before_all(request, log_name, reporter, cancellation)
-    )
-
-
-def _preparation(
-    run: Run, targets: list[PlannedTarget], snapshot: Snapshot, tools: Toolchain, folder: Path, log_name: str
-) -> Preparation | None:
-    pythons = [planned.interpreter.path for planned in targets if planned.interpreter]
-    options = tuple(run.options.for_target(planned.target) for planned in targets)
-    if not any(one.before_all for one in options):
-        return None
-    return Preparation(
-        options=options, caller=run.caller, path=(tools.bin_dir, pythons[0].parent), python=pythons[0],
-        environment=tools.with_libraries(tools.environment), folder=folder,
-        project=snapshot.root / snapshot.project, package=snapshot.root / snapshot.package,
-        timeout=run.options.timeout, log=run.output.log(log_name),
-    )  # fmt: skip
-
-
-def _run_before_all(
-    request: Preparation | None, log_name: str, reporter: Reporter, cancellation: Cancellation
-) -> Prepared:
-    if request is None:
-        return Prepared()
-    print(sanitize(f"running {before_all.OPTION}; it writes to {request.log}"), file=sys.stderr, flush=True)
-    started = time.monotonic()
-    try:
-        return before_all.prepare(request, cancellation)
-    finally:
-        reporter.prepared(log_name, request.log, time.monotonic() - started)
 
 
 # --- the targets ------------------------------------------------------------------------------------------------------

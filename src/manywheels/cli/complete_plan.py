@@ -7,8 +7,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,13 +95,18 @@ def plan_in_images(project: Project, options: Options, cancellation: Cancellatio
     Raises EngineError, SelectionError, Cancelled, and InterpreterError if an image lacks one requested by name.
     """
     from manywheels.runtime.containers.engine import connected
+    from manywheels.runtime.containers.image import pull_for_architecture
     from manywheels.runtime.containers.interpreters import image_interpreters
 
     with connected("list the Pythons of an image") as client:
 
+        def ask(platform: Platform) -> tuple[Interpreter, ...]:
+            pull_for_architecture(client, platform.image_name, platform.arch)
+            return image_interpreters(client, platform.image_name)
+
         @cache
         def here(platform: Platform) -> dict[str, Interpreter]:
-            asking = begin(lambda: image_interpreters(client, platform.image_name))
+            asking = begin(lambda: ask(platform))
             found = wait(asking, cancellation)
             cancellation.stop_if_requested("Planning")
             return {interpreter.abi: interpreter for interpreter in found or ()}
@@ -129,7 +134,7 @@ def complete_plan(project: Project, options: Options, cancellation: Cancellation
     from manywheels.plan.interpreters import in_manylinux_image
 
     plan, discovery = make_plan(project, options)
-    reason = "the image has no others"
+    reason = "it has no others"
     if plan.missing and not in_manylinux_image():
         names = " ".join(dict.fromkeys(planned.target.spec for planned in plan.missing))
         print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
@@ -140,8 +145,9 @@ def complete_plan(project: Project, options: Options, cancellation: Cancellation
     if missing := _missing(plan):
         names = " ".join(planned.target.tag for planned in missing)
         remedies = [f"{found.path}: {found.reason}." for found in discovery.unusable]
-        remedies.append("Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`.")
-        raise InterpreterError(f"No interpreter on this machine for {names} ({reason}).", remedy=" ".join(remedies))
+        remedies.append(_remedy([planned.target for planned in missing]))
+        place = "in this image" if in_manylinux_image() else "on this machine"
+        raise InterpreterError(f"No interpreter {place} for {names} ({reason}).", remedy=" ".join(remedies))
     return plan
 
 
@@ -150,3 +156,15 @@ def _missing(plan: Plan) -> list[PlannedTarget]:
     if len(plan.missing) == len(plan.targets):
         return list(plan.missing)
     return [planned for planned in plan.missing if planned.asked_by_name]
+
+
+def _remedy(missing: Sequence[Target]) -> str:
+    from manywheels.plan.interpreters import in_manylinux_image
+
+    if not in_manylinux_image():
+        return "Install it where PATH, pyenv or `uv python` find it, `skip` it, or use `--engine container`."
+    folders = " ".join(target.folder for target in missing)
+    return (
+        "`skip` it, or build in an `image` that has it, such as one built `FROM` this one with "
+        f"`RUN manylinux-interpreters ensure {folders}` (not all images know all Pythons)."
+    )

@@ -1,7 +1,7 @@
 """The platforms that a run builds for: a policy and an architecture, and the image for the container engine.
 
-`platform` and `archs` are lists. For each family (manylinux, musllinux) and architecture, the first policy of `platform`
-that exists for the architecture counts. An image that is named for some targets replaces the policy's own.
+`platform` and `archs` are lists. For each family (manylinux, musllinux) and architecture, the first policy of
+`platform` that exists for the architecture counts. An image named for some targets replaces the policy's own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from manywheels.data import table
 from manywheels.errors import InputError
 from manywheels.plan import architectures, inputs
 from manywheels.plan.inputs import Value
@@ -180,5 +179,5 @@ def require_one_image(settings: Settings, platforms: Iterable[Platform]) -> None
     if value.value and len(tags) > 1:
         raise InputError(
             f"{value.origin}: `image` names one image, but this run builds for {', '.join(tags)}.",
-            remedy="Name images by `manylinux-x86_64-image` and the like in pyproject.toml, or by `image` in overrides.",
+            remedy="Name images by `manylinux-x86_64-image` and the like in pyproject.toml, or in overrides.",
         )

@@ -14,8 +14,8 @@ from manywheels.errors import InputError
 class Policy:
     """A platform policy; `version` is the newest version of `libc` whose symbols may be used.
 
-    `image` is a name with `{arch}` in it, `image_tag` the dated tag this release was tested with, `archs` are those that
-    it exists for.
+    `image` is a name with `{arch}` in it, `image_tag` the dated tag this release was tested with, `archs` are those
+    that it exists for.
     """
 
     name: str

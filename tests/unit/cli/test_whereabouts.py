@@ -83,10 +83,43 @@ def test_emulation_is_asked_of_the_kernel(tmp_path: Path) -> None:
         architectures.require("aarch64", "x86_64", tmp_path)
     assert "x86_64" in caught.value.message
     assert "`runs-on: ubuntu-24.04-arm`" in caught.value.remedy
-    (tmp_path / "qemu-aarch64").touch()
+    entry = (
+        "enabled\ninterpreter /usr/bin/any-name\nflags: OCF\noffset 0\n"
+        "magic 7f454c460201010000000000000000000200b700\nmask ffffffffffffff00fffffffffffffffffeffffff\n"
+    )
+    (tmp_path / "any-name").write_text(entry)  # whatever it is registered as, what it takes counts
     architectures.require("aarch64", "x86_64", tmp_path)
-    (tmp_path / "qemu-arm").touch()
+    assert architectures.emulator("aarch64", tmp_path) == "/usr/bin/any-name"
+    assert not architectures.emulator("armv7l", tmp_path)
+    assert not architectures.emulator("riscv64", tmp_path)
+    (tmp_path / "any-name").write_text(entry.replace("enabled", "disabled"))
+    (tmp_path / "jar").write_text("enabled\ninterpreter /usr/bin/java\nflags: \nextension .jar\n")
+    (tmp_path / "odd").write_bytes(b"\xff\n\nmagic zz\noffset one\n")
+    with pytest.raises(EngineError):
+        architectures.require("aarch64", "x86_64", tmp_path)
+    (tmp_path / "arm").write_text(
+        "enabled\ninterpreter /usr/bin/qemu-arm-static\nflags: OCF\noffset 0\n"
+        "magic 7f454c4601010100000000000000000002002800\n"
+    )
     architectures.require("armv7l", "x86_64", tmp_path)
+
+
+def test_emulation_is_said_with_what_it_costs_and_the_way_without_it() -> None:
+    assert not architectures.emulation_note("i686", "x86_64")
+    note = architectures.emulation_note("aarch64", "x86_64")
+    assert note.startswith("aarch64 is emulated by QEMU on this x86_64 machine: expect it to be 5 to 20 times slower")
+    assert "`--engine host` cross-compiles" in note
+
+
+@pytest.mark.parametrize(
+    ("engines", "ours", "platform"),
+    [("amd64", "x86_64", "linux/amd64"), ("arm64", "aarch64", "linux/arm64"), ("386", "i686", "linux/386"),
+     ("arm", "armv7l", "linux/arm/v7"), ("s390x", "s390x", "linux/s390x"), ("x86_64", "x86_64", "linux/amd64"),
+     ("mips64le", "mips64le", "linux/mips64le")],
+)  # fmt: skip
+def test_an_engines_names_of_architectures(engines: str, ours: str, platform: str) -> None:
+    assert architectures.arch_of(engines) == ours
+    assert architectures.image_platform(ours) == platform
 
 
 def test_the_hosts_name_of_a_folder_is_that_of_the_innermost_mount() -> None:

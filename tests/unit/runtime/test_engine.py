@@ -320,13 +320,14 @@ def test_the_image_has_another_name_when_anything_in_it_changes(
     package = lay_out(tmp_path, installed=False)
     context = context_of(package, monkeypatch)
     tags = {
-        image.image_tag(POLICY, "x86_64", context),
-        image.image_tag(policy_named("manylinux2014"), "x86_64", context),
+        image.image_tag(POLICY, "x86_64", context, "sha256:0"),
+        image.image_tag(policy_named("manylinux2014"), "x86_64", context, "sha256:0"),
+        image.image_tag(POLICY, "x86_64", context, "sha256:1"),  # pulled anew, under the same name
     }
     for changed in (package / "cli/main.py", tmp_path / "Dockerfile", tmp_path / "requirements/image.txt"):
         changed.write_text(changed.read_text() + "\n# changed\n")
-        tags.add(image.image_tag(POLICY, "x86_64", context_of(package, monkeypatch)))
-    assert len(tags) == 5
+        tags.add(image.image_tag(POLICY, "x86_64", context_of(package, monkeypatch), "sha256:0"))
+    assert len(tags) == 6
     assert all(re.fullmatch(r"manywheels:manylinux\w+-x86_64-[0-9a-f]{12}", tag) for tag in tags)
 
 

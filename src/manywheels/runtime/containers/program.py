@@ -20,7 +20,7 @@ from manywheels.plan.settings import setting_variables
 from manywheels.runtime.containers.create_arguments import sdk_arguments
 from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
-from manywheels.runtime.containers.image import ensure_image
+from manywheels.runtime.containers.image import ensure_image, foreign_platform, print_progress, require_architecture
 from manywheels.runtime.containers.run import ContainerSpec, Sink, run_container
 from manywheels.runtime.git import linked_repository, source_root
 from manywheels.wheels.output import open_output
@@ -70,8 +70,11 @@ def run_build(build: ContainerBuild, cancellation: Cancellation, sink: Sink) -> 
     """
     output, platform = open_output(build.output_dir).path, build.platform
     with closing(connect()) as client:
-        architectures.require(platform.arch)
-        with translate_errors("prepare the image"), architectures.named(platform.arch):
+        with translate_errors("report its architecture"):
+            kernel = require_architecture(client, platform.arch)
+        if note := architectures.emulation_note(platform.arch, kernel):
+            print_progress(f"note: {note}")
+        with translate_errors("prepare the image"), architectures.named(platform.arch, kernel):
             variables = forwarded(os.environ)
             preparing = begin(lambda: ensure_image(client, platform.policy, platform.arch, variables, platform.image))
             image = wait(preparing, cancellation)
@@ -98,6 +101,7 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
         environment=_environment(build), grace=_GRACE,
+        platform=foreign_platform(client, build.platform.arch),
         limits={
             **sdk_arguments(build.create_arguments), "use_config_proxy": True,
             "working_dir": working_folder(build.package),
