@@ -59,10 +59,14 @@ class TargetProgress:
         return self.record(state, failure=failure_of(error, self.stage))
 
 
-def without_interpreter(planned: PlannedTarget, place: str = "this machine") -> TargetRecord:
+def without_interpreter(planned: PlannedTarget, image: str = "") -> TargetRecord:
+    """Return the record of a target whose Python is missing in an image, or on this machine."""
+    spec = planned.target.spec
+    here = f"`uv python install {spec}`, or build with `--engine container`."
+    there = f'Name an image that has it, or leave it out: `skip = "{planned.target.tag}-*"`.'
     error = NoInterpreter(
-        f"There is no Python {planned.target.spec} on {place}.",
-        remedy=f"`uv python install {planned.target.spec}`, or build with `--engine container`.",
+        f"There is no Python {spec} {f'in the image {image}' if image else 'on this machine'}.",
+        remedy=there if image else here,
     )
     return TargetRecord(
         identifier=planned.target.identifier, state=TargetState.NO_INTERPRETER, failure=failure_of(error, "plan")
