@@ -48,7 +48,7 @@ class ContainerRun:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """How a container ended: `records` of the targets that it finished, by identifier; `manifest` if it came to its end.
+    """How a container ended: `records` of finished targets, by identifier; `manifest` if it came to its end.
 
     `error` is why it could not run.
     """
