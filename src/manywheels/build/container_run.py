@@ -28,6 +28,8 @@ from manywheels.plan.project import Project
 from manywheels.plan.targets import Plan, PlannedTarget
 from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuild, run_build, what_is_not_known
+from manywheels.verify.rules import Rules
+from manywheels.verify.run import verify_wheels
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, joined
 from manywheels.wheels.output import OutputFolder
 
@@ -37,13 +39,22 @@ _STAGE: Final = "container"
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerRun:
-    """A planned run; `builds` are the containers of the platforms that have a target to build."""
+    """A planned run; `builds` are the containers of the platforms that have a target to build.
+
+    `rules` decide which findings in the set count.
+    """
 
     project: Project
     plan: Plan
     options: Options
     output: OutputFolder
+    rules: Rules
     builds: Mapping[Platform, ContainerBuild]
+
+    @property
+    def at_once(self) -> int:
+        """The number of containers that run side by side."""
+        return min(len(self.builds), self.options.jobs or len(self.builds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +81,14 @@ def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -
         for note in what_is_not_known(build):
             said.note(note)
     reporter.started(run.plan, f"{run.project.title} for {joined(platform.tag for platform in run.builds)}")
-    with _shared_volume(run.builds) as builds:
+    with _sharing(run) as builds:
         parts = _Containers(run, said, reporter, cancellation).run_all(builds)
     if not any(part.manifest for part in parts.values()):
         return _why_nothing(parts), None
-    manifest = replace(_merged(run, parts), seconds=round(time.monotonic() - started, 3))
+    manifest = _merged(run, parts)
+    if len(parts) > 1 and not cancellation.requested:
+        manifest = replace(manifest, warnings=_set_warnings(run, manifest, cancellation))
+    manifest = replace(manifest, seconds=round(time.monotonic() - started, 3))
     manifest.write(run.output.path)
     for record in manifest.failures:
         if record.failure and record.failure.stage == _STAGE:
@@ -91,8 +105,7 @@ class _Containers:
     cancellation: Cancellation
 
     def run_all(self, builds: Mapping[Platform, ContainerBuild]) -> dict[Platform, _Part]:
-        at_once = min(len(builds), self.run.options.jobs or len(builds))
-        with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="container") as pool:
+        with ThreadPoolExecutor(max_workers=self.run.at_once, thread_name_prefix="container") as pool:
             return dict(zip(builds, pool.map(self.run_one, builds, builds.values()), strict=True))
 
     def run_one(self, platform: Platform, build: ContainerBuild) -> _Part:
@@ -141,19 +154,19 @@ class _Said:
 
 
 @contextmanager
-def _shared_volume(builds: Mapping[Platform, ContainerBuild]) -> Iterator[Mapping[Platform, ContainerBuild]]:
-    """Give several containers a volume for their jobserver, so that they share the machine's cores."""
-    if len(builds) == 1:
-        yield builds
+def _sharing(run: ContainerRun) -> Iterator[Mapping[Platform, ContainerBuild]]:
+    """Let several containers share the machine: they get a volume for their jobserver, and their part of `jobs`."""
+    if len(run.builds) == 1:
+        yield run.builds
         return
+    arguments = [f"--jobserver={JOBSERVER}"]
+    arguments += [f"--jobs={max(1, run.options.jobs // run.at_once)}"] if run.options.jobs else []
     with closing(connect()) as client, translate_errors("create a volume"):
         volume = client.volumes.create(f"manywheels-run-{secrets.token_hex(8)}", labels={"org.manywheels.run": ""})
         try:
             yield {
-                platform: replace(
-                    build, volume=str(volume.name), arguments=(*build.arguments, f"--jobserver={JOBSERVER}")
-                )
-                for platform, build in builds.items()
+                platform: replace(build, volume=str(volume.name), arguments=(*build.arguments, *arguments))
+                for platform, build in run.builds.items()
             }
         finally:
             with suppress(Exception):  # an earlier error matters more
@@ -190,6 +203,13 @@ def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
         planned=run.plan.identifiers,
         shard=run.plan.shard,
     )
+
+
+def _set_warnings(run: ContainerRun, manifest: Manifest, cancellation: Cancellation) -> tuple[str, ...]:
+    """Check the wheels of all platforms as one set; a container has seen its own alone."""
+    wheels = [run.output.path / wheel.name for wheel in manifest.wheels]
+    verdict = verify_wheels(wheels, run.rules, manifest=manifest, cancellation=cancellation)
+    return tuple(f"{finding.wheel} {finding}".lstrip() for finding in verdict.set_findings)
 
 
 def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping[Platform, _Part]) -> TargetRecord:

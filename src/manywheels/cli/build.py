@@ -100,10 +100,10 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     reports = _reports(job)
     reports.require()
     pipeline.require_toolchain(options)
-    if options.test_in:
+    for image in options.test_images:
         from manywheels.build.stages.test_container import require_image
 
-        require_image(options.test_in, cancellation)
+        require_image(image, cancellation)
     plan = complete_plan(project, options, cancellation)
     _print_notes(explain_pip(options, [planned.target for planned in plan.targets], job.caller).notes)
     reporter: Reporter = (
@@ -198,6 +198,7 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     from manywheels.build import container_run
     from manywheels.build.container_run import ContainerRun
     from manywheels.report.console import console_reporter
+    from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
 
     project, options = job.project, job.options
@@ -214,7 +215,8 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
         for platform in options.platforms_of(targets)
     }
     reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
-    run = ContainerRun(project=project, plan=plan, options=options, output=output, builds=builds)
+    rules = verification_rules(project.settings)
+    run = ContainerRun(project=project, plan=plan, options=options, output=output, rules=rules, builds=builds)
     try:
         status, manifest = container_run.execute(run, reporter, cancellation)
     finally:

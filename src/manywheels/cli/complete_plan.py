@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
-from manywheels.errors import InterpreterError
+from manywheels.errors import EngineError, InterpreterError
+from manywheels.plan.interpreters import Interpreter
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
@@ -24,7 +26,7 @@ from manywheels.runtime import sandbox
 from manywheels.runtime.sandbox import Command
 
 if TYPE_CHECKING:
-    from manywheels.plan.interpreters import Discovery, Interpreter
+    from manywheels.plan.interpreters import Discovery
 
 
 _INSTALL_TIMEOUT = 300.0  # seconds for all missing interpreters together
@@ -104,18 +106,12 @@ def plan_in_images(project: Project, options: Options, cancellation: Cancellatio
             pull_for_architecture(client, platform.image_name, platform.arch)
             return image_interpreters(client, platform.image_name)
 
-        @cache
-        def here(platform: Platform) -> dict[str, Interpreter]:
-            asking = begin(lambda: ask(platform))
-            found = wait(asking, cancellation)
+        def within(platform: Platform) -> tuple[Interpreter, ...]:
+            found = wait(begin(lambda: ask(platform)), cancellation)
             cancellation.stop_if_requested("Planning")
-            return {interpreter.abi: interpreter for interpreter in found or ()}
+            return found or ()
 
-        def find(target: Target) -> Interpreter | None:
-            return here(options.platform_of(target)).get(target.abi)
-
-        plan = select_where(options.selection, options.known_targets, find, project.requires_python)
-    plan = take_part(plan, options.shard)
+        plan = _select_in_images(project, options, within)
     if missing := _missing(plan):
         names = " ".join(planned.target.identifier for planned in missing)
         images = ", ".join(dict.fromkeys(options.platform_of(planned.target).image_name for planned in missing))
@@ -123,6 +119,46 @@ def plan_in_images(project: Project, options: Options, cancellation: Cancellatio
             f"No interpreter in {images} for {names}.", remedy="`skip` it, or name an image that has it with `image`."
         )
     return plan
+
+
+def foresee_images(project: Project, options: Options) -> Plan:
+    """Return this job's plan for containers; an image that is not here is taken to have all known Pythons.
+
+    Nothing is pulled. Raises SelectionError.
+    """
+    from manywheels.runtime.containers.engine import connected
+    from manywheels.runtime.containers.image import has_image
+    from manywheels.runtime.containers.interpreters import image_interpreters
+
+    def within(platform: Platform) -> tuple[Interpreter, ...]:
+        with suppress(EngineError), connected("list the Pythons of an image") as client:
+            if has_image(client, platform.image_name):
+                return image_interpreters(client, platform.image_name)
+        source = f"{platform.image_name}, which is not here yet"
+        return tuple(
+            Interpreter(
+                abi=target.abi, version=target.python, path=Path("/opt/python", target.folder, "bin/python"),
+                source=source,
+            )
+            for target in options.known_targets
+            if options.platform_of(target) == platform
+        )  # fmt: skip
+
+    return _select_in_images(project, options, within)
+
+
+def _select_in_images(
+    project: Project, options: Options, within: Callable[[Platform], tuple[Interpreter, ...]]
+) -> Plan:
+    @cache
+    def here(platform: Platform) -> dict[str, Interpreter]:
+        return {interpreter.abi: interpreter for interpreter in within(platform)}
+
+    def find(target: Target) -> Interpreter | None:
+        return here(options.platform_of(target)).get(target.abi)
+
+    plan = select_where(options.selection, options.known_targets, find, project.requires_python)
+    return take_part(plan, options.shard)
 
 
 def complete_plan(project: Project, options: Options, cancellation: Cancellation) -> Plan:

@@ -57,7 +57,7 @@ def container_build(
         platform=platform,
         arguments=tuple(arguments),
         environment_pass=options.environment_pass,
-        needs_engine=bool(options.test_in),
+        needs_engine=any((tests := options.for_target(target).tests) and tests.image for target in targets),
         config_file=project.config_file,
         create_arguments=options.container_engine.of_container,
     )

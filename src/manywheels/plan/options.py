@@ -56,7 +56,6 @@ class Options:
     timeout: float
     silence_limit: float
     test_timeout: float
-    test_in: str
     verbose: bool
     by_target: Mapping[Target, TargetOptions]
     by_platform: Mapping[Target, Platform]
@@ -89,6 +88,12 @@ class Options:
     def environment_pass(self) -> tuple[str, ...]:
         """The caller's variables that any target's build may see."""
         return tuple(dict.fromkeys(name for own in self.by_target.values() for name in own.environment_pass))
+
+    @property
+    def test_images(self) -> tuple[str, ...]:
+        """The images of `test-in`."""
+        images = (own.tests.image for own in self.by_target.values() if own.tests)
+        return tuple(dict.fromkeys(filter(None, images)))
 
     def for_target(self, target: Target) -> TargetOptions:
         return self.by_target[target]
@@ -137,9 +142,7 @@ def resolve(
     by_platform = {target: platforms.platform_of(base, target, settings) for target, base in bases.items()}
     platforms.require_one_image(settings, {target: by_platform[target] for target in chosen})
     by_target = _by_target(settings, targets, project)
-    test_in = settings.parsed("test-in", platforms.parse_image)
-    if test_in:
-        _require_no_commands(settings, by_target)
+    _require_no_commands(settings, by_target)
     return Options(
         output_dir=Path(settings.parsed("output-dir", inputs.parse_path)),
         selection=selection,
@@ -147,7 +150,6 @@ def resolve(
         timeout=settings.parsed("timeout", inputs.parse_duration),
         silence_limit=settings.parsed("silence-limit", inputs.parse_duration),
         test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
-        test_in=test_in,
         verbose=settings.parsed("verbose", inputs.parse_flag),
         by_target=by_target,
         by_platform=by_platform,
@@ -318,7 +320,7 @@ def _require_no_commands(settings: Settings, by_target: Mapping[Target, TargetOp
     """Raise InputError if tests in another image would need values that commands make in this one."""
     for target, own in by_target.items():
         for name, made in (("environment", own.environment), ("test-environment", own.tests and own.tests.environment)):
-            if own.tests and made and run_commands(made):
+            if own.tests and own.tests.image and made and run_commands(made):
                 raise InputError(
                     f"{settings.value(name, target).origin}: a `$(command)` in `{name}` has its value in the image "
                     "that builds, which is not the one of `test-in`.",
@@ -352,7 +354,7 @@ def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tup
 
 def _check_row(row: Setting) -> None:
     """Check our own values even in overrides for targets not built now."""
-    if parser := {**target_options.PARSERS, "image": platforms.parse_image}.get(row.name):
+    if parser := {**target_options.PARSERS, "image": inputs.parse_image}.get(row.name):
         parser(row.value, row.name)
 
 

@@ -148,19 +148,20 @@ def platform_of(base: Platform, target: Target, settings: Settings) -> Platform:
     image = settings.value("image", target)
     is_default = wanted.is_default or wanted.value in _LINUX
     if image.value:
-        return replace(base, image=parse_image(image, "image"))
+        return replace(base, image=inputs.parse_image(image, "image"))
     if not by_arch.value:
         return base
     named = re.search(rf"((?:many|musl)linux\w+?)_{target.arch}\b", by_arch.value)
     is_policy = bool(_POLICY_NAME.fullmatch(by_arch.value))
     if is_default and (named or is_policy):
         base = replace(base, policy=_policy_of_image(by_arch, named[1] if named else by_arch.value, target))
-    return base if is_policy else replace(base, image=parse_image(by_arch, "image"))
+    return base if is_policy else replace(base, image=inputs.parse_image(by_arch, "image"))
 
 
 def _policy_of_image(value: Value, name: str, target: Target) -> Policy:
+    """An image of one's own may be for an architecture that the policy's own image does not exist for."""
     policy = _policy(value, name)
-    if policy.family != target.family or target.arch not in policy.archs:
+    if policy.family != target.family or (target.arch not in policy.archs and name == value.value):
         own = (one.name for one in policies() if one.family == target.family and target.arch in one.archs)
         allowed = ", ".join(f"`{name}`" for name in own)
         raise InputError(
@@ -176,13 +177,6 @@ def image_option(target: Target, settings: Settings) -> str:
     if target.tag.startswith("pp") and settings.value(pypy, target).value:
         return pypy
     return f"{target.family}-{target.arch}-image"
-
-
-def parse_image(value: Value, name: str) -> str:
-    """Raises InputError."""
-    if value.value and not re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", value.value):
-        raise inputs.refuse(value, name, "an image reference, as `quay.io/pypa/manylinux_2_28_x86_64:latest`")
-    return value.value
 
 
 def require_one_image(settings: Settings, platforms: Mapping[Target, Platform]) -> None:

@@ -150,7 +150,7 @@ def _require_plain_container(options: Options, environment: Mapping[str, str]) -
 def _beyond_isolation(options: Options) -> Iterator[tuple[str, Value]]:
     settings = options.settings
     yield from (("before-all", settings.value("before-all", target)) for target in (None, *options.known_targets))
-    yield "test-in", settings.value("test-in")
+    yield from (("test-in", settings.value("test-in", target)) for target in (None, *options.known_targets))
     for target, platform in options.by_platform.items():
         if platform.image:  # else the policy's own image
             own = settings.value("image", target)

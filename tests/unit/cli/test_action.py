@@ -84,7 +84,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "enable": ("pypy", lambda it: it.options.selection.enable, frozenset({"pypy"}), "pypi"),
     "image": ("example.org/m:1", lambda it: it.options.platforms[0].image, "example.org/m:1", "a b"),
     "shard": ("2/5", lambda it: it.options.shard, Shard(index=2, count=5), "6/5"),
-    "test-in": ("python:3.12-slim", lambda it: it.options.test_in, "python:3.12-slim", "no image"),
+    "test-in": ("python:3.12-slim", lambda it: it.tests.image, "python:3.12-slim", "no image"),
     "test-timeout": ("90s", lambda it: it.options.test_timeout, 90.0, "soon"),
     "config-settings": ("a=b", lambda it: it.recipe.config_settings, ("a=b",), "'"),
     "environment": ("A=b", lambda it: it.recipe.environment, (Assignment(name="A", value=("b",)),), "A"),

@@ -68,9 +68,11 @@ def test_an_image_for_pypy_alone() -> None:
         if known.tag in {"cp312", "pp311"} and known.family == "manylinux"
     }
     assert images == {
-        "cp312-manylinux_x86_64": ("manylinux_2_28", "x:1"), "pp311-manylinux_x86_64": ("manylinux_2_28", "quay.io/x/pypy:1"),
-        "cp312-manylinux_i686": ("manylinux_2_28", ""), "pp311-manylinux_i686": ("manylinux2014", ""),
-    }  # fmt: skip
+        "cp312-manylinux_x86_64": ("manylinux_2_28", "x:1"),
+        "pp311-manylinux_x86_64": ("manylinux_2_28", "quay.io/x/pypy:1"),
+        "cp312-manylinux_i686": ("manylinux_2_28", ""),
+        "pp311-manylinux_i686": ("manylinux2014", ""),
+    }
     assert made.notes == ()
 
 

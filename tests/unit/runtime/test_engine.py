@@ -427,9 +427,7 @@ def test_a_submodule_comes_with_its_repository(tmp_path: Path) -> None:
     assert mounts[str(repository)] == (str(repository), True)
 
 
-def test_the_environment_is_proxies_indexes_and_what_is_passed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_environment_is_proxies_indexes_and_what_is_passed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = {
         "https_proxy": "http://proxy.example:3128", "UV_DEFAULT_INDEX": "https://index.example/simple",
         "SOURCE_DATE_EPOCH": "315532800", "WANTED": "yes", "SECRET": "no", "LC_ALL": "de_DE.UTF-8",
