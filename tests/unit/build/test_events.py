@@ -71,9 +71,12 @@ def event(**facts: object) -> str:
 
 
 FULL = replace(
-    built("cp312", warnings=("beware",)), built_for="cp311", began={"build": 1.5},
-    checks={"MW301": (), "MW302": ("x",)}, tests=TestRun(passed=True, seconds=2.0, log="logs/cp312-tests.log", count=3, failed=("a", "b")),
-)  # fmt: skip
+    built("cp312", warnings=("beware",)),
+    built_for="cp311",
+    began={"build": 1.5},
+    checks={"MW301": (), "MW302": ("x",)},
+    tests=TestRun(passed=True, seconds=2.0, log="logs/cp312-tests.log", count=3, failed=("a", "b")),
+)
 EVENTS: dict[str, tuple[Callable[[EventWriter], object], tuple[Any, ...]]] = {
     "prepared": (lambda to: to.prepared("before-all", INSIDE / "logs/before-all.log", 1.25),
                  ("prepared", "before-all", OUTSIDE / "logs/before-all.log", 1.25)),
