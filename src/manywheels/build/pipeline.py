@@ -16,6 +16,7 @@ from manywheels import __version__
 from manywheels.build import disk_space, toolchain
 from manywheels.build.context import Run, RunContext
 from manywheels.build.jobserver import Jobserver
+from manywheels.build.missing import absence_warnings, absent_records
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages import before_all
 from manywheels.build.stages.before_all import Preparation, Prepared
@@ -29,7 +30,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.core.files import cache_dir
 from manywheels.core.text import sanitize
-from manywheels.errors import Cancelled, NoInterpreter, TargetError
+from manywheels.errors import Cancelled, TargetError
 from manywheels.plan import trust
 from manywheels.plan.options import Options
 from manywheels.plan.targets import PlannedTarget, Target
@@ -228,6 +229,7 @@ def _reused(record: TargetRecord, source: TargetRecord, tested: TestOutcome | No
 
 def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manifest:
     run = context.run
+    absent = absent_records(run.plan, allowed=run.options.allow_missing)
     return Manifest(
         project=run.project.title,
         version=context.version,
@@ -236,18 +238,8 @@ def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manif
         toolchain=context.tools.description,
         manywheels=__version__,
         seconds=round(time.monotonic() - context.started, 3),
-        targets=tuple(records.get(planned.target) or _without_interpreter(planned) for planned in run.plan.targets),
-        warnings=context.set_warnings(),
+        targets=tuple(records.get(planned.target) or absent[planned.target] for planned in run.plan.targets),
+        warnings=(*context.set_warnings(), *absence_warnings(absent.values())),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
-    )
-
-
-def _without_interpreter(planned: PlannedTarget) -> TargetRecord:
-    error = NoInterpreter(
-        f"There is no Python {planned.target.spec} on this machine.",
-        remedy=f"`uv python install {planned.target.spec}`, or build with `--engine container`.",
-    )
-    return TargetRecord(
-        identifier=planned.target.identifier, state=TargetState.NO_INTERPRETER, failure=failure_of(error, "plan")
     )

@@ -146,7 +146,7 @@ def _annotate(manifest: Manifest, project: Project) -> None:
 
 
 def exit_status(manifest: Manifest) -> int:
-    """Return 0 if no target failed, 3 if all failures are of verification, else 1."""
+    """Return 0 if no target failed or is missing without leave, 3 if all failures are of verification, else 1."""
     codes = {record.failure.code for record in manifest.failures if record.failure}
     if not codes:
         return EXIT_OK

@@ -64,6 +64,7 @@ class Options:
     test_timeout: float
     test_in: str
     verbose: bool
+    allow_missing: bool
     by_target: Mapping[Target, TargetOptions]
     toolchain: str = "auto"
     shard: Shard | None = None
@@ -119,6 +120,7 @@ def resolve(
         test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
         test_in=test_in,
         verbose=settings.parsed("verbose", inputs.parse_flag),
+        allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
         by_target=by_target,
         toolchain=toolchain,
         shard=_shard(settings, environment),

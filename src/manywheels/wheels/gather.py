@@ -19,10 +19,12 @@ from manywheels.core.regular_files import is_regular
 from manywheels.core.text import sanitize
 from manywheels.errors import SetMismatch, WheelFileError
 from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, read_sealed
+from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
 
 _WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
 _SDIST: Final = ".tar.gz"
+_COMPLETE: Final = "Gather the complete, unchanged output of all building jobs; if one failed, run it again."
 _MOST_REPORTED: Final = 50  # problems
 _LONGEST: Final = 1_000  # characters of one
 _SINGLE_SET_FILES: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # not reported
@@ -63,9 +65,11 @@ class Gathered:
         manifest = self.manifest
         wheels = len(manifest.wheels)
         count = ", ".join((f"{wheels} wheel{'s' * (wheels != 1)}", *self.sdists))
+        missing = missing_targets([manifest])
         lines = [
             f"{manifest.project} {manifest.version}: {count} in {folder}",
             f"  manifest sha256 {manifest.digest}",
+            *([f"  warning: {describe_missing(missing)}"] if missing else []),
             *(f"  left behind: {name}" for name in self.left),
         ]
         return "\n".join(map(sanitize, lines))
@@ -76,20 +80,24 @@ def gather(
     output: OutputFolder,
     *,
     digests: Collection[str] = (),
+    allow_missing: bool = False,
     cancellation: Cancellation | None = None,
 ) -> Gathered:
     """Check sets; put their wheels and sdists into the output folder with one manifest.
 
-    `digests` are the manifests' expected sha256 (hex); empty means any. Raises SetMismatch with all problems, before
+    `digests` are the manifests' expected sha256 (hex); empty means any. With `allow_missing`, targets may lack a wheel
+    because their interpreter was missing. Raises SetMismatch with all problems, before
     anything is copied; WheelFileError for an unreadable manifest; TargetError if a wheel changes meanwhile; Cancelled.
     """
     hashes = _Hashes(cancellation)
     sets = [_open(source) for source in sources]
     problems = list(_problems(sets, output.path, digests, hashes))
+    missing = () if allow_missing else missing_targets(found.manifest for found in sets if found.manifest)
+    problems += [describe_missing(missing)] if missing else []
     if problems:
         raise SetMismatch(
             "\n".join(("The gathered wheels are not those that were built, or not all of them:", *_some(problems))),
-            remedy="Gather the complete, unchanged output of all building jobs; if one failed, run it again.",
+            remedy=" ".join([_COMPLETE] * (len(problems) > bool(missing)) + [WAYS_OUT] * bool(missing)),
         )
     manifests = [found.manifest for found in sets if found.manifest]
     merged = merge(manifests)

@@ -164,6 +164,12 @@ class TargetRecord:
     failure: Failure | None = None
     warnings: _Texts = ()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it makes the run fail: with `allow-missing`, a target without interpreter has no failure."""
+        missing = self.state is TargetState.NO_INTERPRETER and self.failure is not None
+        return missing or self.state is TargetState.FAILED
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -192,7 +198,8 @@ class Manifest:
 
     @property
     def failures(self) -> tuple[TargetRecord, ...]:
-        return tuple(record for record in self.targets if record.state is TargetState.FAILED)
+        """The targets that make the run fail."""
+        return tuple(record for record in self.targets if record.has_failed)
 
     def serialized(self) -> bytes:
         """Return the file's content; equal manifests give equal bytes."""
