@@ -18,6 +18,8 @@ from packaging.tags import parse_tag
 from manywheels.errors import WheelFileError
 from manywheels.verify import Severity
 from manywheels.verify.model import Problem, open_wheel
+from manywheels.verify.rules import Rules
+from manywheels.verify.run import check_set
 from manywheels.verify.sets import CHECKS, WheelFacts, facts_of, left_to_build
 from manywheels.wheels import manifest as manifest_module
 from manywheels.wheels.manifest import Manifest, Shard, TargetState, describe_wheel, read_manifest
@@ -226,7 +228,7 @@ def test_mw266_a_shard_is_held_to_its_own_plan() -> None:
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_mw266_is_a_warning_where_it_is_allowed(strict: bool) -> None:  # noqa: FBT001
+def test_mw266_is_a_warning_where_it_is_allowed(*, strict: bool) -> None:
     _, record = sealed()
     absent = replace(failed("cp313"), state=TargetState.NO_INTERPRETER)
     findings = check_set([], replace(record, targets=(absent,)))

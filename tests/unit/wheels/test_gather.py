@@ -164,6 +164,21 @@ def test_a_missing_shard_is_named(shards: Path) -> None:
     assert "the target `cp310-manylinux_x86_64` of the plan is missing" in found
 
 
+def test_a_python_that_was_missing_is_named_unless_that_is_allowed(shards: Path) -> None:
+    absent = TargetRecord(identifier="cp312-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
+    second(shards, built("cp310"), absent)
+    sources = [SetSource(folder=shards / name, name=name) for name in ("a", "b")]
+    with pytest.raises(SetMismatch) as caught:
+        gather(sources, open_output(shards / "dist"))
+    assert "their Pythons were missing: cp312-manylinux_x86_64" in caught.value.message
+    assert caught.value.remedy.startswith("Build again with these Pythons")
+    assert not list((shards / "dist").glob("*.whl"))
+
+    found = gather(sources, open_output(shards / "dist"), allow_missing=True)
+    assert "  warning: planned, but not built" in found.describe(shards / "dist")
+    assert "cp312-manylinux_x86_64" in found.describe(shards / "dist")
+
+
 def test_the_same_set_twice_is_refused(tmp_path: Path) -> None:
     write_set(tmp_path / "a", built("cp312"))
     write_set(tmp_path / "b", built("cp312"))
