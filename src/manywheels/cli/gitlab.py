@@ -59,7 +59,10 @@ def _output_dir(given: Mapping[str, Value], environment: Mapping[str, str]) -> V
     settings = read_settings(given)
     folder = settings.value("output-dir")
     shard = settings.parsed("shard", partial(parse_shard, environment=environment))
-    return replace(folder, value=str(Path(folder.value, f"shard-{shard.index}-of-{shard.count}"))) if shard else folder
+    if shard is None:
+        return folder
+    name = "-".join(["shard", *filter(None, [shard.arch]), f"{shard.index}-of-{shard.count}"])
+    return replace(folder, value=str(Path(folder.value, name)))
 
 
 def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:

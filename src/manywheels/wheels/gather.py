@@ -275,9 +275,12 @@ def _release_problems(sets: Sequence[_Set]) -> Iterator[str]:
 
 
 def _target_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
-    ordered = sorted(manifests, key=lambda manifest: manifest.platform)
-    for platform, group in groupby(ordered, key=lambda manifest: manifest.platform):
-        yield from _shard_problems(platform, [manifest.shard for manifest in group if manifest.shard])
+    # Shards of one plan name the same targets; of a plan for several platforms, a shard may have one of them.
+    ordered = sorted(manifests, key=lambda manifest: sorted(manifest.planned))
+    for _, same_plan in groupby(ordered, key=lambda manifest: sorted(manifest.planned)):
+        group = list(same_plan)
+        platforms = _joined(platform for manifest in group for platform in manifest.platform.split(", "))
+        yield from _shard_problems(platforms, [manifest.shard for manifest in group if manifest.shard])
     records = [record for manifest in manifests for record in manifest.targets]
     counts = Counter(record.identifier for record in records)
     for identifier in sorted((name for name, count in counts.items() if count > 1), key=_natural):
@@ -291,11 +294,10 @@ def _target_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def _shard_problems(platform: str, shards: Sequence[Shard]) -> Iterator[str]:
-    for count in sorted({shard.count for shard in shards}):
-        there = {shard.index for shard in shards if shard.count == count}
+    for arch, count in sorted({(shard.arch, shard.count) for shard in shards}):
         for index in range(1, count + 1):
-            if index not in there:
-                yield f"the shard {index}/{count} of the plan for {platform} is missing"
+            if (shard := Shard(index=index, count=count, arch=arch)) not in shards:
+                yield f"the shard {shard} of the plan for {platform} is missing"
 
 
 def _why(record: TargetRecord) -> str:

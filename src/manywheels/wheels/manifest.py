@@ -134,13 +134,14 @@ class TestRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One of `count` parts of a plan; `index` counts from 1."""
+    """One of `count` parts of a plan, or of its targets for `arch`; `index` counts from 1."""
 
     index: _Count
     count: _Count
+    arch: str = ""
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{self.arch}:{self.index}/{self.count}" if self.arch else f"{self.index}/{self.count}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from manywheels.cli import request as cli_request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, IsolationError, OutputFolderError
 from manywheels.plan import assignments
-from manywheels.plan.inputs import OriginKind
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.trust import credentials_in, grants_in, in_ci, may_allow_missing, require_trusted
 from manywheels.runtime.environment import build_environment
