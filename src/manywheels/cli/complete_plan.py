@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.text import sanitize
 from manywheels.errors import InterpreterError
 from manywheels.plan.options import Options
 from manywheels.plan.project import Project
@@ -102,6 +103,8 @@ def complete_plan(project: Project, options: Options, cancellation: Cancellation
         installation = install([planned.target for planned in plan.missing], cancellation)
         plan, discovery = make_plan(project, options)
         reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
+        if plan.missing and reason:
+            print(sanitize(f"note: {reason}"), file=sys.stderr, flush=True)
     missing = [planned for planned in plan.missing if planned.asked_by_name]
     if len(plan.missing) == len(plan.targets):
         missing = list(plan.missing)

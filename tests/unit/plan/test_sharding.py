@@ -18,7 +18,7 @@ from manywheels.cli.request import Request
 from manywheels.errors import InputError, SelectionError
 from manywheels.plan.options import resolve
 from manywheels.plan.sharding import jobs_for, parse_shard, part, shards_for, take_part
-from manywheels.plan.targets import Plan
+from manywheels.plan.targets import Plan, Target
 from manywheels.report.plan import github_matrix, gitlab_matrix
 from manywheels.wheels.manifest import Shard
 from unit.helpers import given, planned, project, write_project
@@ -118,7 +118,7 @@ def test_each_architecture_has_jobs_of_its_own_on_its_own_runner() -> None:
 def test_the_printed_jobs_are_the_parts_that_they_take() -> None:
     """Each names the whole plan, of which `gather` then knows what is missing."""
     for plan in (PLAN, BOTH):
-        taken = []
+        taken: list[Target] = []
         for job in jobs_for(plan, 4):
             own = take_part(plan, parse_shard(given(str(job.shard)), "shard", {}))
             assert tuple(entry.target for entry in own.targets) == job.targets
