@@ -38,7 +38,7 @@ EGGS = Module(name="eggs")
         ("cp311.cp312-cp311.cp312", ["3.11 cp311", "3.12 cp312"]),
         ("cp313-cp313t", ["3.13t cp313t"]),
         ("cp39-abi3", ["3.9 cp39"]),
-        ("cp315-abi3.abi3t", ["3.15 cp315"]),
+        ("cp315-abi3.abi3t", ["3.15 cp315", "3.15t cp315t"]),
         ("cp315-abi3t", ["3.15t cp315t"]),
         ("cp37-cp37m", ["3.7 cp37m"]),
         ("py3-none", ["3.8 cp38"]),
