@@ -1,11 +1,12 @@
-"""The plan of a build, after uv has installed missing interpreters."""
+"""The plan of a build, after uv, or the image's own program, has installed missing interpreters."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from manywheels.plan.interpreters import Discovery
 
 
-_INSTALL_TIMEOUT = 300.0  # seconds for all missing interpreters together
+_INSTALL_TIMEOUT = 300.0  # seconds for each missing interpreter
+# In manylinux and musllinux images, for interpreters that are not there from the start; cibuildwheel calls it as well.
+_OF_IMAGES = "manylinux-interpreters"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,33 +51,46 @@ def install(
     uv = uv_program()
 
     def install_one(target: Target) -> str | None:
-        return _install_one(uv, target, cancellation, environment)
+        argv = (uv, "python", "install", "--no-bin", "--no-progress", target.spec)
+        return _run("uv", argv, cancellation, {"UV_HTTP_RETRIES": "1", **environment})
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        failures = [failure for failure in pool.map(install_one, targets) if failure]
+        return _installation(pool.map(install_one, targets), cancellation)
+
+
+def install_in_image(
+    program: str, targets: Sequence[Target], cancellation: Cancellation, environment: Mapping[str, str] = os.environ
+) -> Installation:
+    """Have an image's own program install the targets' interpreters into /opt/python. Raises Cancelled."""
+    argvs = ((program, "ensure", target.folder) for target in targets)  # one by one: they may share files
+    return _installation((_run(_OF_IMAGES, argv, cancellation, environment) for argv in argvs), cancellation)
+
+
+def _installation(failures: Iterable[str | None], cancellation: Cancellation) -> Installation:
+    failed = [failure for failure in failures if failure]
     cancellation.stop_if_requested("Installing interpreters")
-    return Installation(failure=failures[0] if failures else None)
+    return Installation(failure=failed[0] if failed else None)
 
 
-def _install_one(uv: str, target: Target, cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
-    """Return why uv failed, or None. The sandbox makes the process cancellable."""
+def _run(name: str, argv: tuple[str, ...], cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
+    """Return why an installer failed, or None. The sandbox makes the process cancellable."""
     with tempfile.TemporaryDirectory(prefix="manywheels-") as scratch:
         log = Path(scratch, "log")
         command = Command(
-            argv=(uv, "python", "install", "--no-bin", "--no-progress", target.spec),
+            argv=argv,
             folder=Path.cwd(),
-            environment={"UV_HTTP_RETRIES": "1", **environment},
+            environment=environment,
             log=log,
             timeout=_INSTALL_TIMEOUT,
         )
         outcome = sandbox.run(command, cancellation)
         printed = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
     if outcome.timed_out:
-        return f"uv did not finish within {_INSTALL_TIMEOUT:.0f} s"
+        return f"{name} did not finish within {_INSTALL_TIMEOUT:.0f} s"
     if outcome.succeeded:
         return None
     lines = [line.strip() for line in printed if line.strip()]
-    return (lines[-1] if lines else "uv gave no reason").removeprefix("cause: ")
+    return (lines[-1] if lines else f"{name} gave no reason").removeprefix("cause: ")
 
 
 def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
@@ -89,19 +105,22 @@ def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
 def complete_plan(project: Project, options: Options, cancellation: Cancellation) -> Plan:
     """Return this job's plan, after uv has installed missing interpreters.
 
-    Manylinux images have all there are. Raises InterpreterError if one requested by name is missing, or all are;
+    Manylinux images have most, and a program for some others. Raises InterpreterError if one requested by name is missing, or all are;
     SelectionError; Cancelled.
     """
     from manywheels.plan.interpreters import in_manylinux_image
 
     plan, discovery = make_plan(project, options)
     reason = "the image has no others"
-    if plan.missing and not in_manylinux_image():
-        names = " ".join(planned.target.spec for planned in plan.missing)
-        print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
-        installation = install([planned.target for planned in plan.missing], cancellation)
+    of_image = shutil.which(_OF_IMAGES) if in_manylinux_image() else None
+    if plan.missing and (of_image or not in_manylinux_image()):
+        installer = _OF_IMAGES if of_image else "uv"
+        targets = [planned.target for planned in plan.missing]
+        names = " ".join(target.spec for target in targets)
+        print(f"asking {installer} for Python {names}", file=sys.stderr, flush=True)
+        installation = install_in_image(of_image, targets, cancellation) if of_image else install(targets, cancellation)
         plan, discovery = make_plan(project, options)
-        reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
+        reason = f"{installer} could not install it: {installation.failure}" if installation.failure else ""
     missing = [planned for planned in plan.missing if planned.asked_by_name]
     if len(plan.missing) == len(plan.targets):
         missing = list(plan.missing)

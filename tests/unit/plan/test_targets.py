@@ -288,7 +288,9 @@ def test_every_platform_has_cpython_and_some_have_pypy(family: str, arch: str, h
     assert len({one.identifier for one in known}) == len(known)
 
 
-@pytest.mark.parametrize("abis", [("pypy311_pp73",), ("pypy311_pp80", "pypy311_pp73"), ("pypy311_pp100", "pypy311_pp80")])
+@pytest.mark.parametrize(
+    "abis", [("pypy311_pp73",), ("pypy311_pp80", "pypy311_pp73"), ("pypy311_pp100", "pypy311_pp80")]
+)
 def test_a_pypy_is_found_whatever_its_abi_and_the_newest_counts(abis: tuple[str, ...]) -> None:
     here = [replace(interpreter("pp311"), abi=abi) for abi in abis]
     selection = Selection(build=("pp311-*",))

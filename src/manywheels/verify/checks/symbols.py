@@ -129,7 +129,9 @@ def _built_for_others(abis: frozenset[str], wanted: set[str]) -> tuple[str, tupl
     if kinds == {False} or "abi3" in abis:  # no stable ABI has them
         if foreign := wanted & FREE_THREADED:
             return free, tuple(sorted(foreign))
-    if (kinds == {True} and not wanted & FREE_THREADED) or "abi3t" in abis:  # with both, it is no leftover of another build
+    if (
+        kinds == {True} and not wanted & FREE_THREADED
+    ) or "abi3t" in abis:  # with both, it is no leftover of another build
         return with_gil, tuple(sorted(wanted & WITH_GIL))
     return "", ()
 

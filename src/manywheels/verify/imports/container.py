@@ -123,7 +123,9 @@ def _import_all(
 def pythons_in(inside: ImportImage) -> Iterator[ImagePython]:
     """Yield an image's Pythons in /opt/python and on its PATH; none without a shell."""
     folders = [f"/opt/python/{folder}/bin/python" for folder in image_folders()]
-    versions = [f"python{row['version']}{'t' * row['id'].endswith('t')}" for row in table("interpreters")["interpreter"]]
+    versions = [
+        f"python{row['version']}{'t' * row['id'].endswith('t')}" for row in table("interpreters")["interpreter"]
+    ]
     names = [*folders, "python3", *dict.fromkeys(versions), "pypy3", "python"]
     known = set()
     for line in _describe_all(inside, names).splitlines():
