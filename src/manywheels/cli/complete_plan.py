@@ -103,10 +103,9 @@ def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
 
 
 def complete_plan(project: Project, options: Options, cancellation: Cancellation) -> Plan:
-    """Return this job's plan, after uv has installed missing interpreters.
+    """Return this job's plan, after missing interpreters were installed: by uv, or an image's own program.
 
-    Manylinux images have most, and a program for some others. Raises InterpreterError if one requested by name is missing, or all are;
-    SelectionError; Cancelled.
+    Raises InterpreterError if one requested by name is missing, or all are; SelectionError; Cancelled.
     """
     from manywheels.plan.interpreters import in_manylinux_image
 

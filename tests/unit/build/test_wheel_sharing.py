@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from itertools import chain, permutations
 
 import pytest
 
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
-from manywheels.plan.targets import PlannedTarget, known_targets
+from manywheels.plan.targets import PlannedTarget, Target, known_targets
 from manywheels.wheels.wheelfile import WheelName, parse_name
 from unit.helpers import planned, target
 
@@ -166,6 +167,10 @@ def test_a_wheel_for_both_stable_abis_serves_both(
     assert race.run(order) == {"cp314t": "cp314t", "cp315": "cp315", "cp315t": served_315t}
 
 
+def entries(*by_platform: Sequence[Target]) -> list[PlannedTarget]:
+    return [PlannedTarget(target=one, interpreter=None, asked_by_name=True) for one in chain(*by_platform)]
+
+
 PLATFORMS = (("manylinux", "x86_64"), ("musllinux", "x86_64"), ("manylinux", "aarch64"))
 
 
@@ -176,8 +181,7 @@ def test_a_wheel_serves_its_own_platform_alone(tags: str) -> None:
         [known for known in known_targets(*platform) if known.tag in {"cp315", "cp315t"}] for platform in PLATFORMS
     ]
     wanted = [found for found in by_platform[0] if found.accepts(*tags.split("-"))]
-    sharing = WheelSharing([PlannedTarget(target=one, interpreter=None, asked_by_name=True) for one in chain(*by_platform)],
-                           Cancellation())  # fmt: skip
+    sharing = WheelSharing(entries(*by_platform), Cancellation())
     first = wanted[0]
     for one in by_platform[0][: by_platform[0].index(first)]:
         sharing.leave(one)
@@ -188,8 +192,7 @@ def test_a_wheel_serves_its_own_platform_alone(tags: str) -> None:
 
 def test_a_stable_wheel_waits_for_no_other_platform() -> None:
     first, other = (known_targets(*platform)[:2] for platform in PLATFORMS[:2])
-    sharing = WheelSharing([PlannedTarget(target=one, interpreter=None, asked_by_name=True) for one in (*first, *other)],
-                           Cancellation())  # fmt: skip
+    sharing = WheelSharing(entries(first, other), Cancellation())
     sharing.announce(other[0], made("cp38-abi3"))  # does not wait
     assert sharing.served == {other[1]: other[0]}
     assert not sharing.is_settled(other[0]), "the earlier ones decide the version that every wheel must have"

@@ -251,27 +251,28 @@ BOTH = "demo/_core.abi3t.so"
 
 
 @pytest.mark.parametrize(
-    ("tags", "member", "names", "exports", "found"),
+    ("file", "names", "exports", "found"),
     [
         # Py_DECREF as it is written for abi3 until 3.11, and as it is inlined without the GIL
-        ("cp315-abi3.abi3t", BOTH, ("_Py_Dealloc",), (), ["MW216"]),
-        ("cp315-abi3t", BOTH, ("_Py_Dealloc",), (), ["MW216"]),
-        ("cp315-abi3.abi3t", BOTH, ("_Py_MergeZeroLocalRefcount",), (), ["MW216", "MW218"]),
-        ("cp315-abi3.abi3t", BOTH, ("_Py_DecRef", "PyList_New"), (), []),
+        (("cp315-abi3.abi3t", BOTH), ("_Py_Dealloc",), (), ["MW216"]),
+        (("cp315-abi3t", BOTH), ("_Py_Dealloc",), (), ["MW216"]),
+        (("cp315-abi3.abi3t", BOTH), ("_Py_MergeZeroLocalRefcount",), (), ["MW216", "MW218"]),
+        (("cp315-abi3.abi3t", BOTH), ("_Py_DecRef", "PyList_New"), (), []),
         # a PyModuleDef, as abi3 has it, and the way of PEP 793
-        ("cp315-abi3.abi3t", BOTH, ("PyModuleDef_Init",), ("PyInit__core",), ["MW216"]),
-        ("cp315-abi3.abi3t", BOTH, ("PyModuleDef_Init",), ("PyInit__core", "PyModExport__core"), []),
-        ("cp315-abi3.abi3t", STABLE, ("PyModuleDef_Init",), ("PyInit__core",), []),  # MW205
-        ("cp315-abi3", STABLE, ("PyModuleDef_Init", "_Py_Dealloc"), ("PyInit__core",), []),
+        (("cp315-abi3.abi3t", BOTH), ("PyModuleDef_Init",), ("PyInit__core",), ["MW216"]),
+        (("cp315-abi3.abi3t", BOTH), ("PyModuleDef_Init",), ("PyInit__core", "PyModExport__core"), []),
+        (("cp315-abi3.abi3t", STABLE), ("PyModuleDef_Init",), ("PyInit__core",), []),  # MW205
+        (("cp315-abi3", STABLE), ("PyModuleDef_Init", "_Py_Dealloc"), ("PyInit__core",), []),
         # which Python a file promises
-        ("cp315-abi3.abi3t", BOTH, ("Py_SIZE",), (), []),
-        ("cp315-abi3.abi3t", BOTH, ("_PyObject_GetDictPtr",), (), ["MW218"]),
-        ("cp39.cp315-abi3.abi3t", BOTH, ("Py_SIZE",), (), []),  # Python 3.9 does not load it, which is MW205
+        (("cp315-abi3.abi3t", BOTH), ("Py_SIZE",), (), []),
+        (("cp315-abi3.abi3t", BOTH), ("_PyObject_GetDictPtr",), (), ["MW218"]),
+        (("cp39.cp315-abi3.abi3t", BOTH), ("Py_SIZE",), (), []),  # Python 3.9 does not load it, which is MW205
     ],
 )
 def test_what_an_extension_for_free_threaded_pythons_may_need(
-    tmp_path: Path, tags: str, member: str, names: tuple[str, ...], exports: tuple[str, ...], found: list[str]
+    tmp_path: Path, file: tuple[str, str], names: tuple[str, ...], exports: tuple[str, ...], found: list[str]
 ) -> None:
+    tags, member = file
     module = {member: SharedObject(symbols=loose(*names), exports=exports)}
     told = problems(tmp_path, module, tags=f"{tags}-manylinux_2_28_x86_64")
     assert list(dict.fromkeys(code for code, _ in told)) == found

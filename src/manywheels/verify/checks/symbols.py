@@ -123,16 +123,15 @@ def _loaded_as(wheel: Wheel, member: str) -> frozenset[str]:
 
 
 def _built_for_others(abis: frozenset[str], wanted: set[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the kind of CPython that a file is built for, and its symbols, if that is none of the tags' kinds."""
-    free, with_gil = "free-threaded CPython", "CPython with the GIL"
+    """Return the kind of CPython that a file is built for, and its symbols, if a CPython of another kind loads it."""
     kinds = {abi.endswith("t") for abi in abis}
-    if kinds == {False} or "abi3" in abis:  # no stable ABI has them
-        if foreign := wanted & FREE_THREADED:
-            return free, tuple(sorted(foreign))
-    if (
-        kinds == {True} and not wanted & FREE_THREADED
-    ) or "abi3t" in abis:  # with both, it is no leftover of another build
-        return with_gil, tuple(sorted(wanted & WITH_GIL))
+    free, with_gil = wanted & FREE_THREADED, wanted & WITH_GIL
+    if free and (kinds == {False} or "abi3" in abis):  # no stable ABI has them
+        return "free-threaded CPython", tuple(sorted(free))
+    if (with_gil and "abi3t" in abis) or (
+        kinds == {True} and not free
+    ):
+        return "CPython with the GIL", tuple(sorted(with_gil))
     return "", ()
 
 
