@@ -17,7 +17,6 @@ from typing import Final
 from manywheels import __version__
 from manywheels.build.events import EventReader
 from manywheels.build.reporter import Reporter
-from manywheels.build.target.progress import without_interpreter
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.text import sanitize
 from manywheels.errors import EXIT_TARGET_FAILED, EngineError, ManywheelsError
@@ -104,7 +103,7 @@ class _Containers:
         targets = {
             planned.target.identifier: planned.target
             for planned in run.plan.targets
-            if planned.interpreter and run.options.platform_of(planned.target) == platform
+            if run.options.platform_of(planned.target) == platform
         }
         reader = EventReader(targets, run.output.path, self.reporter, self.said.sayer(platform))
         try:
@@ -203,8 +202,6 @@ def _set_warnings(run: ContainerRun, manifest: Manifest, cancellation: Cancellat
 def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping[Platform, _Part]) -> TargetRecord:
     """Return the record of a target that no container reported."""
     platform = run.options.platform_of(planned.target)
-    if planned.interpreter is None or platform not in parts:
-        return without_interpreter(planned, f"the image {platform.image_name}")
     part = parts[platform]
     error = part.error or EngineError(
         f"The container of {platform.tag} ended with the status {part.status} before it built anything.",

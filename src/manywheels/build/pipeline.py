@@ -16,12 +16,13 @@ from manywheels import __version__
 from manywheels.build import disk_space, toolchain
 from manywheels.build.context import Run, RunContext
 from manywheels.build.jobserver import Jobserver
+from manywheels.build.missing import absence_warnings, absent_records
 from manywheels.build.platform_setup import PlatformSetter, platform_folder
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
-from manywheels.build.target.progress import failure_of, without_interpreter
+from manywheels.build.target.progress import failure_of
 from manywheels.build.toolchain import Toolchain
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
@@ -231,6 +232,7 @@ def _reused(record: TargetRecord, source: TargetRecord, tested: TestOutcome | No
 
 def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manifest:
     run = context.run
+    absent = absent_records(run.plan, allowed=run.options.allow_missing)
     return Manifest(
         project=run.project.title,
         version=context.version,
@@ -239,8 +241,8 @@ def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manif
         toolchain=joined(setup.tools.description for setup in context.setups.values()),
         manywheels=__version__,
         seconds=round(time.monotonic() - context.started, 3),
-        targets=tuple(records.get(planned.target) or without_interpreter(planned) for planned in run.plan.targets),
-        warnings=context.set_warnings(),
+        targets=tuple(records.get(planned.target) or absent[planned.target] for planned in run.plan.targets),
+        warnings=(*context.set_warnings(), *absence_warnings(absent.values())),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
     )

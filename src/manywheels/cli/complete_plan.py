@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
+from manywheels.core.text import sanitize
 from manywheels.errors import EngineError, InterpreterError
 from manywheels.plan.interpreters import Interpreter
 from manywheels.plan.options import Options
@@ -194,6 +195,8 @@ def complete_plan(project: Project, options: Options, cancellation: Cancellation
         installation = install_in_image(of_image, targets, cancellation) if of_image else install(targets, cancellation)
         plan, discovery = make_plan(project, options)
         reason = f"{installer} could not install it: {installation.failure}" if installation.failure else ""
+        if plan.missing and reason:
+            print(sanitize(f"note: {reason}"), file=sys.stderr, flush=True)
     if missing := _missing(plan):
         names = " ".join(planned.target.tag for planned in missing)
         remedies = [f"{found.path}: {found.reason}." for found in discovery.unusable]

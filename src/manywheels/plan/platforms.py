@@ -126,12 +126,8 @@ def _archs(settings: Settings) -> tuple[str, ...]:
     for word in filter(None, re.split(r"[\s,]+", value.value)):
         if word in groups:
             found += groups[word]
-        elif word in ARCHS or word == machine:
-            found.append(word)
         else:
-            raise inputs.refuse(
-                replace(value, value=word), "archs", ", ".join(f"`{name}`" for name in (*groups, *ARCHS))
-            )
+            found.append(machine if word == machine else architectures.canonical(word, value.origin))
     if not found:
         raise inputs.refuse(value, "archs", ", ".join(f"`{name}`" for name in (*groups, *ARCHS)))
     return tuple(dict.fromkeys(found))

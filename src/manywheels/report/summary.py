@@ -67,7 +67,8 @@ def _table(manifest: Manifest, budget: int) -> str:
 def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
     wheel = record.wheel
     name = record.identifier.partition("-")[0] if short else record.identifier
-    identifier = f"{_MARKS[record.state]}&nbsp;{code(name)}"
+    mark = _MARKS[TargetState.FAILED if record.has_failed else record.state]
+    identifier = f"{mark}&nbsp;{code(name)}"
     seconds = _unbroken(text.duration(wording.total(record))) if record.seconds else ""
     if wheel is None:
         return (identifier, prose(wording.outcome(record)), "", "", "", "", "", seconds)

@@ -135,13 +135,14 @@ class TestRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One of `count` parts of a plan; `index` counts from 1."""
+    """One of `count` parts of a plan, or of its targets for `arch`; `index` counts from 1."""
 
     index: _Count
     count: _Count
+    arch: str = ""
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{self.arch}:{self.index}/{self.count}" if self.arch else f"{self.index}/{self.count}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +165,12 @@ class TargetRecord:
     log: _LogPath | None = None
     failure: Failure | None = None
     warnings: _Texts = ()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it makes the run fail: with `allow-missing`, a target without interpreter has no failure."""
+        missing = self.state is TargetState.NO_INTERPRETER and self.failure is not None
+        return missing or self.state is TargetState.FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +200,8 @@ class Manifest:
 
     @property
     def failures(self) -> tuple[TargetRecord, ...]:
-        return tuple(record for record in self.targets if record.state is TargetState.FAILED)
+        """The targets that make the run fail."""
+        return tuple(record for record in self.targets if record.has_failed)
 
     def serialized(self) -> bytes:
         """Return the file's content; equal manifests give equal bytes."""

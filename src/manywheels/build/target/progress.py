@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from manywheels.build.target.workspace import TargetWorkspace
-from manywheels.errors import NoInterpreter, TargetError
-from manywheels.plan.targets import PlannedTarget
+from manywheels.errors import TargetError
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, WheelRecord
 
 
@@ -57,16 +56,6 @@ class TargetProgress:
 
     def fail(self, error: TargetError, state: TargetState = TargetState.FAILED) -> TargetRecord:
         return self.record(state, failure=failure_of(error, self.stage))
-
-
-def without_interpreter(planned: PlannedTarget, place: str = "this machine") -> TargetRecord:
-    error = NoInterpreter(
-        f"There is no Python {planned.target.spec} on {place}.",
-        remedy=f"`uv python install {planned.target.spec}`, or build with `--engine container`.",
-    )
-    return TargetRecord(
-        identifier=planned.target.identifier, state=TargetState.NO_INTERPRETER, failure=failure_of(error, "plan")
-    )
 
 
 def failure_of(error: TargetError, stage: str) -> Failure:
