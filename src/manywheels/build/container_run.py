@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,20 +19,21 @@ from manywheels import __version__
 from manywheels.build.events import EventReader
 from manywheels.build.reporter import Reporter
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.text import sanitize
-from manywheels.errors import EXIT_TARGET_FAILED, EngineError, ManywheelsError
+from manywheels.core.printing import say
+from manywheels.errors import EXIT_TARGET_FAILED, Cancelled, EngineError, ManywheelsError
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
 from manywheels.plan.targets import Plan, PlannedTarget
 from manywheels.runtime.containers.engine import connect, translate_errors
-from manywheels.runtime.containers.program import SHARED, ContainerBuild, run_build, what_is_not_known
+from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuild, run_build, what_is_not_known
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, joined
 from manywheels.wheels.output import OutputFolder
 
 JOBSERVER: Final = f"{SHARED}/jobserver"
+_STAGE: Final = "container"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +58,14 @@ class ContainerRun:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """How a container ended: `manifest` is None if it built nothing, `error` is why no container could run."""
+    """How a container ended: `records` of finished targets, by identifier; `manifest` if it came to its end.
+
+    `error` is why it could not run.
+    """
 
     status: int
-    manifest: Manifest | None
+    records: Mapping[str, TargetRecord]
+    manifest: Manifest | None = None
     error: ManywheelsError | None = None
 
 
@@ -83,6 +89,9 @@ def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -
         manifest = replace(manifest, warnings=_set_warnings(run, manifest, cancellation))
     manifest = replace(manifest, seconds=round(time.monotonic() - started, 3))
     manifest.write(run.output.path)
+    for record in manifest.failures:
+        if record.failure and record.failure.stage == _STAGE:
+            reporter.finished(record)
     reporter.closed(manifest)
     return 0, manifest
 
@@ -112,8 +121,8 @@ class _Containers:
         except ManywheelsError as error:
             if len(run.builds) == 1:
                 raise
-            return _Part(status=error.exit_status, manifest=None, error=error)
-        return _Part(status=status, manifest=reader.manifest)
+            return _Part(status=error.exit_status, records=reader.records, manifest=reader.manifest, error=error)
+        return _Part(status=status, records=reader.records, manifest=reader.manifest)
 
 
 class _Said:
@@ -122,22 +131,25 @@ class _Said:
     def __init__(self, platforms: Collection[Platform]) -> None:
         self._several = len(platforms) > 1
         self._notes: set[str] = set()
+        self._lock = threading.Lock()
 
     def sayer(self, platform: Platform) -> Callable[[str], None]:
         prefix = f"{platform.tag}: " if self._several else ""
 
-        def say(line: str) -> None:
+        def pass_on(line: str) -> None:
             if line.startswith("note: "):
                 self.note(line)
             else:
-                print(sanitize(f"{prefix}{line}"), file=sys.stderr, flush=True)
+                say(f"{prefix}{line}", stream=sys.stderr)
 
-        return say
+        return pass_on
 
     def note(self, line: str) -> None:
-        if line not in self._notes:
+        with self._lock:
+            is_new = line not in self._notes
             self._notes.add(line)
-            print(sanitize(line), file=sys.stderr, flush=True)
+        if is_new:
+            say(line, stream=sys.stderr)
 
 
 @contextmanager
@@ -173,7 +185,7 @@ def _why_nothing(parts: Mapping[Platform, _Part]) -> int:
 
 def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
     manifests = [part.manifest for part in parts.values() if part.manifest]
-    records = {record.identifier: record for manifest in manifests for record in manifest.targets}
+    records = {name: record for part in parts.values() for name, record in part.records.items()}
     return Manifest(
         project=run.project.title,
         version=next((manifest.version for manifest in manifests if manifest.version), None),
@@ -204,8 +216,12 @@ def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping
     platform = run.options.platform_of(planned.target)
     part = parts[platform]
     error = part.error or EngineError(
-        f"The container of {platform.tag} ended with the status {part.status} before it built anything.",
+        f"The container of {platform.tag} ended with the status {part.status} before it had built this target.",
         remedy="Its message above says why.",
     )
-    failure = Failure(code=error.code, stage="container", problem=error.message, remedy=error.remedy)
-    return TargetRecord(identifier=planned.target.identifier, state=TargetState.FAILED, failure=failure)
+    is_cancelled = part.status == STOPPED or isinstance(error, Cancelled)
+    return TargetRecord(
+        identifier=planned.target.identifier,
+        state=TargetState.CANCELLED if is_cancelled else TargetState.FAILED,
+        failure=Failure(code=error.code, stage=_STAGE, problem=error.message, remedy=error.remedy),
+    )

@@ -55,9 +55,9 @@ class EventWriter:
 
 
 class EventReader:
-    """Gives the events of one container to a reporter, other lines to `say`; `manifest` is what the last event told.
+    """Gives the events of one container to a reporter, other lines to `say`.
 
-    `targets` are the container's, by identifier.
+    `targets` are the container's, by identifier; `records` those of finished ones, `manifest` what the last event told.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class EventReader:
     ) -> None:
         self._targets, self._output, self._reporter, self._say = targets, output, reporter, say
         self._rest: dict[int, bytes] = {}
+        self.records: dict[str, TargetRecord] = {}
         self.manifest: Manifest | None = None
 
     def feed(self, stream: int, chunk: bytes) -> bool:
@@ -101,8 +102,7 @@ class EventReader:
             case "entered":
                 self._reporter.entered(self._targets[event["target"]], str(event["stage"]))
             case "finished":
-                record = parse_record(event["record"])
-                self._reporter.finished(self._own(record))
+                self._reporter.finished(self._own(parse_record(event["record"])))
             case "closed":
                 manifest = parse_manifest(event["manifest"])
                 for record in manifest.targets:
@@ -114,6 +114,7 @@ class EventReader:
     def _own(self, record: TargetRecord) -> TargetRecord:
         if record.identifier not in self._targets:
             raise ValueError(f"the target `{record.identifier}`, which is not the container's")
+        self.records[record.identifier] = record
         return record
 
     def _log(self, name: str) -> Path:

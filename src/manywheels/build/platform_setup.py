@@ -22,7 +22,8 @@ from manywheels.wheels.output import BEFORE_ALL
 
 def platform_folder(folder: Path, platform: Platform) -> Path:
     """Return the platform's own folder in another; images may differ where the tags do not."""
-    return folder / f"{platform.tag}-{zlib.crc32(platform.image.encode()):x}"
+    image = f"-{zlib.crc32(platform.image.encode()):x}" if platform.image else ""
+    return folder / f"{platform.tag}{image}"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class PlatformSetter:
         options = tuple(run.options.for_target(one.target) for one in planned if one.interpreter)
         if not any(one.before_all for one in options):
             return PlatformSetup(tools=tools, snapshot=snapshot, prepared=Prepared())
+        if len(run.platforms) > 1 or run.jobserver:  # other parts of the run write into this folder, too
+            log = f"{BEFORE_ALL}-{platform_folder(Path(), platform)}"
         if len(run.platforms) > 1:
-            log = f"{BEFORE_ALL}-{platform.tag}"
             copy = platform_folder(self.work / "sources", platform)
             copy.parent.mkdir(exist_ok=True)
             copy_source(snapshot, copy, cancellation)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.cli.request import Request
 from manywheels.plan import architectures, inputs
-from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.inputs import Value
 from manywheels.plan.interpreters import in_manylinux_image
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
@@ -48,8 +48,7 @@ def container_build(
 
     # Inside, `auto` would be the container's own architecture.
     archs = " ".join(dict.fromkeys(target.arch for target in options.known_targets))
-    given = {**request.given, "archs": Value(value=archs, origin=Origin(OriginKind.PROGRAM, "archs"))}
-    arguments = [*_arguments(given), f"--archs={archs}", "--report=", f"--toolchain={request.toolchain}"]
+    arguments = [*_arguments(request.given), f"--archs={archs}", "--report=", f"--toolchain={request.toolchain}"]
     arguments += [f"--part={' '.join(target.identifier for target in targets)}"]
     arguments += ["--verbose"] if options.verbose else []
     return ContainerBuild(

@@ -46,8 +46,8 @@ class NothingToBuild(Exception):
 class Options:
     """A build's options. Limits are in seconds; `jobs` is None for automatic, `shard` for the whole plan.
 
-    `by_target` and `by_platform`: every known target. `left_out`: targets that only cibuildwheel would build, with the
-    reason. `notes`: warnings about the settings.
+    `by_target` and `by_platform`: every known target; `selected`: those that the selection means on some machine.
+    `left_out`: targets that only cibuildwheel would build, with the reason. `notes`: warnings about the settings.
     """
 
     output_dir: Path
@@ -60,6 +60,7 @@ class Options:
     allow_missing: bool
     by_target: Mapping[Target, TargetOptions]
     by_platform: Mapping[Target, Platform]
+    selected: tuple[Target, ...]
     toolchain: str = "auto"
     shard: Shard | None = None
     left_out: tuple[tuple[str, str], ...] = ()
@@ -74,8 +75,8 @@ class Options:
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
-        """The platforms that some known target is built for, in their order."""
-        return tuple(dict.fromkeys(self.by_platform.values()))
+        """The platforms of the selected targets; of all, if none is selected."""
+        return self.platforms_of(self.selected or self.known_targets)
 
     def platform_of(self, target: Target) -> Platform:
         return self.by_platform[target]
@@ -99,13 +100,22 @@ class Options:
         return self.by_target[target]
 
     def of_part(self, identifiers: Collection[str]) -> Options:
-        """Return the options of a part of a run that another program has planned: exactly these targets."""
+        """Return the options of a part of a run that another program has planned: exactly these targets.
+
+        Raises InputError if one is not known here.
+        """
         own = tuple(target for target in self.known_targets if target.identifier in identifiers)
+        if unknown := sorted(set(identifiers) - {target.identifier for target in own}):
+            raise InputError(
+                f"--part: there is no target {', '.join(unknown)} here.",
+                remedy="`--part` is for manywheels alone, which starts itself in containers; use `build`.",
+            )
         return replace(
             self,
             selection=Selection(build=tuple(target.identifier for target in own), by_name=False),
             by_target={target: self.by_target[target] for target in own},
             by_platform={target: self.by_platform[target] for target in own},
+            selected=own,
             shard=None,
         )
 
@@ -131,7 +141,7 @@ def resolve(
     selection, chosen = _selected(settings, targets, project)
     settings = settings.counting_for(chosen)
     by_platform = {target: platforms.platform_of(base, target, settings) for target, base in bases.items()}
-    platforms.require_one_image(settings, (by_platform[target] for target in chosen))
+    platforms.require_one_image(settings, {target: by_platform[target] for target in chosen})
     by_target = _by_target(settings, targets, project)
     _require_no_commands(settings, by_target)
     return Options(
@@ -145,6 +155,7 @@ def resolve(
         allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
         by_target=by_target,
         by_platform=by_platform,
+        selected=chosen,
         toolchain=toolchain,
         shard=_shard(settings, environment),
         left_out=_left_out(settings, project, targets),
@@ -345,7 +356,7 @@ def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tup
 
 def _check_row(row: Setting) -> None:
     """Check our own values even in overrides for targets not built now."""
-    if parser := target_options.PARSERS.get(row.name):
+    if parser := {**target_options.PARSERS, "image": inputs.parse_image}.get(row.name):
         parser(row.value, row.name)
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -62,7 +62,7 @@ def base_platforms(settings: Settings, only: Target | None) -> tuple[Platform, .
         for policy in _first(named, family, arch)
     )
     if not is_default:
-        _require_used(value, settings.value("archs"), named, archs, found)
+        _require_used(value, settings.value("archs"), () if only else named, archs, found)
     return found
 
 
@@ -149,8 +149,21 @@ def platform_of(base: Platform, target: Target, settings: Settings) -> Platform:
     named = re.search(rf"((?:many|musl)linux\w+?)_{target.arch}\b", by_arch.value)
     is_policy = bool(_POLICY_NAME.fullmatch(by_arch.value))
     if is_default and (named or is_policy):
-        base = replace(base, policy=_policy(by_arch, named[1] if named else by_arch.value))
+        base = replace(base, policy=_policy_of_image(by_arch, named[1] if named else by_arch.value, target))
     return base if is_policy else replace(base, image=inputs.parse_image(by_arch, "image"))
+
+
+def _policy_of_image(value: Value, name: str, target: Target) -> Policy:
+    """An image of one's own may be for an architecture that the policy's own image does not exist for."""
+    policy = _policy(value, name)
+    if policy.family != target.family or (target.arch not in policy.archs and name == value.value):
+        own = (one.name for one in policies() if one.family == target.family and target.arch in one.archs)
+        allowed = ", ".join(f"`{name}`" for name in own)
+        raise InputError(
+            f"{value.origin}: {policy.name} does not exist for {target.family} on {target.arch}.",
+            remedy=f"Allowed: an image, or {allowed}.",
+        )
+    return policy
 
 
 def image_option(target: Target, settings: Settings) -> str:
@@ -161,10 +174,10 @@ def image_option(target: Target, settings: Settings) -> str:
     return f"{target.family}-{target.arch}-image"
 
 
-def require_one_image(settings: Settings, platforms: Iterable[Platform]) -> None:
-    """Raise InputError if `image` names one image for several platforms."""
+def require_one_image(settings: Settings, platforms: Mapping[Target, Platform]) -> None:
+    """Raise InputError if `image` names one image for targets of several platforms, where no override names another."""
     value = settings.value("image")
-    tags = sorted({platform.tag for platform in platforms})
+    tags = sorted({platform.tag for target, platform in platforms.items() if settings.value("image", target) == value})
     if value.value and len(tags) > 1:
         raise InputError(
             f"{value.origin}: `image` names one image, but this run builds for {', '.join(tags)}.",

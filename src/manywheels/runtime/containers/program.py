@@ -40,7 +40,7 @@ SHARED: Final = "/run/manywheels"
 _IMAGE_PARTS: Final = ("/bin", "/etc", "/lib", "/lib64", "/opt/_internal", "/opt/manywheels", "/opt/python", "/opt/rh",
                        SHARED, "/proc", "/dev", "/sys", "/usr", "/var/cache/manywheels")  # fmt: skip
 _GRACE: Final = 4  # seconds; inside, a build has two (process_trees.GRACE)
-_STOPPED: Final = 143
+STOPPED: Final = 143
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +79,10 @@ def run_build(build: ContainerBuild, cancellation: Cancellation, sink: Sink) -> 
             preparing = begin(lambda: ensure_image(client, platform.policy, platform.arch, variables, platform.image))
             image = wait(preparing, cancellation)
         if image is None:
-            return _STOPPED
+            return STOPPED
         with translate_errors("run the container"):
             status = run_container(client, _spec(client, image, build, output), cancellation, sink)
-            return _STOPPED if status is None else status
+            return STOPPED if status is None else status
 
 
 def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path) -> ContainerSpec:
