@@ -107,4 +107,4 @@ class CompileTarget:
         """The macros for zig's list of musl's symbols, `musl/libc.S`."""
         name = self._machine["musl-libc"][0]
         family = {"x86_64": ("FAMILY_x86",), "i386": ("FAMILY_x86",), "riscv64": ("FAMILY_riscv",)}.get(name, ())
-        return (f"ARCH_{name}", *family, "PTR64" if self.bits == 64 else "TIME32")
+        return (f"ARCH_{name}", *family, {64: "PTR64", 32: "TIME32"}[self.bits])

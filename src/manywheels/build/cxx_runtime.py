@@ -6,8 +6,8 @@ since each has type_infos of its own. This builds a shared library from the same
     python -I cxx_runtime.py REQUEST
 
 The compilers' wrapper starts it when a program is first linked with C++. `REQUEST` is JSON with `zig`, `target` (as zig
-names it) and its `flags`, `folder`, which must be from `name`, `cache`, zig's own, and what the target's libc has: `glibc`
-(major and minor) and `frames` (see `unwinder_symbols`), or `musl`, the library to link with in its stead.
+names it) and its `flags`, `folder`, which must be from `name`, `cache`, zig's own, and of the target's libc: `glibc`
+(major and minor) and `frames` (see `unwinder_symbols`), or `musl`, the library to link with.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any, Final
 
 LIBRARY: Final = "libmanywheels-c++.so.1"
-# With glibc, exceptions are unwound by the machine's libgcc_s, as in every manylinux wheel: it also unwinds threads that
-# end by pthread_exit. This stands in for it at the link. With musl, wheels cannot count on a libgcc_s (it is no part of
-# musllinux, and Alpine's Python images have none), so the library brings LLVM's unwinder along.
+# With glibc, exceptions are unwound by the machine's libgcc_s, as in every manylinux wheel: it also unwinds threads
+# that end by pthread_exit. This stands in for it at the link. With musl there may be no libgcc_s, which is no part of
+# musllinux (gcc's own would be grafted into each wheel): the library brings LLVM's unwinder along.
 UNWINDER: Final = "link/libgcc_s.so.1"
 _UNWINDER_SYMBOLS: Final = {
     "GCC_3.0": (
@@ -161,13 +161,13 @@ class _Compiler:
     def build(self, version: str) -> Path:
         made = self.folder / "made"
         (made / UNWINDER).parent.mkdir(parents=True)
-        unwinder = self._own_unwinder() if self.target.musl else [self._stand_in(made / UNWINDER, version)]
+        unwinder = self._own_unwinder() if self.target.musl else [self._stand_in(made / UNWINDER)]
         # References with a version are never bound to another C++ library's symbols of the same name.
         exports = self._write("library.map", [f"MANYWHEELS_{version} {{ global: *; }};"])
         self._link("c++", made / LIBRARY, exports, "-nostdlib++", *self._library_arguments(), *unwinder)
         return made
 
-    def _stand_in(self, library: Path, version: str) -> Path:
+    def _stand_in(self, library: Path) -> Path:
         """Make a libgcc_s with the symbols alone, and return its path."""
         groups = unwinder_symbols(self.target.frames)
         symbols = [symbol for group in groups.values() for symbol in group]

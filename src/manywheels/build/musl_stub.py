@@ -1,6 +1,6 @@
 """musl's symbols under the name that its library has as a system's libc, for the linker alone.
 
-What zig links with musl needs `libc.so`. gcc in the musllinux images (Alpine's) writes `libc.musl-x86_64.so.1`, and only
+What zig links with musl needs `libc.so`. gcc in the musllinux images (Alpine) writes `libc.musl-x86_64.so.1`, and only
 that is in auditwheel's policies. musl's loader takes either for itself. Before zig's own libc on the command line, this
 library has every symbol, so that the other is not needed.
 """
@@ -23,7 +23,7 @@ def make(zig: Path, target: CompileTarget, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / target.musl_library
     caches = {name: str(folder / "zig") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
-    argv = [
+    argv: list[str | Path] = [
         zig, "cc", "-target", target.zig, "-shared", "-nostdlib", f"-Wl,-soname,{target.musl_library}",
         *(f"-D{macro}" for macro in target.musl_macros), zig.parent / "lib" / "libc" / "musl" / "libc.S", "-o", library,
     ]  # fmt: skip
