@@ -86,7 +86,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
 def require_toolchain(options: Options) -> None:
     """Raise ToolchainError if this machine cannot build for a platform; cheap enough before planning."""
     for platform in options.platforms:
-        toolchain.resolve(options.toolchain, platform.policy)
+        toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch)
 
 
 # --- before the targets -----------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def _isolated_work_folder(
     run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
     platforms = run.options.platforms_of(planned.target for planned in buildable)
-    kinds = {toolchain.resolve(run.options.toolchain, platform.policy) for platform in platforms}
+    kinds = {toolchain.resolve(run.options.toolchain, platform.policy, arch=platform.arch) for platform in platforms}
     against = "the zig toolchain caches compiled files in a folder that all targets share" if "zig" in kinds else ""
     against = against or isolation.reason_against()
     needed = [*(planned.interpreter.path for planned in buildable if planned.interpreter), Path(uv_program())]
@@ -132,8 +132,13 @@ def _prepare_toolchains(
     prefix_map = _private_paths(work, buildable)
 
     def prepare(platform: Platform) -> Toolchain:
-        kind, folder = toolchain.resolve(options.toolchain, platform.policy), platform_folder(work / "tools", platform)
-        return toolchain.prepare(kind, platform.policy, folder, prefix_map=prefix_map, plain_jobs=plain_jobs)
+        kind, folder = (
+            toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch),
+            platform_folder(work / "tools", platform),
+        )
+        return toolchain.prepare(
+            kind, platform.policy, folder, arch=platform.arch, prefix_map=prefix_map, plain_jobs=plain_jobs
+        )
 
     platforms = options.platforms_of(planned.target for planned in buildable)
     return {platform: prepare(platform) for platform in platforms}

@@ -52,7 +52,7 @@ class Shown:
         if self.engine == "container":
             return "system"  # the image's
         try:
-            return toolchain.resolve(self.options.toolchain, platform.policy)
+            return toolchain.resolve(self.options.toolchain, platform.policy, arch=platform.arch)
         except ToolchainError as error:
             return f"unavailable ({error.message})"
 
