@@ -32,10 +32,12 @@ FAILS = ROOT / "tests/projects/fails_backend"  # at once
 HANGS = ROOT / "tests/projects/hangs"
 ARCH = os.uname().machine
 TAG_OF = """
-import os
+import docker, os
 from manywheels.plan import policies
 from manywheels.runtime.containers import image
-print(image.image_tag(policies.policy_named("manylinux_2_28"), os.uname().machine, image.image_context()))
+policy, arch = policies.policy_named("manylinux_2_28"), os.uname().machine
+base = docker.from_env().images.get(policy.image_name(arch)).id
+print(image.image_tag(policy, arch, image.image_context(), base))
 """
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("program_image")]
@@ -69,9 +71,9 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout() -> Checkout:
+def checkout(client: DockerClient) -> Checkout:
     """This checkout, whose image is there already."""
-    return Checkout(path=ROOT, tag=image_of("manylinux_2_28"))
+    return Checkout(path=ROOT, tag=image_of(client, "manylinux_2_28"))
 
 
 def output_of(*command: str, **environment: str) -> str:

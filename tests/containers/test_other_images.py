@@ -50,11 +50,7 @@ def own_name(client: DockerClient) -> Iterator[str]:
 
 def tag_upon(client: DockerClient, base: str) -> str:
     """Return the name of manywheels' image upon another."""
-    import docker
-
-    with contextlib.suppress(docker.errors.ImageNotFound):
-        return image_of("manylinux_2_28", str(client.images.get(base).id))
-    return ""
+    return image_of(client, "manylinux_2_28", base)
 
 
 def build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

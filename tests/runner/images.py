@@ -40,9 +40,23 @@ def copied_program(folder: Path, *, besides: Iterable[str] = ()) -> Path:
     return folder
 
 
-def image_of(policy: str, base: str = "") -> str:
-    """Return what this checkout names its image for a policy, upon the policy's own base or another one."""
-    return image_tag(policy_named(policy), ARCH, image_context(), base)
+def image_of(client: DockerClient, policy: str, base: str = "") -> str:
+    """Return what this checkout names its image for a policy, upon the policy's own base or another one.
+
+    Empty if the base is not here.
+    """
+    from docker.errors import NotFound
+
+    try:
+        found = client.images.get(base or policy_named(policy).image_name(ARCH))
+    except NotFound:
+        return ""
+    return image_tag(policy_named(policy), ARCH, image_context(), str(found.id))
+
+
+def _images(client: DockerClient) -> set[str]:
+    """Return the names that this checkout's images have, or would have."""
+    return {image_of(client, policy) for policy in POLICIES} - {""}
 
 
 @contextlib.contextmanager
@@ -69,7 +83,7 @@ def shared_image(client: DockerClient, place: Path) -> Iterator[str]:
         with _locked(place / "lock"):
             (users / own).unlink()
             if not any(users.iterdir()):
-                _remove(client, [kept["name"], *({*map(image_of, POLICIES), _VOLUME} - set(kept["before"]))])
+                _remove(client, [kept["name"], *({*_images(client), _VOLUME} - set(kept["before"]))])
                 users.rmdir()
                 state.unlink()
 
@@ -84,7 +98,7 @@ def _locked(file: Path) -> Iterator[None]:
 def _present(client: DockerClient) -> list[str]:
     """Return what the engine has already of that which tests leave there."""
     images = {tag for image in client.images.list("manywheels") for tag in image.tags}
-    return sorted(images & set(map(image_of, POLICIES))) + [
+    return sorted(images & _images(client)) + [
         volume.name for volume in client.volumes.list() if volume.name == _VOLUME
     ]
 

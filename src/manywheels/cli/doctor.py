@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from manywheels.build import toolchain
 from manywheels.core.files import cache_dir
 from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, ManywheelsError
+from manywheels.plan import architectures
 from manywheels.plan.interpreters import discover
+from manywheels.plan.option_types import ARCHS
 from manywheels.plan.policies import Policy, policies
 from manywheels.plan.targets import known_targets
 from manywheels.runtime.isolation import reason_against
@@ -28,7 +30,7 @@ class Observation:
 
 def execute() -> int:
     """Return 0 if this machine can build, otherwise 1."""
-    observations = [*_interpreters(), *_compilers(), *_tools(), _engine(), _isolation(), _cache()]
+    observations = [*_interpreters(), *_compilers(), *_tools(), *_containers(), _isolation(), _cache()]
     width = max(len(observation.topic) for observation in observations)
     for observation in observations:
         mark = "✗" if observation.vital and observation.remedy else ("!" if observation.remedy else "✓")
@@ -40,10 +42,10 @@ def execute() -> int:
 
 def _interpreters() -> Iterator[Observation]:
     discovery = discover()
-    found = {interpreter.abi: interpreter for interpreter in discovery.interpreters}
+    found = {interpreter.tag: interpreter for interpreter in discovery.interpreters}
     default = {"cp39", "cp310", "cp311", "cp312", "cp313", "cp314"}
     for target in known_targets("manylinux", "x86_64"):
-        interpreter = found.get(target.abi)
+        interpreter = found.get(target.tag)
         if interpreter:
             place = f"{interpreter.path} ({interpreter.source})"
             yield Observation(topic=target.tag, found=f"{interpreter.version} {place}")
@@ -106,13 +108,38 @@ def _first_line(program: str) -> str:
     return f"{(completed.stdout or completed.stderr).partition(chr(10))[0]} ({program})"
 
 
-def _engine() -> Observation:
-    from manywheels.runtime.containers.engine import describe_engine
+def _containers() -> Iterator[Observation]:
+    """The engine, the architectures that it runs, and which policies' images are here."""
+    from manywheels.runtime.containers.engine import connected, describe_engine
+    from manywheels.runtime.containers.image import engine_machine, has_image
 
     try:
-        return Observation(topic="container engine", found=describe_engine())
+        yield Observation(topic="container engine", found=describe_engine())
+        with connected("list its images") as client:
+            kernel = engine_machine(client)
+            emulated = [arch for arch in ARCHS if not architectures.is_native(arch, kernel)]
+            present = {
+                arch: [policy.name for policy in policies() if has_image(client, policy.image_name(arch))]
+                for arch in ARCHS
+            }
     except ManywheelsError as error:
-        return Observation(topic="container engine", found=error.message, remedy=error.remedy)
+        yield Observation(topic="container engine", found=error.message, remedy=error.remedy)
+        return
+    yield from _emulation(kernel, emulated)
+    for arch, names in present.items():
+        if names:
+            yield Observation(topic=f"images {arch}", found=f"{', '.join(names)}; others are pulled once")
+    if not any(present.values()):
+        yield Observation(topic="images", found="none of the policies' own: they are pulled once")
+
+
+def _emulation(kernel: str, emulated: Iterable[str]) -> Iterator[Observation]:
+    found = {arch: program for arch in emulated if (program := architectures.emulator(arch))}
+    for arch, program in found.items():
+        yield Observation(topic=f"emulation {arch}", found=f"by {program}, 5 to 20 times slower")
+    if not found:
+        remedy = "for containers of other architectures: docker run --privileged --rm tonistiigi/binfmt --install all"
+        yield Observation(topic="emulation", found=f"none: the engine runs {kernel} alone", remedy=remedy)
 
 
 def _isolation() -> Observation:

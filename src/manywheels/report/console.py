@@ -100,7 +100,7 @@ class PlainReporter:
             self._block(self._fold(name, name, seconds), _quoted(log, self._cancellation), [])
 
     def started(self, plan: Plan, title: str) -> None:
-        names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
+        names = " ".join(dict.fromkeys(planned.target.tag for planned in plan.targets if planned.interpreter))
         self._say(text.sanitize(f"{title}: {names}"), *plan_remarks(plan))
 
     def entered(self, target: Target, stage: str) -> None:
@@ -291,14 +291,14 @@ def _total(manifest: Manifest, output: Path) -> str:
 def plan_remarks(plan: Plan) -> list[str]:
     remarks = []
     if plan.missing:
-        names = " ".join(planned.target.tag for planned in plan.missing)
+        names = " ".join(dict.fromkeys(planned.target.tag for planned in plan.missing))
         remarks.append(f"warning: no interpreter on this machine for {names}: these wheels will be missing")
     excluded = [target.tag for target, refusal in plan.excluded if refusal is Refusal.REQUIRES_PYTHON]
     if excluded:
-        remarks.append(f"left out by the project's requires-python: {' '.join(excluded)}")
+        remarks.append(f"left out by the project's requires-python: {' '.join(dict.fromkeys(excluded))}")
     others = [target.tag for target, refusal in plan.excluded if refusal is Refusal.NOT_DEFAULT]
     if others:
-        remarks.append(f"not in the default `build`, but here: {' '.join(others)}")
+        remarks.append(f"not in the default `build`, but here: {' '.join(dict.fromkeys(others))}")
     return remarks
 
 

@@ -25,7 +25,7 @@ from manywheels.core.files import cache_dir
 from manywheels.core.text import sanitize
 from manywheels.errors import IsolationError
 from manywheels.plan.trust import IN_A_JOB_OF_ITS_OWN, grants_in
-from manywheels.runtime import leftovers, process_trees, sandbox
+from manywheels.runtime import leftovers, process_trees, sandbox, sandbox_init
 from manywheels.runtime.git import linked_repository
 from manywheels.runtime.sandbox import Command
 from manywheels.runtime.untrusted_files import open_lock
@@ -41,6 +41,7 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 _PROBE: Final = Path(__file__).with_name("isolation_probe.py")
 _PROBE_TIMEOUT: Final = 60.0  # seconds
 _LARGEST_OUTPUT: Final = 1 << 20  # bytes of the probe
+_LARGEST_REASON: Final = 300  # bytes of it, if it fails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,24 @@ def reason_against() -> str:
     if os.geteuid() != 0:
         return "manywheels does not run as root, so there is no second user"
     missing = [name for name, number in _CAPABILITIES.items() if not _capabilities() >> number & 1]
-    return f"root lacks capabilities here (CAP_{', CAP_'.join(missing)})" if missing else ""
+    if missing:
+        return f"root lacks capabilities here (CAP_{', CAP_'.join(missing)})"
+    if not sandbox_init.has_no_new_privs():
+        return "this kernel, or its emulator, lacks no_new_privs, so that setuid programs could make project code root"
+    return ""
+
+
+def unended_processes(isolation: Isolation) -> str:
+    """Return what does not hold here of the promise that no process of project code is left; mostly empty.
+
+    With users, all of a user's processes are ended, whatever the kernel lacks.
+    """
+    if isolation.users or process_trees.can_adopt():
+        return ""
+    return (
+        "this kernel, or its emulator, has no PR_SET_CHILD_SUBREAPER: processes that project code detaches are not "
+        "ended with it, but with the container"
+    )
 
 
 def _capabilities() -> int:
@@ -250,6 +268,7 @@ def _probe(user: int, closed: Iterable[Path], needed: Iterable[Path]) -> list[st
         with log.open("rb") as file:
             output = file.read(_LARGEST_OUTPUT)
     if not outcome.succeeded:
-        return [f"no program can be run as user {user} (exit status {outcome.status})"]
+        said = output[-_LARGEST_REASON:].decode("utf-8", "replace").strip().removeprefix("manywheels: ")
+        return [f"no program can be run as user {user} ({said or f'exit status {outcome.status}'})"]
     problems: list[str] = json.loads(output)
     return problems

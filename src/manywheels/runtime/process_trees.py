@@ -1,6 +1,7 @@
 """Start and end the process trees of sandboxes, leaving no process.
 
-`sandbox_init` is each tree's first process and reaps the others; this module ends them if `sandbox_init` is killed.
+`sandbox_init` is each tree's first process and reaps the others; this module ends them if `sandbox_init` is killed, or
+could not adopt them all.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def start(
     argv: Sequence[str], folder: Path, user: int | None, *, environment: BinaryIO, log: BinaryIO
 ) -> subprocess.Popen[bytes]:
     """`environment` is the file that `sandbox_init` reads."""
-    _become_reaper()
+    can_adopt()
     name = "-" if user is None else str(user)
     with _starting:
         process = subprocess.Popen(
@@ -49,10 +50,12 @@ def end(process: subprocess.Popen[bytes], user: int | None, *, terminate: bool) 
         process.terminate()
     status = process.wait()
     _running.discard(process.pid)
-    if status < 0:
+    if status < 0 and can_adopt():  # else this process may have other trees' orphans
         _end_orphans()
     if user is not None:
         _end_processes_of(user)
+    if not can_adopt():
+        _reap_ended_orphans()
     return status
 
 
@@ -66,9 +69,19 @@ def processor_seconds(root: int) -> float:
 
 
 @cache
-def _become_reaper() -> None:
-    """Adopt what is left of a tree whose first process is killed."""
-    sandbox_init.become_reaper()
+def can_adopt() -> bool:
+    """Adopt what is left of a tree whose first process is killed; return whether this kernel can do that.
+
+    Elsewhere, orphans are ended by their user, or with the container whose first process got them.
+    """
+    return sandbox_init.become_reaper()
+
+
+def _reap_ended_orphans() -> None:
+    """Reap what ended by itself, if this is the container's first process and got it from a tree."""
+    for pid in _orphans():
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _end_orphans() -> None:

@@ -4,6 +4,11 @@ Run by path with `python -I -S`, with the standard library alone. It reaps all p
 and sessions too. It kills them when the command ends, and, after SIGTERM and the grace, when it gets SIGTERM or the
 program dies.
 
+A kernel, or an emulator of one (QEMU 7 without a machine), may lack a means. Without PR_SET_CHILD_SUBREAPER, orphans
+go to the container's first process, and `process_trees` finds them by their user. Without PR_SET_PDEATHSIG, only the
+container's end ends the command if the program is killed. Without keyctl(2), project code cannot use keys either.
+Without PR_SET_NO_NEW_PRIVS, nothing is started as another user: it is what keeps project code from becoming root.
+
     sandbox_init.py <grace in seconds> <user id, or -> <folder to start in> <program> [argument ...]
 
 The command's environment comes on standard input, as `NAME=value` entries that end with NUL; in this process's own,
@@ -25,6 +30,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_GET_NO_NEW_PRIVS = 39
 # keyctl(2), for which libc has no function.
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "ppc64le": 271, "s390x": 280}
 _KEYCTL_32 = {"x86_64": 288, "i686": 288, "aarch64": 311, "armv7l": 311, "armv8l": 311}
@@ -39,7 +45,8 @@ _POLL = 0.02  # seconds
 def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
     parent = os.getppid()
     become_reaper()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    with suppress(OSError):
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     terminated = False
 
     def on_sigterm(_number: int, _frame: object) -> None:
@@ -66,9 +73,18 @@ def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
     return status
 
 
-def become_reaper() -> None:
-    """Adopt this process's orphaned descendants."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def become_reaper() -> bool:
+    """Adopt this process's orphaned descendants; return whether this kernel can do that."""
+    try:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return False
+    return True
+
+
+def has_no_new_privs() -> bool:
+    """Whether this kernel can keep a process from gaining rights by setuid programs; changes nothing."""
+    return bool(ctypes.CDLL(None).prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0)
 
 
 def become_user(user: int) -> None:
@@ -82,7 +98,10 @@ def become_user(user: int) -> None:
     os.setresuid(user, user, user)
     for keyring in (_USER_KEYRING, _USER_SESSION_KEYRING, _keyctl(_GET_PERSISTENT, -1, _SESSION_KEYRING)):
         _keyctl(_CLEAR, keyring)  # these outlive the user's last process
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    try:
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    except OSError as error:
+        raise OSError(error.errno, "no_new_privs, which keeps it from becoming root, is missing here") from None
 
 
 def _keyctl(operation: int, *arguments: int) -> int:

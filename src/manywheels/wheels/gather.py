@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -18,7 +18,7 @@ from manywheels.core.files import digest_file
 from manywheels.core.regular_files import is_regular
 from manywheels.core.text import sanitize
 from manywheels.errors import SetMismatch, WheelFileError
-from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, read_sealed
+from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, joined, read_sealed
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
 
@@ -163,18 +163,14 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
     return replace(
         first,
         version=next((manifest.version for manifest in manifests if manifest.version), None),
-        platform=_joined(manifest.platform for manifest in manifests),
-        toolchain=_joined(manifest.toolchain for manifest in manifests),
+        platform=joined(manifest.platform for manifest in manifests),
+        toolchain=joined(manifest.toolchain for manifest in manifests),
         seconds=max(manifest.seconds for manifest in manifests),  # they ran in parallel
         targets=tuple(sorted(records, key=lambda record: _natural(record.identifier))),
         warnings=tuple(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
         planned=tuple(sorted({name for manifest in manifests for name in manifest.planned}, key=_natural)),
         shard=None,
     )
-
-
-def _joined(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
 
 
 def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
@@ -279,7 +275,7 @@ def _target_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
     ordered = sorted(manifests, key=lambda manifest: sorted(manifest.planned))
     for _, same_plan in groupby(ordered, key=lambda manifest: sorted(manifest.planned)):
         group = list(same_plan)
-        platforms = _joined(platform for manifest in group for platform in manifest.platform.split(", "))
+        platforms = joined(platform for manifest in group for platform in manifest.platform.split(", "))
         yield from _shard_problems(platforms, [manifest.shard for manifest in group if manifest.shard])
     records = [record for manifest in manifests for record in manifest.targets]
     counts = Counter(record.identifier for record in records)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from packaging.utils import parse_wheel_filename
 
@@ -25,6 +25,7 @@ from manywheels.wheels.output import MANIFEST
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
+T = TypeVar("T")
 MOST_SHARDS: Final = 1000
 SCHEMA: Final = 1
 _LARGEST: Final = 64 << 20  # bytes; a thousand targets take three million
@@ -219,6 +220,11 @@ class Manifest:
         return path
 
 
+def joined(values: Iterable[str]) -> str:
+    """Return each value once, in one line."""
+    return ", ".join(sorted(set(values)))
+
+
 def describe_wheel(
     path: Path,
     *,
@@ -260,6 +266,18 @@ def read_sealed(folder: Path) -> tuple[Manifest, str]:
     return _parse(path, content), hashlib.sha256(content).hexdigest()
 
 
+def parse_record(found: object) -> TargetRecord:
+    """Return the record that `asdict` made, also through JSON. Raises ValueError for anything else."""
+    record: TargetRecord = _adapter_of(TargetRecord).validate_python(found)
+    return record
+
+
+def parse_manifest(found: object) -> Manifest:
+    """Return the manifest that `asdict` made, also through JSON. Raises ValueError for anything else."""
+    manifest: Manifest = _adapter_of(Manifest).validate_python(found)
+    return manifest
+
+
 def _parse(path: Path, content: bytes) -> Manifest:
     from pydantic import ValidationError
 
@@ -274,16 +292,16 @@ def _parse(path: Path, content: bytes) -> Manifest:
             remedy="Read it with the version of manywheels that wrote it, which its key `manywheels` names.",
         )
     try:
-        return _adapter().validate_python(found)
+        return parse_manifest(found)
     except ValidationError as error:
         raise WheelFileError(f"`{path}` is not a manifest: {_first_fault(error)}.", remedy=_REMEDY) from None
 
 
 @cache
-def _adapter() -> TypeAdapter[Manifest]:
+def _adapter_of(kind: type[T]) -> TypeAdapter[T]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Manifest)
+    return TypeAdapter(kind)
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -152,12 +152,18 @@ def test_one_job_is_enough_for_few_targets() -> None:
     assert [job["shard"] for job in json.loads(github_matrix(PLAN, 100))["include"]] == ["1/1"]
 
 
-def test_a_container_is_told_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in GITLAB.items():
-        monkeypatch.setenv(name, value)
-    asked = Request(command="build", given={"jobs": given("2")})
-    arguments = container_build(asked, project(), resolve(asked.given, project())).arguments
-    assert set(arguments) == {"--jobs=2", "--shard=2/3", "--report=", "--toolchain=auto"}
+def test_a_container_is_told_the_targets_of_the_part_and_takes_no_part_of_them() -> None:
+    asked = Request(command="build", given={"jobs": given("2"), "shard": given("2/3"), "archs": given("x86_64")})
+    options = resolve(asked.given, project(), environment=GITLAB)
+    part_of_it = [entry.target for entry in take_part(PLAN, options.shard).targets]
+    arguments = container_build(asked, project(), options, options.platforms[0], part_of_it).arguments
+    identifiers = "cp310-manylinux_x86_64 cp313-manylinux_x86_64"
+    assert set(arguments) == {
+        "--jobs=2", "--archs=x86_64", f"--part={identifiers}", "--report=", "--toolchain=auto",
+    }  # fmt: skip
+    inside = options.of_part(tuple(identifiers.split()))
+    assert inside.shard is None
+    assert inside.known_targets == inside.selected == tuple(part_of_it)
 
 
 def test_a_shard_is_not_published_by_the_job_that_builds_it(tmp_path: Path) -> None:

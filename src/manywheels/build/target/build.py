@@ -77,7 +77,7 @@ class TargetBuild:
         """Add to the remedy what in the source may be the reason: what was not copied, or an earlier build's files."""
         with suppress(Cancelled):
             if self.progress.stage in {"before-build", "build"}:
-                explain_missing_source(error, self.context.snapshot, self.cancellation)
+                explain_missing_source(error, self.workspace.setup.snapshot, self.cancellation)
             if self.progress.stage in {"build", "repair", "verify"}:
                 hint = stale_files.hint(self.workspace.source, self.cancellation)
                 error.remedy = f"{error.remedy} {hint}".rstrip()
@@ -91,7 +91,7 @@ class TargetBuild:
     def _build(self) -> Path:
         with self.progress.enter("prepare"):
             source = copy_source(
-                self.context.snapshot, self.workspace.copy, self.cancellation, user=self.workspace.user
+                self.workspace.setup.snapshot, self.workspace.copy, self.cancellation, user=self.workspace.user
             )
             self.workspace.evaluate(self.cancellation)
             self.venv = self.workspace.base_venv()
@@ -100,7 +100,9 @@ class TargetBuild:
                 self._before_build(source)
         with self.progress.enter("build"):
             built = build(self._build_request(source), self.cancellation)
-            if self.context.tools.name == "zig" and embedded.lacks_openmp(self.workspace.log, self.cancellation):
+            if self.workspace.setup.tools.name == "zig" and embedded.lacks_openmp(
+                self.workspace.log, self.cancellation
+            ):
                 self.progress.warnings.append(embedded.WITHOUT_OPENMP)
             return built
 
@@ -128,7 +130,7 @@ class TargetBuild:
             silence=options.silence_limit,
             user=workspace.user,
             log=workspace.log,
-            embedded=self.context.tools.name == "zig",
+            embedded=self.workspace.setup.tools.name == "zig",
         )
 
     def _repair(self, built: Path) -> Path:
@@ -152,11 +154,12 @@ class TargetBuild:
         return repair_by_command(request, self.cancellation)
 
     def _repair_request(self, built: Path) -> RepairRequest:
-        options, workspace = self.context.run.options, self.workspace
+        workspace = self.workspace
+        platform = self.context.run.options.platform_of(self.target)
         return RepairRequest(
             wheel=built,
-            policy=options.platform,
-            arch=options.arch,
+            policy=platform.policy,
+            arch=platform.arch,
             folder=self.context.work / f"repair-{self.target.identifier}",
             finished=workspace.sealed / "repaired",
             user=workspace.user,

@@ -71,15 +71,15 @@ def _test(
             _unpack_copy(prepared, workspace, cancellation)
             workspace.evaluate(cancellation)
         else:
-            copy_source(context.snapshot, workspace.copy, cancellation, user=workspace.user)
+            copy_source(workspace.setup.snapshot, workspace.copy, cancellation, user=workspace.user)
             workspace.evaluate(cancellation)
         request = TestRequest(
             tests=tests, wheel=wheel, source=workspace.copy, **workspace.places, folder=workspace.folder / "tests",
             venv=workspace.base_venv(), timeout=context.run.options.test_timeout,
         )  # fmt: skip
-        if not context.run.options.test_in:
+        if not tests.image:
             return run_tests(request, cancellation)
-        return run_tests_in_image(request, _image(workspace), cancellation)
+        return run_tests_in_image(request, _image(workspace, tests.image), cancellation)
 
 
 def _pack_copy(build: TargetWorkspace, cancellation: Cancellation) -> Path:
@@ -119,12 +119,12 @@ def _unpack_copy(archive: Path, workspace: TargetWorkspace, cancellation: Cancel
         )
 
 
-def _image(workspace: TargetWorkspace) -> TestImage:
+def _image(workspace: TargetWorkspace, image: str) -> TestImage:
     """Return the image of `test-in`, with the variables that the tests would see here."""
     caller, source = workspace.context.run.caller, Mounted(workspace.source_top, PurePosixPath(INSIDE, "project"))
     passed = {name: caller[name] for name in workspace.options.environment_pass if name in caller}
     return TestImage(
-        image=workspace.context.run.options.test_in,
+        image=image,
         target=workspace.target,
         variables=without_credentials(forwarded(caller, source)) | marks(workspace.target) | passed,
         environment=workspace.options.environment,

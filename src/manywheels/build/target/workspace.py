@@ -39,6 +39,7 @@ class TargetWorkspace:
         self.interpreter = self.planned.interpreter
         self.target = self.planned.target
         self.options = self.context.run.options.for_target(self.target)
+        self.setup = self.context.setup_of(self.target)
         self.user = self.context.users[self.target]
         name = f"{self.target.identifier}{self.suffix}"
         self.folder = self.context.work / name
@@ -50,22 +51,22 @@ class TargetWorkspace:
     @property
     def project(self) -> Path:
         """The folder of the copy that commands run in."""
-        return self.copy / self.context.snapshot.project
+        return self.copy / self.setup.snapshot.project
 
     @property
     def places(self) -> dict[str, Path]:
         """The values of `{project}` and `{package}`."""
-        return {"project": self.project, "package": self.copy / self.context.snapshot.package}
+        return {"project": self.project, "package": self.copy / self.setup.snapshot.package}
 
     @property
     def source(self) -> Path:
         """The package's folder in the snapshot, which project code cannot write."""
-        return self.context.snapshot.root / self.context.snapshot.package
+        return self.setup.snapshot.root / self.setup.snapshot.package
 
     @property
     def source_top(self) -> Path:
         """The caller's folder that was copied."""
-        project, package = self.context.run.project.path.resolve(), self.context.snapshot.package
+        project, package = self.context.run.project.path.resolve(), self.setup.snapshot.package
         return project.parents[len(package.parts) - 1] if package.parts else project
 
     @property
@@ -86,9 +87,9 @@ class TargetWorkspace:
         made = self.evaluated if self.evaluated is not None else assignments.as_written(self._assignments)
         passed = self.options.environment_pass
         caller = self.context.run.caller
-        environment = self.context.prepared.expand(made, self._given(passed))
+        environment = self.setup.prepared.expand(made, self._given(passed))
         if not self.suffix:  # tests run what was repaired, and must not find what it lacks
-            environment = self.context.tools.with_libraries(environment)
+            environment = self.setup.tools.with_libraries(environment)
         return Venv(
             uv=self.context.uv,
             python=self.interpreter.path,
@@ -104,7 +105,7 @@ class TargetWorkspace:
 
     def evaluate(self, cancellation: Cancellation) -> None:
         """Run the commands in `environment`, in the copy. Raises HookFailed, OSError and Cancelled."""
-        seen = self.context.prepared.seen(self._given(self.options.environment_pass))
+        seen = self.setup.prepared.seen(self._given(self.options.environment_pass))
         runner = Runner(
             option="environment", folder=self.project, scratch=self.folder / "variables", log=self.log,
             timeout=self.context.run.options.timeout, cancellation=cancellation, python=self.interpreter.path,
@@ -118,7 +119,7 @@ class TargetWorkspace:
 
     def _given(self, passed: tuple[str, ...]) -> dict[str, str]:
         """Return the variables before `environment` changes them; `passed` are names of the caller's variables."""
-        path = (self.context.tools.bin_dir,)
+        path = (self.setup.tools.bin_dir,)
         scrubbed = build_environment(
             self.context.run.caller, path=path, private=self.folder, passed=passed, user=self.user
         )
@@ -126,7 +127,7 @@ class TargetWorkspace:
 
     def _own_variables(self) -> dict[str, str]:
         own = {
-            **self.context.tools.environment,
+            **self.setup.tools.environment,
             **self.context.jobserver.environment,
             # Another target or run must not read a cache that a build can write.
             "UV_CACHE_DIR": str((cache_dir() if self.user is None else self.folder) / "uv"),
@@ -158,7 +159,7 @@ class TargetWorkspace:
         if Path(path).is_absolute():
             inside = Path(path).relative_to(self.source_top) if Path(path).is_relative_to(self.source_top) else None
             return str(self.copy / inside) if inside and self._is_copied(inside) else word
-        project, package = (folder / path for folder in (self.context.snapshot.project, self.context.snapshot.package))
+        project, package = (folder / path for folder in (self.setup.snapshot.project, self.setup.snapshot.package))
         return str(self.copy / (project if self._is_copied(project) or not self._is_copied(package) else package))
 
     def _is_there(self, path: str) -> bool:
@@ -171,7 +172,7 @@ class TargetWorkspace:
         relative = Path(os.path.normpath(relative))
         if ".." in relative.parts:
             return False
-        if os.path.lexists(self.context.snapshot.root / relative):
+        if os.path.lexists(self.setup.snapshot.root / relative):
             return True
         return self.copy.exists() and untrusted_files.is_there(self.copy, str(relative))
 

@@ -1,15 +1,18 @@
-"""The image for `--engine container`: the action's, built from the package's own files, named by their hash.
+"""The image for `--engine container`: the action's, built from the package's own files.
 
-The base is the policy's image, or a user's with Pythons in /opt/python.
+It is named by the hash of these and of its base's id: a base that changed under its tag makes another image. The base
+is the policy's image, or a user's with Pythons in /opt/python.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sys
 import tarfile
-from collections import deque
+import threading
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,13 +21,13 @@ from manywheels.errors import EngineError
 from manywheels.plan import architectures
 from manywheels.plan.policies import Policy
 from manywheels.resources import IMAGE_FILES, PACKAGE, resource
+from manywheels.runtime.containers.interpreters import image_interpreters
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 HOST_ENGINE: Final = "or build with `--engine host`"
 _TAIL: Final = 30  # lines shown of a failed build
-_PYTHONS: Final = "/opt/python"
 _PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
@@ -45,10 +48,13 @@ def image_context() -> bytes:
     return archive.getvalue()
 
 
-def image_tag(policy: Policy, arch: str, context: bytes, base: str = "") -> str:
-    """An empty `base` stands for the policy's base image."""
-    digest = hashlib.sha256((base or policy.image_name(arch)).encode() + b"\0" + context).hexdigest()
+def image_tag(policy: Policy, arch: str, context: bytes, base_id: str) -> str:
+    """`base_id` is the engine's id of the base image."""
+    digest = hashlib.sha256(base_id.encode() + b"\0" + context).hexdigest()
     return f"manywheels:{policy.name}-{arch}-{digest[:12]}"
+
+
+_preparing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def ensure_image(client: DockerClient, policy: Policy, arch: str, variables: Mapping[str, str], base: str = "") -> str:
@@ -59,31 +65,53 @@ def ensure_image(client: DockerClient, policy: Policy, arch: str, variables: Map
     """
     context = image_context()
     is_named, base = bool(base), base or policy.image_name(arch)
-    if is_named:
-        pull_if_missing(client, base)
-    # The user's image may change; the policy's tag never moves.
-    tag = image_tag(policy, arch, context, str(client.images.get(base).id) if is_named else base)
-    if not has_image(client, tag):
-        pull_if_missing(client, base)
+    platform = foreign_platform(client, arch)
+    with _preparing[base]:  # pulling another architecture's image of this name moves the name
         if is_named:
-            _require_pythons(client, base)
-        _build_image(client, tag, base, context, variables)
+            pull_for_architecture(client, base, arch)
+        else:
+            pull_if_missing(client, base)  # it has the architecture in its name
+        tag = image_tag(policy, arch, context, str(client.images.get(base).id))
+        if not has_image(client, tag):
+            if is_named:
+                image_interpreters(client, base)
+            _build_image(client, tag, context, {"BASE": base} | _arguments(variables), platform)
     return tag
 
 
-def _require_pythons(client: DockerClient, base: str) -> None:
-    from docker.errors import NotFound
+# --- architectures ----------------------------------------------------------------------------------------------------
 
-    container = client.containers.create(base, ["nothing"])  # never started, only its files are read
-    try:
-        container.get_archive(_PYTHONS)
-    except NotFound:
-        raise EngineError(
-            f"The image `{base}` has no {_PYTHONS}: it is not a manylinux or musllinux image.",
-            remedy="Name one that is built `FROM quay.io/pypa/manylinux_2_28_x86_64` or the like, or omit `image`.",
-        ) from None
-    finally:
-        container.remove(force=True, v=True)
+
+def engine_machine(client: DockerClient) -> str:
+    """Return the architecture of the engine's machine, which may be a virtual one."""
+    return architectures.arch_of(str(client.version().get("Arch", ""))) or os.uname().machine
+
+
+def require_architecture(client: DockerClient, arch: str) -> str:
+    """Return the engine's architecture. Raises EngineError if its machine certainly does not run `arch`."""
+    kernel, release = engine_machine(client), client.version().get("KernelVersion", "")
+    if release in {"", os.uname().release}:  # else another machine's, whose emulation nobody sees here
+        architectures.require(arch, kernel)
+    return kernel
+
+
+def foreign_platform(client: DockerClient, arch: str) -> str:
+    """Return what the engine must be told to start `arch`, such as `linux/arm64`; empty if that is its own."""
+    return "" if architectures.is_native(arch, engine_machine(client)) else architectures.image_platform(arch)
+
+
+def pull_for_architecture(client: DockerClient, name: str, arch: str, otherwise: str = HOST_ENGINE) -> None:
+    """Pull an image unless it is here for this architecture: a name may stand for several. Raises EngineError."""
+    if has_image(client, name) and architectures.is_native(arch, _arch_of_image(client, name)):
+        return
+    pull(client, name, otherwise, architectures.image_platform(arch))
+
+
+def _arch_of_image(client: DockerClient, name: str) -> str:
+    return architectures.arch_of(str(client.images.get(name).attrs.get("Architecture", "")))
+
+
+# --- pulling and building ---------------------------------------------------------------------------------------------
 
 
 def pull_if_missing(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
@@ -102,15 +130,15 @@ def has_image(client: DockerClient, name: str) -> bool:
     return True
 
 
-def pull(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
-    """Raises EngineError."""
+def pull(client: DockerClient, name: str, otherwise: str = HOST_ENGINE, platform: str = "") -> None:
+    """`platform` chooses among several architectures', and is empty for the engine's. Raises EngineError."""
     from docker.errors import APIError
     from docker.utils import parse_repository_tag
 
-    print_progress(f"pulling {name} (once)")
+    print_progress(f"pulling {name}{f' for {platform}' if platform else ''} (once)")
     repository, tag = parse_repository_tag(name)
     try:
-        messages = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True)
+        messages = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True, platform=platform or None)
         problem = _problem(messages, deque(maxlen=1))
     except APIError as error:
         problem = str(error.explanation or error)
@@ -121,14 +149,17 @@ def pull(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
         )  # fmt: skip
 
 
-def _build_image(client: DockerClient, tag: str, base: str, context: bytes, variables: Mapping[str, str]) -> None:
-    print_progress(f"building the image {tag} on {base} (once)")
-    lines: deque[str] = deque(maxlen=_TAIL)
+def _arguments(variables: Mapping[str, str]) -> dict[str, str]:
     names = {"UV_DEFAULT_INDEX", "PIP_INDEX_URL", *_PROXIES, *map(str.upper, _PROXIES)}
-    arguments = {name: value for name, value in variables.items() if name in names and "@" not in value}
+    return {name: value for name, value in variables.items() if name in names and "@" not in value}
+
+
+def _build_image(client: DockerClient, tag: str, context: bytes, arguments: dict[str, str], platform: str) -> None:
+    print_progress(f"building the image {tag} on {arguments['BASE']} (once)")
+    lines: deque[str] = deque(maxlen=_TAIL)
     messages = client.api.build(
         fileobj=io.BytesIO(context), custom_context=True, tag=tag, decode=True, rm=True, forcerm=True,
-        buildargs={"BASE": base} | arguments,
+        buildargs=arguments, platform=platform or None,
     )  # fmt: skip
     if problem := _problem(messages, lines):
         tail = "\n".join(quote(line) for line in lines if line.strip())

@@ -50,7 +50,8 @@ class ContainerSpec:
     """A container to run once; an empty `entrypoint` is the image's own.
 
     `limits` are more arguments of the SDK's `create`; `grace` is in seconds from SIGTERM to SIGKILL, 0 for SIGKILL at
-    once. `copy_in` is a tar archive for `/`; no other user can change its path.
+    once. `copy_in` is a tar archive for `/`; no other user can change its path. `platform` is another architecture's
+    name for the engine (`linux/arm64`), empty for its own.
     """
 
     image: str
@@ -63,6 +64,7 @@ class ContainerSpec:
     grace: int = 0
     copy_in: Path | None = None
     copy_out: CopyOut | None = None
+    platform: str = ""
 
 
 def run_container(
@@ -80,6 +82,7 @@ def run_container(
         name=f"manywheels-{run_id}", labels={_LABEL: run_id}, environment=dict(spec.environment),
         mounts=list(spec.mounts), tty=spec.tty,
         log_config=LogConfig(type="none"),  # the sink has the output
+        platform=spec.platform or None,
         **spec.limits,
     )  # fmt: skip
     try:
