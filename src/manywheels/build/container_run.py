@@ -29,6 +29,7 @@ from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuild, run_build, what_is_not_known
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
+from manywheels.verify.sets import EVERY_PYTHON
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, joined
 from manywheels.wheels.output import OutputFolder
 
@@ -208,7 +209,8 @@ def _set_warnings(run: ContainerRun, manifest: Manifest, cancellation: Cancellat
     """Check the wheels of all platforms as one set; a container has seen its own alone."""
     wheels = [run.output.path / wheel.name for wheel in manifest.wheels]
     verdict = verify_wheels(wheels, run.rules, manifest=manifest, cancellation=cancellation)
-    return tuple(f"{finding.wheel} {finding}".lstrip() for finding in verdict.set_findings)
+    found = (finding for finding in verdict.set_findings if finding.code != EVERY_PYTHON)  # each container has said it
+    return tuple(f"{finding.wheel} {finding}".lstrip() for finding in found)
 
 
 def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping[Platform, _Part]) -> TargetRecord:
