@@ -78,7 +78,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
 
 def require_toolchain(options: Options) -> None:
     """Raise ToolchainError if this machine cannot build for the policy; cheap enough before planning."""
-    toolchain.resolve(options.toolchain, options.platform)
+    toolchain.resolve(options.toolchain, options.platform, arch=options.arch)
 
 
 # --- before the targets -----------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def require_toolchain(options: Options) -> None:
 def _isolated_work_folder(
     run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
-    kind = toolchain.resolve(run.options.toolchain, run.options.platform)
+    kind = toolchain.resolve(run.options.toolchain, run.options.platform, arch=run.options.arch)
     against = "the zig toolchain caches compiled files in a folder that all targets share" if kind == "zig" else ""
     against = against or isolation.reason_against()
     needed = [*(planned.interpreter.path for planned in buildable if planned.interpreter), Path(uv_program())]
@@ -115,10 +115,12 @@ def _without_credentials(run: Run) -> Run:
 
 
 def _prepare_toolchain(options: Options, work: Path, buildable: list[PlannedTarget], cores: int) -> Toolchain:
-    kind = toolchain.resolve(options.toolchain, options.platform)
+    kind = toolchain.resolve(options.toolchain, options.platform, arch=options.arch)
     plain_jobs = max(1, cores // max(1, len(buildable)))
     prefix_map = _private_paths(work, buildable)
-    return toolchain.prepare(kind, options.platform, work / "tools", prefix_map=prefix_map, plain_jobs=plain_jobs)
+    return toolchain.prepare(
+        kind, options.platform, work / "tools", arch=options.arch, prefix_map=prefix_map, plain_jobs=plain_jobs
+    )
 
 
 def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from manywheels.cli.request import Request
-from manywheels.errors import InputError
 from manywheels.plan import architectures, inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.interpreters import in_manylinux_image
@@ -25,20 +24,14 @@ _NOT_PASSED: Final = {"output-dir", "image", "verbose", "config-file"}
 
 
 def needs_container(engine: str, options: Options) -> bool:
-    """Raises InputError if `host` is requested but cannot build it."""
-    # Even if this machine runs programs of another architecture, it has no compilers for it.
-    is_foreign = options.arch != architectures.machine()
+    """The host cross-builds for other architectures, unless an engine can run their images."""
     match engine:
         case "container":
             return True
-        case "host" if is_foreign:
-            raise InputError(
-                f"This machine is {architectures.machine()} and cannot build for `{options.arch}` itself.",
-                remedy="Run on a machine (or a CI runner) of that architecture, or use `--engine container`.",
-            )
         case "host":
             return False
-    return bool(options.image) or is_foreign or _is_in_image_of_another_policy(options)
+    is_foreign = options.arch != architectures.machine()
+    return bool(options.image) or (is_foreign and has_engine()) or _is_in_image_of_another_policy(options)
 
 
 def _is_in_image_of_another_policy(options: Options) -> bool:

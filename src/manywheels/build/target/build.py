@@ -129,6 +129,7 @@ class TargetBuild:
             user=workspace.user,
             log=workspace.log,
             embedded=self.context.tools.name == "zig",
+            cross=workspace.cross,
         )
 
     def _repair(self, built: Path) -> Path:
