@@ -91,7 +91,7 @@ def idle_arguments(front_end: FrontEnd) -> tuple[str, ...]:
 
 
 def _settings_in(arguments: Iterable[str]) -> tuple[str, ...]:
-    """Return the settings among a front end's arguments: `-Ckey=value`, `-C key=value`, `--config-setting=key=value`."""
+    """Return the settings in arguments: `-Ckey=value`, `-C key=value`, `--config-setting=key=value`."""
     words, found = list(arguments), []
     while words:
         word = words.pop(0)

@@ -2,8 +2,8 @@
 
     python -I -S front_end.py TASK
 
-This program runs in the sandbox, as the target's user. Build requirements are installed as this machine's own; the back end
-runs with the target's face (`face.py`). `TASK` is JSON, made by `command.cross_front_end`.
+This program runs in the sandbox, as the target's user. Build requirements are installed as this machine's own; the
+back end runs with the target's face (`face.py`). `TASK` is JSON, made by `command.CrossBuild`.
 """
 
 from __future__ import annotations

@@ -26,8 +26,7 @@ _REASONS: Final = tuple(
     for pattern, text in {
         _RUNS: f"The build runs a program that it built for the target, so it cannot be cross-built: {WAYS_OUT}.",
         r".*can't find crate for `(?:core|std)`|.*the `\S+` target may not be installed": (
-            "Rust's standard library for the target is missing: `rustup target add` installs it. Or "
-            f"{WAYS_OUT}."
+            f"Rust's standard library for the target is missing: `rustup target add` installs it. Or {WAYS_OUT}."
         ),
         r".*(?:Dependency|dependency) \S+ found: NO|.*Could NOT find|.*[Cc]ould not find \S+ \(missing"
         r"|.*unable to find (?:dynamic system )?library": (

@@ -17,7 +17,7 @@ from manywheels.build.stages.venv import Venv, create_venv
 from manywheels.build.target.missing_source import explain_missing_source
 from manywheels.build.target.progress import TargetProgress
 from manywheels.build.target.requirements import prefetch_requirements
-from manywheels.build.target.testing import run_target_tests, targets_to_test
+from manywheels.build.target.testing import run_target_tests, targets_to_test, why_not_tested
 from manywheels.build.target.workspace import TargetWorkspace
 from manywheels.errors import Cancelled, TargetError, VerificationFailed
 from manywheels.plan.target_options import Audit, Repairer, fill
@@ -66,6 +66,8 @@ class TargetBuild:
         if tested := targets_to_test(self.workspace):
             with self.progress.enter("test"):
                 self.progress.warnings += run_target_tests(self.workspace, wheel, tested, self.cancellation)
+        elif reason := why_not_tested(self.workspace):
+            self.progress.warnings.append(reason)
         if not self.context.sharing.is_settled(self.target):
             with self.progress.enter("waiting"):
                 self.context.sharing.settle(self.target)
