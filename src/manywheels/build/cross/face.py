@@ -18,7 +18,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -116,12 +116,7 @@ class _Later(importlib.abc.MetaPathFinder):
     def __init__(self, changes: dict[str, Change], facts: Facts) -> None:
         self.changes, self.facts = changes, facts
 
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None = None,
-        target: ModuleType | None = None,  # noqa: ARG002
-    ) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, fullname: str, *_path_and_target: object) -> importlib.machinery.ModuleSpec | None:
         change = self.changes.pop(fullname, None)  # once: the search below asks this finder again
         if change is None:
             return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from manywheels import verify
 from manywheels.build import stale_files
 from manywheels.build.context import RunContext
+from manywheels.build.cross.command import idle_arguments
 from manywheels.build.logs import embedded
 from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.hooks import note
@@ -100,6 +101,8 @@ class TargetBuild:
         if self.options.before_build:
             with self.progress.enter("before-build"):
                 self._before_build(source)
+        if self.workspace.cross and (idle := idle_arguments(self.options.front_end)):
+            self.progress.warnings.append(f"`build-frontend`: {' '.join(idle)} means nothing to a cross build.")
         with self.progress.enter("build"):
             built = build(self._build_request(source), self.cancellation)
             if self.context.tools.name == "zig" and embedded.lacks_openmp(self.workspace.log, self.cancellation):
