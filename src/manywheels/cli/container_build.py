@@ -30,7 +30,9 @@ def needs_container(engine: str, options: Options) -> bool:
             return True
         case "host":
             return False
-    is_foreign = options.arch != architectures.machine()
+    from manywheels.build.toolchain import Machine
+
+    is_foreign = options.arch != architectures.machine() or options.platform.libc != Machine.here().libc
     return bool(options.image) or (is_foreign and has_engine()) or _is_in_image_of_another_policy(options)
 
 

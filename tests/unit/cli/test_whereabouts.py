@@ -6,8 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from manywheels.build.toolchain import Machine
 from manywheels.cli import container_build
-from manywheels.errors import EngineError, InputError
+from manywheels.errors import EngineError
 from manywheels.plan import architectures
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import Options, resolve
@@ -40,8 +41,6 @@ def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("container", {}, True),
         ("auto", {"image": "example.org/image:1"}, True),
         ("host", {"image": "example.org/image:1"}, False),  # so it is said inside of that very image
-        ("auto", {"archs": OTHER}, True),
-        ("auto", {"archs": NARROW}, True),  # which this machine runs, but has no compiler for
         ("auto", {"platform": "manylinux2014"}, False),
     ],
 )
@@ -62,10 +61,15 @@ def test_in_the_image_of_one_policy_others_get_theirs_where_an_engine_is(
     assert not container_build.needs_container("auto", options(platform="manylinux_2_28"))
 
 
-@pytest.mark.parametrize("arch", [OTHER, NARROW])
-def test_the_host_does_not_build_for_another_architecture(arch: str) -> None:
-    with pytest.raises(InputError, match=f"cannot build for `{arch}` itself"):
-        container_build.needs_container("host", options(archs=arch))
+@pytest.mark.parametrize(
+    "given",
+    [{"archs": OTHER}, {"archs": NARROW}, {"platform": "musllinux_1_2" if Machine.here().glibc else "manylinux_2_28"}],
+)
+def test_the_host_cross_builds_for_other_machines_where_no_engine_is(tmp_path: Path, given: dict[str, str]) -> None:
+    assert not container_build.needs_container("auto", options(**given))
+    (tmp_path / "docker.sock").touch()
+    assert container_build.needs_container("auto", options(**given))
+    assert not container_build.needs_container("host", options(**given))
 
 
 def test_an_image_for_32_bits_builds_for_them_on_a_kernel_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
