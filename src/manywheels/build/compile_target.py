@@ -62,6 +62,11 @@ class CompileTarget:
         return (*self._machine.get("flags", ()), *glibc)
 
     @property
+    def frames(self) -> str:
+        """The version of `__register_frame` in libgcc_s; empty on 32-bit ARM, which has no such function."""
+        return str(self._machine.get("frames", "GCC_3.0"))
+
+    @property
     def multiarch(self) -> str:
         """The name of Debian's library folders and in Python's EXT_SUFFIX: `i386-linux-gnu`, `aarch64-linux-musl`."""
         return f"{self._machine['multiarch']}-linux-{self.libc}"

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from manywheels.build import cxx_runtime, musl_stub
 from manywheels.build.compile_target import CompileTarget
@@ -302,7 +302,7 @@ class _Zig:
 
     @cached_property
     def library_dir(self) -> Path:
-        return cache_dir() / "c++" / cxx_runtime.name(self.version, self.target.zig)
+        return cache_dir() / "c++" / cxx_runtime.name(self.version, self.target.zig, self.target.flags)
 
     def write(self, wrappers: _Wrappers) -> None:
         for cache in self._caches:
@@ -342,6 +342,8 @@ class _Zig:
     def _values(self) -> dict[str, str]:
         shared, own = self._caches
         target, here = self.target, _multiarch_of(self.machine)
+        is_musl = target.policy.libc == "musl"
+        musl = musl_stub.make(self.program, target, self.folder / "musl") if is_musl else None
         folders = () if self.is_foreign else _there(_LIBRARY_FOLDERS, here)
         includes = () if self.is_foreign else _there(_INCLUDE_FOLDERS, here)
         return {
@@ -362,10 +364,8 @@ class _Zig:
             "CXX_HEADERS": shlex.quote(str(_CXX_HEADERS)),
             "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in folders),
             "INCLUDE_FLAGS": shlex.join(word for name in includes for word in ("-idirafter", name)),
-            "MUSL_LIBRARY": shlex.quote(str(musl_stub.make(self.program, target, self.folder / "musl")))
-            if target.policy.libc == "musl"
-            else "''",
-            **_cxx_values(self.program, target.zig, self.library_dir),
+            "MUSL_LIBRARY": shlex.quote(str(musl or "")),
+            **_cxx_values(self.program, target, self.library_dir, musl),
         }
 
 
@@ -382,14 +382,18 @@ def _there(folders: Iterable[str], multiarch: str) -> list[str]:
     return [name for name in (entry.format(multiarch=multiarch) for entry in folders) if Path(name).is_dir()]
 
 
-def _cxx_values(zig: Path, target: str, folder: Path) -> dict[str, str]:
-    request = {"zig": str(zig), "target": target, "folder": str(folder), "cache": str(cache_dir() / "zig")}
+def _cxx_values(zig: Path, target: CompileTarget, folder: Path, musl: Path | None) -> dict[str, str]:
+    request: dict[str, Any] = {
+        "zig": str(zig), "target": target.zig, "flags": target.flags, "folder": str(folder),
+        "cache": str(cache_dir() / "zig"),
+        **({"musl": str(musl)} if musl else {"glibc": target.policy.version, "frames": target.frames}),
+    }  # fmt: skip
     return {
         "CXX_RUNTIME": shlex.quote(str(folder)),
         "CXX_LIBRARY": cxx_runtime.LIBRARY,
-        "CXX_UNWINDER": cxx_runtime.UNWINDER,
+        "CXX_UNWINDER": cxx_runtime.LIBRARY if musl else cxx_runtime.UNWINDER,
         "CXX_FLAGS": cxx_runtime.SAME_TYPES,
-        "CXX_HEADER_FLAGS": shlex.join(cxx_runtime.header_flags(zig)),
+        "CXX_HEADER_FLAGS": shlex.join(cxx_runtime.header_flags(zig, musl=musl is not None)),
         "MAKE_CXX_RUNTIME": shlex.join((sys.executable, "-I", cxx_runtime.__file__, json.dumps(request))),
     }
 
@@ -455,7 +459,7 @@ def _cargo_linker(rust: str) -> str:
 
 
 def _foreign_environment(bin_dir: Path, target: CompileTarget, machine: Machine) -> dict[str, str]:
-    """Return what keeps builds for a foreign target from this machine's tools and libraries, and the other way round."""
+    """Return what keeps builds for a foreign target from this machine's libraries, and what runs from the target's."""
     cc, cxx = str(bin_dir / _BUILD_C), str(bin_dir / _BUILD_CXX)
     libc = "musl" if machine.libc == "musl" else "gnu"
     return {
