@@ -43,6 +43,7 @@ class FrontEnd:
         self.folder = Path(task["folder"])
         self.venv = Path(task["venv"]) if task["venv"] else self.folder / "venv"
         self.python = self.venv / "bin/python"
+        self.refused = self.folder / "refused"  # the programs that the build could not run (`run-target`)
         self.settings: dict[str, Any] = task["settings"]
         bin_folder = f"{self.venv / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         self.environment = {**os.environ, "PATH": bin_folder, "VIRTUAL_ENV": str(self.venv)}
@@ -63,6 +64,7 @@ class FrontEnd:
         self._take_headers()
         self._add_meson_settings(system)
         self._hook(system, "build_wheel", Path(self.task["output"]))
+        self._require_nothing_refused()
 
     def _build_system(self) -> dict[str, Any]:
         try:
@@ -149,7 +151,16 @@ class FrontEnd:
         }  # fmt: skip
         task.write_text(json.dumps(described), "utf-8")
         argv = (str(self.python), self.task["hooks"], str(task))
-        _run(argv, {**self.environment, "MANYWHEELS_CROSS": self.task["facts"]})
+        own = {"MANYWHEELS_CROSS": self.task["facts"], "MANYWHEELS_REFUSED": str(self.refused)}
+        _run(argv, {**self.environment, **own})
+
+    def _require_nothing_refused(self) -> None:
+        """A configure test that cannot run is an answer to CMake, and would make another wheel than a native build."""
+        if not self.refused.exists():
+            return
+        for program in dict.fromkeys(self.refused.read_text("utf-8", "replace").splitlines()):
+            print(f"manywheels: error: cannot run {program}, which was built for {self.task['platform']}", flush=True)
+        raise Failed(1)
 
 
 def _compiled_packages(site: Path) -> list[tuple[str, str, list[str]]]:

@@ -30,7 +30,5 @@ set(PYTHON_MODULE_DEBUG_POSTFIX "" CACHE STRING "")
 set(PYTHON_IS_DEBUG OFF CACHE BOOL "")
 # pybind11 compares it with CMake's own.
 set(PYTHON_SIZEOF_VOID_P "@BITS@" CACHE STRING "")
-if(POLICY CMP0190)
-  # With it, FindPython starts an interpreter through the emulator only. This one starts this machine's programs.
-  set(CMAKE_CROSSCOMPILING_EMULATOR "@RUN@")
-endif()
+# Starts this machine's programs, such as the interpreter (CMP0190), and refuses those of the target by name.
+set(CMAKE_CROSSCOMPILING_EMULATOR "@RUN@")
