@@ -132,13 +132,11 @@ def _prepare_toolchains(
     prefix_map = _private_paths(work, buildable)
 
     def prepare(platform: Platform) -> Toolchain:
-        kind, folder = (
-            toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch),
-            platform_folder(work / "tools", platform),
-        )
+        kind = toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch)
         return toolchain.prepare(
-            kind, platform.policy, folder, arch=platform.arch, prefix_map=prefix_map, plain_jobs=plain_jobs
-        )
+            kind, platform.policy, platform_folder(work / "tools", platform), arch=platform.arch,
+            prefix_map=prefix_map, plain_jobs=plain_jobs,
+        )  # fmt: skip
 
     platforms = options.platforms_of(planned.target for planned in buildable)
     return {platform: prepare(platform) for platform in platforms}

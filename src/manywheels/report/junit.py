@@ -60,6 +60,10 @@ def _cases(record: TargetRecord) -> Iterator[ET.Element]:
     yield from _checks(record)
     if record.tests:
         yield from _tests(record.identifier, record.tests)
+    if record.tests_not_run:
+        case = _case(record.identifier, "the project's tests")
+        ET.SubElement(case, "skipped", message=_xml(record.tests_not_run))
+        yield case
 
 
 def _checks(record: TargetRecord) -> Iterator[ET.Element]:

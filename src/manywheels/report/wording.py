@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from manywheels.core.text import duration, quote, sanitize
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
+
+NOT_RUN: Final = "not run"  # of tests that this machine cannot run
 
 
 def platforms(record: TargetRecord) -> str:

@@ -150,7 +150,8 @@ class TargetRecord:
     """One target of the plan; `log` is relative to the output folder.
 
     `began` and `seconds`: each stage's start since the run's and duration, in seconds. `checks`: the errors found, by
-    code of each check made, without checks whose findings the project ignores.
+    code of each check made, without checks whose findings the project ignores. `tests_not_run`: why this machine could
+    not run the project's tests; empty if it did, or the project has none.
     """
 
     identifier: str
@@ -162,6 +163,7 @@ class TargetRecord:
     seconds: _Seconds = field(default_factory=dict)
     checks: Annotated[Mapping[str, _Texts], _Rule(fail_fast=True)] = field(default_factory=dict)
     tests: TestRun | None = None
+    tests_not_run: str = ""
     log: _LogPath | None = None
     failure: Failure | None = None
     warnings: _Texts = ()
