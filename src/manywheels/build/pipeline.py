@@ -150,7 +150,12 @@ def _title(run: Run, toolchains: Mapping[Platform, Toolchain]) -> str:
 
 
 def _described(toolchains: Iterable[Toolchain]) -> str:
-    return ", ".join(dict.fromkeys(tools.description for tools in toolchains))
+    """Return each compiler once, with all that it links for: `zig 0.17 for glibc 2.28; musl 1.2, x86_64`."""
+    linked: dict[str, dict[str, None]] = {}
+    for tools in toolchains:
+        compiler, _, libc = tools.description.partition(" for ")
+        linked.setdefault(compiler, {})[libc] = None
+    return ", ".join(f"{compiler} for {'; '.join(libcs)}" for compiler, libcs in linked.items())
 
 
 def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, str]:
@@ -241,7 +246,7 @@ def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manif
         version=context.version,
         source=context.source,
         platform=joined(platform.tag for platform in run.platforms),
-        toolchain=joined(setup.tools.description for setup in context.setups.values()),
+        toolchain=_described(setup.tools for setup in context.setups.values()),
         manywheels=__version__,
         seconds=round(time.monotonic() - context.started, 3),
         targets=tuple(records.get(planned.target) or absent[planned.target] for planned in run.plan.targets),

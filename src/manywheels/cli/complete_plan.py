@@ -125,6 +125,8 @@ def plan_in_images(project: Project, options: Options, cancellation: Cancellatio
             return image_interpreters(client, platform.image_name)
 
         def within(platform: Platform) -> tuple[Interpreter, ...]:
+            if options.shard and options.shard.arch not in {"", platform.arch}:  # other jobs pull its image
+                return _assumed_in(platform, options)
             found = wait(begin(lambda: ask(platform)), cancellation)
             cancellation.stop_if_requested("Planning")
             return found or ()
@@ -135,6 +137,12 @@ def plan_in_images(project: Project, options: Options, cancellation: Cancellatio
         for planned in plan.targets
     )
     return replace(plan, targets=tuple(targets))
+
+
+def _assumed_in(platform: Platform, options: Options) -> tuple[Interpreter, ...]:
+    """Return what an image that is not here is taken to have."""
+    targets = (target for target in options.known_targets if options.platform_of(target) == platform)
+    return tuple(_assumed(target, f"{platform.image_name}, which is not here yet") for target in targets)
 
 
 def _assumed(target: Target, source: str) -> Interpreter:
@@ -155,9 +163,7 @@ def foresee_images(project: Project, options: Options) -> Plan:
         with suppress(EngineError), connected("list the Pythons of an image") as client:
             if has_image(client, platform.image_name):
                 return image_interpreters(client, platform.image_name)
-        source = f"{platform.image_name}, which is not here yet"
-        targets = (target for target in options.known_targets if options.platform_of(target) == platform)
-        return tuple(_assumed(target, source) for target in targets)
+        return _assumed_in(platform, options)
 
     return _select_in_images(project, options, within)
 

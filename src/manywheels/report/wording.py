@@ -61,7 +61,7 @@ def target_warnings(manifest: Manifest) -> dict[str, list[TargetRecord]]:
 
 def tags(records: Iterable[TargetRecord]) -> str:
     """Leave out the platforms: `cp311 cp312`."""
-    return " ".join(record.identifier.partition("-")[0] for record in records)
+    return " ".join(dict.fromkeys(record.identifier.partition("-")[0] for record in records))
 
 
 def total(record: TargetRecord) -> float:
