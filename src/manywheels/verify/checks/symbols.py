@@ -128,9 +128,7 @@ def _built_for_others(abis: frozenset[str], wanted: set[str]) -> tuple[str, tupl
     free, with_gil = wanted & FREE_THREADED, wanted & WITH_GIL
     if free and (kinds == {False} or "abi3" in abis):  # no stable ABI has them
         return "free-threaded CPython", tuple(sorted(free))
-    if (with_gil and "abi3t" in abis) or (
-        kinds == {True} and not free
-    ):
+    if (with_gil and "abi3t" in abis) or (kinds == {True} and not free):
         return "CPython with the GIL", tuple(sorted(with_gil))
     return "", ()
 
