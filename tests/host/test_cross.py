@@ -1,11 +1,12 @@
-"""Wheels for machines that cannot run here: each of these fails where a build sees this machine instead of the target."""
+"""Wheels for machines that cannot run here: each of these fails where a build sees this machine for the target."""
 
 from __future__ import annotations
 
 import io
+import json
+import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from host.cases import program_in
-from host.conftest import PROJECTS, Finished, Program
+from host.conftest import Finished, Program
 from manywheels.build.compile_target import CompileTarget
 from manywheels.build.cross.facts import TargetFacts
 from manywheels.build.toolchain import Machine
+from manywheels.core.files import cache_dir
 from manywheels.data import table
 from manywheels.plan.interpreters import discover
 from manywheels.plan.policies import policy_named
@@ -109,7 +111,7 @@ def test_the_back_end_sees_the_target_and_its_wheel_is_the_targets(
     assert finished.wheel.name.endswith(f"{policy}_{arch}.whl")
     assert name == f"face/_core.{suffix}"
     assert elf.header["e_machine"] == table("machines")[arch]["machine"]
-    seen: dict[str, Any] = __import__("json").loads(archive.read("face/seen.json"))
+    seen: dict[str, Any] = json.loads(archive.read("face/seen.json"))
     here = Machine.here().arch
     assert seen["own"] == seen["child"] == [f"linux-{arch}", arch, arch]
     assert seen["natives"] == [f"linux-{here}", here, here]  # a Python that is not the build's
@@ -175,13 +177,14 @@ def test_cmake_finds_the_targets_python(program: Program) -> None:
     assert finished.status == 0, finished.text
     log = finished.log("cp312").read_text()
     assert f"_core.cpython-312-{OTHER}-linux-gnu.so" in log
-    assert "includes: " in log and "cross-cp312" in log.partition("includes: ")[2].partition("\n")[0]
+    assert "cross-cp312" in log.partition("includes: ")[2].partition("\n")[0]
 
 
 # --- the facts, by the compilers --------------------------------------------------------------------------------------
 
 _EXPRESSIONS = {
-    "ALIGNOF_LONG": "_Alignof(long)", "ALIGNOF_SIZE_T": "_Alignof(size_t)", "ALIGNOF_MAX_ALIGN_T": "_Alignof(max_align_t)",
+    "ALIGNOF_LONG": "_Alignof(long)", "ALIGNOF_SIZE_T": "_Alignof(size_t)",
+    "ALIGNOF_MAX_ALIGN_T": "_Alignof(max_align_t)",
     "SIZEOF_LONG": "sizeof(long)", "SIZEOF_LONG_DOUBLE": "sizeof(long double)", "SIZEOF_PTHREAD_T": "sizeof(pthread_t)",
     "SIZEOF_SIZE_T": "sizeof(size_t)", "SIZEOF_TIME_T": "sizeof(time_t)", "SIZEOF_UINTPTR_T": "sizeof(uintptr_t)",
     "SIZEOF_VOID_P": "sizeof(void *)",
@@ -196,7 +199,9 @@ def test_the_facts_are_those_of_the_compilers(arch: str, tmp_path: Path) -> None
     for policy in ("manylinux_2_34", "musllinux_1_2"):
         compiled = CompileTarget(arch=arch, policy=policy_named(policy))
         macros = TargetFacts(target=known_targets("manylinux", arch)[4], compiled=compiled).macros
-        claims = [f"{expression} == {macros[name]}" for name, expression in _EXPRESSIONS.items()]
+        # gcc, which makes i686's Pythons, aligns to 16 there for its __float128.
+        known = {name: text for name, text in _EXPRESSIONS.items() if (arch, name) != ("i686", "ALIGNOF_MAX_ALIGN_T")}
+        claims = [f"{expression} == {macros[name]}" for name, expression in known.items()]
         claims.append(f"((wchar_t)-1 > 0) == {macros['HAVE_USABLE_WCHAR_T'] or 0}")
         claims.append(f"(__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) == {macros['WORDS_BIGENDIAN'] or 0}")
         lines = ["#include <stddef.h>", "#include <stdint.h>", "#include <time.h>", "#include <pthread.h>"]
@@ -204,5 +209,6 @@ def test_the_facts_are_those_of_the_compilers(arch: str, tmp_path: Path) -> None
         lines += [f"#if defined __SIZEOF_INT128__ != {macros['HAVE_GCC_UINT128_T'] or 0}", "#error int128", "#endif"]
         (tmp_path / "facts.c").write_text("\n".join([*lines, ""]))
         command = [zig, "cc", "-std=c11", "-target", compiled.zig, "-fsyntax-only", "facts.c"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        cache = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(cache_dir() / "zig")}  # the builds' own: it has the libcs
+        done = subprocess.run(command, cwd=tmp_path, env=cache, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
