@@ -161,8 +161,9 @@ def _sharing(run: ContainerRun) -> Iterator[Mapping[Platform, ContainerBuild]]:
         return
     arguments = [f"--jobserver={JOBSERVER}"]
     arguments += [f"--jobs={max(1, run.options.jobs // run.at_once)}"] if run.options.jobs else []
-    with closing(connect()) as client, translate_errors("create a volume"):
-        volume = client.volumes.create(f"manywheels-run-{secrets.token_hex(8)}", labels={"org.manywheels.run": ""})
+    with closing(connect()) as client:
+        with translate_errors("create a volume"):
+            volume = client.volumes.create(f"manywheels-run-{secrets.token_hex(8)}", labels={"org.manywheels.run": ""})
         try:
             yield {
                 platform: replace(build, volume=str(volume.name), arguments=(*build.arguments, *arguments))

@@ -77,7 +77,7 @@ def _default(settings: Settings, only: Target | None) -> tuple[Policy, ...]:
 
 
 def _named(value: Value) -> tuple[Policy, ...]:
-    return tuple(dict.fromkeys(_policy(value, word) for word in inputs.parse_words(value, "platform")))
+    return tuple(dict.fromkeys(_policy(value, word) for word in inputs.parse_words(value, "platform") or [""]))
 
 
 def _policy(value: Value, name: str) -> Policy:
