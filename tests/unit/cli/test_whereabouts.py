@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from manywheels.build.toolchain import Machine
 from manywheels.cli import container_build
 from manywheels.errors import EngineError
 from manywheels.plan import architectures
