@@ -45,7 +45,17 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root filters wha
 def check(tmp_path: Path, lacking: str, *, user: int = USER, before: tuple[str, ...] = ()) -> dict[str, Any]:
     if reason := reason_against():
         pytest.skip(reason)
-    argv = (*before, sys.executable, str(WITHOUT), lacking, sys.executable, "-c", CHECK, str(user), tmp_path / "log")
+    argv = (
+        *before,
+        sys.executable,
+        str(WITHOUT),
+        lacking,
+        sys.executable,
+        "-c",
+        CHECK,
+        str(user),
+        str(tmp_path / "log"),
+    )
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -40,7 +40,7 @@ def copied_program(folder: Path, *, besides: Iterable[str] = ()) -> Path:
     return folder
 
 
-def image_of(client: DockerClient, policy: str, base: str = "") -> str:
+def image_of(client: DockerClient, policy: str, base: str = "", arch: str = ARCH) -> str:
     """Return what this checkout names its image for a policy, upon the policy's own base or another one.
 
     Empty if the base is not here.
@@ -48,10 +48,10 @@ def image_of(client: DockerClient, policy: str, base: str = "") -> str:
     from docker.errors import NotFound
 
     try:
-        found = client.images.get(base or policy_named(policy).image_name(ARCH))
+        found = client.images.get(base or policy_named(policy).image_name(arch))
     except NotFound:
         return ""
-    return image_tag(policy_named(policy), ARCH, image_context(), str(found.id))
+    return image_tag(policy_named(policy), arch, image_context(), str(found.id))
 
 
 def _images(client: DockerClient) -> set[str]:

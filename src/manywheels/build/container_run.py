@@ -18,7 +18,6 @@ from typing import Final
 from manywheels import __version__
 from manywheels.build.events import EventReader
 from manywheels.build.reporter import Reporter
-from manywheels.build.target.progress import without_interpreter
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.printing import say
 from manywheels.errors import EXIT_TARGET_FAILED, Cancelled, EngineError, ManywheelsError
@@ -30,6 +29,7 @@ from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuild, run_build, what_is_not_known
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
+from manywheels.verify.sets import EVERY_PYTHON
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, joined
 from manywheels.wheels.output import OutputFolder
 
@@ -113,7 +113,7 @@ class _Containers:
         targets = {
             planned.target.identifier: planned.target
             for planned in run.plan.targets
-            if planned.interpreter and run.options.platform_of(planned.target) == platform
+            if run.options.platform_of(planned.target) == platform
         }
         reader = EventReader(targets, run.output.path, self.reporter, self.said.sayer(platform))
         try:
@@ -210,14 +210,13 @@ def _set_warnings(run: ContainerRun, manifest: Manifest, cancellation: Cancellat
     """Check the wheels of all platforms as one set; a container has seen its own alone."""
     wheels = [run.output.path / wheel.name for wheel in manifest.wheels]
     verdict = verify_wheels(wheels, run.rules, manifest=manifest, cancellation=cancellation)
-    return tuple(f"{finding.wheel} {finding}".lstrip() for finding in verdict.set_findings)
+    found = (finding for finding in verdict.set_findings if finding.code != EVERY_PYTHON)  # each container has said it
+    return tuple(f"{finding.wheel} {finding}".lstrip() for finding in found)
 
 
 def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping[Platform, _Part]) -> TargetRecord:
     """Return the record of a target that no container reported."""
     platform = run.options.platform_of(planned.target)
-    if planned.interpreter is None or platform not in parts:
-        return without_interpreter(planned, platform.image_name)
     part = parts[platform]
     error = part.error or EngineError(
         f"The container of {platform.tag} ended with the status {part.status} before it had built this target.",

@@ -16,12 +16,13 @@ from manywheels import __version__
 from manywheels.build import disk_space, toolchain
 from manywheels.build.context import Run, RunContext
 from manywheels.build.jobserver import Jobserver
+from manywheels.build.missing import absence_warnings, absent_records
 from manywheels.build.platform_setup import PlatformSetter, platform_folder
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
-from manywheels.build.target.progress import failure_of, without_interpreter
+from manywheels.build.target.progress import failure_of
 from manywheels.build.toolchain import Toolchain
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
@@ -85,7 +86,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
 def require_toolchain(options: Options) -> None:
     """Raise ToolchainError if this machine cannot build for a platform; cheap enough before planning."""
     for platform in options.platforms:
-        toolchain.resolve(options.toolchain, platform.policy)
+        toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch)
 
 
 # --- before the targets -----------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def _isolated_work_folder(
     run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
     platforms = run.options.platforms_of(planned.target for planned in buildable)
-    kinds = {toolchain.resolve(run.options.toolchain, platform.policy) for platform in platforms}
+    kinds = {toolchain.resolve(run.options.toolchain, platform.policy, arch=platform.arch) for platform in platforms}
     against = "the zig toolchain caches compiled files in a folder that all targets share" if "zig" in kinds else ""
     against = against or isolation.reason_against()
     needed = [*(planned.interpreter.path for planned in buildable if planned.interpreter), Path(uv_program())]
@@ -131,8 +132,11 @@ def _prepare_toolchains(
     prefix_map = _private_paths(work, buildable)
 
     def prepare(platform: Platform) -> Toolchain:
-        kind, folder = toolchain.resolve(options.toolchain, platform.policy), platform_folder(work / "tools", platform)
-        return toolchain.prepare(kind, platform.policy, folder, prefix_map=prefix_map, plain_jobs=plain_jobs)
+        kind = toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch)
+        return toolchain.prepare(
+            kind, platform.policy, platform_folder(work / "tools", platform), arch=platform.arch,
+            prefix_map=prefix_map, plain_jobs=plain_jobs,
+        )  # fmt: skip
 
     platforms = options.platforms_of(planned.target for planned in buildable)
     return {platform: prepare(platform) for platform in platforms}
@@ -146,7 +150,12 @@ def _title(run: Run, toolchains: Mapping[Platform, Toolchain]) -> str:
 
 
 def _described(toolchains: Iterable[Toolchain]) -> str:
-    return ", ".join(dict.fromkeys(tools.description for tools in toolchains))
+    """Return each compiler once, with all that it links for: `zig 0.17 for glibc 2.28; musl 1.2, x86_64`."""
+    linked: dict[str, dict[str, None]] = {}
+    for tools in toolchains:
+        compiler, _, libc = tools.description.partition(" for ")
+        linked.setdefault(compiler, {})[libc] = None
+    return ", ".join(f"{compiler} for {'; '.join(libcs)}" for compiler, libcs in linked.items())
 
 
 def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, str]:
@@ -231,16 +240,17 @@ def _reused(record: TargetRecord, source: TargetRecord, tested: TestOutcome | No
 
 def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manifest:
     run = context.run
+    absent = absent_records(run.plan, allowed=run.options.allow_missing)
     return Manifest(
         project=run.project.title,
         version=context.version,
         source=context.source,
         platform=joined(platform.tag for platform in run.platforms),
-        toolchain=joined(setup.tools.description for setup in context.setups.values()),
+        toolchain=_described(setup.tools for setup in context.setups.values()),
         manywheels=__version__,
         seconds=round(time.monotonic() - context.started, 3),
-        targets=tuple(records.get(planned.target) or without_interpreter(planned) for planned in run.plan.targets),
-        warnings=context.set_warnings(),
+        targets=tuple(records.get(planned.target) or absent[planned.target] for planned in run.plan.targets),
+        warnings=(*context.set_warnings(), *absence_warnings(absent.values())),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
     )

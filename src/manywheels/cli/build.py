@@ -154,7 +154,7 @@ def _annotate(manifest: Manifest, project: Project) -> None:
 
 
 def exit_status(manifest: Manifest) -> int:
-    """Return 0 if no target failed, 3 if all failures are of verification, else 1."""
+    """Return 0 if no target failed or is missing without leave, 3 if all failures are of verification, else 1."""
     codes = {record.failure.code for record in manifest.failures if record.failure}
     if not codes:
         return EXIT_OK
@@ -207,7 +207,7 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     reports = _reports(job)
     reports.require()
     plan = plan_in_images(project, options, cancellation)
-    targets = [planned.target for planned in plan.targets if planned.interpreter]
+    targets = [planned.target for planned in plan.targets]
     builds = {
         platform: container_build(
             job.request, project, options, platform, [one for one in targets if options.platform_of(one) == platform]

@@ -18,7 +18,7 @@ from manywheels.plan import option_types
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.option_types import ARCHS, Inherit
 from manywheels.plan.setting import Setting, read_inherit, read_overrides, read_select
-from manywheels.plan.targets import Target, expand_braces
+from manywheels.plan.targets import Target, expand_braces, known_interpreters
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -248,11 +248,12 @@ def groups(value: Value) -> frozenset[str]:
 
 
 def offered(arch: str) -> Iterator[tuple[str, str]]:
-    """Yield an architecture's identifiers, each with its group."""
-    for row in table("cibuildwheel")["interpreter"]:
-        if arch in row.get("archs", (arch,)):
-            for family in row["families"]:
-                yield from ((f"{tag}-{family}_{arch}", row.get("group", "")) for tag in row["ids"])
+    """Yield an architecture's identifiers, each with its group, in cibuildwheel's order for each family."""
+    own = table("interpreters")["own_groups"]
+    for family in ("manylinux", "musllinux"):
+        for row in known_interpreters(family, arch):
+            if (group := row.get("group", "")) not in own:
+                yield f"{row['id']}-{family}_{arch}", group
 
 
 def selected(selector: Selector, arch: str, requires_python: SpecifierSet | None) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ class Options:
     silence_limit: float
     test_timeout: float
     verbose: bool
+    allow_missing: bool
     by_target: Mapping[Target, TargetOptions]
     by_platform: Mapping[Target, Platform]
     selected: tuple[Target, ...]
@@ -151,6 +152,7 @@ def resolve(
         silence_limit=settings.parsed("silence-limit", inputs.parse_duration),
         test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
         verbose=settings.parsed("verbose", inputs.parse_flag),
+        allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
         by_target=by_target,
         by_platform=by_platform,
         selected=chosen,

@@ -24,7 +24,6 @@ FAMILIES: Final = ("manylinux", "musllinux")
 _LINUX: Final = frozenset({"auto", "linux"})
 _POLICY_NAME: Final = re.compile(r"(many|musl)linux\w*")  # else it is an image
 _32_BIT: Final = {"x86_64": "i686", "aarch64": "armv7l"}
-_ALSO_CALLED: Final = {"amd64": "x86_64", "arm64": "aarch64"}  # by Debian, Docker and GitHub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +126,8 @@ def _archs(settings: Settings) -> tuple[str, ...]:
     for word in filter(None, re.split(r"[\s,]+", value.value)):
         if word in groups:
             found += groups[word]
-        elif (arch := _ALSO_CALLED.get(word.lower(), word.lower())) in {*ARCHS, machine}:
-            found.append(arch)
         else:
-            found = []
-            value = replace(value, value=word)
-            break
+            found.append(machine if word == machine else architectures.canonical(word, value.origin))
     if not found:
         raise inputs.refuse(value, "archs", ", ".join(f"`{name}`" for name in (*groups, *ARCHS)))
     return tuple(dict.fromkeys(found))

@@ -170,6 +170,11 @@ def require_publishing_asked(publish: Value) -> None:
         )
 
 
+def may_allow_missing(value: Value, environment: Mapping[str, str]) -> bool:
+    """Whether `allow-missing` counts for publishing: in a CI job, a pull request must not thin out a release."""
+    return not (value.is_projects and in_ci(environment))
+
+
 # --- places -----------------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,12 @@ _MARKS = {
     TargetState.NO_INTERPRETER: ("-", "yellow"),
     TargetState.CANCELLED: ("-", "yellow"),
 }
+
+
+def _mark(record: TargetRecord) -> tuple[str, str]:
+    return _MARKS[TargetState.FAILED if record.has_failed else record.state]
+
+
 _BEGINNING = 1 << 20  # bytes of a log that are shown
 _ENDING = 4 << 20
 _LONGEST = 1 << 14  # characters of a line
@@ -110,7 +116,7 @@ class PlainReporter:
         if first:
             details = [text.sanitize(f"  same as {first.identifier}; log: {self._output / wording.log_of(record)}")]
         wheel = [f"  {text.sanitize(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
-        head = f"{_MARKS[record.state][0]} {wording.headline(record)}"
+        head = f"{_mark(record)[0]} {wording.headline(record)}"
         fold = self._fold(head, record.identifier, wording.total(record))
         if self._verbose and record.log:
             logs = (_quoted(log, self._cancellation) for log in _logs(self._output, record))
@@ -124,7 +130,9 @@ class PlainReporter:
         widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [_HEADINGS, *rows]]  # fmt: skip
-        self._say("", *lines, "", *warnings(manifest), _total(manifest, self._output))
+        self._say(
+            "", *lines, "", *_missing(manifest, self._output), *warnings(manifest), _total(manifest, self._output)
+        )
 
     def stop(self) -> None:
         """Printed lines stay."""
@@ -241,7 +249,7 @@ class LiveReporter:
             rows = dict(self._rows)
         for identifier, row in rows.items():
             if row.record:
-                mark, colour = _MARKS[row.record.state]
+                mark, colour = _mark(row.record)
                 cells = [f"{mark} {identifier}", *_row(row.record)[1:]]
                 table.add_row(Text(cells[0], style=colour), *map(Text, cells[1:]))
             else:
@@ -298,12 +306,14 @@ def warnings(manifest: Manifest) -> list[str]:
     """Return each warning once, with its targets."""
     by_text = wording.target_warnings(manifest).items()
     found = [text.sanitize(f"warning: {warning} ({wording.tags(records)})") for warning, records in by_text]
-    found += [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
-    missing = [record.identifier for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
-    if missing:
-        names = " ".join(missing)
-        found.append(f"warning: not built because no interpreter was found: {names} (see `manywheels doctor`)")
-    return found
+    return found + [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
+
+
+def _missing(manifest: Manifest, output: Path) -> list[str]:
+    """Return the targets that could not even begin, with the ways out once."""
+    missing = [record for record in manifest.failures if record.state is TargetState.NO_INTERPRETER]
+    lines = [f"{_mark(record)[0]} {wording.headline(record)}" for record in missing]
+    return lines + (wording.explain(missing[0], output) if missing else [])
 
 
 def section(name: str, head: str, seconds: float) -> tuple[str, str]:

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 from manywheels.build import toolchain
 from manywheels.core.text import clean, sanitize
 from manywheels.errors import ToolchainError
-from manywheels.plan import inputs
+from manywheels.plan import architectures, inputs
 from manywheels.plan.inputs import GITLAB_PREFIX, Value
 from manywheels.plan.installer_files import Caller
 from manywheels.plan.options import Options
 from manywheels.plan.pip_explained import Explanation, explain_pip
 from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
-from manywheels.plan.sharding import part, shards_for
+from manywheels.plan.sharding import Job, jobs_for
 from manywheels.plan.targets import Plan
-from manywheels.wheels.manifest import Shard, joined
+from manywheels.wheels.manifest import joined
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 # GitLab allows 128 characters in `needs`, including the job's own name.
-_LONGEST: Final = 90  # characters
+_LONGEST: Final = 55  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Shown:
         if self.engine == "container":
             return "system"  # the image's
         try:
-            return toolchain.resolve(self.options.toolchain, platform.policy)
+            return toolchain.resolve(self.options.toolchain, platform.policy, arch=platform.arch)
         except ToolchainError as error:
             return f"unavailable ({error.message})"
 
@@ -218,32 +218,36 @@ def _plain(text: str) -> str:
 
 
 def github_matrix(plan: Plan, per_job: int) -> str:
-    """Return a line of JSON for `matrix: ${{ fromJSON(…) }}`, with each job's `shard` and `targets` (text)."""
-    jobs = [{"shard": str(shard), "targets": _names(plan, shard)} for shard in _shards(plan, per_job)]
+    """Return a line of JSON for `matrix: ${{ fromJSON(…) }}`.
+
+    Each job has its `shard`, `arch`, `runner` (for `runs-on`) and `targets` (text).
+    """
+    jobs = [
+        {
+            "shard": str(job.shard),
+            "arch": job.arch,
+            "runner": architectures.runner(job.arch),
+            "targets": " ".join(target.identifier for target in job.targets),
+        }
+        for job in jobs_for(plan, per_job)
+    ]
     return json.dumps({"include": jobs})
 
 
 def gitlab_matrix(plan: Plan, per_job: int) -> str:
     """Return a hidden job with `parallel:matrix`, as YAML, for a child pipeline.
 
-    A job reads its shard from a variable; TARGETS only makes its name readable.
+    A job reads its shard from a variable; RUNNER is for `tags`, and TARGETS only makes its name readable.
     """
     lines = [".manywheels-matrix:", "  parallel:", "    matrix:"]
-    for shard in _shards(plan, per_job):
-        lines.append(f'      - {GITLAB_PREFIX}SHARD: "{shard}"')
-        lines.append(f'        TARGETS: "{_short_names(plan, shard)}"')
+    for job in jobs_for(plan, per_job):
+        lines.append(f'      - {GITLAB_PREFIX}SHARD: "{job.shard}"')
+        lines.append(f'        RUNNER: "{architectures.runner(job.arch, "gitlab")}"')
+        lines.append(f'        TARGETS: "{_short_names(job)}"')
     return "\n".join(lines)
 
 
-def _shards(plan: Plan, per_job: int) -> tuple[Shard, ...]:
-    return shards_for(len(plan.targets), per_job)
-
-
-def _names(plan: Plan, shard: Shard) -> str:
-    return " ".join(planned.target.identifier for planned in part(plan.targets, shard))
-
-
-def _short_names(plan: Plan, shard: Shard) -> str:
-    tags = [planned.target.tag for planned in part(plan.targets, shard)]
+def _short_names(job: Job) -> str:
+    tags = [target.tag for target in job.targets]
     names = " ".join(tags)
     return names if len(names) <= _LONGEST else f"{tags[0]} … {tags[-1]}"

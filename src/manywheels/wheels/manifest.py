@@ -135,13 +135,14 @@ class TestRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One of `count` parts of a plan; `index` counts from 1."""
+    """One of `count` parts of a plan, or of its targets for `arch`; `index` counts from 1."""
 
     index: _Count
     count: _Count
+    arch: str = ""
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{self.arch}:{self.index}/{self.count}" if self.arch else f"{self.index}/{self.count}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +150,8 @@ class TargetRecord:
     """One target of the plan; `log` is relative to the output folder.
 
     `began` and `seconds`: each stage's start since the run's and duration, in seconds. `checks`: the errors found, by
-    code of each check made, without checks whose findings the project ignores.
+    code of each check made, without checks whose findings the project ignores. `tests_not_run`: why this machine could
+    not run the project's tests; empty if it did, or the project has none.
     """
 
     identifier: str
@@ -161,9 +163,16 @@ class TargetRecord:
     seconds: _Seconds = field(default_factory=dict)
     checks: Annotated[Mapping[str, _Texts], _Rule(fail_fast=True)] = field(default_factory=dict)
     tests: TestRun | None = None
+    tests_not_run: str = ""
     log: _LogPath | None = None
     failure: Failure | None = None
     warnings: _Texts = ()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it makes the run fail: with `allow-missing`, a target without interpreter has no failure."""
+        missing = self.state is TargetState.NO_INTERPRETER and self.failure is not None
+        return missing or self.state is TargetState.FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +202,8 @@ class Manifest:
 
     @property
     def failures(self) -> tuple[TargetRecord, ...]:
-        return tuple(record for record in self.targets if record.state is TargetState.FAILED)
+        """The targets that make the run fail."""
+        return tuple(record for record in self.targets if record.has_failed)
 
     def serialized(self) -> bytes:
         """Return the file's content; equal manifests give equal bytes."""

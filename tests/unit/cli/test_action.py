@@ -74,6 +74,8 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "only": (f"cp312-manylinux_{MACHINE}", lambda it: it.options.selection.build,
              (f"cp312-manylinux_{MACHINE}",), "cp312"),
     "allow-empty": ("true", lambda it: it.options.settings.value("allow-empty").value, "true", "maybe"),
+    "allow-missing": ("true", lambda it: (it.options.allow_missing, it.delivery.allow_missing,
+                                          it.publishing.allow_missing), (True, True, True), "maybe"),
     "config-file": ("x.toml", lambda it: it.options.settings.value("config-file").value, "x.toml", ""),
     "platform": ("manylinux2014", lambda it: [one.policy.name for one in it.options.platforms],
                  ["manylinux2014"], "windows"),

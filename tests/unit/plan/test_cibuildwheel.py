@@ -18,11 +18,13 @@ from manywheels.plan.assignments import expand
 from manywheels.plan.option_types import ARCHS
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.target_options import TargetOptions, fill, fill_values
+from manywheels.plan.targets import known_targets
 from manywheels.plan.trust import require_trusted
 from manywheels.runtime.containers.create_arguments import sdk_arguments
 from unit.helpers import given, project, target
 
 MACHINE = os.uname().machine
+PYPYS = [known.tag for known in known_targets("manylinux", MACHINE) if known.tag.startswith("pp")]
 MODERN = ["cp39", "cp310", "cp311", "cp312", "cp313", "cp314", "cp314t", "cp315", "cp315t"]
 
 
@@ -227,8 +229,8 @@ def test_what_is_given_counts_most() -> None:
         environment={},
     )
     assert made.for_target(target("cp312")).before_build == "mine"
-    assert (made.selection.build, made.selection.skip) == (("cp310",), (f"cp39-manylinux_{MACHINE}",
-                                                                       f"pp311-manylinux_{MACHINE}"))  # fmt: skip
+    assert made.selection.build == ("cp310",)
+    assert made.selection.skip == tuple(f"{tag}-manylinux_{MACHINE}" for tag in ("cp39", *PYPYS))
     assert made.left_out == ()
 
 
@@ -240,6 +242,8 @@ def test_what_is_given_counts_most() -> None:
         ({"build": "cp3{9..11}-*"}, ["cp39", "cp310", "cp311"]),
         ({"build": "pp311-* cp312-*"}, ["cp312"]),
         ({"build": "pp311-* cp312-*", "enable": "pypy"}, ["cp312", "pp311"]),
+        ({"build": "pp*", "enable": "pypy"}, ["pp311", "pp312"]),
+        ({"build": "pp*", "enable": "pypy-eol"}, ["pp39", "pp310"]),
         ({"build": "cp38-* cp39-*"}, ["cp39"]),
         ({"build": "cp313*"}, ["cp313"]),
         ({"build": "cp313*", "enable": ["cpython-freethreading"]}, ["cp313", "cp313t"]),
@@ -250,10 +254,13 @@ def test_what_is_selected(configuration: dict[str, Any], expected: list[str]) ->
     assert tags(options(configuration)) == expected
 
 
-def test_interpreters_that_are_not_known_here_are_named() -> None:
-    left_out = dict(options({"build": "*-manylinux_*", "enable": "all"}).left_out)
+def test_graalpy_alone_is_known_and_not_built() -> None:
+    made = options({"build": "*-manylinux_*", "enable": "all"})
+    left_out = dict(made.left_out)
+    assert tags(made) == [*MODERN, *PYPYS]
     if MACHINE == "x86_64":
-        assert [name.partition("-")[0] for name in left_out] == ["pp39", "pp310", "pp312", "gp312_250", "gp313_253"]
+        assert PYPYS == ["pp39", "pp310", "pp311", "pp312"]
+        assert [name.partition("-")[0] for name in left_out] == ["gp312_250", "gp313_253"]
     assert set(left_out.values()) <= {"no such interpreter here"}
 
 

@@ -144,8 +144,8 @@ def test_a_variable_that_is_nearly_one_is_told_of() -> None:
 
 @pytest.mark.parametrize(
     ("enable", "added"),
-    [("", ()), ("pypy", ("pp311",)), ("cpython-eol cpython-freethreading", ("cp38", "cp313t")),
-     ("all", ("cp38", "cp313t", "pp311"))],
+    [("", ()), ("pypy", ("pp311", "pp312")), ("cpython-eol cpython-freethreading", ("cp38", "cp313t")),
+     ("all", ("cp38", "cp313t", "pp39", "pp310", "pp311", "pp312"))],
 )  # fmt: skip
 def test_enabled_groups_are_added_to_the_default(enable: str, added: tuple[str, ...]) -> None:
     selection = resolve({"enable": given(enable)}, project(), environment={}).selection
@@ -277,7 +277,7 @@ def test_overrides_that_are_no_list_of_tables_are_refused() -> None:
 def test_tests_are_skipped_where_they_shall_be() -> None:
     options = resolve({}, project(test_command="pytest", test_skip="cp31?-*"), environment={})
     tested = [known.tag for known, own in options.by_target.items() if own.tests]
-    assert tested == ["cp38", "cp39", "cp313t", "cp314t", "cp315t", "pp311"]
+    assert tested == ["cp38", "cp39", "cp313t", "cp314t", "cp315t", "pp39", "pp310", "pp311", "pp312"]
 
 
 def test_a_pattern_of_test_skip_that_means_nothing_is_refused() -> None:

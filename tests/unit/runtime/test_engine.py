@@ -18,9 +18,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -30,6 +32,7 @@ from manywheels.cli import container_build as cli_container_build
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EngineError, InputError
+from manywheels.plan import architectures
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import resolve
 from manywheels.plan.platforms import Platform
@@ -70,6 +73,7 @@ class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: Path, answers: dict[str, Answer]) -> None:
         self.answers = answers
+        self.asked: list[tuple[str, dict[str, list[str]]]] = []
         self.hanging = threading.Event()
         self.released = threading.Event()
         super().__init__(str(path), _Handler)
@@ -88,7 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer("POST")
 
     def _answer(self, method: str) -> None:
-        name = f"{method} {re.sub(r'^/v[0-9.]+/', '/', self.path).partition('?')[0]}"
+        path, _, query = re.sub(r"^/v[0-9.]+/", "/", self.path).partition("?")
+        name = f"{method} {path}"
+        self.server.asked.append((name, parse_qs(query)))
         status, messages = self.server.answers.get(name, (404, [{"message": f"no such thing: {name}"}]))
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -266,6 +272,46 @@ def test_a_base_image_that_is_there_is_not_asked_for_and_a_failed_build_shows_it
 def test_a_full_disk_is_said_to_be_full(socket_path: Path, tmp_path: Path, answers: dict[str, Answer]) -> None:
     with serving(socket_path, answers):
         assert "disk is full" in refusal(tmp_path).remedy
+
+
+FOREIGN, FOREIGN_PLATFORM = ("aarch64", "linux/arm64") if os.uname().machine == "x86_64" else ("x86_64", "linux/amd64")
+ENGINE = {**VERSION, "Arch": os.uname().machine, "KernelVersion": "of a virtual machine"}
+
+
+@pytest.mark.parametrize(
+    ("here", "arch", "pulled"),
+    [
+        ("", os.uname().machine, ""),  # the engine's own, without a word
+        ("", FOREIGN, FOREIGN_PLATFORM),
+        (os.uname().machine, os.uname().machine, None),
+        (FOREIGN, FOREIGN, None),
+        (os.uname().machine, FOREIGN, FOREIGN_PLATFORM),  # the name stands for several
+        (FOREIGN, os.uname().machine, architectures.image_platform(os.uname().machine)),
+    ],
+)
+def test_an_image_for_several_architectures_is_pulled_for_the_one_asked_for(
+    socket_path: Path, here: str, arch: str, pulled: str | None
+) -> None:
+    answers: dict[str, Answer] = {"GET /version": (200, [ENGINE]), "POST /images/create": (200, [])}
+    if here:
+        answers["GET /images/base:1/json"] = (200, [{"Id": "sha256:0", "Architecture": here}])
+    with serving(socket_path, answers) as server, engine.connected("pull") as client:
+        image.pull_for_architecture(client, "base:1", arch)
+    asked = [query.get("platform", [""])[0] for name, query in server.asked if name == "POST /images/create"]
+    assert asked == ([] if pulled is None else [pulled])
+
+
+def test_a_foreign_architectures_image_is_built_and_started_as_such(socket_path: Path, tmp_path: Path) -> None:
+    base = POLICY.image_name(FOREIGN)
+    answers: dict[str, Answer] = {
+        "GET /version": (200, [ENGINE]), f"GET /images/{base}/json": (200, [{"Id": "sha256:0"}]),
+        "POST /build": (200, []), "POST /containers/create": (500, [{"message": "exec format error"}]),
+    }  # fmt: skip
+    with serving(socket_path, answers) as server, pytest.raises(EngineError) as caught:
+        program.run_build(replace(container_build(tmp_path), arch=FOREIGN), Cancellation())
+    platforms = {name: query.get("platform") for name, query in server.asked if name.startswith("POST")}
+    assert platforms == {"POST /build": [FOREIGN_PLATFORM], "POST /containers/create": [FOREIGN_PLATFORM]}
+    assert "or install QEMU for it" in caught.value.remedy
 
 
 def test_folders_that_the_engine_does_not_see(socket_path: Path, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def _failure_of(
 def _run(
     request: TestRequest, inside: TestRequest, place: TestImage, cancellation: Cancellation
 ) -> tuple[Outcome, Results | None]:
-    from manywheels.runtime.containers.engine import connected
+    from manywheels.runtime.containers.engine import connected, ensure_pulled
 
     log = request.venv.log
     announce(log, f"{inside.tests.command} (in {place.image})")
@@ -168,6 +168,7 @@ def _run(
         tempfile.TemporaryDirectory(prefix="manywheels-") as folder,
         untrusted_files.open_log(log) as written,
     ):
+        ensure_pulled(client, place.image, OTHERWISE, cancellation, place.target.arch)
         fetched: list[Path | None] = []
 
         def take(chunks: Iterable[bytes]) -> None:
@@ -206,6 +207,8 @@ class _LogSink:
 
 
 def _spec(client: DockerClient, inside: TestRequest, place: TestImage) -> ContainerSpec:
+    from manywheels.runtime.containers.image import foreign_platform
+
     tests = inside.tests
     extras = f"[{','.join(tests.extras)}]" if tests.extras else ""
     groups = [f"--group={inside.package / 'pyproject.toml'}:{group}" for group in tests.groups]
@@ -214,6 +217,7 @@ def _spec(client: DockerClient, inside: TestRequest, place: TestImage) -> Contai
     return ContainerSpec(
         image=place.image, entrypoint=("/bin/sh",), command=("-c", FIND_PYTHON + _SCRIPT, "sh", *arguments),
         environment=_variables(client, inside, place), limits=UNPRIVILEGED | _LIMITS,
+        platform=foreign_platform(client, place.target.arch),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from manywheels import verify
 from manywheels.build import stale_files
 from manywheels.build.context import RunContext
+from manywheels.build.cross.command import idle_arguments
 from manywheels.build.logs import embedded
 from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.hooks import note
@@ -17,7 +18,7 @@ from manywheels.build.stages.venv import Venv, create_venv
 from manywheels.build.target.missing_source import explain_missing_source
 from manywheels.build.target.progress import TargetProgress
 from manywheels.build.target.requirements import prefetch_requirements
-from manywheels.build.target.testing import run_target_tests, targets_to_test
+from manywheels.build.target.testing import run_target_tests, targets_to_test, why_not_tested
 from manywheels.build.target.workspace import TargetWorkspace
 from manywheels.errors import Cancelled, TargetError, VerificationFailed
 from manywheels.plan.target_options import Audit, Repairer, fill
@@ -66,6 +67,8 @@ class TargetBuild:
         if tested := targets_to_test(self.workspace):
             with self.progress.enter("test"):
                 self.progress.warnings += run_target_tests(self.workspace, wheel, tested, self.cancellation)
+        elif reason := why_not_tested(self.workspace):
+            self.progress.warnings.append(reason)
         if not self.context.sharing.is_settled(self.target):
             with self.progress.enter("waiting"):
                 self.context.sharing.settle(self.target)
@@ -98,6 +101,8 @@ class TargetBuild:
         if self.options.before_build:
             with self.progress.enter("before-build"):
                 self._before_build(source)
+        if self.workspace.cross and (idle := idle_arguments(self.options.front_end)):
+            self.progress.warnings.append(f"`build-frontend`: {' '.join(idle)} means nothing to a cross build.")
         with self.progress.enter("build"):
             built = build(self._build_request(source), self.cancellation)
             if self.workspace.setup.tools.name == "zig" and embedded.lacks_openmp(
@@ -130,7 +135,8 @@ class TargetBuild:
             silence=options.silence_limit,
             user=workspace.user,
             log=workspace.log,
-            embedded=self.workspace.setup.tools.name == "zig",
+            embedded=workspace.setup.tools.name == "zig",
+            cross=workspace.cross,
         )
 
     def _repair(self, built: Path) -> Path:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from manywheels.build.target.testing import why_not_tested
 from manywheels.build.target.workspace import TargetWorkspace
-from manywheels.errors import NoInterpreter, TargetError
-from manywheels.plan.targets import PlannedTarget
+from manywheels.errors import TargetError
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, WheelRecord
 
 
@@ -51,26 +51,13 @@ class TargetProgress:
             checks=self.checks,
             log=str(workspace.log.relative_to(context.run.output.path)),
             tests=tested.test_run if tested else None,
+            tests_not_run="" if failure else why_not_tested(workspace),
             failure=failure,
             warnings=tuple(self.warnings),
         )
 
     def fail(self, error: TargetError, state: TargetState = TargetState.FAILED) -> TargetRecord:
         return self.record(state, failure=failure_of(error, self.stage))
-
-
-def without_interpreter(planned: PlannedTarget, image: str = "") -> TargetRecord:
-    """Return the record of a target whose Python is missing in an image, or on this machine."""
-    spec = planned.target.spec
-    here = f"`uv python install {spec}`, or build with `--engine container`."
-    there = f'Name an image that has it, or leave it out: `skip = "{planned.target.tag}-*"`.'
-    error = NoInterpreter(
-        f"There is no Python {spec} {f'in the image {image}' if image else 'on this machine'}.",
-        remedy=there if image else here,
-    )
-    return TargetRecord(
-        identifier=planned.target.identifier, state=TargetState.NO_INTERPRETER, failure=failure_of(error, "plan")
-    )
 
 
 def failure_of(error: TargetError, stage: str) -> Failure:

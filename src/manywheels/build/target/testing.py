@@ -26,9 +26,22 @@ from manywheels.runtime.workspace import copy_source
 
 def targets_to_test(build: TargetWorkspace) -> list[PlannedTarget]:
     """Return the targets to test the wheel of `build` for: its own, and those that reuse it."""
+    if why_not_tested(build):
+        return []
     context = build.context
     users = [build.planned, *context.served_by(build.target)]
     return [planned for planned in users if context.run.options.for_target(planned.target).tests]
+
+
+def why_not_tested(build: TargetWorkspace) -> str:
+    """Return why the target's tests cannot run here, as a sentence; empty if they can, or there are none."""
+    if not build.cross or not build.options.tests or build.options.tests.image:
+        return ""
+    return (
+        f"The tests were not run: this machine builds for {build.cross.facts.compiled.policy.libc} on "
+        f"{build.target.arch}, and does not run it. Name an image for them with `test-in`, or leave them out with "
+        f"`test-skip: *-{build.target.family}_{build.target.arch}`."
+    )
 
 
 def run_target_tests(

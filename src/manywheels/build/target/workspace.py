@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from manywheels.build.context import RunContext
+from manywheels.build.cross.command import cross_files, prepare
+from manywheels.build.cross.files import CrossFiles
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
+from manywheels.build.toolchain import Machine
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.plan import assignments
@@ -45,6 +48,7 @@ class TargetWorkspace:
         self.folder = self.context.work / name
         self.copy = self.folder / "source"
         self.evaluated: tuple[Assignment, ...] | None = None  # `environment`, once its commands have run
+        self.cross = None if self.suffix else self._cross_files()
         self.sealed = self.context.work / "sealed" / name
         self.log = self.context.run.output.log(name)
 
@@ -77,10 +81,20 @@ class TargetWorkspace:
         return self.user, self.context.fetcher
 
     def make_folder(self) -> None:
-        """Raises OSError."""
+        """Raises OSError, and ToolchainError if this machine's Python cannot build for the target's machine."""
         untrusted_files.make_place(self.folder, self.user)
         for cache in ("uv", "zig") if self.user is not None else ():  # not shared with other users
             untrusted_files.make_folder(self.folder / cache, self.user)
+        if self.cross:
+            prepare(self.cross, self.interpreter.path, self.setup.tools.environment)
+
+    def _cross_files(self) -> CrossFiles | None:
+        """Return the files of a target that is another machine than this one."""
+        policy = self.context.run.options.platform_of(self.target).policy
+        if not Machine.here().is_foreign(policy, self.target.arch):
+            return None
+        folder = self.context.work / f"cross-{self.target.identifier}"
+        return cross_files(self.target, policy, folder, roots=[self.folder])
 
     def base_venv(self) -> Venv:
         """Return the target's interpreter, outside of a virtual environment."""
@@ -88,7 +102,7 @@ class TargetWorkspace:
         passed = self.options.environment_pass
         caller = self.context.run.caller
         environment = self.setup.prepared.expand(made, self._given(passed))
-        if not self.suffix:  # tests run what was repaired, and must not find what it lacks
+        if not self.suffix and not self.cross:  # tests run what was repaired, and must not find what it lacks
             environment = self.setup.tools.with_libraries(environment)
         return Venv(
             uv=self.context.uv,
@@ -119,7 +133,7 @@ class TargetWorkspace:
 
     def _given(self, passed: tuple[str, ...]) -> dict[str, str]:
         """Return the variables before `environment` changes them; `passed` are names of the caller's variables."""
-        path = (self.setup.tools.bin_dir,)
+        path = (*([self.cross.bin] if self.cross else []), self.setup.tools.bin_dir)
         scrubbed = build_environment(
             self.context.run.caller, path=path, private=self.folder, passed=passed, user=self.user
         )
@@ -128,6 +142,7 @@ class TargetWorkspace:
     def _own_variables(self) -> dict[str, str]:
         own = {
             **self.setup.tools.environment,
+            **(self.cross.environment if self.cross else {}),
             **self.context.jobserver.environment,
             # Another target or run must not read a cache that a build can write.
             "UV_CACHE_DIR": str((cache_dir() if self.user is None else self.folder) / "uv"),

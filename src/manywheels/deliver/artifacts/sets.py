@@ -86,7 +86,10 @@ def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, ca
     # After a cancellation, a thread may still unpack here.
     with tempfile.TemporaryDirectory(prefix="manywheels-", ignore_cleanup_errors=True) as place:
         sources = until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
-        return gather(sources, output, digests=delivery.manifest_digests, cancellation=cancellation)
+        return gather(
+            sources, output, digests=delivery.manifest_digests, allow_missing=delivery.allow_missing,
+            cancellation=cancellation,
+        )  # fmt: skip
 
 
 def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[SetSource]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
 from manywheels.errors import EngineError
-from manywheels.runtime.containers.image import HOST_ENGINE, engine_error, pull_if_missing
+from manywheels.runtime.containers.image import HOST_ENGINE, engine_error, pull_for_architecture, pull_if_missing
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -128,9 +128,16 @@ def connected(task: str, otherwise: str = HOST_ENGINE) -> Iterator[DockerClient]
         yield client
 
 
-def ensure_pulled(client: DockerClient, image: str, otherwise: str, cancellation: Cancellation) -> None:
-    """Raises Cancelled and EngineError."""
-    wait(begin(lambda: pull_if_missing(client, image, otherwise)), cancellation)
+def ensure_pulled(client: DockerClient, image: str, otherwise: str, cancellation: Cancellation, arch: str = "") -> None:
+    """Pull an image if it is missing, or if it is not for `arch`. Raises Cancelled and EngineError."""
+
+    def pull() -> None:
+        if arch:
+            pull_for_architecture(client, image, arch, otherwise)
+        else:
+            pull_if_missing(client, image, otherwise)
+
+    wait(begin(pull), cancellation)
     cancellation.stop_if_requested("The run")
 
 

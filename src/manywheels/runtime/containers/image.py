@@ -102,9 +102,10 @@ def foreign_platform(client: DockerClient, arch: str) -> str:
 
 def pull_for_architecture(client: DockerClient, name: str, arch: str, otherwise: str = HOST_ENGINE) -> None:
     """Pull an image unless it is here for this architecture: a name may stand for several. Raises EngineError."""
-    if has_image(client, name) and architectures.is_native(arch, _arch_of_image(client, name)):
+    is_here = has_image(client, name)
+    if is_here and architectures.is_native(arch, _arch_of_image(client, name)):
         return
-    pull(client, name, otherwise, architectures.image_platform(arch))
+    pull(client, name, otherwise, architectures.image_platform(arch) if is_here else foreign_platform(client, arch))
 
 
 def _arch_of_image(client: DockerClient, name: str) -> str:
