@@ -23,6 +23,7 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 # FindPython asks no interpreter where it builds for another machine.
 foreach(prefix IN ITEMS Python Python3)
   set(${prefix}_INCLUDE_DIR "@INCLUDE@" CACHE PATH "")
+  set(${prefix}_SOABI "@SOABI@" CACHE STRING "")
 endforeach()
 set(PYTHON_INCLUDE_DIR "@INCLUDE@" CACHE PATH "")
 set(PYTHON_MODULE_EXTENSION "@SUFFIX@" CACHE STRING "")
