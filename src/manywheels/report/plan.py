@@ -183,7 +183,7 @@ def _plain(text: str) -> str:
 
 def _toolchain(options: Options) -> str:
     try:
-        return toolchain.resolve(options.toolchain, options.platform)
+        return toolchain.resolve(options.toolchain, options.platform, arch=options.arch)
     except ToolchainError as error:
         return f"unavailable ({error.message})"
 
