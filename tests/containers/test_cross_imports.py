@@ -45,8 +45,8 @@ def test_the_targets_python_imports_them(tmp_path: Path, policy: str, arch: str,
         f"PYTHONPATH=/tmp/{name} timeout 60 {PYTHON} -c '{check}; print(\"imported {name}\")' || exit 1\n"
         for name, check in CHECKS.items()
     )
-    command = ("docker", "run", "--rm", "--volume", f"{tmp_path}:/w:ro", image, "sh", "-c", SCRIPT + imports)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
+    container = ("docker", "run", "--rm", "--volume", f"{tmp_path}:/w:ro", image, "sh", "-c", SCRIPT + imports)
+    done = subprocess.run(container, capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.stdout.split("\n")[:-1] == [f"imported {name}" for name in CHECKS], done.stdout + done.stderr
 
 
