@@ -63,7 +63,7 @@ FUNCTIONS = {
     "plan/target_options.py::text": "the snapshot, before anything of a project runs as another user",
     "build/stale_files.py::_stale_files": "the snapshot, by descriptors",
     "build/stale_files.py::visit": "the snapshot, by descriptors",
-    "build/musl_stub.py::make": "the tools' folder, which only the program writes",
+    "build/link_stub.py::make": "the tools' folder, which only the program writes",
     "build/stages/variables.py::_with_python": "a folder of the program's own, in which it makes links",
     "build/disk_space.py::_size_of": "the snapshot, by descriptors",
     "build/disk_space.py::count": "the snapshot, by descriptors",
