@@ -24,6 +24,8 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.errors import RepairFailed
 from manywheels.plan.policies import policy_named
+from manywheels.verify.checks import check_wheel
+from manywheels.verify.model import Severity
 
 __all__ = ["work"]
 
@@ -221,6 +223,7 @@ def test_a_foreign_wheel_is_repaired_and_passes_the_checks(arch: str, policy: st
     extension, grafted = sorted((work / "unpacked").rglob("*.so*"), key=lambda path: "libshout" in path.name)
     assert grafted.name in needed(extension)
     assert run_paths(extension) == [f"$ORIGIN/{grafted.parent.name}"]
+    assert [finding for finding in check_wheel(repaired).findings if finding.severity is Severity.ERROR] == []
 
 
 @needs_zig

@@ -73,6 +73,11 @@ class CompileTarget:
         return {version: tuple(symbols) for version, symbols in row.items()}
 
     @property
+    def recipe(self) -> tuple[str, ...]:
+        """What libraries that are built for the target depend on, beside its name."""
+        return (*self.flags, *(symbol for symbols in self.libgcc.values() for symbol in symbols))
+
+    @property
     def multiarch(self) -> str:
         """The name of Debian's library folders and in Python's EXT_SUFFIX: `i386-linux-gnu`, `aarch64-linux-musl`."""
         return f"{self._machine['multiarch']}-linux-{self.libc}"

@@ -1,8 +1,8 @@
 """Libraries with symbols alone, for the linker: they stand for what the target's system has and zig does not know.
 
 musl: what zig links with it needs `libc.so`. gcc in the musllinux images (Alpine) writes `libc.musl-x86_64.so.1`, and
-only that is in auditwheel's policies; musl's loader takes either for itself. The stub comes before zig's own libc on the
-command line and has every symbol, so that the other is not needed.
+only that is in auditwheel's policies; musl's loader takes either for itself. The stub comes before zig's own libc on
+the command line and has every symbol, so that the other is not needed.
 
 ppc64le with glibc: arithmetic of long double is in libgcc_s, which is part of the policies, and not in zig's runtime.
 """

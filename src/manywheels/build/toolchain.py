@@ -302,7 +302,7 @@ class _Zig:
 
     @cached_property
     def library_dir(self) -> Path:
-        return cache_dir() / "c++" / cxx_runtime.name(self.version, self.target.zig, self.target.flags)
+        return cache_dir() / "c++" / cxx_runtime.name(self.version, self.target.zig, self.target.recipe)
 
     def write(self, wrappers: _Wrappers) -> None:
         for cache in self._caches:
