@@ -113,7 +113,8 @@ class CrossFiles:
         return _template(
             "toolchain.cmake", PROCESSOR=self.facts.target.arch, MULTIARCH=self.facts.compiled.multiarch,
             ROOTS=roots, INCLUDE=str(self.include), SUFFIX=self.facts.extension_suffix,
-            SOABI=self.facts.soabi, CONFIG=str(self.bin / "python3-config"), RUN=str(self.bin / "run-target"), BITS=str(self.facts.compiled.bits // 8),
+            SOABI=self.facts.soabi, CONFIG=str(self.bin / "python3-config"), RUN=str(self.bin / "run-target"),
+            BITS=str(self.facts.compiled.bits // 8),
         )  # fmt: skip
 
     def _meson(self) -> str:

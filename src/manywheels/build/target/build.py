@@ -164,7 +164,7 @@ class TargetBuild:
         """Name the compilers' libraries where a cross build did without: its programs are this machine's."""
         if not self.workspace.cross:
             return venv
-        return replace(venv, followed=venv.followed.changed(self.context.tools.with_libraries))
+        return replace(venv, followed=venv.followed.changed(self.workspace.setup.tools.with_libraries))
 
     def _repair_request(self, built: Path) -> RepairRequest:
         workspace = self.workspace
