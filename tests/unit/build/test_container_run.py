@@ -100,7 +100,7 @@ class Setting:
         output = open_output(self.folder / "dist")
         builds = {
             one: ContainerBuild(package=self.folder, output_dir=output.path, platform=one, arguments=("--part=x",))
-            for one in options.platforms_of(entry.target for entry in planned if entry.interpreter)
+            for one in options.platforms_of(entry.target for entry in planned)
         }
         self._replace_the_engine(options, plan)
         run = ContainerRun(
@@ -118,7 +118,7 @@ class Setting:
         def run_build(build: ContainerBuild, cancellation: Cancellation, sink: Sink) -> int:
             tag = build.platform.tag
             self.builds[tag] = build
-            own = [one.target for one in plan.targets if one.interpreter and options.platform_of(one.target).tag == tag]
+            own = [one.target for one in plan.targets if options.platform_of(one.target).tag == tag]
             return self.inside.get(tag, all_built)(Container(build, cancellation, sink, own))
 
         self.monkeypatch.setattr(container_run, "run_build", run_build)
@@ -380,23 +380,17 @@ def test_cancelled_when_one_has_ended(setting: Setting, *, raises: bool) -> None
     assert made.failures == ()
 
 
-def test_a_python_that_an_image_lacks(setting: Setting) -> None:
+def test_a_python_that_an_image_lacks_is_told_by_its_container(setting: Setting) -> None:
+    def lacks(container: Container) -> int:
+        first, second = container.targets
+        missing = TargetRecord(identifier=second.identifier, state=TargetState.NO_INTERPRETER)
+        return container.close([*container.finish(first), missing])
+
+    setting.inside[MUSL] = lacks
     _, made = setting.run(missing=(IN_ORDER[3],))
     assert made is not None
     assert [states(made)[name] for name in IN_ORDER] == [TargetState.BUILT] * 3 + [TargetState.NO_INTERPRETER]
-    failure = made.targets[-1].failure
-    assert failure is not None
-    assert "There is no Python 3.12 in the image quay.io/pypa/musllinux_1_2_x86_64:" in failure.problem
-    assert '`skip = "cp312-*"`' in failure.remedy
-    assert "--engine container" not in failure.remedy
-
-
-def test_a_platform_without_pythons_has_no_container(setting: Setting) -> None:
-    _, made = setting.run(missing=tuple(IN_ORDER[2:]))
-    assert made is not None
-    assert list(setting.builds) == [MANY]
-    assert [states(made)[name] for name in IN_ORDER] == [TargetState.BUILT] * 2 + [TargetState.NO_INTERPRETER] * 2
-    assert made.platform == f"{MANY}, {MUSL}"
+    assert made.failures == ()
 
 
 def test_notes_are_said_once_and_other_lines_with_their_platform(

@@ -159,24 +159,25 @@ def test_words_for_architectures(
 
 
 @pytest.mark.parametrize(
-    ("machine", "archs", "word"),
+    ("machine", "archs", "message"),
     [
-        ("x86_64", "sparc", "sparc"),
-        ("x86_64", "native sparc", "sparc"),
-        ("x86_64", "ALL", "ALL"),
-        ("x86_64", "", ""),
-        ("x86_64", " , ", " , "),
-        ("i686", "auto64", "auto64"),
-        ("s390x", "auto32", "auto32"),
+        ("x86_64", "sparc", "there is no architecture `sparc`"),
+        ("x86_64", "native sparc", "there is no architecture `sparc`"),
+        ("x86_64", "ALL", "there is no architecture `ALL`"),
+        ("x86_64", "", "`` is not a value of `archs`"),
+        ("x86_64", " , ", "` , ` is not a value of `archs`"),
+        ("i686", "auto64", "`auto64` is not a value of `archs`"),
+        ("s390x", "auto32", "`auto32` is not a value of `archs`"),
     ],
 )
-def test_words_that_name_no_architecture(monkeypatch: pytest.MonkeyPatch, machine: str, archs: str, word: str) -> None:
+def test_words_that_name_no_architecture(
+    monkeypatch: pytest.MonkeyPatch, machine: str, archs: str, message: str
+) -> None:
     monkeypatch.setattr(architectures, "machine", lambda: machine)
     with pytest.raises(InputError) as caught:
         options(archs=archs)
-    assert caught.value.message == f"--archs: `{word}` is not a value of `archs`."
-    assert "`auto32`" in caught.value.remedy
-    assert "`riscv64`" in caught.value.remedy
+    assert caught.value.message == f"--archs: {message}."
+    assert "riscv64" in caught.value.remedy
 
 
 # --- `only` -----------------------------------------------------------------------------------------------------------
