@@ -59,6 +59,8 @@ MODULES = {
 # Single functions of other modules; each opens something only in the way that the reason says.
 FUNCTIONS = {
     "runtime/containers/run.py::run_container": "no path: it removes a container",
+    "build/container_run.py::_sharing": "no path: it removes a volume",
+    "build/platform_setup.py::set_up": "`sources` in the work folder, which is root's",
     "runtime/containers/run.py::_copy_in": "a temporary folder, the program's own",
     "runtime/isolation.py::_capabilities": PROGRAM, "runtime/isolation.py::_runners_mounts": PROGRAM,
     "runtime/isolation.py::_close": "the CI's folders, before anything of a project runs",
