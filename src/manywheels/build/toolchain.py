@@ -132,6 +132,12 @@ def resolve(kind: str, policy: Policy, machine: Machine | None = None, *, arch: 
     if kind == "auto":
         is_systems = machine.image_policy or machine.libc == "musl"
         kind = "system" if is_systems and not is_foreign else "zig"
+    if is_foreign and kind == "zig" and machine.zig is None:
+        raise ToolchainError(
+            f"{policy.platform_tag(arch)} is another machine than this one ({machine.arch}, {machine.libc}): to build for "
+            "it here needs the zig toolchain, which is not installed.",
+            remedy="Install it with: pip install 'manywheels[host]'. Or use --engine container.",
+        )
     if kind == "zig":
         _require_zig(machine)
         CompileTarget.of(arch, policy)

@@ -68,7 +68,7 @@ PROOFS = {
     "containers/test_action.py": {"test_builds_six_wheels_of_a_project_from_the_index": "package-dir"},
     "containers/test_other_images.py": {
         "test_an_image_of_the_users_own_builds_and_tests": "image",
-        "test_another_architecture_needs_a_machine_of_it": "archs",
+        "test_another_architecture_needs_a_machine_of_it_or_emulation": "archs",
         "test_tests_in_another_image": "test-in",
     },
     "containers/test_runner_faults.py": {"test_a_silent_build_is_ended_with_its_last_lines": "silence-limit"},
