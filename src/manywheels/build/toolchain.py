@@ -134,8 +134,8 @@ def resolve(kind: str, policy: Policy, machine: Machine | None = None, *, arch: 
         kind = "system" if is_systems and not is_foreign else "zig"
     if is_foreign and kind == "zig" and machine.zig is None:
         raise ToolchainError(
-            f"{policy.platform_tag(arch)} is another machine than this one ({machine.arch}, {machine.libc}): to build for "
-            "it here needs the zig toolchain, which is not installed.",
+            f"{policy.platform_tag(arch)} is for another machine than this ({machine.arch}, {machine.libc}): building "
+            "for it needs the zig toolchain, which is not installed.",
             remedy="Install it with: pip install 'manywheels[host]'. Or use --engine container.",
         )
     if kind == "zig":
