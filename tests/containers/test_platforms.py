@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,8 +41,10 @@ def manywheels(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def build(project: str, output: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
-    done = manywheels("build", PROJECTS / project, "--output-dir", output, "--engine", "container", *options)
+def build(name: str, folder: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+    """Build a copy of the project, without the tests' own settings around it, into `folder/dist`."""
+    project, output = shutil.copytree(PROJECTS / name, folder / name), folder / "dist"
+    done = manywheels("build", project, "--output-dir", output, "--engine", "container", *options)
     assert (output / "manywheels.json").exists(), done.stdout + done.stderr
     return done, json.loads((output / "manywheels.json").read_text("utf-8"))["targets"]
 
@@ -78,8 +81,8 @@ def base(client: DockerClient, cleared: None, request: pytest.FixtureRequest) ->
 @pytest.mark.parametrize("base", ["musl"], indirect=True)
 def test_wheels_for_musl_are_built_tested_and_imported_there(base: str, tmp_path: Path) -> None:
     done, targets = build(
-        "tested", tmp_path / "dist", "--platform", "musllinux_1_2", "--build", "cp312 cp314t", "--test-in", base,
-        "--test-requires", "pytest", "--test-command", "pytest {package}/tests",
+        "tested", tmp_path, "--platform", "musllinux_1_2", "--build", "cp312 cp314t", "--test-in", base,
+        "--test-requires", "pytest", "--test-command", "pytest {project}/tests",
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -96,7 +99,7 @@ def test_wheels_for_musl_are_built_tested_and_imported_there(base: str, tmp_path
 @pytest.mark.parametrize("base", ["musl"], indirect=True)
 @pytest.mark.parametrize("project", ["cpp_cmake", pytest.param("meson_ext", marks=pytest.mark.slow)])
 def test_other_compilers_for_musl(base: str, tmp_path: Path, project: str) -> None:
-    done, (target,) = build(project, tmp_path / "dist", "--platform", "musllinux_1_2", "--build", "cp313")
+    done, (target,) = build(project, tmp_path, "--platform", "musllinux_1_2", "--build", "cp313")
     assert done.returncode == 0, done.stdout + done.stderr
     assert target["wheel"]["name"].endswith(f"-cp313-cp313-musllinux_1_2_{ARCH}.whl"), base
 
@@ -104,7 +107,7 @@ def test_other_compilers_for_musl(base: str, tmp_path: Path, project: str) -> No
 @pytest.mark.parametrize("base", ["foreign"], indirect=True)
 def test_a_wheel_for_an_emulated_architecture(base: str, tmp_path: Path) -> None:
     """The emulator lacks PR_SET_CHILD_SUBREAPER: the targets' users stand in for it, and isolation holds."""
-    done, (target,) = build("c_setuptools", tmp_path / "dist", "--archs", FOREIGN, "--build", "cp312")
+    done, (target,) = build("c_setuptools", tmp_path, "--archs", FOREIGN, "--build", "cp312")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"note: {architectures.emulation_note(FOREIGN)}" in done.stderr
