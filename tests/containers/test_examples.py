@@ -6,12 +6,14 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
-from conftest import ROOT
+from conftest import BASE_IMAGE, ROOT
 from containers.act import artifact_options, commit, make_repository, run_act
 from index import GitHubPublisher, LocalIndex
 
@@ -63,6 +65,42 @@ def test_a_matrix_is_gathered(project: Path, action: Path) -> None:
     assert ran.returncode == 0, ran.stdout[-8000:]
     parts = [[name for name in artifact(project, f"wheels-{part}") if name.endswith(".whl")] for part in (1, 2)]
     assert [[name.split("-")[2] for name in part] for part in parts] == [["cp312"], ["cp313"]]
+
+
+def test_two_architectures_are_gathered(project: Path, action: Path) -> None:
+    """The runner for aarch64 is not here: its part comes from a cross build, as that job's inputs ask for it."""
+    steps = yaml.safe_load((EXAMPLES / "architectures.yml").read_text("utf-8"))["jobs"]["build"]["steps"]
+    given = {name: str(value).replace("${{ matrix.arch }}", "aarch64") for name, value in steps[-1]["with"].items()}
+    folder = project.parent / "aarch64"
+    options = [f"--archs={given['archs']}", f"--shard={given['shard']}", "--build=cp312 cp313"]
+    argv = [sys.executable, "-m", "manywheels", "build", str(project), "--engine=host", f"--output-dir={folder}"]
+    subprocess.run([*argv, *options], check=True, capture_output=True)
+    foreign = store(project, given["artifact-name"], folder)
+    runners = [word for name in ("ubuntu-24.04", "ubuntu-24.04-arm") for word in ("-P", f"{name}={BASE_IMAGE}")]
+    chosen = ("--matrix", "arch:x86_64", *runners, "--env", "MANYWHEELS_BUILD=cp312 cp313")
+    ran = run_example(project, "architectures.yml", action, *chosen)
+    assert ran.returncode == 0, ran.stdout[-8000:]
+    own = artifact(project, "wheels-x86_64")
+    assert "note: not isolated" not in ran.stdout
+    assert [name.split("-")[2] for name in sorted(own) if name.endswith("x86_64.whl")] == ["cp312", "cp313"]
+    assert all(name in ran.stdout for name in (*own, *foreign) if name.endswith(".whl"))
+    assert "emulated" not in ran.stdout
+    foreign.clear()
+    shutil.rmtree(project / "store")
+    alone = run_example(project, "architectures.yml", action, *chosen)
+    assert alone.returncode != 0
+    assert "aarch64" in alone.stdout.partition("Run Main manywheels/manywheels@v0")[2]
+
+
+def store(project: Path, name: str, folder: Path) -> list[str]:
+    """Put a folder into act's artifacts, as another job's; return the names of its files."""
+    place = project / "store" / "1" / name / f"{name}.zip"
+    place.parent.mkdir(parents=True)
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    with zipfile.ZipFile(place, "w") as archive:
+        for path in files:
+            archive.write(path, path.name)
+    return [path.name for path in files]
 
 
 def test_a_tag_is_published(project: Path, action: Path, tmp_path: Path) -> None:
