@@ -140,8 +140,8 @@ def test_what_one_runner_cross_builds_is_published(server: ArtifactServer, proxy
     shutil.copytree(ROOT / "examples/spam", project, ignore=shutil.ignore_patterns("dist"))
     job = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     job |= {"GITHUB_OUTPUT": str(outputs), "MANYWHEELS_BUILD": "cp312"}
-    built = subprocess.run(["bash", "-eo", "pipefail", "-c", build], cwd=project, env=job, capture_output=True, text=True,
-                           check=False)  # fmt: skip
+    shell = ("bash", "-eo", "pipefail", "-c", build)
+    built = subprocess.run(shell, cwd=project, env=job, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     name, _, digest = outputs.read_text("utf-8").strip().partition("=")
     assert {name: digest} == {
