@@ -57,7 +57,7 @@ PROJECTS = (
     Project(name="c_setuptools", why="C, setuptools", check="import c_setuptools._core"),
     Project(name="meson_ext", why="C, meson", check="import meson_ext"),
     Project(name="cython_ext", why="Cython", check="import cython_ext"),
-    Project(name="abi3", why="C, limited API", check="import abi3_ext"),
+    Project(name="abi3", why="C, limited API", check="import abi3"),
     Project(name="cpp_cmake", why="C++, CMake, pybind11", check="import cpp_cmake"),
     Project(name="cxx_shared", why="C++, two modules, one library", check="import cxx_shared"),
     Project(name="markupsafe", why="C, setuptools", check="import markupsafe._speedups"),
@@ -116,7 +116,7 @@ def main() -> int:
 def source_of(project: Project, folder: Path) -> Path:
     """Return the project's folder or sdist."""
     own = ROOT / "tests/projects" / project.name
-    return own if own.is_dir() else fetch_source(project.name, folder)
+    return own if own.is_dir() else fetch_source(project.name, folder / f"source-{project.name}")
 
 
 def build(project: Project, source: Path, place: Place, python: str, folder: Path) -> Built:

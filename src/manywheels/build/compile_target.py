@@ -67,6 +67,17 @@ class CompileTarget:
         return str(self._machine.get("frames", "GCC_3.0"))
 
     @property
+    def libgcc(self) -> dict[str, tuple[str, ...]]:
+        """Symbols by their version that the compiler needs of glibc's libgcc_s, beside the unwinder's."""
+        row = self._machine.get("libgcc", {}) if self.policy.libc == "glibc" else {}
+        return {version: tuple(symbols) for version, symbols in row.items()}
+
+    @property
+    def recipe(self) -> tuple[str, ...]:
+        """What libraries that are built for the target depend on, beside its name."""
+        return (*self.flags, *(symbol for symbols in self.libgcc.values() for symbol in symbols))
+
+    @property
     def multiarch(self) -> str:
         """The name of Debian's library folders and in Python's EXT_SUFFIX: `i386-linux-gnu`, `aarch64-linux-musl`."""
         return f"{self._machine['multiarch']}-linux-{self.libc}"

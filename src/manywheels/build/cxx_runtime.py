@@ -7,7 +7,8 @@ since each has type_infos of its own. This builds a shared library from the same
 
 The compilers' wrapper starts it when a program is first linked with C++. `REQUEST` is JSON with `zig`, `target` (as zig
 names it) and its `flags`, `folder`, which must be from `name`, `cache`, zig's own, and of the target's libc: `glibc`
-(major and minor) and `frames` (see `unwinder_symbols`), or `musl`, the library to link with.
+(major and minor), `frames` (see `unwinder_symbols`) and `libgcc` (further symbols by their version), or `musl`, the
+library to link with.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,15 @@ def unwinder_symbols(frames: str) -> dict[str, tuple[str, ...]]:
     return {**_UNWINDER_SYMBOLS, frames: (*_UNWINDER_SYMBOLS.get(frames, ()), *_FRAME_SYMBOLS)}
 
 
+def write_stand_in(folder: Path, groups: Mapping[str, Iterable[str]]) -> list[str | Path]:
+    """Write what a library with symbols alone, by their version, is linked from, and return zig's arguments for it."""
+    source, exports = folder / "stand-in.c", folder / "stand-in.map"
+    source.write_text("".join(f"void {name}(void) {{}}\n" for group in groups.values() for name in group), "utf-8")
+    versions = (f"{version} {{ {'; '.join(group)}; }};\n" for version, group in groups.items())
+    exports.write_text("".join(versions), "utf-8")
+    return [source, f"-Wl,--version-script={exports}", "-O2", "-s", "-w", "-fno-builtin"]
+
+
 def main(request: dict[str, Any]) -> None:
     folder = Path(request["folder"])
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +138,7 @@ def main(request: dict[str, Any]) -> None:
             target = _Target(
                 name=request["target"], flags=tuple(request["flags"]), musl=request.get("musl"),
                 glibc=tuple(request.get("glibc") or ()), frames=request.get("frames", ""),
+                libgcc=request.get("libgcc", {}),
             )  # fmt: skip
             compiler = _Compiler(Path(request["zig"]), target, partial, Path(request["cache"]))
             compiler.build(version=folder.name.rpartition("-")[2]).rename(folder)
@@ -149,6 +160,7 @@ class _Target:
     musl: str | None
     glibc: tuple[int, ...]
     frames: str
+    libgcc: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -163,19 +175,16 @@ class _Compiler:
         (made / UNWINDER).parent.mkdir(parents=True)
         unwinder = self._own_unwinder() if self.target.musl else [self._stand_in(made / UNWINDER)]
         # References with a version are never bound to another C++ library's symbols of the same name.
-        exports = self._write("library.map", [f"MANYWHEELS_{version} {{ global: *; }};"])
-        self._link("c++", made / LIBRARY, exports, "-nostdlib++", *self._library_arguments(), *unwinder)
+        exports = self.folder / "library.map"
+        exports.write_text(f"MANYWHEELS_{version} {{ global: *; }};\n", "utf-8")
+        names = (f"-Wl,-soname,{LIBRARY}", f"-Wl,--version-script={exports}", "-nostdlib++")
+        self._run("c++", "-shared", *names, *self._library_arguments(), *unwinder, "-o", made / LIBRARY)
         return made
 
     def _stand_in(self, library: Path) -> Path:
         """Make a libgcc_s with the symbols alone, and return its path."""
-        groups = unwinder_symbols(self.target.frames)
-        symbols = [symbol for group in groups.values() for symbol in group]
-        source = self._write("unwinder.c", (f"void {symbol}(void) {{}}" for symbol in symbols))
-        exports = self._write(
-            "unwinder.map", (f"{version} {{ {'; '.join(group)}; }};" for version, group in groups.items())
-        )
-        self._link("cc", library, exports, "-nostdlib", "-O2", "-s", source)
+        symbols = write_stand_in(self.folder, unwinder_symbols(self.target.frames) | self.target.libgcc)
+        self._run("cc", "-shared", f"-Wl,-soname,{library.name}", "-nostdlib", *symbols, "-o", library)
         return library
 
     def _own_unwinder(self) -> list[str | Path]:
@@ -199,15 +208,6 @@ class _Compiler:
         sources = [path for pattern in _SOURCES for path in library.glob(pattern) if path.name not in _OTHER_SOURCES]
         headers = header_flags(self.zig, musl=bool(self.target.musl))
         return (*headers, *folders, *macros, SAME_TYPES, *_LIBRARY_FLAGS, *sorted(sources))
-
-    def _write(self, name: str, lines: Iterable[str]) -> Path:
-        path = self.folder / name
-        path.write_text("\n".join(lines), "utf-8")
-        return path
-
-    def _link(self, mode: str, library: Path, exports: Path, *arguments: str | Path) -> None:
-        names = (f"-Wl,-soname,{library.name}", f"-Wl,--version-script={exports}")
-        self._run(mode, "-shared", *names, *arguments, "-o", library)
 
     def _run(self, mode: str, *arguments: str | Path) -> None:
         """Run zig without anything of the caller's environment: others will link with what it makes."""

@@ -26,7 +26,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from manywheels.build import cxx_runtime, musl_stub
+from manywheels.build import cxx_runtime, link_stub
 from manywheels.build.compile_target import CompileTarget
 from manywheels.core.files import cache_dir
 from manywheels.data import table
@@ -57,7 +57,7 @@ _CXX_HEADERS: Final = Path(__file__).parent.parent / "data" / "cxx_headers"
 _FOR_ZIG: Final = (
     "TARGET", "GLOBAL_CACHE", "LOCAL_CACHE", "LIBRARY_FLAGS", "INCLUDE_FLAGS", "LINK", "CXX_HEADERS", "CXX_RUNTIME",
     "CXX_LIBRARY", "CXX_UNWINDER", "CXX_FLAGS", "CXX_HEADER_FLAGS", "MAKE_CXX_RUNTIME", "MULTIARCH", "MACHINE", "NAMES",
-    "LIBC", "BITS", "FOREIGN", "HERE", "TARGET_FLAGS", "MUSL_LIBRARY",
+    "LIBC", "BITS", "FOREIGN", "HERE", "TARGET_FLAGS", "LINK_STUB",
 )  # fmt: skip
 _INCLUDE_FOLDERS: Final = ("/usr/local/include", "/usr/include/{multiarch}", "/usr/include")
 
@@ -302,7 +302,7 @@ class _Zig:
 
     @cached_property
     def library_dir(self) -> Path:
-        return cache_dir() / "c++" / cxx_runtime.name(self.version, self.target.zig, self.target.flags)
+        return cache_dir() / "c++" / cxx_runtime.name(self.version, self.target.zig, self.target.recipe)
 
     def write(self, wrappers: _Wrappers) -> None:
         for cache in self._caches:
@@ -342,8 +342,7 @@ class _Zig:
     def _values(self) -> dict[str, str]:
         shared, own = self._caches
         target, here = self.target, _multiarch_of(self.machine)
-        is_musl = target.policy.libc == "musl"
-        musl = musl_stub.make(self.program, target, self.folder / "musl") if is_musl else None
+        stub = link_stub.make(self.program, target, self.folder / "stubs" / target.arch)
         folders = () if self.is_foreign else _there(_LIBRARY_FOLDERS, here)
         includes = () if self.is_foreign else _there(_INCLUDE_FOLDERS, here)
         return {
@@ -364,8 +363,8 @@ class _Zig:
             "CXX_HEADERS": shlex.quote(str(_CXX_HEADERS)),
             "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in folders),
             "INCLUDE_FLAGS": shlex.join(word for name in includes for word in ("-idirafter", name)),
-            "MUSL_LIBRARY": shlex.quote(str(musl or "")),
-            **_cxx_values(self.program, target, self.library_dir, musl),
+            "LINK_STUB": shlex.quote(str(stub or "")),
+            **_cxx_values(self.program, target, self.library_dir, stub if target.policy.libc == "musl" else None),
         }
 
 
@@ -386,8 +385,11 @@ def _cxx_values(zig: Path, target: CompileTarget, folder: Path, musl: Path | Non
     request: dict[str, Any] = {
         "zig": str(zig), "target": target.zig, "flags": target.flags, "folder": str(folder),
         "cache": str(cache_dir() / "zig"),
-        **({"musl": str(musl)} if musl else {"glibc": target.policy.version, "frames": target.frames}),
     }  # fmt: skip
+    if musl:
+        request["musl"] = str(musl)
+    else:
+        request |= {"glibc": target.policy.version, "frames": target.frames, "libgcc": target.libgcc}
     return {
         "CXX_RUNTIME": shlex.quote(str(folder)),
         "CXX_LIBRARY": cxx_runtime.LIBRARY,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.child_end import end_of
 from manywheels.runtime import process_trees, untrusted_files
 
 LARGEST_LOG: Final = 1 << 30  # bytes, holes included, which readers of a log read too
@@ -113,7 +115,7 @@ def _environment_file(environment: Mapping[str, str]) -> BinaryIO:
     entries = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
     if any(b"\0" in entry for entry in entries):
         raise ValueError("a variable holds a NUL character")
-    file = open(os.memfd_create("environment"), "w+b")  # noqa: SIM115, PTH123 - a descriptor, closed by the caller
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it; not all Pythons have memfd_create
     file.writelines(entry + b"\0" for entry in entries)
     file.seek(0)
     return file
@@ -142,15 +144,14 @@ def _wait(pid: int, cancellation: Cancellation, command: Command, log: int) -> _
     """`log` is a descriptor: the name may lead elsewhere by now."""
     deadline = time.monotonic() + command.timeout
     activity = _Activity(pid, log, command.silence)
-    descriptor = os.pidfd_open(pid)
-    try:
+    with end_of(pid) as end:
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
+        poll.register(end, select.POLLIN)
         poll.register(cancellation, select.POLLIN)
         while True:
             left = max(0.0, deadline - time.monotonic())
             ready = [file for file, _ in poll.poll(min(left, activity.next_check, _LOG_INTERVAL) * 1000)]
-            if descriptor in ready:
+            if end in ready:
                 return _End.BY_ITSELF
             if ready:
                 return _End.CANCELLED
@@ -160,8 +161,6 @@ def _wait(pid: int, cancellation: Cancellation, command: Command, log: int) -> _
                 return _End.OUTPUT
             if activity.next_check <= 0 and activity.has_ceased():
                 return _End.SILENCE
-    finally:
-        os.close(descriptor)
 
 
 class _Activity:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.child_end import end_of
 from manywheels.data import table
 from manywheels.runtime.own_python import module_argv
 from manywheels.runtime.uv import why_uv_refused
@@ -224,13 +225,13 @@ class _Installers:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
         """Return the exit status; None if killed at the time limit. Raises Cancelled."""
-        descriptor, poll = os.pidfd_open(process.pid), select.poll()
+        poll = select.poll()
         try:
-            poll.register(descriptor, select.POLLIN)
-            poll.register(self.cancellation, select.POLLIN)
-            ended = descriptor in dict(poll.poll(_TIMEOUT * 1000))
+            with end_of(process.pid) as end:
+                poll.register(end, select.POLLIN)
+                poll.register(self.cancellation, select.POLLIN)
+                ended = end in dict(poll.poll(_TIMEOUT * 1000))
         finally:
-            os.close(descriptor)
             process.kill()  # no effect if it has ended
             status = process.wait()
         self.cancellation.stop_if_requested("The verification")

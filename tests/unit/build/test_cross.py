@@ -17,6 +17,7 @@ from manywheels.build.cross.facts import TargetFacts
 from manywheels.build.cross.files import CrossFiles
 from manywheels.build.cross.machine_python import MachinePython
 from manywheels.build.logs import Excerpt, cross
+from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.errors import ToolchainError
 from manywheels.plan.policies import policy_named
@@ -189,6 +190,7 @@ def test_arguments_that_mean_nothing_to_a_cross_build() -> None:
     ("line", "words"),
     [
         ("/bin/sh: 1: ./gen: Exec format error", "cannot be cross-built"),
+        ("qemu-aarch64: Could not open '/lib/ld-linux-aarch64.so.1': No such file", "cannot be cross-built"),
         ("OSError: [Errno 8] Exec format error: './gen'", "cannot be cross-built"),
         ("manywheels: error: cannot run ./gen, which was built for aarch64", "cannot be cross-built"),
         ("CMake Error: try_run() invoked in cross-compiling mode, please set the following", "cannot be cross-built"),
@@ -198,12 +200,16 @@ def test_arguments_that_mean_nothing_to_a_cross_build() -> None:
         ("Could NOT find ZLIB (missing: ZLIB_LIBRARY ZLIB_INCLUDE_DIR)", "CMAKE_PREFIX_PATH"),
     ],
 )
-def test_what_cannot_be_cross_built_is_named_with_the_ways_out(line: str, words: str) -> None:
-    remedy = cross.remedy(Excerpt(lines=(line,), first_line=1, reason="the build failed", location=None))
+def test_what_cannot_be_cross_built_is_named_with_the_ways_out(line: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(f"before\n{line}\nafter\n")
+    excerpt = Excerpt(lines=(line,), first_line=1, reason="the build failed", location=None)
+    remedy = cross.remedy(excerpt, tmp_path / "log", Cancellation())
     assert words in remedy
     assert "--engine container" in remedy
 
 
-def test_an_error_of_the_project_has_no_such_remedy() -> None:
+def test_an_error_of_the_project_has_no_such_remedy(tmp_path: Path) -> None:
     line = "core.c:3:1: error: unknown type name 'foo'"
-    assert cross.remedy(Excerpt(lines=(line,), first_line=1, reason=line, location=None)) == ""
+    (tmp_path / "log").write_text(f"{line}\n")
+    excerpt = Excerpt(lines=(line,), first_line=1, reason=line, location=None)
+    assert cross.remedy(excerpt, tmp_path / "log", Cancellation()) == ""

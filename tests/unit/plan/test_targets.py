@@ -8,7 +8,17 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from manywheels.errors import SelectionError
-from manywheels.plan.targets import Plan, Refusal, Selection, expand_patterns, known_targets, select
+from manywheels.plan.interpreters import Interpreter
+from manywheels.plan.targets import (
+    Plan,
+    Refusal,
+    Selection,
+    Target,
+    expand_patterns,
+    known_targets,
+    select,
+    select_where,
+)
 from unit.helpers import TARGETS, interpreter, target
 
 EVERYWHERE = [interpreter(known.tag) for known in TARGETS]
@@ -307,3 +317,61 @@ def test_a_pypy_is_found_whatever_its_abi_and_the_newest_counts(abis: tuple[str,
 def test_the_oldest_comes_first() -> None:
     cpythons = [known for known in TARGETS if known.tag.startswith("cp")]
     assert cpythons == sorted(cpythons, key=lambda known: (known.version, known.free_threaded))
+
+
+# --- where each target is built ---------------------------------------------------------------------------------------
+
+ON_BOTH = (*known_targets("manylinux", "x86_64"), *known_targets("musllinux", "aarch64"))
+IMAGES = {"manylinux": {"cp311", "cp312", "cp314t"}, "musllinux": {"cp312", "cp313"}}
+
+
+def in_its_image(known: Target) -> Interpreter | None:
+    return interpreter(known.tag) if known.tag in IMAGES[known.family] else None
+
+
+def selected_in_images(build: str, *, is_default: bool = False) -> Plan:
+    selection = Selection(build=expand_patterns(build), by_name=not is_default, is_default=is_default)
+    return select_where(selection, ON_BOTH, in_its_image, None)
+
+
+def test_each_target_has_the_interpreter_of_its_own_place() -> None:
+    made = selected_in_images("cp311 cp312 cp313")
+    assert [(one.target.identifier, one.interpreter is not None) for one in made.targets] == [
+        ("cp311-manylinux_x86_64", True), ("cp312-manylinux_x86_64", True), ("cp313-manylinux_x86_64", False),
+        ("cp311-musllinux_aarch64", False), ("cp312-musllinux_aarch64", True), ("cp313-musllinux_aarch64", True),
+    ]  # fmt: skip
+
+
+def test_all_means_what_each_place_has() -> None:
+    assert selected_in_images("all").identifiers == (
+        "cp311-manylinux_x86_64", "cp312-manylinux_x86_64", "cp314t-manylinux_x86_64",
+        "cp312-musllinux_aarch64", "cp313-musllinux_aarch64",
+    )  # fmt: skip
+
+
+def test_what_the_default_leaves_out_is_told_for_each_place() -> None:
+    made = selected_in_images("cp312", is_default=True)
+    assert [(known.identifier, reason) for known, reason in made.excluded] == [
+        ("cp311-manylinux_x86_64", Refusal.NOT_DEFAULT),
+        ("cp314t-manylinux_x86_64", Refusal.NOT_DEFAULT),
+        ("cp313-musllinux_aarch64", Refusal.NOT_DEFAULT),
+    ]
+
+
+def test_patterns_over_identifiers_choose_the_place() -> None:
+    assert selected_in_images("cp312-*_aarch64 cp311-many*").identifiers == (
+        "cp311-manylinux_x86_64", "cp312-musllinux_aarch64",
+    )  # fmt: skip
+
+
+def test_no_place_is_asked_of_targets_that_are_not_selected() -> None:
+    """An image is pulled when it is asked."""
+    asked: list[Target] = []
+
+    def find(known: Target) -> Interpreter | None:
+        asked.append(known)
+        return in_its_image(known)
+
+    selection = Selection(build=("cp312-*_x86_64", "cp311-*"), skip=("*-musllinux_*",))
+    select_where(selection, ON_BOTH, find, SpecifierSet("<3.12"))
+    assert {known.identifier for known in asked} == {"cp311-manylinux_x86_64"}

@@ -307,8 +307,9 @@ def test_a_foreign_architectures_image_is_built_and_started_as_such(socket_path:
         "GET /version": (200, [ENGINE]), f"GET /images/{base}/json": (200, [{"Id": "sha256:0"}]),
         "POST /build": (200, []), "POST /containers/create": (500, [{"message": "exec format error"}]),
     }  # fmt: skip
+    build = replace(container_build(tmp_path), platform=Platform(policy=POLICY, arch=FOREIGN))
     with serving(socket_path, answers) as server, pytest.raises(EngineError) as caught:
-        program.run_build(replace(container_build(tmp_path), arch=FOREIGN), Cancellation())
+        program.run_build(build, Cancellation(), lambda *_: True)
     platforms = {name: query.get("platform") for name, query in server.asked if name.startswith("POST")}
     assert platforms == {"POST /build": [FOREIGN_PLATFORM], "POST /containers/create": [FOREIGN_PLATFORM]}
     assert "or install QEMU for it" in caught.value.remedy

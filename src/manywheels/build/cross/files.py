@@ -109,11 +109,12 @@ class CrossFiles:
         self._write("face.json", json.dumps(described, indent=1))
 
     def _cmake(self) -> str:
-        roots = ";".join(map(str, (self.folder, *self.roots)))
+        facts = self.facts
         return _template(
-            "toolchain.cmake", PROCESSOR=self.facts.target.arch, MULTIARCH=self.facts.compiled.multiarch,
-            ROOTS=roots, INCLUDE=str(self.include), SUFFIX=self.facts.extension_suffix,
-            RUN=str(self.bin / "run-target"), BITS=str(self.facts.compiled.bits // 8),
+            "toolchain.cmake", PROCESSOR=facts.target.arch, MULTIARCH=facts.compiled.multiarch,
+            ROOTS=";".join(map(str, (self.folder, *self.roots))), INCLUDE=str(self.include),
+            SUFFIX=facts.extension_suffix, SOABI=facts.soabi, BITS=str(facts.compiled.bits // 8),
+            CONFIG=str(self.bin / "python3-config"), RUN=str(self.bin / "run-target"),
         )  # fmt: skip
 
     def _meson(self) -> str:

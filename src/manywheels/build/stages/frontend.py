@@ -172,12 +172,12 @@ def _back_end_succeeded(request: BuildRequest) -> bool:
     return b"failed (exit status: 0)" in last_bytes(request.log, 4096)
 
 
-def _remedy(request: BuildRequest, excerpt: Excerpt) -> str:
+def _remedy(request: BuildRequest, excerpt: Excerpt, cancellation: Cancellation) -> str:
     from manywheels.build.logs import cross, embedded
 
     if excerpt.unresolved:
         return request.overlooked
-    if request.cross and (text := cross.remedy(excerpt)):
+    if request.cross and (text := cross.remedy(excerpt, request.log, cancellation)):
         return text
     return embedded.remedy(excerpt) if request.embedded else ""
 
@@ -201,7 +201,7 @@ def _explain_failure(
     place = excerpt.location
     return BuildFailed(
         reason or f"The build back end failed ({describe_end(status)})",
-        remedy=_remedy(request, excerpt),
+        remedy=_remedy(request, excerpt, cancellation),
         excerpt=lines,
         file=_known(place.file, request) if place else None,
         line=place.line if place else None,

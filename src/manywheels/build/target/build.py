@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from manywheels import verify
@@ -154,10 +155,16 @@ class TargetBuild:
             **self.workspace.places,
             made=self.workspace.folder / "repaired",
             finished=self.workspace.sealed / "repaired",
-            venv=venv,
+            venv=self._with_libraries(venv),
             timeout=self.context.run.options.timeout,
         )
         return repair_by_command(request, self.cancellation)
+
+    def _with_libraries(self, venv: Venv) -> Venv:
+        """Name the compilers' libraries where a cross build did without: its programs are this machine's."""
+        if not self.workspace.cross:
+            return venv
+        return replace(venv, followed=venv.followed.changed(self.workspace.setup.tools.with_libraries))
 
     def _repair_request(self, built: Path) -> RepairRequest:
         workspace = self.workspace
@@ -169,7 +176,7 @@ class TargetBuild:
             folder=self.context.work / f"repair-{self.target.identifier}",
             finished=workspace.sealed / "repaired",
             user=workspace.user,
-            library_path=self.venv.environment.get("LD_LIBRARY_PATH"),
+            library_path=self._with_libraries(self.venv).environment.get("LD_LIBRARY_PATH"),
             exclude=self.options.repair.exclude,
             strip=self.options.repair.strip,
             log=workspace.log,

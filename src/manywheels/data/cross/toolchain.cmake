@@ -20,9 +20,12 @@ set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
-# FindPython asks no interpreter where it builds for another machine.
+# FindPython asks the interpreter through the emulator below (CMP0190), without that policy only python-config.
 foreach(prefix IN ITEMS Python Python3)
   set(${prefix}_INCLUDE_DIR "@INCLUDE@" CACHE PATH "")
+  set(${prefix}_SOABI "@SOABI@" CACHE STRING "")
+  set(_${prefix}_CONFIG "@CONFIG@" CACHE INTERNAL "")
+  set(_${prefix}_CONFIG_LAUNCHER "@CONFIG@" CACHE INTERNAL "")
 endforeach()
 set(PYTHON_INCLUDE_DIR "@INCLUDE@" CACHE PATH "")
 set(PYTHON_MODULE_EXTENSION "@SUFFIX@" CACHE STRING "")

@@ -230,6 +230,10 @@ is_target() { # by any of the names of its architecture, with a glibc version or
     case $1 in *-linux | *-linux-"$libc" | *-linux-"$libc".*) ;; *) return 1 ;; esac
 }
 
+of_this_machine() {
+    case ${1%/} in /usr/lib | /usr/lib64 | /usr/lib/"$here" | /lib | /lib64 | /lib/"$here" | /usr/local/lib*) ;; *) return 1 ;; esac
+}
+
 holds_libpython() {
     set +f
     for file in "$1"/libpython[23]*; do
@@ -262,6 +266,7 @@ for arg in "$@"; do
         -Xlinker) next=linker && continue ;;
         -R | -L | -l) next=$arg && continue ;;
         -L/*)
+            [ "$foreign" ] && of_this_machine "${arg#-L}" && continue
             if holds_libpython "${arg#-L}"; then
                 [ "$kind" = system ] && [ ! "$libpython" ] && continue
                 set -- "$@" "$arg"
@@ -314,7 +319,6 @@ for arg in "$@"; do
                 -isystem/usr/include | -isystem/usr/include/"$here" | -isystem/usr/local/include | \
                 -L/usr/lib | -L/usr/lib64 | -L/usr/lib/"$here" | \
                 -L/lib | -L/lib64 | -L/lib/"$here") continue ;;
-            -L/usr/local/lib | -L/usr/local/lib64) [ "$foreign" ] && continue ;;
             # Its libc, named by path (CMake's find_library does), is the one thing not to link with.
             /usr/lib*/libc.* | /usr/lib*/libm.* | /usr/lib*/libdl.* | /usr/lib*/librt.* | /usr/lib*/libutil.* | \
                 /usr/lib*/libpthread.* | /usr/lib*/libresolv.* | /usr/lib*/libstdc++.* | /usr/lib*/libgcc_s.* | \
@@ -365,11 +369,11 @@ if [ $step = link ] && [ "$cxx_runtime" ]; then
         set -- "$@" -lgcc_s
     fi
 fi
-musl_library=@MUSL_LIBRARY@
-if [ $step = link ] && [ "$musl_library" ] && [ ! "$freestanding" ] && [ "$shared" -o ! "$static" ]; then
-    # Programs are linked with it as gcc does it. zig would link them statically, unless they need a shared library.
-    [ "$shared" ] || set -- "$@" -dynamic
-    set -- "$@" -Wl,-Bdynamic,--as-needed "$musl_library"
+link_stub=@LINK_STUB@
+if [ $step = link ] && [ "$link_stub" ] && [ ! "$freestanding" ] && { [ "$shared" ] || [ ! "$static" ]; }; then
+    # Programs are linked with musl as gcc does it. zig would link them statically, unless they need a shared library.
+    case $libc in musl*) [ "$shared" ] || set -- "$@" -dynamic ;; esac
+    set -- "$@" -Wl,-Bdynamic,--as-needed "$link_stub"
 fi
 if [ $step = link ]; then
     set -- "$@" @LIBRARY_FLAGS@ -s
