@@ -85,7 +85,6 @@ def test_two_architectures_are_gathered(project: Path, action: Path) -> None:
         project, path, action, "--matrix", "arch:x86_64", *runners, "--env", "MANYWHEELS_BUILD=cp312"
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-8000:]
-    assert "manylinux_2_28_aarch64:" not in ran.stdout  # the other architecture's image is not asked for its Pythons
     wheels = [name for part in ("x86_64", "aarch64") for name in artifact(project, f"wheels-{part}") if ".whl" in name]
     assert ["aarch64" in name for name in wheels] == [False, True]
     assert all(name in ran.stdout.partition("[wheels/gather]")[2] for name in wheels)
