@@ -75,8 +75,12 @@ class Options:
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
-        """The platforms of the selected targets; of all, if none is selected."""
-        return self.platforms_of(self.selected or self.known_targets)
+        """The platforms of this job's selected targets; of all, if none is selected.
+
+        The job of one architecture (`shard`) prepares nothing for the others.
+        """
+        arch = self.shard.arch if self.shard else ""
+        return self.platforms_of(target for target in self.selected or self.known_targets if arch in {"", target.arch})
 
     def platform_of(self, target: Target) -> Platform:
         return self.by_platform[target]

@@ -46,6 +46,8 @@ def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("host", {"image": "example.org/image:1"}, False, False),  # so it is said inside of that very image
         ("auto", {"archs": OTHER}, True, False),  # without an engine, it is cross-built here
         ("auto", {"archs": f"{MACHINE} {OTHER}"}, True, False),
+        ("auto", {"archs": f"{MACHINE} {OTHER}", "shard": MACHINE}, False, False),  # another job builds the other
+        ("auto", {"archs": f"{MACHINE} {OTHER}", "shard": f"{OTHER}:1/2"}, True, False),
         ("auto", {"archs": NARROW}, True, False),  # which this machine runs, but has no compiler for
         ("host", {"archs": OTHER}, False, False),
         ("auto", {"platform": "manylinux2014"}, False, False),
