@@ -20,16 +20,16 @@ from manywheels.build.events import EventReader
 from manywheels.build.reporter import Reporter
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.printing import say
-from manywheels.errors import EXIT_TARGET_FAILED, Cancelled, EngineError, ManywheelsError
+from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, EXIT_VERIFICATION, Cancelled, EngineError, ManywheelsError
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
 from manywheels.plan.targets import Plan, PlannedTarget
 from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuild, run_build, what_is_not_known
+from manywheels.verify.model import Finding, Severity
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
-from manywheels.verify.sets import EVERY_PYTHON
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, joined
 from manywheels.wheels.output import OutputFolder
 
@@ -73,7 +73,8 @@ class _Part:
 def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -> tuple[int, Manifest | None]:
     """Build the plan; return the exit status, and the manifest, which is written, unless no container built anything.
 
-    The status counts only without a manifest. Raises EngineError if the only container cannot run, and Cancelled.
+    With a manifest, the status is that of the set: 3 if wheels of several platforms do not belong together. Raises
+    EngineError if the only container cannot run, and Cancelled.
     """
     started = time.monotonic()
     said = _Said(run.builds)
@@ -86,15 +87,18 @@ def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -
     if not any(part.manifest for part in parts.values()):
         return _why_nothing(parts), None
     manifest = _merged(run, parts)
-    if len(parts) > 1 and not cancellation.requested:
-        manifest = replace(manifest, warnings=_set_warnings(run, manifest, cancellation))
-    manifest = replace(manifest, seconds=round(time.monotonic() - started, 3))
+    findings = _set_findings(run, manifest, cancellation) if len(parts) > 1 and not cancellation.requested else ()
+    found = (f"{finding.wheel} {finding}".lstrip() for finding in findings)
+    manifest = replace(
+        manifest, warnings=(*dict.fromkeys((*manifest.warnings, *found)),), seconds=round(time.monotonic() - started, 3)
+    )
     manifest.write(run.output.path)
     for record in manifest.failures:
         if record.failure and record.failure.stage == _STAGE:
             reporter.finished(record)
     reporter.closed(manifest)
-    return 0, manifest
+    is_wrong = any(finding.severity is Severity.ERROR for finding in findings)
+    return EXIT_VERIFICATION if is_wrong else EXIT_OK, manifest
 
 
 @dataclass(frozen=True)
@@ -206,12 +210,10 @@ def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
     )
 
 
-def _set_warnings(run: ContainerRun, manifest: Manifest, cancellation: Cancellation) -> tuple[str, ...]:
+def _set_findings(run: ContainerRun, manifest: Manifest, cancellation: Cancellation) -> tuple[Finding, ...]:
     """Check the wheels of all platforms as one set; a container has seen its own alone."""
     wheels = [run.output.path / wheel.name for wheel in manifest.wheels]
-    verdict = verify_wheels(wheels, run.rules, manifest=manifest, cancellation=cancellation)
-    found = (finding for finding in verdict.set_findings if finding.code != EVERY_PYTHON)  # each container has said it
-    return tuple(f"{finding.wheel} {finding}".lstrip() for finding in found)
+    return verify_wheels(wheels, run.rules, cancellation=cancellation).set_findings
 
 
 def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping[Platform, _Part]) -> TargetRecord:

@@ -224,7 +224,7 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     if manifest is None:
         return Built(status=status, manifest=None, folder=options.output_dir)
     return Built(
-        status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
+        status=exit_status(manifest) or status, manifest=manifest, folder=options.output_dir,
         report=lambda: _report(manifest, reports, output, project),
     )  # fmt: skip
 

@@ -108,7 +108,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
         raise ContainerFailed(
             "manywheels in the container exited before building anything.", remedy="See its message above."
         )
-    status = build.exit_status(manifest)
+    status = built.status
     outputs = _outputs(manifest, folder)
     try:
         built.report()
