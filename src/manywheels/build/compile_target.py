@@ -73,6 +73,11 @@ class CompileTarget:
         return {version: tuple(symbols) for version, symbols in row.items()}
 
     @property
+    def links_cxx(self) -> bool:
+        """Whether C++ can be linked: its exceptions must work."""
+        return bool(self._machine.get("cxx", True))
+
+    @property
     def recipe(self) -> tuple[str, ...]:
         """What libraries that are built for the target depend on, beside its name."""
         return (*self.flags, *(symbol for symbols in self.libgcc.values() for symbol in symbols))

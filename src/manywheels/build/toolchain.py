@@ -57,7 +57,7 @@ _CXX_HEADERS: Final = Path(__file__).parent.parent / "data" / "cxx_headers"
 _FOR_ZIG: Final = (
     "TARGET", "GLOBAL_CACHE", "LOCAL_CACHE", "LIBRARY_FLAGS", "INCLUDE_FLAGS", "LINK", "CXX_HEADERS", "CXX_RUNTIME",
     "CXX_LIBRARY", "CXX_UNWINDER", "CXX_FLAGS", "CXX_HEADER_FLAGS", "MAKE_CXX_RUNTIME", "MULTIARCH", "MACHINE", "NAMES",
-    "LIBC", "BITS", "FOREIGN", "HERE", "TARGET_FLAGS", "LINK_STUB",
+    "LIBC", "BITS", "FOREIGN", "HERE", "TARGET_FLAGS", "LINK_STUB", "LINKS_CXX",
 )  # fmt: skip
 _INCLUDE_FOLDERS: Final = ("/usr/local/include", "/usr/include/{multiarch}", "/usr/include")
 
@@ -369,6 +369,7 @@ class _Zig:
             "CXX_HEADERS": shlex.quote(str(_CXX_HEADERS)),
             "LIBRARY_FLAGS": shlex.join(f"-L{name}" for name in folders),
             "INCLUDE_FLAGS": shlex.join(word for name in includes for word in ("-idirafter", name)),
+            "LINKS_CXX": "1" if target.links_cxx else "''",
             "LINK_STUB": shlex.quote(str(stub or "")),
             **_cxx_values(self.program, target, self.library_dir, stub if target.policy.libc == "musl" else None),
         }

@@ -358,6 +358,10 @@ eval "set -- $keep $late"
 [ "$version_script" ] && set -- "$@" -Wl,--undefined-version # as GNU ld, which most version scripts were written for
 [ "$stdin" ] && [ ! "$language" ] && set -- -x c "$@"
 [ "$cxx_source" ] && mode=c++ # as gcc does by a file's name; zig would not find the headers
+links_cxx=@LINKS_CXX@
+if [ $step = link ] && [ ! "$links_cxx" ] && { [ "$mode$no_defaults" = c++ ] || [ "$cxx_library" ]; }; then
+    refuse "C++ for $arch: the embedded compilers' exceptions do not work there"
+fi
 if [ $step = link ] && [ "$cxx_runtime" ]; then
     if [ "$mode$no_defaults" = c++ ] || [ "$cxx_library" ]; then
         # All files of a wheel share one C++ library, which the repair adds: zig's own would be in each of them.
