@@ -15,8 +15,8 @@ WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: demo test test-containers test-index test-under-load check format docs pictures lock bench package clean
 
-demo: $(VENV)/.ready ## build examples/spam for every CPython on this machine
-	$(BIN)/manywheels build examples/spam --output-dir examples/spam/dist
+demo: $(VENV)/.ready ## build examples/spam for every Python on this machine
+	$(BIN)/manywheels build examples/spam --build all --output-dir examples/spam/dist
 
 test: $(VENV)/wheels/.ready ## what needs neither Docker nor the network: the code, publishing to local servers, real builds
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/host tests/publish tests/unit $(PYTEST_ARGS)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
+import shutil
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
+from conftest import ROOT
 from containers.act import ArtifactServer, artifact_server
 from containers.artifactproxy import Fault, Proxy, proxying
 from containers.npm import npm_packages
+from index import GitHubPublisher, LocalIndex
 from manywheels.core.retry import RetryPolicy
 from manywheels.deliver.artifacts.client import Artifacts
 from manywheels.deliver.artifacts.packing import ArtifactMember
@@ -115,6 +124,62 @@ def test_we_download_what_githubs_own_client_uploads(
     url = {"ACTIONS_RESULTS_URL": proxy.url, "COMPRESSION": compression}
     official_client(server, "upload", f"theirs-{compression}", folder, *names, **url)
     assert take(client_of(server), f"theirs-{compression}", tmp_path / "taken") == contents(small)
+
+
+@pytest.mark.network
+def test_what_one_runner_cross_builds_is_published(server: ArtifactServer, proxy: Proxy, tmp_path: Path) -> None:
+    """examples/github/cross.yml, without the runner: its commands, GitHub's client, and the action's own program."""
+    jobs = yaml.safe_load((ROOT / "examples/github/cross.yml").read_text("utf-8"))["jobs"]
+    install, build = (step["run"] for step in jobs["build"]["steps"] if "run" in step)
+    wanted = Requirement(shlex.split(install)[-1])
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert wanted.name == declared["name"]
+    assert wanted.extras == {"host"} <= declared["optional-dependencies"].keys()
+
+    project, outputs = tmp_path / "spam", tmp_path / "outputs"
+    shutil.copytree(ROOT / "examples/spam", project, ignore=shutil.ignore_patterns("dist"))
+    job = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    job |= {"GITHUB_OUTPUT": str(outputs), "MANYWHEELS_BUILD": "cp312"}
+    shell = ("bash", "-eo", "pipefail", "-c", build)
+    built = subprocess.run(shell, cwd=project, env=job, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    name, _, digest = outputs.read_text("utf-8").strip().partition("=")
+    assert {name: digest} == {
+        "manifest-digest": hashlib.sha256((project / "dist/manywheels.json").read_bytes()).hexdigest()
+    }
+    wheels = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (project / "dist").glob("*.whl")}
+    platforms = {wheel.removesuffix(".whl").rpartition("-")[2] for wheel in wheels}
+    assert len(platforms) == 4
+    for platform in (
+        "manylinux_2_28_x86_64",
+        "manylinux_2_28_aarch64",
+        "musllinux_1_2_x86_64",
+        "musllinux_1_2_aarch64",
+    ):
+        assert any(platform in tags for tags in platforms)
+
+    given = next(step["with"] for step in jobs["build"]["steps"] if "upload-artifact@" in step.get("uses", ""))
+    folder = project / given["path"]
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert any(member.startswith("logs/") for member in names)
+    proxy.adapt_request, proxy.adapt_answer = as_act_knows_it, as_github_has_it
+    official_client(server, "upload", given["name"], str(folder), *names, ACTIONS_RESULTS_URL=proxy.url)
+
+    (taken,) = jobs["publish"]["steps"]
+    inputs = {**taken["with"], "manifest-digest": digest, "attestations": "false"}
+    place = tmp_path / "publishing"
+    place.mkdir()
+    with LocalIndex() as index:
+        index.trust(GitHubPublisher(project="spam", workflow="cross.yml", environment=jobs["publish"]["environment"]))
+        identity = index.github_environment(workflow="cross.yml", ref="refs/tags/v1.0", environment="pypi")
+        service = {key: value for key, value in server.environment.items() if key.startswith("ACTIONS_")}
+        variables = {
+            f"INPUT_{key.upper()}": value for key, value in (inputs | {"repository-url": index.upload_url}).items()
+        }
+        published = subprocess.run([sys.executable, ROOT / "entrypoint.py"], cwd=place, capture_output=True, text=True,
+                                   check=False, env=os.environ | identity | service | variables)  # fmt: skip
+        assert published.returncode == 0, published.stdout + published.stderr
+        assert {key: file.sha256 for key, file in index.files().items()} == wheels
 
 
 @pytest.mark.network

@@ -6,12 +6,14 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
-from conftest import ROOT
+from conftest import BASE_IMAGE, ROOT
 from containers.act import artifact_options, commit, make_repository, run_act
 from index import GitHubPublisher, LocalIndex
 
@@ -37,14 +39,17 @@ def project(tmp_path: Path) -> Path:
 
 def run_example(project: Path, name: str, action: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Commit an example as the project's workflow, and have act run it; each job has a workspace of its own."""
-    path = commit(project, (EXAMPLES / name).read_text("utf-8"))
-    place = ("--local-repository", f"manywheels/manywheels@v0={action}", *artifact_options(project / "store"))
+    return run_committed(project, commit(project, (EXAMPLES / name).read_text("utf-8")), action, *options)
+
+
+def run_committed(project: Path, path: Path, action: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    place = ("--local-repository", f"manywheels/manywheels@v0={action}", *artifact_options(project.parent / "store"))
     return run_act(project, path, *place, *options)
 
 
 def artifact(project: Path, name: str) -> dict[str, str]:
     """Return the sha256 of each file that an artifact of the run holds."""
-    (path,) = (project / "store").glob(f"*/{name}/{name}.zip")
+    (path,) = (project.parent / "store").glob(f"*/{name}/{name}.zip")
     with zipfile.ZipFile(path) as archive:
         return {member: hashlib.sha256(archive.read(member)).hexdigest() for member in archive.namelist()}
 
@@ -63,6 +68,36 @@ def test_a_matrix_is_gathered(project: Path, action: Path) -> None:
     assert ran.returncode == 0, ran.stdout[-8000:]
     parts = [[name for name in artifact(project, f"wheels-{part}") if name.endswith(".whl")] for part in (1, 2)]
     assert [[name.split("-")[2] for name in part] for part in parts] == [["cp312"], ["cp313"]]
+
+
+def test_two_architectures_are_gathered(project: Path, action: Path) -> None:
+    """The runner for aarch64 is not here: its part comes from a cross build, as that job's inputs ask for it."""
+    path = commit(project, (EXAMPLES / "architectures.yml").read_text("utf-8"))
+    given = yaml.safe_load(path.read_text("utf-8"))["jobs"]["build"]["steps"][-1]["with"]
+    arch = {name: str(value).replace("${{ matrix.arch }}", "aarch64") for name, value in given.items()}
+    folder = project.parent / "aarch64"
+    argv = [sys.executable, "-m", "manywheels", "build", "--engine=host", f"--output-dir={folder}", "--build=cp312"]
+    options = [f"--archs={arch['archs']}", f"--shard={arch['shard']}"]
+    subprocess.run([*argv, *options], cwd=project, check=True, capture_output=True)
+    store(project, arch["artifact-name"], folder)
+    runners = [word for name in ("ubuntu-24.04", "ubuntu-24.04-arm") for word in ("-P", f"{name}={BASE_IMAGE}")]
+    ran = run_committed(
+        project, path, action, "--matrix", "arch:x86_64", *runners, "--env", "MANYWHEELS_BUILD=cp312"
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout[-8000:]
+    wheels = [name for part in ("x86_64", "aarch64") for name in artifact(project, f"wheels-{part}") if ".whl" in name]
+    assert ["aarch64" in name for name in wheels] == [False, True]
+    assert all(name in ran.stdout.partition("[wheels/gather]")[2] for name in wheels)
+
+
+def store(project: Path, name: str, folder: Path) -> None:
+    """Put the files of a folder into act's artifacts, as another job's."""
+    place = project.parent / "store" / "1" / name / f"{name}.zip"
+    place.parent.mkdir(parents=True)
+    with zipfile.ZipFile(place, "w") as archive:
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                archive.write(path, path.name)
 
 
 def test_a_tag_is_published(project: Path, action: Path, tmp_path: Path) -> None:

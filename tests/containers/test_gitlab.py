@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import junitparser
 import pytest
+import yaml
 from uv import find_uv_bin
 
 from conftest import ROOT
-from containers.gitlab import Archives, git, listed, make_project, run, serve_archives
+from containers.gitlab import Archives, git, listed, make_project, preview, run, serve_archives
 from index import GitLabPublisher, LocalIndex
 from manywheels import __version__
 from manywheels.verify import WHEEL_CHECKS
@@ -98,6 +100,58 @@ def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_in
         wheels = [target["wheel"] for target in json.loads((gathered / "manywheels.json").read_text())["targets"]]
         assert stored == {wheel["name"]: wheel["sha256"] for wheel in wheels}
         assert all(token not in ran.output for token in tokens.values())
+
+
+# Stands in for the runner of the other architecture, which is not here: a cross build has made its part.
+OTHER_RUNNER = """
+  before_script:
+    - |
+      if [ "$RUNNER" = saas-linux-small-arm64 ]; then
+        mkdir -p dist && cp -R /aarch64 dist/shard-aarch64-1-of-1
+        exit 0
+      fi
+"""
+
+
+def test_two_architectures_are_gathered_and_published(tmp_path: Path, archives: Archives, image: str) -> None:
+    repository = make_project(tmp_path / "spam", SPAM, example("architectures") + OTHER_RUNNER)
+    part = tmp_path / "aarch64"
+    argv = [sys.executable, "-m", "manywheels", "build", "--engine=host", "--build=cp312",
+            "--archs=x86_64 aarch64", "--shard=aarch64", f"--output-dir={part}"]  # fmt: skip
+    subprocess.run(argv, cwd=repository, check=True, capture_output=True)
+    with LocalIndex() as index:
+        index.trust(GitLabPublisher(project="spam", project_path="manywheels/manywheels"))
+        job = index.gitlab_environment(project_path="manywheels/manywheels", ref="main")
+        tokens = {name: value for name, value in job.items() if name.endswith("_ID_TOKEN")}
+        inputs = (f"image={image}", f"source={archives.address}", "build=cp312", f"repository-url={index.upload_url}")
+        ran = run(
+            repository, "--volume", f"{part}:/aarch64:ro", *given(*inputs),
+            variables={"CI_COMMIT_TAG": "v1.0.0", **tokens},
+        )  # fmt: skip
+        assert ran.status == 0, ran.output
+        assert built(repository / "dist/gathered") == ["cp312", "cp312"]
+        wheels = sorted(path.name for path in (repository / "dist/gathered").glob("*.whl"))
+        assert sorted("aarch64" in name for name in wheels) == [False, True]
+        assert sorted(index.files()) == wheels
+
+
+def test_the_example_that_cross_builds_has_the_commands_of_githubs(tmp_path: Path) -> None:
+    """Its image is not here; tests/containers/test_artifacts.py runs these commands."""
+    repository = make_project(tmp_path / "spam", SPAM, example("cross"))
+    assert listed(repository, {"CI_COMMIT_BRANCH": "topic", "CI_COMMIT_TAG": ""}) == {"build-wheels"}
+    assert listed(repository, {"CI_COMMIT_BRANCH": "", "CI_COMMIT_TAG": "v1.0.0"}) == {"build-wheels", "publish"}
+    shown = preview(repository)
+    assert shown.status == 0, shown.output
+    resolved = yaml.safe_load(shown.output)
+    install, build = resolved["build-wheels"]["script"]
+    assert install.endswith(f"'manywheels[host]=={__version__}'")
+    steps = yaml.safe_load((ROOT / "examples/github/cross.yml").read_text("utf-8"))["jobs"]["build"]["steps"]
+    assert build.removesuffix(" --junit dist/manywheels-junit.xml") in [
+        line for step in steps for line in step.get("run", "").splitlines()
+    ]
+    assert resolved["build-wheels"]["artifacts"]["paths"] == ["dist"]
+    (needed,) = resolved["publish"]["needs"]
+    assert needed["job"] == "build-wheels"
 
 
 def test_a_protected_tag_publishes_as_the_example_says(tmp_path: Path, archives: Archives) -> None:

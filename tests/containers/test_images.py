@@ -15,6 +15,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 
 from manywheels.plan.policies import Policy, policy_named
+from manywheels.plan.targets import known_targets
 from runner.images import ARCH
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = ROOT / "tests/projects"
-SUPPORTED = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")
+SUPPORTED = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314", "cp314t", "cp315", "cp315t", "pp311")  # of 2_28's
+OWN_TAGS = {known.tag: (known.tag.removesuffix("t"), known.abi) for known in known_targets("manylinux", ARCH)}
 LEGACY = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}  # PEP 600
 
 pytestmark = [pytest.mark.docker, pytest.mark.network, pytest.mark.usefixtures("program_image")]
@@ -32,7 +34,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.network, pytest.mark.usefixtures("
 class Case:
     """A project of the corpus in a policy's image: the targets, and the interpreter and ABI tags of its wheels.
 
-    `tags` are None where each interpreter has a wheel of its own.
+    `tags` are None where each interpreter has a wheel of its own. Every wheel is imported in the image, too.
     """
 
     platform: str
@@ -47,13 +49,16 @@ CASES = (
     Case(platform="manylinux_2_28", project="cpp_cmake", builds="cp39 cp314"),
     Case(platform="manylinux_2_28", project="cython_ext", builds="cp314"),
     Case(platform="manylinux_2_28", project="meson_ext", builds="cp314"),
-    Case(platform="manylinux_2_28", project="abi3", builds="cp39 cp314", tags=frozenset({("cp39", "abi3")})),
+    Case(platform="manylinux_2_28", project="abi3_undeclared", builds="cp310 cp314 cp314t cp315",
+         tags=frozenset({("cp310", "abi3"), ("cp314", "cp314t")})),
+    Case(platform="manylinux_2_28", project="abi3t", builds="cp315 cp315t",
+         tags=frozenset({("cp315", "abi3"), ("cp315", "abi3t")})),
     Case(platform="manylinux_2_28", project="py3_none", builds="cp39 cp314", tags=frozenset({("py3", "none")})),
     Case(platform="manylinux2014", project="c_setuptools", builds="cp39"),
     Case(platform="manylinux2014", project="cpp_cmake", builds="cp314"),
     Case(platform="manylinux_2_34", project="c_setuptools", builds="cp39"),
     Case(platform="manylinux_2_34", project="cpp_cmake", builds="cp314"),
-)
+)  # fmt: skip
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -95,7 +100,8 @@ def test_the_wheels_meet_the_policy_of_the_image(client: DockerClient, tmp_path:
     shutil.copytree(PROJECTS / case.project, source)
 
     built = run("build", source, "--output-dir", output, "--build", case.builds,
-                "--platform", case.platform, "--engine", "container")  # fmt: skip
+                "--platform", case.platform, "--engine", "container",
+                "--test-command", f"python -c 'import {case.project}'")  # fmt: skip
     assert built.returncode == 0, built.stdout[-4000:] + built.stderr[-2000:]
 
     targets: list[dict[str, Any]] = json.loads((output / "manywheels.json").read_text("utf-8"))["targets"]
@@ -109,7 +115,7 @@ def test_the_wheels_meet_the_policy_of_the_image(client: DockerClient, tmp_path:
     wheels = sorted(output.glob("*.whl"))
     assert {wheel.name for wheel in wheels} == {target["wheel"]["name"] for target in targets}
     tags = [tag for wheel in wheels for tag in parse_wheel_filename(wheel.name)[3]]
-    assert {(tag.interpreter, tag.abi) for tag in tags} == (case.tags or {(python, python) for python in pythons})
+    assert {(tag.interpreter, tag.abi) for tag in tags} == (case.tags or {OWN_TAGS[python] for python in pythons})
     for tag in tags:
         assert glibc_of(tag.platform) <= policy.version, f"{tag} asks for more than {case.platform} promises"
 

@@ -43,6 +43,7 @@ from corpus.makers import (
     with_sha512,
     without_record,
 )
+from manywheels.wheels.manifest import TargetRecord, TargetState
 from unit.elfmaker import SharedObject
 from unit.helpers import METADATA
 from unit.wheelmaker import DIST_INFO
@@ -564,6 +565,15 @@ CASES: Final[tuple[Case, ...]] = (
         make_near_miss=several(
             wheel(), wheel(start="demo-1.0-1", tags="cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64")
         ),
+    ),
+    Case(
+        code="MW266",
+        breaks="The plan has cp313, and there was no Python 3.13 to build it with.",
+        near="The plan leaves cp313 out.",
+        make_broken=sealed(
+            wheel(), others=[TargetRecord(identifier="cp313-manylinux_x86_64", state=TargetState.NO_INTERPRETER)]
+        ),
+        make_near_miss=sealed(wheel()),
     ),
     Case(
         code="MW270",

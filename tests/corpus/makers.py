@@ -6,7 +6,7 @@ Every wheel is written from its bytes, without a compiler: the files are the sam
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -177,14 +177,17 @@ def of_python(python: str, core: SharedObject | bytes = CORE, **fields: Any) -> 
     return wheel(core, at=at, **{"tags": f"{python}-{python}-manylinux_2_28_x86_64", **fields})
 
 
-def sealed(maker: Make, *, then: Callable[[Path], object] = lambda _: None) -> Make:
-    """Return a maker of a wheel with its manifest; `then` is done to the wheel after it was sealed."""
+def sealed(
+    maker: Make, *, then: Callable[[Path], object] = lambda _: None, others: Sequence[TargetRecord] = ()
+) -> Make:
+    """Return a maker of a wheel with its manifest, which has `others` too; `then` is done to the wheel afterwards."""
 
     def make(folder: Path) -> Path:
         path = maker(folder)
         record = describe_wheel(path, glibc="2.2.5", libraries=())
         sealed_as = manifest(
-            TargetRecord(identifier="cp312-manylinux_x86_64", state=TargetState.BUILT, python="3.12.1", wheel=record)
+            TargetRecord(identifier="cp312-manylinux_x86_64", state=TargetState.BUILT, python="3.12.1", wheel=record),
+            *others,
         )
         sealed_as.write(folder)
         then(path)

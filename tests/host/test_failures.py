@@ -332,10 +332,13 @@ def few(program: Program) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_default_targets_without_interpreter_are_a_warning(program: Program, few: dict[str, str]) -> None:
-    finished = program.build("c_setuptools", tags=None, caller=few)
+def test_default_targets_without_interpreter_stop_every_command_unless_allowed(
+    program: Program, few: dict[str, str]
+) -> None:
+    project = program.copy("c_setuptools")
+    finished = program.build(project, tags=None, caller=few)
 
-    assert finished.status == 0, finished.text
+    assert finished.status == 1, finished.text
     assert list(finished.states) == ["cp39", "cp310", "cp311", "cp312", "cp313", "cp314"]
     missing = [tag for tag, state in finished.states.items() if state == "no interpreter"]
     assert finished.states["cp312"] == "built"
@@ -343,9 +346,33 @@ def test_default_targets_without_interpreter_are_a_warning(program: Program, few
     assert len(finished.wheels) == 6 - len(missing)
     (warning,) = [line for line in finished.stdout.splitlines() if line.startswith("warning: no interpreter")]
     assert set(missing) == {word.strip(":") for word in warning.split() if word.startswith("cp3")}
-    assert "doctor" in finished.stdout
-    assert finished.failure("cp314")["code"] == "MW105"
-    assert "uv python install 3.14" in finished.failure("cp314")["remedy"]
+    failure = finished.failure("cp314")
+    assert failure["code"] == "MW105"
+    assert "uv python install" in failure["remedy"]
+    assert "3.14" in failure["remedy"]
+    assert f"missing: no interpreter (MW105): {failure['problem']}" in finished.stdout
+
+    names = [target["identifier"] for target in finished.manifest["targets"] if target["state"] == "no interpreter"]
+    gathering = ("gather", finished.output, "--output-dir")
+    for command, status in (
+        (("verify", finished.output), 3),
+        ((*gathering, program.folder / "refused"), 3),
+        (("publish", finished.output, "--dry-run", "--repository-url", "http://127.0.0.1:9/"), 4),
+    ):
+        refused = program(*command, caller=few | {"MANYWHEELS_PASSWORD": "pypi-x"})
+        assert refused.status == status, refused.text
+        assert all(name in refused.text for name in names)
+    for command in (("verify", finished.output), (*gathering, program.folder / "gathered")):
+        allowed = program(*command, "--allow-missing", caller=few)
+        assert allowed.status == 0, allowed.text
+        assert f"missing: {' '.join(names)}" in allowed.text
+
+    allowed = program.build(project, "--allow-missing", tags=None, caller=few)
+    assert allowed.status == 0, allowed.text
+    assert (
+        f"warning: MW105 planned, but not built because their Pythons were missing: {' '.join(names)}" in allowed.text
+    )
+    assert allowed.states == finished.states
 
 
 def test_interpreter_that_was_asked_for_by_name(program: Program, few: dict[str, str]) -> None:

@@ -25,7 +25,7 @@ from manywheels.deliver.index.trusted import ApiToken
 from manywheels.errors import TooLittleTime, UploadIncomplete
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.settings import read_settings
-from manywheels.wheels.manifest import Shard, read_manifest
+from manywheels.wheels.manifest import Shard, TargetRecord, TargetState, read_manifest
 from publish.program import (
     Run,
     clean_environment,
@@ -149,6 +149,28 @@ def test_row_12_missing_and_added_wheels_are_reported_together(index: LocalIndex
     assert f"`{WHEEL}` of the manifest is missing" in run.err
     assert f"demo-1.0-cp314-cp314-{PLATFORM}.whl is not in the manifest" in run.err
     assert uploads(index) == []
+
+
+def test_row_12_a_python_that_was_missing_stops_the_release_unless_the_workflow_allows_it(
+    index: LocalIndex, folder: Path
+) -> None:
+    whole = read_manifest(folder)
+    absent = TargetRecord(identifier="cp314-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
+    replace(whole, targets=(*whole.targets, absent)).write(folder)
+    told = "their Pythons were missing: cp314-manylinux_x86_64"
+    pyproject = folder.parent / "pyproject.toml"
+    for text in ("", "[tool.manywheels]\nallow-missing = true\n"):  # a pull request can change it
+        pyproject.write_text(text, encoding="utf-8")
+        run = from_github(index, folder)
+        assert run.status == 4
+        assert told in " ".join(run.err.split())
+        assert "`allow-missing`" in run.err
+        assert uploads(index) == []
+    pyproject.unlink()
+    run = from_github(index, folder, "--allow-missing")
+    assert run.status == 0, run.said
+    assert told in run.out
+    assert len(uploads(index)) == 3
 
 
 def test_row_12_a_shard_is_not_published_as_the_release(index: LocalIndex, folder: Path) -> None:

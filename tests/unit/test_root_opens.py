@@ -21,6 +21,7 @@ OPENS = frozenset({
     "rmtree", "copy", "copy2", "copyfile", "copytree", "copystat", "copymode", "move", "extractall", "setxattr",
     "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory", "mkdtemp", "mkstemp",
 })  # fmt: skip
+TOOLS = "the tools' folder, which only the program writes"
 PROGRAM = "its own packages and what the kernel says"
 CALLER = "the caller's folders: no project code runs, or a target's user cannot reach them"
 # Modules, or all in a folder, that never see a path below a run's work folder, or only in the program's own part of it.
@@ -36,6 +37,10 @@ MODULES = {
     "build/stages/auditwheel_worker.py": "runs as a target's user",
     "build/stages/prefetch_worker.py": "runs as the fetching user, and as a target's",
     "build/lld_link.py": "runs as a target's user",
+    "build/cross/face.py": "runs as a target's user", "build/cross/hooks.py": "runs as a target's user",
+    "build/cross/front_end.py": "runs as a target's user",
+    "build/cross/files.py": "`cross-…` in the work folder, which is root's, and the machine's headers",
+    "build/cross/machine_python.py": "the machine's headers",
     "runtime/trees.py": "through descriptors that follow no link",
     "runtime/leftovers.py": "through descriptors that follow no link",
     "plan/interpreters.py": "before anything of a project runs",
@@ -54,6 +59,8 @@ MODULES = {
 # Single functions of other modules; each opens something only in the way that the reason says.
 FUNCTIONS = {
     "runtime/containers/run.py::run_container": "no path: it removes a container",
+    "build/container_run.py::_sharing": "no path: it removes a volume",
+    "build/platform_setup.py::set_up": "`sources` in the work folder, which is root's",
     "runtime/containers/run.py::_copy_in": "a temporary folder, the program's own",
     "runtime/isolation.py::_capabilities": PROGRAM, "runtime/isolation.py::_runners_mounts": PROGRAM,
     "runtime/isolation.py::_close": "the CI's folders, before anything of a project runs",
@@ -64,6 +71,7 @@ FUNCTIONS = {
     "plan/target_options.py::text": "the snapshot, before anything of a project runs as another user",
     "build/stale_files.py::_stale_files": "the snapshot, by descriptors",
     "build/stale_files.py::visit": "the snapshot, by descriptors",
+    "build/link_stub.py::make": TOOLS, "build/link_stub.py::_link": TOOLS,
     "build/stages/variables.py::_with_python": "a folder of the program's own, in which it makes links",
     "build/disk_space.py::_size_of": "the snapshot, by descriptors",
     "build/disk_space.py::count": "the snapshot, by descriptors",

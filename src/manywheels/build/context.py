@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from manywheels.build.wheel_sharing import WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import WrongWheel
 from manywheels.plan.options import Options
+from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
 from manywheels.plan.targets import Plan, PlannedTarget, Target
 from manywheels.runtime.uv import uv_program
@@ -32,7 +33,8 @@ from manywheels.wheels.output import OutputFolder
 class Run:
     """What a run is asked to do. `rules` decide which findings count; `caller` is the caller's environment.
 
-    `overlooked` name what the caller's settings say of indexes and versions, and builds are not told.
+    A part of a run may have the path of a `jobserver` that it shares with other parts. `overlooked` name what the
+    caller's settings say of indexes and versions, and builds are not told.
     """
 
     project: Project
@@ -42,19 +44,34 @@ class Run:
     output: OutputFolder
     caller: dict[str, str]
     overlooked: tuple[str, ...] = ()
+    is_part: bool = False
+    jobserver: Path | None = None
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms of the plan's targets."""
+        return self.options.platforms_of(planned.target for planned in self.plan.targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformSetup:
+    """What the targets of one platform share: the compilers, and the source as `before-all` left it."""
+
+    tools: Toolchain
+    snapshot: Snapshot
+    prepared: Prepared
 
 
 @dataclass(kw_only=True)
 class RunContext:
     """What a run's targets share. `users` and `fetcher`, who prefetches, are user ids.
 
-    `work` is the run's temporary folder; `started` is a monotonic time in seconds.
+    `source` is the source's digest, `work` the run's temporary folder, `started` a monotonic time in seconds.
     """
 
     run: Run
-    snapshot: Snapshot
-    prepared: Prepared
-    tools: Toolchain
+    setups: Mapping[Platform, PlatformSetup]
+    source: str
     jobserver: Jobserver
     work: Path
     reporter: Reporter
@@ -71,6 +88,9 @@ class RunContext:
         self._delivery = threading.Lock()
         jobs = self.run.options.jobs
         self._jobs = threading.Semaphore(jobs) if jobs else nullcontext()
+
+    def setup_of(self, target: Target) -> PlatformSetup:
+        return self.setups[self.run.options.platform_of(target)]
 
     def served_by(self, target: Target) -> list[PlannedTarget]:
         """Return the targets that reuse this one's wheel; final once that has been announced."""

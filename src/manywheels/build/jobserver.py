@@ -6,6 +6,7 @@ build holds one from here; otherwise, six builds on two cores would run eight co
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import threading
@@ -18,11 +19,16 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
 
 _TOKEN = b"+"
+_PATIENCE = 1000  # milliseconds without a token before a look whether any is held
 _POLL = 0.02  # seconds between checks whether a waiting target was cancelled
 
 
 class Jobserver:
-    """A FIFO with `tokens` tokens at `path`."""
+    """A FIFO with `tokens` tokens at `path`; several programs share it if they name the same path.
+
+    While a program's targets hold tokens, it has a shared lock on a file beside the FIFO. Who can have the lock alone
+    knows that no token is held, also not by a program that was killed.
+    """
 
     def __init__(self, path: Path, tokens: int) -> None:
         self.path = path
@@ -30,11 +36,18 @@ class Jobserver:
         self._lock = threading.Lock()
         self._holders = 0
         self._queue: deque[threading.Event] = deque()
-        os.mkfifo(path)
-        path.chmod(0o666)  # for builds with their own users; others cannot reach the folder
+        self._held = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        is_alone = self._try_alone()
+        if not is_alone:
+            fcntl.flock(self._held, fcntl.LOCK_SH)  # once who is alone has laid out the tokens
+        with suppress(FileExistsError):
+            os.mkfifo(path)
+            path.chmod(0o666)  # for builds with their own users; others cannot reach the folder
         # Read and write, so that the FIFO keeps its tokens while no build has it open.
         self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.write(self._descriptor, _TOKEN * tokens)
+        if is_alone:
+            self._lay_out_tokens()
+        fcntl.flock(self._held, fcntl.LOCK_UN)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -74,11 +87,16 @@ class Jobserver:
         poll.register(self._descriptor, select.POLLIN)
         poll.register(cancellation, select.POLLIN)
         while not cancellation.requested:
-            poll.poll()
+            if not poll.poll(_PATIENCE):
+                self._restore()
+                continue
             with self._lock:
+                if not self._holders:
+                    fcntl.flock(self._held, fcntl.LOCK_SH)
                 try:
                     os.read(self._descriptor, 1)
                 except BlockingIOError:  # a compiler took it first
+                    self._let_go()
                     continue
                 self._holders += 1
                 return True
@@ -91,13 +109,38 @@ class Jobserver:
                 with suppress(BlockingIOError):  # full: a build has written too many tokens
                     os.write(self._descriptor, _TOKEN)
                 return
-            # Killed builds lose tokens, broken ones add some. No target holds one now: restore the number.
             with suppress(BlockingIOError):
-                while os.read(self._descriptor, 1 << 16):
-                    pass
-            os.write(self._descriptor, _TOKEN * self.tokens)
+                os.write(self._descriptor, _TOKEN)
+            self._let_go()
+        self._restore()
+
+    def _let_go(self) -> None:
+        if not self._holders:
+            fcntl.flock(self._held, fcntl.LOCK_UN)
+
+    def _restore(self) -> None:
+        """Lay out the full number of tokens if no target holds one: killed builds lose tokens, broken ones add some."""
+        with self._lock:
+            if self._holders:
+                return
+            if self._try_alone():
+                self._lay_out_tokens()
+                fcntl.flock(self._held, fcntl.LOCK_UN)
+
+    def _try_alone(self) -> bool:
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another program's targets hold tokens
+            return False
+        return True
+
+    def _lay_out_tokens(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._descriptor, 1 << 16):
+                pass
+        os.write(self._descriptor, _TOKEN * self.tokens)
 
     def close(self) -> None:
         """Every build must have ended."""
         os.close(self._descriptor)
-        self.path.unlink(missing_ok=True)
+        os.close(self._held)

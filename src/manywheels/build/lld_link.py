@@ -21,7 +21,7 @@ _VALUED = re.compile(
     "-(?:target|x|M[FTQ]|iquote|idirafter|isystem|include|imacros|[IDU]|X(?:clang|preprocessor|assembler)|mllvm)"
 )
 _MODE = re.compile(
-    r"-(?:shared|(?:no-|static-)?pie|static|nostdlib(?:\+\+)?|nolibc|nodefaultlibs|nostartfiles|rdynamic|[rs]|pthread)"
+    r"-(?:shared|(?:no-|static-)?pie|static|nostdlib(?:\+\+)?|nolibc|nodefaultlibs|nostartfiles|dynamic|rdynamic|[rs]|pthread)"
 )
 # Libraries that zig makes itself. It links those of glibc in any case, by their paths.
 _OWN_LIBRARY = re.compile(

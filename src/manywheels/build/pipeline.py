@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -16,9 +16,9 @@ from manywheels import __version__
 from manywheels.build import disk_space, toolchain
 from manywheels.build.context import Run, RunContext
 from manywheels.build.jobserver import Jobserver
+from manywheels.build.missing import absence_warnings, absent_records
+from manywheels.build.platform_setup import PlatformSetter, platform_folder
 from manywheels.build.reporter import Reporter
-from manywheels.build.stages import before_all
-from manywheels.build.stages.before_all import Preparation, Prepared
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
@@ -29,23 +29,28 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.core.files import cache_dir
 from manywheels.core.text import sanitize
-from manywheels.errors import Cancelled, NoInterpreter, TargetError
+from manywheels.errors import Cancelled, TargetError
 from manywheels.plan import trust
 from manywheels.plan.options import Options
+from manywheels.plan.platforms import Platform
 from manywheels.plan.targets import PlannedTarget, Target
 from manywheels.runtime import isolation
 from manywheels.runtime.git import git_top, share_objects
 from manywheels.runtime.isolation import Isolation
 from manywheels.runtime.uv import uv_program
-from manywheels.runtime.workspace import Snapshot, public_work_parent, store_beside, take_snapshot, work_folder
-from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
-from manywheels.wheels.output import BEFORE_ALL
+from manywheels.runtime.workspace import (
+    public_work_parent,
+    store_beside,
+    take_snapshot,
+    work_folder,
+)
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, joined
 
 _PREFETCHES = 2  # at once: they unpack wheels while compilers run
 
 
 def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifest:
-    """Build every target of the plan; return the manifest, with all failures, and write it.
+    """Build every target of the plan; return the manifest, with all failures, and write it, unless this is a part.
 
     Raises ToolchainError, ProjectError, DiskError, IsolationError, BeforeAllFailed and Cancelled before the first
     target is built.
@@ -55,30 +60,33 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     cores = max(available_cores(), run.options.jobs or 1)
     with _isolated_work_folder(run, buildable, cancellation) as (work, isolated):
         run = _without_credentials(run) if isolated.users else run
-        tools = _prepare_toolchain(run.options, work, buildable, cores)
         snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
         disk_space.require_for(snapshot.root, work, cancellation, copies=len(buildable), output=run.output.path)
         if isolated.users:
             share_objects(snapshot.root)
-        prepared = _run_before_all(_preparation(run, snapshot, tools, work), reporter, cancellation)
-        reporter.started(run.plan, f"{run.project.title} for {run.options.platform.name}, {tools.description}")
-        with closing(Jobserver(work / "jobserver", cores)) as jobserver:
+        toolchains = _prepare_toolchains(run.options, work, buildable, cores)
+        setter = PlatformSetter(run, snapshot, work, reporter)
+        setups = {platform: setter.set_up(platform, tools, cancellation) for platform, tools in toolchains.items()}
+        reporter.started(run.plan, _title(run, toolchains))
+        with closing(Jobserver(run.jobserver or work / "jobserver", cores)) as jobserver:
             context = RunContext(
-                run=run, snapshot=snapshot, prepared=prepared, tools=tools, jobserver=jobserver, work=work,
-                reporter=reporter, sharing=WheelSharing(buildable, cancellation), started=started,
+                run=run, setups=setups, source=snapshot.digest, jobserver=jobserver, work=work, reporter=reporter,
+                sharing=WheelSharing(buildable, cancellation), started=started,
                 users={planned.target: isolated.user(number) for number, planned in enumerate(buildable)},
                 fetcher=isolated.fetcher,
             )  # fmt: skip
             records = _build_all(context, buildable)
     manifest = _manifest(context, records)
-    manifest.write(run.output.path)
+    if not run.is_part:  # else the program that started this one writes the manifest of all parts
+        manifest.write(run.output.path)
     reporter.closed(manifest)
     return manifest
 
 
 def require_toolchain(options: Options) -> None:
-    """Raise ToolchainError if this machine cannot build for the policy; cheap enough before planning."""
-    toolchain.resolve(options.toolchain, options.platform)
+    """Raise ToolchainError if this machine cannot build for a platform; cheap enough before planning."""
+    for platform in options.platforms:
+        toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch)
 
 
 # --- before the targets -----------------------------------------------------------------------------------------------
@@ -88,8 +96,9 @@ def require_toolchain(options: Options) -> None:
 def _isolated_work_folder(
     run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
-    kind = toolchain.resolve(run.options.toolchain, run.options.platform)
-    against = "the zig toolchain caches compiled files in a folder that all targets share" if kind == "zig" else ""
+    platforms = run.options.platforms_of(planned.target for planned in buildable)
+    kinds = {toolchain.resolve(run.options.toolchain, platform.policy, arch=platform.arch) for platform in platforms}
+    against = "the zig toolchain caches compiled files in a folder that all targets share" if "zig" in kinds else ""
     against = against or isolation.reason_against()
     needed = [*(planned.interpreter.path for planned in buildable if planned.interpreter), Path(uv_program())]
     parent = None if against else public_work_parent(isolation.closed_folders(run.caller, needed))
@@ -101,7 +110,7 @@ def _isolated_work_folder(
     ):
         if isolated.users:
             work.chmod(0o711)  # users reach their target's folder, but list no others
-        elif kind == "system" and os.geteuid() == 0:
+        elif kinds == {"system"} and os.geteuid() == 0:
             print(f"note: project code is not isolated: {sanitize(isolated.against)}", file=sys.stderr, flush=True)
         if unended := isolation.unended_processes(isolated):
             print(f"note: {unended}", file=sys.stderr, flush=True)
@@ -116,11 +125,37 @@ def _without_credentials(run: Run) -> Run:
     return replace(run, caller={name: value for name, value in run.caller.items() if name not in withheld})
 
 
-def _prepare_toolchain(options: Options, work: Path, buildable: list[PlannedTarget], cores: int) -> Toolchain:
-    kind = toolchain.resolve(options.toolchain, options.platform)
+def _prepare_toolchains(
+    options: Options, work: Path, buildable: list[PlannedTarget], cores: int
+) -> dict[Platform, Toolchain]:
     plain_jobs = max(1, cores // max(1, len(buildable)))
     prefix_map = _private_paths(work, buildable)
-    return toolchain.prepare(kind, options.platform, work / "tools", prefix_map=prefix_map, plain_jobs=plain_jobs)
+
+    def prepare(platform: Platform) -> Toolchain:
+        kind = toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch)
+        return toolchain.prepare(
+            kind, platform.policy, platform_folder(work / "tools", platform), arch=platform.arch,
+            prefix_map=prefix_map, plain_jobs=plain_jobs,
+        )  # fmt: skip
+
+    platforms = options.platforms_of(planned.target for planned in buildable)
+    return {platform: prepare(platform) for platform in platforms}
+
+
+def _title(run: Run, toolchains: Mapping[Platform, Toolchain]) -> str:
+    tags = " ".join(dict.fromkeys(platform.policy.name for platform in toolchains))
+    archs = dict.fromkeys(platform.arch for platform in toolchains)
+    tags += f" on {' '.join(archs)}" if len(archs) > 1 else ""
+    return f"{run.project.title} for {tags}, {_described(toolchains.values())}"
+
+
+def _described(toolchains: Iterable[Toolchain]) -> str:
+    """Return each compiler once, with all that it links for: `zig 0.17 for glibc 2.28; musl 1.2, x86_64`."""
+    linked: dict[str, dict[str, None]] = {}
+    for tools in toolchains:
+        compiler, _, libc = tools.description.partition(" for ")
+        linked.setdefault(compiler, {})[libc] = None
+    return ", ".join(f"{compiler} for {'; '.join(libcs)}" for compiler, libcs in linked.items())
 
 
 def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, str]:
@@ -129,31 +164,6 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
     # Paths below /usr are the same on every machine with that distribution or image.
     own = {str(prefix): "python" for prefix in interpreters if not prefix.is_relative_to("/usr")}
     return {str(work): ".", str(cache_dir() / "uv"): ".", str(store_beside(work)): ".", **own}
-
-
-def _preparation(run: Run, snapshot: Snapshot, tools: Toolchain, work: Path) -> Preparation | None:
-    pythons = [(planned.target, planned.interpreter.path) for planned in run.plan.targets if planned.interpreter]
-    options = tuple(run.options.for_target(target) for target, _python in pythons)
-    if not any(one.before_all for one in options):
-        return None
-    _target, python = pythons[0]
-    return Preparation(
-        options=options, caller=run.caller, path=(tools.bin_dir, python.parent), python=python,
-        environment=tools.with_libraries(tools.environment), folder=work / before_all.OPTION,
-        project=snapshot.root / snapshot.project, package=snapshot.root / snapshot.package,
-        timeout=run.options.timeout, log=run.output.log(BEFORE_ALL),
-    )  # fmt: skip
-
-
-def _run_before_all(request: Preparation | None, reporter: Reporter, cancellation: Cancellation) -> Prepared:
-    if request is None:
-        return Prepared()
-    print(sanitize(f"running {before_all.OPTION}; it writes to {request.log}"), file=sys.stderr, flush=True)
-    started = time.monotonic()
-    try:
-        return before_all.prepare(request, cancellation)
-    finally:
-        reporter.prepared(before_all.OPTION, request.log, time.monotonic() - started)
 
 
 # --- the targets ------------------------------------------------------------------------------------------------------
@@ -230,26 +240,17 @@ def _reused(record: TargetRecord, source: TargetRecord, tested: TestOutcome | No
 
 def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manifest:
     run = context.run
+    absent = absent_records(run.plan, allowed=run.options.allow_missing)
     return Manifest(
         project=run.project.title,
         version=context.version,
-        source=context.snapshot.digest,
-        platform=run.options.platform.platform_tag(run.options.arch),
-        toolchain=context.tools.description,
+        source=context.source,
+        platform=joined(platform.tag for platform in run.platforms),
+        toolchain=_described(setup.tools for setup in context.setups.values()),
         manywheels=__version__,
         seconds=round(time.monotonic() - context.started, 3),
-        targets=tuple(records.get(planned.target) or _without_interpreter(planned) for planned in run.plan.targets),
-        warnings=context.set_warnings(),
+        targets=tuple(records.get(planned.target) or absent[planned.target] for planned in run.plan.targets),
+        warnings=(*context.set_warnings(), *absence_warnings(absent.values())),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
-    )
-
-
-def _without_interpreter(planned: PlannedTarget) -> TargetRecord:
-    error = NoInterpreter(
-        f"There is no Python {planned.target.spec} on this machine.",
-        remedy=f"`uv python install {planned.target.spec}`, or build with `--engine container`.",
-    )
-    return TargetRecord(
-        identifier=planned.target.identifier, state=TargetState.NO_INTERPRETER, failure=failure_of(error, "plan")
     )

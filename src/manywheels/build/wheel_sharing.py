@@ -1,4 +1,4 @@
-"""One wheel for several targets: abi3 and py3-none-platform wheels are built once and reused.
+"""One wheel for several targets: abi3, abi3t and py3-none-platform wheels are built once and reused on their platform.
 
 Only the first built wheel shows whether a project makes such wheels; later targets that can install it are then
 stopped, also one that has a wheel of its own already. The earliest target in the plan wins, as in cibuildwheel, which
@@ -38,13 +38,13 @@ class WheelSharing:
     def announce(self, target: Target, made: WheelName) -> None:
         """Raises ServedByOther if an earlier target's wheel serves this one.
 
-        A stable-ABI wheel waits for the earlier targets, one of which may serve it, before it serves any. Others go on
-        meanwhile.
+        A stable-ABI wheel waits for the earlier targets of its platform, one of which may serve it, before it serves
+        any. Others go on meanwhile.
         """
         with self._condition:
             self._made[target] = made
             if made.is_stable_abi:
-                self._wait_for_earlier(target)
+                self._wait_for(target, self._earlier_there(target))
                 if target not in self.served:
                     self._serve_later_ones(target, made)
             self._decide(target)
@@ -63,7 +63,7 @@ class WheelSharing:
         """
         with self._condition:
             self._decide(target)
-            self._wait_for_earlier(target)
+            self._wait_for(target, self._earlier(target))
             if target in self.served:
                 raise ServedByOther
 
@@ -90,8 +90,10 @@ class WheelSharing:
     def _earlier(self, target: Target) -> set[Target]:
         return set(self._order[: self._order.index(target)])
 
-    def _wait_for_earlier(self, target: Target) -> None:
-        earlier = self._earlier(target)
+    def _earlier_there(self, target: Target) -> set[Target]:
+        return {other for other in self._earlier(target) if other.is_on_the_platform_of(target)}
+
+    def _wait_for(self, target: Target, earlier: set[Target]) -> None:
         self._condition.wait_for(lambda: target in self.served or earlier <= self._decided)
 
     def _decide(self, target: Target) -> None:
@@ -101,7 +103,7 @@ class WheelSharing:
     def _serve_later_ones(self, target: Target, made: WheelName) -> None:
         index = self._order.index
         for later in self._order[index(target) + 1 :]:
-            if not later.installs(made.tags):
+            if not later.is_on_the_platform_of(target) or not later.installs(made.tags):
                 continue
             if later not in self.served:
                 self.served[later] = target

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manywheels.cli import publish
-from manywheels.cli.complete_plan import complete_plan
+from manywheels.cli.complete_plan import complete_plan, plan_in_images
 from manywheels.cli.container_build import container_build, needs_container
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.files import last_written
 from manywheels.errors import (
     EXIT_OK,
     EXIT_TARGET_FAILED,
@@ -32,6 +31,7 @@ from manywheels.plan.pip_explained import explain_pip
 from manywheels.plan.project import Project
 
 if TYPE_CHECKING:
+    from manywheels.build.reporter import Reporter
     from manywheels.report.files import Reports
     from manywheels.wheels.manifest import Manifest
     from manywheels.wheels.output import OutputFolder
@@ -65,6 +65,8 @@ def prepare_build(request: Request) -> BuildJob:
     """Raises ManywheelsError; NothingToBuild if that is allowed."""
     project = read_configured_project(request.paths[0], request.given)
     options = resolve(request.given, project, toolchain=request.toolchain)
+    if request.part:
+        options = options.of_part(request.part)
     trust.require_trusted(options, os.environ)
     _require_whole_plan(request, options)
     return BuildJob(
@@ -76,19 +78,21 @@ def prepare_build(request: Request) -> BuildJob:
 def build(job: BuildJob, cancellation: Cancellation) -> Built:
     """The caller calls the result's `report` once. Raises ManywheelsError."""
     if needs_container(job.request.engine, job.options):
-        return _build_in_container(job, cancellation)
+        return _build_in_containers(job, cancellation)
     return _build_here(job, cancellation)
 
 
 def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     from manywheels.build import pipeline
     from manywheels.build.context import Run
+    from manywheels.build.events import EventWriter
     from manywheels.report.console import console_reporter
     from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
 
-    project, options = job.project, job.options
-    _print_notes(options.notes)
+    project, options, is_part = job.project, job.options, bool(job.request.part)
+    if not is_part:
+        _print_notes(options.notes)
     if options.container_engine.of_container and job.request.engine != "host":
         _print_notes(["`create_args` of `container-engine` have no effect: this build starts no container"])
     rules = verification_rules(project.settings)
@@ -96,16 +100,20 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     reports = _reports(job)
     reports.require()
     pipeline.require_toolchain(options)
-    if options.test_in:
+    for image in options.test_images:
         from manywheels.build.stages.test_container import require_image
 
-        require_image(options.test_in, cancellation)
+        require_image(image, cancellation)
     plan = complete_plan(project, options, cancellation)
     _print_notes(explain_pip(options, [planned.target for planned in plan.targets], job.caller).notes)
-    reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
+    reporter: Reporter = (
+        EventWriter(sys.stdout, output.path)
+        if is_part
+        else console_reporter(output.path, cancellation, verbose=options.verbose)
+    )
     run = Run(
         project=project, plan=plan, options=options, rules=rules, output=output, caller=job.caller.environment,
-        overlooked=job.caller.notes,
+        overlooked=job.caller.notes, is_part=is_part, jobserver=job.request.jobserver,
     )  # fmt: skip
     try:
         manifest = pipeline.execute(run, reporter, cancellation)
@@ -146,7 +154,7 @@ def _annotate(manifest: Manifest, project: Project) -> None:
 
 
 def exit_status(manifest: Manifest) -> int:
-    """Return 0 if no target failed, 3 if all failures are of verification, else 1."""
+    """Return 0 if no target failed or is missing without leave, 3 if all failures are of verification, else 1."""
     codes = {record.failure.code for record in manifest.failures if record.failure}
     if not codes:
         return EXIT_OK
@@ -185,24 +193,40 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
     }
 
 
-def _build_in_container(job: BuildJob, cancellation: Cancellation) -> Built:
+def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     """The reports are written here because their paths are this machine's."""
-    from manywheels.runtime.containers.program import run_build
-    from manywheels.wheels.manifest import read_manifest
-    from manywheels.wheels.output import MANIFEST, open_output
+    from manywheels.build import container_run
+    from manywheels.build.container_run import ContainerRun
+    from manywheels.report.console import console_reporter
+    from manywheels.verify.rules import verification_rules
+    from manywheels.wheels.output import open_output
 
-    project, folder = job.project, job.options.output_dir
-    output = open_output(folder)
+    project, options = job.project, job.options
+    _print_notes(options.notes)
+    output = open_output(options.output_dir)
     reports = _reports(job)
     reports.require()
-    before = last_written(folder / MANIFEST)
-    status = run_build(container_build(job.request, project, job.options), cancellation)
-    if last_written(folder / MANIFEST) in {before, None}:
-        return Built(status=status, manifest=None, folder=folder)  # an earlier build's
-    manifest = read_manifest(folder)
+    plan = plan_in_images(project, options, cancellation)
+    targets = [planned.target for planned in plan.targets]
+    builds = {
+        platform: container_build(
+            job.request, project, options, platform, [one for one in targets if options.platform_of(one) == platform]
+        )
+        for platform in options.platforms_of(targets)
+    }
+    reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
+    rules = verification_rules(project.settings)
+    run = ContainerRun(project=project, plan=plan, options=options, output=output, rules=rules, builds=builds)
+    try:
+        status, manifest = container_run.execute(run, reporter, cancellation)
+    finally:
+        reporter.stop()
+    if manifest is None:
+        return Built(status=status, manifest=None, folder=options.output_dir)
     return Built(
-        status=status, manifest=manifest, folder=folder, report=lambda: _report(manifest, reports, output, project)
-    )
+        status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
+        report=lambda: _report(manifest, reports, output, project),
+    )  # fmt: skip
 
 
 def _require_whole_plan(request: Request, options: Options) -> None:

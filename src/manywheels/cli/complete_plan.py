@@ -1,22 +1,29 @@
-"""The plan of a build, after uv has installed missing interpreters."""
+"""The plan of a build, with the interpreters of images, or of this machine after missing ones have been installed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.errors import InterpreterError
+from manywheels.core.interruptible import begin, wait
+from manywheels.core.text import sanitize
+from manywheels.errors import EngineError, InterpreterError
+from manywheels.plan.interpreters import Interpreter
 from manywheels.plan.options import Options
+from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
 from manywheels.plan.sharding import take_part
-from manywheels.plan.targets import Plan, Target, select
+from manywheels.plan.targets import Plan, PlannedTarget, Target, newest_of_each, select, select_where
 from manywheels.runtime import sandbox
 from manywheels.runtime.sandbox import Command
 
@@ -24,7 +31,9 @@ if TYPE_CHECKING:
     from manywheels.plan.interpreters import Discovery
 
 
-_INSTALL_TIMEOUT = 300.0  # seconds for all missing interpreters together
+_INSTALL_TIMEOUT = 300.0  # seconds for each missing interpreter
+# In manylinux and musllinux images, for interpreters that are not there from the start; cibuildwheel calls it as well.
+_OF_IMAGES = "manylinux-interpreters"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,33 +57,46 @@ def install(
     uv = uv_program()
 
     def install_one(target: Target) -> str | None:
-        return _install_one(uv, target, cancellation, environment)
+        argv = (uv, "python", "install", "--no-bin", "--no-progress", target.spec)
+        return _run("uv", argv, cancellation, {"UV_HTTP_RETRIES": "1", **environment})
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        failures = [failure for failure in pool.map(install_one, targets) if failure]
+        return _installation(pool.map(install_one, targets), cancellation)
+
+
+def install_in_image(
+    program: str, targets: Sequence[Target], cancellation: Cancellation, environment: Mapping[str, str] = os.environ
+) -> Installation:
+    """Have an image's own program install the targets' interpreters into /opt/python. Raises Cancelled."""
+    argvs = ((program, "ensure", target.folder) for target in targets)  # one by one: they may share files
+    return _installation((_run(_OF_IMAGES, argv, cancellation, environment) for argv in argvs), cancellation)
+
+
+def _installation(failures: Iterable[str | None], cancellation: Cancellation) -> Installation:
+    failed = [failure for failure in failures if failure]
     cancellation.stop_if_requested("Installing interpreters")
-    return Installation(failure=failures[0] if failures else None)
+    return Installation(failure=failed[0] if failed else None)
 
 
-def _install_one(uv: str, target: Target, cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
-    """Return why uv failed, or None. The sandbox makes the process cancellable."""
+def _run(name: str, argv: tuple[str, ...], cancellation: Cancellation, environment: Mapping[str, str]) -> str | None:
+    """Return why an installer failed, or None. The sandbox makes the process cancellable."""
     with tempfile.TemporaryDirectory(prefix="manywheels-") as scratch:
         log = Path(scratch, "log")
         command = Command(
-            argv=(uv, "python", "install", "--no-bin", "--no-progress", target.spec),
+            argv=argv,
             folder=Path.cwd(),
-            environment={"UV_HTTP_RETRIES": "1", **environment},
+            environment=environment,
             log=log,
             timeout=_INSTALL_TIMEOUT,
         )
         outcome = sandbox.run(command, cancellation)
         printed = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
     if outcome.timed_out:
-        return f"uv did not finish within {_INSTALL_TIMEOUT:.0f} s"
+        return f"{name} did not finish within {_INSTALL_TIMEOUT:.0f} s"
     if outcome.succeeded:
         return None
     lines = [line.strip() for line in printed if line.strip()]
-    return (lines[-1] if lines else "uv gave no reason").removeprefix("cause: ")
+    return (lines[-1] if lines else f"{name} gave no reason").removeprefix("cause: ")
 
 
 def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
@@ -86,32 +108,115 @@ def make_plan(project: Project, options: Options) -> tuple[Plan, Discovery]:
     return take_part(plan, options.shard), discovery
 
 
-def complete_plan(project: Project, options: Options, cancellation: Cancellation) -> Plan:
-    """Return this job's plan, after uv has installed missing interpreters.
+def plan_in_images(project: Project, options: Options, cancellation: Cancellation) -> Plan:
+    """Return this job's plan for containers, whose images are pulled if missing.
 
-    Manylinux images have all there are. Raises InterpreterError if one requested by name is missing, or all are;
-    SelectionError; Cancelled.
+    The program in a container looks for Pythons that its image lacks: it may install them. Raises EngineError,
+    SelectionError and Cancelled.
+    """
+    from manywheels.runtime.containers.engine import connected
+    from manywheels.runtime.containers.image import pull_for_architecture
+    from manywheels.runtime.containers.interpreters import image_interpreters
+
+    with connected("list the Pythons of an image") as client:
+
+        def ask(platform: Platform) -> tuple[Interpreter, ...]:
+            pull_for_architecture(client, platform.image_name, platform.arch)
+            return image_interpreters(client, platform.image_name)
+
+        def within(platform: Platform) -> tuple[Interpreter, ...]:
+            if options.shard and options.shard.arch not in {"", platform.arch}:  # other jobs pull its image
+                return _assumed_in(platform, options)
+            found = wait(begin(lambda: ask(platform)), cancellation)
+            cancellation.stop_if_requested("Planning")
+            return found or ()
+
+        plan = _select_in_images(project, options, within)
+    targets = (
+        replace(planned, interpreter=planned.interpreter or _assumed(planned.target, "the image"))
+        for planned in plan.targets
+    )
+    return replace(plan, targets=tuple(targets))
+
+
+def _assumed_in(platform: Platform, options: Options) -> tuple[Interpreter, ...]:
+    """Return what an image that is not here is taken to have."""
+    targets = (target for target in options.known_targets if options.platform_of(target) == platform)
+    return tuple(_assumed(target, f"{platform.image_name}, which is not here yet") for target in targets)
+
+
+def _assumed(target: Target, source: str) -> Interpreter:
+    path = Path("/opt/python", target.folder, "bin/python")
+    return Interpreter(abi=target.abi, version=target.python, path=path, source=source)
+
+
+def foresee_images(project: Project, options: Options) -> Plan:
+    """Return this job's plan for containers; an image that is not here is taken to have all known Pythons.
+
+    Nothing is pulled. Raises SelectionError.
+    """
+    from manywheels.runtime.containers.engine import connected
+    from manywheels.runtime.containers.image import has_image
+    from manywheels.runtime.containers.interpreters import image_interpreters
+
+    def within(platform: Platform) -> tuple[Interpreter, ...]:
+        with suppress(EngineError), connected("list the Pythons of an image") as client:
+            if has_image(client, platform.image_name):
+                return image_interpreters(client, platform.image_name)
+        return _assumed_in(platform, options)
+
+    return _select_in_images(project, options, within)
+
+
+def _select_in_images(
+    project: Project, options: Options, within: Callable[[Platform], tuple[Interpreter, ...]]
+) -> Plan:
+    @cache
+    def here(platform: Platform) -> dict[str, Interpreter]:
+        return newest_of_each(within(platform))
+
+    def find(target: Target) -> Interpreter | None:
+        return here(options.platform_of(target)).get(target.tag)
+
+    plan = select_where(options.selection, options.known_targets, find, project.requires_python)
+    return take_part(plan, options.shard)
+
+
+def complete_plan(project: Project, options: Options, cancellation: Cancellation) -> Plan:
+    """Return this job's plan, after missing interpreters were installed: by uv, or an image's own program.
+
+    Raises InterpreterError if one requested by name is missing, or all are; SelectionError; Cancelled.
     """
     from manywheels.plan.interpreters import in_manylinux_image
 
     plan, discovery = make_plan(project, options)
     reason = "it has no others"
-    if plan.missing and not in_manylinux_image():
-        names = " ".join(planned.target.spec for planned in plan.missing)
-        print(f"asking uv for Python {names}", file=sys.stderr, flush=True)
-        installation = install([planned.target for planned in plan.missing], cancellation)
+    of_image = shutil.which(_OF_IMAGES) if in_manylinux_image() else None
+    if plan.missing and (of_image or not in_manylinux_image()):
+        installer = _OF_IMAGES if of_image else "uv"
+        # One for all platforms: on this machine, the same Python builds for each.
+        targets = list({planned.target.tag: planned.target for planned in plan.missing}.values())
+        names = " ".join(target.spec for target in targets)
+        print(f"asking {installer} for Python {names}", file=sys.stderr, flush=True)
+        installation = install_in_image(of_image, targets, cancellation) if of_image else install(targets, cancellation)
         plan, discovery = make_plan(project, options)
-        reason = f"uv could not install it: {installation.failure}" if installation.failure else ""
-    missing = [planned for planned in plan.missing if planned.asked_by_name]
-    if len(plan.missing) == len(plan.targets):
-        missing = list(plan.missing)
-    if missing:
+        reason = f"{installer} could not install it: {installation.failure}" if installation.failure else ""
+        if plan.missing and reason:
+            print(sanitize(f"note: {reason}"), file=sys.stderr, flush=True)
+    if missing := _missing(plan):
         names = " ".join(planned.target.tag for planned in missing)
         remedies = [f"{found.path}: {found.reason}." for found in discovery.unusable]
         remedies.append(_remedy([planned.target for planned in missing]))
         place = "in this image" if in_manylinux_image() else "on this machine"
         raise InterpreterError(f"No interpreter {place} for {names} ({reason}).", remedy=" ".join(remedies))
     return plan
+
+
+def _missing(plan: Plan) -> list[PlannedTarget]:
+    """Return the targets without which nothing is built: those requested by name, or all."""
+    if len(plan.missing) == len(plan.targets):
+        return list(plan.missing)
+    return [planned for planned in plan.missing if planned.asked_by_name]
 
 
 def _remedy(missing: Sequence[Target]) -> str:

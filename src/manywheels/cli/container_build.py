@@ -1,19 +1,19 @@
-"""Whether a build needs a container, and the container's command line."""
+"""Whether a build needs containers, and the command line of the program in each."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from manywheels.cli.request import Request
-from manywheels.errors import InputError
 from manywheels.plan import architectures, inputs
-from manywheels.plan.inputs import Origin, OriginKind, Value
+from manywheels.plan.inputs import Value
 from manywheels.plan.interpreters import in_manylinux_image
 from manywheels.plan.options import Options
+from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
+from manywheels.plan.targets import Target
 from manywheels.runtime.containers.engine import has_engine
 
 if TYPE_CHECKING:
@@ -21,51 +21,43 @@ if TYPE_CHECKING:
 
 
 # Handled by `container_build`.
-_NOT_PASSED: Final = {"output-dir", "image", "verbose", "config-file"}
+_NOT_PASSED: Final = {"output-dir", "image", "verbose", "config-file", "shard", "archs"}
 
 
 def needs_container(engine: str, options: Options) -> bool:
-    """Raises InputError if `host` is requested but cannot build it."""
-    # Even if this machine runs programs of another architecture, it has no compilers for it.
-    is_foreign = options.arch != architectures.machine()
-    match engine:
-        case "container":
-            return True
-        case "host" if is_foreign:
-            raise InputError(
-                f"This machine is {architectures.machine()} and cannot build for `{options.arch}` itself.",
-                remedy="Run on a machine (or a CI runner) of that architecture, or use `--engine container`.",
-            )
-        case "host":
-            return False
-    return bool(options.image) or is_foreign or _is_in_image_of_another_policy(options)
+    """Whether the wheels are built in containers; `auto` uses an engine for what this machine is not."""
+    if engine != "auto":
+        return engine == "container"
+    return any(platform.image for platform in options.platforms) or (
+        has_engine() and not all(map(_is_here, options.platforms))
+    )
 
 
-def _is_in_image_of_another_policy(options: Options) -> bool:
-    """Whether an engine can start the right image instead."""
-    here = os.environ.get("AUDITWHEEL_POLICY", "")
-    return in_manylinux_image() and here != options.platform.name and has_engine()
+def _is_here(platform: Platform) -> bool:
+    """Whether this machine is of the platform's architecture and libc and, if it is an image, of its policy."""
+    if platform.arch != architectures.machine() or platform.policy.libc != architectures.libc():
+        return False
+    return not in_manylinux_image() or os.environ.get("AUDITWHEEL_POLICY", "") == platform.policy.name
 
 
-def container_build(request: Request, project: Project, options: Options) -> ContainerBuild:
-    """Raises InputError for an invalid flag."""
+def container_build(
+    request: Request, project: Project, options: Options, platform: Platform, targets: Sequence[Target]
+) -> ContainerBuild:
+    """Return what the container of a platform is to build. Raises InputError for an invalid flag."""
     from manywheels.runtime.containers.program import ContainerBuild
 
-    # The container does not have the CI's variables that number this job.
-    shard = Value(value=str(options.shard), origin=Origin(OriginKind.PROGRAM, "shard"))
-    given = {**request.given, "shard": shard} if options.shard else request.given
-    arguments = [*_arguments(given), "--report=", f"--toolchain={request.toolchain}"]
+    # Inside, `auto` would be the container's own architecture.
+    archs = " ".join(dict.fromkeys(target.arch for target in options.known_targets))
+    arguments = [*_arguments(request.given), f"--archs={archs}", "--report=", f"--toolchain={request.toolchain}"]
+    arguments += [f"--part={' '.join(target.identifier for target in targets)}"]
     arguments += ["--verbose"] if options.verbose else []
     return ContainerBuild(
         package=project.path,
         output_dir=options.output_dir,
-        policy=options.platform,
-        arch=options.arch,
+        platform=platform,
         arguments=tuple(arguments),
         environment_pass=options.environment_pass,
-        terminal=sys.stdout.isatty() and sys.stderr.isatty(),
-        image=options.image,
-        needs_engine=bool(options.test_in),
+        needs_engine=any((tests := options.for_target(target).tests) and tests.image for target in targets),
         config_file=project.config_file,
         create_arguments=options.container_engine.of_container,
     )

@@ -42,10 +42,10 @@ def execute() -> int:
 
 def _interpreters() -> Iterator[Observation]:
     discovery = discover()
-    found = {interpreter.abi: interpreter for interpreter in discovery.interpreters}
+    found = {interpreter.tag: interpreter for interpreter in discovery.interpreters}
     default = {"cp39", "cp310", "cp311", "cp312", "cp313", "cp314"}
     for target in known_targets("manylinux", "x86_64"):
-        interpreter = found.get(target.abi)
+        interpreter = found.get(target.tag)
         if interpreter:
             place = f"{interpreter.path} ({interpreter.source})"
             yield Observation(topic=target.tag, found=f"{interpreter.version} {place}")

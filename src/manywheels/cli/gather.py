@@ -19,7 +19,10 @@ def execute(request: Request, cancellation: Cancellation) -> int:
     settings = read_wheel_settings(request)
     folder = Path(settings.parsed("output-dir", inputs.parse_path))
     sources = [SetSource(folder=path, name=str(path)) for path in request.paths]
-    digests = resolve_delivery(settings).manifest_digests
-    gathered = gather(sources, open_output(folder), digests=digests, cancellation=cancellation)
+    delivery = resolve_delivery(settings)
+    gathered = gather(
+        sources, open_output(folder), digests=delivery.manifest_digests, allow_missing=delivery.allow_missing,
+        cancellation=cancellation,
+    )  # fmt: skip
     print(gathered.describe(folder))
     return EXIT_OK

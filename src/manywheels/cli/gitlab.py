@@ -59,7 +59,10 @@ def _output_dir(given: Mapping[str, Value], environment: Mapping[str, str]) -> V
     settings = read_settings(given)
     folder = settings.value("output-dir")
     shard = settings.parsed("shard", partial(parse_shard, environment=environment))
-    return replace(folder, value=str(Path(folder.value, f"shard-{shard.index}-of-{shard.count}"))) if shard else folder
+    if shard is None:
+        return folder
+    name = "-".join(["shard", *filter(None, [shard.arch]), f"{shard.index}-of-{shard.count}"])
+    return replace(folder, value=str(Path(folder.value, name)))
 
 
 def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
@@ -78,7 +81,8 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     settings = publishing_settings(request, environment)
-    gathered = gather_jobs(Path(settings.value("output-dir").value))
+    allow_missing = settings.parsed("allow-missing", inputs.parse_flag)
+    gathered = gather_jobs(Path(settings.value("output-dir").value), allow_missing=allow_missing)
     place = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
     return publish.upload(settings.with_values({"packages-dir": place}), cancellation, environment)
 
@@ -89,7 +93,7 @@ def publishing_settings(request: Request, environment: Mapping[str, str]) -> Set
     return settings.with_values(to_registry(settings.value("repository-url"), environment))
 
 
-def gather_jobs(folder: Path) -> Path:
+def gather_jobs(folder: Path, *, allow_missing: bool = False) -> Path:
     """Return the folder of the gathered set. Raises SetMismatch and WheelFileError."""
     from manywheels.wheels.gather import SetSource, gather, is_of_a_set
     from manywheels.wheels.output import open_output
@@ -102,7 +106,8 @@ def gather_jobs(folder: Path) -> Path:
             f"`{folder}` has no wheels of a build job: there is no {MANIFEST}.",
             remedy="Name the build jobs in `needs`, and give both the same `output-dir`.",
         )
-    gathered = gather([SetSource(folder=path, name=str(path)) for path in found], open_output(target))
+    sources = [SetSource(folder=path, name=str(path)) for path in found]
+    gathered = gather(sources, open_output(target), allow_missing=allow_missing)
     print(gathered.describe(target), flush=True)
     return target
 

@@ -89,6 +89,9 @@ def _add_build_options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--print-build-identifiers", action="store_true", help=identifiers)
         for name_, kept in _OF_CIBUILDWHEEL.items():
             command.add_argument(name_, action="store_true", help=kept)
+        # For this program alone, which starts itself in containers.
+        command.add_argument("--part", default="", help=argparse.SUPPRESS)
+        command.add_argument("--jobserver", type=Path, help=argparse.SUPPRESS)
         command.add_argument("--junit", type=Path, metavar="PATH", help=junit)
     planned = "print the plan as JSON" if name == "plan" else "with --dry-run: print the plan as JSON"
     command.add_argument("--json", action="store_true", help=planned)
@@ -169,6 +172,8 @@ def _request(arguments: argparse.Namespace) -> Request:
         per_job=getattr(arguments, "per_job", 1),
         junit=getattr(arguments, "junit", None),
         identifiers=identifiers,
+        part=tuple(getattr(arguments, "part", "").split()),
+        jobserver=getattr(arguments, "jobserver", None),
     )
 
 

@@ -37,7 +37,8 @@ class Request:
     """A command and its inputs; `paths` is the project, `verify`'s wheels or `gather`'s folders.
 
     `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table.
-    `identifiers` prints the targets' names alone.
+    `identifiers` prints the targets' names alone. `part` are the identifiers of a part of a run that another program
+    has planned; it may share a `jobserver` with other parts.
     """
 
     command: str
@@ -53,6 +54,8 @@ class Request:
     junit: Path | None = None
     verification: Verification = Verification()
     codes: tuple[str, ...] = ()
+    part: tuple[str, ...] = ()
+    jobserver: Path | None = None
 
 
 def read_wheel_settings(request: Request, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,13 +46,15 @@ def execute(request: Request, cancellation: Cancellation) -> int:
 def verify(request: Request, settings: Settings, cancellation: Cancellation) -> int:
     """With `manifest-digest`, the first path is a folder whose manifest must match. Raises ManywheelsError."""
     paths, wanted = request.paths, request.verification
-    rules = verification_rules(settings.project_table, strict=wanted.strict)
-    digests = resolve_delivery(settings).manifest_digests
+    delivery = resolve_delivery(settings)
+    rules = replace(
+        verification_rules(settings.project_table, strict=wanted.strict), allow_missing=delivery.allow_missing
+    )
     wheels = collect_wheels(paths)
     for path in paths:
         if other := what_else(path):
             print(sanitize(f"{path.name} is {other}, and was not looked at"), file=sys.stderr)
-    manifest = _manifest_of(paths, digests)
+    manifest = _manifest_of(paths, delivery.manifest_digests)
     attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
     extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
     verdict = verify_wheels(wheels, rules, manifest=manifest, extra=extra, cancellation=cancellation)

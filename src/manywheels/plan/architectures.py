@@ -1,7 +1,11 @@
-"""Which architectures' programs this machine runs, natively or through QEMU (binfmt_misc)."""
+"""Architectures: their names, their CI runners, and whose programs this machine runs.
+
+It runs them natively or through QEMU (binfmt_misc).
+"""
 
 from __future__ import annotations
 
+import difflib
 import os
 import struct
 from collections.abc import Iterator
@@ -10,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.data import table
-from manywheels.errors import EngineError
+from manywheels.errors import EngineError, InputError
+from manywheels.plan.option_types import ARCHS
 
 _REGISTERED: Final = Path("/proc/sys/fs/binfmt_misc")
 _EXECUTABLE: Final = 2  # e_type of ELF
@@ -20,6 +25,37 @@ _LONGEST_ENTRY: Final = 1 << 16  # bytes of binfmt_misc's description of an inte
 def machine() -> str:
     """Return the build architecture; a 32-bit image's differs from the kernel's."""
     return os.environ.get("AUDITWHEEL_ARCH") or os.uname().machine
+
+
+def libc() -> str:
+    """Return the C library of this machine's Pythons, `glibc` or `musl`."""
+    try:
+        return "glibc" if os.confstr("CS_GNU_LIBC_VERSION") else "musl"
+    except (OSError, ValueError):
+        return "musl"
+
+
+def canonical(name: str, origin: object = "archs") -> str:
+    """Return an architecture as platform tags name it: `aarch64` for `arm64`, `ARM64` or `linux/arm64`.
+
+    Raises InputError, which begins with `origin`, for names of no architecture that wheels are built for.
+    """
+    known = {word: arch for arch in ARCHS for word in (arch, *table("machines")[arch].get("names", ()))}
+    word = name.lower().removeprefix("linux/")
+    if word in known:
+        return known[word]
+    near = difflib.get_close_matches(word, known, n=1)
+    hint = f" (did you mean `{near[0]}`?)" if near else ""
+    raise InputError(
+        f"{origin}: there is no architecture `{name}`{hint}.", remedy=f"The architectures are {', '.join(ARCHS)}."
+    )
+
+
+def runner(arch: str, ci: str = "runner") -> str:
+    """Return the CI's runner for an architecture, native where there is one; `ci` is `runner` (GitHub) or `gitlab`."""
+    machines = table("emulation")
+    native = [facts for name, facts in machines.items() if ci in facts and arch in (name, *facts.get("runs", ()))]
+    return str((native or [machines["x86_64"]])[0][ci])
 
 
 def is_native(arch: str, kernel: str = "") -> bool:

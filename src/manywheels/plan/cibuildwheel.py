@@ -18,7 +18,7 @@ from manywheels.plan import option_types
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.option_types import ARCHS, Inherit
 from manywheels.plan.setting import Setting, read_inherit, read_overrides, read_select
-from manywheels.plan.targets import Target, expand_braces
+from manywheels.plan.targets import Target, expand_braces, known_interpreters
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -27,7 +27,6 @@ _TABLE: Final = "[tool.cibuildwheel]"
 _LINUX: Final = "[tool.cibuildwheel.linux]"
 # Where cibuildwheel's containers have the project; here every target has its own copy.
 _PROJECT: Final = re.compile(r"""(^|[\s=:,;&|(<>`]|(?<![\w}])["']|-[IL]|file://)/project(?![\w.-])""")
-_PYPY_IMAGE: Final = re.compile(rf"manylinux-pypy_({'|'.join(ARCHS)})-image")
 _WITH_PLACES: Final = {"commands", "assignments", "settings"}  # option types with placeholders such as `{project}`
 _TRUE: Final = frozenset({"y", "yes", "t", "true", "on", "1"})  # what cibuildwheel takes for it
 _DEFAULTS: Final = {"build": "*", "audit-requires": "abi3audit"}
@@ -105,9 +104,8 @@ def _override_rows(override: Mapping[str, Any], origin: str) -> Iterator[Setting
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in ARCHS)
     facts = table("cibuildwheel")
-    for name in (*facts["shared"], *images):
+    for name in (*facts["shared"], *option_types.IMAGE_OPTIONS):
         plain = f"CIBW_{name.upper().replace('-', '_')}"
         by_platform = () if name in facts["not_by_platform"] or name.endswith("-image") else (f"{plain}_LINUX",)
         for variable in (plain, *by_platform):
@@ -179,9 +177,7 @@ def _as_python_writes(value: object) -> object:
 def _every_option() -> tuple[str, ...]:
     """Return every option that cibuildwheel knows, whether it is carried out or not."""
     facts = table("cibuildwheel")
-    images = (f"{family}-{arch}-image" for family in ("manylinux", "musllinux") for arch in ARCHS)
-    pypy = (f"manylinux-pypy_{arch}-image" for arch in ("x86_64", "i686", "aarch64"))
-    return (*facts["shared"], *facts["aside"], *facts["unsupported"], *images, *pypy)
+    return (*facts["shared"], *facts["aside"], *facts["unsupported"], *option_types.IMAGE_OPTIONS)
 
 
 def _require_known(names: Iterable[str]) -> None:
@@ -207,25 +203,13 @@ def _notes(configuration: Mapping[str, Any], linux: Mapping[str, Any], environme
     for name in dict.fromkeys((*configuration, *linux, *overridden)):
         if name in facts["unsupported"]:
             yield f"{_TABLE} {name} is not carried out: {facts['unsupported'][name]}."
-        elif name not in own and not _is_shared(name) and not _PYPY_IMAGE.fullmatch(name):
+        elif name not in own and not _is_shared(name):
             yield f"{_TABLE} {name} is no option that cibuildwheel knows, and is not read."
-    yield from _pypy_notes(configuration, linux, environment)
-    for name in dict.fromkeys(name for name in overridden if name.endswith("-image") or name == "container-engine"):
-        yield f"{_TABLE} overrides: {name} is not carried out: a run has one image and one container."
+    if "container-engine" in overridden:
+        yield f"{_TABLE} overrides: container-engine is not carried out: a run has one container engine."
     for name, instead in facts["unsupported_variables"].items():
         if environment.get(name):
             yield f"{name} is not carried out: {instead}."
-
-
-def _pypy_notes(
-    configuration: Mapping[str, Any], linux: Mapping[str, Any], environment: Mapping[str, str]
-) -> Iterator[str]:
-    enabled = f"{configuration.get('enable', '')} {linux.get('enable', '')} {environment.get('CIBW_ENABLE', '')}"
-    if re.search(r"\b(pypy|all)\b", enabled):
-        names = [f"{_TABLE} {name}" for name in dict.fromkeys((*configuration, *linux)) if _PYPY_IMAGE.fullmatch(name)]
-        variables = [f"CIBW_MANYLINUX_PYPY_{arch.upper()}_IMAGE" for arch in ARCHS]
-        for name in (*names, *(variable for variable in variables if environment.get(variable))):
-            yield f"{name} is not carried out: a run has one image, and PyPy's wheels are built in it, too."
 
 
 # --- selection --------------------------------------------------------------------------------------------------------
@@ -264,11 +248,12 @@ def groups(value: Value) -> frozenset[str]:
 
 
 def offered(arch: str) -> Iterator[tuple[str, str]]:
-    """Yield an architecture's identifiers, each with its group."""
-    for row in table("cibuildwheel")["interpreter"]:
-        if arch in row.get("archs", (arch,)):
-            for family in row["families"]:
-                yield from ((f"{tag}-{family}_{arch}", row.get("group", "")) for tag in row["ids"])
+    """Yield an architecture's identifiers, each with its group, in cibuildwheel's order for each family."""
+    own = table("interpreters")["own_groups"]
+    for family in ("manylinux", "musllinux"):
+        for row in known_interpreters(family, arch):
+            if (group := row.get("group", "")) not in own:
+                yield f"{row['id']}-{family}_{arch}", group
 
 
 def selected(selector: Selector, arch: str, requires_python: SpecifierSet | None) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class Delivery:
     retention_days: int
     overwrite: bool
     report: Path | None
+    allow_missing: bool
 
 
 def resolve_delivery(settings: Settings) -> Delivery:
@@ -44,6 +45,7 @@ def resolve_delivery(settings: Settings) -> Delivery:
         manifest_digests=settings.parsed("manifest-digest", _parse_digests),
         retention_days=settings.parsed("retention-days", _parse_days),
         overwrite=settings.parsed("overwrite", inputs.parse_flag),
+        allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
         report=Path(settings.parsed("report", inputs.parse_path)) if settings.value("report").value else None,
     )
 
@@ -86,6 +88,7 @@ class PublishOptions:
     index_rules: str
     packages_dir: Path
     skip_existing: bool
+    allow_missing: bool
     attestations: bool | None
     keep_attestations: bool
     verify_metadata: bool
@@ -113,6 +116,7 @@ def resolve_publishing(settings: Settings) -> PublishOptions:
         index_rules=settings.parsed("index-rules", partial(inputs.parse_choice, choices=INDEX_RULES)),
         packages_dir=Path(inputs.parse_path(folder, "packages-dir")),
         skip_existing=flag("skip-existing"),
+        allow_missing=flag("allow-missing"),
         attestations=None if settings.value("attestations").value == "auto" else flag("attestations"),
         keep_attestations=flag("keep-attestations"),
         verify_metadata=flag("verify-metadata"),

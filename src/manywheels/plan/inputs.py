@@ -222,6 +222,13 @@ def parse_words(value: Value, name: str) -> tuple[str, ...]:
         raise refuse(value, name, f"words with balanced quotes ({error})") from None
 
 
+def parse_image(value: Value, name: str) -> str:
+    """Return an image reference, or empty."""
+    if value.value and not re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", value.value):
+        raise refuse(value, name, "an image reference, as `quay.io/pypa/manylinux_2_28_x86_64:latest`")
+    return value.value
+
+
 def parse_settings(value: Value, name: str) -> tuple[str, ...]:
     """Return the back end's `key=value` words (PEP 517 config_settings)."""
     words = parse_words(value, name)

@@ -14,18 +14,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from manywheels.plan.architectures import machine
+
 _PROBE = """
 import json, os, platform, sys, sysconfig
 v = sys.version_info
+arch = platform.machine()  # the kernel's, also for a 32-bit Python
+if sys.maxsize < 2**32:
+    arch = {"x86_64": "i686", "aarch64": "armv7l", "armv8l": "armv7l"}.get(arch, arch)
 cpython = sys.implementation.name == "cpython"
 t = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
 soabi = sysconfig.get_config_var("SOABI") or ""  # of PyPy as pypy311-pp73-x86_64-linux-gnu
 abi = "cp%d%d%s" % (v[0], v[1], t) if cpython else "_".join(soabi.split("-")[:2])
 header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
-print(json.dumps([abi, platform.python_version(), os.path.exists(header), platform.machine()]))
+print(json.dumps([abi, platform.python_version(), os.path.exists(header), arch]))
 """
 _PROBE_TIMEOUT = 20.0  # seconds; a Python on a cold network disk may need several
 _NAME = re.compile(r"python3\.\d+t?|pypy3\.\d+")
+_PYPY_ABI = re.compile(r"pypy(\d+)_pp\d+")
+
+
+def tag_of(abi: str) -> str:
+    """Return the first part of an interpreter's targets: `cp314t`; `pp311` for `pypy311_pp80` and its other ABIs."""
+    return _PYPY_ABI.sub(r"pp\1", abi)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +47,10 @@ class Interpreter:
     version: str
     path: Path
     source: str
+
+    @property
+    def tag(self) -> str:
+        return tag_of(self.abi)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +135,10 @@ def _probe(path: Path, source: str) -> Interpreter | Unusable | None:
             [path, "-I", "-S", "-c", _PROBE],
             check=True, timeout=_PROBE_TIMEOUT, capture_output=True, stdin=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        abi, version, has_header, machine = json.loads(completed.stdout)
+        abi, version, has_header, arch = json.loads(completed.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    if machine != os.uname().machine:
+    if arch != machine():
         return None
     if not has_header:
         minor = version.rpartition(".")[0]

@@ -14,8 +14,12 @@ from manywheels.errors import InputError
 
 Table = Mapping[str, Any]
 ARCHS: Final = ("x86_64", "i686", "aarch64", "ppc64le", "s390x", "armv7l", "riscv64")
-# The image for one architecture, only in pyproject.toml.
-IMAGE_OPTION: Final = re.compile(rf"(manylinux|musllinux)-({'|'.join(ARCHS)})-image")
+# The images for one architecture, only in pyproject.toml; PyPy's may be another.
+IMAGE_OPTION: Final = re.compile(rf"((many|musl)linux-({'|'.join(ARCHS)})|manylinux-pypy_(x86_64|i686|aarch64))-image")
+IMAGE_OPTIONS: Final = (
+    *(f"{family}linux-{arch}-image" for family in ("many", "musl") for arch in ARCHS),
+    *(f"manylinux-pypy_{arch}-image" for arch in ("x86_64", "i686", "aarch64")),
+)
 
 
 class Inherit(StrEnum):

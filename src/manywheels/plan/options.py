@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -13,11 +13,11 @@ from typing import Final
 
 from manywheels.data import table
 from manywheels.errors import InputError, SelectionError
-from manywheels.plan import architectures, cibuildwheel, inputs, option_types, target_options
+from manywheels.plan import cibuildwheel, inputs, option_types, platforms, target_options
 from manywheels.plan.assignments import run_commands
 from manywheels.plan.container_engine import ContainerEngine, parse_container_engine
 from manywheels.plan.inputs import OriginKind, Value
-from manywheels.plan.policies import Policy, policies, policy_named
+from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
 from manywheels.plan.setting import Setting
 from manywheels.plan.settings import Settings, read_build_settings
@@ -35,9 +35,6 @@ from manywheels.plan.targets import (
 from manywheels.wheels.manifest import Shard
 
 TOOLCHAINS: Final = ("auto", "zig", "system")
-# What cibuildwheel calls a platform.
-_LINUX: Final = frozenset({"auto", "linux"})
-_POLICY_NAME: Final = re.compile(r"(many|musl)linux\w*")  # else it is an image
 ENGINES: Final = ("auto", "host", "container")
 
 
@@ -49,22 +46,21 @@ class NothingToBuild(Exception):
 class Options:
     """A build's options. Limits are in seconds; `jobs` is None for automatic, `shard` for the whole plan.
 
-    `image`: empty for the policy's own. `by_target`: every known target. `left_out`: targets that only cibuildwheel
-    would build, with the reason. `notes`: warnings about the settings.
+    `by_target` and `by_platform`: every known target; `selected`: those that the selection means on some machine.
+    `left_out`: targets that only cibuildwheel would build, with the reason. `notes`: warnings about the settings.
     """
 
     output_dir: Path
     selection: Selection
-    platform: Policy
-    image: str
-    arch: str
     jobs: int | None
     timeout: float
     silence_limit: float
     test_timeout: float
-    test_in: str
     verbose: bool
+    allow_missing: bool
     by_target: Mapping[Target, TargetOptions]
+    by_platform: Mapping[Target, Platform]
+    selected: tuple[Target, ...]
     toolchain: str = "auto"
     shard: Shard | None = None
     left_out: tuple[tuple[str, str], ...] = ()
@@ -74,16 +70,58 @@ class Options:
 
     @property
     def known_targets(self) -> tuple[Target, ...]:
-        """All targets of this policy and architecture."""
+        """All targets of the run's platforms."""
         return tuple(self.by_target)
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms of this job's selected targets; of all, if none is selected.
+
+        The job of one architecture (`shard`) prepares nothing for the others.
+        """
+        arch = self.shard.arch if self.shard else ""
+        return self.platforms_of(target for target in self.selected or self.known_targets if arch in {"", target.arch})
+
+    def platform_of(self, target: Target) -> Platform:
+        return self.by_platform[target]
+
+    def platforms_of(self, targets: Iterable[Target]) -> tuple[Platform, ...]:
+        """The platforms of these targets, each once."""
+        return tuple(dict.fromkeys(self.by_platform[target] for target in targets))
 
     @property
     def environment_pass(self) -> tuple[str, ...]:
         """The caller's variables that any target's build may see."""
         return tuple(dict.fromkeys(name for own in self.by_target.values() for name in own.environment_pass))
 
+    @property
+    def test_images(self) -> tuple[str, ...]:
+        """The images of `test-in`."""
+        images = (own.tests.image for own in self.by_target.values() if own.tests)
+        return tuple(dict.fromkeys(filter(None, images)))
+
     def for_target(self, target: Target) -> TargetOptions:
         return self.by_target[target]
+
+    def of_part(self, identifiers: Collection[str]) -> Options:
+        """Return the options of a part of a run that another program has planned: exactly these targets.
+
+        Raises InputError if one is not known here.
+        """
+        own = tuple(target for target in self.known_targets if target.identifier in identifiers)
+        if unknown := sorted(set(identifiers) - {target.identifier for target in own}):
+            raise InputError(
+                f"--part: there is no target {', '.join(unknown)} here.",
+                remedy="`--part` is for manywheels alone, which starts itself in containers; use `build`.",
+            )
+        return replace(
+            self,
+            selection=Selection(build=tuple(target.identifier for target in own), by_name=False),
+            by_target={target: self.by_target[target] for target in own},
+            by_platform={target: self.by_platform[target] for target in own},
+            selected=own,
+            shard=None,
+        )
 
 
 def resolve(
@@ -98,34 +136,35 @@ def resolve(
     only = parse_only(settings.value("only"))
     settings = _with_only(settings, only)
 
-    arch, other_archs = _arch(settings)
-    platform, image = _platform(settings, arch, only)
-    targets = known_targets(platform.family, arch)
+    bases = {
+        target: platform
+        for platform in platforms.base_platforms(settings, only)
+        for target in known_targets(platform.policy.family, platform.arch)
+    }
+    targets = tuple(bases)
     selection, chosen = _selected(settings, targets, project)
     settings = settings.counting_for(chosen)
+    by_platform = {target: platforms.platform_of(base, target, settings) for target, base in bases.items()}
+    platforms.require_one_image(settings, {target: by_platform[target] for target in chosen})
     by_target = _by_target(settings, targets, project)
-    test_in = settings.parsed("test-in", _parse_image)
-    if test_in:
-        _require_no_commands(settings, by_target)
+    _require_no_commands(settings, by_target)
     return Options(
         output_dir=Path(settings.parsed("output-dir", inputs.parse_path)),
         selection=selection,
-        platform=platform,
-        image=image,
-        arch=arch,
         jobs=settings.parsed("jobs", inputs.parse_jobs),
         timeout=settings.parsed("timeout", inputs.parse_duration),
         silence_limit=settings.parsed("silence-limit", inputs.parse_duration),
         test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
-        test_in=test_in,
         verbose=settings.parsed("verbose", inputs.parse_flag),
+        allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
         by_target=by_target,
+        by_platform=by_platform,
+        selected=chosen,
         toolchain=toolchain,
         shard=_shard(settings, environment),
         left_out=_left_out(settings, project, targets),
         notes=(
             *settings.notes,
-            *other_archs,
             *_notes_on_patterns(settings),
             *_notes_on_before_all(settings, targets),
         ),
@@ -240,6 +279,7 @@ def _groups(settings: Settings) -> frozenset[str]:
 
 
 def _left_out(settings: Settings, project: Project, targets: tuple[Target, ...]) -> tuple[tuple[str, str], ...]:
+    """Return what only cibuildwheel has: its interpreters that no manywheels builds for."""
     if not settings.is_from_cibuildwheel("build"):
         return ()
     selector = cibuildwheel.Selector(
@@ -248,76 +288,14 @@ def _left_out(settings: Settings, project: Project, targets: tuple[Target, ...])
         enable=_groups(settings),
     )
     known = {target.identifier for target in targets}
-    family = targets[0].family
-    others = {"manylinux": "manylinux_2_28", "musllinux": "musllinux_1_2"}
-    reasons = {
-        name: f"another platform: `--platform {policy}` builds it" if name != family else "no such interpreter here"
-        for name, policy in others.items()
-    }
-    selected = cibuildwheel.selected(selector, targets[0].arch, project.requires_python)
+    built = {identifier.partition("-")[2] for identifier in known}
+    archs = dict.fromkeys(target.arch for target in targets)
+    selected = (name for arch in archs for name in cibuildwheel.selected(selector, arch, project.requires_python))
     return tuple(
-        (identifier, reasons[identifier.partition("-")[2].partition("_")[0]])
+        (identifier, "no such interpreter here")
         for identifier in selected
-        if identifier not in known
+        if identifier not in known and identifier.partition("-")[2] in built
     )
-
-
-# --- where ------------------------------------------------------------------------------------------------------------
-
-
-def _arch(settings: Settings) -> tuple[str, tuple[str, ...]]:
-    """Return the architecture, and a note on others that cibuildwheel would emulate."""
-    value = settings.value("archs")
-    machine = architectures.machine()
-    wanted = dict.fromkeys(("auto", "native", "auto64", "all"), machine)
-    wanted["auto32"] = "i686" if machine == "x86_64" else "armv7l"
-    names = [wanted.get(word, word) for word in re.split(r"[\s,]+", value.value.strip())]
-    others = tuple(dict.fromkeys(name for name in names if name != machine))
-    if machine in names and (not others or settings.is_from_cibuildwheel("archs")):
-        text = f"{value.origin}: {', '.join(others)} is not built on this machine, which is {machine}."
-        return machine, (text,) if others else ()
-    if len(names) == 1 and names[0] in table("machines"):
-        return names[0], ()  # in a container, if the engine runs it
-    raise InputError(
-        f"{value.origin}: this machine is {machine} and cannot build for `{' '.join(others)}`.",
-        remedy=f"Run on a machine (or a CI runner) of that architecture, or set `archs` to `auto` or `{machine}`.",
-    )
-
-
-def _platform(settings: Settings, arch: str, only: Target | None) -> tuple[Policy, str]:
-    """Return the policy, and an image or ''; `manylinux-<arch>-image` may name either."""
-    value = settings.value("platform")
-    if value.value in _LINUX:
-        value = inputs.default(inputs.declared_inputs()["platform"].default)
-    if value.is_default and only and only.family == "musllinux":
-        value = replace(settings.value("only"), value="musllinux_1_2")
-    by_arch = settings.value(f"manylinux-{arch}-image")
-    if value.is_default and by_arch.value and not settings.value("image").value:
-        named = re.search(rf"(manylinux\w+?)_{arch}\b", by_arch.value)
-        if named or _POLICY_NAME.fullmatch(by_arch.value):
-            value = replace(by_arch, value=named[1] if named else by_arch.value)
-    policy = _parse_platform(value, "platform")
-    if only and only.family != policy.family:
-        raise inputs.refuse(value, "platform", f"a {only.family} policy, as `only` is `{only.identifier}`")
-    image = settings.value("image")
-    if not image.value:
-        image = settings.value(f"{policy.family}-{arch}-image")
-        if not image.value or _POLICY_NAME.fullmatch(image.value):
-            return policy, ""
-    return policy, _parse_image(image, "image")
-
-
-def _parse_platform(value: Value, name: str) -> Policy:
-    try:
-        return policy_named(value.value)
-    except InputError:
-        raise inputs.refuse(value, name, ", ".join(f"`{policy.name}`" for policy in policies())) from None
-
-
-def _parse_image(value: Value, name: str) -> str:
-    if value.value and not re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", value.value):
-        raise inputs.refuse(value, name, "an image reference, as `quay.io/pypa/manylinux_2_28_x86_64:latest`")
-    return value.value
 
 
 # --- how --------------------------------------------------------------------------------------------------------------
@@ -348,7 +326,7 @@ def _require_no_commands(settings: Settings, by_target: Mapping[Target, TargetOp
     """Raise InputError if tests in another image would need values that commands make in this one."""
     for target, own in by_target.items():
         for name, made in (("environment", own.environment), ("test-environment", own.tests and own.tests.environment)):
-            if own.tests and made and run_commands(made):
+            if own.tests and own.tests.image and made and run_commands(made):
                 raise InputError(
                     f"{settings.value(name, target).origin}: a `$(command)` in `{name}` has its value in the image "
                     "that builds, which is not the one of `test-in`.",
@@ -382,7 +360,7 @@ def _notes_on_before_all(settings: Settings, targets: tuple[Target, ...]) -> tup
 
 def _check_row(row: Setting) -> None:
     """Check our own values even in overrides for targets not built now."""
-    if parser := target_options.PARSERS.get(row.name):
+    if parser := {**target_options.PARSERS, "image": inputs.parse_image}.get(row.name):
         parser(row.value, row.name)
 
 

@@ -14,7 +14,8 @@ from manywheels.errors import InputError
 class Policy:
     """A platform policy; `version` is the newest version of `libc` whose symbols may be used.
 
-    `image` is a name with `{arch}` in it, `image_tag` the dated tag this release was tested with.
+    `image` is a name with `{arch}` in it, `image_tag` the dated tag this release was tested with, `archs` are those
+    that it exists for.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Policy:
     version: tuple[int, int]
     image: str
     image_tag: str
+    archs: tuple[str, ...]
 
     @property
     def family(self) -> str:
@@ -53,9 +55,15 @@ def policies() -> tuple[Policy, ...]:
             version=(row["version"][0], row["version"][1]),
             image=row["image"],
             image_tag=facts["image_tag"],
+            archs=tuple(row["archs"]),
         )
         for row in facts["policy"]
     )
+
+
+def default_policies() -> tuple[Policy, ...]:
+    """The policies of a run that names none, those for rare architectures and musl among them."""
+    return tuple(map(policy_named, table("policies")["default"]))
 
 
 def policy_named(name: str) -> Policy:

@@ -94,7 +94,10 @@ class Audit:
 
 @dataclass(frozen=True, kw_only=True)
 class Tests:
-    """How the wheel is tested; `before` and `command` are shell text, `sources` paths in the project."""
+    """How the wheel is tested; `before` and `command` are shell text, `sources` paths in the project.
+
+    `image` is the container image to test in, or empty for where the wheel is built.
+    """
 
     command: str
     before: str
@@ -103,6 +106,7 @@ class Tests:
     groups: tuple[str, ...]
     sources: tuple[str, ...]
     environment: tuple[Assignment, ...]
+    image: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +182,7 @@ def parse_target_options(
             groups=parsed("test-groups"),
             sources=parsed("test-sources"),
             environment=parsed("test-environment"),
+            image=parsed("test-in"),
         )
         if tests and tested
         else None,
@@ -249,6 +254,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "test-groups": inputs.parse_words,
     "test-sources": inputs.parse_words,
     "test-environment": assignments.parse,
+    "test-in": inputs.parse_image,
 }
 
 

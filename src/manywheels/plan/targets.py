@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from manywheels.data import table
 from manywheels.errors import SelectionError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from manywheels.plan.interpreters import Interpreter
 
+    Find = Callable[["Target"], Interpreter | None]
+
 
 def image_folder(tag: str, abi: str) -> str:
     """Return an interpreter's folder below /opt/python in images, such as `cp313-cp313t`."""
@@ -35,12 +37,13 @@ def image_folder(tag: str, abi: str) -> str:
 class Target:
     """One interpreter on one platform: `python` is `3.12`, `abi` is `cp312` or `cp314t`, `family` is `manylinux`.
 
-    `group` is its group in `enable`, mostly empty.
+    `abi` is its interpreter's in a plan, else the newest that is known: PyPy 3.11 has had `pypy311_pp73` and
+    `pypy311_pp80`. `group` is its group in `enable`, mostly empty.
     """
 
     tag: str
     python: str
-    abi: str
+    abi: str = field(compare=False)
     family: str
     arch: str
     group: str = ""
@@ -73,25 +76,35 @@ class Target:
 
     def accepts(self, interpreter: str, abi: str) -> bool:
         """Whether it installs wheels with these tags (PEP 425), such as `cp39` and `abi3`."""
-        return (interpreter, abi) in _accepted(self)
+        return (interpreter, abi) in accepted_tags(self.tag, self.version, self.abi)
 
     def installs(self, tags: Iterable[Tag]) -> bool:
         """Whether it installs wheels with one of the tags, whatever their platform."""
         return any(self.accepts(tag.interpreter, tag.abi) for tag in tags)
 
+    def is_on_the_platform_of(self, other: Target) -> bool:
+        """Whether both have the same family and architecture."""
+        return (self.family, self.arch) == (other.family, other.arch)
+
 
 @cache
-def _accepted(target: Target) -> frozenset[tuple[str, str]]:
+def accepted_tags(python: str, version: tuple[int, int], abi: str) -> frozenset[tuple[str, str]]:
+    """Return the interpreter and ABI tags (PEP 425) of wheels that an interpreter installs, whatever their platform.
+
+    `python` is `cp314t` or `pp311`. Another implementation than CPython and PyPy installs none.
+    """
+    if not python.startswith(("cp", "pp")):
+        return frozenset()
     from packaging.tags import compatible_tags, cpython_tags, generic_tags
 
     # Platforms are not compared: a built wheel has linux_*, the repaired one manylinux_*.
     platforms = ["platform"]
     own = (
-        cpython_tags(target.version, abis=[target.abi], platforms=platforms)
-        if target.tag.startswith("cp")
-        else generic_tags(target.tag, [target.abi], platforms)
+        cpython_tags(version, abis=[abi], platforms=platforms)
+        if python.startswith("cp")
+        else generic_tags(python, [abi], platforms)
     )
-    generic = compatible_tags(target.version, interpreter=target.tag, platforms=platforms)
+    generic = compatible_tags(version, interpreter=python, platforms=platforms)
     return frozenset((tag.interpreter, tag.abi) for tag in (*own, *generic) if tag.platform != "any")
 
 
@@ -135,14 +148,29 @@ class Plan:
         return tuple(planned for planned in self.targets if planned.interpreter is None)
 
 
+def known_interpreters(family: str, arch: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of `data/interpreters.toml` for a platform, also those that are known, but not built."""
+    for row in table("interpreters")["interpreter"]:
+        if family in row.get("families", (family,)) and arch in row.get("archs", (arch,)):
+            yield row
+
+
 def known_targets(family: str, arch: str) -> tuple[Target, ...]:
-    """The oldest is first."""
+    """In cibuildwheel's order: CPython before PyPy, the oldest first."""
     return tuple(
         Target(
-            tag=row["id"], python=row["version"], abi=row["abi"], family=family, arch=arch, group=row.get("group", "")
+            tag=row["id"], python=row["version"], abi=row["abis"][0], family=family, arch=arch,
+            group=row.get("group", ""),
         )
-        for row in table("interpreters")["interpreter"]
-    )
+        for row in known_interpreters(family, arch)
+        if "abis" in row
+    )  # fmt: skip
+
+
+def image_folders() -> tuple[str, ...]:
+    """Return the folders of all known interpreters below /opt/python in images."""
+    rows = table("interpreters")["interpreter"]
+    return tuple(image_folder(row["id"], abi) for row in rows for abi in row.get("abis", ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,18 +191,25 @@ def select(
     requires_python: SpecifierSet | None,
 ) -> Plan:
     """Raises SelectionError if a pattern matches no known target, or no target is left."""
-    found = {interpreter.abi: interpreter for interpreter in interpreters}
+    found = newest_of_each(interpreters)
+    return select_where(selection, targets, lambda target: found.get(target.tag), requires_python)
+
+
+def select_where(
+    selection: Selection, targets: Sequence[Target], find: Find, requires_python: SpecifierSet | None
+) -> Plan:
+    """`find` returns a target's interpreter there where it is built. Raises as `select`."""
     for pattern in selection.build:
         if pattern != "all":
             require_match(pattern, targets, "build")
     for pattern in selection.skip:
         require_match(pattern, targets, "skip")
-    chosen = [target for target in targets if _is_selected(target, selection.build, found)]
+    chosen = [target for target in targets if _is_selected(target, selection.build, find)]
     skipped = {target for target in targets if any(matches(target, pattern) for pattern in selection.skip)}
     enabled = {target for target in chosen if _is_enabled(target, selection, targets)}
     planned: list[PlannedTarget] = []
     excluded: list[tuple[Target, Refusal]] = []
-    for target in (*chosen, *(_not_by_default(chosen, targets, found) if selection.is_default else ())):
+    for target in (*chosen, *(_not_by_default(chosen, targets, find) if selection.is_default else ())):
         if target in skipped:
             excluded.append((target, Refusal.SKIPPED))
         elif target in chosen and target not in enabled:
@@ -184,19 +219,27 @@ def select(
         elif target not in chosen:
             excluded.append((target, Refusal.NOT_DEFAULT))
         else:
-            interpreter = found.get(target.abi)
-            planned.append(PlannedTarget(target=target, interpreter=interpreter, asked_by_name=selection.by_name))
+            planned.append(_planned(target, find(target), by_name=selection.by_name))
     plan = Plan(targets=tuple(planned), excluded=tuple(excluded))
     if not planned:
         _refuse_empty(selection, plan, requires_python)
     return plan
 
 
-def _not_by_default(
-    chosen: Sequence[Target], targets: Sequence[Target], found: Mapping[str, Interpreter]
-) -> list[Target]:
+def newest_of_each(interpreters: Iterable[Interpreter]) -> dict[str, Interpreter]:
+    """Return one interpreter for each tag: of PyPys of one version, the one with the newest ABI."""
+    by_age = sorted(interpreters, key=lambda interpreter: (len(interpreter.abi), interpreter.abi))
+    return {interpreter.tag: interpreter for interpreter in by_age}
+
+
+def _planned(target: Target, interpreter: Interpreter | None, *, by_name: bool) -> PlannedTarget:
+    target = replace(target, abi=interpreter.abi) if interpreter else target
+    return PlannedTarget(target=target, interpreter=interpreter, asked_by_name=by_name)
+
+
+def _not_by_default(chosen: Sequence[Target], targets: Sequence[Target], find: Find) -> list[Target]:
     """Return released Pythons that are here, and that the default leaves out; cibuildwheel builds for them."""
-    return [target for target in targets if target not in chosen and target.abi in found and not target.group]
+    return [target for target in targets if target not in chosen and not target.group and find(target)]
 
 
 def expand_patterns(text: str) -> tuple[str, ...]:
@@ -248,16 +291,23 @@ def candidates(
     )
 
 
-def _is_selected(target: Target, patterns: Sequence[str], found: dict[str, Interpreter]) -> bool:
-    return any(target.abi in found if pattern == "all" else matches(target, pattern) for pattern in patterns)
+def _is_selected(target: Target, patterns: Sequence[str], find: Find) -> bool:
+    return any(find(target) is not None if pattern == "all" else matches(target, pattern) for pattern in patterns)
 
 
 def _is_enabled(target: Target, selection: Selection, targets: Sequence[Target]) -> bool:
-    """Whether the target's group is enabled, or a pattern (`pp*`, `3.13t`) matches only targets with groups."""
+    """Whether the target's group is enabled, or a pattern (`pp311-*`, `3.13t`) asks for it."""
     if not target.group or target.group in selection.enable or "all" in selection.build:
         return True
-    matching = [pattern for pattern in selection.build if matches(target, pattern)]
-    return any(all(other.group for other in targets if matches(other, pattern)) for pattern in matching)
+    return any(target.group in _groups_asked_for(pattern, targets) for pattern in selection.build)
+
+
+def _groups_asked_for(pattern: str, targets: Sequence[Target]) -> set[str]:
+    """Return a pattern's groups if it matches nothing else: those in use if there are any, else those at their end."""
+    groups = {target.group for target in targets if matches(target, pattern)}
+    if "" in groups:
+        return set()
+    return groups - set(table("interpreters")["end_of_life"]) or groups
 
 
 def matches(target: Target, pattern: str) -> bool:

@@ -19,6 +19,7 @@ from manywheels.errors import IsolationError, OutputFolderError
 from manywheels.plan import inputs
 from manywheels.plan.container_engine import parse_container_engine
 from manywheels.plan.container_variables import forwarded
+from manywheels.plan.platforms import image_option
 
 if TYPE_CHECKING:
     from manywheels.plan.inputs import Value
@@ -149,10 +150,11 @@ def _require_plain_container(options: Options, environment: Mapping[str, str]) -
 def _beyond_isolation(options: Options) -> Iterator[tuple[str, Value]]:
     settings = options.settings
     yield from (("before-all", settings.value("before-all", target)) for target in (None, *options.known_targets))
-    yield "test-in", settings.value("test-in")
-    if options.image:  # else the policy's own image
-        by_arch = f"{options.platform.family}-{options.arch}-image"
-        yield "image", settings.value("image" if settings.value("image").value else by_arch)
+    yield from (("test-in", settings.value("test-in", target)) for target in (None, *options.known_targets))
+    for target, platform in options.by_platform.items():
+        if platform.image:  # else the policy's own image
+            own = settings.value("image", target)
+            yield "image", own if own.value else settings.value(image_option(target, settings), target)
 
 
 # --- publishing -------------------------------------------------------------------------------------------------------
@@ -166,6 +168,11 @@ def require_publishing_asked(publish: Value) -> None:
             "project's own files, and its wheels would be published in the job's name.",
             remedy="Give `publish: pypi` as the workflow's input, or publish in a job of its own (docs/publish.md).",
         )
+
+
+def may_allow_missing(value: Value, environment: Mapping[str, str]) -> bool:
+    """Whether `allow-missing` counts for publishing: in a CI job, a pull request must not thin out a release."""
+    return not (value.is_projects and in_ci(environment))
 
 
 # --- places -----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,12 @@ _MARKS = {
     TargetState.NO_INTERPRETER: ("-", "yellow"),
     TargetState.CANCELLED: ("-", "yellow"),
 }
+
+
+def _mark(record: TargetRecord) -> tuple[str, str]:
+    return _MARKS[TargetState.FAILED if record.has_failed else record.state]
+
+
 _BEGINNING = 1 << 20  # bytes of a log that are shown
 _ENDING = 4 << 20
 _LONGEST = 1 << 14  # characters of a line
@@ -94,7 +100,7 @@ class PlainReporter:
             self._block(self._fold(name, name, seconds), _quoted(log, self._cancellation), [])
 
     def started(self, plan: Plan, title: str) -> None:
-        names = " ".join(planned.target.tag for planned in plan.targets if planned.interpreter)
+        names = " ".join(dict.fromkeys(planned.target.tag for planned in plan.targets if planned.interpreter))
         self._say(text.sanitize(f"{title}: {names}"), *plan_remarks(plan))
 
     def entered(self, target: Target, stage: str) -> None:
@@ -110,7 +116,7 @@ class PlainReporter:
         if first:
             details = [text.sanitize(f"  same as {first.identifier}; log: {self._output / wording.log_of(record)}")]
         wheel = [f"  {text.sanitize(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
-        head = f"{_MARKS[record.state][0]} {wording.headline(record)}"
+        head = f"{_mark(record)[0]} {wording.headline(record)}"
         fold = self._fold(head, record.identifier, wording.total(record))
         if self._verbose and record.log:
             logs = (_quoted(log, self._cancellation) for log in _logs(self._output, record))
@@ -124,7 +130,9 @@ class PlainReporter:
         widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [_HEADINGS, *rows]]  # fmt: skip
-        self._say("", *lines, "", *warnings(manifest), _total(manifest, self._output))
+        self._say(
+            "", *lines, "", *_missing(manifest, self._output), *warnings(manifest), _total(manifest, self._output)
+        )
 
     def stop(self) -> None:
         """Printed lines stay."""
@@ -241,7 +249,7 @@ class LiveReporter:
             rows = dict(self._rows)
         for identifier, row in rows.items():
             if row.record:
-                mark, colour = _MARKS[row.record.state]
+                mark, colour = _mark(row.record)
                 cells = [f"{mark} {identifier}", *_row(row.record)[1:]]
                 table.add_row(Text(cells[0], style=colour), *map(Text, cells[1:]))
             else:
@@ -283,14 +291,14 @@ def _total(manifest: Manifest, output: Path) -> str:
 def plan_remarks(plan: Plan) -> list[str]:
     remarks = []
     if plan.missing:
-        names = " ".join(planned.target.tag for planned in plan.missing)
+        names = " ".join(dict.fromkeys(planned.target.tag for planned in plan.missing))
         remarks.append(f"warning: no interpreter on this machine for {names}: these wheels will be missing")
     excluded = [target.tag for target, refusal in plan.excluded if refusal is Refusal.REQUIRES_PYTHON]
     if excluded:
-        remarks.append(f"left out by the project's requires-python: {' '.join(excluded)}")
+        remarks.append(f"left out by the project's requires-python: {' '.join(dict.fromkeys(excluded))}")
     others = [target.tag for target, refusal in plan.excluded if refusal is Refusal.NOT_DEFAULT]
     if others:
-        remarks.append(f"not in the default `build`, but here: {' '.join(others)}")
+        remarks.append(f"not in the default `build`, but here: {' '.join(dict.fromkeys(others))}")
     return remarks
 
 
@@ -298,12 +306,14 @@ def warnings(manifest: Manifest) -> list[str]:
     """Return each warning once, with its targets."""
     by_text = wording.target_warnings(manifest).items()
     found = [text.sanitize(f"warning: {warning} ({wording.tags(records)})") for warning, records in by_text]
-    found += [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
-    missing = [record.identifier for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
-    if missing:
-        names = " ".join(missing)
-        found.append(f"warning: not built because no interpreter was found: {names} (see `manywheels doctor`)")
-    return found
+    return found + [text.sanitize(f"warning: {warning}") for warning in manifest.warnings]
+
+
+def _missing(manifest: Manifest, output: Path) -> list[str]:
+    """Return the targets that could not even begin, with the ways out once."""
+    missing = [record for record in manifest.failures if record.state is TargetState.NO_INTERPRETER]
+    lines = [f"{_mark(record)[0]} {wording.headline(record)}" for record in missing]
+    return lines + (wording.explain(missing[0], output) if missing else [])
 
 
 def section(name: str, head: str, seconds: float) -> tuple[str, str]:

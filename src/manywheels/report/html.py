@@ -69,6 +69,7 @@ def _environment() -> Environment:
         "State": TargetState,
         "target_warnings": wording.target_warnings,
         "summary": wording.summary,
+        "verdict": wording.verdict,
         "share": _share,
         "in_words": _in_words,
     }

@@ -47,6 +47,8 @@ def _cases(record: TargetRecord) -> Iterator[ET.Element]:
         if stage not in {"waiting", failed_in}:
             yield _case(record.identifier, stage, seconds)
     match record.state:
+        case TargetState.NO_INTERPRETER if record.failure:
+            yield _failed(record, record.failure)
         case TargetState.NO_INTERPRETER | TargetState.CANCELLED:
             case = _case(record.identifier, failed_in or "build")
             ET.SubElement(case, "skipped", message=_xml(record.failure.problem if record.failure else record.state))
@@ -58,6 +60,10 @@ def _cases(record: TargetRecord) -> Iterator[ET.Element]:
     yield from _checks(record)
     if record.tests:
         yield from _tests(record.identifier, record.tests)
+    if record.tests_not_run:
+        case = _case(record.identifier, "the project's tests")
+        ET.SubElement(case, "skipped", message=_xml(record.tests_not_run))
+        yield case
 
 
 def _checks(record: TargetRecord) -> Iterator[ET.Element]:

@@ -11,36 +11,69 @@ from typing import TYPE_CHECKING, Any, Final
 from manywheels.build import toolchain
 from manywheels.core.text import clean, sanitize
 from manywheels.errors import ToolchainError
-from manywheels.plan import inputs
+from manywheels.plan import architectures, inputs
 from manywheels.plan.inputs import GITLAB_PREFIX, Value
 from manywheels.plan.installer_files import Caller
 from manywheels.plan.options import Options
 from manywheels.plan.pip_explained import Explanation, explain_pip
+from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
-from manywheels.plan.sharding import part, shards_for
+from manywheels.plan.sharding import Job, jobs_for
 from manywheels.plan.targets import Plan
-from manywheels.wheels.manifest import Shard
+from manywheels.wheels.manifest import joined
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 # GitLab allows 128 characters in `needs`, including the job's own name.
-_LONGEST: Final = 90  # characters
+_LONGEST: Final = 55  # characters
 
 
-def as_json(plan: Plan, project: Project, options: Options, caller: Caller, *, explain: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A plan to show, with what it was made of; `engine` is `host` or `container`."""
+
+    plan: Plan
+    project: Project
+    options: Options
+    caller: Caller
+    engine: str
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        planned = self.options.platforms_of(planned.target for planned in self.plan.targets)
+        return planned or self.options.platforms
+
+    @property
+    def toolchains(self) -> str:
+        return joined(self._toolchain(platform) for platform in self.platforms)
+
+    def _toolchain(self, platform: Platform) -> str:
+        if self.engine == "container":
+            return "system"  # the image's
+        try:
+            return toolchain.resolve(self.options.toolchain, platform.policy, arch=platform.arch)
+        except ToolchainError as error:
+            return f"unavailable ({error.message})"
+
+
+def as_json(shown: Shown, *, explain: bool = False) -> dict[str, Any]:
     """The keys are stable; with `explain`, include every option's value and origin, and what uv is told for pip."""
-    pip = _pip(plan, options, caller)
+    plan, project, options = shown.plan, shown.project, shown.options
+    pip = _pip(shown)
     planned = {
         "project": project.title,
         "version": project.version,
         "build-backend": project.build_backend,
-        "platform": options.platform.platform_tag(options.arch),
-        "toolchain": _toolchain(options),
+        "engine": shown.engine,
+        "platform": joined(platform.tag for platform in shown.platforms),
+        "toolchain": shown.toolchains,
         "output-dir": str(options.output_dir),
         "targets": [
             {
                 "identifier": planned.target.identifier,
+                "platform": options.platform_of(planned.target).tag,
+                "image": options.platform_of(planned.target).image_name if shown.engine == "container" else None,
                 "python": planned.interpreter.version if planned.interpreter else None,
                 "path": str(planned.interpreter.path) if planned.interpreter else None,
                 "source": planned.interpreter.source if planned.interpreter else None,
@@ -57,18 +90,20 @@ def as_json(plan: Plan, project: Project, options: Options, caller: Caller, *, e
     return planned | {"options": _options_json(plan, options), "uv": told}
 
 
-def _pip(plan: Plan, options: Options, caller: Caller) -> Explanation:
-    return explain_pip(options, [planned.target for planned in plan.targets], caller)
+def _pip(shown: Shown) -> Explanation:
+    return explain_pip(shown.options, [planned.target for planned in shown.plan.targets], shown.caller)
 
 
-def as_table(plan: Plan, project: Project, options: Options, caller: Caller, *, explain: bool = False) -> None:
+def as_table(shown: Shown, *, explain: bool = False) -> None:
     """With `explain`, print also every option's value and origin, and what uv is told for pip."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    platform = options.platform.platform_tag(options.arch)
-    title = Text(clean(f"{project.title} for {platform}, toolchain {_toolchain(options)}"))
+    plan, options = shown.plan, shown.options
+    tags = joined(platform.tag for platform in shown.platforms)
+    how = "in containers" if shown.engine == "container" else f"toolchain {shown.toolchains}"
+    title = Text(clean(f"{shown.project.title} for {tags}, {how}"))
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("target", "python", "interpreter"):
         table.add_column(heading, overflow="fold")
@@ -77,13 +112,14 @@ def as_table(plan: Plan, project: Project, options: Options, caller: Caller, *, 
             found = planned.interpreter
             table.add_row(planned.target.identifier, found.version, Text(f"{found.path} ({found.source})"))
         else:
-            table.add_row(planned.target.identifier, "absent", "installed by uv when building", style="yellow")
+            absent = "installed by uv when building" if shown.engine == "host" else "not in the image"
+            table.add_row(planned.target.identifier, "absent", absent, style="yellow")
     for target, refusal in plan.excluded:
         table.add_row(target.identifier, "", str(refusal), style="dim")
     for identifier, reason in options.left_out:
         table.add_row(identifier, "", reason, style="dim")
     _show(table)
-    pip = _pip(plan, options, caller)
+    pip = _pip(shown)
     for note in (*options.notes, *pip.notes):
         print(sanitize(f"note: {note}"))
     if explain:
@@ -181,40 +217,37 @@ def _plain(text: str) -> str:
     return escape(clean(text))
 
 
-def _toolchain(options: Options) -> str:
-    try:
-        return toolchain.resolve(options.toolchain, options.platform)
-    except ToolchainError as error:
-        return f"unavailable ({error.message})"
-
-
 def github_matrix(plan: Plan, per_job: int) -> str:
-    """Return a line of JSON for `matrix: ${{ fromJSON(…) }}`, with each job's `shard` and `targets` (text)."""
-    jobs = [{"shard": str(shard), "targets": _names(plan, shard)} for shard in _shards(plan, per_job)]
+    """Return a line of JSON for `matrix: ${{ fromJSON(…) }}`.
+
+    Each job has its `shard`, `arch`, `runner` (for `runs-on`) and `targets` (text).
+    """
+    jobs = [
+        {
+            "shard": str(job.shard),
+            "arch": job.arch,
+            "runner": architectures.runner(job.arch),
+            "targets": " ".join(target.identifier for target in job.targets),
+        }
+        for job in jobs_for(plan, per_job)
+    ]
     return json.dumps({"include": jobs})
 
 
 def gitlab_matrix(plan: Plan, per_job: int) -> str:
     """Return a hidden job with `parallel:matrix`, as YAML, for a child pipeline.
 
-    A job reads its shard from a variable; TARGETS only makes its name readable.
+    A job reads its shard from a variable; RUNNER is for `tags`, and TARGETS only makes its name readable.
     """
     lines = [".manywheels-matrix:", "  parallel:", "    matrix:"]
-    for shard in _shards(plan, per_job):
-        lines.append(f'      - {GITLAB_PREFIX}SHARD: "{shard}"')
-        lines.append(f'        TARGETS: "{_short_names(plan, shard)}"')
+    for job in jobs_for(plan, per_job):
+        lines.append(f'      - {GITLAB_PREFIX}SHARD: "{job.shard}"')
+        lines.append(f'        RUNNER: "{architectures.runner(job.arch, "gitlab")}"')
+        lines.append(f'        TARGETS: "{_short_names(job)}"')
     return "\n".join(lines)
 
 
-def _shards(plan: Plan, per_job: int) -> tuple[Shard, ...]:
-    return shards_for(len(plan.targets), per_job)
-
-
-def _names(plan: Plan, shard: Shard) -> str:
-    return " ".join(planned.target.identifier for planned in part(plan.targets, shard))
-
-
-def _short_names(plan: Plan, shard: Shard) -> str:
-    tags = [planned.target.tag for planned in part(plan.targets, shard)]
+def _short_names(job: Job) -> str:
+    tags = [target.tag for target in job.targets]
     names = " ".join(tags)
     return names if len(names) <= _LONGEST else f"{tags[0]} … {tags[-1]}"

@@ -10,7 +10,7 @@ from manywheels.core import text
 from manywheels.core.markdown import LIMIT, code, fenced, fit, prose, size_in_bytes
 from manywheels.report import wording
 from manywheels.report.timeline import WAITING, Lane, lay_out
-from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
 
 _FAILURES: Final = LIMIT // 4  # bytes for failures
 _WARNINGS: Final = LIMIT // 10
@@ -67,7 +67,8 @@ def _table(manifest: Manifest, budget: int) -> str:
 def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
     wheel = record.wheel
     name = record.identifier.partition("-")[0] if short else record.identifier
-    identifier = f"{_MARKS[record.state]}&nbsp;{code(name)}"
+    mark = _MARKS[TargetState.FAILED if record.has_failed else record.state]
+    identifier = f"{mark}&nbsp;{code(name)}"
     seconds = _unbroken(text.duration(wording.total(record))) if record.seconds else ""
     if wheel is None:
         return (identifier, prose(wording.outcome(record)), "", "", "", "", "", seconds)
@@ -79,12 +80,15 @@ def _row(record: TargetRecord, *, short: bool) -> tuple[str, ...]:
         " ".join(map(code, wording.short_tags(wheel.tags))),
         code(wheel.glibc or "any"),
         " ".join(_breakable(code(library)) for library in wheel.libraries),
-        _tests(record.tests),
+        _tests(record),
         seconds,
     )
 
 
-def _tests(tests: TestRun | None) -> str:
+def _tests(record: TargetRecord) -> str:
+    if record.tests_not_run:
+        return _unbroken(f"⚠️ {wording.NOT_RUN}")
+    tests = record.tests
     return _unbroken(f"{'✅' if tests.passed else '❌'} {wording.tests(tests)}") if tests else ""
 
 

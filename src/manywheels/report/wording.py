@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from manywheels.core.text import duration, quote, sanitize
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
+
+NOT_RUN: Final = "not run"  # of tests that this machine cannot run
 
 
 def platforms(record: TargetRecord) -> str:
@@ -27,6 +30,8 @@ def outcome(record: TargetRecord) -> str:
             return f"served by {str(record.built_for).partition('-')[0]}"
         case TargetState.FAILED:
             return f"failed in {record.failure.stage}" if record.failure else "failed"
+        case TargetState.NO_INTERPRETER:
+            return "missing: no interpreter"
     return record.state.value
 
 
@@ -56,7 +61,7 @@ def target_warnings(manifest: Manifest) -> dict[str, list[TargetRecord]]:
 
 def tags(records: Iterable[TargetRecord]) -> str:
     """Leave out the platforms: `cp311 cp312`."""
-    return " ".join(record.identifier.partition("-")[0] for record in records)
+    return " ".join(dict.fromkeys(record.identifier.partition("-")[0] for record in records))
 
 
 def total(record: TargetRecord) -> float:
@@ -64,14 +69,25 @@ def total(record: TargetRecord) -> float:
     return sum(seconds for stage, seconds in record.seconds.items() if stage != "waiting")
 
 
+def verdict(manifest: Manifest) -> str:
+    """Return the whole run in a few words."""
+    states = {record.state for record in manifest.targets}
+    if TargetState.FAILED in states:
+        return "Some targets failed"
+    if TargetState.NO_INTERPRETER in states:
+        return "Wheels are missing" if manifest.failures else "Wheels are missing, as allowed"
+    return "All wheels are there" if manifest.wheels else "No wheels"
+
+
 def summary(manifest: Manifest) -> str:
-    """For example `5 wheels in 8.3 s, 1 failed`."""
-    wheels, failures = len(manifest.wheels), len(manifest.failures)
+    """For example `5 wheels in 8.3 s, 1 failed, 1 missing (no interpreter)`."""
+    wheels = len(manifest.wheels)
+    failures = sum(record.state is TargetState.FAILED for record in manifest.targets)
     missing = sum(record.state is TargetState.NO_INTERPRETER for record in manifest.targets)
     cancelled = sum(record.state is TargetState.CANCELLED for record in manifest.targets)
     parts = [f"{wheels} wheel{'s' * (wheels != 1)} in {duration(manifest.seconds)}"]
     parts += [f"{failures} failed"] if failures else []
-    parts += [f"{missing} without an interpreter"] if missing else []
+    parts += [f"{missing} missing (no interpreter)"] if missing else []
     parts += [f"{cancelled} cancelled"] if cancelled else []
     return ", ".join(parts)
 

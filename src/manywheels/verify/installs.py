@@ -101,13 +101,12 @@ def _pythons_of(kind: str, major: int, minor: int, abis: set[str], requires: Spe
         return
     own = sorted(abi for abi in abis if re.fullmatch(rf"cp3{minor}[tm]?", abi) and kind == "cp")
     yield from (Python(implementation="cp", version=(3, minor), abi=abi) for abi in own)
+    oldest = _oldest(minor, requires)
     if abis & {"abi3", "none"}:
-        oldest = _oldest(minor, requires)
         yield Python(implementation="cp", version=(3, oldest), abi=f"cp3{oldest}")
-    elif "abi3t" in abis:
-        oldest = _oldest(minor, requires)
+    if "abi3t" in abis:
         yield Python(implementation="cp", version=(3, oldest), abi=f"cp3{oldest}t")
-    elif not own:
+    if not own and not abis & {"abi3", "abi3t", "none"}:
         yield Python(implementation="cp", version=(3, minor), abi=f"cp3{minor}")
 
 

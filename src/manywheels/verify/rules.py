@@ -10,6 +10,7 @@ from typing import Any, Final
 from manywheels.errors import InputError
 from manywheels.verify.checks import CHECKS, UNREADABLE
 from manywheels.verify.model import Finding, Severity
+from manywheels.verify.sets import EVERY_PYTHON
 
 _KEYS: Final = frozenset({"code", "files", "reason"})
 _TABLE: Final = "[tool.manywheels.verify]"
@@ -29,16 +30,25 @@ class Ignored:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Which findings count. Other packages provide libraries that match `libraries`."""
+    """Which findings count. Other packages provide libraries that match `libraries`.
+
+    With `allow_missing`, missing wheels of missing Pythons are warnings, even if `strict`.
+    """
 
     ignored: tuple[Ignored, ...] = ()
     libraries: tuple[str, ...] = ()
     strict: bool = False
+    allow_missing: bool = False
 
     def judge(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         """Return the findings that count; with `strict`, all are errors."""
         counted = (finding for finding in findings if not any(entry.covers(finding) for entry in self.ignored))
-        return tuple(replace(finding, severity=Severity.ERROR) if self.strict else finding for finding in counted)
+        return tuple(replace(finding, severity=self._severity(finding)) for finding in counted)
+
+    def _severity(self, finding: Finding) -> Severity:
+        if self.allow_missing and finding.code == EVERY_PYTHON:
+            return Severity.WARNING
+        return Severity.ERROR if self.strict else finding.severity
 
 
 def verification_rules(settings: Mapping[str, Any], *, strict: bool = False) -> Rules:

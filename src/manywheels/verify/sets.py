@@ -20,6 +20,7 @@ from packaging.utils import parse_wheel_filename
 from manywheels.data import table
 from manywheels.verify.model import FunctionCheck, Problem, Severity, Wheel, some
 from manywheels.wheels.manifest import Manifest, TargetState
+from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 
 _MIB: Final = 1 << 20
 _SIZE_FACTOR: Final = 3
@@ -124,6 +125,12 @@ def left_to_build(manifest: Manifest) -> Found:
         return
     for name in absent:
         yield None, Problem(message=f"the target `{name}` of the plan is not in the manifest", remedy=_GATHER)
+
+
+def every_planned_python(_wheels: Sequence[WheelFacts], manifest: Manifest | None) -> Found:
+    """No target of the manifest lacks its wheel because the interpreter was missing, unless `allow-missing` is set."""
+    if manifest is not None and (missing := missing_targets([manifest])):
+        yield None, Problem(message=describe_missing(missing), remedy=WAYS_OUT)
 
 
 def one_release(wheels: Sequence[WheelFacts], _manifest: Manifest | None) -> Found:
@@ -242,6 +249,7 @@ _GATHER: Final = (
     "Publish from a job that runs after all building jobs and gathers their wheels: `artifact-pattern` on GitHub, the "
     "component `publish` on GitLab, otherwise `manywheels gather`."
 )
+EVERY_PYTHON: Final = "MW266"
 _ONE_FOLDER: Final = "Use an empty output folder for each release."
 
 CHECKS: Final = (
@@ -257,4 +265,6 @@ CHECKS: Final = (
              reason="A release whose sources differ between Pythons is hard to debug and to reproduce."),
     SetCheck(code="MW265", title="tags once", run=tags_do_not_overlap,
              reason="Which of two wheels with the same tag gets installed is undefined."),
+    SetCheck(code=EVERY_PYTHON, title="every planned Python", run=every_planned_python,
+             reason="Users of a Python whose wheel is missing would build from source, and the run looked whole."),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -18,11 +18,13 @@ from manywheels.core.files import digest_file
 from manywheels.core.regular_files import is_regular
 from manywheels.core.text import sanitize
 from manywheels.errors import SetMismatch, WheelFileError
-from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, read_sealed
+from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, joined, read_sealed
+from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
 
 _WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
 _SDIST: Final = ".tar.gz"
+_COMPLETE: Final = "Gather the complete, unchanged output of all building jobs; if one failed, run it again."
 _MOST_REPORTED: Final = 50  # problems
 _LONGEST: Final = 1_000  # characters of one
 _SINGLE_SET_FILES: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # not reported
@@ -63,9 +65,11 @@ class Gathered:
         manifest = self.manifest
         wheels = len(manifest.wheels)
         count = ", ".join((f"{wheels} wheel{'s' * (wheels != 1)}", *self.sdists))
+        missing = missing_targets([manifest])
         lines = [
             f"{manifest.project} {manifest.version}: {count} in {folder}",
             f"  manifest sha256 {manifest.digest}",
+            *([f"  warning: {describe_missing(missing)}"] if missing else []),
             *(f"  left behind: {name}" for name in self.left),
         ]
         return "\n".join(map(sanitize, lines))
@@ -76,20 +80,24 @@ def gather(
     output: OutputFolder,
     *,
     digests: Collection[str] = (),
+    allow_missing: bool = False,
     cancellation: Cancellation | None = None,
 ) -> Gathered:
     """Check sets; put their wheels and sdists into the output folder with one manifest.
 
-    `digests` are the manifests' expected sha256 (hex); empty means any. Raises SetMismatch with all problems, before
+    `digests` are the manifests' expected sha256 (hex); empty means any. With `allow_missing`, targets may lack a wheel
+    because their interpreter was missing. Raises SetMismatch with all problems, before
     anything is copied; WheelFileError for an unreadable manifest; TargetError if a wheel changes meanwhile; Cancelled.
     """
     hashes = _Hashes(cancellation)
     sets = [_open(source) for source in sources]
     problems = list(_problems(sets, output.path, digests, hashes))
+    missing = () if allow_missing else missing_targets(found.manifest for found in sets if found.manifest)
+    problems += [describe_missing(missing)] if missing else []
     if problems:
         raise SetMismatch(
             "\n".join(("The gathered wheels are not those that were built, or not all of them:", *_some(problems))),
-            remedy="Gather the complete, unchanged output of all building jobs; if one failed, run it again.",
+            remedy=" ".join([_COMPLETE] * (len(problems) > bool(missing)) + [WAYS_OUT] * bool(missing)),
         )
     manifests = [found.manifest for found in sets if found.manifest]
     merged = merge(manifests)
@@ -155,18 +163,14 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
     return replace(
         first,
         version=next((manifest.version for manifest in manifests if manifest.version), None),
-        platform=_joined(manifest.platform for manifest in manifests),
-        toolchain=_joined(manifest.toolchain for manifest in manifests),
+        platform=joined(manifest.platform for manifest in manifests),
+        toolchain=joined(manifest.toolchain for manifest in manifests),
         seconds=max(manifest.seconds for manifest in manifests),  # they ran in parallel
         targets=tuple(sorted(records, key=lambda record: _natural(record.identifier))),
         warnings=tuple(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
         planned=tuple(sorted({name for manifest in manifests for name in manifest.planned}, key=_natural)),
         shard=None,
     )
-
-
-def _joined(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
 
 
 def _natural(identifier: str) -> tuple[tuple[int, str], ...]:
@@ -267,9 +271,12 @@ def _release_problems(sets: Sequence[_Set]) -> Iterator[str]:
 
 
 def _target_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
-    ordered = sorted(manifests, key=lambda manifest: manifest.platform)
-    for platform, group in groupby(ordered, key=lambda manifest: manifest.platform):
-        yield from _shard_problems(platform, [manifest.shard for manifest in group if manifest.shard])
+    # Shards of one plan name the same targets; of a plan for several platforms, a shard may have one of them.
+    ordered = sorted(manifests, key=lambda manifest: sorted(manifest.planned))
+    for _, same_plan in groupby(ordered, key=lambda manifest: sorted(manifest.planned)):
+        group = list(same_plan)
+        platforms = joined(platform for manifest in group for platform in manifest.platform.split(", "))
+        yield from _shard_problems(platforms, [manifest.shard for manifest in group if manifest.shard])
     records = [record for manifest in manifests for record in manifest.targets]
     counts = Counter(record.identifier for record in records)
     for identifier in sorted((name for name, count in counts.items() if count > 1), key=_natural):
@@ -283,11 +290,10 @@ def _target_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def _shard_problems(platform: str, shards: Sequence[Shard]) -> Iterator[str]:
-    for count in sorted({shard.count for shard in shards}):
-        there = {shard.index for shard in shards if shard.count == count}
+    for arch, count in sorted({(shard.arch, shard.count) for shard in shards}):
         for index in range(1, count + 1):
-            if index not in there:
-                yield f"the shard {index}/{count} of the plan for {platform} is missing"
+            if (shard := Shard(index=index, count=count, arch=arch)) not in shards:
+                yield f"the shard {shard} of the plan for {platform} is missing"
 
 
 def _why(record: TargetRecord) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from packaging.utils import parse_wheel_filename
 
@@ -25,6 +25,7 @@ from manywheels.wheels.output import MANIFEST
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
+T = TypeVar("T")
 MOST_SHARDS: Final = 1000
 SCHEMA: Final = 1
 _LARGEST: Final = 64 << 20  # bytes; a thousand targets take three million
@@ -134,13 +135,14 @@ class TestRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One of `count` parts of a plan; `index` counts from 1."""
+    """One of `count` parts of a plan, or of its targets for `arch`; `index` counts from 1."""
 
     index: _Count
     count: _Count
+    arch: str = ""
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{self.arch}:{self.index}/{self.count}" if self.arch else f"{self.index}/{self.count}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,8 @@ class TargetRecord:
     """One target of the plan; `log` is relative to the output folder.
 
     `began` and `seconds`: each stage's start since the run's and duration, in seconds. `checks`: the errors found, by
-    code of each check made, without checks whose findings the project ignores.
+    code of each check made, without checks whose findings the project ignores. `tests_not_run`: why this machine could
+    not run the project's tests; empty if it did, or the project has none.
     """
 
     identifier: str
@@ -160,9 +163,16 @@ class TargetRecord:
     seconds: _Seconds = field(default_factory=dict)
     checks: Annotated[Mapping[str, _Texts], _Rule(fail_fast=True)] = field(default_factory=dict)
     tests: TestRun | None = None
+    tests_not_run: str = ""
     log: _LogPath | None = None
     failure: Failure | None = None
     warnings: _Texts = ()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it makes the run fail: with `allow-missing`, a target without interpreter has no failure."""
+        missing = self.state is TargetState.NO_INTERPRETER and self.failure is not None
+        return missing or self.state is TargetState.FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +202,8 @@ class Manifest:
 
     @property
     def failures(self) -> tuple[TargetRecord, ...]:
-        return tuple(record for record in self.targets if record.state is TargetState.FAILED)
+        """The targets that make the run fail."""
+        return tuple(record for record in self.targets if record.has_failed)
 
     def serialized(self) -> bytes:
         """Return the file's content; equal manifests give equal bytes."""
@@ -209,6 +220,11 @@ class Manifest:
         with write_atomically(path) as file:
             file.write(self.serialized())
         return path
+
+
+def joined(values: Iterable[str]) -> str:
+    """Return each value once, in one line."""
+    return ", ".join(sorted(set(values)))
 
 
 def describe_wheel(
@@ -252,6 +268,18 @@ def read_sealed(folder: Path) -> tuple[Manifest, str]:
     return _parse(path, content), hashlib.sha256(content).hexdigest()
 
 
+def parse_record(found: object) -> TargetRecord:
+    """Return the record that `asdict` made, also through JSON. Raises ValueError for anything else."""
+    record: TargetRecord = _adapter_of(TargetRecord).validate_python(found)
+    return record
+
+
+def parse_manifest(found: object) -> Manifest:
+    """Return the manifest that `asdict` made, also through JSON. Raises ValueError for anything else."""
+    manifest: Manifest = _adapter_of(Manifest).validate_python(found)
+    return manifest
+
+
 def _parse(path: Path, content: bytes) -> Manifest:
     from pydantic import ValidationError
 
@@ -266,16 +294,16 @@ def _parse(path: Path, content: bytes) -> Manifest:
             remedy="Read it with the version of manywheels that wrote it, which its key `manywheels` names.",
         )
     try:
-        return _adapter().validate_python(found)
+        return parse_manifest(found)
     except ValidationError as error:
         raise WheelFileError(f"`{path}` is not a manifest: {_first_fault(error)}.", remedy=_REMEDY) from None
 
 
 @cache
-def _adapter() -> TypeAdapter[Manifest]:
+def _adapter_of(kind: type[T]) -> TypeAdapter[T]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Manifest)
+    return TypeAdapter(kind)
 
 
 def _first_fault(error: ValidationError) -> str:

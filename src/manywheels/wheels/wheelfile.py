@@ -18,8 +18,9 @@ from manywheels.errors import WheelFileError
 _SUFFIX: Final = re.compile(
     r"(?:\.(?:cpython-(?P<cpython>3\d+[tdmu]*)|(?P<stable>abi3t?)|(?P<pypy>pypy\d+-pp\d+))(?:-(?P<triplet>[\w-]+))?)?\.so$"
 )
-
-
+_CPYTHON: Final = re.compile(r"cp3(\d+)(t?)")
+STABLE_ABIS: Final = frozenset({"abi3", "abi3t"})  # PEP 384; for free-threaded CPython, PEP 803
+_FIRST_WITH_ABI3T: Final = 15
 _MOST_TAGS = 1_000  # in a line of a WHEEL file, and in all; real ones have less than thirty
 
 
@@ -50,7 +51,7 @@ class WheelName:
     @property
     def is_stable_abi(self) -> bool:
         """Whether it is for several interpreters: ABI `abi3`, `abi3t` or `none`."""
-        return all(tag.abi in {"abi3", "abi3t", "none"} for tag in self.tags)
+        return all(tag.abi in {*STABLE_ABIS, "none"} for tag in self.tags)
 
     @property
     def abis(self) -> str:
@@ -122,12 +123,22 @@ class Suffix:
 
     def loads(self, tag: Tag) -> bool:
         """Whether an interpreter with this tag imports such a file."""
+        if self.abi in STABLE_ABIS:
+            return self._is_found_by(tag)
         if self.abi in {"", tag.abi}:
             return True
-        if self.abi == "abi3":  # free-threaded CPython does not look for it (PEP 703)
-            return re.fullmatch(r"cp3\d+", tag.abi if tag.abi != "none" else tag.interpreter) is not None
         own = self.abi.partition("_")[0].replace("pypy", "pp")
         return tag.abi == "none" and tag.interpreter == own.rstrip("tdmu")
+
+    def _is_found_by(self, tag: Tag) -> bool:
+        """Whether an interpreter looks for a file of the stable ABI.
+
+        Free-threaded CPython does not look for abi3 (PEP 703); every CPython since 3.15 looks for abi3t (PEP 803).
+        """
+        cpython = _CPYTHON.fullmatch(tag.interpreter if tag.abi in {"none", *STABLE_ABIS} else tag.abi)
+        if self.abi == "abi3":
+            return tag.abi == "abi3" or (tag.abi != "abi3t" and cpython is not None and not cpython[2])
+        return cpython is not None and int(cpython[1]) >= _FIRST_WITH_ABI3T
 
 
 def suffix_of(member: str) -> Suffix | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.build import jobserver
 from manywheels.build.jobserver import Jobserver
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
@@ -24,11 +25,11 @@ SOON = 60  # seconds; on a machine with other work to do
 def make(tmp_path: Path) -> Iterator[Callable[[int], Jobserver]]:
     made: list[Jobserver] = []
 
-    def jobserver(tokens: int) -> Jobserver:
+    def make_one(tokens: int) -> Jobserver:
         made.append(Jobserver(tmp_path / "jobserver", tokens))
         return made[-1]
 
-    yield jobserver
+    yield make_one
     for server in made:
         server.close()
 
@@ -263,10 +264,125 @@ def test_the_next_in_the_queue_gets_the_token_of_a_cancelled_target(make: Callab
         thread.join(SOON)
 
 
-def test_closing_removes_the_fifo(tmp_path: Path) -> None:
-    server = Jobserver(tmp_path / "jobserver", 1)
+# --- shared by several programs ---------------------------------------------------------------------------------------
+
+
+def test_who_joins_lays_out_no_further_tokens(make: Callable[[int], Jobserver], client: Callable[[], Client]) -> None:
+    first = make(3)
+    with first.slot(Cancellation()):
+        second, compiler = make(3), client()
+        assert compiler.count() == 2
+        with second.slot(Cancellation()):
+            assert compiler.count() == 1
+    assert compiler.count() == 3
+    assert first.environment == second.environment
+
+
+def test_who_joins_while_no_target_works_finds_the_full_number(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    first, compiler = make(3), client()
+    with first.slot(Cancellation()):
+        pass
+    compiler.draw(2)  # a compiler that has been killed meanwhile
+    second = make(3)
+    assert compiler.count() == 3
+    with first.slot(Cancellation()), second.slot(Cancellation()):
+        assert compiler.count() == 1
+
+
+def test_tokens_in_use_by_another_program_are_not_restored(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    first, second, compiler = make(4), make(4), client()
+    with first.slot(Cancellation()):
+        assert compiler.draw(2) == 2  # the first program's compilers work
+        with second.slot(Cancellation()):
+            assert compiler.count() == 0
+        assert compiler.count() == 1
+    assert compiler.count() == 4  # they never put back what they had
+
+
+def test_the_last_program_restores_the_tokens_whichever_it_is(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    first, second, compiler = make(4), make(4), client()
+    with second.slot(Cancellation()):
+        with first.slot(Cancellation()):
+            compiler.draw(2)
+        assert compiler.count() == 1
+    assert compiler.count() == 4
+
+
+def end_like_a_killed_program(server: Jobserver) -> None:
+    """Close its files with its tokens still held, which is all that the kernel does for it."""
     server.close()
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_tokens_of_a_killed_program_are_restored_when_another_has_done_its_work(
+    make: Callable[[int], Jobserver], client: Callable[[], Client], tmp_path: Path
+) -> None:
+    server, killed, compiler = make(3), Jobserver(tmp_path / "jobserver", 3), client()
+    assert killed._draw(Cancellation())
+    end_like_a_killed_program(killed)
+    assert compiler.count() == 2
+    with server.slot(Cancellation()):
+        assert compiler.count() == 1
+    assert compiler.count() == 3
+
+
+def test_who_waits_for_tokens_of_a_killed_program_gets_them(
+    make: Callable[[int], Jobserver], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobserver, "_PATIENCE", 1)
+    server, killed, done = make(1), Jobserver(tmp_path / "jobserver", 1), threading.Event()
+    assert killed._draw(Cancellation())
+
+    def work() -> None:
+        with server.slot(Cancellation()):
+            done.set()
+
+    thread = in_thread(work)
+    until(lambda: len(server._queue) == 1)
+    end_like_a_killed_program(killed)
+    thread.join(SOON)
+    assert done.is_set()
+
+
+def test_two_programs_that_wait_for_lost_tokens_both_get_their_turn(
+    make: Callable[[int], Jobserver], client: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobserver, "_PATIENCE", 1)
+    servers, compiler, running, most = [make(1), make(1)], client(), [], []
+    assert compiler.draw(1) == 1  # and never put back
+
+    def build(server: Jobserver) -> Callable[[], None]:
+        def work() -> None:
+            for _ in range(20):
+                with server.slot(Cancellation()):
+                    running.append(1)
+                    most.append(len(running))
+                    running.pop()
+
+        return work
+
+    threads = [in_thread(build(server)) for server in servers]
+    for thread in threads:
+        thread.join(SOON)
+    assert len(most) == 40
+    assert max(most) == 1
+    assert compiler.count() == 1
+
+
+def test_closing_leaves_the_fifo_to_the_others(make: Callable[[int], Jobserver], tmp_path: Path) -> None:
+    Jobserver(tmp_path / "jobserver", 1).close()
+    server = make(1)
+    Jobserver(tmp_path / "jobserver", 1).close()
+    with server.slot(Cancellation()):
+        pass
+
+
+# --- cores ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def found(folder: Path, wanted: str) -> str:
     [
         ("cp312", ("3.12", "cp312-cp312")),
         ("cp314t", ("3.14t", "cp314-cp314t")),
-        ("pp311", ("pypy3.11", "pp311-pypy311_pp73")),
+        ("pp311", ("pypy3.11", "pp311-pypy311_pp80")),
     ],
 )
 def test_a_python_is_looked_for_by_name_and_in_its_folder(tag: str, expected: tuple[str, str]) -> None:

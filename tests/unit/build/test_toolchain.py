@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from manywheels.build import toolchain
+from manywheels.build.compile_target import CompileTarget
 from manywheels.build.toolchain import Machine, prepare, resolve, shares_jobserver
 from manywheels.cli import doctor
 from manywheels.core.files import cache_dir
@@ -60,6 +61,10 @@ def test_an_unknown_policy_names_the_nearest_and_all() -> None:
         ("system", "manylinux_2_28", LAPTOP, "system"),
         ("zig", "manylinux2014", replace(IMAGE, zig=LAPTOP.zig), "zig"),
         ("auto", "musllinux_1_2", replace(LAPTOP, glibc=None), "system"),
+        ("auto", "musllinux_1_2", LAPTOP, "zig"),
+        ("zig", "manylinux_2_28", replace(LAPTOP, glibc=None), "zig"),
+        ("zig", "musllinux_1_2", replace(LAPTOP, glibc=None), "zig"),
+        ("auto", "musllinux_1_2", replace(IMAGE, zig=LAPTOP.zig), "zig"),
     ],
 )
 def test_resolve(kind: str, policy: str, machine: Machine, expected: str) -> None:
@@ -72,8 +77,10 @@ def test_resolve(kind: str, policy: str, machine: Machine, expected: str) -> Non
         ("zig", "manylinux_2_28", replace(LAPTOP, zig=None), "not installed", "manywheels[host]"),
         ("auto", "manylinux_2_28", replace(LAPTOP, zig=None), "not installed", "--engine container"),
         ("system", "manylinux_2_28", replace(LAPTOP, compiler=None), "no C compiler", "--toolchain zig"),
-        ("auto", "musllinux_1_2", LAPTOP, "needs musl", "--engine container"),
-        ("zig", "manylinux_2_28", replace(LAPTOP, glibc=None), "needs glibc", "--engine container"),
+        ("system", "musllinux_1_2", LAPTOP, "x86_64 and glibc, not for musllinux_1_2_x86_64", "--toolchain zig"),
+        ("system", "manylinux_2_28", replace(LAPTOP, glibc=None), "not for manylinux_2_28_x86_64", "--toolchain zig"),
+        ("auto", "musllinux_1_2", replace(LAPTOP, zig=None), "not installed", "--engine container"),
+        ("auto", "musllinux_1_2", IMAGE, "not installed", "--engine container"),
         ("auto", "manylinux2014", IMAGE, "newer than manylinux2014", "manylinux2014_x86_64:"),
         ("auto", "manylinux_2_34", NEWER, "manylinux_2_39", "manylinux_2_34_x86_64:"),
     ],
@@ -83,6 +90,56 @@ def test_refusals_have_a_remedy(kind: str, policy: str, machine: Machine, messag
         resolve(kind, policy_named(policy), machine)
     assert message in caught.value.message
     assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("machine", [LAPTOP, replace(IMAGE, zig=LAPTOP.zig), replace(LAPTOP, arch="aarch64")])
+def test_another_architecture_is_for_zig(machine: Machine) -> None:
+    arch = "s390x"
+    assert resolve("auto", policy_named("manylinux_2_28"), machine, arch=arch) == "zig"
+    with pytest.raises(ToolchainError, match="not for manylinux_2_28_s390x"):
+        resolve("system", policy_named("manylinux_2_28"), machine, arch=arch)
+
+
+@pytest.mark.parametrize(
+    ("arch", "policy", "message", "remedy"),
+    [
+        ("armv6l", "manylinux_2_28", "does not link for armv6l", "armv7l"),
+        ("m68k", "musllinux_1_2", "does not link for m68k", "s390x"),
+        ("riscv64", "manylinux_2_28", "no manylinux_2_28_riscv64", "manylinux_2_34"),
+    ],
+)
+def test_what_zig_cannot_link_for_is_refused(arch: str, policy: str, message: str, remedy: str) -> None:
+    with pytest.raises(ToolchainError) as caught:
+        resolve("auto", policy_named(policy), LAPTOP, arch=arch)
+    assert message in caught.value.message
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("arch", "policy", "zig", "multiarch", "machine", "rust"),
+    [
+        ("x86_64", "manylinux2014", "x86_64-linux-gnu.2.17", "x86_64-linux-gnu", "x86_64-unknown-linux-gnu",
+         "x86_64-unknown-linux-gnu"),
+        ("i686", "manylinux_2_28", "x86-linux-gnu.2.28", "i386-linux-gnu", "i686-unknown-linux-gnu",
+         "i686-unknown-linux-gnu"),
+        ("armv7l", "manylinux_2_28", "arm-linux-gnueabihf.2.28", "arm-linux-gnueabihf",
+         "armv7l-unknown-linux-gnueabihf", "armv7-unknown-linux-gnueabihf"),
+        ("armv7l", "musllinux_1_2", "arm-linux-musleabihf", "arm-linux-musleabihf",
+         "armv7l-unknown-linux-musleabihf", "armv7-unknown-linux-musleabihf"),
+        ("ppc64le", "manylinux2014", "powerpc64le-linux-gnu.2.19", "powerpc64le-linux-gnu",
+         "powerpc64le-unknown-linux-gnu", "powerpc64le-unknown-linux-gnu"),
+        ("ppc64le", "manylinux_2_28", "powerpc64le-linux-gnu.2.28", "powerpc64le-linux-gnu",
+         "powerpc64le-unknown-linux-gnu", "powerpc64le-unknown-linux-gnu"),
+        ("riscv64", "musllinux_1_2", "riscv64-linux-musl", "riscv64-linux-musl", "riscv64-unknown-linux-musl",
+         "riscv64gc-unknown-linux-musl"),
+    ],
+)  # fmt: skip
+def test_what_others_call_a_target(  # noqa: PLR0917
+    arch: str, policy: str, zig: str, multiarch: str, machine: str, rust: str
+) -> None:
+    target = CompileTarget.of(arch, policy_named(policy))
+    assert (target.zig, target.multiarch, target.machine, target.rust) == (zig, multiarch, machine, rust)
+    assert multiarch in target.tool_prefixes
 
 
 def test_unknown_kind() -> None:
@@ -143,6 +200,26 @@ def test_every_wrapper_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert shlex.quote(str(made.bin_dir)) in text
     assert made.environment["LDSHARED"] == f"{made.bin_dir}/cc -shared"
     assert "CARGO_BUILD_RUSTFLAGS" not in made.environment  # cargo could not tell the blank in a path from its own
+
+
+def test_a_foreign_toolchain_has_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: LAPTOP))
+    monkeypatch.setattr(toolchain, "_first_line", lambda program, *arguments: "")
+    monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
+    made = prepare("zig", policy_named("manylinux_2_28"), tmp_path, arch="aarch64", prefix_map={})
+    names = {wrapper.name for wrapper in made.bin_dir.iterdir()}
+    tools = {f"aarch64-linux-gnu-{tool}" for tool in ("gcc", "g++", "cc", "c++", "ar", "ranlib", "strip", "ld")}
+    assert {"cc", "c++", "gcc", "g++", "ar", "ranlib", "strip", "build-cc", "build-c++", *tools} <= names
+    text = (made.bin_dir / "aarch64-linux-gnu-gcc").read_text()
+    assert "aarch64-linux-gnu.2.28" in text
+    assert "-idirafter /usr" not in text
+    assert 'set -- "$@"  -s\n' in text
+    assert "x86_64-linux-gnu.2.17" in (made.bin_dir / "build-cc").read_text()
+    environment = made.environment
+    assert environment["CARGO_BUILD_TARGET"] == "aarch64-unknown-linux-gnu"
+    assert environment["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER"] == environment["CC"]
+    assert environment["CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER"] == environment["CC_FOR_BUILD"]
+    assert not Path(environment["PKG_CONFIG_LIBDIR"]).exists()
 
 
 @pytest.mark.parametrize(

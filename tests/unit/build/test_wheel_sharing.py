@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from itertools import permutations
+from collections.abc import Sequence
+from itertools import chain, permutations
 
 import pytest
 
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
+from manywheels.plan.targets import PlannedTarget, Target, known_targets
 from manywheels.wheels.wheelfile import WheelName, parse_name
 from unit.helpers import planned, target
 
@@ -146,6 +148,54 @@ def test_an_abi3_wheel_serves_neither_free_threaded_nor_other_pythons(
     if first == "py3-none":
         later = dict.fromkeys(later, first)
     assert Race({"cp313": first, **later}).run(order) == expected
+
+
+@pytest.mark.parametrize("order", orders("cp314t", "cp315", "cp315t"))
+@pytest.mark.parametrize(
+    ("made_by_315", "made_by_315t", "served_315t"),
+    [
+        ("cp315-abi3", "cp315-cp315t", "cp315t"),
+        ("cp315-abi3", "cp315-abi3.abi3t", "cp315t"),
+        ("cp315-abi3.abi3t", "cp315-abi3.abi3t", "cp315"),  # PEP 803: one wheel for both
+        ("cp315-cp315", "cp315-abi3.abi3t", "cp315t"),
+    ],
+)
+def test_a_wheel_for_both_stable_abis_serves_both(
+    made_by_315: str, made_by_315t: str, served_315t: str, order: tuple[str, ...]
+) -> None:
+    race = Race({"cp314t": "cp314-cp314t", "cp315": made_by_315, "cp315t": made_by_315t})
+    assert race.run(order) == {"cp314t": "cp314t", "cp315": "cp315", "cp315t": served_315t}
+
+
+def entries(*by_platform: Sequence[Target]) -> list[PlannedTarget]:
+    return [PlannedTarget(target=one, interpreter=None, asked_by_name=True) for one in chain(*by_platform)]
+
+
+PLATFORMS = (("manylinux", "x86_64"), ("musllinux", "x86_64"), ("manylinux", "aarch64"))
+
+
+@pytest.mark.parametrize("tags", ["cp39-abi3", "cp315-abi3t", "py3-none"])
+def test_a_wheel_serves_its_own_platform_alone(tags: str) -> None:
+    """A linux_x86_64 wheel of the one libc says nothing of the other, and its tags nothing of the family."""
+    by_platform = [
+        [known for known in known_targets(*platform) if known.tag in {"cp315", "cp315t"}] for platform in PLATFORMS
+    ]
+    wanted = [found for found in by_platform[0] if found.accepts(*tags.split("-"))]
+    sharing = WheelSharing(entries(*by_platform), Cancellation())
+    first = wanted[0]
+    for one in by_platform[0][: by_platform[0].index(first)]:
+        sharing.leave(one)
+    sharing.announce(first, made(tags))
+    assert sharing.served == dict.fromkeys(wanted[1:], first)
+    assert not any(sharing.cancellation(one).requested for one in chain(*by_platform[1:]))
+
+
+def test_a_stable_wheel_waits_for_no_other_platform() -> None:
+    first, other = (known_targets(*platform)[:2] for platform in PLATFORMS[:2])
+    sharing = WheelSharing(entries(first, other), Cancellation())
+    sharing.announce(other[0], made("cp38-abi3"))  # does not wait
+    assert sharing.served == {other[1]: other[0]}
+    assert not sharing.is_settled(other[0]), "the earlier ones decide the version that every wheel must have"
 
 
 def test_a_stable_wheel_serves_none_before_earlier_targets_have_decided() -> None:

@@ -74,16 +74,19 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "only": (f"cp312-manylinux_{MACHINE}", lambda it: it.options.selection.build,
              (f"cp312-manylinux_{MACHINE}",), "cp312"),
     "allow-empty": ("true", lambda it: it.options.settings.value("allow-empty").value, "true", "maybe"),
+    "allow-missing": ("true", lambda it: (it.options.allow_missing, it.delivery.allow_missing,
+                                          it.publishing.allow_missing), (True, True, True), "maybe"),
     "config-file": ("x.toml", lambda it: it.options.settings.value("config-file").value, "x.toml", ""),
-    "platform": ("manylinux2014", lambda it: it.options.platform.name, "manylinux2014", "windows"),
-    "archs": (os.uname().machine, lambda it: it.options.arch, os.uname().machine, "vax"),
+    "platform": ("manylinux2014", lambda it: [one.policy.name for one in it.options.platforms],
+                 ["manylinux2014"], "windows"),
+    "archs": ("s390x aarch64", lambda it: [one.arch for one in it.options.platforms], ["s390x", "aarch64"], "vax"),
     "jobs": ("3", lambda it: it.options.jobs, 3, "many"),
     "timeout": ("90s", lambda it: it.options.timeout, 90.0, "soon"),
     "silence-limit": ("5m", lambda it: it.options.silence_limit, 300.0, "soon"),
     "enable": ("pypy", lambda it: it.options.selection.enable, frozenset({"pypy"}), "pypi"),
-    "image": ("example.org/m:1", lambda it: it.options.image, "example.org/m:1", "a b"),
+    "image": ("example.org/m:1", lambda it: it.options.platforms[0].image, "example.org/m:1", "a b"),
     "shard": ("2/5", lambda it: it.options.shard, Shard(index=2, count=5), "6/5"),
-    "test-in": ("python:3.12-slim", lambda it: it.options.test_in, "python:3.12-slim", "no image"),
+    "test-in": ("python:3.12-slim", lambda it: it.tests.image, "python:3.12-slim", "no image"),
     "test-timeout": ("90s", lambda it: it.options.test_timeout, 90.0, "soon"),
     "config-settings": ("a=b", lambda it: it.recipe.config_settings, ("a=b",), "'"),
     "environment": ("A=b", lambda it: it.recipe.environment, (Assignment(name="A", value=("b",)),), "A"),
@@ -140,7 +143,7 @@ def test_every_input_becomes_an_option(name: str) -> None:
     assert option(resolved({name: given(value)}, project(**COMMANDS))) == expected
     if name not in inputs.hidden():
         assert option(resolved({}, project(**COMMANDS | {name: value}))) == expected
-    assert option(resolved({}, project(**COMMANDS))) != expected or value == os.uname().machine
+    assert option(resolved({}, project(**COMMANDS))) != expected
 
 
 @pytest.mark.parametrize("name", [name for name, (*_, refused) in OPTIONS.items() if refused])
@@ -209,17 +212,21 @@ def handed_in(**values: str) -> tuple[str, ...]:
     entries = {name.replace("_", "-"): given(value) for name, value in values.items()}
     project = read_project(ROOT / "tests/projects/pure")
     request = Request(command="build", paths=(project.path,), given=entries)
-    return container_build(request, project, resolve(entries, project)).arguments
+    options = resolve(entries, project)
+    platform = options.platforms[0]
+    targets = [target for target in options.selected if options.platform_of(target) == platform]
+    return container_build(request, project, options, platform, targets).arguments
 
 
 def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> None:
     """Arguments are seen by everybody who may ask the engine, and printed where they are refused."""
-    arguments = handed_in(**{name: value for name, (value, *_) in OPTIONS.items()})
+    arguments = handed_in(**{name: value for name, (value, *_) in OPTIONS.items()} | {"archs": MACHINE})
     asked = main._request(main._parser().parse_args(["build", *arguments]))
-    building = {entry.name for entry in inputs.inputs_of("plan")} - {"output-dir", "image", "config-file"}
+    building = {entry.name for entry in inputs.inputs_of("plan")} - {"output-dir", "image", "config-file", "shard"}
     assert {name: entry.value for name, entry in asked.given.items()} == {
-        **{name: OPTIONS[name][0] for name in building}, "report": "",
+        **{name: OPTIONS[name][0] for name in building}, "archs": MACHINE, "report": "",
     }  # fmt: skip
+    assert asked.part == (OPTIONS["only"][0],)
     assert "secret" not in " ".join(arguments)
 
 

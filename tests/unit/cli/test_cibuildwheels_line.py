@@ -12,6 +12,7 @@ import pytest
 from manywheels.cli import github
 from manywheels.cli.main import main
 from manywheels.core.files import cache_dir
+from manywheels.plan.option_types import ARCHS
 from unit.helpers import write_project
 
 MACHINE = os.uname().machine
@@ -36,6 +37,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project
 
 
+def everywhere(tag: str, *archs: str) -> list[str]:
+    """Return a tag's identifiers in both families, platform by platform."""
+    return [f"{tag}-{family}_{arch}" for arch in archs or (MACHINE,) for family in ("manylinux", "musllinux")]
+
+
 def planned(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     """Return what `--print-build-identifiers` prints."""
     status = main(["build", "--print-build-identifiers", *words])
@@ -46,9 +52,11 @@ def planned(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
 
 @pytest.mark.usefixtures("folder")
 def test_identifiers_are_printed_and_nothing_is_built(capsys: pytest.CaptureFixture[str]) -> None:
-    assert planned(capsys) == [f"cp39-manylinux_{MACHINE}"]
-    assert planned(capsys, "--platform", "linux", "--archs", "auto64") == [f"cp39-manylinux_{MACHINE}"]
-    assert planned(capsys, "--archs=all", "--debug-traceback") == [f"cp39-manylinux_{MACHINE}"]
+    assert planned(capsys) == everywhere("cp39")
+    assert planned(capsys, "--platform", "linux", "--archs", "auto64") == everywhere("cp39")
+    assert planned(capsys, "--archs=all", "--debug-traceback") == everywhere("cp39", *ARCHS)
+    assert planned(capsys, "--archs", "aarch64 x86_64") == everywhere("cp39", "aarch64", "x86_64")
+    assert planned(capsys, "--platform", "musllinux_1_2") == [f"cp39-musllinux_{MACHINE}"]
     words = ("--build", "cp39-* cp315-* pp311-*", "--enable", "pypy", "--enable", "cpython-prerelease")
     assert planned(capsys, *words)[0] == f"cp39-manylinux_{MACHINE}"
     assert not Path("dist").exists()
@@ -96,7 +104,7 @@ def test_options_are_read_from_another_file(
     if named != "option":
         monkeypatch.setenv("MANYWHEELS_CONFIG_FILE" if named == "variable" else "CIBW_CONFIG_FILE", name)
     words = ("--config-file", name) if named == "option" else ()
-    assert planned(capsys, *words) == [f"cp310-manylinux_{MACHINE}"]
+    assert planned(capsys, *words) == everywhere("cp310")
 
 
 def test_a_file_of_options_in_an_sdist(
@@ -159,7 +167,7 @@ def test_the_pythons_that_are_required_may_be_said_by_a_variable(
     monkeypatch.setenv("CIBW_PROJECT_REQUIRES_PYTHON", ">=3.13")
     monkeypatch.setenv("CIBW_BUILD", "cp312-* cp313-*")
     monkeypatch.setenv("CIBW_SKIP", "")
-    assert planned(capsys) == [f"cp313-manylinux_{MACHINE}"]
+    assert planned(capsys) == everywhere("cp313")
     monkeypatch.setenv("CIBW_PROJECT_REQUIRES_PYTHON", "new")
     assert main(["plan"]) == 2
     assert "CIBW_PROJECT_REQUIRES_PYTHON: `new` is not a value" in capsys.readouterr().err

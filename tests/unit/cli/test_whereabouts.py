@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from manywheels.cli import container_build
-from manywheels.errors import EngineError, InputError
+from manywheels.errors import EngineError
 from manywheels.plan import architectures
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import Options, resolve
@@ -15,6 +17,7 @@ from manywheels.runtime.containers import engine
 from manywheels.runtime.containers.host_paths import HostPaths, own_container_id
 from unit.helpers import project
 
+MACHINE = os.uname().machine
 OTHER = "aarch64" if architectures.is_native("x86_64") else "x86_64"
 NARROW = "i686" if architectures.is_native("x86_64") else "armv7l"
 
@@ -34,21 +37,37 @@ def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "given", "expected"),
+    ("engine", "given", "with_engine", "without"),
     [
-        ("auto", {}, False),
-        ("container", {}, True),
-        ("auto", {"image": "example.org/image:1"}, True),
-        ("host", {"image": "example.org/image:1"}, False),  # so it is said inside of that very image
-        ("auto", {"archs": OTHER}, True),
-        ("auto", {"archs": NARROW}, True),  # which this machine runs, but has no compiler for
-        ("auto", {"platform": "manylinux2014"}, False),
+        ("auto", {}, False, False),
+        ("container", {}, True, True),
+        ("host", {}, False, False),
+        ("auto", {"image": "example.org/image:1"}, True, True),
+        ("host", {"image": "example.org/image:1"}, False, False),  # so it is said inside of that very image
+        ("auto", {"archs": OTHER}, True, False),  # without an engine, it is cross-built here
+        ("auto", {"archs": f"{MACHINE} {OTHER}"}, True, False),
+        ("auto", {"archs": f"{MACHINE} {OTHER}", "shard": MACHINE}, False, False),  # another job builds the other
+        ("auto", {"archs": f"{MACHINE} {OTHER}", "shard": f"{OTHER}:1/2"}, True, False),
+        ("auto", {"archs": NARROW}, True, False),  # which this machine runs, but has no compiler for
+        ("host", {"archs": OTHER}, False, False),
+        ("auto", {"platform": "manylinux2014"}, False, False),
+        ("auto", {"platform": "manylinux2014 musllinux_1_2"}, True, False),
+        ("auto", {"platform": "manylinux2014 musllinux_1_2", "build": "*-manylinux_*"}, False, False),
     ],
 )
-def test_a_container_is_started_for_what_cannot_be_done_here(
-    engine: str, given: dict[str, str], *, expected: bool
+def test_a_container_is_started_for_what_is_not_done_here(
+    tmp_path: Path, engine: str, given: dict[str, str], *, with_engine: bool, without: bool
 ) -> None:
-    assert container_build.needs_container(engine, options(**given)) is expected
+    assert container_build.needs_container(engine, options(**given)) is without
+    (tmp_path / "docker.sock").touch()
+    assert container_build.needs_container(engine, options(**given)) is with_engine
+
+
+@pytest.mark.parametrize(("skip", "expected"), [("", True), ("*-musllinux_*", False)])
+def test_an_image_counts_if_a_target_is_built_in_it(skip: str, *, expected: bool) -> None:
+    table = {f"musllinux-{MACHINE}-image": "example.org/m:1", "skip": skip}
+    made = resolve({}, replace(project(), cibuildwheel=table), environment={})
+    assert container_build.needs_container("auto", made) is expected
 
 
 def test_in_the_image_of_one_policy_others_get_theirs_where_an_engine_is(
@@ -62,15 +81,12 @@ def test_in_the_image_of_one_policy_others_get_theirs_where_an_engine_is(
     assert not container_build.needs_container("auto", options(platform="manylinux_2_28"))
 
 
-@pytest.mark.parametrize("arch", [OTHER, NARROW])
-def test_the_host_does_not_build_for_another_architecture(arch: str) -> None:
-    with pytest.raises(InputError, match=f"cannot build for `{arch}` itself"):
-        container_build.needs_container("host", options(archs=arch))
-
-
-def test_an_image_for_32_bits_builds_for_them_on_a_kernel_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_for_32_bits_builds_for_them_on_a_kernel_of_64(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "docker.sock").touch()
     monkeypatch.setenv("AUDITWHEEL_ARCH", NARROW)
-    assert options().arch == NARROW
+    assert [platform.arch for platform in options().platforms] == [NARROW]
     assert not container_build.needs_container("auto", options(archs=NARROW))
     assert not container_build.needs_container("host", options(archs=NARROW))
 

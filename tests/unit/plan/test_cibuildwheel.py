@@ -15,13 +15,16 @@ from cibuildwheel.selector import BuildSelector, EnableGroup
 from manywheels.errors import InputError, IsolationError, SelectionError
 from manywheels.plan import cibuildwheel
 from manywheels.plan.assignments import expand
+from manywheels.plan.option_types import ARCHS
 from manywheels.plan.options import Options, resolve
 from manywheels.plan.target_options import TargetOptions, fill, fill_values
+from manywheels.plan.targets import known_targets
 from manywheels.plan.trust import require_trusted
 from manywheels.runtime.containers.create_arguments import sdk_arguments
 from unit.helpers import given, project, target
 
 MACHINE = os.uname().machine
+PYPYS = [known.tag for known in known_targets("manylinux", MACHINE) if known.tag.startswith("pp")]
 MODERN = ["cp39", "cp310", "cp311", "cp312", "cp313", "cp314", "cp314t", "cp315", "cp315t"]
 
 
@@ -36,7 +39,13 @@ def recipe(configuration: dict[str, Any] | None = None, tag: str = "cp312", /, *
 
 
 def tags(made: Options) -> list[str]:
-    return [identifier.partition("-")[0] for identifier in made.selection.build]
+    """Return the tags that are selected on some platform."""
+    return list(dict.fromkeys(identifier.partition("-")[0] for identifier in made.selection.build))
+
+
+def everywhere(*names: str) -> list[str]:
+    """Return the identifiers of tags, in both families."""
+    return [f"{tag}-{family}_{MACHINE}" for family in ("manylinux", "musllinux") for tag in names]
 
 
 def test_without_a_table_and_variables_nothing_of_it_counts() -> None:
@@ -52,20 +61,35 @@ def test_variables_that_are_not_carried_out_are_named_without_a_table_too() -> N
     assert not made.settings.is_from_cibuildwheel("build")
 
 
-def test_an_image_for_pypy_alone_is_named_where_pypy_is_built() -> None:
-    table = {"manylinux-pypy_x86_64-image": "quay.io/x/pypy:1"}
-    assert not any("pypy" in note for note in options(table).notes)
-    made = options({**table, "enable": ["pypy"]}, CIBW_MANYLINUX_PYPY_I686_IMAGE="manylinux2014")
-    named = [note.partition(" is not carried out")[0] for note in made.notes if "PyPy" in note]
-    assert named == ["[tool.cibuildwheel] manylinux-pypy_x86_64-image", "CIBW_MANYLINUX_PYPY_I686_IMAGE"]
+def test_an_image_for_pypy_alone() -> None:
+    table = {"manylinux-pypy_x86_64-image": "quay.io/x/pypy:1", "enable": ["pypy"], "archs": "x86_64 i686"}
+    made = options({**table, "manylinux-x86_64-image": "x:1"}, CIBW_MANYLINUX_PYPY_I686_IMAGE="manylinux2014")
+    images = {
+        known.identifier: (made.platform_of(known).policy.name, made.platform_of(known).image)
+        for known in made.known_targets
+        if known.tag in {"cp312", "pp311"} and known.family == "manylinux"
+    }
+    assert images == {
+        "cp312-manylinux_x86_64": ("manylinux_2_28", "x:1"),
+        "pp311-manylinux_x86_64": ("manylinux_2_28", "quay.io/x/pypy:1"),
+        "cp312-manylinux_i686": ("manylinux_2_28", ""),
+        "pp311-manylinux_i686": ("manylinux2014", ""),
+    }
+    assert made.notes == ()
 
 
 def test_an_empty_table_means_what_cibuildwheel_builds() -> None:
     made = options({})
-    assert tags(made) == MODERN
+    assert list(made.selection.build) == everywhere(*MODERN)
     assert not made.selection.by_name
-    assert [identifier for identifier, _ in made.left_out] == [f"{tag}-musllinux_{MACHINE}" for tag in MODERN]
-    assert {reason for _, reason in made.left_out} == {"another platform: `--platform musllinux_1_2` builds it"}
+    assert made.left_out == ()
+    assert made.notes == ()
+
+
+def test_with_a_platform_that_is_given_only_that_is_built() -> None:
+    made = options({"build": "cp312-*"}, MANYWHEELS_PLATFORM="musllinux_1_2")
+    assert made.selection.build == (f"cp312-musllinux_{MACHINE}",)
+    assert made.left_out == ()
 
 
 def test_variables_alone_are_enough() -> None:
@@ -124,8 +148,9 @@ NO_VALUE = {"environment": "A=$(a | b)"}
         ({}, {"CIBW_ENVIRONMENT": "A=$(a | b)", "MANYWHEELS_ENVIRONMENT": "A=1"}),
         ({"environment": "A=1", "macos": NO_VALUE, "windows": 3, "pyodide": {"unknown": 1}}, {}),
         ({"environment": "A=1"}, {"CIBW_ENVIRONMENT_MACOS": "A=$(a | b)", "CIBW_TEST_REQUIRES_WINDOWS": "'"}),
-        ({"environment": "A=1", "overrides": [{"select": "*-musllinux_*", **NO_VALUE}]}, {}),
-        ({"environment": "A=1", "overrides": [{"select": "*-musllinux_*", "before-build": {"a": "b"}}]}, {}),
+        ({"environment": "A=1", "skip": "*-musllinux_*", "overrides": [{"select": "*-musllinux_*", **NO_VALUE}]}, {}),
+        ({"environment": "A=1", "build": "*-manylinux_*",
+          "overrides": [{"select": "*-musllinux_*", "before-build": {"a": "b"}}]}, {}),
         ({"environment": "A=1", "build": "cp312-*", "overrides": [{"select": "cp311-*", **NO_VALUE}]}, {}),
         ({"environment": "A=1", "skip": "cp311-*", "overrides": [{"select": "cp311-*", **NO_VALUE}]}, {}),
         ({"environment": "A=1", "overrides": [{"select": "pp*", **NO_VALUE}]}, {}),
@@ -137,7 +162,7 @@ NO_VALUE = {"environment": "A=$(a | b)"}
 def test_only_values_that_count_are_judged(configuration: dict[str, Any], environment: dict[str, str]) -> None:
     made = options(configuration, **environment)
     selected = [known for known in made.known_targets if known.tag == "cp312"]
-    assert [expand(made.for_target(known).environment, {}) for known in selected] == [{"A": "1"}]
+    assert [expand(made.for_target(known).environment, {}) for known in selected] == [{"A": "1"}] * 2
 
 
 @pytest.mark.parametrize(
@@ -147,6 +172,7 @@ def test_only_values_that_count_are_judged(configuration: dict[str, Any], enviro
         ({"environment": "A=1"}, {"CIBW_ENVIRONMENT_LINUX": "A=$(a | b)", "CIBW_ENVIRONMENT": "A=1"},
          "CIBW_ENVIRONMENT_LINUX: "),
         ({"overrides": [{"select": "cp312-*", **NO_VALUE}]}, {}, r"overrides\]\] 1 environment: "),
+        ({"overrides": [{"select": "*-musllinux_*", **NO_VALUE}]}, {}, r"overrides\]\] 1 environment: "),
         ({"overrides": [{"select": "cp312-*", "before-build": {"a": "b"}}]}, {}, r"overrides\]\] 1 before-build: "),
         ({"dependency-versions": "absent.txt"}, {}, "there is no file `absent.txt`"),
     ],
@@ -203,8 +229,8 @@ def test_what_is_given_counts_most() -> None:
         environment={},
     )
     assert made.for_target(target("cp312")).before_build == "mine"
-    assert (made.selection.build, made.selection.skip) == (("cp310",), (f"cp39-manylinux_{MACHINE}",
-                                                                       f"pp311-manylinux_{MACHINE}"))  # fmt: skip
+    assert made.selection.build == ("cp310",)
+    assert made.selection.skip == tuple(f"{tag}-manylinux_{MACHINE}" for tag in ("cp39", *PYPYS))
     assert made.left_out == ()
 
 
@@ -216,6 +242,8 @@ def test_what_is_given_counts_most() -> None:
         ({"build": "cp3{9..11}-*"}, ["cp39", "cp310", "cp311"]),
         ({"build": "pp311-* cp312-*"}, ["cp312"]),
         ({"build": "pp311-* cp312-*", "enable": "pypy"}, ["cp312", "pp311"]),
+        ({"build": "pp*", "enable": "pypy"}, ["pp311", "pp312"]),
+        ({"build": "pp*", "enable": "pypy-eol"}, ["pp39", "pp310"]),
         ({"build": "cp38-* cp39-*"}, ["cp39"]),
         ({"build": "cp313*"}, ["cp313"]),
         ({"build": "cp313*", "enable": ["cpython-freethreading"]}, ["cp313", "cp313t"]),
@@ -226,10 +254,13 @@ def test_what_is_selected(configuration: dict[str, Any], expected: list[str]) ->
     assert tags(options(configuration)) == expected
 
 
-def test_interpreters_that_are_not_known_here_are_named() -> None:
-    left_out = dict(options({"build": "*-manylinux_*", "enable": "all"}).left_out)
+def test_graalpy_alone_is_known_and_not_built() -> None:
+    made = options({"build": "*-manylinux_*", "enable": "all"})
+    left_out = dict(made.left_out)
+    assert tags(made) == [*MODERN, *PYPYS]
     if MACHINE == "x86_64":
-        assert [name.partition("-")[0] for name in left_out] == ["pp39", "pp310", "pp312", "gp312_250", "gp313_253"]
+        assert PYPYS == ["pp39", "pp310", "pp311", "pp312"]
+        assert [name.partition("-")[0] for name in left_out] == ["gp312_250", "gp313_253"]
     assert set(left_out.values()) <= {"no such interpreter here"}
 
 
@@ -274,9 +305,6 @@ def test_settings_of_other_systems_are_left_aside_without_a_word() -> None:
         ({"free-threaded-support": True}, {}, "[tool.cibuildwheel] free-threaded-support is no option"),
         ({"overrides": [{"select": "cp312-*", "before-biuld": "x"}]}, {},
          "[tool.cibuildwheel] before-biuld is no option"),
-        ({"archs": "native sparc"}, {}, "[tool.cibuildwheel] archs: sparc is not built on this machine"),
-        ({"overrides": [{"select": "cp312-*", f"manylinux-{MACHINE}-image": "manylinux2014"}]}, {},
-         f"[tool.cibuildwheel] overrides: manylinux-{MACHINE}-image is not carried out: a run has one image"),
     ],
 )  # fmt: skip
 def test_what_is_not_carried_out_is_named_once(
@@ -286,14 +314,25 @@ def test_what_is_not_carried_out_is_named_once(
     assert [text.startswith(note) for text in notes] == [True]
 
 
-@pytest.mark.parametrize("archs", ["auto", "native", "auto64", "all", MACHINE, f"{MACHINE},sparc", ["auto", "sparc"]])
-def test_architectures(archs: object) -> None:
-    assert options({"archs": archs}).arch == MACHINE
+@pytest.mark.parametrize(
+    ("archs", "expected"),
+    [
+        ("auto", [MACHINE]), ("native", [MACHINE]), ("auto64", [MACHINE]), ("all", list(ARCHS)), (MACHINE, [MACHINE]),
+        ("s390x,aarch64", ["s390x", "aarch64"]), (["auto", "riscv64"], [MACHINE, "riscv64"]),
+        ("X86_64 i686", ["x86_64", "i686"]),
+    ],
+)  # fmt: skip
+def test_architectures(archs: object, expected: list[str]) -> None:
+    made = options({"archs": archs})
+    assert list(dict.fromkeys(platform.arch for platform in made.platforms)) == expected
+    assert len(made.platforms) == 2 * len(expected)
+    assert made.notes == ()
 
 
-def test_an_architecture_that_this_machine_is_not() -> None:
-    with pytest.raises(InputError, match=rf"\[tool.cibuildwheel\] archs: this machine is {MACHINE}"):
-        options({"archs": "sparc"})
+@pytest.mark.parametrize("archs", ["sparc", "native sparc", ["auto", "sparc"], "auto,sparc"])
+def test_an_architecture_that_is_none(archs: object) -> None:
+    with pytest.raises(InputError, match=r"\[tool.cibuildwheel\] archs: there is no architecture `sparc`"):
+        options({"archs": archs})
 
 
 @pytest.mark.parametrize(
@@ -310,7 +349,32 @@ def test_an_architecture_that_this_machine_is_not() -> None:
 def test_the_image_decides_the_platform(
     configuration: dict[str, Any], environment: dict[str, str], platform: str
 ) -> None:
-    assert options(configuration, **environment).platform.name == platform
+    assert [one.policy.name for one in options(configuration, **environment).platforms] == [platform, "musllinux_1_2"]
+
+
+def test_an_override_may_name_an_image_for_some_targets() -> None:
+    made = options({
+        "build": "cp31{1,2,3}-*", "archs": "x86_64 aarch64", "manylinux-x86_64-image": "manylinux_2_34",
+        "overrides": [
+            {"select": "cp312-*", "manylinux-x86_64-image": "manylinux2014", "musllinux-aarch64-image": "own:1"},
+            {"select": "cp313-*x86_64", "manylinux-x86_64-image": "example.org/m:1"},
+            {"select": "cp399-*", "manylinux-x86_64-image": "manylinux1"},
+        ],
+    })  # fmt: skip
+    found = {
+        (known.tag, known.family, known.arch): (made.platform_of(known).policy.name, made.platform_of(known).image)
+        for known in made.selected
+    }
+    many, musl, arm = ("manylinux", "x86_64"), ("musllinux", "x86_64"), ("musllinux", "aarch64")
+    assert [found["cp311", *place] for place in (many, musl, arm)] == [
+        ("manylinux_2_34", ""), ("musllinux_1_2", ""), ("musllinux_1_2", ""),
+    ]  # fmt: skip
+    assert [found["cp312", *place] for place in (many, musl, arm)] == [
+        ("manylinux2014", ""), ("musllinux_1_2", ""), ("musllinux_1_2", "own:1"),
+    ]  # fmt: skip
+    assert found["cp313", "manylinux", "x86_64"] == ("manylinux_2_28", "example.org/m:1")
+    assert {found[tag, "manylinux", "aarch64"] for tag in ("cp311", "cp312", "cp313")} == {("manylinux_2_28", "")}
+    assert made.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -397,7 +461,11 @@ def test_our_own_settings_mean_the_folder_that_they_name() -> None:
 
 def test_tests_are_skipped_by_its_patterns() -> None:
     made = options({"test-command": "pytest", "test-skip": "*-musllinux_* cp31{0,1}-* pp* cp36-*"})
-    assert [known.tag for known, own in made.by_target.items() if own.tests is None] == ["cp310", "cp311", "pp311"]
+    assert {known for known, own in made.by_target.items() if own.tests is None} == {
+        known
+        for known in made.known_targets
+        if known.family == "musllinux" or known.tag in {"cp310", "cp311"} or known.tag.startswith("pp")
+    }
 
 
 @pytest.mark.parametrize(
@@ -409,7 +477,8 @@ def test_tests_are_skipped_by_its_patterns() -> None:
     ],
 )  # fmt: skip
 def test_an_image_may_be_a_local_one(image: str, expected: str) -> None:
-    assert options({f"manylinux-{MACHINE}-image": image}).image == expected
+    made = options({f"manylinux-{MACHINE}-image": image})
+    assert [platform.image for platform in made.platforms] == [expected, ""]
 
 
 def test_a_policy_that_is_none_is_no_image() -> None:

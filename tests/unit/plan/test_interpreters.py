@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +15,10 @@ from threading import Timer
 import pytest
 
 from manywheels.cli import complete_plan
-from manywheels.cli.complete_plan import install
+from manywheels.cli.complete_plan import install, install_in_image
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
-from manywheels.plan.interpreters import Discovery, discover
+from manywheels.plan.interpreters import _PROBE, Discovery, discover, tag_of
 from manywheels.runtime import uv as uv_module
 from unit.helpers import target
 
@@ -103,6 +106,29 @@ def test_pythons_of_another_machine_are_left_aside(tmp_path: Path, found: Callab
     assert found() == Discovery(interpreters=(), unusable=())
 
 
+@pytest.mark.parametrize(
+    ("kernel", "bits", "arch"),
+    [("x86_64", 64, "x86_64"), ("x86_64", 32, "i686"), ("i686", 32, "i686"), ("aarch64", 64, "aarch64"),
+     ("aarch64", 32, "armv7l"), ("armv8l", 32, "armv7l"), ("armv7l", 32, "armv7l"), ("s390x", 64, "s390x")],
+)  # fmt: skip
+def test_a_32_bit_python_on_a_64_bit_kernel_is_known(kernel: str, bits: int, arch: str) -> None:
+    """`platform.machine()` is the kernel's; the real question in this Python, which is told that it is another."""
+    disguise = f"import platform, sys; platform.machine = lambda: {kernel!r}; sys.maxsize = 2 ** {bits - 1} - 1\n"
+    asked = subprocess.run([sys.executable, "-I", "-S", "-c", disguise + _PROBE], capture_output=True, check=True)
+    abi, version, _, found = json.loads(asked.stdout)
+    assert found == arch
+    assert (abi, version) == (f"cp{sys.version_info[0]}{sys.version_info[1]}", platform.python_version())
+
+
+@pytest.mark.parametrize(
+    ("abi", "tag"),
+    [("cp314", "cp314"), ("cp314t", "cp314t"), ("pypy311_pp73", "pp311"), ("pypy311_pp80", "pp311"),
+     ("pypy39_pp73", "pp39"), ("graalpy250_312", "graalpy250_312")],
+)  # fmt: skip
+def test_an_interpreters_tag_is_that_of_its_targets(abi: str, tag: str) -> None:
+    assert tag_of(abi) == tag
+
+
 # --- uv installs ------------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +170,21 @@ def test_why_the_real_uv_could_not(tmp_path: Path) -> None:
     failure = install([target("cp312")], Cancellation(), environment).failure
     assert failure is not None
     assert str(tmp_path / "absent") in failure or "No such file" in failure
+
+
+def test_an_image_is_asked_by_folder_one_after_another(tmp_path: Path) -> None:
+    """As cibuildwheel asks; one that it does not know must not stop the others."""
+    own = program(
+        tmp_path / "manylinux-interpreters",
+        f"""
+echo "$@" >>{tmp_path}/asked
+if [ "$2" = cp38-cp38 ]; then echo "no such thing" >&2; exit 1; fi""",
+    )
+    asked = [target("cp38"), target("cp313t"), target("pp311")]
+    assert install_in_image(str(own), asked, Cancellation()).failure == "no such thing"
+    assert (tmp_path / "asked").read_text().splitlines() == [
+        "ensure cp38-cp38", "ensure cp313-cp313t", "ensure pp311-pypy311_pp80",
+    ]  # fmt: skip
 
 
 def test_uv_is_not_asked_where_it_must_not_download(uv: Callable[[str], None]) -> None:

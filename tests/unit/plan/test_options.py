@@ -16,6 +16,7 @@ from manywheels.plan.options import resolve
 from manywheels.plan.project import read_project
 from manywheels.plan.settings import setting_variables
 from manywheels.plan.target_options import Constraints, FrontEnd, Repair
+from manywheels.plan.targets import select_where
 from unit.helpers import given, project, target, write_project
 
 MACHINE = os.uname().machine
@@ -26,8 +27,8 @@ def test_defaults() -> None:
     assert options.output_dir == Path("dist")
     assert options.selection.build == ("cp39-*", "cp310-*", "cp311-*", "cp312-*", "cp313-*", "cp314-*")
     assert options.selection.skip == ()
-    assert options.platform.name == "manylinux_2_28"
-    assert (options.arch, options.jobs, options.timeout) == (MACHINE, None, 3600.0)
+    assert [platform.tag for platform in options.platforms] == [f"manylinux_2_28_{MACHINE}"]
+    assert (options.jobs, options.timeout) == (None, 3600.0)
     recipe = options.for_target(target("cp312"))
     assert (recipe.config_settings, recipe.environment, recipe.environment_pass) == ((), (), ())
     assert (recipe.front_end, recipe.constraints, recipe.repair) == (FrontEnd(), Constraints(), Repair())
@@ -38,7 +39,7 @@ def test_defaults() -> None:
 
 def test_what_is_given_comes_before_the_project_and_the_project_before_the_default() -> None:
     options = resolve({"jobs": given("3")}, project(jobs=2, timeout="5m"))
-    assert (options.jobs, options.timeout, options.platform.name) == (3, 300.0, "manylinux_2_28")
+    assert (options.jobs, options.timeout) == (3, 300.0)
 
 
 def test_default_targets_were_not_asked_for_by_name() -> None:
@@ -66,20 +67,41 @@ def test_the_default_written_out_is_asked_for_by_name() -> None:
 )
 def test_the_platform_decides_the_targets(platform: str, name: str, first: str) -> None:
     options = resolve({"platform": given(platform)}, project())
-    assert options.platform.name == name
+    assert [one.policy.name for one in options.platforms] == [name]
     assert options.known_targets[0].identifier == first
 
 
-@pytest.mark.parametrize("arch", ["auto", "native", MACHINE])
-def test_own_architecture(arch: str) -> None:
-    assert resolve({"archs": given(arch)}, project()).arch == MACHINE
+def test_a_part_has_its_targets_alone_with_all_that_is_theirs() -> None:
+    names = ["cp311-manylinux_x86_64", "cp312-musllinux_x86_64"]
+    override = {"select": "*-musllinux_*", "before-build": "apk add x", "image": "example.org/m:1"}
+    whole = resolve(
+        {"archs": given("x86_64"), "platform": given("manylinux_2_28 musllinux_1_2"), "shard": given("1/2"),
+         "skip": given("cp39-*")},
+        project(before_build="make", overrides=[override]), environment={},
+    )  # fmt: skip
+    part = whole.of_part(names)
+    assert [known.identifier for known in part.known_targets] == names
+    assert part.selected == part.known_targets
+    assert [platform.image for platform in part.platforms] == ["", "example.org/m:1"]
+    assert [part.for_target(known).before_build for known in part.known_targets] == ["make", "apk add x"]
+    assert part.shard is None
+    plan = select_where(part.selection, part.known_targets, lambda _: None, None)
+    assert plan.identifiers == tuple(names)
+    assert plan.excluded == ()
 
 
-def test_another_architecture_is_refused_with_the_cure() -> None:
-    with pytest.raises(InputError) as caught:
-        resolve({"archs": given("sparc64", "--archs")}, project())
-    assert caught.value.message == f"--archs: this machine is {MACHINE} and cannot build for `sparc64`."
-    assert f"`{MACHINE}`" in caught.value.remedy
+def test_a_part_of_an_enabled_group_is_not_left_out() -> None:
+    whole = resolve({"archs": given("x86_64"), "enable": given("all")}, project(), environment={})
+    part = whole.of_part(["cp38-manylinux_x86_64", "cp313t-manylinux_x86_64"])
+    plan = select_where(part.selection, part.known_targets, lambda _: None, None)
+    assert plan.identifiers == ("cp38-manylinux_x86_64", "cp313t-manylinux_x86_64")
+
+
+def test_a_part_with_a_target_that_is_not_known_is_refused() -> None:
+    with pytest.raises(InputError, match="--part: there is no target cp312-musllinux_x86_64, cp9-x here"):
+        resolve({"archs": given("x86_64")}, project(), environment={}).of_part(
+            ["cp312-manylinux_x86_64", "cp9-x", "cp312-musllinux_x86_64"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -122,8 +144,8 @@ def test_a_variable_that_is_nearly_one_is_told_of() -> None:
 
 @pytest.mark.parametrize(
     ("enable", "added"),
-    [("", ()), ("pypy", ("pp311",)), ("cpython-eol cpython-freethreading", ("cp38", "cp313t")),
-     ("all", ("cp38", "cp313t", "pp311"))],
+    [("", ()), ("pypy", ("pp311", "pp312")), ("cpython-eol cpython-freethreading", ("cp38", "cp313t")),
+     ("all", ("cp38", "cp313t", "pp39", "pp310", "pp311", "pp312"))],
 )  # fmt: skip
 def test_enabled_groups_are_added_to_the_default(enable: str, added: tuple[str, ...]) -> None:
     selection = resolve({"enable": given(enable)}, project(), environment={}).selection
@@ -154,7 +176,7 @@ def test_what_is_enabled_is_not_added_to_what_was_asked_for() -> None:
 )  # fmt: skip
 def test_images_and_the_policies_that_they_stand_for(settings: dict[str, str], platform: str, image: str) -> None:
     options = resolve({}, replace(project(), settings=settings), environment={})
-    assert (options.platform.name, options.image) == (platform, image)
+    assert [(one.policy.name, one.image) for one in options.platforms] == [(platform, image)]
 
 
 def test_a_policy_that_is_none_is_refused_where_an_image_names_it() -> None:
@@ -229,6 +251,8 @@ def test_the_origin_names_everything_that_a_value_is_made_of() -> None:
         ({"select": "cp312", "before-build": {"a": "b"}}, "1 before-build: a value of this type", "list of strings"),
         ({"select": "cp399-*-musllinux*", "environment": "A"}, "matches no target", "Did you mean"),
         ({"select": "*-musllinux_*", "environment": "A"}, "1 environment: `A` is not a value", "NAME=value"),
+        ({"select": "*-musllinux_*", "image": "a b"}, "1 image: `a b` is not a value", "an image reference"),
+        ({"select": "cp312", "platform": "musllinux_1_2"}, "that an override can have: `platform`", "image"),
     ],
 )
 def test_refused_overrides(override: dict[str, object], message: str, remedy: str) -> None:
@@ -253,7 +277,7 @@ def test_overrides_that_are_no_list_of_tables_are_refused() -> None:
 def test_tests_are_skipped_where_they_shall_be() -> None:
     options = resolve({}, project(test_command="pytest", test_skip="cp31?-*"), environment={})
     tested = [known.tag for known, own in options.by_target.items() if own.tests]
-    assert tested == ["cp38", "cp39", "cp313t", "cp314t", "cp315t", "pp311"]
+    assert tested == ["cp38", "cp39", "cp313t", "cp314t", "cp315t", "pp39", "pp310", "pp311", "pp312"]
 
 
 def test_a_pattern_of_test_skip_that_means_nothing_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -14,16 +15,18 @@ from hypothesis import strategies as st
 from manywheels.cli import build
 from manywheels.cli.container_build import container_build
 from manywheels.cli.request import Request
-from manywheels.errors import InputError
+from manywheels.errors import InputError, SelectionError
 from manywheels.plan.options import resolve
-from manywheels.plan.sharding import parse_shard, part, shards_for, take_part
-from manywheels.plan.targets import Plan
+from manywheels.plan.sharding import jobs_for, parse_shard, part, shards_for, take_part
+from manywheels.plan.targets import Plan, Target
 from manywheels.report.plan import github_matrix, gitlab_matrix
 from manywheels.wheels.manifest import Shard
 from unit.helpers import given, planned, project, write_project
 
 TAGS = ("cp39", "cp310", "cp311", "cp312", "cp313", "cp314")
 PLAN = Plan(targets=tuple(planned(*TAGS)), excluded=())
+ON_ARM = tuple(replace(entry, target=replace(entry.target, arch="aarch64")) for entry in PLAN.targets)
+BOTH = Plan(targets=(*PLAN.targets, *ON_ARM), excluded=())
 GITLAB = {"GITLAB_CI": "true", "CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "3"}
 
 
@@ -67,6 +70,8 @@ def test_more_jobs_than_targets_leave_some_without_work() -> None:
         ("auto", {"GITLAB_CI": "true"}, "None"),
         ("auto", {"CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "3"}, "None"),
         ("1/1", GITLAB, "None"),
+        ("aarch64:2/5", {}, "aarch64:2/5"),
+        ("arm64", GITLAB, "aarch64:1/1"),
         ("auto", GITLAB | {"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "1"}, "None"),
     ],
 )
@@ -74,7 +79,9 @@ def test_which_part_is_this_jobs(value: str, environment: dict[str, str], expect
     assert str(parse_shard(given(value), "shard", environment)) == expected
 
 
-@pytest.mark.parametrize("value", ["0/3", "4/3", "3", "a/b", "1/2/3", "-1/3", "1/1001", "", "1/0", "٢/٣"])
+@pytest.mark.parametrize(
+    "value", ["0/3", "4/3", "3", "a/b", "1/2/3", "-1/3", "1/1001", "", "1/0", "٢/٣", ":1/2", "arm64:3"]
+)
 def test_what_is_no_part_is_refused_with_its_origin(value: str) -> None:
     with pytest.raises(InputError, match="--option") as caught:
         parse_shard(given(value), "shard", {})
@@ -92,6 +99,38 @@ def test_githubs_matrix_is_one_line_with_a_job_for_each_shard() -> None:
     jobs = json.loads(text)["include"]
     assert [job["shard"] for job in jobs] == ["1/3", "2/3", "3/3"]
     assert jobs[1]["targets"] == "cp310-manylinux_x86_64 cp313-manylinux_x86_64"
+    assert {(job["arch"], job["runner"]) for job in jobs} == {("x86_64", "ubuntu-24.04")}
+
+
+def test_each_architecture_has_jobs_of_its_own_on_its_own_runner() -> None:
+    jobs = json.loads(github_matrix(BOTH, 4))["include"]
+    assert [(job["shard"], job["runner"]) for job in jobs] == [
+        ("x86_64:1/2", "ubuntu-24.04"), ("x86_64:2/2", "ubuntu-24.04"),
+        ("aarch64:1/2", "ubuntu-24.04-arm"), ("aarch64:2/2", "ubuntu-24.04-arm"),
+    ]  # fmt: skip
+    assert all(identifier.endswith(f"_{job['arch']}") for job in jobs for identifier in job["targets"].split())
+    jobs = yaml.safe_load(gitlab_matrix(BOTH, 6))[".manywheels-matrix"]["parallel"]["matrix"]
+    assert [(job["MANYWHEELS_INPUT_SHARD"], job["RUNNER"]) for job in jobs] == [
+        ("x86_64:1/1", "saas-linux-small-amd64"), ("aarch64:1/1", "saas-linux-small-arm64"),
+    ]  # fmt: skip
+
+
+def test_the_printed_jobs_are_the_parts_that_they_take() -> None:
+    """Each names the whole plan, of which `gather` then knows what is missing."""
+    for plan in (PLAN, BOTH):
+        taken: list[Target] = []
+        for job in jobs_for(plan, 4):
+            own = take_part(plan, parse_shard(given(str(job.shard)), "shard", {}))
+            assert tuple(entry.target for entry in own.targets) == job.targets
+            assert sorted(own.identifiers) == sorted(plan.identifiers)
+            taken += job.targets
+        assert sorted(target.identifier for target in taken) == sorted(plan.identifiers)
+
+
+def test_an_architecture_that_the_plan_lacks_is_named() -> None:
+    with pytest.raises(SelectionError, match="no target for riscv64") as caught:
+        take_part(BOTH, parse_shard(given("riscv64"), "shard", {}))
+    assert "`archs`" in caught.value.remedy
 
 
 def test_gitlabs_matrix_gives_each_job_the_variable_that_the_templates_read() -> None:
@@ -106,19 +145,25 @@ def test_gitlab_takes_the_names_of_the_matrixs_jobs_however_many_targets_they_ha
         jobs = yaml.safe_load(gitlab_matrix(plan, per_job))[".manywheels-matrix"]["parallel"]["matrix"]
         names = [f"arm-build-wheels: [{', '.join(job.values())}]" for job in jobs]
         assert max(map(len, names)) <= 128
-    assert names == ["arm-build-wheels: [1/1, cp39 … cp314]"]
+    assert names == ["arm-build-wheels: [1/1, saas-linux-small-amd64, cp39 … cp314]"]
 
 
 def test_one_job_is_enough_for_few_targets() -> None:
     assert [job["shard"] for job in json.loads(github_matrix(PLAN, 100))["include"]] == ["1/1"]
 
 
-def test_a_container_is_told_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in GITLAB.items():
-        monkeypatch.setenv(name, value)
-    asked = Request(command="build", given={"jobs": given("2")})
-    arguments = container_build(asked, project(), resolve(asked.given, project())).arguments
-    assert set(arguments) == {"--jobs=2", "--shard=2/3", "--report=", "--toolchain=auto"}
+def test_a_container_is_told_the_targets_of_the_part_and_takes_no_part_of_them() -> None:
+    asked = Request(command="build", given={"jobs": given("2"), "shard": given("2/3"), "archs": given("x86_64")})
+    options = resolve(asked.given, project(), environment=GITLAB)
+    part_of_it = [entry.target for entry in take_part(PLAN, options.shard).targets]
+    arguments = container_build(asked, project(), options, options.platforms[0], part_of_it).arguments
+    identifiers = "cp310-manylinux_x86_64 cp313-manylinux_x86_64"
+    assert set(arguments) == {
+        "--jobs=2", "--archs=x86_64", f"--part={identifiers}", "--report=", "--toolchain=auto",
+    }  # fmt: skip
+    inside = options.of_part(tuple(identifiers.split()))
+    assert inside.shard is None
+    assert inside.known_targets == inside.selected == tuple(part_of_it)
 
 
 def test_a_shard_is_not_published_by_the_job_that_builds_it(tmp_path: Path) -> None:

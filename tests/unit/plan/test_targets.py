@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from packaging.specifiers import SpecifierSet
 
 from manywheels.errors import SelectionError
-from manywheels.plan.targets import Plan, Refusal, Selection, expand_patterns, known_targets, select
+from manywheels.plan.interpreters import Interpreter
+from manywheels.plan.targets import (
+    Plan,
+    Refusal,
+    Selection,
+    Target,
+    expand_patterns,
+    known_targets,
+    select,
+    select_where,
+)
 from unit.helpers import TARGETS, interpreter, target
 
 EVERYWHERE = [interpreter(known.tag) for known in TARGETS]
@@ -49,7 +61,9 @@ def test_released_pythons_that_the_default_leaves_out_are_told() -> None:
         ("3.14t", "", "cp314t"),
         ("cp314t", "", "cp314t"),
         ("pypy3.11", "", "pp311"),
-        ("pp*", "", "pp311"),
+        ("pp*", "", "pp311 pp312"),
+        ("pp3?-*", "", "pp39"),
+        ("pp31?-*", "pp312", "pp311"),
         ("cp39-* cp310-*", "", "cp39 cp310"),
         ("cp3{9,10}-*", "", "cp39 cp310"),
         ("cp39,cp3{10,11}-*", "", "cp39 cp310 cp311"),
@@ -61,7 +75,7 @@ def test_released_pythons_that_the_default_leaves_out_are_told() -> None:
         ("cp3{9..11}-*", "", "cp39 cp310 cp311"),
         ("cp3??-*", "", "cp310 cp311 cp312 cp313 cp314 cp315"),
         ("*", "cp3?-* pp*", MODERN),
-        ("*", "cp38 pp311 cp39-*", MODERN),
+        ("*", "cp38 pp* cp39-*", MODERN),
         ("cp31[12]-*", "", "cp311 cp312"),
     ],
 )
@@ -73,14 +87,18 @@ def test_selection(build: str, skip: str, expected: str) -> None:
     ("build", "enable", "expected"),
     [
         ("*", "", "cp39 " + MODERN),
-        ("*", "pypy", f"cp39 {MODERN} pp311"),
+        ("*", "pypy", f"cp39 {MODERN} pp311 pp312"),
+        ("*", "pypy-eol", f"cp39 {MODERN} pp39 pp310"),
+        ("pp*", "pypy-eol", "pp39 pp310 pp311 pp312"),
+        ("pp310-*", "", "pp310"),
+        ("cp3{8,9}-*", "", "cp38 cp39"),
         ("*", "cpython-eol", f"cp38 cp39 {MODERN}"),
         ("cp313*", "cpython-freethreading", "cp313 cp313t"),
         ("cp313*", "pypy", "cp313"),
         ("cp313* 3.13t", "", "cp313 cp313t"),
         ("cp31{2,3t}-*", "", "cp312 cp313t"),
         ("cp38", "", "cp38"),
-        ("*-manylinux_x86_64 pp*", "", f"cp39 {MODERN} pp311"),
+        ("*-manylinux_x86_64 pp*", "", f"cp39 {MODERN} pp311 pp312"),
     ],
 )
 def test_interpreters_of_groups_are_enabled_or_named(build: str, enable: str, expected: str) -> None:
@@ -219,7 +237,13 @@ def test_patterns_are_split_and_expanded(text: str, expected: tuple[str, ...]) -
         ("cp313t", "cp39", "abi3", False),
         ("cp313t", "py3", "none", True),
         ("cp313", "cp313", "cp313t", False),
-        ("pp311", "pp311", "pypy311_pp73", True),
+        ("cp314t", "cp39", "abi3t", True),  # nothing makes such wheels, and installers are to take them (PEP 803)
+        ("cp314t", "cp315", "abi3t", False),
+        ("cp315t", "cp315", "abi3t", True),
+        ("cp315t", "cp315", "abi3", False),
+        ("cp315", "cp315", "abi3t", False),
+        ("pp311", "pp311", "pypy311_pp80", True),
+        ("pp311", "pp311", "pypy311_pp73", False),
         ("pp311", "py3", "none", True),
         ("pp311", "cp39", "abi3", False),
     ],
@@ -254,13 +278,100 @@ def test_names_of_a_target(
     )  # fmt: skip
 
 
-def test_platforms_have_the_same_interpreters() -> None:
-    musl = known_targets("musllinux", "aarch64")
-    assert [known.tag for known in musl] == [known.tag for known in TARGETS]
-    assert musl[0].identifier == "cp38-musllinux_aarch64"
-    assert len({known.identifier for known in TARGETS}) == len(TARGETS)
+@pytest.mark.parametrize(
+    ("family", "arch", "has_pypy"),
+    [
+        ("manylinux", "x86_64", True),
+        ("manylinux", "aarch64", True),
+        ("manylinux", "i686", True),
+        ("manylinux", "armv7l", False),
+        ("manylinux", "s390x", False),
+        ("musllinux", "x86_64", False),
+        ("musllinux", "aarch64", False),
+    ],
+)
+def test_every_platform_has_cpython_and_some_have_pypy(family: str, arch: str, has_pypy: bool) -> None:  # noqa: FBT001
+    known = known_targets(family, arch)
+    wanted = [one.tag for one in TARGETS if one.tag.startswith("cp" if not has_pypy else ("cp", "pp"))]
+    assert [one.tag for one in known] == wanted
+    assert known[0].identifier == f"cp38-{family}_{arch}"
+    assert len({one.identifier for one in known}) == len(known)
+
+
+@pytest.mark.parametrize(
+    "abis", [("pypy311_pp73",), ("pypy311_pp80", "pypy311_pp73"), ("pypy311_pp100", "pypy311_pp80")]
+)
+def test_a_pypy_is_found_whatever_its_abi_and_the_newest_counts(abis: tuple[str, ...]) -> None:
+    here = [replace(interpreter("pp311"), abi=abi) for abi in abis]
+    selection = Selection(build=("pp311-*",))
+    for found in (here, here[::-1]):
+        (planned,) = select(selection, TARGETS, found, None).targets
+        assert planned.interpreter is not None
+        assert (planned.interpreter.abi, planned.target.abi) == (abis[0], abis[0])
+        assert planned.target == target("pp311")  # options are looked up by it
+        assert planned.target.folder == f"pp311-{abis[0]}"
+        assert planned.target.accepts("pp311", abis[0])
+        assert not any(planned.target.accepts("pp311", other) for other in abis[1:])
 
 
 def test_the_oldest_comes_first() -> None:
     cpythons = [known for known in TARGETS if known.tag.startswith("cp")]
     assert cpythons == sorted(cpythons, key=lambda known: (known.version, known.free_threaded))
+
+
+# --- where each target is built ---------------------------------------------------------------------------------------
+
+ON_BOTH = (*known_targets("manylinux", "x86_64"), *known_targets("musllinux", "aarch64"))
+IMAGES = {"manylinux": {"cp311", "cp312", "cp314t"}, "musllinux": {"cp312", "cp313"}}
+
+
+def in_its_image(known: Target) -> Interpreter | None:
+    return interpreter(known.tag) if known.tag in IMAGES[known.family] else None
+
+
+def selected_in_images(build: str, *, is_default: bool = False) -> Plan:
+    selection = Selection(build=expand_patterns(build), by_name=not is_default, is_default=is_default)
+    return select_where(selection, ON_BOTH, in_its_image, None)
+
+
+def test_each_target_has_the_interpreter_of_its_own_place() -> None:
+    made = selected_in_images("cp311 cp312 cp313")
+    assert [(one.target.identifier, one.interpreter is not None) for one in made.targets] == [
+        ("cp311-manylinux_x86_64", True), ("cp312-manylinux_x86_64", True), ("cp313-manylinux_x86_64", False),
+        ("cp311-musllinux_aarch64", False), ("cp312-musllinux_aarch64", True), ("cp313-musllinux_aarch64", True),
+    ]  # fmt: skip
+
+
+def test_all_means_what_each_place_has() -> None:
+    assert selected_in_images("all").identifiers == (
+        "cp311-manylinux_x86_64", "cp312-manylinux_x86_64", "cp314t-manylinux_x86_64",
+        "cp312-musllinux_aarch64", "cp313-musllinux_aarch64",
+    )  # fmt: skip
+
+
+def test_what_the_default_leaves_out_is_told_for_each_place() -> None:
+    made = selected_in_images("cp312", is_default=True)
+    assert [(known.identifier, reason) for known, reason in made.excluded] == [
+        ("cp311-manylinux_x86_64", Refusal.NOT_DEFAULT),
+        ("cp314t-manylinux_x86_64", Refusal.NOT_DEFAULT),
+        ("cp313-musllinux_aarch64", Refusal.NOT_DEFAULT),
+    ]
+
+
+def test_patterns_over_identifiers_choose_the_place() -> None:
+    assert selected_in_images("cp312-*_aarch64 cp311-many*").identifiers == (
+        "cp311-manylinux_x86_64", "cp312-musllinux_aarch64",
+    )  # fmt: skip
+
+
+def test_no_place_is_asked_of_targets_that_are_not_selected() -> None:
+    """An image is pulled when it is asked."""
+    asked: list[Target] = []
+
+    def find(known: Target) -> Interpreter | None:
+        asked.append(known)
+        return in_its_image(known)
+
+    selection = Selection(build=("cp312-*_x86_64", "cp311-*"), skip=("*-musllinux_*",))
+    select_where(selection, ON_BOTH, find, SpecifierSet("<3.12"))
+    assert {known.identifier for known in asked} == {"cp311-manylinux_x86_64"}

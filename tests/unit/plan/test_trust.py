@@ -18,9 +18,9 @@ from manywheels.cli import request as cli_request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import InputError, IsolationError, OutputFolderError
 from manywheels.plan import assignments
-from manywheels.plan.inputs import OriginKind
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import Options, resolve
-from manywheels.plan.trust import credentials_in, grants_in, in_ci, require_trusted
+from manywheels.plan.trust import credentials_in, grants_in, in_ci, may_allow_missing, require_trusted
 from manywheels.runtime.environment import build_environment
 from unit.helpers import given, project, target, write_project
 
@@ -386,3 +386,20 @@ def test_later_commands_hold_to_it_as_well(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(OutputFolderError, match="only the workflow"):
             commands.execute(cli_request.Request(command=command), Cancellation())
     assert not outside.exists()
+
+
+# --- releases without some Pythons ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "variables", "may"),
+    [
+        (OriginKind.PROJECT, {"CI": "true"}, False),
+        (OriginKind.PROJECT, {}, True),
+        (OriginKind.WORKFLOW, {"CI": "true"}, True),
+        (OriginKind.COMMAND_LINE, {"CI": "true"}, True),
+    ],
+)
+def test_in_ci_the_project_cannot_thin_out_a_release(kind: OriginKind, variables: dict[str, str], *, may: bool) -> None:
+    value = Value(value="true", origin=Origin(kind, "somewhere"))
+    assert may_allow_missing(value, variables) is may

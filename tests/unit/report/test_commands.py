@@ -23,7 +23,7 @@ from manywheels.plan.setting import Setting
 from manywheels.plan.settings import Settings
 from manywheels.plan.targets import Plan
 from manywheels.report.console import Fold, LiveReporter, PlainReporter, github_group, gitlab_section, unfolded
-from manywheels.report.plan import as_table
+from manywheels.report.plan import Shown, as_table
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState
 from scale import scaled
 from unit.ci_logs import Command, github_commands, gitlab_sections, parse
@@ -165,8 +165,9 @@ def test_no_plan_prints_a_ci_command(hostile: str) -> None:
     stream = io.StringIO()
     caller = Caller(environment={"PIP_INDEX_URL": hostile}, origins={"PIP_INDEX_URL": hostile}, notes=(hostile,))
     with redirect_stdout(stream):
-        as_table(Plan(targets=tuple(planned("cp312")), excluded=()), replace(project(), name=hostile), options, caller,
-                 explain=True)  # fmt: skip
+        plan = Plan(targets=tuple(planned("cp312")), excluded=())
+        named = replace(project(), name=hostile)
+        as_table(Shown(plan=plan, project=named, options=options, caller=caller, engine="container"), explain=True)
     assert github_commands(stream.getvalue()) == []
     assert gitlab_sections(stream.getvalue()) == []
     stream.getvalue().encode()

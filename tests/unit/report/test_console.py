@@ -16,7 +16,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.plan.targets import Plan, PlannedTarget, Refusal
 from manywheels.report import wording
 from manywheels.report.console import LiveReporter, PlainReporter, github_group, plan_remarks, unfolded, warnings
-from manywheels.wheels.manifest import TargetRecord, TargetState, TestRun
+from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, TestRun
 from unit.helpers import built, failed, manifest, planned, target, wheel_record
 
 OUTPUT = Path("/out/dist")
@@ -186,7 +186,7 @@ def test_the_oldest_platform(platform: str, expected: str) -> None:
         ),
         (
             TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.NO_INTERPRETER),
-            "cp39-manylinux_x86_64: no interpreter",
+            "cp39-manylinux_x86_64: missing: no interpreter",
         ),
         (
             TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.CANCELLED),
@@ -332,12 +332,26 @@ def test_the_table_and_the_total() -> None:
 
 
 def test_warnings_follow_the_table() -> None:
-    absent_one = TargetRecord(identifier="cp310-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
     twice = (built("cp312", warnings=("MW299 odd",)), built("cp313", warnings=("MW299 odd",)))
-    found = warnings(manifest(*twice, absent_one))
-    assert found[0] == "warning: MW299 odd (cp312 cp313)"
-    assert found[1].startswith("warning: not built because no interpreter was found: cp310-manylinux_x86_64 (")
-    assert "manywheels doctor" in found[1]
+    found = warnings(replace(manifest(*twice), warnings=("MW262 odd",)))
+    assert found == ["warning: MW299 odd (cp312 cp313)", "warning: MW262 odd"]
+
+
+def test_missing_targets_follow_the_table_with_the_ways_out_once() -> None:
+    spoken = Spoken()
+    problem = "This machine has no Python 3.9, 3.10."
+    why = Failure(code="MW105", stage="plan", problem=problem, remedy="Install it.")
+    absent = [
+        TargetRecord(identifier=f"{tag}-manylinux_x86_64", state=TargetState.NO_INTERPRETER, failure=why)
+        for tag in ("cp39", "cp310")
+    ]
+    spoken.reporter.closed(manifest(built("cp312"), *absent))
+    assert spoken.lines[-4:-1] == [
+        "✗ cp39-manylinux_x86_64: missing: no interpreter (MW105): This machine has no Python 3.9, 3.10.",
+        "✗ cp310-manylinux_x86_64: missing: no interpreter (MW105): This machine has no Python 3.9, 3.10.",
+        "  Install it.",
+    ]
+    assert spoken.lines[-1].startswith("1 wheel in 12.3 s, 2 missing (no interpreter); ")
 
 
 # --- the live table ---------------------------------------------------------------------------------------------------

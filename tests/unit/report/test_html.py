@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from manywheels.errors import OutputFolderError
+from manywheels.report import wording
 from manywheels.report.files import Reports
 from manywheels.report.html import write_report
 from manywheels.report.junit import write_junit
@@ -185,3 +186,12 @@ def test_the_log_of_failed_tests_is_named(tmp_path: Path) -> None:
     for text in (step_summary(manifest(record)), (tmp_path / "junit.xml").read_text("utf-8")):
         assert "cp312-test" in text.replace("&#45;", "-")
         assert "manylinux_x86_64.log" not in text
+
+
+def test_a_report_does_not_say_that_all_is_there_where_a_python_was_missing() -> None:
+    absent = TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
+    without_leave = replace(absent, failure=failed("cp39").failure)
+    assert wording.verdict(manifest(built())) == "All wheels are there"
+    assert wording.verdict(manifest(built(), absent)) == "Wheels are missing, as allowed"
+    assert wording.verdict(manifest(built(), without_leave)) == "Wheels are missing"
+    assert wording.verdict(manifest(built(), absent, failed())) == "Some targets failed"

@@ -59,12 +59,20 @@ def test_the_numbers_add_up(tmp_path: Path) -> None:
     assert (found.tests, found.failures, found.skipped) == (3, 1, 1)
 
 
-def test_targets_without_a_build_are_skipped_with_the_reason(tmp_path: Path) -> None:
-    record = replace(failed("cp39", problem="There is no Python 3.9."), state=TargetState.NO_INTERPRETER, seconds={})
+@pytest.mark.parametrize(("state", "kind"), [(TargetState.CANCELLED, Skipped), (TargetState.NO_INTERPRETER, Failed)])
+def test_targets_without_a_build_have_the_reason(tmp_path: Path, state: TargetState, kind: type) -> None:
+    record = replace(failed("cp39", problem="There is no Python 3.9."), state=state, seconds={})
+    (suite,) = read(manifest(record), tmp_path).values()
+    (case,) = suite.values()
+    assert isinstance(case.result[0], kind)
+    assert case.result[0].message == "There is no Python 3.9."
+
+
+def test_a_target_that_may_be_missing_is_skipped(tmp_path: Path) -> None:
+    record = TargetRecord(identifier="cp39-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
     (suite,) = read(manifest(record), tmp_path).values()
     (case,) = suite.values()
     assert isinstance(case.result[0], Skipped)
-    assert case.result[0].message == "There is no Python 3.9."
 
 
 def test_a_reused_wheel_is_named_with_its_target(tmp_path: Path) -> None:

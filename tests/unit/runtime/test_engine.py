@@ -35,6 +35,7 @@ from manywheels.errors import EngineError, InputError
 from manywheels.plan import architectures
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import resolve
+from manywheels.plan.platforms import Platform
 from manywheels.plan.policies import policy_named
 from manywheels.plan.project import read_project
 from manywheels.runtime.containers import engine, image, program
@@ -42,6 +43,7 @@ from manywheels.runtime.containers.program import ContainerBuild
 
 ROOT = Path(__file__).parents[3]
 POLICY = policy_named("manylinux_2_28")
+PLATFORM = Platform(policy=POLICY, arch="x86_64")
 VERSION = {"ApiVersion": "1.41", "Version": "20.10.24", "Components": [{"Name": "Engine", "Version": "20.10.24"}]}
 Answer = tuple[int, list[dict[str, Any]]]
 
@@ -126,12 +128,17 @@ def serving(path: Path, answers: dict[str, Answer]) -> Iterator[FakeEngine]:
 
 def container_build(folder: Path) -> ContainerBuild:
     (folder / "project").mkdir(exist_ok=True)
-    return ContainerBuild(package=folder / "project", output_dir=folder / "dist", policy=POLICY, arch="x86_64")
+    return ContainerBuild(package=folder / "project", output_dir=folder / "dist", platform=PLATFORM)
+
+
+def ignore(_stream: int, _chunk: bytes) -> bool:
+    """Take a container's output."""
+    return True
 
 
 def refusal(folder: Path) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        program.run_build(container_build(folder), Cancellation())
+        program.run_build(container_build(folder), Cancellation(), ignore)
     assert caught.value.code == "MW007"
     assert "--engine host" in caught.value.remedy
     return caught.value
@@ -300,8 +307,9 @@ def test_a_foreign_architectures_image_is_built_and_started_as_such(socket_path:
         "GET /version": (200, [ENGINE]), f"GET /images/{base}/json": (200, [{"Id": "sha256:0"}]),
         "POST /build": (200, []), "POST /containers/create": (500, [{"message": "exec format error"}]),
     }  # fmt: skip
+    build = replace(container_build(tmp_path), platform=Platform(policy=POLICY, arch=FOREIGN))
     with serving(socket_path, answers) as server, pytest.raises(EngineError) as caught:
-        program.run_build(replace(container_build(tmp_path), arch=FOREIGN), Cancellation())
+        program.run_build(build, Cancellation(), lambda *_: True)
     platforms = {name: query.get("platform") for name, query in server.asked if name.startswith("POST")}
     assert platforms == {"POST /build": [FOREIGN_PLATFORM], "POST /containers/create": [FOREIGN_PLATFORM]}
     assert "or install QEMU for it" in caught.value.remedy
@@ -323,7 +331,7 @@ def test_a_build_of_the_image_can_be_cancelled(socket_path: Path, tmp_path: Path
 
         threading.Thread(target=cancel).start()
         started = time.monotonic()
-        assert program.run_build(container_build(tmp_path), cancellation) == 143
+        assert program.run_build(container_build(tmp_path), cancellation, ignore) == program.STOPPED
         assert time.monotonic() - started < 30
 
 
@@ -466,9 +474,7 @@ def test_a_submodule_comes_with_its_repository(tmp_path: Path) -> None:
     assert mounts[str(repository)] == (str(repository), True)
 
 
-def test_the_environment_is_proxies_indexes_and_what_is_passed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_environment_is_proxies_indexes_and_what_is_passed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = {
         "https_proxy": "http://proxy.example:3128", "UV_DEFAULT_INDEX": "https://index.example/simple",
         "SOURCE_DATE_EPOCH": "315532800", "WANTED": "yes", "SECRET": "no", "LC_ALL": "de_DE.UTF-8",
@@ -480,18 +486,16 @@ def test_the_environment_is_proxies_indexes_and_what_is_passed(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     build = ContainerBuild(
-        package=tmp_path, output_dir=tmp_path, policy=POLICY, arch="x86_64", environment_pass=("WANTED", "MISSING")
+        package=tmp_path, output_dir=tmp_path, platform=PLATFORM, environment_pass=("WANTED", "MISSING")
     )
     expected = ("https_proxy", "UV_DEFAULT_INDEX", "SOURCE_DATE_EPOCH", "WANTED", "UV_CONSTRAINT")
     assert program._environment(build) == {name: given[name] for name in expected}
-    notice = capsys.readouterr().err
+    notice = "\n".join(program.what_is_not_known(build))
     assert all(name in notice for name in ("PIP_FIND_LINKS", "UV_INDEX", "PIP_CONSTRAINT"))
     assert "SSL_CERT_FILE" not in notice
 
 
-def test_files_of_the_checkout_are_known_in_the_container(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_of_the_checkout_are_known_in_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The caller's paths, relative or not, and what pip.conf says; other files are not there."""
     checkout = tmp_path / "checkout"
     for name in (".git/HEAD", "sub/pyproject.toml", "pins/build.txt", "wheels/x.whl"):
@@ -511,13 +515,13 @@ def test_files_of_the_checkout_are_known_in_the_container(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(checkout)
-    build = ContainerBuild(package=checkout / "sub", output_dir=tmp_path, policy=POLICY, arch="x86_64")
+    build = ContainerBuild(package=checkout / "sub", output_dir=tmp_path, platform=PLATFORM)
     assert program._environment(build) == {
         "PIP_CONSTRAINT": f"{checkout}/pins/build.txt https://x.example/c.txt",
         "PIP_FIND_LINKS": f"{checkout}/wheels",
         "PIP_PRE": "1",
     }
-    notice = capsys.readouterr().err
+    notice = "\n".join(program.what_is_not_known(build))
     lost = next(line for line in notice.splitlines() if line.startswith("not known in the container"))
     assert lost.endswith(": PIP_EXTRA_INDEX_URL, PIP_BUILD_CONSTRAINT")
     assert "`proxy` of" in notice
@@ -540,19 +544,25 @@ def test_the_command_line_is_handed_on_without_the_output_folder(tmp_path: Path)
     asked = request(
         package,
         build="cp312",
-        platform="manylinux2014",
+        platform="manylinux2014 musllinux_1_2",
+        archs="x86_64 aarch64",
+        image="",
+        shard="1/2",
         output_dir=str(tmp_path),
         verbose="true",
         environment_pass="A B",
     )
     project = read_project(package)
-    build = cli_container_build.container_build(asked, project, resolve(asked.given, project))
-    assert build.policy.name == "manylinux2014"
+    options = resolve(asked.given, project)
+    platform = options.platforms[-1]
+    targets = [target for target in options.selected if options.platform_of(target) == platform]
+    build = cli_container_build.container_build(asked, project, options, platform, targets)
+    assert build.platform.tag == "musllinux_1_2_aarch64"
     assert build.output_dir == tmp_path
     assert build.environment_pass == ("A", "B")
     assert set(build.arguments) == {
-        "--build=cp312", "--platform=manylinux2014", "--environment-pass=A B", "--report=", "--toolchain=auto",
-        "--verbose",
+        "--build=cp312", "--platform=manylinux2014 musllinux_1_2", "--archs=x86_64 aarch64", "--environment-pass=A B",
+        "--report=", "--toolchain=auto", "--verbose", "--part=cp312-musllinux_aarch64",
     }  # fmt: skip
 
 

@@ -56,6 +56,9 @@ def the_one(found: tuple[Finding, ...], code: str) -> Finding:
         (f"cp313-cp313t-{PLATFORM}", "cpython-313t-x86_64-linux-gnu"),
         (f"cp39-abi3-{PLATFORM}", "abi3"),
         (f"cp312-cp312-{PLATFORM}", "abi3"),
+        (f"cp315-abi3.abi3t-{PLATFORM}", "abi3t"),
+        (f"cp315-abi3t-{PLATFORM}", "abi3t-x86_64-linux-gnu"),
+        (f"cp315-cp315-{PLATFORM}", "abi3t"),
         (f"pp311-pypy311_pp73-{PLATFORM}", "pypy311-pp73-x86_64-linux-gnu"),
         (f"py3-none-{PLATFORM}", "1"),
         ("cp312-cp312-manylinux_2_28_x86_64", "cpython-312-x86_64-linux-gnu"),
@@ -201,6 +204,8 @@ def test_mw204_what_the_index_accepts(tmp_path: Path, platform: str, accepted: b
         ("cp312-cp312", "pypy311-pp73-x86_64-linux-gnu", "pypy311"),
         ("cp37-cp37m", "cpython-37dm-x86_64-linux-gnu", "cp37dm"),
         ("cp311-none", "cpython-312-x86_64-linux-gnu", "cp312"),
+        ("cp39-abi3", "abi3t", "abi3t"),  # older Pythons do not look for this suffix
+        ("cp315-abi3t", "abi3", "abi3"),
         ("cp313-cp313t", "abi3", "abi3"),  # Pythons without the GIL do not look for this suffix
     ],
 )
@@ -219,6 +224,9 @@ def test_mw205_extension_modules_of_another_interpreter(tmp_path: Path, tag: str
         ("cp311.cp312-cp311.cp312", ("cpython-311-x86_64-linux-gnu", "cpython-312-x86_64-linux-gnu"), None),
         ("cp311.cp312-cp311.cp312", ("cpython-311-x86_64-linux-gnu", "abi3"), None),
         ("cp311.cp312-none", ("cpython-311-x86_64-linux-gnu",), "cp312-none"),
+        ("cp315-abi3.abi3t", ("abi3",), "cp315-abi3t"),
+        ("cp315-abi3.abi3t", ("abi3t",), None),
+        ("cp315-abi3.abi3t", ("abi3", "abi3t"), None),
         ("cp312-none", ("cpython-312-x86_64-linux-gnu",), None),
         ("cp37-cp37m", ("cpython-37m-x86_64-linux-gnu",), None),
     ],

@@ -14,7 +14,14 @@ from manywheels.plan.interpreters import Interpreter
 from manywheels.runtime.uv import why_uv_refused
 from manywheels.verify.checks import CHECKS
 from manywheels.verify.imports.host import Attempt, ImportFailure, ImportReport, import_all
-from manywheels.verify.imports.modules import Module, importable, interpreter_for, modules_of, requires_python
+from manywheels.verify.imports.modules import (
+    Module,
+    accepts,
+    importable,
+    interpreter_for,
+    modules_of,
+    requires_python,
+)
 from manywheels.verify.installs import chosen_by_installers, pythons, questions
 from manywheels.verify.model import Severity
 from manywheels.verify.places import Place, place_of, uv_at_least, uv_at_most
@@ -38,7 +45,7 @@ EGGS = Module(name="eggs")
         ("cp311.cp312-cp311.cp312", ["3.11 cp311", "3.12 cp312"]),
         ("cp313-cp313t", ["3.13t cp313t"]),
         ("cp39-abi3", ["3.9 cp39"]),
-        ("cp315-abi3.abi3t", ["3.15 cp315"]),
+        ("cp315-abi3.abi3t", ["3.15 cp315", "3.15t cp315t"]),
         ("cp315-abi3t", ["3.15t cp315t"]),
         ("cp37-cp37m", ["3.7 cp37m"]),
         ("py3-none", ["3.8 cp38"]),
@@ -215,6 +222,24 @@ def test_the_first_interpreter_that_installs_the_wheel(tags: str, requires: str,
     known: list[Interpreter] = [interpreter(tag) for tag in ("cp39", "cp312", "cp313t")]
     found = interpreter_for(parse_name(f"spam-1.0-{tags}.whl"), known, SpecifierSet(requires))
     assert (found.abi if found else None) == chosen
+
+
+@pytest.mark.parametrize(
+    ("abi", "version", "tags", "expected"),
+    [
+        ("cp315t", "3.15.0", "cp315-abi3.abi3t", True),
+        ("cp315", "3.15.0rc1", "cp315-abi3.abi3t", True),
+        ("cp314", "3.14.9", "cp315-abi3.abi3t", False),
+        ("cp315t", "3.15.0", "cp39-abi3", False),
+        ("pypy311_pp80", "3.11.17", "pp311-pypy311_pp80", True),
+        ("pypy311_pp80", "3.11.17", "pp311-pypy311_pp73", False),
+        ("pypy311_pp90", "3.11.17", "pp311-pypy311_pp90", True),  # which no table knows
+        ("graalpy250_312", "3.12.8", "py3-none", False),
+    ],
+)
+def test_each_pypy_and_cpython_installs_wheels_for_its_abi(abi: str, version: str, tags: str, expected: bool) -> None:  # noqa: FBT001
+    name = parse_name(f"spam-1.0-{tags}-manylinux_2_28_x86_64.whl")
+    assert accepts(abi, version, name, None) is expected
 
 
 @pytest.mark.parametrize(

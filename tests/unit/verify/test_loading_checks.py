@@ -247,6 +247,44 @@ def test_mw216_each_with_its_own_symbols(tmp_path: Path, tags: str, names: tuple
     assert problems(tmp_path, SharedObject(symbols=loose(*names)), tags=f"{tags}-manylinux_2_28_x86_64") == []
 
 
+BOTH = "demo/_core.abi3t.so"
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "exports", "found"),
+    [
+        # Py_DECREF as it is written for abi3 until 3.11, and as it is inlined without the GIL
+        (("cp315-abi3.abi3t", BOTH), ("_Py_Dealloc",), (), ["MW216"]),
+        (("cp315-abi3t", BOTH), ("_Py_Dealloc",), (), ["MW216"]),
+        (("cp315-abi3.abi3t", BOTH), ("_Py_MergeZeroLocalRefcount",), (), ["MW216", "MW218"]),
+        (("cp315-abi3.abi3t", BOTH), ("_Py_DecRef", "PyList_New"), (), []),
+        # a PyModuleDef, as abi3 has it, and the way of PEP 793
+        (("cp315-abi3.abi3t", BOTH), ("PyModuleDef_Init",), ("PyInit__core",), ["MW216"]),
+        (("cp315-abi3.abi3t", BOTH), ("PyModuleDef_Init",), ("PyInit__core", "PyModExport__core"), []),
+        (("cp315-abi3.abi3t", STABLE), ("PyModuleDef_Init",), ("PyInit__core",), []),  # MW205
+        (("cp315-abi3", STABLE), ("PyModuleDef_Init", "_Py_Dealloc"), ("PyInit__core",), []),
+        # which Python a file promises
+        (("cp315-abi3.abi3t", BOTH), ("Py_SIZE",), (), []),
+        (("cp315-abi3.abi3t", BOTH), ("_PyObject_GetDictPtr",), (), ["MW218"]),
+        (("cp39.cp315-abi3.abi3t", BOTH), ("Py_SIZE",), (), []),  # Python 3.9 does not load it, which is MW205
+    ],
+)
+def test_what_an_extension_for_free_threaded_pythons_may_need(
+    tmp_path: Path, file: tuple[str, str], names: tuple[str, ...], exports: tuple[str, ...], found: list[str]
+) -> None:
+    tags, member = file
+    module = {member: SharedObject(symbols=loose(*names), exports=exports)}
+    told = problems(tmp_path, module, tags=f"{tags}-manylinux_2_28_x86_64")
+    assert list(dict.fromkeys(code for code, _ in told)) == found
+
+
+def test_mw218_names_the_macros_of_both_stable_abis(tmp_path: Path) -> None:
+    members = {BOTH: SharedObject(symbols=loose("_PyObject_GetDictPtr"))}
+    found = problems(tmp_path, members, tags="cp315-abi3.abi3t-manylinux_2_28_x86_64")
+    remedy = the_one(found, "MW218", member=BOTH).remedy
+    assert "Py_LIMITED_API and Py_TARGET_ABI3T as 0x030F0000" in remedy
+
+
 # --- MW217, MW219: libraries that should not be needed, and not so ----------------------------------------------------
 
 

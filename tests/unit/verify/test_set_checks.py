@@ -18,6 +18,8 @@ from packaging.tags import parse_tag
 from manywheels.errors import WheelFileError
 from manywheels.verify import Severity
 from manywheels.verify.model import Problem, open_wheel
+from manywheels.verify.rules import Rules
+from manywheels.verify.run import check_set
 from manywheels.verify.sets import CHECKS, WheelFacts, facts_of, left_to_build
 from manywheels.wheels import manifest as manifest_module
 from manywheels.wheels.manifest import Manifest, Shard, TargetState, describe_wheel, read_manifest
@@ -172,14 +174,14 @@ def test_mw260_another_wheel_of_the_name() -> None:
 
 @pytest.mark.parametrize(
     ("state", "told"),
-    [(TargetState.FAILED, "failed"), (TargetState.CANCELLED, "was cancelled"), (TargetState.NO_INTERPRETER, None)],
+    [(TargetState.FAILED, "failed"), (TargetState.CANCELLED, "was cancelled")],
 )
-def test_mw260_targets_without_a_wheel(state: TargetState, told: str | None) -> None:
+def test_mw260_targets_without_a_wheel(state: TargetState, told: str) -> None:
     wheels, record = sealed("cp312")
     record = replace(record, targets=(*record.targets, replace(failed("cp313"), state=state)))
-    found = run(*wheels, against=record)
-    assert codes(found) == (["MW260"] if told else [])
-    assert all(told in problem.message and "cp313" in problem.message for _, _, problem in found if told)
+    _, problem = the_one(run(*wheels, against=record), "MW260")
+    assert told in problem.message
+    assert "cp313" in problem.message
 
 
 def test_mw260_a_target_of_the_plan_that_the_manifest_does_not_know() -> None:
@@ -202,6 +204,38 @@ def test_mw260_a_shard_is_whole_in_itself_and_not_the_plan() -> None:
     assert "manywheels gather" in problem.remedy
     empty = replace(record, planned=(record.targets[0].identifier,), shard=Shard(index=1, count=2))
     assert [problem.message for _, problem in left_to_build(empty)] == ["the manifest is only of shard 1/2 of the plan"]
+
+
+# --- MW266: Pythons that were missing ---------------------------------------------------------------------------------
+
+
+def test_mw266_names_all_missing_targets_and_the_ways_out() -> None:
+    wheels, record = sealed("cp312")
+    absent = [replace(failed(tag), state=TargetState.NO_INTERPRETER) for tag in ("cp313", "cp314")]
+    place, problem = the_one(run(*wheels, against=replace(record, targets=(*record.targets, *absent))), "MW266")
+    assert place is None
+    assert problem.message.endswith(f": {absent[0].identifier} {absent[1].identifier}")
+    for way in ("uv python install", "--engine container", "`skip`", "`build`", "`allow-missing`"):
+        assert way in problem.remedy
+
+
+def test_mw266_a_shard_is_held_to_its_own_plan() -> None:
+    """Unlike what other jobs build, nobody else brings what this one could not."""
+    wheels, record = sealed("cp312")
+    absent = replace(failed("cp313"), state=TargetState.NO_INTERPRETER)
+    shard = replace(record, targets=(*record.targets, absent), shard=Shard(index=1, count=2))
+    assert codes(run(*wheels, against=shard)) == ["MW266"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_mw266_is_a_warning_where_it_is_allowed(*, strict: bool) -> None:
+    _, record = sealed()
+    absent = replace(failed("cp313"), state=TargetState.NO_INTERPRETER)
+    findings = check_set([], replace(record, targets=(absent,)))
+    (found,) = Rules(strict=strict).judge(findings)
+    assert (found.code, found.severity) == ("MW266", Severity.ERROR)
+    (found,) = Rules(strict=strict, allow_missing=True).judge(findings)
+    assert (found.code, found.severity) == ("MW266", Severity.WARNING)
 
 
 # --- MW261: one release -----------------------------------------------------------------------------------------------

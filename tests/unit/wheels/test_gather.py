@@ -16,7 +16,7 @@ from manywheels.cli.main import main
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, SetMismatch, TargetError, WheelFileError
 from manywheels.wheels.gather import Gathered, SetSource, gather, merge, require_digest
-from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, read_manifest
+from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, read_manifest
 from manywheels.wheels.output import REPORT, OutputFolder, open_output
 from unit.helpers import built, failed, manifest, seal, wheel_record
 from unit.specialfiles import MAKERS, ending, sparse
@@ -162,6 +162,37 @@ def test_a_missing_shard_is_named(shards: Path) -> None:
     found = problems(shards, "a")
     assert "the shard 2/2 of the plan for manylinux_2_28_x86_64 is missing" in found
     assert "the target `cp310-manylinux_x86_64` of the plan is missing" in found
+
+
+def test_a_python_that_was_missing_is_named_unless_that_is_allowed(shards: Path) -> None:
+    absent = TargetRecord(identifier="cp312-manylinux_x86_64", state=TargetState.NO_INTERPRETER)
+    second(shards, built("cp310"), absent)
+    sources = [SetSource(folder=shards / name, name=name) for name in ("a", "b")]
+    with pytest.raises(SetMismatch) as caught:
+        gather(sources, open_output(shards / "dist"))
+    assert "their Pythons were missing: cp312-manylinux_x86_64" in caught.value.message
+    assert caught.value.remedy.startswith("Build again with these Pythons")
+    assert not list((shards / "dist").glob("*.whl"))
+
+    found = gather(sources, open_output(shards / "dist"), allow_missing=True)
+    assert "  warning: planned, but not built" in found.describe(shards / "dist")
+    assert "cp312-manylinux_x86_64" in found.describe(shards / "dist")
+
+
+def test_a_missing_architecture_is_named(tmp_path: Path) -> None:
+    """A job of a matrix builds one architecture's targets, and names the whole plan."""
+    plan = ("cp312-manylinux_x86_64", "cp312-manylinux_aarch64")
+    write_set(tmp_path / "a", built("cp312"), shard=Shard(index=1, count=1, arch="x86_64"), planned=plan)
+    assert problems(tmp_path, "a") == ["the target `cp312-manylinux_aarch64` of the plan is missing"]
+    other = replace(
+        built("cp312"), identifier="cp312-manylinux_aarch64", wheel=wheel_record(platform="manylinux_2_17_aarch64")
+    )
+    arm = Shard(index=1, count=2, arch="aarch64")
+    write_set(tmp_path / "b", other, platform="manylinux_2_28_aarch64", shard=arm, planned=plan[::-1])
+    (problem,) = problems(tmp_path, "a", "b")
+    assert problem.startswith("the shard aarch64:2/2 of the plan for ")
+    write_set(tmp_path / "b", other, platform="manylinux_2_28_aarch64", shard=replace(arm, count=1), planned=plan[::-1])
+    assert len(gathered(tmp_path, "a", "b").manifest.wheels) == 2
 
 
 def test_the_same_set_twice_is_refused(tmp_path: Path) -> None:

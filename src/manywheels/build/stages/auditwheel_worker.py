@@ -3,8 +3,9 @@
     python -m manywheels.build.stages.auditwheel_worker REQUEST
 
 `REQUEST` is JSON with `wheel`, `folder` (for the repaired wheel), `policy` (as `manylinux_2_28`), `arch`,
-`library_path`, `exclude` (patterns of libraries not to graft), `strip`, and `result`: the file to write, JSON with
-`wheel` (the repaired file) or with `problem` and `remedy`.
+`library_path`, `exclude` (patterns of libraries not to graft), `strip`, `is_foreign` (this machine could not load the
+wheel, so that its own libraries are none to graft), and `result`: the file to write, JSON with `wheel` (the repaired
+file) or with `problem` and `remedy`.
 """
 
 from __future__ import annotations
@@ -44,30 +45,35 @@ def _repair(request: dict[str, Any]) -> Path:
     from auditwheel.wheel_abi import analyze_wheel_abi
 
     wheel, folder, policy_name = Path(request["wheel"]), Path(request["folder"]), request["policy"]
-    # Searched beside the system's folders; the argument `args_ldpaths` would be searched in their place.
+    # Searched beside the system's folders; what `args_ldpaths` names is searched in their place.
     os.environ["AUDITWHEEL_LD_LIBRARY_PATH"] = request["library_path"] or ""
+    is_foreign = request["is_foreign"]
     libc = Libc.MUSL if policy_name.startswith("musllinux") else Libc.GLIBC
     try:
         abi = analyze_wheel_abi(
             libc, Architecture(request["arch"]), wheel, frozenset(request["exclude"]),
             disable_isa_ext_check=False, allow_graft=True, requested_policy_base_name=policy_name,
-            args_ldpaths=None,
+            args_ldpaths="" if is_foreign else None,
         )  # fmt: skip
     except (AuditwheelError, RuntimeError) as error:
         raise _Refused(str(getattr(error, "message", error)), "auditwheel cannot repair this wheel.") from None
     policy = abi.policies.get_policy_by_name(f"{policy_name}_{request['arch']}")
     _require_repairable(wheel, abi, policy, request["arch"])
+    if is_foreign:
+        _require_own_libraries(abi, policy, request["library_path"] or "")
     tags = [policy.name, *policy.aliases]
     if policy < abi.overall_policy:
         tags = [abi.overall_policy.name, *abi.overall_policy.aliases, *tags]
     try:
         repaired = repair_wheel(
             abi, wheel, abis=tags, lib_sdir=".libs", out_dir=folder, update_tags=True,
-            patcher=ElfPatcher.get_patcher("patchelf", policy.name), strip=request["strip"], zip_compression_level=-1,
+            patcher=ElfPatcher.get_patcher("patchelf", policy.name),
+            # The machine's strip does not know the files; what the embedded compilers link is stripped already.
+            strip=request["strip"] and not is_foreign, zip_compression_level=-1,
         )  # fmt: skip
     except (ValueError, RuntimeError) as error:
-        raise _Refused(f"{error}.", "Install the library where the build looks for it, or set LD_LIBRARY_PATH in "
-                       "`environment`.") from None  # fmt: skip
+        where = "Build the library for the target" if is_foreign else "Install the library where the build looks for it"
+        raise _Refused(f"{error}.", f"{where}, or set LD_LIBRARY_PATH in `environment`.") from None
     if repaired is None:
         raise _Refused("The wheel holds no ELF file.", "Build the extension modules, or publish a pure wheel.")
     _mend_run_paths(repaired)
@@ -88,6 +94,17 @@ def _require_repairable(wheel: Path, abi: WheelAbIInfo, policy: Policy, arch: st
             f"The wheel needs instructions that {policy.name} does not allow.",
             "Build without options such as -march=native.",
         )
+
+
+def _require_own_libraries(abi: WheelAbIInfo, policy: Policy, library_path: str) -> None:
+    """Refuse libraries that auditwheel found beside a program's loader, among those of this machine."""
+    folders = [Path(folder).resolve() for folder in library_path.split(os.pathsep) if folder]
+    for name, path in abi.external_refs[policy.name].libs.items():
+        if path and not any(path.resolve().is_relative_to(folder) for folder in folders):
+            raise _Refused(
+                f"The wheel needs {name}, and {path} is this machine's own, not for {policy.name}.",
+                "Build the library for the target, and name its folder in LD_LIBRARY_PATH in `environment`.",
+            )
 
 
 def _too_new(wheel: Path, abi: WheelAbIInfo, policy: Policy) -> Iterator[str]:

@@ -83,7 +83,7 @@ def prepare(request: Preparation, cancellation: Cancellation) -> Prepared:
     """Raises BeforeAllFailed and Cancelled."""
     if not request.commands:
         return Prepared()
-    request.folder.mkdir()
+    request.folder.mkdir(parents=True)
     scrubbed = build_environment(request.caller, path=request.path, private=request.folder)
     places = {"project": request.project, "package": request.package}
     follower = Follower(is_there=lambda path: (request.project / path).is_dir())

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manywheels.build.cross.command import CrossBuild
+from manywheels.build.cross.files import CrossFiles
 from manywheels.build.stages.hooks import WROTE_TOO_MUCH, describe_end
 from manywheels.core import cgroup
 from manywheels.core.cancellation import Cancellation
@@ -42,7 +44,7 @@ class BuildRequest:
     `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
     wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
     `overlooked` is the remedy where a requirement was not found: settings that are not followed. `embedded` means that
-    the compilers are clang with libc++.
+    the compilers are clang with libc++. `cross` are the target's files if it is another machine than this one.
     """
 
     uv: str
@@ -60,6 +62,7 @@ class BuildRequest:
     user: int | None
     log: Path
     embedded: bool
+    cross: CrossFiles | None = None
 
 
 def build(request: BuildRequest, cancellation: Cancellation) -> Path:
@@ -118,6 +121,8 @@ def _front_end(request: BuildRequest) -> tuple[str, ...]:
     interpreter = request.planned.interpreter
     assert interpreter is not None, "targets without an interpreter are not built"  # noqa: S101
     chosen, uv, python = request.options.front_end, request.uv, str(interpreter.path)
+    if request.cross:
+        return _cross_build(request, request.cross, interpreter.path).argv
     if request.venv:  # without build isolation, the back end is installed in it
         python = str(request.venv / "bin/python")
     extra = (*_settings(request), *chosen.arguments, *_verbosity(chosen))
@@ -136,6 +141,15 @@ def _front_end(request: BuildRequest) -> tuple[str, ...]:
             extra = ("--no-deps", "--disable-pip-version-check", *extra)
             return (*program, "wheel", "--wheel-dir", output, *extra, source)
     return (uv, "build", "--wheel", "--python", python, "--out-dir", output, "--no-create-gitignore", *extra, source)
+
+
+def _cross_build(request: BuildRequest, files: CrossFiles, python: Path) -> CrossBuild:
+    """Raises OSError."""
+    return CrossBuild(
+        files=files, uv=request.uv, python=python, venv=request.venv, front_end=request.options.front_end,
+        settings=tuple(setting.removeprefix("-C") for setting in _settings(request)),
+        folder=untrusted_files.make_folder(request.output.with_name("cross"), request.user), output=request.output,
+    )  # fmt: skip
 
 
 def _settings(request: BuildRequest) -> Iterator[str]:
@@ -158,11 +172,13 @@ def _back_end_succeeded(request: BuildRequest) -> bool:
     return b"failed (exit status: 0)" in last_bytes(request.log, 4096)
 
 
-def _remedy(request: BuildRequest, excerpt: Excerpt) -> str:
-    from manywheels.build.logs import embedded
+def _remedy(request: BuildRequest, excerpt: Excerpt, cancellation: Cancellation) -> str:
+    from manywheels.build.logs import cross, embedded
 
     if excerpt.unresolved:
         return request.overlooked
+    if request.cross and (text := cross.remedy(excerpt, request.log, cancellation)):
+        return text
     return embedded.remedy(excerpt) if request.embedded else ""
 
 
@@ -185,7 +201,7 @@ def _explain_failure(
     place = excerpt.location
     return BuildFailed(
         reason or f"The build back end failed ({describe_end(status)})",
-        remedy=_remedy(request, excerpt),
+        remedy=_remedy(request, excerpt, cancellation),
         excerpt=lines,
         file=_known(place.file, request) if place else None,
         line=place.line if place else None,

@@ -118,7 +118,7 @@ def _is_for(abi: str, entry: Path) -> bool:
     An entry `<version>-<digest>` stands for many tags, and may be usable.
     """
     _, _, abis, *_ = (*entry.name.split("-"), abi, abi)
-    return not {abi, "abi3", "none"}.isdisjoint(abis.split("."))
+    return not {abi, "abi3", "abi3t", "none"}.isdisjoint(abis.split("."))
 
 
 @dataclass(frozen=True)

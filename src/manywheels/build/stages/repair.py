@@ -14,6 +14,7 @@ from typing import Final
 
 from manywheels.build.stages.hooks import WROTE_TOO_MUCH
 from manywheels.build.stages.venv import Venv
+from manywheels.build.toolchain import Machine
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed, RepairFailed, WheelFileError
 from manywheels.plan.policies import Policy
@@ -35,8 +36,9 @@ class RepairRequest:
     """A built wheel and the policy that it must meet.
 
     Libraries to graft are searched in `library_path` first; those that match `exclude` are not grafted. `strip` removes
-    all ELF files' symbols. auditwheel works in `folder` as `user` (an id; None: this process's); `folder` must not
-    exist, and only this process's user may write its parent. `finished` gets the wheel.
+    all ELF files' symbols. For a foreign target, `library_path` alone is searched, and nothing is stripped. auditwheel
+    works in `folder` as `user` (an id; None: this process's); `folder` must not exist, and only this process's user may
+    write its parent. `finished` gets the wheel.
     """
 
     wheel: Path
@@ -82,6 +84,7 @@ def _command(request: RepairRequest) -> Command:
         "library_path": request.library_path,
         "exclude": request.exclude,
         "strip": request.strip,
+        "is_foreign": Machine.here().is_foreign(request.policy, request.arch),
     }
     return Command(
         argv=module_argv("manywheels.build.stages.auditwheel_worker", json.dumps(arguments)),

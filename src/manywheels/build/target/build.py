@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from manywheels import verify
 from manywheels.build import stale_files
 from manywheels.build.context import RunContext
+from manywheels.build.cross.command import idle_arguments
 from manywheels.build.logs import embedded
 from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.hooks import note
@@ -17,7 +19,7 @@ from manywheels.build.stages.venv import Venv, create_venv
 from manywheels.build.target.missing_source import explain_missing_source
 from manywheels.build.target.progress import TargetProgress
 from manywheels.build.target.requirements import prefetch_requirements
-from manywheels.build.target.testing import run_target_tests, targets_to_test
+from manywheels.build.target.testing import run_target_tests, targets_to_test, why_not_tested
 from manywheels.build.target.workspace import TargetWorkspace
 from manywheels.errors import Cancelled, TargetError, VerificationFailed
 from manywheels.plan.target_options import Audit, Repairer, fill
@@ -66,6 +68,8 @@ class TargetBuild:
         if tested := targets_to_test(self.workspace):
             with self.progress.enter("test"):
                 self.progress.warnings += run_target_tests(self.workspace, wheel, tested, self.cancellation)
+        elif reason := why_not_tested(self.workspace):
+            self.progress.warnings.append(reason)
         if not self.context.sharing.is_settled(self.target):
             with self.progress.enter("waiting"):
                 self.context.sharing.settle(self.target)
@@ -77,7 +81,7 @@ class TargetBuild:
         """Add to the remedy what in the source may be the reason: what was not copied, or an earlier build's files."""
         with suppress(Cancelled):
             if self.progress.stage in {"before-build", "build"}:
-                explain_missing_source(error, self.context.snapshot, self.cancellation)
+                explain_missing_source(error, self.workspace.setup.snapshot, self.cancellation)
             if self.progress.stage in {"build", "repair", "verify"}:
                 hint = stale_files.hint(self.workspace.source, self.cancellation)
                 error.remedy = f"{error.remedy} {hint}".rstrip()
@@ -91,16 +95,20 @@ class TargetBuild:
     def _build(self) -> Path:
         with self.progress.enter("prepare"):
             source = copy_source(
-                self.context.snapshot, self.workspace.copy, self.cancellation, user=self.workspace.user
+                self.workspace.setup.snapshot, self.workspace.copy, self.cancellation, user=self.workspace.user
             )
             self.workspace.evaluate(self.cancellation)
             self.venv = self.workspace.base_venv()
         if self.options.before_build:
             with self.progress.enter("before-build"):
                 self._before_build(source)
+        if self.workspace.cross and (idle := idle_arguments(self.options.front_end)):
+            self.progress.warnings.append(f"`build-frontend`: {' '.join(idle)} means nothing to a cross build.")
         with self.progress.enter("build"):
             built = build(self._build_request(source), self.cancellation)
-            if self.context.tools.name == "zig" and embedded.lacks_openmp(self.workspace.log, self.cancellation):
+            if self.workspace.setup.tools.name == "zig" and embedded.lacks_openmp(
+                self.workspace.log, self.cancellation
+            ):
                 self.progress.warnings.append(embedded.WITHOUT_OPENMP)
             return built
 
@@ -128,7 +136,8 @@ class TargetBuild:
             silence=options.silence_limit,
             user=workspace.user,
             log=workspace.log,
-            embedded=self.context.tools.name == "zig",
+            embedded=workspace.setup.tools.name == "zig",
+            cross=workspace.cross,
         )
 
     def _repair(self, built: Path) -> Path:
@@ -146,21 +155,28 @@ class TargetBuild:
             **self.workspace.places,
             made=self.workspace.folder / "repaired",
             finished=self.workspace.sealed / "repaired",
-            venv=venv,
+            venv=self._with_libraries(venv),
             timeout=self.context.run.options.timeout,
         )
         return repair_by_command(request, self.cancellation)
 
+    def _with_libraries(self, venv: Venv) -> Venv:
+        """Name the compilers' libraries where a cross build did without: its programs are this machine's."""
+        if not self.workspace.cross:
+            return venv
+        return replace(venv, followed=venv.followed.changed(self.workspace.setup.tools.with_libraries))
+
     def _repair_request(self, built: Path) -> RepairRequest:
-        options, workspace = self.context.run.options, self.workspace
+        workspace = self.workspace
+        platform = self.context.run.options.platform_of(self.target)
         return RepairRequest(
             wheel=built,
-            policy=options.platform,
-            arch=options.arch,
+            policy=platform.policy,
+            arch=platform.arch,
             folder=self.context.work / f"repair-{self.target.identifier}",
             finished=workspace.sealed / "repaired",
             user=workspace.user,
-            library_path=self.venv.environment.get("LD_LIBRARY_PATH"),
+            library_path=self._with_libraries(self.venv).environment.get("LD_LIBRARY_PATH"),
             exclude=self.options.repair.exclude,
             strip=self.options.repair.strip,
             log=workspace.log,

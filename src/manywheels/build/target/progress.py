@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from manywheels.build.target.testing import why_not_tested
 from manywheels.build.target.workspace import TargetWorkspace
 from manywheels.errors import TargetError
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, WheelRecord
@@ -50,6 +51,7 @@ class TargetProgress:
             checks=self.checks,
             log=str(workspace.log.relative_to(context.run.output.path)),
             tests=tested.test_run if tested else None,
+            tests_not_run="" if failure else why_not_tested(workspace),
             failure=failure,
             warnings=tuple(self.warnings),
         )

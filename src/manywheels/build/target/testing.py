@@ -26,9 +26,22 @@ from manywheels.runtime.workspace import copy_source
 
 def targets_to_test(build: TargetWorkspace) -> list[PlannedTarget]:
     """Return the targets to test the wheel of `build` for: its own, and those that reuse it."""
+    if why_not_tested(build):
+        return []
     context = build.context
     users = [build.planned, *context.served_by(build.target)]
     return [planned for planned in users if context.run.options.for_target(planned.target).tests]
+
+
+def why_not_tested(build: TargetWorkspace) -> str:
+    """Return why the target's tests cannot run here, as a sentence; empty if they can, or there are none."""
+    if not build.cross or not build.options.tests or build.options.tests.image:
+        return ""
+    return (
+        f"The tests were not run: this machine builds for {build.cross.facts.compiled.policy.libc} on "
+        f"{build.target.arch}, and does not run it. Name an image for them with `test-in`, or leave them out with "
+        f"`test-skip: *-{build.target.family}_{build.target.arch}`."
+    )
 
 
 def run_target_tests(
@@ -71,15 +84,15 @@ def _test(
             _unpack_copy(prepared, workspace, cancellation)
             workspace.evaluate(cancellation)
         else:
-            copy_source(context.snapshot, workspace.copy, cancellation, user=workspace.user)
+            copy_source(workspace.setup.snapshot, workspace.copy, cancellation, user=workspace.user)
             workspace.evaluate(cancellation)
         request = TestRequest(
             tests=tests, wheel=wheel, source=workspace.copy, **workspace.places, folder=workspace.folder / "tests",
             venv=workspace.base_venv(), timeout=context.run.options.test_timeout,
         )  # fmt: skip
-        if not context.run.options.test_in:
+        if not tests.image:
             return run_tests(request, cancellation)
-        return run_tests_in_image(request, _image(workspace), cancellation)
+        return run_tests_in_image(request, _image(workspace, tests.image), cancellation)
 
 
 def _pack_copy(build: TargetWorkspace, cancellation: Cancellation) -> Path:
@@ -119,12 +132,12 @@ def _unpack_copy(archive: Path, workspace: TargetWorkspace, cancellation: Cancel
         )
 
 
-def _image(workspace: TargetWorkspace) -> TestImage:
+def _image(workspace: TargetWorkspace, image: str) -> TestImage:
     """Return the image of `test-in`, with the variables that the tests would see here."""
     caller, source = workspace.context.run.caller, Mounted(workspace.source_top, PurePosixPath(INSIDE, "project"))
     passed = {name: caller[name] for name in workspace.options.environment_pass if name in caller}
     return TestImage(
-        image=workspace.context.run.options.test_in,
+        image=image,
         target=workspace.target,
         variables=without_credentials(forwarded(caller, source)) | marks(workspace.target) | passed,
         environment=workspace.options.environment,

@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from manywheels.build.context import RunContext
+from manywheels.build.cross.command import cross_files, prepare
+from manywheels.build.cross.files import CrossFiles
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
+from manywheels.build.toolchain import Machine
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.plan import assignments
@@ -39,33 +42,35 @@ class TargetWorkspace:
         self.interpreter = self.planned.interpreter
         self.target = self.planned.target
         self.options = self.context.run.options.for_target(self.target)
+        self.setup = self.context.setup_of(self.target)
         self.user = self.context.users[self.target]
         name = f"{self.target.identifier}{self.suffix}"
         self.folder = self.context.work / name
         self.copy = self.folder / "source"
         self.evaluated: tuple[Assignment, ...] | None = None  # `environment`, once its commands have run
+        self.cross = None if self.suffix else self._cross_files()
         self.sealed = self.context.work / "sealed" / name
         self.log = self.context.run.output.log(name)
 
     @property
     def project(self) -> Path:
         """The folder of the copy that commands run in."""
-        return self.copy / self.context.snapshot.project
+        return self.copy / self.setup.snapshot.project
 
     @property
     def places(self) -> dict[str, Path]:
         """The values of `{project}` and `{package}`."""
-        return {"project": self.project, "package": self.copy / self.context.snapshot.package}
+        return {"project": self.project, "package": self.copy / self.setup.snapshot.package}
 
     @property
     def source(self) -> Path:
         """The package's folder in the snapshot, which project code cannot write."""
-        return self.context.snapshot.root / self.context.snapshot.package
+        return self.setup.snapshot.root / self.setup.snapshot.package
 
     @property
     def source_top(self) -> Path:
         """The caller's folder that was copied."""
-        project, package = self.context.run.project.path.resolve(), self.context.snapshot.package
+        project, package = self.context.run.project.path.resolve(), self.setup.snapshot.package
         return project.parents[len(package.parts) - 1] if package.parts else project
 
     @property
@@ -76,19 +81,29 @@ class TargetWorkspace:
         return self.user, self.context.fetcher
 
     def make_folder(self) -> None:
-        """Raises OSError."""
+        """Raises OSError, and ToolchainError if this machine's Python cannot build for the target's machine."""
         untrusted_files.make_place(self.folder, self.user)
         for cache in ("uv", "zig") if self.user is not None else ():  # not shared with other users
             untrusted_files.make_folder(self.folder / cache, self.user)
+        if self.cross:
+            prepare(self.cross, self.interpreter.path, self.setup.tools.environment)
+
+    def _cross_files(self) -> CrossFiles | None:
+        """Return the files of a target that is another machine than this one."""
+        policy = self.context.run.options.platform_of(self.target).policy
+        if not Machine.here().is_foreign(policy, self.target.arch):
+            return None
+        folder = self.context.work / f"cross-{self.target.identifier}"
+        return cross_files(self.target, policy, folder, roots=[self.folder])
 
     def base_venv(self) -> Venv:
         """Return the target's interpreter, outside of a virtual environment."""
         made = self.evaluated if self.evaluated is not None else assignments.as_written(self._assignments)
         passed = self.options.environment_pass
         caller = self.context.run.caller
-        environment = self.context.prepared.expand(made, self._given(passed))
-        if not self.suffix:  # tests run what was repaired, and must not find what it lacks
-            environment = self.context.tools.with_libraries(environment)
+        environment = self.setup.prepared.expand(made, self._given(passed))
+        if not self.suffix and not self.cross:  # tests run what was repaired, and must not find what it lacks
+            environment = self.setup.tools.with_libraries(environment)
         return Venv(
             uv=self.context.uv,
             python=self.interpreter.path,
@@ -104,7 +119,7 @@ class TargetWorkspace:
 
     def evaluate(self, cancellation: Cancellation) -> None:
         """Run the commands in `environment`, in the copy. Raises HookFailed, OSError and Cancelled."""
-        seen = self.context.prepared.seen(self._given(self.options.environment_pass))
+        seen = self.setup.prepared.seen(self._given(self.options.environment_pass))
         runner = Runner(
             option="environment", folder=self.project, scratch=self.folder / "variables", log=self.log,
             timeout=self.context.run.options.timeout, cancellation=cancellation, python=self.interpreter.path,
@@ -118,7 +133,7 @@ class TargetWorkspace:
 
     def _given(self, passed: tuple[str, ...]) -> dict[str, str]:
         """Return the variables before `environment` changes them; `passed` are names of the caller's variables."""
-        path = (self.context.tools.bin_dir,)
+        path = (*([self.cross.bin] if self.cross else []), self.setup.tools.bin_dir)
         scrubbed = build_environment(
             self.context.run.caller, path=path, private=self.folder, passed=passed, user=self.user
         )
@@ -126,7 +141,8 @@ class TargetWorkspace:
 
     def _own_variables(self) -> dict[str, str]:
         own = {
-            **self.context.tools.environment,
+            **self.setup.tools.environment,
+            **(self.cross.environment if self.cross else {}),
             **self.context.jobserver.environment,
             # Another target or run must not read a cache that a build can write.
             "UV_CACHE_DIR": str((cache_dir() if self.user is None else self.folder) / "uv"),
@@ -158,7 +174,7 @@ class TargetWorkspace:
         if Path(path).is_absolute():
             inside = Path(path).relative_to(self.source_top) if Path(path).is_relative_to(self.source_top) else None
             return str(self.copy / inside) if inside and self._is_copied(inside) else word
-        project, package = (folder / path for folder in (self.context.snapshot.project, self.context.snapshot.package))
+        project, package = (folder / path for folder in (self.setup.snapshot.project, self.setup.snapshot.package))
         return str(self.copy / (project if self._is_copied(project) or not self._is_copied(package) else package))
 
     def _is_there(self, path: str) -> bool:
@@ -171,7 +187,7 @@ class TargetWorkspace:
         relative = Path(os.path.normpath(relative))
         if ".." in relative.parts:
             return False
-        if os.path.lexists(self.context.snapshot.root / relative):
+        if os.path.lexists(self.setup.snapshot.root / relative):
             return True
         return self.copy.exists() and untrusted_files.is_there(self.copy, str(relative))
 

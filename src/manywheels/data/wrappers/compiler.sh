@@ -3,6 +3,8 @@
 # for the policy's libc, nothing of the building machine's paths gets into the result, and flags that an interpreter's
 # sysconfig brings along (they suited the compiler that it was built with) do no harm here.
 kind=@KIND@ real=@REAL@ bin=@BIN@ mode=@MODE@ arch=@ARCH@ target=@TARGET@
+# The target's names, its libc as in a triplet, and whether it is another one than this machine's.
+multiarch=@MULTIARCH@ machine=@MACHINE@ names=@NAMES@ libc=@LIBC@ bits=@BITS@ foreign=@FOREIGN@ here=@HERE@
 
 # The real compiler, or a ccache before it, must not find this wrapper again.
 path=:$PATH:
@@ -38,7 +40,7 @@ esac
 
 # --- what the command is: a question, a compilation or a link, and of what -------------------------------------------
 step=link inputs='' sources='' optimised='' shared='' libpython='' cmake='' value='' stdin='' language='' verbose=''
-freestanding=''
+freestanding='' static=''
 cxx_runtime=@CXX_RUNTIME@ cxx_source='' bound='' no_defaults=''
 [ ! "$MANYWHEELS_CXX_STATIC" ] || cxx_runtime=''
 for arg in "$@"; do
@@ -50,6 +52,7 @@ for arg in "$@"; do
         -c | -S | -E | -M | -MM | -fsyntax-only) step=compile ;;
         -shared) shared=1 ;;
         -nostdlib | -nolibc | -r) freestanding=1 ;;
+        -static | --static | -static-pie) static=1 ;;
         -O*) optimised=1 ;;
         -lpython*) libpython=1 ;;
         -l?* | -Wl,*.a | -Wl,*.a,* | -Wl,*.o | -Wl,*.o,*) inputs=${inputs:-words} ;;
@@ -80,15 +83,16 @@ if [ ! "$inputs" ]; then
     [ "$kind" = system ] && exec "$real" "$@"
     case " $* " in
         *" -Wl,--version "* | *" -Wl,-v "*) exec "$real" ld.lld --version ;;
-        *" -print-multiarch "*) echo "$arch-linux-gnu" && exit ;;
+        *" -print-multiarch "*) echo "$multiarch" && exit ;;
+        *" -dumpmachine "*) echo "$machine" && exit ;;
         # Of this machine's own libraries none is to be linked with: a name alone means that there is no such file.
         *" -print-file-name="* | *" --print-file-name="*)
             for arg in "$@"; do
                 case $arg in -print-file-name=* | --print-file-name=*) echo "${arg#*=}" && exit ;; esac
             done ;;
-        *" -dumpfullversion "*) exec "$real" "$mode" -target "$arch-linux-gnu" -dumpversion ;;
+        *" -dumpfullversion "*) exec "$real" "$mode" -target "${target%%.*}" -dumpversion ;;
     esac
-    exec "$real" "$mode" -target "$arch-linux-gnu" "$@" # clang itself does not know zig's spelling with a glibc version
+    exec "$real" "$mode" -target "${target%%.*}" "$@" # clang itself does not know zig's spelling with a glibc version
 fi
 
 # --- words for the linker --------------------------------------------------------------------------------------------
@@ -221,6 +225,15 @@ processor() { # zig has names and features of LLVM's, with underscores: what fol
     esac
 }
 
+is_target() { # by any of the names of its architecture, with a glibc version or without
+    case " $names " in *" ${1%%-*} "*) ;; *) return 1 ;; esac
+    case $1 in *-linux | *-linux-"$libc" | *-linux-"$libc".*) ;; *) return 1 ;; esac
+}
+
+of_this_machine() {
+    case ${1%/} in /usr/lib | /usr/lib64 | /usr/lib/"$here" | /lib | /lib64 | /lib/"$here" | /usr/local/lib*) ;; *) return 1 ;; esac
+}
+
 holds_libpython() {
     set +f
     for file in "$1"/libpython[23]*; do
@@ -253,6 +266,7 @@ for arg in "$@"; do
         -Xlinker) next=linker && continue ;;
         -R | -L | -l) next=$arg && continue ;;
         -L/*)
+            [ "$foreign" ] && of_this_machine "${arg#-L}" && continue
             if holds_libpython "${arg#-L}"; then
                 [ "$kind" = system ] && [ ! "$libpython" ] && continue
                 set -- "$@" "$arg"
@@ -274,8 +288,9 @@ for arg in "$@"; do
                 -fno-strict-volatile-bitfields) continue ;;
             -fopenmp | -fopenmp=* | -fopenacc) refuse "$arg: the embedded compilers (clang, zig) have no OpenMP" ;;
             -f*) has_no_effect "${arg#-f}" && continue ;;
-            -m16 | -m32 | -mx32) refuse "$arg: the embedded compilers compile for $arch only" ;;
-            -m64 | -mglibc | -mhard-float | -mfused-madd | -mno-fused-madd | -m*push-args | \
+            -m"$bits") continue ;;
+            -m16 | -m32 | -m64 | -mx32) refuse "$arg: these compilers compile for $arch only" ;;
+            -mglibc | -mmusl | -mhard-float | -mfused-madd | -mno-fused-madd | -m*push-args | \
                 -m*accumulate-outgoing-args | -minline-*stringops* | -m*align-stringops | -mprefer-avx128 | \
                 -mavx256-split-* | -m*8bit-idiv | -m*stv | -mcld | -mno-cld | -mtune-ctrl=* | -m128bit-long-double | \
                 -m*fancy-math-387 | -mneeded | -mcet-switch | -mrelax-cmpxchg-loop | -mmemcpy-strategy=* | \
@@ -284,13 +299,14 @@ for arg in "$@"; do
                 [ "$arch-${arg%%=*}" = x86_64--mcpu ] && continue # which is an old name of -mtune
                 processor "${arg#*=}"
                 arg=${arg%%=*}=$name ;;
-            --target="$arch"-*linux-gnu* | --target="$arch"-linux | --target="$arch"-*-linux) continue ;;
-            --target=*) refuse "$arg: the embedded compilers compile for $arch-linux-gnu only" ;;
+            --target=*)
+                is_target "${arg#--target=}" || refuse "$arg: these compilers compile for $multiarch only"
+                continue ;;
             -static | --static | -static-pie)
                 [ $step = link ] || continue
-                [ "$shared$freestanding" ] ||
+                [ "$shared$freestanding" ] || [ "${libc#musl}" != "$libc" ] ||
                     refuse "$arg: the embedded compilers (clang, zig) have glibc as a shared library only"
-                [ "$freestanding" ] || arg=-Wl,-Bstatic lld=1 ;;
+                [ "$freestanding" ] || [ ! "$shared" ] || arg=-Wl,-Bstatic lld=1 ;;
             --param | -aux-info) next=drop && continue ;;
             --param=* | -fconcepts | -fconcepts-ts | -fcoroutines) continue ;;
             -B | --sysroot | -isysroot) next=drop && continue ;;
@@ -299,15 +315,19 @@ for arg in "$@"; do
             -pie | -fPIE | -fpie) [ "$shared" ] && continue ;;
             -Wp,-D* | -Wp,-U*) arg=${arg#-Wp,} ;;
             # This machine's own folders come last, below.
-            -I/usr/include | -I/usr/include/"$arch"-linux-gnu | -I/usr/local/include | \
-                -isystem/usr/include | -isystem/usr/include/"$arch"-linux-gnu | -isystem/usr/local/include | \
-                -L/usr/lib | -L/usr/lib64 | -L/usr/lib/"$arch"-linux-gnu | \
-                -L/lib | -L/lib64 | -L/lib/"$arch"-linux-gnu) continue ;;
+            -I/usr/include | -I/usr/include/"$here" | -I/usr/local/include | \
+                -isystem/usr/include | -isystem/usr/include/"$here" | -isystem/usr/local/include | \
+                -L/usr/lib | -L/usr/lib64 | -L/usr/lib/"$here" | \
+                -L/lib | -L/lib64 | -L/lib/"$here") continue ;;
             # Its libc, named by path (CMake's find_library does), is the one thing not to link with.
             /usr/lib*/libc.* | /usr/lib*/libm.* | /usr/lib*/libdl.* | /usr/lib*/librt.* | /usr/lib*/libutil.* | \
                 /usr/lib*/libpthread.* | /usr/lib*/libresolv.* | /usr/lib*/libstdc++.* | /usr/lib*/libgcc_s.* | \
                 /lib*/libc.* | /lib*/libm.* | /lib*/libdl.* | /lib*/librt.* | /lib*/libutil.* | /lib*/libpthread.*)
                 arg=${arg##*/lib} arg=-l${arg%%.*} ;;
+            /usr/lib/lib*.so* | /usr/lib/lib*.a | /usr/lib64/lib*.so* | /usr/lib64/lib*.a | /usr/lib/"$here"/*.so* | \
+                /usr/lib/"$here"/*.a | /lib/lib*.so* | /lib64/lib*.so* | /lib/"$here"/*.so* | \
+                /usr/local/lib/lib*.so* | /usr/local/lib/lib*.a)
+                [ ! "$foreign" ] || refuse "$arg: a library of this machine, which is not $multiarch" ;;
         esac
         if [ $step = link ] && [ "$cxx_runtime" ]; then # below, for C++, comes what stands for these
             case $arg in
@@ -349,6 +369,12 @@ if [ $step = link ] && [ "$cxx_runtime" ]; then
         set -- "$@" -lgcc_s
     fi
 fi
+link_stub=@LINK_STUB@
+if [ $step = link ] && [ "$link_stub" ] && [ ! "$freestanding" ] && { [ "$shared" ] || [ ! "$static" ]; }; then
+    # Programs are linked with musl as gcc does it. zig would link them statically, unless they need a shared library.
+    case $libc in musl*) [ "$shared" ] || set -- "$@" -dynamic ;; esac
+    set -- "$@" -Wl,-Bdynamic,--as-needed "$link_stub"
+fi
 if [ $step = link ]; then
     set -- "$@" @LIBRARY_FLAGS@ -s
     # CMake learns from the linker's own command line which folders are searched anyway, and so where to look.
@@ -365,6 +391,6 @@ fi
 # zig adds debug information by itself, which takes a third of the time of C++ and is stripped at the link.
 [ $step = link ] || set -- "$@" -g0
 # zig turns assertions off by -O alone, and undefined behaviour into traps: a project decides that for itself.
-set -- "$real" "$mode" -target "$target" -fno-sanitize=all -UNDEBUG "$@"
+set -- "$real" "$mode" -target "$target" @TARGET_FLAGS@ -fno-sanitize=all -UNDEBUG "$@"
 [ "$lld" ] || [ "$inputs" = words ] && [ $step = link ] && exec @LINK@ "$@"
 exec "$@"

@@ -18,7 +18,7 @@ from manywheels.errors import ArtifactMissing
 from manywheels.plan.delivery_options import Delivery
 from manywheels.wheels.gather import Gathered, SetSource, gather, is_sdist_of
 from manywheels.wheels.manifest import Manifest
-from manywheels.wheels.output import BEFORE_ALL, MANIFEST, REPORT, OutputFolder
+from manywheels.wheels.output import BEFORE_ALL, LOGS, MANIFEST, REPORT, OutputFolder
 
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
@@ -53,7 +53,7 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
     yield ArtifactMember(name=MANIFEST, path=folder / MANIFEST, sha256=manifest.digest)
     for wheel in manifest.wheels:
         yield ArtifactMember(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
-    for log in dict.fromkeys(_logs(manifest)):
+    for log in dict.fromkeys(_logs(manifest, folder)):
         if is_regular(folder / log):
             yield ArtifactMember(name=LOG_FOLDER + Path(log).name, path=folder / log)
     if report is not None and is_regular(report):
@@ -63,8 +63,9 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
             yield ArtifactMember(name=sdist.name, path=sdist)
 
 
-def _logs(manifest: Manifest) -> Iterator[str]:
-    yield f"{LOG_FOLDER}{BEFORE_ALL}.log"
+def _logs(manifest: Manifest, folder: Path) -> Iterator[str]:
+    for path in sorted((folder / LOGS).glob(f"{BEFORE_ALL}*.log")):  # one for each platform
+        yield f"{LOGS}/{path.name}"
     for record in manifest.targets:
         yield from filter(None, (record.log, record.tests.log if record.tests else None))
 
@@ -85,7 +86,10 @@ def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, ca
     # After a cancellation, a thread may still unpack here.
     with tempfile.TemporaryDirectory(prefix="manywheels-", ignore_cleanup_errors=True) as place:
         sources = until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
-        return gather(sources, output, digests=delivery.manifest_digests, cancellation=cancellation)
+        return gather(
+            sources, output, digests=delivery.manifest_digests, allow_missing=delivery.allow_missing,
+            cancellation=cancellation,
+        )  # fmt: skip
 
 
 def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[SetSource]:

@@ -37,6 +37,7 @@ from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build
 from manywheels.wheels.manifest import Manifest, read_sealed
+from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import MANIFEST
 
 _CHECKED_BY_INDEX: Final = frozenset(
@@ -45,6 +46,7 @@ _CHECKED_BY_INDEX: Final = frozenset(
 _SIZE: Final = "MW263"
 CONFLICT: Final = "is on the index already, with other content"
 _THERE: Final = frozenset({Presence.SAME, Presence.NO_DIGEST})  # not sent
+_WORKFLOWS_CHOICE: Final = "In a CI job, publishing hears it from the workflow alone."
 _CLEAN_FOLDER: Final = "Publish the whole output folder of one run, and nothing else."
 
 
@@ -65,13 +67,17 @@ class Preflight:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What to check: `digests` are the manifest's accepted ones (none: any), `rules` those of `verify`."""
+    """What to check: `digests` are the manifest's accepted ones (none: any), `rules` those of `verify`.
+
+    With `allow_missing`, planned targets may have no wheel because their interpreter was missing.
+    """
 
     folder: Path
     digests: tuple[str, ...] = ()
     verify: bool = True
     rules: Rules = field(default_factory=Rules)
     skip_existing: bool = False
+    allow_missing: bool = False
 
 
 def run_preflight(
@@ -175,6 +181,8 @@ def _read(paths: Sequence[Path], cancellation: Cancellation) -> tuple[tuple[Dist
 
 
 def _unproved(manifest: Manifest | None, wanted: Wanted, files: Iterable[Distribution]) -> Iterator[str]:
+    if manifest is not None and wanted.allow_missing and (missing := missing_targets([manifest])):
+        yield describe_missing(missing)
     if manifest is None:
         yield (f"`{wanted.folder}` has no manifest ({MANIFEST}): whether the set is complete and tested is not known")
         return
@@ -197,6 +205,8 @@ def _manifest_mismatches(
     digests = {file.name: file.sha256 for file in files if not file.is_sdist}
     for name, problem in (*disagreements(digests, manifest), *left_to_build(manifest)):
         yield Problem(member=name, message=problem.message, remedy=problem.remedy)
+    if not wanted.allow_missing and (missing := missing_targets([manifest])):
+        yield Problem(message=describe_missing(missing), remedy=f"{WAYS_OUT} {_WORKFLOWS_CHOICE}")
     releases = {(file.project, file.version) for file in files}
     if len(releases) > 1:
         named = ", ".join(f"{project} {version}" for project, version in sorted(releases))

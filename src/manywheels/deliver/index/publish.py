@@ -45,9 +45,10 @@ from manywheels.errors import (
 )
 from manywheels.plan.delivery_options import PublishOptions, resolve_delivery, resolve_publishing
 from manywheels.plan.settings import Settings
-from manywheels.plan.trust import in_ci, require_places
+from manywheels.plan.trust import in_ci, may_allow_missing, require_places
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
+from manywheels.wheels.missing import ALLOW
 
 _OF_PYPI: Final = "PYPI_TOKEN"
 _OF_TWINE: Final = "TWINE_PASSWORD"
@@ -80,6 +81,7 @@ def publish(
     wanted = Wanted(
         folder=options.packages_dir, digests=resolve_delivery(settings).manifest_digests,
         verify=options.verify_metadata, rules=rules or Rules(), skip_existing=options.skip_existing,
+        allow_missing=options.allow_missing and may_allow_missing(settings.value(ALLOW), environment),
     )  # fmt: skip
     with Requests(cancellation) as transport, secrets.redacting_errors():
         retries = index_retries(cancellation)

@@ -16,6 +16,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from manywheels.core.printing import say
 from manywheels.core.text import quote
 from manywheels.errors import EngineError
 from manywheels.plan import architectures
@@ -188,4 +189,4 @@ def engine_error(what: str, why: str, remedy: str = "", *, otherwise: str = HOST
 
 
 def print_progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line, stream=sys.stderr)

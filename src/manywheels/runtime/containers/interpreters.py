@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.core.documents import parse_json
 from manywheels.core.files import cache_dir, write_atomically
-from manywheels.data import table
 from manywheels.errors import EngineError
 from manywheels.plan.interpreters import Interpreter
-from manywheels.plan.targets import image_folder
+from manywheels.plan.targets import image_folders
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -100,8 +99,7 @@ def _known_folders(container: Container) -> dict[str, str]:
     from docker.errors import NotFound
 
     found = {}
-    for row in table("interpreters")["interpreter"]:
-        folder = image_folder(row["id"], row["abi"])
+    for folder in image_folders():
         with suppress(NotFound):
             container.get_archive(f"{_PYTHONS}/{folder}/bin/python")
             found[folder] = ""

@@ -1,10 +1,9 @@
-"""Run this program in a container (`--engine container`)."""
+"""Run this program in a container (`--engine container`), for the targets of one platform."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import sys
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,18 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
-from manywheels.core.text import sanitize
 from manywheels.plan import architectures
 from manywheels.plan.container_engine import CreateArgument
 from manywheels.plan.container_variables import Mounted, forwarded, local_only
 from manywheels.plan.installer_files import read_caller
-from manywheels.plan.policies import Policy
+from manywheels.plan.platforms import Platform
 from manywheels.plan.settings import setting_variables
 from manywheels.runtime.containers.create_arguments import sdk_arguments
 from manywheels.runtime.containers.engine import connect, translate_errors
 from manywheels.runtime.containers.host_paths import find_host_paths
 from manywheels.runtime.containers.image import ensure_image, foreign_platform, print_progress, require_architecture
-from manywheels.runtime.containers.run import STDOUT, ContainerSpec, run_container
+from manywheels.runtime.containers.run import ContainerSpec, Sink, run_container
 from manywheels.runtime.git import linked_repository, source_root
 from manywheels.wheels.output import open_output
 
@@ -37,56 +35,54 @@ _PROJECT: Final = PurePosixPath("/project/source")  # not in "/": the folder aro
 _CONFIG: Final = PurePosixPath("/project/config-file.toml")
 _OUTPUT: Final = PurePosixPath("/output")
 _CACHE: Final = ("manywheels-cache", "/var/cache/manywheels")  # the volume, and MANYWHEELS_CACHE in the Dockerfile
+SHARED: Final = "/run/manywheels"
 # Nothing may be mounted over or into these.
 _IMAGE_PARTS: Final = ("/bin", "/etc", "/lib", "/lib64", "/opt/_internal", "/opt/manywheels", "/opt/python", "/opt/rh",
-                       "/proc", "/dev", "/sys", "/usr", "/var/cache/manywheels")  # fmt: skip
+                       SHARED, "/proc", "/dev", "/sys", "/usr", "/var/cache/manywheels")  # fmt: skip
 _GRACE: Final = 4  # seconds; inside, a build has two (process_trees.GRACE)
-_STOPPED: Final = 143
-_TERMINAL: Final = ("TERM", "NO_COLOR", "FORCE_COLOR")
+STOPPED: Final = 143
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerBuild:
     """`arguments` are the options without project and output folder.
 
-    `environment_pass` are further variables to pass; `terminal` is whether output goes to one; `image` is the user's
-    base, or empty; so is `config_file`, which may begin with `{package}/`. With `needs_engine`, the program can start
-    containers; project code cannot.
+    `environment_pass` are further variables to pass; `config_file`, which may begin with `{package}/`, may be empty.
+    With `needs_engine`, the program can start containers; project code cannot. `volume` is shared with the containers
+    of the run's other platforms, or empty; it is in `SHARED`.
     """
 
     package: Path
     output_dir: Path
-    policy: Policy
-    arch: str
+    platform: Platform
     arguments: tuple[str, ...] = ()
     environment_pass: tuple[str, ...] = ()
-    terminal: bool = False
-    image: str = ""
+    volume: str = ""
     needs_engine: bool = False
     config_file: str = ""
     create_arguments: tuple[CreateArgument, ...] = ()
 
 
-def run_build(build: ContainerBuild, cancellation: Cancellation) -> int:
-    """Pass on the container's output; return its exit status, 143 if cancelled.
+def run_build(build: ContainerBuild, cancellation: Cancellation, sink: Sink) -> int:
+    """Give the container's output to `sink`; return its exit status, 143 if cancelled.
 
     Raises EngineError and OutputFolderError.
     """
-    output = open_output(build.output_dir).path
+    output, platform = open_output(build.output_dir).path, build.platform
     with closing(connect()) as client:
         with translate_errors("report its architecture"):
-            kernel = require_architecture(client, build.arch)
-        if note := architectures.emulation_note(build.arch, kernel):
+            kernel = require_architecture(client, platform.arch)
+        if note := architectures.emulation_note(platform.arch, kernel):
             print_progress(f"note: {note}")
-        with translate_errors("prepare the image"), architectures.named(build.arch, kernel):
+        with translate_errors("prepare the image"), architectures.named(platform.arch, kernel):
             variables = forwarded(os.environ)
-            preparing = begin(lambda: ensure_image(client, build.policy, build.arch, variables, build.image))
+            preparing = begin(lambda: ensure_image(client, platform.policy, platform.arch, variables, platform.image))
             image = wait(preparing, cancellation)
         if image is None:
-            return _STOPPED
+            return STOPPED
         with translate_errors("run the container"):
-            status = run_container(client, _spec(client, image, build, output), cancellation, _pass_on)
-            return _STOPPED if status is None else status
+            status = run_container(client, _spec(client, image, build, output), cancellation, sink)
+            return STOPPED if status is None else status
 
 
 def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path) -> ContainerSpec:
@@ -100,10 +96,12 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
             mount["Source"] = host_paths.translate(Path(mount["Source"]))
     if build.needs_engine:
         mounts.append(Mount(_SOCKET, _SOCKET, type="bind"))
+    if build.volume:
+        mounts.append(Mount(SHARED, build.volume, type="volume"))
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
-        environment=_environment(build), tty=build.terminal, grace=_GRACE,
-        platform=foreign_platform(client, build.arch),
+        environment=_environment(build), grace=_GRACE,
+        platform=foreign_platform(client, build.platform.arch),
         limits={
             **sdk_arguments(build.create_arguments), "use_config_proxy": True,
             "working_dir": working_folder(build.package),
@@ -121,13 +119,6 @@ def _config_file(build: ContainerBuild, mounts: list[Mount]) -> list[str]:
     file = Path(name.replace("{package}", str(build.package))).resolve()
     mounts.append(Mount(str(_CONFIG), str(file), type="bind", read_only=True))
     return [f"--config-file={_CONFIG}"]
-
-
-def _pass_on(stream: int, chunk: bytes) -> bool:
-    output = (sys.stdout if stream == STDOUT else sys.stderr).buffer
-    output.write(chunk)
-    output.flush()
-    return True
 
 
 def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list[str]]:
@@ -177,14 +168,13 @@ def _environment(build: ContainerBuild) -> dict[str, str]:
     environment = forwarded(caller.environment, mounted) | {
         name: os.environ[name] for name in setting_variables(os.environ)
     }
-    environment |= {name: os.environ[name] for name in build.environment_pass if name in os.environ}
-    if build.terminal:
-        size = shutil.get_terminal_size()
-        environment |= {name: os.environ[name] for name in _TERMINAL if name in os.environ}
-        environment |= {"COLUMNS": str(size.columns), "LINES": str(size.lines)}
+    return environment | {name: os.environ[name] for name in build.environment_pass if name in os.environ}
+
+
+def what_is_not_known(build: ContainerBuild) -> Iterator[str]:
+    """Yield what of the caller's settings the container is not told, as lines."""
+    caller, mounted = read_caller(os.environ), _mounted(build.package)
     if left_out := local_only(caller.environment, mounted):
         names = [f"{name} ({caller.origins[name]})" if name in caller.origins else name for name in left_out]
-        print_progress(f"not known in the container, as they name files of this machine: {', '.join(names)}")
-    for note in caller.notes:
-        print_progress(sanitize(f"note: {note}"))
-    return environment
+        yield f"not known in the container, as they name files of this machine: {', '.join(names)}"
+    yield from (f"note: {note}" for note in caller.notes)

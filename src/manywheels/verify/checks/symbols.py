@@ -17,7 +17,7 @@ from manywheels.data import table
 from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.verify.places import Place, place_of
 from manywheels.wheels.elf import Elf
-from manywheels.wheels.wheelfile import suffix_of
+from manywheels.wheels.wheelfile import STABLE_ABIS, suffix_of
 
 if TYPE_CHECKING:
     from auditwheel.policy import Policy, WheelPolicies
@@ -38,7 +38,11 @@ _PYTHON: Final = ("Py", "_Py")  # PyPy's start with PyPy and _PyPy
 _OF_INTERPRETERS: Final = {"pp": ("pypy_",), "graalpy": ("GraalPy",)}  # by the start of the tag
 # Exported by free-threaded CPython alone (PEP 703): Py_DECREF is inline code that calls them.
 FREE_THREADED: Final = frozenset({"_Py_DecRefShared", "_Py_DecRefSharedDebug", "_Py_MergeZeroLocalRefcount"})
-WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # called by Py_DECREF in other CPythons, unless for the stable ABI
+WITH_GIL: Final = frozenset({"_Py_Dealloc"})  # called by Py_DECREF in other CPythons, for abi3 until 3.11
+# They need a PyModuleDef, which no extension for abi3t can have (PEP 803).
+MODULE_DEFINITIONS: Final = frozenset({
+    "PyModuleDef_Init", "PyModule_Create2", "PyModule_FromDefAndSpec2",
+})  # fmt: skip
 
 
 def symbols_are_promised(wheel: Wheel) -> Iterator[Problem]:
@@ -89,46 +93,71 @@ def unversioned_symbols_are_defined(wheel: Wheel) -> Iterator[Problem]:
 
 
 def extensions_are_as_threaded_as_tagged(wheel: Wheel) -> Iterator[Problem]:
-    """Extension modules tagged for a CPython with the GIL need no symbols of the free-threaded one, and vice versa."""
-    abis = {tag.abi for tag in wheel.name.tags}
-    kinds = {abi.endswith("t") for abi in abis if re.fullmatch(r"cp3\d+t?|abi3", abi)}
-    if len(kinds) != 1:
-        return
-    free = kinds == {True}
+    """Extension modules need only symbols of the CPythons that load them, with the GIL or free-threaded."""
+    abis = ".".join(sorted({tag.abi for tag in wheel.name.tags}))
     for file in wheel.elves:
         wanted = {symbol.name for symbol in file.imports if not symbol.weak}
-        foreign = tuple(sorted((WITH_GIL if free else FREE_THREADED) & wanted))
-        if foreign and not (free and wanted & FREE_THREADED):  # with both, it is no leftover of another build
+        built_for, foreign = _built_for_others(_loaded_as(wheel, file.member), wanted)
+        if foreign:
             yield Problem(
                 member=file.member,
-                message=f"is built for the {'CPython with the GIL' if free else 'free-threaded CPython'} (it needs "
-                f"{listed(foreign)}), but the wheel is tagged `{'.'.join(sorted(abis))}`",
+                message=f"is built for the {built_for} (it needs {listed(foreign)}), but the wheel is tagged `{abis}`",
                 remedy="Remove leftovers of earlier builds from the source tree, do not set Py_GIL_DISABLED by hand, "
                 "and build again.",
             )
+        if "abi3t" in _loaded_as(wheel, file.member) and (defined := _module_definitions(file, wanted)):
+            yield Problem(
+                member=file.member,
+                message=f"makes its module of a PyModuleDef ({listed(defined)}), which free-threaded CPython refuses "
+                "from the stable ABI",
+                remedy="Define Py_TARGET_ABI3T wherever Python.h is included, and export the module by PyModExport_… "
+                "(PEP 793), or give up abi3t.",
+            )
+
+
+def _loaded_as(wheel: Wheel, member: str) -> frozenset[str]:
+    """Return the ABI tags of CPythons that load a file; the wheel's for a library."""
+    suffix = suffix_of(member)
+    tags = (tag for tag in wheel.name.tags if suffix is None or suffix.loads(tag))
+    return frozenset(tag.abi for tag in tags if re.fullmatch(r"cp3\d+t?|abi3t?", tag.abi))
+
+
+def _built_for_others(abis: frozenset[str], wanted: set[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the kind of CPython that a file is built for, and its symbols, if a CPython of another kind loads it."""
+    kinds = {abi.endswith("t") for abi in abis}
+    free, with_gil = wanted & FREE_THREADED, wanted & WITH_GIL
+    if free and (kinds == {False} or "abi3" in abis):  # no stable ABI has them
+        return "free-threaded CPython", tuple(sorted(free))
+    if (with_gil and "abi3t" in abis) or (kinds == {True} and not free):
+        return "CPython with the GIL", tuple(sorted(with_gil))
+    return "", ()
+
+
+def _module_definitions(file: Elf, wanted: set[str]) -> tuple[str, ...]:
+    """Return the functions by which a file makes its module of a PyModuleDef, if it makes it in no other way."""
+    if any(name.startswith("PyModExport_") for name in file.exports):
+        return ()
+    return tuple(sorted(wanted & MODULE_DEFINITIONS))
 
 
 def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
-    """A wheel tagged abi3 uses only the stable ABI of its oldest Python (PEP 384)."""
-    promised = _stable_abi_version(wheel)
-    if promised is None:
-        return
+    """A wheel tagged abi3 or abi3t uses only the stable ABI of its oldest Python (PEP 384, 803)."""
     defined, inside = _defined(wheel), libraries_in(wheel)
     whitelist = _VERSIONED.union(*(claim.policy.whitelist for claim in claimed(wheel)))
     for file in wheel.elves:
-        suffix = suffix_of(file.member)
-        if (suffix and suffix.abi not in {"", "abi3"}) or _reach(inside, file) - whitelist:
+        promised = _stable_abi_version(wheel, file.member)
+        if promised is None or _reach(inside, file) - whitelist:
             continue  # another package's library may define the symbol
         wanted = {symbol.name for symbol in file.imports if not symbol.weak and symbol.name.startswith(_PYTHON)}
         added = {name: _stable_since(name) for name in wanted - defined}
         private = tuple(sorted(name for name, since in added.items() if since is None))
         newer = {name: since for name, since in added.items() if since and since > promised}
+        abis = ".".join(sorted(STABLE_ABIS & {tag.abi for tag in wheel.name.tags}))
         if private:
             yield Problem(
                 member=file.member,
                 message=f"needs {listed(private)}, which the stable ABI does not have",
-                remedy=f"Define Py_LIMITED_API as {_limited_api(promised)} wherever Python.h is included, "
-                "or give up abi3.",
+                remedy=f"Define {_limited_api(promised, abis)} wherever Python.h is included, or give up {abis}.",
             )
         if newer:
             named = [f"`{name}` (Python {_dotted(since)})" for name, since in sorted(newer.items())]
@@ -136,8 +165,7 @@ def stable_abi_is_kept(wheel: Wheel) -> Iterator[Problem]:
             yield Problem(
                 member=file.member,
                 message=f"needs {_shorten(named)}, which the stable ABI of Python {_dotted(promised)} does not have",
-                remedy=f"Define Py_LIMITED_API as {_limited_api(promised)}, or tag the wheel "
-                f"`cp{needs[0]}{needs[1]}-abi3`.",
+                remedy=f"Define {_limited_api(promised, abis)}, or tag the wheel `cp{needs[0]}{needs[1]}-{abis}`.",
             )
 
 
@@ -295,8 +323,13 @@ def _reach(inside: Mapping[str, Elf], file: Elf) -> frozenset[str]:
     return frozenset(seen - inside.keys())
 
 
-def _stable_abi_version(wheel: Wheel) -> tuple[int, int] | None:
-    found = (re.fullmatch(r"cp3(\d+)", tag.interpreter) for tag in wheel.name.tags if tag.abi == "abi3")
+def _stable_abi_version(wheel: Wheel, member: str) -> tuple[int, int] | None:
+    """Return the oldest Python with the stable ABI that loads a file; None for files of one Python's own ABI."""
+    suffix = suffix_of(member)
+    if suffix and suffix.abi not in {"", *STABLE_ABIS}:
+        return None
+    tags = (tag for tag in wheel.name.tags if tag.abi in STABLE_ABIS and (suffix is None or suffix.loads(tag)))
+    found = (re.fullmatch(r"cp3(\d+)", tag.interpreter) for tag in tags)
     return min(((3, int(one[1])) for one in found if one), default=None)
 
 
@@ -309,8 +342,9 @@ def _stable_since(name: str) -> tuple[int, int] | None:
     return (found.added.major, found.added.minor) if found else None
 
 
-def _limited_api(version: tuple[int, int]) -> str:
-    return f"0x{version[0]:02X}{version[1]:02X}0000"
+def _limited_api(version: tuple[int, int], abis: str) -> str:
+    macros = " and ".join({"abi3": "Py_LIMITED_API", "abi3t": "Py_TARGET_ABI3T"}[abi] for abi in abis.split("."))
+    return f"{macros} as 0x{version[0]:02X}{version[1]:02X}0000"
 
 
 def _too_new(file: Elf, policy: Policy, inside: Mapping[str, Elf]) -> set[str]:

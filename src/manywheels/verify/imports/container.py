@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
-from manywheels.plan.targets import image_folder
+from manywheels.plan.targets import image_folders
 from manywheels.runtime.containers.engine import connected, ensure_pulled
 from manywheels.runtime.containers.run import STDOUT, UNPRIVILEGED, ContainerSpec, run_container
 from manywheels.runtime.workspace import work_folder
@@ -122,9 +122,10 @@ def _import_all(
 
 def pythons_in(inside: ImportImage) -> Iterator[ImagePython]:
     """Yield an image's Pythons in /opt/python and on its PATH; none without a shell."""
-    rows = table("interpreters")["interpreter"]
-    folders = [f"/opt/python/{image_folder(row['id'], row['abi'])}/bin/python" for row in rows]
-    versions = [f"python{row['version']}{'t' * row['abi'].endswith('t')}" for row in rows]
+    folders = [f"/opt/python/{folder}/bin/python" for folder in image_folders()]
+    versions = [
+        f"python{row['version']}{'t' * row['id'].endswith('t')}" for row in table("interpreters")["interpreter"]
+    ]
     names = [*folders, "python3", *dict.fromkeys(versions), "pypy3", "python"]
     known = set()
     for line in _describe_all(inside, names).splitlines():

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels.errors import WheelFileError
-from manywheels.plan.interpreters import Interpreter
-from manywheels.plan.targets import known_targets
+from manywheels.plan.interpreters import Interpreter, tag_of
+from manywheels.plan.targets import accepted_tags
 from manywheels.wheels.wheelfile import WheelName, suffix_of
 
 if TYPE_CHECKING:
@@ -109,8 +109,9 @@ def interpreter_for(
 
 
 def accepts(abi: str, version: str, name: WheelName, requires: SpecifierSet | None) -> bool:
-    """Whether an interpreter of this ABI tag and full version installs the wheel on its platform."""
+    """Whether a CPython or PyPy of this ABI tag and full version installs the wheel on its platform."""
     if requires is not None and not requires.contains(version, prereleases=True):
         return False
-    targets = [target for target in known_targets("manylinux", "any") if target.abi == abi]
-    return any(target.accepts(tag.interpreter, tag.abi) for target in targets for tag in name.tags)
+    major, minor = version.split(".")[:2]
+    accepted = accepted_tags(tag_of(abi), (int(major), int(minor)), abi)
+    return any((tag.interpreter, tag.abi) in accepted for tag in name.tags)

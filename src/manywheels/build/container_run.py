@@ -1,0 +1,230 @@
+"""Execute a plan in containers: one for each platform, side by side, each with this same program.
+
+The programs in there tell their events (`events`); here they become one run with one table and one manifest.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from manywheels import __version__
+from manywheels.build.events import EventReader
+from manywheels.build.reporter import Reporter
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.printing import say
+from manywheels.errors import EXIT_TARGET_FAILED, Cancelled, EngineError, ManywheelsError
+from manywheels.plan.options import Options
+from manywheels.plan.platforms import Platform
+from manywheels.plan.project import Project
+from manywheels.plan.targets import Plan, PlannedTarget
+from manywheels.runtime.containers.engine import connect, translate_errors
+from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuild, run_build, what_is_not_known
+from manywheels.verify.rules import Rules
+from manywheels.verify.run import verify_wheels
+from manywheels.verify.sets import EVERY_PYTHON
+from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, joined
+from manywheels.wheels.output import OutputFolder
+
+JOBSERVER: Final = f"{SHARED}/jobserver"
+_STAGE: Final = "container"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerRun:
+    """A planned run; `builds` are the containers of the platforms that have a target to build.
+
+    `rules` decide which findings in the set count.
+    """
+
+    project: Project
+    plan: Plan
+    options: Options
+    output: OutputFolder
+    rules: Rules
+    builds: Mapping[Platform, ContainerBuild]
+
+    @property
+    def at_once(self) -> int:
+        """The number of containers that run side by side."""
+        return min(len(self.builds), self.options.jobs or len(self.builds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """How a container ended: `records` of finished targets, by identifier; `manifest` if it came to its end.
+
+    `error` is why it could not run.
+    """
+
+    status: int
+    records: Mapping[str, TargetRecord]
+    manifest: Manifest | None = None
+    error: ManywheelsError | None = None
+
+
+def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -> tuple[int, Manifest | None]:
+    """Build the plan; return the exit status, and the manifest, which is written, unless no container built anything.
+
+    The status counts only without a manifest. Raises EngineError if the only container cannot run, and Cancelled.
+    """
+    started = time.monotonic()
+    said = _Said(run.builds)
+    for build in run.builds.values():
+        for note in what_is_not_known(build):
+            said.note(note)
+    reporter.started(run.plan, f"{run.project.title} for {joined(platform.tag for platform in run.builds)}")
+    with _sharing(run) as builds:
+        parts = _Containers(run, said, reporter, cancellation).run_all(builds)
+    if not any(part.manifest for part in parts.values()):
+        return _why_nothing(parts), None
+    manifest = _merged(run, parts)
+    if len(parts) > 1 and not cancellation.requested:
+        manifest = replace(manifest, warnings=_set_warnings(run, manifest, cancellation))
+    manifest = replace(manifest, seconds=round(time.monotonic() - started, 3))
+    manifest.write(run.output.path)
+    for record in manifest.failures:
+        if record.failure and record.failure.stage == _STAGE:
+            reporter.finished(record)
+    reporter.closed(manifest)
+    return 0, manifest
+
+
+@dataclass(frozen=True)
+class _Containers:
+    run: ContainerRun
+    said: _Said
+    reporter: Reporter
+    cancellation: Cancellation
+
+    def run_all(self, builds: Mapping[Platform, ContainerBuild]) -> dict[Platform, _Part]:
+        with ThreadPoolExecutor(max_workers=self.run.at_once, thread_name_prefix="container") as pool:
+            return dict(zip(builds, pool.map(self.run_one, builds, builds.values()), strict=True))
+
+    def run_one(self, platform: Platform, build: ContainerBuild) -> _Part:
+        run = self.run
+        targets = {
+            planned.target.identifier: planned.target
+            for planned in run.plan.targets
+            if run.options.platform_of(planned.target) == platform
+        }
+        reader = EventReader(targets, run.output.path, self.reporter, self.said.sayer(platform))
+        try:
+            status = run_build(build, self.cancellation, reader.feed)
+            reader.end()
+        except ManywheelsError as error:
+            if len(run.builds) == 1:
+                raise
+            return _Part(status=error.exit_status, records=reader.records, manifest=reader.manifest, error=error)
+        return _Part(status=status, records=reader.records, manifest=reader.manifest)
+
+
+class _Said:
+    """Prints what the programs in the containers say besides their events; a note of several is printed once."""
+
+    def __init__(self, platforms: Collection[Platform]) -> None:
+        self._several = len(platforms) > 1
+        self._notes: set[str] = set()
+        self._lock = threading.Lock()
+
+    def sayer(self, platform: Platform) -> Callable[[str], None]:
+        prefix = f"{platform.tag}: " if self._several else ""
+
+        def pass_on(line: str) -> None:
+            if line.startswith("note: "):
+                self.note(line)
+            else:
+                say(f"{prefix}{line}", stream=sys.stderr)
+
+        return pass_on
+
+    def note(self, line: str) -> None:
+        with self._lock:
+            is_new = line not in self._notes
+            self._notes.add(line)
+        if is_new:
+            say(line, stream=sys.stderr)
+
+
+@contextmanager
+def _sharing(run: ContainerRun) -> Iterator[Mapping[Platform, ContainerBuild]]:
+    """Let several containers share the machine: they get a volume for their jobserver, and their part of `jobs`."""
+    if len(run.builds) == 1:
+        yield run.builds
+        return
+    arguments = [f"--jobserver={JOBSERVER}"]
+    arguments += [f"--jobs={max(1, run.options.jobs // run.at_once)}"] if run.options.jobs else []
+    with closing(connect()) as client:
+        with translate_errors("create a volume"):
+            volume = client.volumes.create(f"manywheels-run-{secrets.token_hex(8)}", labels={"org.manywheels.run": ""})
+        try:
+            yield {
+                platform: replace(build, volume=str(volume.name), arguments=(*build.arguments, *arguments))
+                for platform, build in run.builds.items()
+            }
+        finally:
+            with suppress(Exception):  # an earlier error matters more
+                volume.remove(force=True)
+
+
+# --- one run of several -----------------------------------------------------------------------------------------------
+
+
+def _why_nothing(parts: Mapping[Platform, _Part]) -> int:
+    """Return the exit status of a run in which no container built anything; each has said why."""
+    for part in parts.values():
+        if part.error:
+            raise part.error
+    return next((part.status for part in parts.values() if part.status), EXIT_TARGET_FAILED)
+
+
+def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
+    manifests = [part.manifest for part in parts.values() if part.manifest]
+    records = {name: record for part in parts.values() for name, record in part.records.items()}
+    return Manifest(
+        project=run.project.title,
+        version=next((manifest.version for manifest in manifests if manifest.version), None),
+        source=joined(manifest.source for manifest in manifests),
+        platform=joined(platform.tag for platform in run.options.platforms_of(p.target for p in run.plan.targets)),
+        toolchain=joined(manifest.toolchain for manifest in manifests),
+        manywheels=__version__,
+        seconds=0,
+        targets=tuple(
+            records.get(planned.target.identifier) or _without_container(run, planned, parts)
+            for planned in run.plan.targets
+        ),
+        warnings=(*dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings),),
+        planned=run.plan.identifiers,
+        shard=run.plan.shard,
+    )
+
+
+def _set_warnings(run: ContainerRun, manifest: Manifest, cancellation: Cancellation) -> tuple[str, ...]:
+    """Check the wheels of all platforms as one set; a container has seen its own alone."""
+    wheels = [run.output.path / wheel.name for wheel in manifest.wheels]
+    verdict = verify_wheels(wheels, run.rules, manifest=manifest, cancellation=cancellation)
+    found = (finding for finding in verdict.set_findings if finding.code != EVERY_PYTHON)  # each container has said it
+    return tuple(f"{finding.wheel} {finding}".lstrip() for finding in found)
+
+
+def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping[Platform, _Part]) -> TargetRecord:
+    """Return the record of a target that no container reported."""
+    platform = run.options.platform_of(planned.target)
+    part = parts[platform]
+    error = part.error or EngineError(
+        f"The container of {platform.tag} ended with the status {part.status} before it had built this target.",
+        remedy="Its message above says why.",
+    )
+    is_cancelled = part.status == STOPPED or isinstance(error, Cancelled)
+    return TargetRecord(
+        identifier=planned.target.identifier,
+        state=TargetState.CANCELLED if is_cancelled else TargetState.FAILED,
+        failure=Failure(code=error.code, stage=_STAGE, problem=error.message, remedy=error.remedy),
+    )

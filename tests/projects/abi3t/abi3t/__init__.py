@@ -1,0 +1,3 @@
+from abi3t._core import answer
+
+__all__ = ["answer"]
