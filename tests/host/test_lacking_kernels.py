@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.runtime.isolation import reason_against
+from manywheels.runtime.sandbox import Command, run
 from users import USER
 
 WITHOUT = Path(__file__).with_name("kernel_without.py")
@@ -91,3 +93,19 @@ def test_without_no_new_privs_nothing_is_started_as_another_user(tmp_path: Path)
     assert found["status"] == 127
     assert "no_new_privs, which keeps it from becoming root, is missing here" in found["said"]
     assert "lacks no_new_privs" in found["against"]
+
+
+def test_pythons_without_pidfd_open_hear_of_a_commands_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of manylinux2014's images, which are compiled with older headers."""
+    monkeypatch.delattr(os, "pidfd_open")
+    outcomes = [
+        run(
+            Command(
+                argv=("sh", "-c", script), folder=tmp_path, environment=dict(os.environ), log=tmp_path / "log",
+                timeout=timeout,
+            ),
+            Cancellation(),
+        )
+        for script, timeout in (("exit 3", 60.0), ("sleep 600", 0.1))
+    ]  # fmt: skip
+    assert [(outcome.status, outcome.timed_out) for outcome in outcomes] == [(3, False), (143, True)]

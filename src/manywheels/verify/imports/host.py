@@ -283,6 +283,9 @@ class Site:
         if problem is None:
             return (), True
         if alone := self._install(report.wheel, "--no-deps", *options):
+            if lacking := re.match(r"No interpreter found for (Python [\w.+]+)", alone):
+                why = f"uv chooses wheels for {lacking[1]} by one on this machine, and there is none"
+                return (report.not_tried(why, "Install one here, as with `uv python install`."),), False
             return (report.uninstallable(alone),), False
         return (report.without_dependencies(problem),), True
 
