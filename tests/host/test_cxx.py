@@ -169,7 +169,10 @@ def stand_in(work: Path) -> Path:
 
 
 def start(zig: Path, folder: Path) -> subprocess.Popen[bytes]:
-    request = {"zig": str(zig), "target": "x86_64-linux-gnu.2.17", "folder": str(folder), "cache": str(folder.parent)}
+    request = {
+        "zig": str(zig), "target": "x86_64-linux-gnu.2.17", "flags": [], "folder": str(folder),
+        "cache": str(folder.parent), "glibc": [2, 17], "frames": "GCC_3.0",
+    }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-I", cxx_runtime.__file__, json.dumps(request)],
         env={**os.environ, "CPATH": "the project's"}, start_new_session=True,
