@@ -8,6 +8,15 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from manywheels.runtime.containers import engine
+
+
+@pytest.fixture(autouse=True)
+def without_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's container engine must not decide what a unit test sees."""
+    monkeypatch.setattr(engine, "_SOCKET", Path("/nowhere/docker.sock"))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:

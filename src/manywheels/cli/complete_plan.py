@@ -125,7 +125,7 @@ def plan_in_images(project: Project, options: Options, cancellation: Cancellatio
             return image_interpreters(client, platform.image_name)
 
         def within(platform: Platform) -> tuple[Interpreter, ...]:
-            if options.shard and options.shard.arch not in {"", platform.arch}:  # other jobs pull its image
+            if platform not in options.platforms:  # nothing is built in its image, or other jobs pull it
                 return _assumed_in(platform, options)
             found = wait(begin(lambda: ask(platform)), cancellation)
             cancellation.stop_if_requested("Planning")

@@ -72,7 +72,7 @@ def _first(named: Iterable[Policy], family: str, arch: str) -> tuple[Policy, ...
 
 def _default(settings: Settings, only: Target | None) -> tuple[Policy, ...]:
     """cibuildwheel builds for both families; else musllinux is built if it is asked for."""
-    both = settings.is_from_cibuildwheel("build") or only is not None
+    both = settings.follows_cibuildwheel or only is not None
     return tuple(policy for policy in default_policies() if both or policy.family == FAMILIES[0])
 
 

@@ -67,6 +67,11 @@ class Settings:
         """Whether the value for all targets is cibuildwheel's."""
         return [row.from_cibuildwheel for row in self.rows if row.name == name and not row.select][-1:] == [True]
 
+    @property
+    def follows_cibuildwheel(self) -> bool:
+        """Whether cibuildwheel's configuration is in force, though other values may come before it."""
+        return any(row.from_cibuildwheel and row.name == "build" for row in self.rows)
+
     def overriding(self, target: Target) -> tuple[Setting, ...]:
         return tuple(row for row in self.rows if row.select and row.applies_to(target))
 
