@@ -136,7 +136,8 @@ def test_variables_and_cibuildwheels_table_reach_the_build(program: Program, con
     project = program.copy("env_probe")
     with (project / "pyproject.toml").open("a") as file:
         file.write('[tool.cibuildwheel.linux]\nenvironment = { A = "table", B = "table" }\n')
-    finished = program.build(project, caller={"CIBW_ENVIRONMENT": "A=variable", "MANYWHEELS_CONFIG_SETTINGS": "k=v"})
+    caller = {"CIBW_ENVIRONMENT": "A=variable", "MANYWHEELS_CONFIG_SETTINGS": "k=v"}
+    finished = program.build(project, "--platform", "manylinux_2_28", caller=caller)
     seen = probe(finished, contents)
     assert (seen["environ"]["A"], seen["environ"].get("B")) == ("variable", None)
     assert seen["config_settings"] == {"k": "v"}
@@ -156,7 +157,7 @@ def test_places_are_the_targets_own_copy_of_the_project(program: Program, conten
     project = program.copy("env_probe")
     with (project / "pyproject.toml").open("a") as file:
         file.write(PLACES)
-    seen = probe(program.build(project), contents)
+    seen = probe(program.build(project, "--platform", "manylinux_2_28"), contents)
     copy = seen["cwd"]
     assert seen["environ"]["PKG_CONFIG_PATH"] == f"{copy}/.libs/pkgconfig"
     assert seen["config_settings"] == {"cross-file": f"{copy}/cross.txt", "build-dir": f"{copy}/out"}

@@ -164,8 +164,8 @@ def test_programs_of_the_build_run_here(work: Path) -> None:
 
 @needs_zig
 @pytest.mark.slow  # the C++ library is built for each target: a minute of processor time
-@pytest.mark.parametrize(("arch", "policy"), [(arch, policy) for arch, policy in TARGETS if arch != "armv7l"])
-def test_cxx_is_linked_with_one_library_for_every_target(arch: str, policy: str, work: Path) -> None:
+@pytest.mark.parametrize(("arch", "policy"), [("aarch64", "manylinux2014"), ("x86_64", "musllinux_1_2")])
+def test_cxx_is_linked_with_one_library(arch: str, policy: str, work: Path) -> None:
     (work / "library.cpp").write_text(LIBRARY)
     (work / "user.cpp").write_text(USER)
     toolchain = cross(work, arch, policy)

@@ -12,10 +12,12 @@ from manywheels.runtime.containers import engine
 
 
 @pytest.fixture(autouse=True)
-def without_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_engine() -> Iterator[None]:
     """A machine's container engine must not decide what a unit test sees."""
-    monkeypatch.setattr(engine, "_SOCKET", Path("/nowhere/docker.sock"))
-    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    with pytest.MonkeyPatch.context() as patch:  # its own: a test's is undone before the fixtures that it uses
+        patch.setattr(engine, "_SOCKET", Path("/nowhere/docker.sock"))
+        patch.delenv("DOCKER_HOST", raising=False)
+        yield
 
 
 @pytest.fixture

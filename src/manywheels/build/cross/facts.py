@@ -87,6 +87,7 @@ class TargetFacts:
             known["bits"][str(self.compiled.bits)],
             known["endian"]["little" if self.is_little_endian else "big"],
             self._row["macros"],
+            self._row.get(self.compiled.policy.libc, {}),
             known["libc"][self.compiled.policy.libc]["macros"],
         )
         return {name: None if value is False else int(value) for row in rows for name, value in row.items()}
