@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from manywheels.cli import publish
 from manywheels.cli.complete_plan import complete_plan, plan_in_images
-from manywheels.cli.container_build import container_build, needs_container
+from manywheels.cli.container_build import container_build, has_one_image, needs_container
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import (
@@ -64,7 +64,7 @@ class Built:
 def prepare_build(request: Request) -> BuildJob:
     """Raises ManywheelsError; NothingToBuild if that is allowed."""
     project = read_configured_project(request.paths[0], request.given)
-    options = resolve(request.given, project, toolchain=request.toolchain)
+    options = resolve(request.given, project, toolchain=request.toolchain, one_image=has_one_image(request))
     if request.part:
         options = options.of_part(request.part)
     trust.require_trusted(options, os.environ)

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _NOT_PASSED: Final = {"output-dir", "image", "verbose", "config-file", "shard", "archs"}
 
 
+def has_one_image(request: Request) -> bool:
+    """Whether a build is bound to the image around it, as GitLab's jobs without an engine are."""
+    return not request.part and in_manylinux_image() and (request.engine == "host" or not has_engine())
+
+
 def needs_container(engine: str, options: Options) -> bool:
     """Whether the wheels are built in containers; `auto` uses an engine for what this machine is not."""
     if engine != "auto":

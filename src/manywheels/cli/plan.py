@@ -6,7 +6,7 @@ import json
 import os
 
 from manywheels.cli.complete_plan import foresee_images, make_plan
-from manywheels.cli.container_build import needs_container
+from manywheels.cli.container_build import has_one_image, needs_container
 from manywheels.cli.request import Request
 from manywheels.core.text import sanitize
 from manywheels.errors import EXIT_OK
@@ -21,7 +21,7 @@ def execute(request: Request) -> int:
 
     project = read_configured_project(request.paths[0], request.given)
     try:
-        options = resolve(request.given, project, toolchain=request.toolchain)
+        options = resolve(request.given, project, toolchain=request.toolchain, one_image=has_one_image(request))
     except NothingToBuild as nothing:
         print(json.dumps({"targets": [], "notes": [str(nothing)]}) if request.as_json else sanitize(f"note: {nothing}"))
         return EXIT_OK

@@ -130,15 +130,19 @@ def resolve(
     *,
     toolchain: str = "auto",
     environment: Mapping[str, str] = os.environ,
+    one_image: bool = False,
 ) -> Options:
-    """Raises InputError for the first invalid value; SelectionError; NothingToBuild if that is allowed."""
+    """`one_image`: this run is bound to the image around it, and has no container engine for others.
+
+    Raises InputError for the first invalid value; SelectionError; NothingToBuild if that is allowed.
+    """
     settings = read_build_settings(given, project, environment)
     only = parse_only(settings.value("only"))
     settings = _with_only(settings, only)
 
     bases = {
         target: platform
-        for platform in platforms.base_platforms(settings, only)
+        for platform in platforms.base_platforms(settings, only, one_image=one_image)
         for target in known_targets(platform.policy.family, platform.arch)
     }
     targets = tuple(bases)
@@ -165,6 +169,7 @@ def resolve(
         left_out=_left_out(settings, project, targets),
         notes=(
             *settings.notes,
+            *(platforms.note_on_one_image(settings) if one_image and only is None else ()),
             *_notes_on_patterns(settings),
             *_notes_on_before_all(settings, targets),
         ),

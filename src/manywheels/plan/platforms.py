@@ -45,12 +45,15 @@ class Platform:
         return self.image or self.policy.image_name(self.arch)
 
 
-def base_platforms(settings: Settings, only: Target | None) -> tuple[Platform, ...]:
-    """Return the run's platforms by `platform` and `archs`, without images. Raises InputError."""
+def base_platforms(settings: Settings, only: Target | None, *, one_image: bool = False) -> tuple[Platform, ...]:
+    """Return the run's platforms by `platform` and `archs`, without images. Raises InputError.
+
+    If a run is bound to the image around it (`one_image`), its default is that image's C library alone.
+    """
     archs = _archs(settings)
     value = settings.value("platform")
     is_default = value.is_default or value.value in _LINUX
-    named = _default(settings, only) if is_default else _named(value)
+    named = _default(settings, only, one_image=one_image) if is_default else _named(value)
     if only:
         named = tuple(policy for policy in named if policy.family == only.family)
         if not named:
@@ -70,10 +73,25 @@ def _first(named: Iterable[Policy], family: str, arch: str) -> tuple[Policy, ...
     return tuple(policy for policy in named if policy.family == family and arch in policy.archs)[:1]
 
 
-def _default(settings: Settings, only: Target | None) -> tuple[Policy, ...]:
+def _default(settings: Settings, only: Target | None, *, one_image: bool) -> tuple[Policy, ...]:
     """cibuildwheel builds for both families; else musllinux is built if it is asked for."""
     both = settings.follows_cibuildwheel or only is not None
+    if one_image and both and only is None:
+        return tuple(policy for policy in default_policies() if policy.libc == architectures.libc())
     return tuple(policy for policy in default_policies() if both or policy.family == FAMILIES[0])
+
+
+def note_on_one_image(settings: Settings) -> tuple[str, ...]:
+    """Return a note on the wheels that a run bound to its image leaves to other jobs, if there are any."""
+    value = settings.value("platform")
+    if not settings.follows_cibuildwheel or not (value.is_default or value.value in _LINUX):
+        return ()
+    other = next(policy for policy in reversed(default_policies()) if policy.libc != architectures.libc())
+    text = (
+        f"wheels for {other.libc} are not built in this job, whose image is for {architectures.libc()}: build them in "
+        f"a job with `platform: {other.name}`, or give this one a container engine"
+    )
+    return (text,)
 
 
 def _named(value: Value) -> tuple[Policy, ...]:

@@ -303,3 +303,14 @@ def test_options_of_images_are_those_that_the_pattern_takes() -> None:
     assert all(IMAGE_OPTION.fullmatch(name) for name in IMAGE_OPTIONS)
     for name in ("musllinux-pypy_x86_64-image", "manylinux-pypy_s390x-image", "manylinux-sparc-image", "image"):
         assert not IMAGE_OPTION.fullmatch(name)
+
+
+def test_a_job_with_one_image_builds_what_that_is_for_and_notes_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(architectures, "libc", lambda: "musl")
+    theirs = replace(project(), cibuildwheel={"build": "cp312-*"})
+    made = resolve({}, theirs, environment={}, one_image=True)
+    assert {target.family for target in made.known_targets} == {"musllinux"}
+    assert any("a job with `platform: manylinux_" in note for note in made.notes)
+    asked = resolve({"platform": given("manylinux_2_28 musllinux_1_2")}, theirs, environment={}, one_image=True)
+    assert {target.family for target in asked.known_targets} == {"manylinux", "musllinux"}
+    assert not any("a job with `platform" in note for note in asked.notes)
