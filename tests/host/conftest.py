@@ -29,11 +29,21 @@ from fetched import no_index
 from manywheels.build.toolchain import Machine
 from manywheels.core.files import cache_dir
 from manywheels.plan.interpreters import Interpreter, discover
+from manywheels.runtime.containers import engine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECTS = ROOT / "tests" / "projects"
 # What a CI would set, and what would keep this machine's index settings from being the only ones.
 NOT_INHERITED = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "VIRTUAL_ENV", "PYTHONPATH")
+
+
+@pytest.fixture(autouse=True)
+def without_engine() -> Iterator[None]:
+    """What runs in the tests' own process asks no container engine: this ring does without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_SOCKET", Path("/nowhere/docker.sock"))
+        patch.delenv("DOCKER_HOST", raising=False)
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,8 @@ def test_no_command_and_no_reference_shows_a_secret(program: Program, table: str
     settings = [f"environment = {leak}", f"test-environment = {leak}", *(f'{hook} = "{LOOKS}"' for hook in hooks)]
     settings += ['config-settings = { leak = "$GITHUB_TOKEN" }', f'audit-command = "{LOOKS} {{wheel}}"']
     settings += ['audit-requires = ""']  # else cibuildwheel's, which the tests do not have
-    finished = program.build(hostile(program, table, "\n".join(settings)), caller=JOB)
+    project = hostile(program, table, "\n".join(settings))
+    finished = program.build(project, "--platform", "manylinux_2_28", caller=JOB)
 
     assert finished.status == 0, finished.text
     assert json.loads((finished.output / "manywheels.json").read_text("utf-8"))["targets"]
