@@ -18,6 +18,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.interruptible import begin, wait
 from manywheels.core.text import sanitize
 from manywheels.errors import EngineError, InterpreterError
+from manywheels.plan import architectures
 from manywheels.plan.interpreters import Interpreter
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
@@ -115,13 +116,15 @@ def plan_in_images(project: Project, options: Options, cancellation: Cancellatio
     SelectionError and Cancelled.
     """
     from manywheels.runtime.containers.engine import connected
-    from manywheels.runtime.containers.image import pull_for_architecture
+    from manywheels.runtime.containers.image import pull_for_architecture, require_architecture
     from manywheels.runtime.containers.interpreters import image_interpreters
 
     with connected("list the Pythons of an image") as client:
 
         def ask(platform: Platform) -> tuple[Interpreter, ...]:
-            pull_for_architecture(client, platform.image_name, platform.arch)
+            kernel = require_architecture(client, platform.arch)  # before a pull that is in vain
+            with architectures.named(platform.arch, kernel):
+                pull_for_architecture(client, platform.image_name, platform.arch)
             return image_interpreters(client, platform.image_name)
 
         def within(platform: Platform) -> tuple[Interpreter, ...]:
