@@ -427,7 +427,12 @@ def assert_refused(finished: Finished, code: str, *words: str) -> None:
         (["--timeout", "soon"], "", "MW001", ["--timeout", "`soon`", "`60m`"]),
         (["--archs", "pdp11"], "", "MW001", ["--archs", "`pdp11`", os.uname().machine]),
         (["--environment", "1X=2"], "", "MW001", ["--environment", "`1X=2`"]),
-        (["--platform", "musllinux_1_2"], "", "MW006", ["musllinux_1_2", "--engine container"]),
+        (
+            ["--platform", "musllinux_1_2", "--toolchain", "system"],
+            "",
+            "MW006",
+            ["musllinux_1_2", "--toolchain zig", "--engine container"],
+        ),
         (["--jbos", "1"], "", "MW001", ["--jbos", "--help"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
