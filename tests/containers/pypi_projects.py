@@ -84,7 +84,7 @@ def build(sdist: Path, output: Path, pythons: Iterable[str] = SIX) -> dict[str, 
     """
     ran = subprocess.run(
         [sys.executable, "-m", "manywheels", "build", sdist, "--output-dir", output, "--engine", "container",
-         "--build", " ".join(f"{tag}-*" for tag in pythons), "--test-skip", "*"],
+         "--build", " ".join(f"{tag}-manylinux_*" for tag in pythons), "--test-skip", "*"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]

@@ -90,6 +90,7 @@ def test_a_program_that_repair_moves_keeps_its_way_to_libraries(tmp_path: Path) 
     request = {
         "wheel": str(wheel), "folder": str(tmp_path / "repaired"), "result": str(tmp_path / "result.json"),
         "policy": "manylinux_2_39", "arch": "x86_64", "library_path": str(outside), "exclude": [], "strip": False,
+        "is_foreign": False,
     }  # fmt: skip
     (tmp_path / "repaired").mkdir()
     subprocess.run(
