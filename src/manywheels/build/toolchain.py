@@ -31,6 +31,7 @@ from manywheels.build.compile_target import CompileTarget
 from manywheels.core.files import cache_dir
 from manywheels.data import table
 from manywheels.errors import InputError, ToolchainError
+from manywheels.plan import architectures
 from manywheels.plan.policies import Policy, policies, policy_named
 
 KINDS: Final = ("auto", "zig", "system")
@@ -102,7 +103,7 @@ class Machine:
         compiler = shutil.which("cc") or shutil.which("gcc")
         return cls(
             arch=platform.machine(),
-            glibc=_glibc_here(),
+            glibc=architectures.glibc(),
             image_policy=_image_policy(),
             zig=_embedded_zig(),
             compiler=Path(compiler) if compiler else None,
@@ -190,14 +191,6 @@ def _image_policy() -> str | None:
     named = os.environ.get("AUDITWHEEL_POLICY")
     plat = os.environ.get("AUDITWHEEL_PLAT", "")
     return named or plat.removesuffix(f"_{platform.machine()}") or None
-
-
-def _glibc_here() -> tuple[int, int] | None:
-    try:
-        found = re.search(r"glibc (\d+)\.(\d+)", os.confstr("CS_GNU_LIBC_VERSION") or "")
-    except (OSError, ValueError):
-        return None
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def _embedded_zig() -> Path | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,12 +28,18 @@ def machine() -> str:
     return os.environ.get("AUDITWHEEL_ARCH") or os.uname().machine
 
 
+def glibc() -> tuple[int, int] | None:
+    """Return the version of this machine's glibc, None without one."""
+    try:
+        found = re.search(r"glibc (\d+)\.(\d+)", os.confstr("CS_GNU_LIBC_VERSION") or "")
+    except (OSError, ValueError):
+        return None
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def libc() -> str:
     """Return the C library of this machine's Pythons, `glibc` or `musl`."""
-    try:
-        return "glibc" if os.confstr("CS_GNU_LIBC_VERSION") else "musl"
-    except (OSError, ValueError):
-        return "musl"
+    return "glibc" if glibc() else "musl"
 
 
 def canonical(name: str, origin: object = "archs") -> str:

@@ -14,8 +14,8 @@ from threading import Timer
 
 import pytest
 
-from manywheels.cli import complete_plan
-from manywheels.cli.complete_plan import install, install_in_image
+from manywheels.cli import install_pythons
+from manywheels.cli.install_pythons import install, install_in_image
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
 from manywheels.plan.interpreters import _PROBE, Discovery, discover, tag_of
@@ -194,7 +194,7 @@ def test_uv_is_not_asked_where_it_must_not_download(uv: Callable[[str], None]) -
 
 
 def test_a_uv_that_takes_too_long(uv: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(complete_plan, "_INSTALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(install_pythons, "_INSTALL_TIMEOUT", 0.2)
     uv("exec sleep 60")
     assert install([target("cp312")], Cancellation()).failure == "uv did not finish within 0 s"
 

@@ -9,8 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from manywheels.build.logs.scan import blocks
-from manywheels.core.log_files import open_ends
+from manywheels.build.logs.scan import contains
 
 if TYPE_CHECKING:
     from manywheels.build.logs import Excerpt
@@ -47,22 +46,10 @@ _REASONS: Final = tuple(
 
 def remedy(excerpt: Excerpt, log: Path, cancellation: Cancellation) -> str:
     """Return what to do if a native build would not have failed here; empty if that is not known. Raises Cancelled."""
-    if _runs_what_it_built(log, cancellation):
+    if contains(log, _RUNS, cancellation):
         return _RUNS_WHAT_IT_BUILT
     for line in (excerpt.reason, *excerpt.lines):
         for pattern, text in _REASONS:
             if pattern.match(line):
                 return text
     return ""
-
-
-def _runs_what_it_built(log: Path, cancellation: Cancellation) -> bool:
-    try:
-        with open_ends(log) as stream:
-            for block in blocks(stream):
-                cancellation.stop_if_requested("Reading a log")
-                if _RUNS.search(block):
-                    return True
-    except OSError:
-        pass  # the failure must be reported without it too
-    return False

@@ -9,8 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from manywheels.build.logs.scan import blocks
-from manywheels.core.log_files import open_ends
+from manywheels.build.logs.scan import contains
 
 if TYPE_CHECKING:
     from manywheels.build.logs import Excerpt
@@ -164,12 +163,4 @@ def _missing_header(line: str) -> str:
 
 def lacks_openmp(log: Path, cancellation: Cancellation) -> bool:
     """Whether a build that succeeded says that it found no OpenMP."""
-    try:
-        with open_ends(log) as stream:
-            for block in blocks(stream):
-                cancellation.stop_if_requested("Reading a log")
-                if _NO_OPENMP.search(block):
-                    return True
-    except OSError:
-        pass  # the wheel is no worse for it
-    return False
+    return contains(log, _NO_OPENMP, cancellation)

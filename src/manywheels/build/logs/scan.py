@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from manywheels.build.logs.patterns import CHAIN, EXCEPTION_WRAPPER, PATTERNS, PatternMatch, Rank, traceback_end
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.log_files import open_ends
 
 _LONGEST: Final = 8192  # bytes searched of a line
 _BLOCK: Final = 1 << 18  # bytes read at once
@@ -31,6 +35,16 @@ def _hints(rank: Rank) -> tuple[bytes, ...]:
     wanted = (one for one in PATTERNS if one.rank < rank or (one.last and one.rank == rank))
     hints = {hint for pattern in wanted for hint in pattern.hints}
     return tuple(sorted(hint for hint in hints if not any(other in hint for other in hints - {hint})))
+
+
+def contains(log: Path, pattern: re.Pattern[bytes], cancellation: Cancellation) -> bool:
+    """Whether a pattern is in the beginning or the end of a log, which may be gone. Raises Cancelled."""
+    with suppress(OSError), open_ends(log) as stream:
+        for block in blocks(stream):
+            cancellation.stop_if_requested("Reading a log")
+            if pattern.search(block):
+                return True
+    return False
 
 
 def blocks(stream: BinaryIO) -> Iterator[bytes]:
