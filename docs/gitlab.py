@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
 def _declaration(entry: inputs.Input) -> dict[str, Any]:
     if entry.default in {"true", "false"}:
         return {"description": entry.description, "type": "boolean", "default": entry.default == "true"}
-    return {"description": entry.description, "default": entry.default}
+    return {"description": entry.description, "default": inputs.gitlab_defaults().get(entry.name, entry.default)}
 
 
 def _variable(name: str) -> str:

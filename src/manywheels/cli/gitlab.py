@@ -38,7 +38,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 
 def read_request(environment: Mapping[str, str]) -> Request:
     """Raises InputError."""
-    given = read_inputs(environment, inputs.GITLAB_PREFIX, "include: inputs")
+    given = read_inputs(environment, inputs.GITLAB_PREFIX, "include: inputs", defaults=inputs.gitlab_defaults())
     command = given.pop("command", inputs.default("build"))
     package = given.pop("package-dir", inputs.default("."))
     # The job's `artifacts: paths` use the input, so even its default overrides `[tool.manywheels]`.

@@ -95,6 +95,11 @@ def inputs_of(command: str) -> tuple[Input, ...]:
     return tuple(declared_inputs()[name] for name in table("inputs")["commands"].get(command, ()))
 
 
+def gitlab_defaults() -> Mapping[str, str]:
+    """Return the defaults of GitLab's components that are not action.yml's."""
+    return table("inputs")["gitlab"]
+
+
 def flags() -> frozenset[str]:
     """The options of these inputs take no value."""
     return frozenset(table("inputs")["flags"])

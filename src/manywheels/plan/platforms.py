@@ -95,7 +95,11 @@ def note_on_one_image(settings: Settings) -> tuple[str, ...]:
 
 
 def _named(value: Value) -> tuple[Policy, ...]:
-    return tuple(dict.fromkeys(_policy(value, word) for word in inputs.parse_words(value, "platform") or [""]))
+    return tuple(dict.fromkeys(_policy(value, word) for word in _words(value) or [""]))
+
+
+def _words(value: Value) -> list[str]:
+    return [word for word in re.split(r"[\s,]+", value.value) if word]
 
 
 def _policy(value: Value, name: str) -> Policy:
@@ -141,7 +145,7 @@ def _archs(settings: Settings) -> tuple[str, ...]:
         "all": ARCHS,
     }
     found: list[str] = []
-    for word in filter(None, re.split(r"[\s,]+", value.value)):
+    for word in _words(value):
         if word in groups:
             found += groups[word]
         else:

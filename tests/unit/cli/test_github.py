@@ -64,6 +64,12 @@ def test_defaults_are_left_to_the_project() -> None:
     assert (request.command, request.paths, dict(request.given)) == ("build", (Path(),), {})
 
 
+def test_a_platform_is_given_though_it_is_what_most_projects_build_for() -> None:
+    """Beside `[tool.cibuildwheel]`, the default has musllinux as well."""
+    assert read_request(DEFAULTS | {"INPUT_PLATFORM": "manylinux_2_28"}).given["platform"].value == "manylinux_2_28"
+    assert "platform" not in read_request(DEFAULTS | {"INPUT_PLATFORM": "linux"}).given
+
+
 def test_inputs_that_differ_are_given_with_their_origin() -> None:
     request = read_request(DEFAULTS | {"INPUT_JOBS": "3", "INPUT_PACKAGE-DIR": "python", "INPUT_OUTPUT-DIR": "wheels"})
     assert request.paths == (Path("python"),)

@@ -18,13 +18,14 @@ from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.errors import InputError, SetMismatch, WheelFileError
-from manywheels.plan.inputs import Value, declared_inputs
+from manywheels.plan.inputs import Value, declared_inputs, gitlab_defaults
 from manywheels.report.console import PlainReporter, gitlab_section
 from manywheels.wheels.manifest import Manifest, Shard
 from unit.helpers import built, failed, given, manifest, write_project, write_wheel
 
 DEFAULTS = {
-    f"MANYWHEELS_INPUT_{name.upper().replace('-', '_')}": entry.default for name, entry in declared_inputs().items()
+    f"MANYWHEELS_INPUT_{name.upper().replace('-', '_')}": gitlab_defaults().get(name, entry.default)
+    for name, entry in declared_inputs().items()
 }
 SECOND_OF_THREE = {"GITLAB_CI": "true", "CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "3"}
 REGISTRY = {"CI_API_V4_URL": "https://gitlab.example/api/v4", "CI_PROJECT_ID": "7", "CI_JOB_TOKEN": "glcbt-secret"}

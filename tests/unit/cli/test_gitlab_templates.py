@@ -12,7 +12,7 @@ import yaml
 
 from conftest import BASE_IMAGE, ROOT
 from manywheels import __version__
-from manywheels.plan.inputs import declared_inputs
+from manywheels.plan.inputs import declared_inputs, gitlab_defaults
 
 NAMES = ("build-wheels", "publish", "wheels")
 # What action.yml has and the templates have not, or otherwise, each with the reason.
@@ -61,7 +61,7 @@ def test_inputs_of_the_action_have_its_names_defaults_and_meanings(name: str) ->
     shared = {known: entry for known, entry in template(name)[0].items() if known in declared}
     assert len(shared) > 10
     assert {known: (as_text(entry["default"]), entry["description"]) for known, entry in shared.items()} == {
-        known: (declared[known].default, declared[known].description) for known in shared
+        known: (gitlab_defaults().get(known, declared[known].default), declared[known].description) for known in shared
     }
 
 

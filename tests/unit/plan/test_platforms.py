@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +51,7 @@ def place(made: Options, identifier: str) -> tuple[str, str]:
         ("musllinux_1_2 manylinux_2_28", "x86_64", ["manylinux_2_28_x86_64", "musllinux_1_2_x86_64"]),
         ("manylinux_2_28", "x86_64 aarch64", ["manylinux_2_28_x86_64", "manylinux_2_28_aarch64"]),
         ("manylinux_2_28", "aarch64,x86_64", ["manylinux_2_28_aarch64", "manylinux_2_28_x86_64"]),
+        ("manylinux_2_28, musllinux_1_2", "x86_64", ["manylinux_2_28_x86_64", "musllinux_1_2_x86_64"]),
         ("manylinux_2_28 musllinux_1_2", "s390x i686",
          ["manylinux_2_28_s390x", "musllinux_1_2_s390x", "manylinux_2_28_i686", "musllinux_1_2_i686"]),
         ("manylinux_2_17", "x86_64", ["manylinux2014_x86_64"]),
@@ -64,7 +66,7 @@ def place(made: Options, identifier: str) -> tuple[str, str]:
 )  # fmt: skip
 def test_lists_of_policies_and_architectures(platform: str, archs: str, expected: list[str]) -> None:
     assert tags(options(platform=platform, archs=archs)) == expected
-    assert tags(options({"platform": platform.split(), "archs": archs})) == expected
+    assert tags(options({"platform": re.split(r",? ", platform), "archs": archs})) == expected
 
 
 @pytest.mark.parametrize(
