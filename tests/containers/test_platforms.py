@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.utils import parse_wheel_filename
 
 from conftest import ROOT
 from manywheels.plan import architectures
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 PROJECTS = ROOT / "tests/projects"
+MODULES = {"c_setuptools": "c_setuptools._core"}  # where the package alone would import without it
 MUSL = policy_named("musllinux_1_2")
 FOREIGN = "aarch64" if ARCH == "x86_64" else "x86_64"
 BASE = {"musl": MUSL.image_name(ARCH), "foreign": policy_named("manylinux_2_28").image_name(FOREIGN)}
@@ -98,11 +100,26 @@ def test_wheels_for_musl_are_built_tested_and_imported_there(base: str, tmp_path
 
 
 @pytest.mark.parametrize("base", ["musl"], indirect=True)
-@pytest.mark.parametrize("project", ["cpp_cmake", pytest.param("meson_ext", marks=pytest.mark.slow)])
-def test_other_compilers_for_musl(base: str, tmp_path: Path, project: str) -> None:
-    done, (target,) = build(project, tmp_path, "--platform", "musllinux_1_2", "--build", "cp313")
+@pytest.mark.parametrize("project", ["c_setuptools", "abi3", "cpp_cmake", "cython_ext", "meson_ext"])
+@pytest.mark.slow("musl-abi3", "musl-cython_ext", "musl-meson_ext")
+def test_one_call_builds_for_both_c_libraries(base: str, tmp_path: Path, project: str) -> None:
+    """Each wheel is installed in its own image's Python, and imported there."""
+    done, targets = build(
+        project, tmp_path, "--platform", "manylinux_2_28 musllinux_1_2", "--build", "cp312 cp313 cp314t",
+        "--test-command", f"python -c 'import {MODULES.get(project, project)}'",
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert target["wheel"]["name"].endswith(f"-cp313-cp313-musllinux_1_2_{ARCH}.whl"), base
+    assert [(target["identifier"], target["tests"]["passed"]) for target in targets] == [
+        (f"{python}-{family}_{ARCH}", True)
+        for family in ("manylinux", "musllinux")
+        for python in ("cp312", "cp313", "cp314t")
+    ]
+    abis = ["abi3", "cp314t"] if project == "abi3" else ["cp312", "cp313", "cp314t"]
+    wheels = [parse_wheel_filename(wheel.name)[3] for wheel in (tmp_path / "dist").glob("*.whl")]
+    for policy in ("manylinux_2_28", MUSL.name):
+        tags = {tag.abi for wheel in wheels for tag in wheel if tag.platform == f"{policy}_{ARCH}"}
+        assert sorted(tags) == abis
+    assert len(wheels) == 2 * len(abis)
 
 
 @pytest.mark.parametrize("base", ["foreign"], indirect=True)

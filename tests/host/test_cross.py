@@ -15,7 +15,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from host.cases import program_in
-from host.conftest import Finished, Program
+from host.conftest import PROJECTS, Finished, Program
 from manywheels.build.compile_target import CompileTarget
 from manywheels.build.cross.facts import TargetFacts
 from manywheels.build.toolchain import Machine
@@ -126,6 +126,23 @@ def test_the_back_end_sees_the_target_and_its_wheel_is_the_targets(
     assert target["tests"] is None
     verified = program("verify", finished.output, output=finished.output)
     assert verified.status == 0, verified.text
+
+
+def test_a_back_end_of_the_projects_own_needs_no_requirements(program: Program) -> None:
+    source = shutil.copytree(PROJECTS / "tested", program.new_folder("tested"), dirs_exist_ok=True)
+    finished = program.build(source, "--engine", "host", "--platform", "manylinux_2_28", "--archs", OTHER)
+    assert finished.status == 0, finished.text
+    _name, elf, _archive = module_of(finished)
+    assert elf.header["e_machine"] == table("machines")[OTHER]["machine"]
+
+
+def test_a_build_system_without_requirements_is_refused_by_name(program: Program) -> None:
+    source = project(program, "")
+    (source / "pyproject.toml").write_text(PYPROJECT.replace('requires = ["setuptools"]', ""))
+    finished = program.build(source, "--engine", "host", "--platform", "manylinux_2_28", "--archs", OTHER)
+    assert finished.status == 1
+    assert "[build-system] has no `requires`" in finished.text
+    assert "Traceback" not in finished.text
 
 
 def test_what_runs_what_it_built_is_told_so(program: Program) -> None:

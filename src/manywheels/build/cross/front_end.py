@@ -54,7 +54,8 @@ class FrontEnd:
         self.folder.mkdir(exist_ok=True)
         if not self.task["venv"]:
             self._uv("venv", "--quiet", "--no-project", "--no-config", "--python", self.task["python"], str(self.venv))
-            self._install(*system["requires"])
+            if system["requires"]:  # uv refuses to install nothing
+                self._install(*system["requires"])
         self._put_on_face()
         if not self.task["venv"]:
             wanted = self.folder / "requires.txt"
@@ -73,6 +74,8 @@ class FrontEnd:
             declared = None
         if declared is None:
             return dict(_LEGACY)
+        if "requires" not in declared:
+            raise ValueError("pyproject.toml: [build-system] has no `requires`, which PEP 518 demands")
         return {"build-backend": _LEGACY["build-backend"], **declared}
 
     # --- requirements -------------------------------------------------------------------------------------------------
