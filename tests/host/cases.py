@@ -13,7 +13,7 @@ import pytest
 
 from fetched import no_index
 from host.conftest import NOT_INHERITED, Finished, Program
-from manywheels.build.toolchain import Machine
+from manywheels.build.compilers.choice import Machine
 from manywheels.cli.main import main
 
 if TYPE_CHECKING:

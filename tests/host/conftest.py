@@ -26,7 +26,7 @@ from elftools.elf.elffile import ELFFile
 from uv import find_uv_bin
 
 from fetched import no_index
-from manywheels.build.toolchain import Machine
+from manywheels.build.compilers.choice import Machine
 from manywheels.core.files import cache_dir
 from manywheels.plan.interpreters import Interpreter, discover
 from manywheels.runtime.containers import engine

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from manywheels import __version__
-from manywheels.build.toolchain import Machine
+from manywheels.build.compilers.choice import Machine
 from manywheels.cli.main import main
 from manywheels.core.files import cache_dir
 from unit.helpers import write_wheel

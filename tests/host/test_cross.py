@@ -16,9 +16,9 @@ from elftools.elf.elffile import ELFFile
 
 from host.cases import program_in
 from host.conftest import PROJECTS, Finished, Program
-from manywheels.build.compile_target import CompileTarget
+from manywheels.build.compilers.choice import Machine
+from manywheels.build.compilers.target import CompileTarget
 from manywheels.build.cross.facts import TargetFacts
-from manywheels.build.toolchain import Machine
 from manywheels.core.files import cache_dir
 from manywheels.data import table
 from manywheels.plan.interpreters import discover

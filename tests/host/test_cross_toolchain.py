@@ -15,11 +15,12 @@ from elftools.elf.sections import SymbolTableSection
 
 from host.test_cxx import LIBRARY, USER, needed
 from host.test_toolchain import environment, needed_glibc, needs_zig, run, run_paths, work
-from manywheels.build.compile_target import CompileTarget
-from manywheels.build.cxx_runtime import LIBRARY as CXX_LIBRARY
-from manywheels.build.cxx_runtime import UNWINDER
+from manywheels.build.compilers.choice import Machine
+from manywheels.build.compilers.cxx_runtime import LIBRARY as CXX_LIBRARY
+from manywheels.build.compilers.cxx_runtime import UNWINDER
+from manywheels.build.compilers.target import CompileTarget
+from manywheels.build.compilers.toolchain import Toolchain, prepare
 from manywheels.build.stages.repair import RepairRequest, repair
-from manywheels.build.toolchain import Machine, Toolchain, prepare
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.errors import RepairFailed

@@ -15,7 +15,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from host.test_toolchain import environment, needs_zig, run, work, zig
-from manywheels.build import cxx_runtime
+from manywheels.build.compilers import cxx_runtime
 from manywheels.verify.model import open_wheel
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from host.conftest import Program
-from manywheels.build.toolchain import Machine
+from manywheels.build.compilers.choice import Machine
 from manywheels.data import table
 from manywheels.verify.checks import libraries, loading, platform, symbols
 from manywheels.verify.model import Problem, open_wheel

@@ -18,7 +18,7 @@ from junitparser import JUnitXml
 
 from host.cases import Case, InProcess, build_cases, program_in
 from host.conftest import PROJECTS
-from manywheels.build.toolchain import Machine
+from manywheels.build.compilers.choice import Machine
 from manywheels.verify import WHEEL_CHECKS
 from unit.ci_logs import github_commands
 

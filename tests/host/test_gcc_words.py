@@ -16,8 +16,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from host.cases import build_cases
+from manywheels.build.compilers.choice import Machine
+from manywheels.build.compilers.toolchain import prepare
 from manywheels.build.logs.embedded import WITHOUT_OPENMP
-from manywheels.build.toolchain import Machine, prepare
 from manywheels.plan.policies import policy_named
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from manywheels.build.toolchain import Machine, Toolchain, prepare
+from manywheels.build.compilers.choice import Machine
+from manywheels.build.compilers.toolchain import Toolchain, prepare
 from manywheels.plan.policies import policy_named
 
 PROJECTS = Path(__file__).parent.parent / "projects"

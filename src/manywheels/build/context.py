@@ -8,11 +8,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.jobserver import Jobserver
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages.before_all import Prepared
 from manywheels.build.stages.test_run import TestOutcome
-from manywheels.build.toolchain import Toolchain
 from manywheels.build.wheel_sharing import WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import WrongWheel

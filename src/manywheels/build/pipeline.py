@@ -13,7 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from manywheels import __version__
-from manywheels.build import disk_space, toolchain
+from manywheels.build import disk_space
+from manywheels.build.compilers import toolchain
+from manywheels.build.compilers.choice import resolve
+from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.context import Run, RunContext
 from manywheels.build.jobserver import Jobserver
 from manywheels.build.missing import absence_warnings, absent_records
@@ -23,7 +26,6 @@ from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
 from manywheels.build.target.progress import failure_of
-from manywheels.build.toolchain import Toolchain
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
@@ -86,7 +88,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
 def require_toolchain(options: Options) -> None:
     """Raise ToolchainError if this machine cannot build for a platform; cheap enough before planning."""
     for platform in options.platforms:
-        toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch)
+        resolve(options.toolchain, platform.policy, arch=platform.arch)
 
 
 # --- before the targets -----------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ def _isolated_work_folder(
     run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
     platforms = run.options.platforms_of(planned.target for planned in buildable)
-    kinds = {toolchain.resolve(run.options.toolchain, platform.policy, arch=platform.arch) for platform in platforms}
+    kinds = {resolve(run.options.toolchain, platform.policy, arch=platform.arch) for platform in platforms}
     against = "the zig toolchain caches compiled files in a folder that all targets share" if "zig" in kinds else ""
     against = against or isolation.reason_against()
     needed = [*(planned.interpreter.path for planned in buildable if planned.interpreter), Path(uv_program())]
@@ -132,7 +134,7 @@ def _prepare_toolchains(
     prefix_map = _private_paths(work, buildable)
 
     def prepare(platform: Platform) -> Toolchain:
-        kind = toolchain.resolve(options.toolchain, platform.policy, arch=platform.arch)
+        kind = resolve(options.toolchain, platform.policy, arch=platform.arch)
         return toolchain.prepare(
             kind, platform.policy, platform_folder(work / "tools", platform), arch=platform.arch,
             prefix_map=prefix_map, plain_jobs=plain_jobs,

@@ -8,11 +8,11 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.context import PlatformSetup, Run
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages import before_all
 from manywheels.build.stages.before_all import Preparation, Prepared
-from manywheels.build.toolchain import Toolchain
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.text import sanitize
 from manywheels.plan.platforms import Platform

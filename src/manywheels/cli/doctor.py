@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from manywheels.build import toolchain
+from manywheels.build.compilers import choice
 from manywheels.core.files import cache_dir
 from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, ManywheelsError
 from manywheels.plan import architectures
@@ -59,11 +59,11 @@ def _interpreters() -> Iterator[Observation]:
 
 
 def _compilers() -> Iterator[Observation]:
-    can_build, machine = False, toolchain.Machine.here()
+    can_build, machine = False, choice.Machine.here()
     for kind in ("zig", "system"):
         for policy in policies():
             try:
-                toolchain.resolve(kind, policy, machine)
+                choice.resolve(kind, policy, machine)
             except ManywheelsError as error:
                 yield Observation(topic=f"{kind} {policy.name}", found=error.message, remedy=error.remedy)
             else:
@@ -73,7 +73,7 @@ def _compilers() -> Iterator[Observation]:
         yield Observation(topic="compilers", found="none", remedy="pip install 'manywheels[host]'", vital=True)
 
 
-def _links(kind: str, policy: Policy, machine: toolchain.Machine) -> Observation:
+def _links(kind: str, policy: Policy, machine: choice.Machine) -> Observation:
     """The system's toolchain uses the machine's glibc, whatever the policy."""
     topic, glibc = f"{kind} {policy.name}", machine.glibc
     if kind == "system" and not machine.image_policy and policy.libc == "glibc" and glibc and glibc > policy.version:

@@ -97,7 +97,8 @@ def inputs_of(command: str) -> tuple[Input, ...]:
 
 def gitlab_defaults() -> Mapping[str, str]:
     """Return the defaults of GitLab's components that are not action.yml's."""
-    return table("inputs")["gitlab"]
+    defaults: dict[str, str] = table("inputs")["gitlab"]
+    return defaults
 
 
 def flags() -> frozenset[str]:

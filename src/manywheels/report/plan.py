@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from manywheels.build import toolchain
+from manywheels.build.compilers import choice
 from manywheels.core.text import clean, sanitize
 from manywheels.errors import ToolchainError
 from manywheels.plan import architectures, inputs
@@ -52,7 +52,7 @@ class Shown:
         if self.engine == "container":
             return "system"  # the image's
         try:
-            return toolchain.resolve(self.options.toolchain, platform.policy, arch=platform.arch)
+            return choice.resolve(self.options.toolchain, platform.policy, arch=platform.arch)
         except ToolchainError as error:
             return f"unavailable ({error.message})"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from manywheels.build.compile_target import CompileTarget
+from manywheels.build.compilers.target import CompileTarget
 from manywheels.build.cross.command import CrossBuild, cross_files, idle_arguments
 from manywheels.build.cross.facts import TargetFacts
 from manywheels.build.cross.files import CrossFiles

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.build import toolchain
+from manywheels.build.compilers import choice
 from manywheels.cli import gitlab
 from manywheels.cli.gitlab import gather_jobs, main, publishing_settings, read_request, to_registry
 from manywheels.cli.request import Request
@@ -97,7 +97,7 @@ def test_an_image_of_another_policy_is_told_with_the_inputs_that_choose_it(
     project = "[project]\nname = 'demo'\nversion = '1.0'\n[tool.manywheels]\nplatform = 'musllinux_1_2'\n"
     (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
     monkeypatch.setattr(gitlab, "has_engine", lambda: False)
-    monkeypatch.setattr(toolchain, "_embedded_zig", lambda: None)
+    monkeypatch.setattr(choice, "_embedded_zig", lambda: None)
     variables = {"PACKAGE_DIR": str(tmp_path), "OUTPUT_DIR": str(tmp_path / "dist")}
     assert main(DEFAULTS | {f"MANYWHEELS_INPUT_{name}": value for name, value in variables.items()}) == 2
     said = capsys.readouterr().err

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from manywheels.build.compile_target import CompileTarget
+from manywheels.build.compilers.target import CompileTarget
 from manywheels.build.cross.facts import TargetFacts
 from manywheels.build.cross.files import FACE, CrossFiles
 from manywheels.build.cross.machine_python import ask

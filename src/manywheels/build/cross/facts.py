@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from manywheels.build.compile_target import CompileTarget
+from manywheels.build.compilers.target import CompileTarget
 from manywheels.data import table
 from manywheels.plan.targets import Target
 

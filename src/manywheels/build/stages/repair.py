@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from manywheels.build.compilers.choice import Machine
 from manywheels.build.stages.hooks import WROTE_TOO_MUCH
 from manywheels.build.stages.venv import Venv
-from manywheels.build.toolchain import Machine
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, HookFailed, RepairFailed, WheelFileError
 from manywheels.plan.policies import Policy

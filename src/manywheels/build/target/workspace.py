@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from manywheels.build.compilers.choice import Machine
 from manywheels.build.context import RunContext
 from manywheels.build.cross.command import cross_files, prepare
 from manywheels.build.cross.files import CrossFiles
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
-from manywheels.build.toolchain import Machine
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.plan import assignments

@@ -13,8 +13,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from manywheels.build import cxx_runtime
-from manywheels.build.compile_target import CompileTarget
+from manywheels.build.compilers import cxx_runtime
+from manywheels.build.compilers.target import CompileTarget
 from manywheels.errors import ToolchainError
 
 

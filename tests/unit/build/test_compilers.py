@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.build import toolchain
-from manywheels.build.compile_target import CompileTarget
-from manywheels.build.toolchain import Machine, prepare, resolve, shares_jobserver
+from manywheels.build.compilers import system, wrappers, zig
+from manywheels.build.compilers.choice import Machine, resolve
+from manywheels.build.compilers.target import CompileTarget
+from manywheels.build.compilers.toolchain import prepare
+from manywheels.build.compilers.wrappers import shares_jobserver
 from manywheels.cli import doctor
 from manywheels.core.files import cache_dir
 from manywheels.errors import InputError, ToolchainError
@@ -21,6 +23,12 @@ LAPTOP = Machine(
 )
 NEWER = replace(LAPTOP, image_policy="manylinux_2_39")
 IMAGE = replace(LAPTOP, image_policy="manylinux_2_28", zig=None)
+
+
+def start_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no compiler and no build tool say its version."""
+    for module in (wrappers, zig, system):
+        monkeypatch.setattr(module, "first_line", lambda program, *arguments: "")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +192,7 @@ def test_cache_folder(variables: dict[str, str], expected: str, monkeypatch: pyt
 
 def test_every_wrapper_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "here", classmethod(lambda cls: LAPTOP))
-    monkeypatch.setattr(toolchain, "_first_line", lambda program, *arguments: "")
+    start_nothing(monkeypatch)
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
     made = prepare(
         "zig", policy_named("manylinux2014"), tmp_path / "it's", prefix_map={"/tmp/a b": "src", "/tmp": "tmp"}
@@ -204,7 +212,7 @@ def test_every_wrapper_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_foreign_toolchain_has_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "here", classmethod(lambda cls: LAPTOP))
-    monkeypatch.setattr(toolchain, "_first_line", lambda program, *arguments: "")
+    start_nothing(monkeypatch)
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
     made = prepare("zig", policy_named("manylinux_2_28"), tmp_path, arch="aarch64", prefix_map={})
     names = {wrapper.name for wrapper in made.bin_dir.iterdir()}
@@ -235,7 +243,7 @@ def test_the_compilers_of_an_image_find_their_libraries(  # noqa: PLR0917
     machine: Machine, kind: str, value: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Machine, "here", classmethod(lambda cls: machine))
-    monkeypatch.setattr(toolchain, "_first_line", lambda program, *arguments: "")
+    start_nothing(monkeypatch)
     monkeypatch.setenv("MANYWHEELS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LD_LIBRARY_PATH", value)
     made = prepare(kind, policy_named("manylinux_2_28"), tmp_path, prefix_map={})
