@@ -47,7 +47,7 @@ def canonical(name: str, origin: object = "archs") -> str:
 
     Raises InputError, which begins with `origin`, for names of no architecture that wheels are built for.
     """
-    known = {word: arch for arch in ARCHS for word in (arch, *table("machines")[arch].get("names", ()))}
+    known = _names()
     word = name.lower().removeprefix("linux/")
     if word in known:
         return known[word]
@@ -77,11 +77,12 @@ def image_platform(arch: str) -> str:
 
 
 def arch_of(name: str) -> str:
-    """Return our name of an architecture that a container engine names (`amd64`, `arm64`)."""
-    for arch, facts in table("emulation").items():
-        if name in {arch, facts["docker"].split("/")[1]}:
-            return arch
-    return name
+    """Return our name of an architecture that a container engine names (`amd64`, `arm64`); its own if it is unknown."""
+    return _names().get(name, name)
+
+
+def _names() -> dict[str, str]:
+    return {word: arch for arch in ARCHS for word in (arch, *table("machines")[arch].get("names", ()))}
 
 
 # --- emulation --------------------------------------------------------------------------------------------------------
