@@ -76,6 +76,18 @@ def test_builds_six_wheels_of_a_project_from_the_index(repository: Path) -> None
     prove(project, manifest, repository / "dist")
 
 
+@pytest.mark.network
+@pytest.mark.slow  # the image for musl is made
+def test_builds_for_both_c_libraries_in_one_step(repository: Path) -> None:
+    inputs = {"package-dir": "examples/spam", "platform": "manylinux_2_28 musllinux_1_2", "build": "cp313"}
+    ran = run_workflow(repository, _BUILD.format(inputs=json.dumps(inputs)))
+    assert ran.returncode == 0, ran.stdout[-8000:]
+    manifest = json.loads((repository / "dist" / "manywheels.json").read_text("utf-8"))
+    names = [target["wheel"]["name"] for target in manifest["targets"]]
+    assert ["manylinux_2_28_x86_64" in names[0], "musllinux_1_2_x86_64" in names[1], len(names)] == [True, True, 2]
+    assert f"wheels={json.dumps([f'dist/{name}' for name in names])}" in ran.stdout
+
+
 def test_refuses_unknown_inputs_by_name_and_malformed_values_with_what_is_allowed(repository: Path) -> None:
     ran = run_workflow(repository, _REFUSED)
     assert ran.returncode == 0, ran.stdout[-8000:]
