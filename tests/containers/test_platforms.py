@@ -101,25 +101,23 @@ def test_wheels_for_musl_are_built_tested_and_imported_there(base: str, tmp_path
 
 @pytest.mark.parametrize("base", ["musl"], indirect=True)
 @pytest.mark.parametrize("project", ["c_setuptools", "abi3", "cpp_cmake", "cython_ext", "meson_ext"])
-@pytest.mark.slow("musl-abi3", "musl-cython_ext", "musl-meson_ext")
+@pytest.mark.slow("abi3-musl", "cython_ext-musl", "meson_ext-musl")
 def test_one_call_builds_for_both_c_libraries(base: str, tmp_path: Path, project: str) -> None:
     """Each wheel is installed in its own image's Python, and imported there."""
+    # Free-threaded CPython 3.14 has no stable ABI.
+    pythons, abis = (("cp311", "cp312"), ["abi3"]) if project == "abi3" else (("cp312", "cp314t"), ["cp312", "cp314t"])
     done, targets = build(
-        project, tmp_path, "--platform", "manylinux_2_28 musllinux_1_2", "--build", "cp312 cp313 cp314t",
+        project, tmp_path, "--platform", "manylinux_2_28 musllinux_1_2", "--build", " ".join(pythons),
         "--test-command", f"python -c 'import {MODULES.get(project, project)}'",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert [(target["identifier"], target["tests"]["passed"]) for target in targets] == [
-        (f"{python}-{family}_{ARCH}", True)
-        for family in ("manylinux", "musllinux")
-        for python in ("cp312", "cp313", "cp314t")
+        (f"{python}-{family}_{ARCH}", True) for family in ("manylinux", "musllinux") for python in pythons
     ]
-    abis = ["abi3", "cp314t"] if project == "abi3" else ["cp312", "cp313", "cp314t"]
     wheels = [parse_wheel_filename(wheel.name)[3] for wheel in (tmp_path / "dist").glob("*.whl")]
-    for policy in ("manylinux_2_28", MUSL.name):
-        tags = {tag.abi for wheel in wheels for tag in wheel if tag.platform == f"{policy}_{ARCH}"}
-        assert sorted(tags) == abis
     assert len(wheels) == 2 * len(abis)
+    for policy in ("manylinux_2_28", MUSL.name):
+        assert sorted({tag.abi for wheel in wheels for tag in wheel if tag.platform == f"{policy}_{ARCH}"}) == abis
 
 
 @pytest.mark.parametrize("base", ["foreign"], indirect=True)
