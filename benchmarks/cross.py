@@ -3,10 +3,12 @@
     python benchmarks/cross.py                      all projects: the table of README.md
     python benchmarks/cross.py kiwisolver meson_ext some of them
     python benchmarks/cross.py --python cp311       for another Python than cp312
+    python benchmarks/cross.py --emulated           build in the images of the targets as well, for comparison
 
-Projects are those of tests/projects, and unmodified sdists from the index. Seconds are those of `manywheels build
---engine host`, one run each. Importing needs Docker, with emulation for aarch64; where an image is missing, the table
-says so.
+Projects are those of tests/projects, and unmodified sdists from the index. Seconds are those of `manywheels build`, one
+run each: with `--engine host`, and with `--engine container` where the target's programs run under emulation. What is
+made once is made before: zig's libraries for a target, and the program's image. Importing needs Docker, with emulation
+for aarch64; where an image is missing, the table says so.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +85,7 @@ class Built:
     place: Place
     wheel: Path | None
     seconds: float
+    emulated: float | None = None
 
 
 def main() -> int:
@@ -91,25 +94,32 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--python", default="cp312")
     parser.add_argument("--places", default="", help="only those whose label has this in it")
+    parser.add_argument("--emulated", action="store_true")
     given = parser.parse_args()
     projects = [project for project in PROJECTS if not given.names or project.name in given.names]
     places = [place for place in PLACES if given.places in place.label]
     print(
-        "| project | what it is | target | built | imported | seconds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| project | what it is | target | built | imported | seconds | emulated |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
         sep="\n",
     )
     failed = 0
     with tempfile.TemporaryDirectory(prefix="manywheels-cross-") as name:
         sources = {project: source_of(project, Path(name)) for project in projects}
         for place in places:
-            built = [build(project, sources[project], place, given.python, Path(name)) for project in projects]
+            emulated = given.emulated and bool(place.image) and place.arch != os.uname().machine
+            warm_up(place, given.python, Path(name), emulated=emulated)
+            built = [
+                build(project, sources[project], place, given.python, Path(name), emulated=emulated)
+                for project in projects
+            ]
             imported = import_all(built, place, given.python)
             for one in built:
+                emulated_text = "" if one.emulated is None else f"{one.emulated:.0f}"
                 answer = imported.get(one.project.name, "")
                 failed += one.wheel is None or answer not in {"yes", "no image"}
                 print(f"| {one.project.name} | {one.project.why} | {place.label} | {'yes' if one.wheel else 'no'} | "
-                      f"{answer} | {one.seconds:.0f} |", flush=True)  # fmt: skip
+                      f"{answer} | {one.seconds:.0f} | {emulated_text} |", flush=True)  # fmt: skip
     return min(failed, 1)
 
 
@@ -119,11 +129,31 @@ def source_of(project: Project, folder: Path) -> Path:
     return own if own.is_dir() else fetch_source(project.name, folder / f"source-{project.name}")
 
 
-def build(project: Project, source: Path, place: Place, python: str, folder: Path) -> Built:
-    """Cross-build one wheel."""
-    output = folder / place.label / project.name
+def warm_up(place: Place, python: str, folder: Path, *, emulated: bool) -> None:
+    """Have zig build its C++ library for the target, and the engine the program's image."""
+    for project in PROJECTS:
+        if project.name in {"c_setuptools", "cxx_shared"}:
+            source = source_of(project, folder)
+            run(source, place, python, folder / "warm" / place.label / project.name, engine="host")
+            if emulated and project.name == "c_setuptools":
+                run(source, place, python, folder / "warm" / place.label / "emulated", engine="container")
+
+
+def build(project: Project, source: Path, place: Place, python: str, folder: Path, *, emulated: bool) -> Built:
+    """Cross-build one wheel, and another one in the image of the target if that is asked for."""
+    wheel, seconds = run(source, place, python, folder / place.label / project.name, engine="host")
+    built = Built(project=project, place=place, wheel=wheel, seconds=seconds)
+    if not emulated:
+        return built
+    output = folder / "emulated" / place.label / project.name
+    wheel, seconds = run(source, place, python, output, engine="container")
+    return replace(built, emulated=seconds if wheel else None)
+
+
+def run(source: Path, place: Place, python: str, output: Path, *, engine: str) -> tuple[Path | None, float]:
+    """Build for a place; return the wheel, if there is one, and the seconds."""
     command = (
-        sys.executable, "-m", "manywheels", "build", str(source), "--engine", "host", "--platform", place.policy,
+        sys.executable, "-m", "manywheels", "build", str(source), "--engine", engine, "--platform", place.policy,
         "--archs", place.arch, "--build", python, "--output-dir", str(output), "--test-skip", "*",
     )  # fmt: skip
     started = time.monotonic()
@@ -131,9 +161,9 @@ def build(project: Project, source: Path, place: Place, python: str, folder: Pat
     seconds = time.monotonic() - started
     wheels = sorted(output.glob("*.whl"))
     if done.returncode == 0 and len(wheels) == 1:
-        return Built(project=project, place=place, wheel=wheels[0], seconds=seconds)
+        return wheels[0], seconds
     print(done.stdout[-3000:], done.stderr[-3000:], file=sys.stderr)
-    return Built(project=project, place=place, wheel=None, seconds=seconds)
+    return None, seconds
 
 
 def import_all(built: Iterable[Built], place: Place, python: str) -> dict[str, str]:
