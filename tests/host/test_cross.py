@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from packaging.utils import parse_wheel_filename
 
 from host.cases import program_in
-from host.conftest import PROJECTS, Finished, Program
+from host.conftest import Finished, Program
 from manywheels.build.compilers.choice import Machine
 from manywheels.build.compilers.target import CompileTarget
 from manywheels.build.cross.facts import TargetFacts
 from manywheels.core.files import cache_dir
 from manywheels.data import table
 from manywheels.plan.interpreters import discover
+from manywheels.plan.option_types import ARCHS
 from manywheels.plan.policies import policy_named
 from manywheels.plan.targets import known_targets
 
@@ -128,9 +130,24 @@ def test_the_back_end_sees_the_target_and_its_wheel_is_the_targets(
     assert verified.status == 0, verified.text
 
 
+@pytest.mark.slow
+def test_all_architectures_and_both_c_libraries_come_from_one_call(program: Program) -> None:
+    finished = program.build(
+        "tested", "--engine", "host", "--archs", "all",
+        "--platform", "manylinux_2_28 manylinux_2_31 manylinux_2_39 musllinux_1_2",
+    )  # fmt: skip
+    assert finished.status == 0, finished.text
+    wheels = sorted(finished.output.glob("*.whl"))
+    platforms = {tag.platform for wheel in wheels for tag in parse_wheel_filename(wheel.name)[3]}
+    policies = {**dict.fromkeys(ARCHS, "manylinux_2_28"), "armv7l": "manylinux_2_31", "riscv64": "manylinux_2_39"}
+    assert len(wheels) == 2 * len(ARCHS)
+    assert platforms >= {f"{policy}_{arch}" for arch in ARCHS for policy in (policies[arch], "musllinux_1_2")}
+    verified = program("verify", finished.output, output=finished.output)
+    assert verified.status == 0, verified.text
+
+
 def test_a_back_end_of_the_projects_own_needs_no_requirements(program: Program) -> None:
-    source = shutil.copytree(PROJECTS / "tested", program.new_folder("tested"), dirs_exist_ok=True)
-    finished = program.build(source, "--engine", "host", "--platform", "manylinux_2_28", "--archs", OTHER)
+    finished = program.build("tested", "--engine", "host", "--platform", "manylinux_2_28", "--archs", OTHER)
     assert finished.status == 0, finished.text
     _name, elf, _archive = module_of(finished)
     assert elf.header["e_machine"] == table("machines")[OTHER]["machine"]
