@@ -87,6 +87,12 @@ class Built:
     seconds: float
     emulated: float | None = None
 
+    @property
+    def title(self) -> str:
+        """The project's name, for one of the index with its version."""
+        is_own = (ROOT / "tests/projects" / self.project.name).is_dir()
+        return self.project.name if is_own or not self.wheel else " ".join(self.wheel.name.split("-")[:2])
+
 
 def main() -> int:
     """Build, import, print a table; return 1 if a wheel is missing or cannot be imported."""
@@ -118,7 +124,7 @@ def main() -> int:
                 emulated_text = "" if one.emulated is None else f"{one.emulated:.0f}"
                 answer = imported.get(one.project.name, "")
                 failed += one.wheel is None or answer not in {"yes", "no image"}
-                print(f"| {one.project.name} | {one.project.why} | {place.label} | {'yes' if one.wheel else 'no'} | "
+                print(f"| {one.title} | {one.project.why} | {place.label} | {'yes' if one.wheel else 'no'} | "
                       f"{answer} | {one.seconds:.0f} | {emulated_text} |", flush=True)  # fmt: skip
     return min(failed, 1)
 
@@ -132,7 +138,7 @@ def source_of(project: Project, folder: Path) -> Path:
 def warm_up(place: Place, python: str, folder: Path, *, emulated: bool) -> None:
     """Have zig build its C++ library for the target, and the engine the program's image."""
     for project in PROJECTS:
-        if project.name in {"c_setuptools", "cxx_shared"}:
+        if project.name in {"c_setuptools", "cpp_cmake"}:
             source = source_of(project, folder)
             run(source, place, python, folder / "warm" / place.label / project.name, engine="host")
             if emulated and project.name == "c_setuptools":
