@@ -21,9 +21,8 @@ def read_inputs(
     """Return the inputs in variables with this prefix, except those in `ignored`.
 
     Empty values and defaults are skipped, so that `[tool.manywheels]` takes effect: those in `defaults`, else
-    action.yml's. An input may have two spellings:
-    `repository_url` from a workflow, `repository-url` with action.yml's default. Raises InputError for unknown names
-    and conflicting values; `place` is their origin.
+    action.yml's. An input may have two spellings: `repository_url` from a workflow, `repository-url` with action.yml's
+    default. Raises InputError for unknown names and conflicting values; `place` is their origin.
     """
     named = [
         (variable.removeprefix(prefix).lower().replace("_", "-"), value)
