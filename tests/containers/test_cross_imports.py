@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 
 from conftest import ROOT
+from containers.test_platforms import manywheels
 from manywheels.wheels.manifest import read_manifest
 
 PYTHON: Final = "/opt/python/cp312-cp312/bin/python"
@@ -33,12 +33,6 @@ CHECKS: Final = {
 }
 
 pytestmark = pytest.mark.docker
-
-
-def manywheels(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "manywheels", *arguments], capture_output=True, text=True, check=False, timeout=900
-    )
 
 
 def require_image(image: str) -> None:
