@@ -228,6 +228,11 @@ def parse_words(value: Value, name: str) -> tuple[str, ...]:
         raise refuse(value, name, f"words with balanced quotes ({error})") from None
 
 
+def parse_list(value: Value) -> tuple[str, ...]:
+    """Split at blanks and commas."""
+    return tuple(word for word in re.split(r"[\s,]+", value.value) if word)
+
+
 def parse_image(value: Value, name: str) -> str:
     """Return an image reference, or empty."""
     if value.value and not re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", value.value):

@@ -95,11 +95,7 @@ def note_on_one_image(settings: Settings) -> tuple[str, ...]:
 
 
 def _named(value: Value) -> tuple[Policy, ...]:
-    return tuple(dict.fromkeys(_policy(value, word) for word in _words(value) or [""]))
-
-
-def _words(value: Value) -> list[str]:
-    return [word for word in re.split(r"[\s,]+", value.value) if word]
+    return tuple(dict.fromkeys(_policy(value, word) for word in inputs.parse_list(value) or [""]))
 
 
 def _policy(value: Value, name: str) -> Policy:
@@ -145,7 +141,7 @@ def _archs(settings: Settings) -> tuple[str, ...]:
         "all": ARCHS,
     }
     found: list[str] = []
-    for word in _words(value):
+    for word in inputs.parse_list(value):
         if word in groups:
             found += groups[word]
         else:

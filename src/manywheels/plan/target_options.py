@@ -226,7 +226,7 @@ def _parse_command(value: Value, name: str) -> str:
 
 
 def _parse_extras(value: Value, name: str) -> tuple[str, ...]:
-    extras = tuple(word for word in re.split(r"[\s,]+", value.value) if word)
+    extras = inputs.parse_list(value)
     for extra in extras:
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", extra):
             raise inputs.refuse(value, name, f"names of extras separated by commas (`{extra}` is not one)")
