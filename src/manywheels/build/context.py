@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from manywheels.build.compilers.toolchain import Toolchain
@@ -66,7 +66,8 @@ class PlatformSetup:
 class RunContext:
     """What a run's targets share. `users` and `fetcher`, who prefetches, are user ids.
 
-    `source` is the source's digest, `work` the run's temporary folder, `started` a monotonic time in seconds.
+    `source` is the source's digest, `work` the run's temporary folder, `started` a monotonic time in seconds. By its
+    `compiler_sockets` a target asks for objects that others have had compiled.
     """
 
     run: Run
@@ -79,6 +80,7 @@ class RunContext:
     users: dict[Target, int | None]
     fetcher: int | None
     started: float
+    compiler_sockets: Mapping[Target, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.version: str | None = None

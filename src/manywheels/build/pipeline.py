@@ -14,6 +14,7 @@ from pathlib import Path
 
 from manywheels import __version__
 from manywheels.build import disk_space
+from manywheels.build.compiler_cache.serving import sharing_compilations, workers_for
 from manywheels.build.compilers import toolchain
 from manywheels.build.compilers.choice import resolve
 from manywheels.build.compilers.toolchain import Toolchain
@@ -60,7 +61,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     started = time.monotonic()
     buildable = [planned for planned in run.plan.targets if planned.interpreter]
     cores = max(available_cores(), run.options.jobs or 1)
-    with _isolated_work_folder(run, buildable, cancellation) as (work, isolated):
+    with _isolated_work_folder(run, buildable, cores, cancellation) as (work, isolated):
         run = _without_credentials(run) if isolated.users else run
         snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
         disk_space.require_for(snapshot.root, work, cancellation, copies=len(buildable), output=run.output.path)
@@ -70,12 +71,16 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
         setter = PlatformSetter(run, snapshot, work, reporter)
         setups = {platform: setter.set_up(platform, tools, cancellation) for platform, tools in toolchains.items()}
         reporter.started(run.plan, _title(run, toolchains))
-        with closing(Jobserver(run.jobserver or work / "jobserver", cores)) as jobserver:
+        asking = {planned.target: isolated.user(number) for number, planned in enumerate(buildable)}
+        with (
+            closing(Jobserver(run.jobserver or work / "jobserver", cores)) as jobserver,
+            sharing_compilations(run, toolchains.values(), work, isolated.users[len(buildable) :], cores) as cache,
+        ):
             context = RunContext(
                 run=run, setups=setups, source=snapshot.digest, jobserver=jobserver, work=work, reporter=reporter,
                 sharing=WheelSharing(buildable, cancellation), started=started,
-                users={planned.target: isolated.user(number) for number, planned in enumerate(buildable)},
-                fetcher=isolated.fetcher,
+                users=asking, fetcher=isolated.fetcher,
+                compiler_sockets=cache.sockets(asking) if cache else {},
             )  # fmt: skip
             records = _build_all(context, buildable)
     manifest = _manifest(context, records)
@@ -96,7 +101,7 @@ def require_toolchain(options: Options) -> None:
 
 @contextmanager
 def _isolated_work_folder(
-    run: Run, buildable: list[PlannedTarget], cancellation: Cancellation
+    run: Run, buildable: list[PlannedTarget], cores: int, cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
     platforms = run.options.platforms_of(planned.target for planned in buildable)
     kinds = {resolve(run.options.toolchain, platform.policy, arch=platform.arch) for platform in platforms}
@@ -107,7 +112,9 @@ def _isolated_work_folder(
     needed += [parent] if parent else []
     source = git_top(run.project.path.resolve()) or run.project.path
     with (
-        isolation.isolate(len(buildable), needed, run.caller, source=source, against=against) as isolated,
+        isolation.isolate(
+            len(buildable) + workers_for(run, cores), needed, run.caller, source=source, against=against
+        ) as isolated,
         work_folder(parent if isolated.users else None, cancellation) as work,
     ):
         if isolated.users:
@@ -165,7 +172,8 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
     interpreters = (planned.interpreter.path.parent.parent for planned in buildable if planned.interpreter)
     # Paths below /usr are the same on every machine with that distribution or image.
     own = {str(prefix): "python" for prefix in interpreters if not prefix.is_relative_to("/usr")}
-    return {str(work): ".", str(cache_dir() / "uv"): ".", str(store_beside(work)): ".", **own}
+    targets = {f"{work / planned.target.identifier}/": "./" for planned in buildable}
+    return {str(work): ".", **targets, str(cache_dir() / "uv"): ".", str(store_beside(work)): ".", **own}
 
 
 # --- the targets ------------------------------------------------------------------------------------------------------

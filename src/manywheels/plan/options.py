@@ -36,6 +36,7 @@ from manywheels.wheels.manifest import Shard
 
 TOOLCHAINS: Final = ("auto", "zig", "system")
 ENGINES: Final = ("auto", "host", "container")
+COMPILER_CACHES: Final = ("run", "keep", "off")
 
 
 class NothingToBuild(Exception):
@@ -61,6 +62,7 @@ class Options:
     by_target: Mapping[Target, TargetOptions]
     by_platform: Mapping[Target, Platform]
     selected: tuple[Target, ...]
+    compiler_cache: str = "run"
     toolchain: str = "auto"
     shard: Shard | None = None
     left_out: tuple[tuple[str, str], ...] = ()
@@ -161,6 +163,7 @@ def resolve(
         test_timeout=settings.parsed("test-timeout", inputs.parse_duration),
         verbose=settings.parsed("verbose", inputs.parse_flag),
         allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
+        compiler_cache=settings.parsed("compiler-cache", partial(inputs.parse_choice, choices=COMPILER_CACHES)),
         by_target=by_target,
         by_platform=by_platform,
         selected=chosen,

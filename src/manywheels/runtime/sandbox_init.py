@@ -67,7 +67,7 @@ def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
     child = _start(user, folder, argv, _take_environment())
     status = _wait_for(child)
     if not terminated:
-        _kill_the_rest()
+        leave_none()
     else:
         _reap_all()
     return status
@@ -157,7 +157,8 @@ def _wait_for(child: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _kill_the_rest() -> None:
+def leave_none() -> None:
+    """Kill and reap all descendants, of which this process is the reaper."""
     # An empty /proc proves nothing: a process may start another while it is read. A reaper without children is proof.
     while _reap_finished():
         _signal_all(signal.SIGKILL)

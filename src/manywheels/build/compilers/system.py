@@ -8,6 +8,7 @@ import shutil
 from typing import Final
 
 from manywheels.build.compilers.choice import Machine, policy_version, require_system
+from manywheels.build.compilers.compiler import Compiler
 from manywheels.build.compilers.wrappers import C_NAMES, CXX_NAMES, Wrappers, first_line, path_without, version_text
 from manywheels.data import table
 from manywheels.plan.policies import Policy
@@ -19,27 +20,33 @@ _FOR_ZIG: Final = (
 )  # fmt: skip
 
 
-def write_system(wrappers: Wrappers, machine: Machine, policy: Policy) -> str:
-    """Write wrappers of the compilers on PATH, and return their description. Raises ToolchainError without any."""
+def write_system(wrappers: Wrappers, machine: Machine, policy: Policy) -> tuple[str, tuple[Compiler, ...]]:
+    """Write wrappers of the compilers on PATH; return their description, and what they start.
+
+    Raises ToolchainError without any.
+    """
     if machine.compiler is None:
         require_system(policy, machine)
     path = path_without(wrappers.bin_dir)
     unused = dict.fromkeys(_FOR_ZIG, "''")
     prefix = f"{machine.arch}-linux-{'musl' if machine.libc == 'musl' else 'gnu'}"
+    compilers: dict[Compiler, None] = {}
     for mode, names in (("cc", (*C_NAMES, f"{prefix}-gcc")), ("c++", (*CXX_NAMES, f"{prefix}-g++"))):
         for name in names:
             real = shutil.which(name, path=path)
             if real:
                 wrappers.write(name, "compiler", KIND="system", MODE=mode, REAL=shlex.quote(real), **unused)
+                compilers[Compiler((real,), is_cxx=mode == "c++")] = None
     for wanted, other in (("cc", "gcc"), ("c++", "g++")):
         real = shutil.which(other, path=path)
         if real and not (wrappers.bin_dir / wanted).exists():
             wrappers.write(wanted, "compiler", KIND="system", MODE=wanted, REAL=shlex.quote(real), **unused)
+            compilers[Compiler((real,), is_cxx=wanted == "c++")] = None
     own = policy_version(machine.image_policy) if machine.image_policy else None
     libc = own or machine.glibc
     target = f"glibc {libc[0]}.{libc[1]}" if libc else "musl"
     first = first_line(wrappers.bin_dir / "cc", "--version")
-    return f"{'clang' if 'clang' in first else 'gcc'} {version_text(first)} for {target}"
+    return f"{'clang' if 'clang' in first else 'gcc'} {version_text(first)} for {target}", tuple(compilers)
 
 
 def image_environment(machine: Machine) -> dict[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manywheels.build.compilers.choice import Machine, require_zig
+from manywheels.build.compilers.compiler import Compiler
 from manywheels.build.compilers.system import image_environment, write_system
 from manywheels.build.compilers.target import CompileTarget
 from manywheels.build.compilers.wrappers import Wrappers, common_values, write_build_tools
@@ -24,13 +25,14 @@ from manywheels.plan.policies import Policy
 class Toolchain:
     """Compilers ready for use: `bin_dir` comes first on PATH, `environment` has further variables.
 
-    `library_dir` has the libraries that they link with, for the repair to graft.
+    `library_dir` has the libraries that they link with, for the repair to graft. `compilers` are what is started.
     """
 
     name: str
     description: str
     bin_dir: Path
     environment: Mapping[str, str]
+    compilers: tuple[Compiler, ...] = ()
     library_dir: Path | None = None
 
     def with_libraries(self, environment: Mapping[str, str]) -> dict[str, str]:
@@ -62,9 +64,11 @@ def prepare(
     wrappers = Wrappers(bin_dir=bin_dir, values=common_values(arch or machine.arch, bin_dir, prefix_map))
     write_build_tools(wrappers, plain_jobs or os.cpu_count() or 1)
     if kind != "zig":
-        description = write_system(wrappers, machine, policy)
+        description, compilers = write_system(wrappers, machine, policy)
         environment = _environment(bin_dir, _rust_names(machine.arch), prefix_map) | image_environment(machine)
-        return Toolchain(name=kind, description=description, bin_dir=bin_dir, environment=environment)
+        return Toolchain(
+            name=kind, description=description, bin_dir=bin_dir, environment=environment, compilers=compilers
+        )  # fmt: skip
     target = CompileTarget.of(arch or machine.arch, policy)
     zig = Zig(require_zig(machine), machine, target, folder)
     zig.write(wrappers)
@@ -72,8 +76,9 @@ def prepare(
     if zig.is_foreign:
         environment |= _foreign_environment(bin_dir, target, machine)
     return Toolchain(
-        name=kind, description=zig.description, bin_dir=bin_dir, environment=environment, library_dir=zig.library_dir
-    )
+        name=kind, description=zig.description, bin_dir=bin_dir, environment=environment, compilers=zig.compilers,
+        library_dir=zig.library_dir,
+    )  # fmt: skip
 
 
 def _environment(

@@ -15,6 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from manywheels.runtime.own_python import main_call
+
 C_NAMES: Final = ("cc", "gcc", "clang")
 CXX_NAMES: Final = ("c++", "g++", "clang++")
 # The first release of each with support for a jobserver's FIFO.
@@ -54,7 +56,10 @@ def common_values(arch: str, bin_dir: Path, prefix_map: Mapping[str, str]) -> di
     """Return the values of all wrappers; `prefix_map` is that of `toolchain.prepare`."""
     # gcc uses the last map that matches, clang the longest: in this order they agree.
     maps = [f"-ffile-prefix-map={name}={prefix_map[name]}" for name in sorted(prefix_map, key=len)]
-    return {"ARCH": arch, "BIN": shlex.quote(str(bin_dir)), "PREFIX_MAPS": shlex.join(maps)}
+    return {
+        "ARCH": arch, "BIN": shlex.quote(str(bin_dir)), "PREFIX_MAPS": shlex.join(maps),
+        "SHARE": shlex.join(main_call("manywheels.build.compiler_cache.client")),
+    }  # fmt: skip
 
 
 def path_without(folder: Path) -> str:

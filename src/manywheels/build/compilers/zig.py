@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from manywheels.build.compilers import cxx_runtime, link_stub
 from manywheels.build.compilers.choice import Machine
+from manywheels.build.compilers.compiler import Compiler
 from manywheels.build.compilers.target import CompileTarget
 from manywheels.build.compilers.wrappers import C_NAMES, CXX_NAMES, Wrappers, first_line, version_text
 from manywheels.core.files import cache_dir
@@ -96,6 +97,13 @@ class Zig:
             wrappers.write(
                 name, "compiler", MODE=mode, **(self._values() | {"ARCH": self.target.arch, "CXX_RUNTIME": "''"})
             )
+
+    @property
+    def compilers(self) -> tuple[Compiler, ...]:
+        """What the wrappers start."""
+        words = ("-target", self.target.zig, *self.target.flags)
+        own = tuple(Compiler((str(self.program), mode, *words), is_cxx=mode == "c++") for mode in ("cc", "c++"))
+        return (*own, *self._for_this_machine().compilers) if self.is_foreign else own
 
     def _for_this_machine(self) -> Zig:
         oldest = next(policy for policy in policies() if policy.libc == self.machine.libc)

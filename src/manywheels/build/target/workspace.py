@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from manywheels.build.compiler_cache import client
 from manywheels.build.compilers.choice import Machine
 from manywheels.build.context import RunContext
 from manywheels.build.cross.command import cross_files, prepare
@@ -150,6 +151,8 @@ class TargetWorkspace:
             "UV_NO_PROGRESS": "1",
             **marks(self.target),
         }
+        if not self.suffix and (socket := self.context.compiler_sockets.get(self.target)):
+            own[client.SOCKET] = str(socket)
         if self.options.repair.by is Repairer.NONE:  # nothing would add the shared C++ library to the wheel
             own["MANYWHEELS_CXX_STATIC"] = "1"
         if self.user is not None:

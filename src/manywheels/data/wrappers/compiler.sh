@@ -16,6 +16,11 @@ set -f
 newline='
 '
 
+run() { # compile, or ask the program whether that has been done already
+    [ ! "$shared_step" ] || exec @SHARE@ "$@"
+    exec "$@"
+}
+
 refuse() { # what the embedded compilers cannot do is said in our own words: nobody asked for zig
     echo "manywheels: error: $1: use --engine container, which has gcc and GNU ld" >&2
     exit 1
@@ -40,7 +45,7 @@ esac
 
 # --- what the command is: a question, a compilation or a link, and of what -------------------------------------------
 step=link inputs='' sources='' optimised='' shared='' libpython='' cmake='' value='' stdin='' language='' verbose=''
-freestanding='' static=''
+freestanding='' static='' shared_step=''
 cxx_runtime=@CXX_RUNTIME@ cxx_source='' bound='' no_defaults=''
 [ ! "$MANYWHEELS_CXX_STATIC" ] || cxx_runtime=''
 for arg in "$@"; do
@@ -65,6 +70,9 @@ for arg in "$@"; do
         *) inputs=1 ;;
     esac
     case $arg in
+        -c) [ ! "$MANYWHEELS_COMPILER_CACHE" ] || shared_step=${shared_step:-1} ;;
+        # Probes are compiled faster than they are asked for.
+        *conftest.* | *CMakeScratch* | *CMakeTmp* | *CompilerId* | *cmTC_* | *meson-private*) shared_step=no ;;
         *CMakeFiles/*.dir/*) cmake=1 ;;
         -x*) language=1 ;;
         -v) verbose=1 ;;
@@ -78,6 +86,7 @@ for arg in "$@"; do
 done
 
 case " $* " in *" -x c++ "*) cxx_source=1 ;; esac
+[ "$shared_step$step" = 1compile ] || shared_step=''
 
 if [ ! "$inputs" ]; then
     [ "$kind" = system ] && exec "$real" "$@"
@@ -352,7 +361,9 @@ for arg in "$@"; do
 done
 
 eval "set -- $keep $late"
-[ "$kind" = system ] && exec "$real" @PREFIX_MAPS@ "$@"
+# Where back ends are installed is another folder in each build.
+[ ! "$VIRTUAL_ENV" ] || set -- -ffile-prefix-map="$VIRTUAL_ENV"=./env "$@"
+[ "$kind" = system ] && run "$real" @PREFIX_MAPS@ "$@"
 
 [ "$syntax_only" ] && set -- "$@" -c -o /dev/null
 [ "$version_script" ] && set -- "$@" -Wl,--undefined-version # as GNU ld, which most version scripts were written for
@@ -397,4 +408,4 @@ fi
 # zig turns assertions off by -O alone, and undefined behaviour into traps: a project decides that for itself.
 set -- "$real" "$mode" -target "$target" @TARGET_FLAGS@ -fno-sanitize=all -UNDEBUG "$@"
 [ "$lld" ] || [ "$inputs" = words ] && [ $step = link ] && exec @LINK@ "$@"
-exec "$@"
+run "$@"

@@ -1,0 +1,227 @@
+"""The program's side of shared compilations: one socket for each target, and a few workers for all.
+
+A target's user can only ask. What is stored was compiled by a worker, from the text and the arguments that the key is
+the digest of. Whatever fails here, the target compiles by itself, and shows its own compiler's messages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels.build.compiler_cache import wire
+from manywheels.build.compiler_cache.client import LARGEST_TEXT, address
+from manywheels.build.compiler_cache.commands import Compilation, is_self_contained, read_command, without_places
+from manywheels.build.compiler_cache.pool import WorkerPool
+from manywheels.build.compiler_cache.store import CompiledObject, Store
+from manywheels.build.compilers.compiler import Compiler
+from manywheels.plan.targets import Target
+
+_LARGEST_COMMAND: Final = 1 << 20  # bytes
+_PATIENCE: Final = 60  # seconds for a target to send what it began
+_MOST_REQUESTS: Final = 64  # of one target at once
+_FORMAT: Final = b"manywheels 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A text, and the command that compiles it. `key` (hex) is the digest of all that decides the object."""
+
+    compilation: Compilation
+    folder: str
+    text: bytes
+    identity: bytes
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The compiler's options that decide the object."""
+        compiler, code = self.compilation.compiler, self.compilation.code
+        if not compiler.is_clang:
+            return code
+        # zig does not know a preprocessed source: it is compiled as one, without any macro that could change it.
+        own: tuple[str, ...] = ("-undef", "-Wno-gnu-line-marker", "-Wno-unused-command-line-argument")
+        if self.compilation.has_debug_information:
+            own += (f"-fdebug-compilation-dir={self.folder}",)
+        return (*own, *code)
+
+    @property
+    def name(self) -> str:
+        suffix = self.compilation.suffix
+        return "unit" + (suffix if self.compilation.compiler.is_clang else _PREPROCESSED[suffix])
+
+    @property
+    def key(self) -> str:
+        digest = hashlib.sha256()
+        for part in (_FORMAT, self.identity, *map(os.fsencode, self.options), self.name.encode(), self.text):
+            digest.update(b"%d:" % len(part) + part)
+        return digest.hexdigest()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        compilation = self.compilation
+        return (
+            *compilation.compiler.command, *self.options, *compilation.warnings, "-c", self.name, "-o", "unit.o",
+        )  # fmt: skip
+
+
+_PREPROCESSED: Final = {".c": ".i", ".cpp": ".ii", ".S": ".s"}
+
+
+class CompilerCache:
+    """Serves targets until it is closed. `compilers` are those that workers may run.
+
+    `folder` is the program's own, and all can pass through it. `identify` returns what tells compilers apart that have
+    the same command.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        compilers: Sequence[Compiler],
+        store: Store,
+        pool: WorkerPool,
+        identify: Callable[[Compiler], bytes],
+    ) -> None:
+        self._folder, self._store, self._pool, self._identify = folder, store, pool, identify
+        self._compilers = sorted(compilers, key=lambda compiler: len(compiler.command), reverse=True)
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[CompiledObject | None]] = {}
+        self._requests: Counter[str] = Counter()
+        self._open: set[socket.socket] = set()
+        self._closed = False
+        self.counts: Counter[str] = Counter()
+
+    def sockets(self, users: Mapping[Target, int | None]) -> dict[Target, Path]:
+        """Serve each target by a socket that only its user can open. Raises OSError."""
+        return {target: self._start(target.identifier, user) for target, user in users.items()}
+
+    def _start(self, name: str, user: int | None) -> Path:
+        place = self._folder / name
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(address(str(place)))
+        if user is not None:
+            os.chown(place, user, user)
+        place.chmod(0o600)
+        listener.listen()
+        with self._lock:
+            self._open.add(listener)
+        threading.Thread(target=self._accept, args=(listener, name), name=f"compiler cache {name}", daemon=True).start()
+        return place
+
+    def close(self) -> None:
+        """End all that is under way."""
+        with self._lock:
+            self._closed = True
+            sockets = list(self._open)
+        for one in sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._pool.close()
+        self._store.close()
+
+    # --- one request ---
+
+    def _accept(self, listener: socket.socket, name: str) -> None:
+        while not self._closed:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                break
+            with self._lock:
+                is_too_much = self._closed or self._requests[name] >= _MOST_REQUESTS
+                if not is_too_much:
+                    self._requests[name] += 1
+                    self._open.add(connection)
+            if is_too_much:
+                connection.close()
+            else:
+                threading.Thread(target=self._serve, args=(connection, name), daemon=True).start()
+        listener.close()
+
+    def _serve(self, connection: socket.socket, name: str) -> None:
+        try:
+            with connection:
+                _limit_waiting(connection)
+                self._answer(connection.fileno(), name)
+        except (wire.Ended, UnicodeError, ValueError, OSError):
+            pass
+        finally:
+            with self._lock:
+                self._requests[name] -= 1
+                self._open.discard(connection)
+
+    def _answer(self, connection: int, name: str) -> None:
+        folder, words = wire.receive(connection, _LARGEST_COMMAND)
+        compilation = self._understood([os.fsdecode(word) for word in words.split(b"\0")])
+        if compilation is None:
+            self._count("alone")
+            wire.send(connection)
+            return
+        command = (*compilation.compiler.command, *compilation.preprocessing)
+        wire.send(connection, os.fsencode(compilation.output), b"\0".join(map(os.fsencode, command)))
+        (text,) = wire.receive(connection, LARGEST_TEXT)
+        made = None
+        if is_self_contained(text):
+            unit = Unit(
+                compilation=compilation, folder=compilation.mapped(os.fsdecode(folder)),
+                text=without_places(text, compilation), identity=self._identify(compilation.compiler),
+            )  # fmt: skip
+            made = self._object_of(unit, name)
+        if made is None:
+            self._count("alone")
+            wire.send(connection)
+        else:
+            wire.send(connection, made.diagnostics, made.content)
+
+    def _understood(self, argv: Sequence[str]) -> Compilation | None:
+        for compiler in self._compilers:
+            length = len(compiler.command)
+            if tuple(argv[:length]) == compiler.command:
+                return read_command(compiler, argv[length:])
+        return None
+
+    def _object_of(self, unit: Unit, name: str) -> CompiledObject | None:
+        key = unit.key
+        with self._lock:
+            running = self._running.get(key)
+            mine = running is None
+            if running is None:
+                running = self._running[key] = Future()
+        if not mine:
+            made = running.result()
+            if made:
+                self._count("shared")
+            return made
+        made = None
+        try:
+            if made := self._store.get(key):
+                self._count("shared")
+            elif made := self._pool.compile(unit.command, unit.name, unit.text, name):
+                self._count("compiled")
+                self._store.put(key, made)
+            return made
+        finally:
+            with self._lock:
+                del self._running[key]
+            running.set_result(made)
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self.counts[what] += 1
+
+
+def _limit_waiting(connection: socket.socket) -> None:
+    """Bound each read and write of a connection, which stays one that blocks."""
+    limit = struct.pack("ll", _PATIENCE, 0)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, option, limit)

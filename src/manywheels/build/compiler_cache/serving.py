@@ -1,0 +1,54 @@
+"""Begin and end the sharing of compilations in a run, as its options say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from manywheels.build.compiler_cache.identity import identity_of
+from manywheels.build.compiler_cache.pool import WorkerPool
+from manywheels.build.compiler_cache.server import CompilerCache
+from manywheels.build.compiler_cache.store import Store
+from manywheels.build.compilers.toolchain import Toolchain
+from manywheels.build.context import Run
+from manywheels.core.files import cache_dir
+from manywheels.data import table
+from manywheels.runtime import untrusted_files
+
+_LIMIT: Final = 2 << 30  # bytes of objects
+
+
+def workers_for(run: Run, cores: int) -> int:
+    """Return how many compilers are started for the targets: one more than run at once, as some may not count theirs."""
+    return 0 if run.options.compiler_cache == "off" else cores + 1
+
+
+@contextmanager
+def sharing_compilations(
+    run: Run, toolchains: Iterable[Toolchain], work: Path, users: Sequence[int], cores: int
+) -> Iterator[CompilerCache | None]:
+    """`users` are the workers' user ids; none where targets have the program's own user."""
+    count = workers_for(run, cores)
+    if not count:
+        yield None
+        return
+    folder = untrusted_files.make_public_folder(work / "compiled")
+    pool = WorkerPool(
+        folder, users or (None,) * count, limit=run.options.timeout, environment=_environment(run.caller)
+    )  # fmt: skip
+    keeps = run.options.compiler_cache == "keep"
+    store = Store((cache_dir() if keeps else folder) / "objects", _LIMIT)
+    compilers = tuple(dict.fromkeys(chain.from_iterable(tools.compilers for tools in toolchains)))
+    with closing(CompilerCache(folder, compilers, store, pool, identity_of if keeps else lambda _: b"")) as cache:
+        yield cache
+        print('COUNTS', dict(cache.counts), flush=True)
+
+
+def _environment(caller: Mapping[str, str]) -> dict[str, str]:
+    """Return a worker's variables: what the image's compilers need, and nothing of the project's."""
+    facts = table("environment")
+    names = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", *facts["compilers"], *facts["image"])
+    return {name: caller[name] for name in names if name in caller}

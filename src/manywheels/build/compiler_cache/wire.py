@@ -1,0 +1,61 @@
+"""Messages between a compiler's wrapper, the program and its workers: some fields of bytes, each after its length.
+
+For processes that must start fast: it imports nothing but `os`.
+"""
+
+from __future__ import annotations
+
+import os
+
+_LENGTH = 8  # bytes of a number, big-endian
+_MOST_FIELDS = 8
+_BLOCK = 1 << 20
+
+
+class Ended(Exception):
+    """The other side has gone, or does not keep to the protocol."""
+
+
+def send(descriptor: int, *fields: bytes) -> None:
+    """Raises Ended."""
+    numbers = (len(fields), *map(len, fields))
+    head = b"".join(number.to_bytes(_LENGTH, "big") for number in numbers)
+    for data in (head, *fields):
+        _write(descriptor, memoryview(data))
+
+
+def receive(descriptor: int, limit: int) -> list[bytes]:
+    """Return a message's fields, of together at most `limit` bytes. Raises Ended."""
+    count = _number(descriptor)
+    if count > _MOST_FIELDS:
+        raise Ended
+    lengths = [_number(descriptor) for _ in range(count)]
+    if sum(lengths) > limit:
+        raise Ended
+    return [_read(descriptor, length) for length in lengths]
+
+
+def _number(descriptor: int) -> int:
+    return int.from_bytes(_read(descriptor, _LENGTH), "big")
+
+
+def _read(descriptor: int, length: int) -> bytes:
+    blocks = []
+    while length:
+        try:
+            block = os.read(descriptor, min(length, _BLOCK))
+        except OSError:  # also BlockingIOError, after the socket's time limit
+            block = b""
+        if not block:
+            raise Ended
+        blocks.append(block)
+        length -= len(block)
+    return b"".join(blocks)
+
+
+def _write(descriptor: int, data: memoryview) -> None:
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except OSError:
+            raise Ended from None
