@@ -30,7 +30,7 @@ from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuil
 from manywheels.verify.model import Finding, Severity
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
-from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, joined
+from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, all_compilations, joined
 from manywheels.wheels.output import OutputFolder
 
 JOBSERVER: Final = f"{SHARED}/jobserver"
@@ -207,6 +207,7 @@ def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
         warnings=(*dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings),),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
+        compilations=all_compilations(manifests),
     )
 
 

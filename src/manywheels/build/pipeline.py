@@ -83,7 +83,8 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
                 compiler_sockets=cache.sockets(asking) if cache else {},
             )  # fmt: skip
             records = _build_all(context, buildable)
-    manifest = _manifest(context, records)
+            compilations = cache.compilations if cache else None
+    manifest = replace(_manifest(context, records), compilations=compilations)
     if not run.is_part:  # else the program that started this one writes the manifest of all parts
         manifest.write(run.output.path)
     reporter.closed(manifest)

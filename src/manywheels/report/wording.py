@@ -89,6 +89,8 @@ def summary(manifest: Manifest) -> str:
     parts += [f"{failures} failed"] if failures else []
     parts += [f"{missing} missing (no interpreter)"] if missing else []
     parts += [f"{cancelled} cancelled"] if cancelled else []
+    if (made := manifest.compilations) and made.shared:
+        parts.append(f"{made.shared} of {made.compiled + made.shared + made.alone} compilations shared")
     return ", ".join(parts)
 
 

@@ -18,7 +18,16 @@ from manywheels.core.files import digest_file
 from manywheels.core.regular_files import is_regular
 from manywheels.core.text import sanitize
 from manywheels.errors import SetMismatch, WheelFileError
-from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, WheelRecord, joined, read_sealed
+from manywheels.wheels.manifest import (
+    Manifest,
+    Shard,
+    TargetRecord,
+    TargetState,
+    WheelRecord,
+    all_compilations,
+    joined,
+    read_sealed,
+)
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
 
@@ -170,6 +179,7 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
         warnings=tuple(dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings)),
         planned=tuple(sorted({name for manifest in manifests for name in manifest.planned}, key=_natural)),
         shard=None,
+        compilations=all_compilations(manifests),
     )
 
 

@@ -176,10 +176,27 @@ class TargetRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compilations:
+    """How many objects builds asked for: `compiled` for them, `shared` since they had been, or `alone`, by the build."""
+
+    compiled: _Count
+    shared: _Count
+    alone: _Count
+
+    def __add__(self, other: Compilations) -> Compilations:
+        return Compilations(
+            compiled=self.compiled + other.compiled,
+            shared=self.shared + other.shared,
+            alone=self.alone + other.alone,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A finished run. `version` is the wheels', None without wheels; `warnings` concern the set.
 
-    `shard`: the part of the plan that was built. `planned`: identifiers of the whole plan.
+    `shard`: the part of the plan that was built. `planned`: identifiers of the whole plan. `compilations`: None if
+    targets shared none.
     """
 
     project: str
@@ -193,6 +210,7 @@ class Manifest:
     warnings: _Texts = ()
     planned: _Texts = ()
     shard: Annotated[Shard, _Rule(_require_part)] | None = None
+    compilations: Compilations | None = None
     schema: int = SCHEMA
 
     @property
@@ -220,6 +238,12 @@ class Manifest:
         with write_atomically(path) as file:
             file.write(self.serialized())
         return path
+
+
+def all_compilations(manifests: Iterable[Manifest]) -> Compilations | None:
+    """Return the sum; None if no manifest has any."""
+    found = [manifest.compilations for manifest in manifests if manifest.compilations]
+    return sum(found[1:], found[0]) if found else None
 
 
 def joined(values: Iterable[str]) -> str:

@@ -1,15 +1,14 @@
 """What a compiler's wrapper starts in place of the compiler: ask the program for the object.
 
-Runs as the target's user, with `python -I -S`, once for each translation unit: it imports as little as possible. Without
-an answer, whatever the reason, it becomes the compiler itself.
+Runs as the target's user, once for each translation unit, so it imports as little as possible. Without an answer,
+whatever the reason, it becomes the compiler itself.
 """
 
 from __future__ import annotations
 
+import _socket  # without `socket`, whose import takes as long as the rest
 import os
 import sys
-
-import _socket  # without `socket`, whose import takes as long as the rest
 
 from manywheels.build.compiler_cache import wire
 
@@ -27,6 +26,7 @@ _STEERING = ("COMPILER_PATH", "GCC_EXEC_PREFIX", "CCC_OVERRIDE_OPTIONS", "CLANG_
 
 def main(argv: list[str]) -> NoReturn:
     """`argv` is the compiler's command."""
+    _restore_locale()
     try:
         if _compile(os.environ[SOCKET], argv):
             sys.stderr.flush()
@@ -59,6 +59,14 @@ def _compile(place: str, argv: list[str]) -> bool:
     _write_whole(output, content)
     os.write(2, os.pread(said, LARGEST_TEXT, 0) + diagnostics)
     return True
+
+
+def _restore_locale() -> None:
+    """Remove LC_CTYPE if Python has set it (PEP 538): the compiler would quote in another way."""
+    if os.environ.get("LC_CTYPE", "").startswith("C."):
+        with open("/proc/self/environ", "rb") as file:
+            if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
+                del os.environ["LC_CTYPE"]
 
 
 def connect(place: str) -> _socket.socket:

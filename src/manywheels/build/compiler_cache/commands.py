@@ -121,7 +121,7 @@ class _Words:
         return True
 
     def dependencies(self, output: str) -> list[str]:
-        """Return what tells the preprocessor which file to list the dependencies in, as the compiler would choose it."""
+        """Return what tells the preprocessor where to list the dependencies: where the compiler would."""
         if not any(option in self.preprocessing for option in _DEPENDENCIES):
             return []
         given = {option[:3] for option in self.preprocessing}

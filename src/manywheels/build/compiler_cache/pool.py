@@ -84,7 +84,8 @@ class _Worker:
         if self._process is None:
             self._process = self._start()
         process = self._process
-        assert process.stdin and process.stdout  # noqa: S101
+        assert process.stdin is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
         try:
             wire.send(process.stdin.fileno(), b"\0".join(map(os.fsencode, command)), name.encode(), text)
             answer = wire.receive(process.stdout.fileno(), _LARGEST_ANSWER)

@@ -26,6 +26,7 @@ from manywheels.build.compiler_cache.pool import WorkerPool
 from manywheels.build.compiler_cache.store import CompiledObject, Store
 from manywheels.build.compilers.compiler import Compiler
 from manywheels.plan.targets import Target
+from manywheels.wheels.manifest import Compilations
 
 _LARGEST_COMMAND: Final = 1 << 20  # bytes
 _PATIENCE: Final = 60  # seconds for a target to send what it began
@@ -98,8 +99,9 @@ class CompilerCache:
         self._running: dict[str, Future[CompiledObject | None]] = {}
         self._requests: Counter[str] = Counter()
         self._open: set[socket.socket] = set()
+        self._accepting: list[threading.Thread] = []
         self._closed = False
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     def sockets(self, users: Mapping[Target, int | None]) -> dict[Target, Path]:
         """Serve each target by a socket that only its user can open. Raises OSError."""
@@ -115,8 +117,16 @@ class CompilerCache:
         listener.listen()
         with self._lock:
             self._open.add(listener)
-        threading.Thread(target=self._accept, args=(listener, name), name=f"compiler cache {name}", daemon=True).start()
+        self._accepting.append(threading.Thread(target=self._accept, args=(listener, name), daemon=True))
+        self._accepting[-1].start()
         return place
+
+    @property
+    def compilations(self) -> Compilations:
+        with self._lock:
+            return Compilations(
+                compiled=self._counts["compiled"], shared=self._counts["shared"], alone=self._counts["alone"]
+            )  # fmt: skip
 
     def close(self) -> None:
         """End all that is under way."""
@@ -127,26 +137,31 @@ class CompilerCache:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
         self._pool.close()
+        for thread in self._accepting:
+            thread.join()
         self._store.close()
 
     # --- one request ---
 
     def _accept(self, listener: socket.socket, name: str) -> None:
-        while not self._closed:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                break
-            with self._lock:
-                is_too_much = self._closed or self._requests[name] >= _MOST_REQUESTS
-                if not is_too_much:
-                    self._requests[name] += 1
-                    self._open.add(connection)
-            if is_too_much:
-                connection.close()
-            else:
-                threading.Thread(target=self._serve, args=(connection, name), daemon=True).start()
-        listener.close()
+        with listener:
+            while not self._closed:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                if self._admits(connection, name):
+                    threading.Thread(target=self._serve, args=(connection, name), daemon=True).start()
+                else:
+                    connection.close()
+
+    def _admits(self, connection: socket.socket, name: str) -> bool:
+        with self._lock:
+            if self._closed or self._requests[name] >= _MOST_REQUESTS:
+                return False
+            self._requests[name] += 1
+            self._open.add(connection)
+            return True
 
     def _serve(self, connection: socket.socket, name: str) -> None:
         try:
@@ -217,7 +232,7 @@ class CompilerCache:
 
     def _count(self, what: str) -> None:
         with self._lock:
-            self.counts[what] += 1
+            self._counts[what] += 1
 
 
 def _limit_waiting(connection: socket.socket) -> None:

@@ -22,7 +22,7 @@ _LIMIT: Final = 2 << 30  # bytes of objects
 
 
 def workers_for(run: Run, cores: int) -> int:
-    """Return how many compilers are started for the targets: one more than run at once, as some may not count theirs."""
+    """Return how many compilers run for the targets: one more than cores, as some builds start more than tokens."""
     return 0 if run.options.compiler_cache == "off" else cores + 1
 
 
@@ -44,7 +44,6 @@ def sharing_compilations(
     compilers = tuple(dict.fromkeys(chain.from_iterable(tools.compilers for tools in toolchains)))
     with closing(CompilerCache(folder, compilers, store, pool, identity_of if keeps else lambda _: b"")) as cache:
         yield cache
-        print('COUNTS', dict(cache.counts), flush=True)
 
 
 def _environment(caller: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,278 @@
+"""Compilations that targets share, with real compilers behind the wrappers that builds see."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from host.test_toolchain import needs_gcc, needs_zig
+from manywheels.build.compiler_cache import client
+from manywheels.build.compiler_cache.pool import WorkerPool
+from manywheels.build.compiler_cache.server import CompilerCache
+from manywheels.build.compiler_cache.store import Store
+from manywheels.build.compilers.toolchain import prepare
+from manywheels.plan.policies import policy_named
+from manywheels.plan.targets import Target, known_targets
+
+UNITS = {
+    "unit.c": '#include <assert.h>\n#include <string.h>\nint f(const char *s) { assert(s); return (int)strlen(s); }\n',
+    "unit.cpp": '#include <vector>\nstatic int n = __LINE__;\nint g(std::vector<int> &v) { v.push_back(n); return v.at(3); }\n',
+    "unit.S": "#define ONE $1\n.text\n.globl h\nh: mov ONE, %eax\n ret\n.section .note.GNU-stack,\"\",@progbits\n",
+}  # fmt: skip
+
+
+@dataclass
+class House:
+    """Two targets, `a` and `b`, each with a folder of its own, and compilers that share."""
+
+    work: Path
+    tools: Path
+    variables: dict[str, str]
+    cache: CompilerCache
+    sockets: dict[str, Path]
+
+    def folder(self, target: str) -> Path:
+        return self.work / target / "source"
+
+    def write(self, name: str, text: str) -> None:
+        for target in self.sockets:
+            (self.folder(target) / name).write_text(text)
+
+    def run(self, target: str, *words: str, shares: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a compiler in the target's folder; `words` begin with its name."""
+        own = {client.SOCKET: str(self.sockets[target])} if shares else {}
+        return subprocess.run(
+            [self.tools / words[0], *words[1:]], cwd=self.folder(target), env=self.variables | own | more,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def compile(self, target: str, *words: str, shares: bool = True) -> bytes:
+        """Return the object `unit.o`, which the compiler has to make."""
+        made = self.folder(target) / "unit.o"
+        made.unlink(missing_ok=True)
+        done = self.run(target, *words, "-o", "unit.o", shares=shares)
+        assert done.returncode == 0, done.stderr
+        return made.read_bytes()
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Compiled, shared, alone."""
+        made = self.cache.compilations
+        return made.compiled, made.shared, made.alone
+
+
+def make_house(kind: str, tmp_path: Path, *, store: Path | None = None) -> House:
+    work = tmp_path / "work"
+    for target in ("a", "b"):
+        (work / target / "source").mkdir(parents=True, exist_ok=True)
+    own = {f"{work / target}/": "./" for target in ("a", "b")}
+    tools = prepare(kind, policy_named("manylinux_2_28"), work / "tools", prefix_map={str(work): ".", **own})
+    variables = {"PATH": f"{tools.bin_dir}:/usr/bin:/bin", "HOME": str(tmp_path), **tools.environment}
+    folder = work / "compiled"
+    folder.mkdir(exist_ok=True)
+    pool = WorkerPool(folder, (None, None, None), limit=120, environment={"PATH": "/usr/bin:/bin"})
+    cache = CompilerCache(folder, tools.compilers, Store(store or folder / "objects", 1 << 28), pool, lambda _: b"")
+    names: dict[str, Target] = dict(zip(("a", "b"), known_targets("manylinux", "x86_64"), strict=False))
+    sockets = cache.sockets(dict.fromkeys(names.values()))
+    return House(work, tools.bin_dir, variables, cache, {name: sockets[target] for name, target in names.items()})
+
+
+@pytest.fixture(params=[pytest.param("zig", marks=needs_zig), pytest.param("system", marks=needs_gcc)])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    made = make_house(request.param, tmp_path)
+    for name, text in UNITS.items():
+        made.write(name, text)
+    yield made
+    made.cache.close()
+
+
+@pytest.fixture
+def gcc_house(tmp_path: Path) -> Iterator[House]:
+    made = make_house("system", tmp_path)
+    yield made
+    made.cache.close()
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_second_target_gets_the_first_ones_object(unit: str, house: House) -> None:
+    words = ("c++" if unit.endswith("cpp") else "cc", "-O2", "-fPIC", "-c", unit)
+    alone = house.compile("a", *words, shares=False)
+    assert house.compile("a", *words) == alone
+    assert house.compile("b", *words) == alone
+    assert house.counts == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("-Wall",), ("-Wextra", "-Wno-unused")),
+        (("-I/usr/include/python3.11",), ("-isystem", "/usr/local/include", "-DUNUSED=1")),
+        (("-O2", "-fPIC"), ("-fPIC", "-O3", "-O2", "-fPIC")),
+        ((), ("-pipe", "-Wl,-O1", "-L/usr/lib", "-fdiagnostics-color=never")),
+    ],
+)
+def test_what_changes_no_code_does_not_separate(
+    first: tuple[str, ...], second: tuple[str, ...], gcc_house: House
+) -> None:
+    gcc_house.write("unit.c", UNITS["unit.c"])
+    assert gcc_house.compile("a", "cc", *first, "-c", "unit.c") == gcc_house.compile("b", "cc", *second, "-c", "unit.c")
+    assert gcc_house.counts == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("-O2",), ("-O3",)), (("-fwrapv",), ("-fno-strict-overflow",)), ((), ("-DNDEBUG",)), ((), ("-Werror",)),
+        ((), ("-fvisibility=hidden",)), ((), ("-march=haswell",)), ((), ("-g",)), (("-std=c99",), ("-std=c11",)),
+    ],
+)  # fmt: skip
+def test_what_changes_code_separates(first: tuple[str, ...], second: tuple[str, ...], gcc_house: House) -> None:
+    gcc_house.write("unit.c", UNITS["unit.c"])
+    for target, words in (("a", first), ("b", second)):
+        alone = gcc_house.compile(target, "cc", *words, "-c", "unit.c", shares=False)
+        made = gcc_house.compile(target, "cc", *words, "-c", "unit.c")
+        assert made == alone or "-g" in words  # whose columns are those of the preprocessed text
+    assert gcc_house.counts == (2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-c", "unit.c", "-march=native"), ("-c", "unit.c", "-fplugin-arg-x-y=1"), ("-c", "unit.c", "-B", "."),
+        ("-c", "unit.c", "-save-temps"), ("-c", "unit.c", "-fstack-usage"), ("-c", "unit.c", "--coverage"),
+        ("-c", "unit.c", "-Wa,-adhln"), ("-c", "unit.c", "-fdump-tree-optimized"), ("-c", "unit.c", "-specs=own.specs"),
+        ("-c", "-x", "c-header", "unit.c"), ("-c", "incbin.c"), ("-c", "unit.c", "-fprofile-generate"),
+        ("-c", "unit.c", "-wrapper", "env"), ("-c", "unit.c", "-fsanitize-recover=all"), ("-c", "unit.c", "--sysroot=/"),
+    ],
+)  # fmt: skip
+def test_other_compilations_are_the_targets_own(words: tuple[str, ...], gcc_house: House) -> None:
+    gcc_house.write("unit.c", UNITS["unit.c"])
+    gcc_house.write("incbin.c", 'asm(".incbin \\"unit.c\\"");\n')
+    gcc_house.write("own.specs", "")
+    alone = gcc_house.run("a", "cc", *words, "-o", "alone.o", shares=False)
+    made = gcc_house.run("a", "cc", *words, "-o", "unit.o")
+    assert (made.returncode, made.stderr) == (alone.returncode, alone.stderr)
+    assert gcc_house.counts == (0, 0, 1)
+
+
+def test_a_unit_that_two_targets_need_at_once_is_compiled_once(house: House) -> None:
+    lines = (f"int f{number}(int x) {{ return x * {number} + (x << {number % 7}); }}" for number in range(3000))
+    house.write("unit.c", "\n".join(lines))
+    with ThreadPoolExecutor(2) as both:
+        made = list(both.map(lambda target: house.compile(target, "cc", "-O2", "-c", "unit.c"), ("a", "b")))
+    assert made[0] == made[1]
+    assert house.counts == (1, 1, 0)
+
+
+def test_no_object_names_a_targets_folder(house: House) -> None:
+    house.write("unit.c", "const char *place(void) { return __FILE__; }\n")
+    made = [
+        house.compile(target, "cc", "-O2", "-g", "-c", str(house.folder(target) / "unit.c")) for target in ("a", "b")
+    ]
+    assert made[0] == made[1]
+    assert b"source/unit.c" in made[0]
+    assert str(house.work).encode() not in made[0]
+    assert house.counts == (1, 1, 0)
+
+
+def test_dependencies_are_listed_as_the_compiler_lists_them(house: House) -> None:
+    house.write("own.h", "#define OWN 1\n")
+    house.write("unit.c", '#include "own.h"\nint f(void) { return OWN; }\n')
+    words = ("cc", "-O2", "-MMD", "-MP", "-c", "unit.c")
+    folder = house.folder("a")
+    house.compile("a", *words, shares=False)
+    expected = (folder / "unit.d").read_bytes()
+    (folder / "unit.d").unlink()
+    house.compile("b", *words)
+    house.compile("a", *words)
+    assert (folder / "unit.d").read_bytes() == expected
+    assert house.counts == (1, 1, 0)
+
+
+def test_each_target_is_told_the_warnings(gcc_house: House) -> None:
+    gcc_house.write("unit.c", "#warning soon\nint f(int x) { if (x = 1) return 2; return x; }\n")
+    for target in ("a", "b"):
+        said = gcc_house.run(target, "cc", "-Wall", "-c", "unit.c", "-o", "unit.o").stderr
+        assert said.count("soon") == 2  # with the quoted line
+        assert "suggest parentheses" in said
+    assert gcc_house.counts == (1, 1, 0)
+
+
+def test_what_does_not_compile_fails_as_it_would(house: House) -> None:
+    house.write("unit.c", "int f(int x) { return y; }\n")
+    alone = house.run("a", "cc", "-c", "unit.c", "-o", "unit.o", shares=False)
+    for target in ("a", "b"):
+        done = house.run(target, "cc", "-c", "unit.c", "-o", "unit.o")
+        assert (done.returncode, done.stderr) == (alone.returncode, alone.stderr)
+        assert not list(house.folder(target).glob("*.o*"))
+    assert house.counts == (0, 0, 2)
+
+
+def test_a_build_goes_on_when_a_worker_is_killed(gcc_house: House) -> None:
+    gcc_house.write("unit.c", UNITS["unit.c"])
+    gcc_house.compile("a", "cc", "-c", "unit.c")
+    for worker in workers(gcc_house):
+        os.kill(worker, signal.SIGKILL)
+    for option in ("-O1", "-O2", "-O3"):
+        gcc_house.compile("a", "cc", option, "-c", "unit.c")
+    compiled, _, alone = gcc_house.counts
+    assert (compiled, alone) == (3, 1)  # the killed one's job, after which another worker is started
+
+
+def workers(house: House) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if any(word.startswith(str(house.work / "compiled").encode()) for word in command):
+                found.append(int(entry.name))
+    return found
+
+
+def test_nothing_is_left_running_and_no_file_of_a_job(gcc_house: House) -> None:
+    gcc_house.write("unit.c", UNITS["unit.c"])
+    gcc_house.compile("a", "cc", "-c", "unit.c")
+    assert workers(gcc_house)
+    gcc_house.cache.close()
+    assert not workers(gcc_house)
+    assert not [path for path in (gcc_house.work / "compiled").rglob("*") if path.name.startswith("unit")]
+    gcc_house.compile("a", "cc", "-c", "unit.c")  # without the program, the target compiles by itself
+
+
+@pytest.mark.parametrize("damage", ["flipped", "emptied", "not a database", "another's key"])
+def test_a_damaged_store_is_not_believed(damage: str, tmp_path: Path) -> None:
+    import sqlite3
+
+    store = tmp_path / "objects"
+    house = make_house("system", tmp_path, store=store)
+    house.write("unit.c", UNITS["unit.c"])
+    expected = house.compile("a", "cc", "-O2", "-c", "unit.c")
+    house.compile("a", "cc", "-O1", "-c", "unit.c")
+    house.cache.close()
+    if damage == "not a database":
+        store.write_bytes(b"\x7fELF" * 1000)
+    else:
+        with sqlite3.connect(store) as connection:
+            change = {
+                "flipped": "UPDATE objects SET content = CAST(substr(content, 1, 40) || x'00' AS BLOB)",
+                "emptied": "UPDATE objects SET content = x''",
+                "another's key": "UPDATE objects SET content = (SELECT max(content) FROM objects)",
+            }[damage]
+            connection.execute(change)
+        connection.close()
+    house = make_house("system", tmp_path / "later", store=store)
+    house.write("unit.c", UNITS["unit.c"])
+    assert house.compile("b", "cc", "-O2", "-c", "unit.c") == expected
+    house.compile("b", "cc", "-O1", "-c", "unit.c")
+    assert house.counts[0] >= 1
+    house.cache.close()
