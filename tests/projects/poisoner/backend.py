@@ -1,0 +1,12 @@
+import sys
+
+import attempts
+from setuptools import build_meta as _orig
+from setuptools.build_meta import *
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    wheel = _orig.build_wheel(wheel_directory, config_settings, metadata_directory)
+    if sys.version_info[:2] == (3, 12):
+        attempts.say()
+    return wheel

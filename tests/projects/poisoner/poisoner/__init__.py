@@ -1,0 +1,3 @@
+from poisoner.core import answer
+
+__all__ = ["answer"]
