@@ -23,7 +23,8 @@ def attempt(function):
 def say():
     os.makedirs(EVIL, mode=0o777, exist_ok=True)
     os.chmod(EVIL, 0o777)
-    print("poisoner " + json.dumps({f.__name__: f() for f in ATTEMPTS}), flush=True)
+    tried = ATTEMPTS if SOCKET else [get_another_object_in_place_of_the_shared_one]
+    print("poisoner " + json.dumps({f.__name__: f() for f in tried}), flush=True)
 
 
 # --- the protocol of the compilers' wrapper ---

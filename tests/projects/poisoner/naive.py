@@ -16,7 +16,9 @@ def entry(store, command):
 
 
 def share(compiler, store):
-    os.makedirs(store, mode=0o777, exist_ok=True)
+    if not os.path.isdir(store):
+        os.mkdir(store)
+        os.chmod(store, 0o777)
     compile_by_itself = compiler.spawn
 
     def spawn(command, **options):
