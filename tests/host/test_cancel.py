@@ -173,14 +173,18 @@ def test_targets_that_wait_their_turn_end_as_well(
     assert set(finished.states.values()) == {"cancelled"}
 
 
-def test_finished_wheels_stay(
-    program: Program, start: Callable[..., Running], private_cache: Path, processes: Processes
-) -> None:
+def hangs_on_313(program: Program) -> Path:
     project = program.copy("tested")
     (project / "backend.py").rename(project / "healthy.py")
     (project / "backend.py").write_text(SOMETIMES)
     (project / "hanging.py").write_text((program.copy("hangs") / "backend.py").read_text())
-    running = start(project, "cp312 cp313")
+    return project
+
+
+def test_finished_wheels_stay(
+    program: Program, start: Callable[..., Running], private_cache: Path, processes: Processes
+) -> None:
+    running = start(hangs_on_313(program), "cp312 cp313")
     running.wait_until_hanging("cp313")
     wait_for("the wheel for cp312", lambda: list(running.output.glob("*.whl")) != [])
     finished = running.stop(signal.SIGINT)
@@ -190,6 +194,19 @@ def test_finished_wheels_stay(
     assert finished.states == {"cp312": "built", "cp313": "cancelled"}
     assert finished.wheel.name == finished.targets["cp312"]["wheel"]["name"]
     assert program.run_in("cp312", finished.wheel, "import tested; print(tested.answer())") == "42"
+
+
+def test_what_was_built_before_another_build_began_is_delivered(
+    program: Program, start: Callable[..., Running], private_cache: Path, processes: Processes
+) -> None:
+    running = start(hangs_on_313(program), "cp310 cp312 cp313", "--jobs", "1")
+    running.wait_until_hanging("cp313")
+    finished = running.stop(signal.SIGINT)
+
+    assert_nothing_left(running, private_cache, processes)
+    assert finished.status == 130
+    assert finished.states == {"cp310": "built", "cp312": "built", "cp313": "cancelled"}
+    assert len(finished.wheels) == 2
 
 
 def test_the_next_run_removes_the_work_folders_of_killed_runs_only(

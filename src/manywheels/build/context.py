@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from manywheels.build.reporter import Reporter
 from manywheels.build.stages.before_all import Prepared
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.wheel_sharing import WheelSharing
-from manywheels.core.cancellation import Cancellation
 from manywheels.errors import WrongWheel
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
@@ -88,8 +86,6 @@ class RunContext:
         self.test_outcomes: dict[Target, TestOutcome] = {}
         self.uv = uv_program()  # once, here: it uses sysconfig, which is not thread-safe
         self._delivery = threading.Lock()
-        jobs = self.run.options.jobs
-        self._jobs = threading.Semaphore(jobs) if jobs else nullcontext()
 
     def setup_of(self, target: Target) -> PlatformSetup:
         return self.setups[self.run.options.platform_of(target)]
@@ -97,12 +93,6 @@ class RunContext:
     def served_by(self, target: Target) -> list[PlannedTarget]:
         """Return the targets that reuse this one's wheel; final once that has been announced."""
         return [planned for planned in self.run.plan.targets if self.sharing.served.get(planned.target) == target]
-
-    @contextmanager
-    def slot(self, cancellation: Cancellation) -> Iterator[None]:
-        """Hold one of the `jobs` and a token; wait for no other target meanwhile. Raises Cancelled."""
-        with self._jobs, self.jobserver.slot(cancellation):
-            yield
 
     def set_warnings(self) -> tuple[str, ...]:
         findings = self.run.rules.judge(check_set(self.facts, None))

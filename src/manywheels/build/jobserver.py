@@ -10,10 +10,13 @@ import fcntl
 import os
 import select
 import threading
-from collections import deque
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import IntEnum
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
@@ -23,19 +26,59 @@ _PATIENCE = 1000  # milliseconds without a token before a look whether any is he
 _POLL = 0.02  # seconds between checks whether a waiting target was cancelled
 
 
+class Rank(IntEnum):
+    """Who is served first: a target that has begun, so that its wheel is delivered before another build begins."""
+
+    BEGUN = 0
+    NEW = 1
+
+
+class Place(NamedTuple):
+    """A place in the queue: by rank, then first come, first served."""
+
+    rank: Rank
+    number: int
+
+
+class Slot:
+    """A token for one target, which may give it back while it waits for others."""
+
+    def __init__(self, server: Jobserver, cancellation: Cancellation) -> None:
+        self._server = server
+        self._cancellation = cancellation
+        self._is_held = False
+
+    def take(self, place: Place | None = None) -> None:
+        """Wait for a token, by default as a target that has begun. Raises Cancelled."""
+        place = place or self._server.queue_up(Rank.BEGUN)
+        self._is_held = self._server.draw(place, self._cancellation)
+        if not self._is_held:
+            raise Cancelled("The target was stopped while it waited for its turn.", remedy="")
+
+    def give_back(self) -> None:
+        """Do nothing if it is not held."""
+        if self._is_held:
+            self._is_held = False
+            self._server.put_back()
+
+
 class Jobserver:
     """A FIFO with `tokens` tokens at `path`; several programs share it if they name the same path.
 
     While a program's targets hold tokens, it has a shared lock on a file beside the FIFO. Who can have the lock alone
-    knows that no token is held, also not by a program that was killed.
+    knows that no token is held, also not by a program that was killed. Each program has a queue of its own, and its
+    targets hold no more than `most` tokens.
     """
 
-    def __init__(self, path: Path, tokens: int) -> None:
+    def __init__(self, path: Path, tokens: int, most: int | None = None) -> None:
         self.path = path
         self.tokens = tokens
+        self._most = most or tokens
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # the queue, or the number of holders
         self._holders = 0
-        self._queue: deque[threading.Event] = deque()
+        self._queue: list[Place] = []
+        self._numbers = count()
         self._held = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         is_alone = self._try_alone()
         if not is_alone:
@@ -55,56 +98,71 @@ class Jobserver:
         makeflags = f"-j{self.tokens} --jobserver-auth=fifo:{self.path}"
         return {"MAKEFLAGS": makeflags, "CARGO_MAKEFLAGS": makeflags}
 
-    @contextmanager
-    def slot(self, cancellation: Cancellation) -> Iterator[None]:
-        """Raises Cancelled."""
-        if not self._draw(cancellation):
-            raise Cancelled("The target was stopped while it waited for its turn.", remedy="")
-        try:
-            yield
-        finally:
-            self._put_back()
-
-    def _draw(self, cancellation: Cancellation) -> bool:
-        """Wait for a token, first come, first served; return False if cancelled."""
-        turn = threading.Event()
+    def queue_up(self, rank: Rank) -> Place:
+        """Take a place in the queue; whoever is behind it waits until it has had its turn, or is left."""
         with self._lock:
-            self._queue.append(turn)
-            self._queue[0].set()
-        try:
-            while not turn.wait(_POLL):
-                if cancellation.requested:
-                    return False
-            return self._take(cancellation)
-        finally:
-            with self._lock:
-                self._queue.remove(turn)
-                if self._queue:
-                    self._queue[0].set()
+            place = Place(rank, next(self._numbers))
+            insort(self._queue, place)
+            return place
 
-    def _take(self, cancellation: Cancellation) -> bool:
+    def leave(self, place: Place) -> None:
+        """Give up a place, if it is still in the queue."""
+        with self._lock:
+            if place in self._queue:
+                self._queue.remove(place)
+                self._changed.notify_all()
+
+    @contextmanager
+    def slot(self, cancellation: Cancellation, place: Place | None = None) -> Iterator[Slot]:
+        """Yield a slot with a token, which is given back at the end; `place` as in `Slot.take`. Raises Cancelled."""
+        slot = Slot(self, cancellation)
+        slot.take(place)
+        try:
+            yield slot
+        finally:
+            slot.give_back()
+
+    def draw(self, place: Place, cancellation: Cancellation) -> bool:
+        """Wait for the turn of a place, and for a token; return False if cancelled."""
+        try:
+            while not cancellation.requested:
+                with self._lock:
+                    is_next = self._changed.wait_for(lambda: self._is_next(place), _POLL)
+                if is_next and self._take(place, cancellation):
+                    return True
+            return False
+        finally:
+            self.leave(place)
+
+    def _is_next(self, place: Place) -> bool:
+        return self._queue[0] == place and self._holders < self._most
+
+    def _take(self, place: Place, cancellation: Cancellation) -> bool:
+        """Wait for a token, and take it, unless another place comes first by now."""
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         poll.register(cancellation, select.POLLIN)
-        while not cancellation.requested:
-            if not poll.poll(_PATIENCE):
-                self._restore()
-                continue
-            with self._lock:
-                if not self._holders:
-                    fcntl.flock(self._held, fcntl.LOCK_SH)
-                try:
-                    os.read(self._descriptor, 1)
-                except BlockingIOError:  # a compiler took it first
-                    self._let_go()
-                    continue
-                self._holders += 1
-                return True
-        return False
+        if not poll.poll(_PATIENCE):
+            self._restore()
+            return False
+        with self._lock:
+            if not self._is_next(place):
+                return False
+            if not self._holders:
+                fcntl.flock(self._held, fcntl.LOCK_SH)
+            try:
+                os.read(self._descriptor, 1)
+            except BlockingIOError:  # a compiler took it first, or there is a cancellation
+                self._let_go()
+                return False
+            self._holders += 1
+            return True
 
-    def _put_back(self) -> None:
+    def put_back(self) -> None:
+        """Put back a token that was drawn."""
         with self._lock:
             self._holders -= 1
+            self._changed.notify_all()
             if self._holders:
                 with suppress(BlockingIOError):  # full: a build has written too many tokens
                     os.write(self._descriptor, _TOKEN)

@@ -73,7 +73,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
         reporter.started(run.plan, _title(run, toolchains))
         asking = {planned.target: isolated.user(number) for number, planned in enumerate(buildable)}
         with (
-            closing(Jobserver(run.jobserver or work / "jobserver", cores)) as jobserver,
+            closing(Jobserver(run.jobserver or work / "jobserver", cores, run.options.jobs)) as jobserver,
             sharing_compilations(run, toolchains.values(), work, isolated.users[len(buildable) :], cores) as cache,
         ):
             context = RunContext(
@@ -183,7 +183,7 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
 def _build_all(context: RunContext, buildable: list[PlannedTarget]) -> dict[Target, TargetRecord]:
     if not buildable:
         return {}
-    builds = [TargetBuild(context, planned) for planned in buildable]
+    builds = [TargetBuild(context, planned) for planned in buildable]  # they queue up in the plan's order
     with (
         ThreadPoolExecutor(max_workers=len(buildable), thread_name_prefix="target") as builders,
         ThreadPoolExecutor(max_workers=_PREFETCHES, thread_name_prefix="prefetch") as prefetchers,
@@ -201,7 +201,7 @@ def _build(build: TargetBuild) -> TargetRecord:
     try:
         return _record_of(build)
     finally:
-        build.context.sharing.leave(build.target)
+        build.leave()
 
 
 def _record_of(build: TargetBuild) -> TargetRecord:

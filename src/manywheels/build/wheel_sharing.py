@@ -35,6 +35,11 @@ class WheelSharing:
     def cancellation(self, target: Target) -> Cancellation:
         return self._cancellations[target]
 
+    def must_wait(self, target: Target, made: WheelName) -> bool:
+        """Whether `announce` would wait for other targets."""
+        with self._condition:
+            return made.is_stable_abi and not self._is_clear(target, self._earlier_there(target))
+
     def announce(self, target: Target, made: WheelName) -> None:
         """Raises ServedByOther if an earlier target's wheel serves this one.
 
@@ -94,7 +99,10 @@ class WheelSharing:
         return {other for other in self._earlier(target) if other.is_on_the_platform_of(target)}
 
     def _wait_for(self, target: Target, earlier: set[Target]) -> None:
-        self._condition.wait_for(lambda: target in self.served or earlier <= self._decided)
+        self._condition.wait_for(lambda: self._is_clear(target, earlier))
+
+    def _is_clear(self, target: Target, earlier: set[Target]) -> bool:
+        return target in self.served or earlier <= self._decided
 
     def _decide(self, target: Target) -> None:
         self._decided.add(target)

@@ -7,13 +7,13 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from manywheels.build import jobserver
-from manywheels.build.jobserver import Jobserver
+from manywheels.build.jobserver import Jobserver, Place, Rank
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.errors import Cancelled
@@ -162,24 +162,141 @@ def test_a_fifo_that_a_build_has_filled_blocks_no_one(
         pass
 
 
-def test_first_come_first_served(make: Callable[[int], Jobserver]) -> None:
-    server, order, threads = make(1), [], []
+class Queue:
+    """Targets that wait for a slot, each in a thread; `served` are their names in the order of their turns."""
 
-    def build(number: int) -> Callable[[], None]:
+    def __init__(self, server: Jobserver) -> None:
+        self._server = server
+        self._threads: list[threading.Thread] = []
+        self.served: list[str] = []
+
+    def join(self, name: str, place: Place) -> None:
+        """Have a target wait at its place."""
+
         def work() -> None:
-            with server.slot(Cancellation()):
-                order.append(number)
+            with self._server.slot(Cancellation(), place):
+                self.served.append(name)
 
-        return work
+        self._threads.append(in_thread(work))
 
+    def wait_for_end(self) -> None:
+        for thread in self._threads:
+            thread.join(SOON)
+            assert not thread.is_alive()
+
+
+def wait_until_somebody_waits(server: Jobserver) -> None:
+    """Wait until a target waits for its turn, and not for a token."""
+    until(lambda: bool(server._changed._waiters))  # type: ignore[attr-defined]
+
+
+def test_first_come_first_served(make: Callable[[int], Jobserver]) -> None:
+    server = make(1)
+    queue = Queue(server)
     with server.slot(Cancellation()):
-        for number in range(5):
-            threads.append(in_thread(build(number)))
-            until(lambda: len(server._queue) == len(threads))
-        assert order == []
-    for thread in threads:
-        thread.join(SOON)
-    assert order == [0, 1, 2, 3, 4]
+        for name in "abcde":
+            queue.join(name, server.queue_up(Rank.NEW))
+        assert queue.served == []
+    queue.wait_for_end()
+    assert queue.served == list("abcde")
+
+
+def test_who_has_begun_comes_before_who_has_not(make: Callable[[int], Jobserver]) -> None:
+    server = make(1)
+    queue = Queue(server)
+    with server.slot(Cancellation()):
+        for name, rank in (("new", Rank.NEW), ("begun", Rank.BEGUN), ("newer", Rank.NEW), ("begun later", Rank.BEGUN)):
+            queue.join(name, server.queue_up(rank))
+    queue.wait_for_end()
+    assert queue.served == ["begun", "begun later", "new", "newer"]
+
+
+def test_who_has_begun_comes_before_who_waits_for_a_token_already(
+    make: Callable[[int], Jobserver], client: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, compiler, is_taking = make(2), client(), threading.Event()
+    queue, take = Queue(server), server._take
+
+    def noted(place: Place, cancellation: Cancellation) -> bool:
+        is_taking.set()
+        return take(place, cancellation)
+
+    monkeypatch.setattr(server, "_take", noted)
+    with server.slot(Cancellation()):
+        assert compiler.draw(1) == 1
+        is_taking.clear()
+        queue.join("new", server.queue_up(Rank.NEW))
+        assert is_taking.wait(SOON)
+        begun = server.queue_up(Rank.BEGUN)
+        compiler.put(1)
+        wait_until_somebody_waits(server)  # the new one, which leaves the token alone
+        queue.join("begun", begun)
+        queue.wait_for_end()
+    assert queue.served == ["begun", "new"]
+
+
+def test_a_place_is_kept_for_who_is_not_there_yet(make: Callable[[int], Jobserver]) -> None:
+    """So builds begin in the plan's order, whichever of them is ready first."""
+    server = make(2)
+    queue = Queue(server)
+    first, second = (server.queue_up(Rank.NEW) for _ in range(2))
+    queue.join("second", second)
+    wait_until_somebody_waits(server)
+    assert queue.served == []
+    queue.join("first", first)
+    queue.wait_for_end()
+    assert sorted(queue.served) == ["first", "second"]
+
+
+def test_who_leaves_its_place_lets_the_next_one_go_on(make: Callable[[int], Jobserver]) -> None:
+    server = make(1)
+    queue = Queue(server)
+    first, second = (server.queue_up(Rank.NEW) for _ in range(2))
+    queue.join("second", second)
+    wait_until_somebody_waits(server)
+    server.leave(first)
+    queue.wait_for_end()
+    server.leave(second)  # it is not in the queue any more
+    assert queue.served == ["second"]
+
+
+def test_a_slot_that_was_given_back_is_a_token_for_others(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    server, compiler = make(2), client()
+    with server.slot(Cancellation()) as slot:
+        for _ in range(2):
+            slot.give_back()
+            assert compiler.count() == 2
+        slot.take()
+        assert compiler.count() == 1
+    assert compiler.count() == 2
+
+
+def test_who_is_cancelled_while_it_takes_its_slot_again_puts_none_back(
+    make: Callable[[int], Jobserver], client: Callable[[], Client]
+) -> None:
+    server, compiler, cancellation = make(1), client(), Cancellation()
+    with server.slot(cancellation) as slot:
+        slot.give_back()
+        cancellation.request()
+        with pytest.raises(Cancelled):
+            slot.take()
+    assert compiler.count() == 1
+    assert server._queue == []
+
+
+def test_no_more_slots_than_are_allowed_although_there_are_tokens(tmp_path: Path, client: Callable[[], Client]) -> None:
+    with closing(Jobserver(tmp_path / "jobserver", 3, most=1)) as server:
+        queue, compiler = Queue(server), client()
+        with server.slot(Cancellation()):
+            queue.join("new", server.queue_up(Rank.NEW))
+            wait_until_somebody_waits(server)
+            queue.join("begun", server.queue_up(Rank.BEGUN))
+            assert queue.served == []
+            assert compiler.count() == 2
+        queue.wait_for_end()
+    assert queue.served == ["begun", "new"]
 
 
 def test_no_more_builds_than_tokens(make: Callable[[int], Jobserver]) -> None:
@@ -323,7 +440,7 @@ def test_tokens_of_a_killed_program_are_restored_when_another_has_done_its_work(
     make: Callable[[int], Jobserver], client: Callable[[], Client], tmp_path: Path
 ) -> None:
     server, killed, compiler = make(3), Jobserver(tmp_path / "jobserver", 3), client()
-    assert killed._draw(Cancellation())
+    assert killed.draw(killed.queue_up(Rank.NEW), Cancellation())
     end_like_a_killed_program(killed)
     assert compiler.count() == 2
     with server.slot(Cancellation()):
@@ -336,7 +453,7 @@ def test_who_waits_for_tokens_of_a_killed_program_gets_them(
 ) -> None:
     monkeypatch.setattr(jobserver, "_PATIENCE", 1)
     server, killed, done = make(1), Jobserver(tmp_path / "jobserver", 1), threading.Event()
-    assert killed._draw(Cancellation())
+    assert killed.draw(killed.queue_up(Rank.NEW), Cancellation())
 
     def work() -> None:
         with server.slot(Cancellation()):

@@ -123,6 +123,17 @@ def test_an_own_wheel_is_repaired_and_tested_meanwhile() -> None:
     assert sharing.cancellation(target("cp310")).requested
 
 
+@pytest.mark.parametrize(
+    ("tag", "wheel", "waits"),
+    [("cp39", "cp39-abi3", False), ("cp310", "cp310-cp310", False), ("cp310", "cp310-abi3", True)],
+)
+def test_who_must_wait_is_known_before(tag: str, wheel: str, waits: bool) -> None:  # noqa: FBT001 - a parameter
+    sharing = WheelSharing(planned("cp39", "cp310"), Cancellation())
+    assert sharing.must_wait(target(tag), made(wheel)) == waits
+    sharing.leave(target("cp39"))
+    assert not sharing.must_wait(target(tag), made(wheel))
+
+
 @pytest.mark.parametrize("order", orders("cp39", "cp310", "cp311"))
 def test_the_earliest_wheel_decides_the_version(order: tuple[str, ...]) -> None:
     sharing = WheelSharing(planned("cp39", "cp310", "cp311"), Cancellation())

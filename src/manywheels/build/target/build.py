@@ -11,6 +11,7 @@ from manywheels import verify
 from manywheels.build import stale_files
 from manywheels.build.context import RunContext
 from manywheels.build.cross.command import idle_arguments
+from manywheels.build.jobserver import Rank, Slot
 from manywheels.build.logs import embedded
 from manywheels.build.stages.frontend import BuildRequest, build
 from manywheels.build.stages.hooks import note
@@ -28,6 +29,7 @@ from manywheels.runtime.workspace import copy_source
 from manywheels.verify import Severity
 from manywheels.wheels import wheelfile
 from manywheels.wheels.manifest import TargetRecord, TargetState, WheelRecord, describe_wheel
+from manywheels.wheels.wheelfile import WheelName
 
 
 class TargetBuild:
@@ -41,6 +43,7 @@ class TargetBuild:
         self.progress = TargetProgress(self.workspace)
         self.prepared: Future[None] = Future()
         self.cancellation = context.sharing.cancellation(self.target)
+        self._place = context.jobserver.queue_up(Rank.NEW)
 
     def prepare(self) -> None:
         """Make the target's folders, and fetch its build requirements. Raises OSError."""
@@ -51,13 +54,15 @@ class TargetBuild:
         prefetch_requirements(self.workspace, self.venv.environment, self.cancellation)
 
     def run(self) -> TargetRecord:
-        """Build, verify, test and deliver the wheel. Raises TargetError, OSError and ServedByOther."""
+        """Build, verify, test and deliver the wheel. Raises TargetError, OSError and ServedByOther.
+
+        The slot of the build is kept until then, so that no other build comes first; it is given back only where
+        other targets must be waited for.
+        """
         self.prepared.result()  # holds no slot while waiting for the network
-        with self.context.slot(self.cancellation):
+        with self.context.jobserver.slot(self.cancellation, self._place) as slot:
             built = self._build()
-        with self.progress.enter("waiting"):
-            self.context.sharing.announce(self.target, wheelfile.parse_name(built.name))
-        with self.context.slot(self.cancellation):
+            self._announce(wheelfile.parse_name(built.name), slot)
             with self.progress.enter("repair"):
                 wheel = self._repair(built)
             with self.progress.enter("verify"):
@@ -65,17 +70,16 @@ class TargetBuild:
             if self.options.audit:
                 with self.progress.enter("audit"):
                     self._audit(self.options.audit, wheel)
-        if tested := targets_to_test(self.workspace):
-            with self.progress.enter("test"):
-                self.progress.warnings += run_target_tests(self.workspace, wheel, tested, self.cancellation)
-        elif reason := why_not_tested(self.workspace):
-            self.progress.warnings.append(reason)
-        if not self.context.sharing.is_settled(self.target):
-            with self.progress.enter("waiting"):
-                self.context.sharing.settle(self.target)
-        with self.progress.enter("deliver"):
-            delivered = self._deliver(wheel, report)
+            self._test(wheel, slot)
+            self._settle(slot)
+            with self.progress.enter("deliver"):
+                delivered = self._deliver(wheel, report)
         return self.progress.record(TargetState.BUILT, wheel=delivered)
+
+    def leave(self) -> None:
+        """Tell those who wait for this target that it has ended."""
+        self.context.jobserver.leave(self._place)
+        self.context.sharing.leave(self.target)
 
     def add_hint(self, error: TargetError) -> None:
         """Add to the remedy what in the source may be the reason: what was not copied, or an earlier build's files."""
@@ -111,6 +115,31 @@ class TargetBuild:
             ):
                 self.progress.warnings.append(embedded.WITHOUT_OPENMP)
             return built
+
+    def _announce(self, made: WheelName, slot: Slot) -> None:
+        """Raises ServedByOther and Cancelled."""
+        sharing = self.context.sharing
+        if not sharing.must_wait(self.target, made):
+            sharing.announce(self.target, made)
+            return
+        slot.give_back()  # the earlier targets need one
+        with self.progress.enter("waiting"):
+            sharing.announce(self.target, made)
+        slot.take()
+
+    def _test(self, wheel: Path, slot: Slot) -> None:
+        if tested := targets_to_test(self.workspace):
+            with self.progress.enter("test"):
+                self.progress.warnings += run_target_tests(self.workspace, wheel, tested, self.cancellation, slot)
+        elif reason := why_not_tested(self.workspace):
+            self.progress.warnings.append(reason)
+
+    def _settle(self, slot: Slot) -> None:
+        """Raises ServedByOther."""
+        if not self.context.sharing.is_settled(self.target):
+            slot.give_back()
+            with self.progress.enter("waiting"):
+                self.context.sharing.settle(self.target)
 
     def _before_build(self, source: Path) -> None:
         front_end = self.options.front_end.name

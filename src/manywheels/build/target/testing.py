@@ -7,6 +7,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
+from manywheels.build.jobserver import Slot
 from manywheels.build.stages import source_imports
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.test_container import INSIDE, TestImage, run_tests_in_image
@@ -45,12 +46,28 @@ def why_not_tested(build: TargetWorkspace) -> str:
 
 
 def run_target_tests(
-    build: TargetWorkspace, wheel: Path, tested: list[PlannedTarget], cancellation: Cancellation
+    build: TargetWorkspace, wheel: Path, tested: list[PlannedTarget], cancellation: Cancellation, slot: Slot
 ) -> tuple[str, ...]:
-    """Return warnings. Raises the first TargetError, and Cancelled."""
-    prepared = _pack_copy(build, cancellation) if build.options.before_build and tested != [build.planned] else None
+    """Return warnings. Raises the first TargetError, and Cancelled.
+
+    `slot` is the target's own; if its wheel is tested with other Pythons, it has been given back at the end.
+    """
+    others = [planned for planned in tested if planned is not build.planned]
+    prepared = _pack_copy(build, cancellation) if build.options.before_build and others else None
+
+    def test(planned: PlannedTarget) -> TestOutcome:
+        if planned is not build.planned:
+            return _test_other(build, wheel, planned, prepared, cancellation)
+        try:
+            return _test(build, wheel, planned, prepared, cancellation)
+        finally:
+            if others:  # they need one
+                slot.give_back()
+
+    if others == tested:
+        slot.give_back()
     with ThreadPoolExecutor(max_workers=len(tested), thread_name_prefix="tests") as pool:
-        outcomes = list(pool.map(lambda planned: _test(build, wheel, planned, prepared, cancellation), tested))
+        outcomes = list(pool.map(test, tested))
     build.context.test_outcomes.update(zip((planned.target for planned in tested), outcomes, strict=True))
     for planned, outcome in zip(tested, outcomes, strict=True):
         if outcome.failure:
@@ -64,35 +81,42 @@ def run_target_tests(
     return tuple(map(source_imports.describe, packages))
 
 
+def _test_other(
+    build: TargetWorkspace, wheel: Path, planned: PlannedTarget, prepared: Path | None, cancellation: Cancellation
+) -> TestOutcome:
+    """Test in a slot of its own for a target that reuses the wheel."""
+    # Folders are made for its user, who may have no process then.
+    build.context.sharing.wait_for_end(planned.target)
+    with build.context.jobserver.slot(cancellation):
+        return _test(build, wheel, planned, prepared, cancellation)
+
+
 def _test(
     build: TargetWorkspace, wheel: Path, planned: PlannedTarget, prepared: Path | None, cancellation: Cancellation
 ) -> TestOutcome:
     context = build.context
-    if planned is not build.planned:  # folders are made for its user, who may have no process then
-        context.sharing.wait_for_end(planned.target)
     # A target that another one's wheel serves may have tested a wheel of its own before.
     suffix = "-test" if planned is build.planned else "-reused-test"
     workspace = TargetWorkspace(context, planned, suffix=suffix)
     tests = workspace.options.tests
     assert tests is not None  # noqa: S101 - others are not in `targets_to_test`
-    with context.slot(cancellation):
-        workspace.make_folder()
-        if planned is build.planned:
-            workspace.copy = build.copy  # with what `before-build` and the build left
-            workspace.evaluated = build.evaluated
-        elif prepared:
-            _unpack_copy(prepared, workspace, cancellation)
-            workspace.evaluate(cancellation)
-        else:
-            copy_source(workspace.setup.snapshot, workspace.copy, cancellation, user=workspace.user)
-            workspace.evaluate(cancellation)
-        request = TestRequest(
-            tests=tests, wheel=wheel, source=workspace.copy, **workspace.places, folder=workspace.folder / "tests",
-            venv=workspace.base_venv(), timeout=context.run.options.test_timeout,
-        )  # fmt: skip
-        if not tests.image:
-            return run_tests(request, cancellation)
-        return run_tests_in_image(request, _image(workspace, tests.image), cancellation)
+    workspace.make_folder()
+    if planned is build.planned:
+        workspace.copy = build.copy  # with what `before-build` and the build left
+        workspace.evaluated = build.evaluated
+    elif prepared:
+        _unpack_copy(prepared, workspace, cancellation)
+        workspace.evaluate(cancellation)
+    else:
+        copy_source(workspace.setup.snapshot, workspace.copy, cancellation, user=workspace.user)
+        workspace.evaluate(cancellation)
+    request = TestRequest(
+        tests=tests, wheel=wheel, source=workspace.copy, **workspace.places, folder=workspace.folder / "tests",
+        venv=workspace.base_venv(), timeout=context.run.options.test_timeout,
+    )  # fmt: skip
+    if not tests.image:
+        return run_tests(request, cancellation)
+    return run_tests_in_image(request, _image(workspace, tests.image), cancellation)
 
 
 def _pack_copy(build: TargetWorkspace, cancellation: Cancellation) -> Path:
