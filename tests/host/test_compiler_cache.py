@@ -22,10 +22,25 @@ from manywheels.plan.policies import policy_named
 from manywheels.plan.targets import Target, known_targets
 
 UNITS = {
-    "unit.c": '#include <assert.h>\n#include <string.h>\nint f(const char *s) { assert(s); return (int)strlen(s); }\n',
-    "unit.cpp": '#include <vector>\nstatic int n = __LINE__;\nint g(std::vector<int> &v) { v.push_back(n); return v.at(3); }\n',
-    "unit.S": "#define ONE $1\n.text\n.globl h\nh: mov ONE, %eax\n ret\n.section .note.GNU-stack,\"\",@progbits\n",
-}  # fmt: skip
+    "unit.c": """
+#include <assert.h>
+#include <string.h>
+int f(const char *s) { assert(s); return (int)strlen(s); }
+""",
+    "unit.cpp": """
+#include <vector>
+static int n = __LINE__;
+int g(std::vector<int> &v) { v.push_back(n); return v.at(3); }
+""",
+    "unit.S": """
+#define ONE $1
+.text
+.globl h
+h: mov ONE, %eax
+ ret
+.section .note.GNU-stack,"",@progbits
+""",
+}
 
 
 @dataclass
@@ -78,7 +93,9 @@ def make_house(kind: str, tmp_path: Path, *, store: Path | None = None) -> House
     folder = work / "compiled"
     folder.mkdir(exist_ok=True)
     pool = WorkerPool(folder, (None, None, None), limit=120, environment={"PATH": "/usr/bin:/bin"})
-    cache = CompilerCache(folder, tools.compilers, Store(store or folder / "objects", 1 << 28), pool, lambda _: b"")
+    cache = CompilerCache(
+        folder, tools.compilers, store=Store(store or folder / "objects", 1 << 28), pool=pool, identify=lambda _: b""
+    )
     names: dict[str, Target] = dict(zip(("a", "b"), known_targets("manylinux", "x86_64"), strict=False))
     sockets = cache.sockets(dict.fromkeys(names.values()))
     return House(work, tools.bin_dir, variables, cache, {name: sockets[target] for name, target in names.items()})
@@ -149,7 +166,8 @@ def test_what_changes_code_separates(first: tuple[str, ...], second: tuple[str, 
         ("-c", "unit.c", "-save-temps"), ("-c", "unit.c", "-fstack-usage"), ("-c", "unit.c", "--coverage"),
         ("-c", "unit.c", "-Wa,-adhln"), ("-c", "unit.c", "-fdump-tree-optimized"), ("-c", "unit.c", "-specs=own.specs"),
         ("-c", "-x", "c-header", "unit.c"), ("-c", "incbin.c"), ("-c", "unit.c", "-fprofile-generate"),
-        ("-c", "unit.c", "-wrapper", "env"), ("-c", "unit.c", "-fsanitize-recover=all"), ("-c", "unit.c", "--sysroot=/"),
+        ("-c", "unit.c", "-wrapper", "env"), ("-c", "unit.c", "-fsanitize-recover=all"),
+        ("-c", "unit.c", "--sysroot=/"),
     ],
 )  # fmt: skip
 def test_other_compilations_are_the_targets_own(words: tuple[str, ...], gcc_house: House) -> None:

@@ -56,6 +56,10 @@ MODULES = {
     "build/compilers/toolchain.py": TOOLS, "build/compilers/wrappers.py": TOOLS,
     "build/compilers/zig.py": TOOLS, "build/compilers/system.py": "looks at a wrapper of the program's own",
     "build/jobserver.py": "the FIFO in the work folder, which is root's",
+    "build/compiler_cache/client.py": "runs as a target's user",
+    "build/compiler_cache/server.py": "sockets in the work folder, which is root's",
+    "build/compiler_cache/store.py": "a file in the work folder or the cache folder, the program's own",
+    "build/compiler_cache/worker.py": "as the user of a job, in its folder; what the kernel says",
 }  # fmt: skip
 # Single functions of other modules; each opens something only in the way that the reason says.
 FUNCTIONS = {

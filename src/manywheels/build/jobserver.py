@@ -27,14 +27,18 @@ _POLL = 0.02  # seconds between checks whether a waiting target was cancelled
 
 
 class Rank(IntEnum):
-    """Who is served first: a target that has begun, so that its wheel is delivered before another build begins."""
+    """Who is served first: a compiler that gave its token away while it waited, then a target that has begun.
 
-    BEGUN = 0
-    NEW = 1
+    So a wheel is delivered before another build begins.
+    """
+
+    COMPILING = 0
+    BEGUN = 1
+    NEW = 2
 
 
 class Place(NamedTuple):
-    """A place in the queue: by rank, then first come, first served."""
+    """A place in the queue: by rank, then by number."""
 
     rank: Rank
     number: int
@@ -50,7 +54,7 @@ class Slot:
 
     def take(self, place: Place | None = None) -> None:
         """Wait for a token, by default as a target that has begun. Raises Cancelled."""
-        place = place or self._server.queue_up(Rank.BEGUN)
+        place = place or self._server.place(Rank.BEGUN)
         self._is_held = self._server.draw(place, self._cancellation)
         if not self._is_held:
             raise Cancelled("The target was stopped while it waited for its turn.", remedy="")
@@ -66,14 +70,15 @@ class Jobserver:
     """A FIFO with `tokens` tokens at `path`; several programs share it if they name the same path.
 
     While a program's targets hold tokens, it has a shared lock on a file beside the FIFO. Who can have the lock alone
-    knows that no token is held, also not by a program that was killed. Each program has a queue of its own, and its
-    targets hold no more than `most` tokens.
+    knows that no token is held, also not by a program that was killed. Each program has a queue of its own; `most` is
+    how many of its targets have a token at once, whatever is lent.
     """
 
     def __init__(self, path: Path, tokens: int, most: int | None = None) -> None:
         self.path = path
         self.tokens = tokens
-        self._most = most or tokens
+        self._most = most
+        self._lent = 0
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # the queue, or the number of holders
         self._holders = 0
@@ -98,19 +103,9 @@ class Jobserver:
         makeflags = f"-j{self.tokens} --jobserver-auth=fifo:{self.path}"
         return {"MAKEFLAGS": makeflags, "CARGO_MAKEFLAGS": makeflags}
 
-    def queue_up(self, rank: Rank) -> Place:
-        """Take a place in the queue; whoever is behind it waits until it has had its turn, or is left."""
-        with self._lock:
-            place = Place(rank, next(self._numbers))
-            insort(self._queue, place)
-            return place
-
-    def leave(self, place: Place) -> None:
-        """Give up a place, if it is still in the queue."""
-        with self._lock:
-            if place in self._queue:
-                self._queue.remove(place)
-                self._changed.notify_all()
+    def place(self, rank: Rank) -> Place:
+        """Return a place in the queue, behind those of the same rank that were given before."""
+        return Place(rank, next(self._numbers))
 
     @contextmanager
     def slot(self, cancellation: Cancellation, place: Place | None = None) -> Iterator[Slot]:
@@ -122,8 +117,27 @@ class Jobserver:
         finally:
             slot.give_back()
 
+    @contextmanager
+    def lent(self, cancellation: Cancellation) -> Iterator[None]:
+        """Let others have the token of a compiler that waits; it goes on when there is one again, before all others."""
+        self._lend(1)
+        try:
+            yield
+        finally:
+            self.draw(self.place(Rank.COMPILING), cancellation)
+            self._lend(-1)
+
+    def _lend(self, number: int) -> None:
+        with self._lock:
+            self._lent += number
+            if number > 0:
+                self._put()
+            self._changed.notify_all()
+
     def draw(self, place: Place, cancellation: Cancellation) -> bool:
         """Wait for the turn of a place, and for a token; return False if cancelled."""
+        with self._lock:
+            insort(self._queue, place)
         try:
             while not cancellation.requested:
                 with self._lock:
@@ -132,10 +146,14 @@ class Jobserver:
                     return True
             return False
         finally:
-            self.leave(place)
+            with self._lock:
+                self._queue.remove(place)
+                self._changed.notify_all()
 
     def _is_next(self, place: Place) -> bool:
-        return self._queue[0] == place and self._holders < self._most
+        if self._queue[0] != place:
+            return False
+        return place.rank is Rank.COMPILING or self._holders < (self._most or self.tokens + self._lent)
 
     def _take(self, place: Place, cancellation: Cancellation) -> bool:
         """Wait for a token, and take it, unless another place comes first by now."""
@@ -155,7 +173,7 @@ class Jobserver:
             except BlockingIOError:  # a compiler took it first, or there is a cancellation
                 self._let_go()
                 return False
-            self._holders += 1
+            self._holders += place.rank is not Rank.COMPILING
             return True
 
     def put_back(self) -> None:
@@ -163,14 +181,15 @@ class Jobserver:
         with self._lock:
             self._holders -= 1
             self._changed.notify_all()
+            self._put()
             if self._holders:
-                with suppress(BlockingIOError):  # full: a build has written too many tokens
-                    os.write(self._descriptor, _TOKEN)
                 return
-            with suppress(BlockingIOError):
-                os.write(self._descriptor, _TOKEN)
             self._let_go()
         self._restore()
+
+    def _put(self) -> None:
+        with suppress(BlockingIOError):  # full: a build has written too many tokens
+            os.write(self._descriptor, _TOKEN)
 
     def _let_go(self) -> None:
         if not self._holders:

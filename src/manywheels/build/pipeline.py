@@ -74,7 +74,14 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
         asking = {planned.target: isolated.user(number) for number, planned in enumerate(buildable)}
         with (
             closing(Jobserver(run.jobserver or work / "jobserver", cores, run.options.jobs)) as jobserver,
-            sharing_compilations(run, toolchains.values(), work, isolated.users[len(buildable) :], cores) as cache,
+            sharing_compilations(
+                run,
+                toolchains.values(),
+                work,
+                users=isolated.users[len(buildable) :],
+                jobserver=jobserver,
+                cancellation=cancellation,
+            ) as cache,
         ):
             context = RunContext(
                 run=run, setups=setups, source=snapshot.digest, jobserver=jobserver, work=work, reporter=reporter,
@@ -183,7 +190,9 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
 def _build_all(context: RunContext, buildable: list[PlannedTarget]) -> dict[Target, TargetRecord]:
     if not buildable:
         return {}
-    builds = [TargetBuild(context, planned) for planned in buildable]  # they queue up in the plan's order
+    builds = [
+        TargetBuild(context, planned) for planned in buildable
+    ]  # of those that are ready, the plan's first begins
     with (
         ThreadPoolExecutor(max_workers=len(buildable), thread_name_prefix="target") as builders,
         ThreadPoolExecutor(max_workers=_PREFETCHES, thread_name_prefix="prefetch") as prefetchers,
@@ -201,7 +210,7 @@ def _build(build: TargetBuild) -> TargetRecord:
     try:
         return _record_of(build)
     finally:
-        build.leave()
+        build.context.sharing.leave(build.target)
 
 
 def _record_of(build: TargetBuild) -> TargetRecord:

@@ -177,7 +177,7 @@ class TargetRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Compilations:
-    """How many objects builds asked for: `compiled` for them, `shared` since they had been, or `alone`, by the build."""
+    """How many objects builds asked for: `compiled` for them, `shared` as they had been, or `alone` by the build."""
 
     compiled: _Count
     shared: _Count

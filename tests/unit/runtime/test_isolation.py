@@ -77,7 +77,7 @@ def test_what_stays_open_stays_so_for_the_work_folder(
         output=OutputFolder(path=tmp_path, owner=(0, 0)),
     )  # fmt: skip
     planned = [PlannedTarget(target=target("cp312"), interpreter=found, asked_by_name=True)]
-    with pipeline._isolated_work_folder(run, planned, Cancellation()):
+    with pipeline._isolated_work_folder(run, planned, 1, Cancellation()):
         pass
     assert names(seen[0]) == names(seen[1]) == ["commands", "temp", "workflow", "workspace"]
 

@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,18 +82,21 @@ class CompilerCache:
     """Serves targets until it is closed. `compilers` are those that workers may run.
 
     `folder` is the program's own, and all can pass through it. `identify` returns what tells compilers apart that have
-    the same command.
+    the same command. Within `waiting`, a target waits for an object that another one has compiled.
     """
 
     def __init__(
         self,
         folder: Path,
         compilers: Sequence[Compiler],
+        *,
         store: Store,
         pool: WorkerPool,
         identify: Callable[[Compiler], bytes],
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._folder, self._store, self._pool, self._identify = folder, store, pool, identify
+        self._folder, self._store, self._pool = folder, store, pool
+        self._identify, self._waiting = identify, waiting
         self._compilers = sorted(compilers, key=lambda compiler: len(compiler.command), reverse=True)
         self._lock = threading.Lock()
         self._running: dict[str, Future[CompiledObject | None]] = {}
@@ -213,7 +216,8 @@ class CompilerCache:
             if running is None:
                 running = self._running[key] = Future()
         if not mine:
-            made = running.result()
+            with self._waiting():
+                made = running.result()
             if made:
                 self._count("shared")
             return made

@@ -14,6 +14,8 @@ from manywheels.build.compiler_cache.server import CompilerCache
 from manywheels.build.compiler_cache.store import Store
 from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.context import Run
+from manywheels.build.jobserver import Jobserver
+from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.data import table
 from manywheels.runtime import untrusted_files
@@ -28,10 +30,16 @@ def workers_for(run: Run, cores: int) -> int:
 
 @contextmanager
 def sharing_compilations(
-    run: Run, toolchains: Iterable[Toolchain], work: Path, users: Sequence[int], cores: int
+    run: Run,
+    toolchains: Iterable[Toolchain],
+    work: Path,
+    *,
+    users: Sequence[int],
+    jobserver: Jobserver,
+    cancellation: Cancellation,
 ) -> Iterator[CompilerCache | None]:
     """`users` are the workers' user ids; none where targets have the program's own user."""
-    count = workers_for(run, cores)
+    count = workers_for(run, jobserver.tokens)
     if not count:
         yield None
         return
@@ -42,7 +50,11 @@ def sharing_compilations(
     keeps = run.options.compiler_cache == "keep"
     store = Store((cache_dir() if keeps else folder) / "objects", _LIMIT)
     compilers = tuple(dict.fromkeys(chain.from_iterable(tools.compilers for tools in toolchains)))
-    with closing(CompilerCache(folder, compilers, store, pool, identity_of if keeps else lambda _: b"")) as cache:
+    cache = CompilerCache(
+        folder, compilers, store=store, pool=pool, identify=identity_of if keeps else lambda _: b"",
+        waiting=lambda: jobserver.lent(cancellation),
+    )  # fmt: skip
+    with closing(cache):
         yield cache
 
 
