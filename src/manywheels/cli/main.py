@@ -121,6 +121,11 @@ def _add_inputs(command: argparse.ArgumentParser, name: str) -> None:
             command.add_argument(f"--{entry.name}", action="store_const", const="true", help=text)
         else:
             command.add_argument(f"--{entry.name}", metavar=entry.name.upper().replace("-", "_"), help=text)
+        if entry.name == "compiler-cache":
+            off = "the same as --compiler-cache off"
+            command.add_argument(
+                "--no-compiler-cache", action="store_const", dest="compiler_cache", const="off", help=off
+            )  # fmt: skip
 
 
 def _add_verify_options(command: argparse.ArgumentParser) -> None:

@@ -64,6 +64,15 @@ def require_trusted(options: Options, environment: Mapping[str, str]) -> None:
     require_places(options.settings, environment)
 
 
+def compiler_cache(options: Options, environment: Mapping[str, str]) -> str:
+    """Return the mode of `compiler-cache`: beside identity tokens, a project's `keep` is `run`.
+
+    What is kept may have been written by other steps and jobs, which only the workflow can know.
+    """
+    asks_too_much = options.settings.value("compiler-cache").is_projects and grants_in(environment)
+    return "run" if options.compiler_cache == "keep" and asks_too_much else options.compiler_cache
+
+
 # --- variables --------------------------------------------------------------------------------------------------------
 
 

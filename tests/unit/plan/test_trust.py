@@ -20,7 +20,7 @@ from manywheels.errors import InputError, IsolationError, OutputFolderError
 from manywheels.plan import assignments
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.options import Options, resolve
-from manywheels.plan.trust import credentials_in, grants_in, in_ci, may_allow_missing, require_trusted
+from manywheels.plan.trust import compiler_cache, credentials_in, grants_in, in_ci, may_allow_missing, require_trusted
 from manywheels.runtime.environment import build_environment
 from unit.helpers import given, project, target, write_project
 
@@ -403,3 +403,21 @@ def test_later_commands_hold_to_it_as_well(tmp_path: Path, monkeypatch: pytest.M
 def test_in_ci_the_project_cannot_thin_out_a_release(kind: OriginKind, variables: dict[str, str], *, may: bool) -> None:
     value = Value(value="true", origin=Origin(kind, "somewhere"))
     assert may_allow_missing(value, variables) is may
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "variables", "expected"),
+    [
+        ("", {"compiler-cache": "keep"}, {}, "keep"),
+        ("", {"compiler-cache": "keep"}, GRANT, "run"),
+        ("", {"compiler-cache": "off"}, GRANT, "off"),
+        ("keep", {}, GRANT, "keep"),
+        ("", {}, GRANT, "run"),
+    ],
+)
+def test_beside_identity_tokens_only_the_workflow_keeps_objects(
+    asked: str, settings: dict[str, str], variables: dict[str, str], expected: str
+) -> None:
+    values = {"compiler-cache": given(asked, "input `compiler-cache`", OriginKind.WORKFLOW)} if asked else {}
+    options = resolve(values, replace(project(), settings=settings), environment=variables)
+    assert compiler_cache(options, variables) == expected

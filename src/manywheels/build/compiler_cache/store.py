@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_FORMAT: Final = 1  # of the table; another one is begun anew
 _PATIENCE: Final = 5.0  # seconds for another run's lock
 _SPARE: Final = 0.8  # of the limit is left when the oldest entries are removed
 _TABLE: Final = (
-    "CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, digest BLOB, content BLOB, diagnostics BLOB, "
+    "CREATE TABLE objects (key TEXT PRIMARY KEY, digest BLOB, content BLOB, diagnostics BLOB, "
     "size INTEGER, used INTEGER) WITHOUT ROWID"
 )
 
@@ -85,10 +84,12 @@ class Store:
         # A killed program leaves the file whole. After a power cut it may not be, which the digests show.
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=OFF")
-        if run("PRAGMA user_version").fetchone()[0] != _FORMAT:
-            run("DROP TABLE IF EXISTS objects")
+        run("PRAGMA trusted_schema=OFF")
+        found = [row[0] for row in run("SELECT sql FROM sqlite_master")]
+        if not found:
             run(_TABLE)
-            run(f"PRAGMA user_version={_FORMAT}")
+        elif found != [_TABLE]:  # another version's, or with views and triggers, which would run at each look
+            raise sqlite3.DatabaseError("It has another schema")
         self._size = run("SELECT coalesce(sum(size), 0) FROM objects").fetchone()[0]
 
     def _begin_anew(self) -> None:
@@ -96,9 +97,9 @@ class Store:
             if self._connection:
                 self._connection.close()
         self._connection, self._size = None, 0
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         with suppress(sqlite3.Error, OSError):
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
             self._open()
 
     def _get(self, key: str) -> CompiledObject | None:
