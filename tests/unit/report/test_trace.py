@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from manywheels.build.trace import MOST, Kind, Span, Trace
@@ -226,6 +226,8 @@ def test_the_report_is_bounded(tmp_path: Path) -> None:
 
 @settings(max_examples=scaled(60, least=20), deadline=None)
 @given(HOSTILE)
+@example('" onload="x')
+@example("<script>x</script>")
 def test_no_source_is_called_what_is_markup(tmp_path_factory: pytest.TempPathFactory, words: str) -> None:
     folder = tmp_path_factory.mktemp("report")
 
