@@ -18,6 +18,7 @@ from typing import Final
 from manywheels import __version__
 from manywheels.build.events import EventReader
 from manywheels.build.reporter import Reporter
+from manywheels.build.trace import NO_TRACE, Trace, TracePart
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.printing import say
 from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, EXIT_VERIFICATION, Cancelled, EngineError, ManywheelsError
@@ -50,6 +51,7 @@ class ContainerRun:
     output: OutputFolder
     rules: Rules
     builds: Mapping[Platform, ContainerBuild]
+    trace: Trace = NO_TRACE
 
     @property
     def at_once(self) -> int:
@@ -119,7 +121,10 @@ class _Containers:
             for planned in run.plan.targets
             if run.options.platform_of(planned.target) == platform
         }
-        reader = EventReader(targets, run.output.path, self.reporter, self.said.sayer(platform))
+        part = TracePart(run.trace, platform.tag, targets) if run.trace.on else None
+        if part:
+            build = replace(build, step=part.step, arguments=(*build.arguments, "--traced"))
+        reader = EventReader(targets, run.output.path, self.reporter, self.said.sayer(platform), part)
         try:
             status = run_build(build, self.cancellation, reader.feed)
             reader.end()
@@ -127,6 +132,9 @@ class _Containers:
             if len(run.builds) == 1:
                 raise
             return _Part(status=error.exit_status, records=reader.records, manifest=reader.manifest, error=error)
+        finally:
+            if part:
+                part.end(run.trace.now())
         return _Part(status=status, records=reader.records, manifest=reader.manifest)
 
 

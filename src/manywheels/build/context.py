@@ -12,6 +12,7 @@ from manywheels.build.jobserver import Jobserver
 from manywheels.build.reporter import Reporter
 from manywheels.build.stages.before_all import Prepared
 from manywheels.build.stages.test_run import TestOutcome
+from manywheels.build.trace import NO_TRACE, Trace
 from manywheels.build.wheel_sharing import WheelSharing
 from manywheels.errors import WrongWheel
 from manywheels.plan.options import Options
@@ -44,6 +45,7 @@ class Run:
     overlooked: tuple[str, ...] = ()
     is_part: bool = False
     jobserver: Path | None = None
+    trace: Trace = NO_TRACE
 
     @property
     def platforms(self) -> tuple[Platform, ...]:

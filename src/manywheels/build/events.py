@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from manywheels.build.reporter import Reporter
+from manywheels.build.trace import NO_TRACE, Trace, TracePart, told
 from manywheels.errors import EngineError
 from manywheels.plan.targets import Plan, Target
 from manywheels.wheels.manifest import Manifest, TargetRecord, parse_manifest, parse_record
@@ -23,11 +24,16 @@ _LONGEST: Final = 64 << 20  # bytes of a line: a manifest's largest size
 
 
 class EventWriter:
-    """A reporter that writes each event as a line; logs are named relative to the output folder."""
+    """A reporter that writes each event as a line; logs are named relative to the output folder.
 
-    def __init__(self, stream: TextIO, output: Path) -> None:
-        self._stream, self._output = stream, output
+    Of a trace, its beginning is told at once, and what it has at the end.
+    """
+
+    def __init__(self, stream: TextIO, output: Path, trace: Trace = NO_TRACE) -> None:
+        self._stream, self._output, self._trace = stream, output, trace
         self._lock = threading.Lock()
+        if trace.on:
+            self._write("began", seconds=trace.now())
 
     def prepared(self, name: str, log: Path, seconds: float) -> None:
         self._write("prepared", name=name, log=str(log.relative_to(self._output)), seconds=seconds)
@@ -42,6 +48,8 @@ class EventWriter:
         self._write("finished", record=asdict(record))
 
     def closed(self, manifest: Manifest) -> None:
+        if self._trace.on:
+            self._write("trace", spans=told(self._trace), left_out=self._trace.left_out)
         self._write("closed", manifest=asdict(manifest))
 
     def stop(self) -> None:
@@ -58,11 +66,18 @@ class EventReader:
     """Gives the events of one container to a reporter, other lines to `say`.
 
     `targets` are the container's, by identifier; `records` those of finished ones, `manifest` what the last event told.
+    `trace` gets the container's part, if the container was asked for one.
     """
 
     def __init__(
-        self, targets: Mapping[str, Target], output: Path, reporter: Reporter, say: Callable[[str], object]
+        self,
+        targets: Mapping[str, Target],
+        output: Path,
+        reporter: Reporter,
+        say: Callable[[str], object],
+        trace: TracePart | None = None,
     ) -> None:
+        self._trace = trace
         self._targets, self._output, self._reporter, self._say = targets, output, reporter, say
         self._rest: dict[int, bytes] = {}
         self.records: dict[str, TargetRecord] = {}
@@ -108,6 +123,10 @@ class EventReader:
                 for record in manifest.targets:
                     self._own(record)
                 self.manifest = manifest
+            case "began" if self._trace:
+                self._trace.begin(event["seconds"])
+            case "trace" if self._trace:
+                self._trace.take(event["spans"], event["left_out"])
             case other:
                 raise ValueError(f"the event `{other}`")
 

@@ -27,6 +27,7 @@ from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
 from manywheels.build.target.progress import failure_of
+from manywheels.build.trace import TARGETS
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
@@ -64,11 +65,13 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     cores = max(available_cores(), run.options.jobs or 1)
     with _isolated_work_folder(run, buildable, cores, cancellation) as (work, isolated):
         run = _without_credentials(run) if isolated.users else run
-        snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
-        disk_space.require_for(snapshot.root, work, cancellation, copies=len(buildable), output=run.output.path)
-        if isolated.users:
-            share_objects(snapshot.root)
-        toolchains = _prepare_toolchains(run.options, work, buildable, cores)
+        with run.trace.step("source"):
+            snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
+            disk_space.require_for(snapshot.root, work, cancellation, copies=len(buildable), output=run.output.path)
+            if isolated.users:
+                share_objects(snapshot.root)
+        with run.trace.step("compilers"):
+            toolchains = _prepare_toolchains(run.options, work, buildable, cores)
         setter = PlatformSetter(run, snapshot, work, reporter)
         setups = {platform: setter.set_up(platform, tools, cancellation) for platform, tools in toolchains.items()}
         reporter.started(run.plan, _title(run, toolchains))
@@ -90,7 +93,8 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
                 users=asking, fetcher=isolated.fetcher,
                 compiler_sockets=cache.sockets(asking) if cache else {},
             )  # fmt: skip
-            records = _build_all(context, buildable)
+            with run.trace.step(TARGETS):
+                records = _build_all(context, buildable)
             compilations = cache.compilations if cache else None
     manifest = replace(_manifest(context, records), compilations=compilations)
     if not run.is_part:  # else the program that started this one writes the manifest of all parts
@@ -112,6 +116,7 @@ def require_toolchain(options: Options) -> None:
 def _isolated_work_folder(
     run: Run, buildable: list[PlannedTarget], cores: int, cancellation: Cancellation
 ) -> Iterator[tuple[Path, Isolation]]:
+    began = run.trace.now()
     platforms = run.options.platforms_of(planned.target for planned in buildable)
     kinds = {resolve(run.options.toolchain, platform.policy, arch=platform.arch) for platform in platforms}
     against = "the zig toolchain caches compiled files in a folder that all targets share" if "zig" in kinds else ""
@@ -132,6 +137,7 @@ def _isolated_work_folder(
             print(f"note: project code is not isolated: {sanitize(isolated.against)}", file=sys.stderr, flush=True)
         if unended := isolation.unended_processes(isolated):
             print(f"note: {unended}", file=sys.stderr, flush=True)
+        run.trace.step_since(began, "isolation")
         yield work, isolated
 
 

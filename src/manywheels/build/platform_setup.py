@@ -65,6 +65,7 @@ class PlatformSetter:
         print(sanitize(f"running {before_all.OPTION}; it writes to {request.log}"), file=sys.stderr, flush=True)
         started = time.monotonic()
         try:
-            return before_all.prepare(request, cancellation)
+            with self.run.trace.step(before_all.OPTION):
+                return before_all.prepare(request, cancellation)
         finally:
             self.reporter.prepared(name, request.log, time.monotonic() - started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from manywheels.plan.project import Project
 
 if TYPE_CHECKING:
     from manywheels.build.reporter import Reporter
+    from manywheels.build.trace import Trace
     from manywheels.report.files import Reports
     from manywheels.wheels.manifest import Manifest
     from manywheels.wheels.output import OutputFolder
@@ -39,13 +41,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildJob:
-    """A checked build; nothing has been written or started."""
+    """A checked build; nothing has been written or started. It `began` at a monotonic time in seconds."""
 
     request: Request
     project: Project
     options: Options
     delivery: Delivery
     caller: Caller
+    began: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,7 @@ class Built:
 
 def prepare_build(request: Request) -> BuildJob:
     """Raises ManywheelsError; NothingToBuild if that is allowed."""
+    began = time.monotonic()
     project = read_configured_project(request.paths[0], request.given)
     options = resolve(request.given, project, toolchain=request.toolchain, one_image=has_one_image(request))
     if request.part:
@@ -71,7 +75,7 @@ def prepare_build(request: Request) -> BuildJob:
     _require_whole_plan(request, options)
     return BuildJob(
         request=request, project=project, options=options, delivery=resolve_delivery(options.settings),
-        caller=read_caller(os.environ),
+        caller=read_caller(os.environ), began=began,
     )  # fmt: skip
 
 
@@ -97,7 +101,7 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
         _print_notes(["`create_args` of `container-engine` have no effect: this build starts no container"])
     rules = verification_rules(project.settings)
     output = open_output(options.output_dir)
-    reports = _reports(job)
+    reports, trace = _reports(job), _trace(job)
     reports.require()
     pipeline.require_toolchain(options)
     for image in options.test_images:
@@ -106,14 +110,15 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
         require_image(image, cancellation)
     plan = complete_plan(project, options, cancellation)
     _print_notes(explain_pip(options, [planned.target for planned in plan.targets], job.caller).notes)
+    trace.step_since(0, "plan")
     reporter: Reporter = (
-        EventWriter(sys.stdout, output.path)
+        EventWriter(sys.stdout, output.path, trace)
         if is_part
         else console_reporter(output.path, cancellation, verbose=options.verbose)
     )
     run = Run(
         project=project, plan=plan, options=options, rules=rules, output=output, caller=job.caller.environment,
-        overlooked=job.caller.notes, is_part=is_part, jobserver=job.request.jobserver,
+        overlooked=job.caller.notes, is_part=is_part, jobserver=job.request.jobserver, trace=trace,
     )  # fmt: skip
     try:
         manifest = pipeline.execute(run, reporter, cancellation)
@@ -121,7 +126,7 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
         reporter.stop()
     return Built(
         status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
-        report=lambda: _report(manifest, reports, output, project),
+        report=lambda: _report(manifest, reports, output, project, trace),
     )  # fmt: skip
 
 
@@ -135,12 +140,19 @@ def _print_notes(notes: Iterable[str]) -> None:
 def _reports(job: BuildJob) -> Reports:
     from manywheels.report.files import Reports
 
-    return Reports(html=job.delivery.report, junit=job.request.junit)
+    return Reports(html=job.delivery.report, junit=job.request.junit, trace=job.delivery.trace)
 
 
-def _report(manifest: Manifest, reports: Reports, output: OutputFolder, project: Project) -> None:
+def _trace(job: BuildJob) -> Trace:
+    """Return a trace that is kept where something shows it; the program outside of a container does."""
+    from manywheels.build.trace import Trace
+
+    return Trace(job.began, on=bool(job.delivery.trace or job.delivery.report or job.request.traced))
+
+
+def _report(manifest: Manifest, reports: Reports, output: OutputFolder, project: Project, trace: Trace) -> None:
     try:
-        reports.write(manifest, output)
+        reports.write(manifest, output, trace)
     finally:
         _annotate(manifest, project)
 
@@ -204,7 +216,7 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     project, options = job.project, job.options
     _print_notes(options.notes)
     output = open_output(options.output_dir)
-    reports = _reports(job)
+    reports, trace = _reports(job), _trace(job)
     reports.require()
     plan = plan_in_images(project, options, cancellation)
     targets = [planned.target for planned in plan.targets]
@@ -216,7 +228,10 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     }
     reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
     rules = verification_rules(project.settings)
-    run = ContainerRun(project=project, plan=plan, options=options, output=output, rules=rules, builds=builds)
+    trace.step_since(0, "plan")
+    run = ContainerRun(
+        project=project, plan=plan, options=options, output=output, rules=rules, builds=builds, trace=trace
+    )
     try:
         status, manifest = container_run.execute(run, reporter, cancellation)
     finally:
@@ -225,7 +240,7 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
         return Built(status=status, manifest=None, folder=options.output_dir)
     return Built(
         status=exit_status(manifest) or status, manifest=manifest, folder=options.output_dir,
-        report=lambda: _report(manifest, reports, output, project),
+        report=lambda: _report(manifest, reports, output, project, trace),
     )  # fmt: skip
 
 

@@ -53,7 +53,13 @@ def container_build(
 
     # Inside, `auto` would be the container's own architecture.
     archs = " ".join(dict.fromkeys(target.arch for target in options.known_targets))
-    arguments = [*_arguments(request.given), f"--archs={archs}", "--report=", f"--toolchain={request.toolchain}"]
+    arguments = [
+        *_arguments(request.given),
+        f"--archs={archs}",
+        "--report=",
+        "--trace=",
+        f"--toolchain={request.toolchain}",
+    ]
     arguments += [f"--part={' '.join(target.identifier for target in targets)}"]
     arguments += ["--verbose"] if options.verbose else []
     return ContainerBuild(

@@ -92,6 +92,7 @@ def _add_build_options(command: argparse.ArgumentParser, name: str) -> None:
         # For this program alone, which starts itself in containers.
         command.add_argument("--part", default="", help=argparse.SUPPRESS)
         command.add_argument("--jobserver", type=Path, help=argparse.SUPPRESS)
+        command.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
         command.add_argument("--junit", type=Path, metavar="PATH", help=junit)
     planned = "print the plan as JSON" if name == "plan" else "with --dry-run: print the plan as JSON"
     command.add_argument("--json", action="store_true", help=planned)
@@ -179,6 +180,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         identifiers=identifiers,
         part=tuple(getattr(arguments, "part", "").split()),
         jobserver=getattr(arguments, "jobserver", None),
+        traced=getattr(arguments, "traced", False),
     )
 
 

@@ -38,7 +38,7 @@ class Request:
 
     `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table.
     `identifiers` prints the targets' names alone. `part` are the identifiers of a part of a run that another program
-    has planned; it may share a `jobserver` with other parts.
+    has planned; it may share a `jobserver` with other parts, and be `traced` by that program.
     """
 
     command: str
@@ -56,6 +56,7 @@ class Request:
     codes: tuple[str, ...] = ()
     part: tuple[str, ...] = ()
     jobserver: Path | None = None
+    traced: bool = False
 
 
 def read_wheel_settings(request: Request, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -23,7 +23,7 @@ class Delivery:
     """Where to deliver, and what to take. `artifact_pattern`: empty to take one artifact by name.
 
     `manifest_digests`: sha256 in hex, for each set, or none. `retention_days`: 0 for the repository's setting.
-    `report`: None for beside the manifest in GitHub's action, and for no report elsewhere.
+    `report`: None for beside the manifest in GitHub's action, and for no report elsewhere. `trace`: None for no trace.
     """
 
     publish: str
@@ -33,6 +33,7 @@ class Delivery:
     retention_days: int
     overwrite: bool
     report: Path | None
+    trace: Path | None
     allow_missing: bool
 
 
@@ -46,8 +47,13 @@ def resolve_delivery(settings: Settings) -> Delivery:
         retention_days=settings.parsed("retention-days", _parse_days),
         overwrite=settings.parsed("overwrite", inputs.parse_flag),
         allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
-        report=Path(settings.parsed("report", inputs.parse_path)) if settings.value("report").value else None,
+        report=_parse_place(settings, "report"),
+        trace=_parse_place(settings, "trace"),
     )
+
+
+def _parse_place(settings: Settings, name: str) -> Path | None:
+    return Path(settings.parsed(name, inputs.parse_path)) if settings.value(name).value else None
 
 
 def _parse_artifact_name(value: Value, name: str) -> str:

@@ -32,7 +32,7 @@ IN_A_JOB_OF_ITS_OWN: Final = (
     "(`id-token: write` on GitHub, `id_tokens` on GitLab)."
 )
 _GRANTS: Final = re.compile(r"ACTIONS_ID_TOKEN_REQUEST_(?:TOKEN|URL)|\w*ID_TOKEN")
-_PLACES: Final = ("output-dir", "packages-dir", "report")  # inputs that name places to write to
+_PLACES: Final = ("output-dir", "packages-dir", "report", "trace")  # inputs that name places to write to
 
 
 def in_ci(environment: Mapping[str, str]) -> bool:

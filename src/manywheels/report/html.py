@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from manywheels.build.trace import NO_TRACE, Trace
 from manywheels.core import text
 from manywheels.core.files import write_report_file
 from manywheels.report import wording
-from manywheels.report.timeline import WAITING, Bar, Timeline, lay_out
+from manywheels.report.lanes import chart_of
+from manywheels.report.timeline import WAITING, Timeline
 from manywheels.wheels.manifest import Manifest, TargetState
 
 if TYPE_CHECKING:
@@ -28,13 +30,13 @@ _STAGES: Final = ("prepare", "build", "repair", "verify", "test", WAITING)  # st
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def write_report(manifest: Manifest, output_folder: Path, path: Path) -> None:
+def write_report(manifest: Manifest, output_folder: Path, path: Path, trace: Trace = NO_TRACE) -> None:
     """Write atomically, with links to the logs in `output_folder`. Raises OutputFolderError."""
     style = (_TEMPLATES / "report.css").read_text("utf-8")
     logs = Path(os.path.relpath(output_folder.absolute(), path.absolute().parent))
     pieces = _environment().get_template("report.html").stream(
         manifest=manifest,
-        timeline=lay_out(manifest),
+        chart=chart_of(manifest, trace),
         failures=wording.with_first_alike(manifest.failures),
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -71,7 +73,6 @@ def _environment() -> Environment:
         "summary": wording.summary,
         "verdict": wording.verdict,
         "share": _share,
-        "in_words": _in_words,
     }
     return environment
 
@@ -97,7 +98,3 @@ def _url(path: Path) -> str:
 
 def _share(seconds: float, timeline: Timeline) -> str:
     return f"{100 * seconds / timeline.end if timeline.end else 0:.3f}%"
-
-
-def _in_words(bars: tuple[Bar, ...]) -> str:
-    return ", ".join(f"{bar.stage} {text.duration(bar.seconds)}" for bar in bars)

@@ -14,11 +14,12 @@ _SHORTEST: Final = 0.05  # seconds; shorter gaps are not shown as waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One target's stage; `begin` and `end` are in seconds since the run began."""
+    """One target's stage; `begin` and `end` are in seconds since the run began. A `title` is shown in its place."""
 
     stage: str
     begin: float
     end: float
+    title: str = ""
 
     @property
     def seconds(self) -> float:

@@ -14,6 +14,7 @@ import pytest
 from manywheels.build import container_run
 from manywheels.build.container_run import JOBSERVER, ContainerRun
 from manywheels.build.events import EventWriter
+from manywheels.build.trace import NO_TRACE, Kind, Trace
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, EngineError
 from manywheels.plan.options import Options, resolve
@@ -89,6 +90,7 @@ class Setting:
     cancellation: Cancellation = field(default_factory=Cancellation)
     builds: dict[str, ContainerBuild] = field(default_factory=dict)
     volumes: list[str] = field(default_factory=list)
+    trace: Trace = NO_TRACE
 
     def run(
         self, *, platform: str = "manylinux_2_28 musllinux_1_2", missing: tuple[str, ...] = (), **words: str
@@ -104,8 +106,9 @@ class Setting:
         }
         self._replace_the_engine(options, plan)
         run = ContainerRun(
-            project=project(), plan=plan, options=options, output=output, builds=builds, rules=verification_rules({})
-        )
+            project=project(), plan=plan, options=options, output=output, builds=builds, rules=verification_rules({}),
+            trace=self.trace,
+        )  # fmt: skip
         return container_run.execute(run, self.reporter, self.cancellation)
 
     def _planned(self, target: Target, missing: tuple[str, ...]) -> PlannedTarget:
@@ -216,6 +219,45 @@ def test_they_share_a_jobserver_and_its_volume_is_removed(setting: Setting) -> N
     assert volumes != {""}
     assert setting.volumes == []
     assert {build.arguments for build in setting.builds.values()} == {("--part=x", f"--jobserver={JOBSERVER}")}
+
+
+def traced(container: Container) -> int:
+    """A container that is built, started, and tells what its program has done."""
+    for step in ("image", "container", "program"):
+        container.build.step(step)
+    inside = Trace()
+    writer = EventWriter(_Stream(container.sink), container.build.output_dir, inside)  # type: ignore[arg-type]
+    for target in container.targets:
+        with inside.span(Kind.TARGET, "build", lane=target.identifier):
+            records = container.finish(*container.targets)
+    writer.closed(replace(manifest(*records), platform=container.build.platform.tag))
+    return 0
+
+
+def test_what_the_containers_did_is_one_trace(setting: Setting) -> None:
+    setting.trace, setting.inside = Trace(), {MANY: traced, MUSL: traced}
+    _, made = setting.run()
+    assert made is not None
+    assert all("--traced" in build.arguments for build in setting.builds.values())
+    found = {(span.place, span.kind, span.lane, span.name) for span in setting.trace.spans}
+    steps = {(tag, Kind.RUN, "", step) for tag in (MANY, MUSL) for step in ("image", "container", "program")}
+    stages = {(MANY if "many" in name else MUSL, Kind.TARGET, name, "build") for name in IN_ORDER}
+    assert found == steps | stages
+
+
+def test_a_container_that_dies_leaves_its_steps_in_the_trace(setting: Setting) -> None:
+    def dies(container: Container) -> int:
+        container.build.step("image")
+        raise EngineError("The image is gone.", remedy="")
+
+    setting.trace, setting.inside = Trace(), {MANY: dies, MUSL: traced}
+    setting.run()
+    assert (MANY, "image") in {(span.place, span.name) for span in setting.trace.spans}
+
+
+def test_a_run_without_a_trace_asks_for_none(setting: Setting) -> None:
+    setting.run()
+    assert not any("--traced" in build.arguments for build in setting.builds.values())
 
 
 def test_jobs_are_divided(setting: Setting) -> None:

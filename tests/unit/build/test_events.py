@@ -14,6 +14,7 @@ import pytest
 
 from manywheels.build import events
 from manywheels.build.events import EventReader, EventWriter
+from manywheels.build.trace import Kind, Trace, TracePart
 from manywheels.errors import EngineError
 from manywheels.plan.targets import Plan, Target
 from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, TestRun
@@ -227,3 +228,62 @@ def test_lines_of_several_threads_stay_whole() -> None:
     wire = Wire()
     wire.feed(stream.getvalue())
     assert wire.reporter.told == [("finished", FULL)] * 200
+
+
+# --- a trace ----------------------------------------------------------------------------------------------------------
+
+
+def traced_wire() -> tuple[Wire, Trace]:
+    wire, trace = Wire(), Trace()
+    part = TracePart(trace, "musllinux_1_2_x86_64", TARGETS)
+    wire.reader = EventReader(TARGETS, OUTSIDE, wire.reporter, wire.lines.append, part)
+    return wire, trace
+
+
+def test_a_trace_is_told_before_the_manifest() -> None:
+    stream, inside = io.StringIO(), Trace()
+    writer = EventWriter(stream, INSIDE, inside)
+    with inside.span(Kind.TARGET, "build", lane=CP312):
+        inside.shared(CP312, "core.c")
+    writer.closed(manifest(built("cp312")))
+    wire, outside = traced_wire()
+    wire.feed(stream.getvalue())
+    assert wire.reader.manifest == manifest(built("cp312"))
+    assert {(span.kind, span.name, span.lane, span.place) for span in outside.spans} == {
+        (Kind.TARGET, "build", CP312, "musllinux_1_2_x86_64"), (Kind.SHARED, "core.c", CP312, "musllinux_1_2_x86_64"),
+    }  # fmt: skip
+
+
+def test_without_being_asked_nothing_is_told_of_a_trace() -> None:
+    assert "trace" not in written(lambda to: to.closed(manifest(built("cp312"))))
+    assert written(lambda _: None) == ""
+
+
+UNASKED = {
+    "its beginning": event(event="began", seconds=0),
+    "a trace": event(event="trace", spans=[], left_out=0),
+}
+
+
+@pytest.mark.parametrize("name", UNASKED)
+def test_nothing_is_taken_of_a_trace_that_was_not_asked_for(name: str) -> None:
+    with pytest.raises(EngineError):
+        Wire().feed(UNASKED[name])
+
+
+BEGAN = event(event="began", seconds=0)
+STRANGE_TRACES = {
+    "no beginning": event(event="trace", spans=[], left_out=0),
+    "no spans": BEGAN + event(event="trace", left_out=0),
+    "a foreign target": BEGAN + event(event="trace", spans=[["target", "build", 0, 1, "cp39-x", ""]], left_out=0),
+    "a beginning that is none": event(event="began", seconds="x"),
+    "a beginning without seconds": event(event="began"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE_TRACES)
+def test_a_strange_trace_is_an_error_of_the_engine(name: str) -> None:
+    wire, trace = traced_wire()
+    with pytest.raises(EngineError):
+        wire.feed(STRANGE_TRACES[name])
+    assert trace.spans == ()

@@ -111,6 +111,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "environment-pass": ("A B", lambda it: it.options.environment_pass, ("A", "B"), "'"),
     "verbose": ("true", lambda it: it.options.verbose, True, "maybe"),
     "report": ("out/r.html", lambda it: it.delivery.report, Path("out/r.html"), "a\nb"),
+    "trace": ("out/t.json", lambda it: it.delivery.trace, Path("out/t.json"), "a\nb"),
     "publish": ("artifact", lambda it: it.delivery.publish, "artifact", "everywhere"),
     "artifact-name": ("wheels-1", lambda it: it.delivery.artifact_name, "wheels-1", "a/b"),
     "artifact-pattern": ("wheels-*", lambda it: it.delivery.artifact_pattern, "wheels-*", "a/*"),
@@ -224,7 +225,7 @@ def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> No
     asked = main._request(main._parser().parse_args(["build", *arguments]))
     building = {entry.name for entry in inputs.inputs_of("plan")} - {"output-dir", "image", "config-file", "shard"}
     assert {name: entry.value for name, entry in asked.given.items()} == {
-        **{name: OPTIONS[name][0] for name in building}, "archs": MACHINE, "report": "",
+        **{name: OPTIONS[name][0] for name in building}, "archs": MACHINE, "report": "", "trace": "",
     }  # fmt: skip
     assert asked.part == (OPTIONS["only"][0],)
     assert "secret" not in " ".join(arguments)

@@ -38,6 +38,9 @@ PROOFS = {
         "test_jobs_limits_targets_at_once": "jobs",
         "test_environment_of_the_back_end": "environment environment-pass",
     },
+    "host/test_trace.py": {
+        "test_a_trace_has_each_targets_stages_and_what_was_compiled": "trace",
+    },
     "host/test_failures.py": {
         "test_one_failure_leaves_the_others_and_shows_in_every_report": "report",
         "test_time_limit_ends_every_process": "timeout",

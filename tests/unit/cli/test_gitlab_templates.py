@@ -21,6 +21,7 @@ ELSEWHERE = {
     "image": "it is the job's own image here",
     "shard": "`parallel` says it",
     "report": "the jobs always write one, as an artifact",
+    "trace": "the report has its lanes",
     "publish": "it is a job of its own",
     "packages-dir": "it is what the jobs before built",
     "password": "it would stand in the configuration; GitLab's variables are for that",

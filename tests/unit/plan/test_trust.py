@@ -358,7 +358,7 @@ def test_an_image_of_the_projects_choice_is_told_no_credentials_in_ci(settings: 
 # --- places that are written to ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", ["output-dir", "report"])
+@pytest.mark.parametrize("option", ["output-dir", "report", "trace"])
 @pytest.mark.parametrize("place", [
     "/etc/ld.so.preload", "../outside", "a/../../outside", ".git/hooks", ".git/config", "link/x", "sub/.git/config",
 ])  # fmt: skip

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from manywheels.build.trace import Trace
 from manywheels.errors import OutputFolderError
 from manywheels.report import wording
 from manywheels.report.files import Reports
 from manywheels.report.html import write_report
 from manywheels.report.junit import write_junit
 from manywheels.report.summary import step_summary
+from manywheels.report.trace import write_trace
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 from scale import scaled
 from unit.helpers import built, failed, manifest, wheel_record
@@ -142,12 +144,12 @@ def test_a_report_is_written_atomically(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text() == "the last one"
 
 
-@pytest.mark.parametrize("option", ["report", "junit"])
+@pytest.mark.parametrize("option", ["report", "junit", "trace"])
 def test_an_unwritable_path_is_refused_at_once(tmp_path: Path, option: str) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "report"
     with pytest.raises(OutputFolderError) as caught:
-        Reports(html=path if option == "report" else None, junit=path if option == "junit" else None).require()
+        Reports(**{"html" if option == "report" else option: path}).require()
     assert str(path) in caught.value.message
     assert f"`{option}`" in caught.value.remedy
 
@@ -171,10 +173,11 @@ def test_the_folder_of_a_report_belongs_to_the_owner_of_the_surroundings(tmp_pat
 
 def test_a_link_is_not_followed_to_write_a_report(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("as it was")
-    for name in (".report.html.partial", "report.html", ".junit.xml.partial"):
+    for name in (".report.html.partial", "report.html", ".junit.xml.partial", "trace.json", ".trace.json.partial"):
         (tmp_path / name).symlink_to(tmp_path / "victim")
     write_report(manifest(built()), tmp_path, tmp_path / "report.html")
     write_junit(manifest(built()), tmp_path / "junit.xml")
+    write_trace(Trace(), manifest(built()), tmp_path / "trace.json")
     assert (tmp_path / "victim").read_text() == "as it was"
     assert not (tmp_path / "report.html").is_symlink()
 

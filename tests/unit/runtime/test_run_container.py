@@ -37,8 +37,9 @@ def test_output_files_and_status(tmp_path: Path) -> None:
     archive.touch()
     copied: list[bytes] = []
     spec = ContainerSpec(
-        image="image", command=(), copy_in=archive, copy_out=CopyOut(path="/results", take=copied.extend)
-    )
+        image="image", command=(), copy_in=archive, copy_out=CopyOut(path="/results", take=copied.extend),
+        on_start=lambda: container.calls.append("started"),
+    )  # fmt: skip
     chunks: list[tuple[int, bytes]] = []
 
     def take(stream: int, chunk: bytes) -> bool:
@@ -49,7 +50,7 @@ def test_output_files_and_status(tmp_path: Path) -> None:
     assert run_container(container.client, spec, Cancellation(), take) == 3
     assert chunks == [(STDOUT, b"a"), (STDOUT, b"b")]
     assert copied == [b"archive"]
-    assert container.calls == ["put /", "start", "get /results", "remove"]
+    assert container.calls == ["put /", "start", "started", "get /results", "remove"]
 
 
 @pytest.mark.parametrize(("grace", "call"), [(0, "kill"), (4, "stop 4")])

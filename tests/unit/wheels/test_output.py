@@ -188,6 +188,8 @@ def test_root_goes_through_no_link_of_the_repository(
         open_output(Path(place))
     with pytest.raises(OutputFolderError, match="link` is a symbolic link"):
         Reports(html=Path(place, "report.html")).require()
+    with pytest.raises(OutputFolderError, match="link` is a symbolic link"):
+        Reports(trace=Path(place, "trace.json")).require()
     assert list(victim.parent.iterdir()) == [victim]
 
 

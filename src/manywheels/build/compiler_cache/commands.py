@@ -43,6 +43,10 @@ class Compilation:
     maps: tuple[tuple[str, str], ...]
 
     @property
+    def source(self) -> str:
+        return self.preprocessing[-1]
+
+    @property
     def has_debug_information(self) -> bool:
         levels = [option for option in self.code if option.startswith("-g")]
         return bool(levels) and levels[-1] != "-g0"

@@ -13,6 +13,7 @@ from typing import Final
 
 from manywheels.build.compiler_cache import wire, worker
 from manywheels.build.compiler_cache.store import CompiledObject
+from manywheels.build.trace import NO_TRACE, Kind, Trace
 from manywheels.runtime import untrusted_files
 from manywheels.runtime.own_python import main_call
 
@@ -23,25 +24,42 @@ _PATIENCE: Final = 5.0  # seconds for a free worker
 class WorkerPool:
     """`users` are the workers' user ids, None for the program's own; `limit` is in seconds, for one compilation.
 
-    `folder` is the program's own. One asker cannot have all workers, if there are several.
+    `folder` is the program's own. One asker cannot have all workers, if there are several. `trace` is told what each
+    has compiled.
     """
 
     def __init__(
-        self, folder: Path, users: Sequence[int | None], *, limit: float, environment: Mapping[str, str]
+        self,
+        folder: Path,
+        users: Sequence[int | None],
+        *,
+        limit: float,
+        environment: Mapping[str, str],
+        trace: Trace = NO_TRACE,
     ) -> None:
         self._workers = [
             _Worker(folder / str(number), user, limit, environment) for number, user in enumerate(users)
         ]  # fmt: skip
+        self._trace = trace
         self._idle = list(self._workers)
         self._of_one = max(1, len(self._workers) - 1)
         self._busy: Counter[str] = Counter()
         self._freed = threading.Condition()
         self._closed = False
 
-    def compile(self, command: Sequence[str], name: str, text: bytes, asker: str) -> CompiledObject | None:
-        """Return None if it fails, or no worker is free for some time. `name` is the text's file in the command."""
+    def compile(
+        self, command: Sequence[str], name: str, text: bytes, asker: str, source: str = ""
+    ) -> CompiledObject | None:
+        """Return None if it fails, or no worker is free for some time.
+
+        `name` is the text's file in the command, `source` what the trace calls it.
+        """
         with self._worker_for(asker) as one:
-            return one.compile(command, name, text) if one else None
+            if one is None:
+                return None
+            lane = str(self._workers.index(one) + 1)
+            with self._trace.span(Kind.COMPILER, source, lane=lane, target=asker):
+                return one.compile(command, name, text)
 
     @contextmanager
     def _worker_for(self, asker: str) -> Iterator[_Worker | None]:

@@ -25,6 +25,7 @@ from manywheels.build.compiler_cache.commands import Compilation, is_self_contai
 from manywheels.build.compiler_cache.pool import WorkerPool
 from manywheels.build.compiler_cache.store import CompiledObject, Store
 from manywheels.build.compilers.compiler import Compiler
+from manywheels.build.trace import NO_TRACE, Trace
 from manywheels.plan.targets import Target
 from manywheels.wheels.manifest import Compilations
 
@@ -54,6 +55,11 @@ class Unit:
         if self.compilation.has_debug_information:
             own += (f"-fdebug-compilation-dir={self.folder}",)
         return (*own, *code)
+
+    @property
+    def title(self) -> str:
+        """The name of its source, without a folder."""
+        return self.compilation.source.rpartition("/")[2]
 
     @property
     def name(self) -> str:
@@ -94,7 +100,9 @@ class CompilerCache:
         pool: WorkerPool,
         identify: Callable[[Compiler], bytes],
         waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        trace: Trace = NO_TRACE,
     ) -> None:
+        self._trace = trace
         self._folder, self._store, self._pool = folder, store, pool
         self._identify, self._waiting = identify, waiting
         self._compilers = sorted(compilers, key=lambda compiler: len(compiler.command), reverse=True)
@@ -219,13 +227,13 @@ class CompilerCache:
             with self._waiting():
                 made = running.result()
             if made:
-                self._count("shared")
+                self._count_shared(unit, name)
             return made
         made = None
         try:
             if made := self._store.get(key):
-                self._count("shared")
-            elif made := self._pool.compile(unit.command, unit.name, unit.text, name):
+                self._count_shared(unit, name)
+            elif made := self._pool.compile(unit.command, unit.name, unit.text, name, unit.title):
                 self._count("compiled")
                 self._store.put(key, made)
             return made
@@ -233,6 +241,10 @@ class CompilerCache:
             with self._lock:
                 del self._running[key]
             running.set_result(made)
+
+    def _count_shared(self, unit: Unit, name: str) -> None:
+        self._count("shared")
+        self._trace.shared(name, unit.title)
 
     def _count(self, what: str) -> None:
         with self._lock:

@@ -45,14 +45,15 @@ def sharing_compilations(
         return
     folder = untrusted_files.make_public_folder(work / "compiled")
     pool = WorkerPool(
-        folder, users or (None,) * count, limit=run.options.timeout, environment=_environment(run.caller)
+        folder, users or (None,) * count, limit=run.options.timeout, environment=_environment(run.caller),
+        trace=run.trace,
     )  # fmt: skip
     keeps = run.options.compiler_cache == "keep"
     store = Store((cache_dir() if keeps else folder) / "objects", _LIMIT)
     compilers = tuple(dict.fromkeys(chain.from_iterable(tools.compilers for tools in toolchains)))
     cache = CompilerCache(
         folder, compilers, store=store, pool=pool, identify=identity_of if keeps else lambda _: b"",
-        waiting=lambda: jobserver.lent(cancellation),
+        waiting=lambda: jobserver.lent(cancellation), trace=run.trace,
     )  # fmt: skip
     with closing(cache):
         yield cache

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from manywheels.build.target.testing import why_not_tested
 from manywheels.build.target.workspace import TargetWorkspace
+from manywheels.build.trace import Kind
 from manywheels.errors import TargetError
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, WheelRecord
 
@@ -32,7 +33,8 @@ class TargetProgress:
         started = time.monotonic()
         self.began[stage] = round(started - context.started, 3)
         try:
-            yield
+            with context.run.trace.span(Kind.TARGET, stage, lane=self.workspace.target.identifier):
+                yield
         finally:
             self.seconds[stage] = round(time.monotonic() - started, 3)
 

@@ -14,6 +14,7 @@ from manywheels.build.stages.prefetch import (
     requirements_of,
 )
 from manywheels.build.target.workspace import TargetWorkspace
+from manywheels.build.trace import Kind
 from manywheels.core.cancellation import Cancellation
 from manywheels.runtime.workspace import store_beside
 
@@ -47,7 +48,8 @@ def prefetch_requirements(
         scratch=context.work / f"fetching-{identifier}",
     )
     try:
-        prefetch(request, cancellation)
+        with context.run.trace.span(Kind.TARGET, "fetch", lane=identifier):
+            prefetch(request, cancellation)
     except OSError as error:
         note(workspace.log, f"build requirements are not shared with other targets: {error}")
 

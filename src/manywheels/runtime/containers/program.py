@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -49,7 +49,8 @@ class ContainerBuild:
 
     `environment_pass` are further variables to pass; `config_file`, which may begin with `{package}/`, may be empty.
     With `needs_engine`, the program can start containers; project code cannot. `volume` is shared with the containers
-    of the run's other platforms, or empty; it is in `SHARED`.
+    of the run's other platforms, or empty; it is in `SHARED`. `step` is told when `image`, `container` and `program`
+    begin.
     """
 
     package: Path
@@ -61,6 +62,7 @@ class ContainerBuild:
     needs_engine: bool = False
     config_file: str = ""
     create_arguments: tuple[CreateArgument, ...] = ()
+    step: Callable[[str], object] = field(default=lambda _: None, compare=False)
 
 
 def run_build(build: ContainerBuild, cancellation: Cancellation, sink: Sink) -> int:
@@ -69,6 +71,7 @@ def run_build(build: ContainerBuild, cancellation: Cancellation, sink: Sink) -> 
     Raises EngineError and OutputFolderError.
     """
     output, platform = open_output(build.output_dir).path, build.platform
+    build.step("image")
     with closing(connect()) as client:
         with translate_errors("report its architecture"):
             kernel = require_architecture(client, platform.arch)
@@ -80,6 +83,7 @@ def run_build(build: ContainerBuild, cancellation: Cancellation, sink: Sink) -> 
             image = wait(preparing, cancellation)
         if image is None:
             return STOPPED
+        build.step("container")
         with translate_errors("run the container"):
             status = run_container(client, _spec(client, image, build, output), cancellation, sink)
             return STOPPED if status is None else status
@@ -100,7 +104,7 @@ def _spec(client: DockerClient, image: str, build: ContainerBuild, output: Path)
         mounts.append(Mount(SHARED, build.volume, type="volume"))
     return ContainerSpec(
         image=image, command=("build", *arguments, "--engine=host", *build.arguments), mounts=mounts,
-        environment=_environment(build), grace=_GRACE,
+        environment=_environment(build), grace=_GRACE, on_start=lambda: build.step("program"),
         platform=foreign_platform(client, build.platform.arch),
         limits={
             **sdk_arguments(build.create_arguments), "use_config_proxy": True,

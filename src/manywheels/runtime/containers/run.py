@@ -51,7 +51,7 @@ class ContainerSpec:
 
     `limits` are more arguments of the SDK's `create`; `grace` is in seconds from SIGTERM to SIGKILL, 0 for SIGKILL at
     once. `copy_in` is a tar archive for `/`; no other user can change its path. `platform` is another architecture's
-    name for the engine (`linux/arm64`), empty for its own.
+    name for the engine (`linux/arm64`), empty for its own. `on_start` is called once the container runs.
     """
 
     image: str
@@ -65,6 +65,7 @@ class ContainerSpec:
     copy_in: Path | None = None
     copy_out: CopyOut | None = None
     platform: str = ""
+    on_start: Callable[[], object] = lambda: None
 
 
 def run_container(
@@ -92,6 +93,7 @@ def run_container(
             return None
         output = client.api.attach(str(container.id), stream=True, demux=True)
         container.start()
+        spec.on_start()
         following = begin(lambda: _follow(container, output, sink))
         status = wait(following, cancellation, timeout)
         if status is None:
