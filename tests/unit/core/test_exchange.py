@@ -29,7 +29,7 @@ from manywheels.core.exchange import Exchange
 from manywheels.core.interruptible import until_stopped
 from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
-from manywheels.deliver.artifacts import service as results
+from manywheels.deliver import results_service
 from manywheels.deliver.artifacts.client import Artifacts
 from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.index import attestations
@@ -326,9 +326,8 @@ def test_a_cancelled_run_is_not_tried_again() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exchanges with the artifact service have 0.4 s, whatever is sent."""
-    monkeypatch.setattr(results, "CALL_LIMIT", 0.4)
-    monkeypatch.setattr(results, "SLOWEST", 1e12)
-    monkeypatch.setattr("manywheels.deliver.artifacts.client.SLOWEST", 1e12)
+    monkeypatch.setattr(results_service, "CALL_LIMIT", 0.4)
+    monkeypatch.setattr(results_service, "SLOWEST", 1e12)
 
 
 def client(fake: FakeService, url: str = "", cancellation: Cancellation | None = None) -> Artifacts:
