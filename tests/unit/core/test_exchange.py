@@ -38,8 +38,9 @@ from manywheels.deliver.index.http import NoResponse, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.simple_api import Index, addresses
 from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
-from unit.artifactservice import FakeService, answer, serving
+from unit.artifactservice import FakeService
 from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, drips, hostile, mute, reluctant
+from unit.resultsservice import answer, serving
 
 
 def each(check: Callable[[Manner], None], manners: Mapping[str, Manner] = ENDLESS) -> None:

@@ -31,7 +31,8 @@ from manywheels.errors import (
     DeliveryError,
     FileChanged,
 )
-from unit.artifactservice import LOST, SECRET, Answer, FakeService, always, answer, once, serving, sha256_of, token
+from unit.artifactservice import FakeService
+from unit.resultsservice import LOST, SECRET, Answer, always, answer, once, serving, sha256_of, token
 from unit.zipmaker import DESCRIPTOR, ENCRYPTED, STORED, Lies, MemberSpec, ZipFileSpec
 
 
