@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from manywheels.core.documents import parse_json
 from manywheels.core.redaction import redacted
-from manywheels.core.retry import RetryPolicy, TransientError, transient_status
+from manywheels.core.retry import RetriesExhausted, RetryPolicy, TransientError, transient_status
 from manywheels.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ class Calls:
     def persist(self, operation: Callable[[], T]) -> T:
         """Call again after each TransientError. Raises RetriesExhausted, Refused and Cancelled."""
         self.retries.cancellation.stop_if_requested("The delivery")
+        if self._stopped():  # an exchange notices only after a moment: many short ones would not
+            raise RetriesExhausted("there was no time left", 0)
         return self.retries.call(operation, report=self._report_retry)
 
     def address_of(self, fields: Mapping[str, Any], name: str) -> str:
