@@ -337,6 +337,13 @@ def test_a_download_that_is_not_what_it_announces(fake: FakeCache, store: Path, 
     assert Client(fake).restore(store) == Kept(key="key", size=len(CONTENT))
 
 
+def test_nothing_of_a_failed_attempt_is_left(fake: FakeCache, store: Path) -> None:
+    fake.keep("key", VERSION, b"0123456789")
+    fake.scripts["GET"] = once(WRONG["cut short"])
+    assert Client(fake).restore(store) == Kept(key="key", size=10)
+    assert store.read_bytes() == b"0123456789"
+
+
 def test_an_entry_that_changes_between_its_parts(fake: FakeCache, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions_cache, "_RANGE", 400)
     fake.keep("key", VERSION, CONTENT)
