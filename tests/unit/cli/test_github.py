@@ -33,9 +33,10 @@ from manywheels.plan.settings import Settings
 from manywheels.report import html
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.wheels.manifest import Manifest, TestRun, read_manifest
-from unit.artifactservice import FakeService, Script, always, answer, serving
+from unit.artifactservice import FakeService
 from unit.ci_logs import github_commands
 from unit.helpers import built, failed, interpreter, manifest, seal, write_project
+from unit.resultsservice import Script, always, answer, serving
 
 DEFAULTS = {f"INPUT_{name.upper()}": entry.default for name, entry in declared_inputs().items()}
 

@@ -29,7 +29,7 @@ from manywheels.core.exchange import Exchange
 from manywheels.core.interruptible import until_stopped
 from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
-from manywheels.deliver.artifacts import service as results
+from manywheels.deliver import results_service
 from manywheels.deliver.artifacts.client import Artifacts
 from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.index import attestations
@@ -38,8 +38,9 @@ from manywheels.deliver.index.http import NoResponse, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.simple_api import Index, addresses
 from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
-from unit.artifactservice import FakeService, answer, serving
+from unit.artifactservice import FakeService
 from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, drips, hostile, mute, reluctant
+from unit.resultsservice import answer, serving
 
 
 def each(check: Callable[[Manner], None], manners: Mapping[str, Manner] = ENDLESS) -> None:
@@ -326,9 +327,8 @@ def test_a_cancelled_run_is_not_tried_again() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exchanges with the artifact service have 0.4 s, whatever is sent."""
-    monkeypatch.setattr(results, "CALL_LIMIT", 0.4)
-    monkeypatch.setattr(results, "SLOWEST", 1e12)
-    monkeypatch.setattr("manywheels.deliver.artifacts.client.SLOWEST", 1e12)
+    monkeypatch.setattr(results_service, "CALL_LIMIT", 0.4)
+    monkeypatch.setattr(results_service, "SLOWEST", 1e12)
 
 
 def client(fake: FakeService, url: str = "", cancellation: Cancellation | None = None) -> Artifacts:

@@ -31,7 +31,8 @@ from manywheels.errors import (
     DeliveryError,
     FileChanged,
 )
-from unit.artifactservice import LOST, SECRET, Answer, FakeService, always, answer, once, serving, sha256_of, token
+from unit.artifactservice import FakeService
+from unit.resultsservice import LOST, SECRET, Answer, always, answer, once, serving, sha256_of, token
 from unit.zipmaker import DESCRIPTOR, ENCRYPTED, STORED, Lies, MemberSpec, ZipFileSpec
 
 
@@ -71,7 +72,7 @@ class Client:
 
 def test_the_ids_come_from_the_tokens_scope() -> None:
     found = find_service({"ACTIONS_RESULTS_URL": "https://results.example/x/", "ACTIONS_RUNTIME_TOKEN": token()})
-    assert (found.url, found.run, found.job, found.page) == ("https://results.example", "run-1", "job-1", "")
+    assert (found.server.url, found.run, found.job, found.page) == ("https://results.example", "run-1", "job-1", "")
 
 
 @pytest.mark.parametrize(

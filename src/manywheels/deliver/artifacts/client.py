@@ -15,16 +15,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final
-from urllib.parse import urlsplit
 
-from manywheels.core.retry import RetryPolicy, TransientError
+from manywheels.core.retry import RetryPolicy
 from manywheels.core.text import size as format_size
 from manywheels.deliver.artifacts.packing import ArtifactMember, pack, unpack
-from manywheels.deliver.artifacts.service import SLOWEST, TIMEOUTS, Calls, Service, text_of
+from manywheels.deliver.artifacts.service import Calls, Service, backend_ids
+from manywheels.deliver.results_service import text_of
 from manywheels.errors import ArtifactDamaged, ArtifactDiffers, ArtifactExists, ArtifactMissing
 
 _VERSION: Final = 4
-_BLOCK: Final = 8 << 20  # bytes, as in the official client
 _LARGEST: Final = 10 << 30  # bytes of a download
 _STEPS: Final = 4  # progress lines of an upload
 
@@ -59,7 +58,8 @@ class Artifacts:
     retries: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
-        self._calls = Calls(service=self.service, say=self.say, retries=self.retries)
+        ids = backend_ids(self.service.run, self.service.job)
+        self._calls = Calls(server=self.service.server, ids=ids, say=self.say, retries=self.retries)
 
     def upload(
         self, name: str, members: Iterable[ArtifactMember], *, retention_days: int = 0, overwrite: bool
@@ -137,43 +137,18 @@ class Artifacts:
                 self._calls.call("DeleteArtifact", {"name": name})
             self.say(f"artifact {name}: the existing one is deleted")
             response = self._calls.call("CreateArtifact", request)
-        return self._calls.keep(text_of(response, "signed_upload_url"))
+        return self._calls.address_of(response, "signed_upload_url")
 
     def _send(self, name: str, address: str, file: IO[bytes], size: int) -> None:
-        from azure.core.credentials import AzureSasCredential
-        from azure.core.pipeline.transport import RequestsTransport
-        from azure.storage.blob import BlobBlock, BlobClient, ContentSettings
+        reported = 0
 
-        # As a credential, because Azure keeps only its own parameters of an address.
-        parts = urlsplit(address)
-        with BlobClient.from_blob_url(
-            parts._replace(query="").geturl(), credential=AzureSasCredential(parts.query), retry_total=0,
-            connection_timeout=TIMEOUTS[0], read_timeout=TIMEOUTS[1],
-            transport=RequestsTransport(session=self._calls.session, session_owner=False),
-        ) as blob:  # fmt: skip
-            blocks: list[BlobBlock] = []
-            sent = reported = 0
-            while block := file.read(_BLOCK):
-                number = f"{len(blocks):08d}"
-                self._calls.persist(lambda number=number, block=block: self._blob(blob.stage_block, number, block))  # type: ignore[misc]
-                blocks.append(BlobBlock(block_id=number))
-                sent += len(block)
-                if sent * _STEPS // size > reported:
-                    reported = sent * _STEPS // size
-                    self.say(f"artifact {name}: {format_size(sent)} of {format_size(size)} sent")
-            settings = ContentSettings(content_type="application/zip")
-            self._calls.persist(lambda: self._blob(blob.commit_block_list, blocks, content_settings=settings))
+        def report(sent: int) -> None:
+            nonlocal reported
+            if sent * _STEPS // size > reported:
+                reported = sent * _STEPS // size
+                self.say(f"artifact {name}: {format_size(sent)} of {format_size(size)} sent")
 
-    def _blob(self, operation: Callable[..., object], *arguments: object, **named: object) -> None:
-        from azure.core.exceptions import AzureError, HttpResponseError
-
-        try:
-            operation(*arguments, **named)
-        except HttpResponseError as error:
-            headers: Mapping[str, str] = getattr(error.response, "headers", {})
-            raise self._calls.error_for(error.status_code or 0, headers, "The upload", error.reason or "") from None
-        except AzureError:
-            raise TransientError("the connection for the upload was lost") from None
+        self._calls.send(address, file, "application/zip", report)
 
     def _finalize(self, name: str, size: int, sha256: str) -> str:
         """Return the artifact's number, even if an earlier response was lost."""
@@ -200,27 +175,19 @@ class Artifacts:
         return [_parse_artifact(entry) for entry in response.get("artifacts") or ()]
 
     def _receive(self, artifact: Artifact, file: IO[bytes] | None = None) -> str:
-        ids = {"workflow_run_backend_id": artifact.run, "workflow_job_run_backend_id": artifact.job}
+        ids = backend_ids(artifact.run, artifact.job)
         response = self._calls.call("GetSignedArtifactURL", {"name": artifact.name, **ids})
-        address = self._calls.keep(text_of(response, "signed_url"))
+        address = self._calls.address_of(response, "signed_url")
 
         def receive() -> str:
             if file:
                 file.seek(0)
                 file.truncate()
-            calls, digest, size = self._calls, hashlib.sha256(), 0
-            with (
-                calls.transient_errors(),
-                calls.exchange() as clock,
-                calls.session.get(address, stream=True, timeout=TIMEOUTS) as response,
-            ):
-                if not response.ok:
-                    raise calls.error_for(response.status_code, response.headers, "The download", response.reason)
-                for piece in response.iter_content(1 << 20):
+            digest, size = hashlib.sha256(), 0
+            with self._calls.receive(address) as (_, pieces):
+                for piece in pieces:
                     digest.update(piece)
                     size += len(piece)
-                    if calls.retries.left > 0:
-                        clock.extend(len(piece) / SLOWEST)
                     if size > _LARGEST:
                         raise _too_large(artifact.name)
                     if file:
