@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,22 +83,28 @@ class House:
         return made.compiled, made.shared, made.alone
 
 
-def make_house(kind: str, tmp_path: Path, *, store: Path | None = None) -> House:
+def make_house(kind: str, tmp_path: Path, *, store: Path | None = None, archs: Sequence[str] = ("x86_64",)) -> House:
+    """With several `archs`, the compilers of all but the first have its name before theirs."""
     work = tmp_path / "work"
     for target in ("a", "b"):
         (work / target / "source").mkdir(parents=True, exist_ok=True)
     own = {f"{work / target}/": "./" for target in ("a", "b")}
-    tools = prepare(kind, policy_named("manylinux_2_28"), work / "tools", prefix_map={str(work): ".", **own})
+    policy, maps = policy_named("manylinux_2_28"), {str(work): ".", **own}
+    tools, *others = (prepare(kind, policy, work / f"tools-{arch}", arch=arch, prefix_map=maps) for arch in archs)
+    for arch, other in zip(archs[1:], others, strict=True):
+        (tools.bin_dir / f"{arch}-cc").symlink_to(other.bin_dir / "cc")
+    compilers = [compiler for one in (tools, *others) for compiler in one.compilers]
     variables = {"PATH": f"{tools.bin_dir}:/usr/bin:/bin", "HOME": str(tmp_path), **tools.environment}
     folder = work / "compiled"
     folder.mkdir(exist_ok=True)
     pool = WorkerPool(folder, (None, None, None), limit=120, environment={"PATH": "/usr/bin:/bin"})
     cache = CompilerCache(
-        folder, tools.compilers, store=Store(store or folder / "objects", 1 << 28), pool=pool, identify=lambda _: b""
+        folder, compilers, store=Store(store or folder / "objects", 1 << 28), pool=pool, identify=lambda _: b""
     )
     names: dict[str, Target] = dict(zip(("a", "b"), known_targets("manylinux", "x86_64"), strict=False))
-    sockets = cache.sockets(dict.fromkeys(names.values()))
-    return House(work, tools.bin_dir, variables, cache, {name: sockets[target] for name, target in names.items()})
+    cache.start(dict.fromkeys(names.values()))
+    sockets = {name: cache.socket_of(target) for name, target in names.items()}
+    return House(work, tools.bin_dir, variables, cache, sockets)
 
 
 @pytest.fixture(params=[pytest.param("zig", marks=needs_zig), pytest.param("system", marks=needs_gcc)])
@@ -159,10 +165,21 @@ def test_what_changes_code_separates(first: tuple[str, ...], second: tuple[str, 
     assert gcc_house.counts == (2, 0, 0)
 
 
+@needs_zig
+def test_the_same_text_for_another_architecture_is_another_object(tmp_path: Path) -> None:
+    house = make_house("zig", tmp_path, archs=("x86_64", "aarch64"))
+    house.write("unit.c", "int f(void) { return 1; }\n")
+    made = {house.compile("a", "cc", "-O2", "-c", "unit.c"), house.compile("b", "aarch64-cc", "-O2", "-c", "unit.c")}
+    assert len(made) == 2
+    assert house.counts == (2, 0, 0)
+    house.cache.close()
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        ("-c", "unit.c", "-march=native"), ("-c", "unit.c", "-fplugin-arg-x-y=1"), ("-c", "unit.c", "-B", "."),
+        ("-c", "unit.c", "-march=native"), ("-c", "unit.c", "-g3"),
+        ("-c", "unit.c", "-fplugin-arg-x-y=1"), ("-c", "unit.c", "-B", "."),
         ("-c", "unit.c", "-save-temps"), ("-c", "unit.c", "-fstack-usage"), ("-c", "unit.c", "--coverage"),
         ("-c", "unit.c", "-Wa,-adhln"), ("-c", "unit.c", "-fdump-tree-optimized"), ("-c", "unit.c", "-specs=own.specs"),
         ("-c", "-x", "c-header", "unit.c"), ("-c", "incbin.c"), ("-c", "unit.c", "-fprofile-generate"),

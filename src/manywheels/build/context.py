@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from manywheels.build.compiler_cache.server import CompilerCache
 from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.jobserver import Jobserver
 from manywheels.build.reporter import Reporter
@@ -66,8 +67,7 @@ class PlatformSetup:
 class RunContext:
     """What a run's targets share. `users` and `fetcher`, who prefetches, are user ids.
 
-    `source` is the source's digest, `work` the run's temporary folder, `started` a monotonic time in seconds. By its
-    `compiler_sockets` a target asks for objects that others have had compiled.
+    `source` is the source's digest, `work` the run's temporary folder, `started` a monotonic time in seconds.
     """
 
     run: Run
@@ -80,7 +80,7 @@ class RunContext:
     users: dict[Target, int | None]
     fetcher: int | None
     started: float
-    compiler_sockets: Mapping[Target, Path] = field(default_factory=dict)
+    compiler_cache: CompilerCache | None = None
 
     def __post_init__(self) -> None:
         self.version: str | None = None

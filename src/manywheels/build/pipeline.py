@@ -14,7 +14,6 @@ from pathlib import Path
 
 from manywheels import __version__
 from manywheels.build import disk_space
-from manywheels.build.compiler_cache.serving import sharing_compilations, workers_for
 from manywheels.build.compilers import toolchain
 from manywheels.build.compilers.choice import resolve
 from manywheels.build.compilers.toolchain import Toolchain
@@ -23,6 +22,7 @@ from manywheels.build.jobserver import Jobserver
 from manywheels.build.missing import absence_warnings, absent_records
 from manywheels.build.platform_setup import PlatformSetter, platform_folder
 from manywheels.build.reporter import Reporter
+from manywheels.build.shared_compilations import sharing_compilations, workers_for
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
@@ -87,11 +87,13 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
                 cancellation=cancellation,
             ) as cache,
         ):
+            if cache:
+                cache.start(asking)
             context = RunContext(
                 run=run, setups=setups, source=snapshot.digest, jobserver=jobserver, work=work, reporter=reporter,
                 sharing=WheelSharing(buildable, cancellation), started=started,
                 users=asking, fetcher=isolated.fetcher,
-                compiler_sockets=cache.sockets(asking) if cache else {},
+                compiler_cache=cache,
             )  # fmt: skip
             with run.trace.step(TARGETS):
                 records = _build_all(context, buildable)

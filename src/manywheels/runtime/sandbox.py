@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -34,7 +34,8 @@ _IDLE: Final = 0.01  # processor seconds per second of an idle tree: scripts wai
 class Command:
     """A program to run in a sandbox; its output is appended to `log`, outside the user's folders.
 
-    `timeout` is in seconds; `silence` is how many seconds it may neither write output nor use a processor. `user` is
+    `timeout` is in seconds; `silence` is how many seconds it may neither write output nor use a processor, nor be
+    served by others who do (`is_served`). `user` is
     the user id to run as, which needs root; None is the program's own.
     """
 
@@ -44,6 +45,7 @@ class Command:
     log: Path
     timeout: float
     silence: float | None = None
+    is_served: Callable[[], bool] | None = None
     user: int | None = None
 
 
@@ -143,7 +145,7 @@ class _End(Enum):
 def _wait(pid: int, cancellation: Cancellation, command: Command, log: int) -> _End:
     """`log` is a descriptor: the name may lead elsewhere by now."""
     deadline = time.monotonic() + command.timeout
-    activity = _Activity(pid, log, command.silence)
+    activity = _Activity(pid, log, command)
     with end_of(pid) as end:
         poll = select.poll()
         poll.register(end, select.POLLIN)
@@ -164,8 +166,8 @@ def _wait(pid: int, cancellation: Cancellation, command: Command, log: int) -> _
 
 
 class _Activity:
-    def __init__(self, pid: int, log: int, limit: float | None) -> None:
-        self._pid, self._log, self._limit = pid, log, limit
+    def __init__(self, pid: int, log: int, command: Command) -> None:
+        self._pid, self._log, self._limit, self._is_served = pid, log, command.silence, command.is_served
         self._last, self._size, self._used = time.monotonic(), -1, 0.0
         self._checked = self._last
 
@@ -178,6 +180,7 @@ class _Activity:
             return False
         now, size, used = time.monotonic(), os.fstat(self._log).st_size, process_trees.processor_seconds(self._pid)
         self._checked = now
-        if size != self._size or used - self._used > _IDLE * (now - self._last):
+        is_active = size != self._size or used - self._used > _IDLE * (now - self._last)
+        if is_active or (self._is_served and self._is_served()):
             self._last, self._size, self._used = now, size, used
         return now - self._last >= self._limit

@@ -337,6 +337,7 @@ def test_no_more_slots_than_are_allowed_although_there_are_tokens(tmp_path: Path
             queue.join("new", server.place(Rank.NEW))
             wait_until_somebody_waits(server)
             queue.join("begun", server.place(Rank.BEGUN))
+            until(lambda: len(server._queue) == 2)
             assert queue.served == []
             assert compiler.count() == 2
         queue.wait_for_end()

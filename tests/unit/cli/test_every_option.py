@@ -58,6 +58,9 @@ PROOFS = {
         "test_a_repair_command_makes_the_wheel_and_has_the_targets_python": "repair-wheel-command",
         "test_an_audit_looks_at_the_finished_wheel_with_what_it_requires": "audit-command audit-requires",
     },
+    "host/test_shared_builds.py": {
+        "test_objects_that_are_kept_serve_the_next_run": "compiler-cache",
+    },
     "host/test_trials.py": {
         "test_a_failing_test_keeps_the_wheel_out_and_is_named": "test-environment",
         "test_targets_that_are_skipped_are_not_tested": "test-command test-skip",

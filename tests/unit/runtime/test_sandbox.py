@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,16 @@ def test_a_command_that_empties_its_log_has_not_written_too_much(
 def test_a_command_that_removes_its_log_is_watched_all_the_same(tmp_path: Path) -> None:
     outcome = run(shell("rm log; exec sleep 60", tmp_path, silence=1.0), Cancellation())
     assert outcome.fell_silent
+
+
+def test_who_is_served_by_others_is_not_silent(tmp_path: Path) -> None:
+    """A compilation may be done by a worker meanwhile, whose time is not the tree's."""
+    asked = []
+
+    def is_served() -> bool:
+        asked.append(1)
+        return len(asked) < 30
+
+    command = replace(shell("exec sleep 60", tmp_path, silence=1.0), is_served=is_served)
+    assert run(command, Cancellation()).fell_silent
+    assert len(asked) >= 30

@@ -69,7 +69,8 @@ class Unit:
     @property
     def key(self) -> str:
         digest = hashlib.sha256()
-        for part in (_FORMAT, self.identity, *map(os.fsencode, self.options), self.name.encode(), self.text):
+        words = (*self.compilation.compiler.command, *self.options, self.name)
+        for part in (_FORMAT, self.identity, b"%d" % len(words), *map(os.fsencode, words), self.text):
             digest.update(b"%d:" % len(part) + part)
         return digest.hexdigest()
 
@@ -114,11 +115,21 @@ class CompilerCache:
         self._closed = False
         self._counts: Counter[str] = Counter()
 
-    def sockets(self, users: Mapping[Target, int | None]) -> dict[Target, Path]:
+    def start(self, users: Mapping[Target, int | None]) -> None:
         """Serve each target by a socket that only its user can open. Raises OSError."""
-        return {target: self._start(target.identifier, user) for target, user in users.items()}
+        for target, user in users.items():
+            self._start(target.identifier, user)
 
-    def _start(self, name: str, user: int | None) -> Path:
+    def socket_of(self, target: Target) -> Path:
+        """Return where a target's compilers ask."""
+        return self._folder / target.identifier
+
+    def is_busy_for(self, target: Target) -> bool:
+        """Whether a request of the target is under way."""
+        with self._lock:
+            return self._requests[target.identifier] > 0
+
+    def _start(self, name: str, user: int | None) -> None:
         place = self._folder / name
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(address(str(place)))
@@ -130,7 +141,6 @@ class CompilerCache:
             self._open.add(listener)
         self._accepting.append(threading.Thread(target=self._accept, args=(listener, name), daemon=True))
         self._accepting[-1].start()
-        return place
 
     @property
     def compilations(self) -> Compilations:

@@ -6,7 +6,7 @@ When no process of the build is left, its wheel is taken over into a folder that
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +44,8 @@ class BuildRequest:
     `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
     wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
     `overlooked` is the remedy where a requirement was not found: settings that are not followed. `embedded` means that
-    the compilers are clang with libc++. `cross` are the target's files if it is another machine than this one.
+    the compilers are clang with libc++. `is_served` is that of `sandbox.Command`. `cross` are the target's files if it
+    is another machine than this one.
     """
 
     uv: str
@@ -59,6 +60,7 @@ class BuildRequest:
     options: TargetOptions
     timeout: float
     silence: float | None
+    is_served: Callable[[], bool]
     user: int | None
     log: Path
     embedded: bool
@@ -81,6 +83,7 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
             log=request.log,
             timeout=request.timeout,
             silence=request.silence,
+            is_served=request.is_served,
             user=request.user,
         ),
         cancellation,

@@ -158,11 +158,16 @@ class TargetBuild:
             options=self.options,
             timeout=options.timeout,
             silence=options.silence_limit,
+            is_served=self._is_served,
             user=workspace.user,
             log=workspace.log,
             embedded=workspace.setup.tools.name == "zig",
             cross=workspace.cross,
         )
+
+    def _is_served(self) -> bool:
+        cache = self.context.compiler_cache
+        return cache is not None and cache.is_busy_for(self.target)
 
     def _repair(self, built: Path) -> Path:
         match self.options.repair.by:

@@ -151,8 +151,8 @@ class TargetWorkspace:
             "UV_NO_PROGRESS": "1",
             **marks(self.target),
         }
-        if not self.suffix and (socket := self.context.compiler_sockets.get(self.target)):
-            own[client.SOCKET] = str(socket)
+        if self.context.compiler_cache and not self.suffix:
+            own[client.SOCKET] = str(self.context.compiler_cache.socket_of(self.target))
         if self.options.repair.by is Repairer.NONE:  # nothing would add the shared C++ library to the wheel
             own["MANYWHEELS_CXX_STATIC"] = "1"
         if self.user is not None:

@@ -1,0 +1,3 @@
+from bundled.core import total
+
+__all__ = ["total"]
