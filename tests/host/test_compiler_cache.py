@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +54,11 @@ class House:
     tools: Path
     variables: dict[str, str]
     cache: CompilerCache
-    sockets: dict[str, Path]
+    targets: dict[str, Target]
+
+    @property
+    def sockets(self) -> dict[str, Path]:
+        return {name: self.cache.socket_of(target) for name, target in self.targets.items()}
 
     def folder(self, target: str) -> Path:
         return self.work / target / "source"
@@ -103,8 +110,7 @@ def make_house(kind: str, tmp_path: Path, *, store: Path | None = None, archs: S
     )
     names: dict[str, Target] = dict(zip(("a", "b"), known_targets("manylinux", "x86_64"), strict=False))
     cache.start(dict.fromkeys(names.values()))
-    sockets = {name: cache.socket_of(target) for name, target in names.items()}
-    return House(work, tools.bin_dir, variables, cache, sockets)
+    return House(work, tools.bin_dir, variables, cache, names)
 
 
 @pytest.fixture(params=[pytest.param("zig", marks=needs_zig), pytest.param("system", marks=needs_gcc)])
@@ -259,6 +265,53 @@ def test_a_build_goes_on_when_a_worker_is_killed(gcc_house: House) -> None:
         gcc_house.compile("a", "cc", option, "-c", "unit.c")
     compiled, _, alone = gcc_house.counts
     assert (compiled, alone) == (3, 1)  # the killed one's job, after which another worker is started
+
+
+HOSTILE = [
+    b"", b"\0", b"\xff" * 8, (2).to_bytes(8, "big") + b"\xff" * 16,
+    (2).to_bytes(8, "big") + (1 << 40).to_bytes(8, "big") * 2,
+    (1).to_bytes(8, "big") + (4).to_bytes(8, "big") + b"abcd", (2).to_bytes(8, "big") + bytes(16),
+    (2).to_bytes(8, "big") + (1).to_bytes(8, "big") + (9).to_bytes(8, "big") + b"/" + b"\xff\0-c\0a.c\0",
+]  # fmt: skip
+
+
+def test_a_target_that_keeps_to_no_protocol_disturbs_no_other(gcc_house: House) -> None:
+    gcc_house.write("unit.c", UNITS["unit.c"])
+    with ExitStack() as stack:
+        for number in range(200):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(str(gcc_house.sockets["a"]))
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(HOSTILE[number % len(HOSTILE)])
+        gcc_house.compile("b", "cc", "-O2", "-c", "unit.c")
+        assert gcc_house.counts[0] == 1
+    until(lambda: not gcc_house.cache.is_busy_for(gcc_house.targets["a"]))
+    gcc_house.compile("a", "cc", "-O2", "-c", "unit.c")
+    assert gcc_house.counts[:2] == (1, 1)
+
+
+def test_one_target_never_has_all_workers(gcc_house: House, tmp_path: Path) -> None:
+    """The compilations of the first wait at a FIFO, as a slow unit would take its time."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    pool = gcc_house.cache._pool
+    command = ("/bin/sh", "-c", f"exec 3<>{fifo}; read -r line <&3")
+    with ThreadPoolExecutor(6) as threads:
+        waiting = [threads.submit(pool.compile, command, "unit.i", b"", "a") for _ in range(4)]
+        until(lambda: pool._busy["a"] == 2)
+        gcc_house.write("unit.c", UNITS["unit.c"])
+        gcc_house.compile("b", "cc", "-O2", "-c", "unit.c")
+        assert gcc_house.counts[0] == 1
+        assert pool._busy["a"] == 2
+        gcc_house.cache.close()  # which ends what is compiled
+        assert [one.result() for one in waiting] == [None] * 4
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def workers(house: House) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
@@ -18,14 +19,17 @@ from manywheels.build.jobserver import Jobserver
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.data import table
-from manywheels.runtime import untrusted_files
+from manywheels.runtime import process_trees, untrusted_files
 
 _LIMIT: Final = 2 << 30  # bytes of objects
 
 
 def workers_for(run: Run, cores: int) -> int:
-    """Return how many compilers run for the targets: one more than cores, as some builds start more than tokens."""
-    return 0 if run.options.compiler_cache == "off" else cores + 1
+    """Return how many compilers run for the targets: one more than cores, as some builds start more than tokens.
+
+    None can run where nothing proves that no process of a compilation is left.
+    """
+    return cores + 1 if run.options.compiler_cache != "off" and process_trees.can_adopt() else 0
 
 
 @contextmanager
@@ -41,6 +45,9 @@ def sharing_compilations(
     """`users` are the workers' user ids; none where targets have the program's own user."""
     count = workers_for(run, jobserver.tokens)
     if not count:
+        if run.options.compiler_cache != "off":
+            lack = "this kernel, or its emulator, has no PR_SET_CHILD_SUBREAPER"
+            print(f"note: each target compiles everything itself: {lack}", file=sys.stderr, flush=True)
         yield None
         return
     folder = untrusted_files.make_public_folder(work / "compiled")

@@ -19,6 +19,7 @@ from manywheels.runtime.own_python import main_call
 
 _LARGEST_ANSWER: Final = 1 << 29  # bytes
 _PATIENCE: Final = 5.0  # seconds for a free worker
+_POLL: Final = 0.05  # seconds between two looks whether all have ended
 
 
 class WorkerPool:
@@ -86,6 +87,10 @@ class WorkerPool:
         with self._freed:
             self._closed = True
             self._freed.notify_all()
+            while len(self._idle) < len(self._workers):
+                for one in self._workers:
+                    one.terminate()
+                self._freed.wait(_POLL)
         for one in self._workers:
             one.close()
 
@@ -112,7 +117,13 @@ class _Worker:
             return None
         return CompiledObject(*answer) if answer else None
 
+    def terminate(self) -> None:
+        """End what it compiles; who waits for that is told."""
+        if process := self._process:
+            process.terminate()
+
     def close(self) -> None:
+        """Nobody may wait for it."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -129,5 +140,5 @@ class _Worker:
         return subprocess.Popen(
             main_call(worker.__name__, *self._arguments),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=dict(self._environment), start_new_session=True, bufsize=0,
+            env=dict(self._environment), bufsize=0,
         )  # fmt: skip

@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> None:
     folder, user, limit = Path(argv[0]), None if argv[1] == "-" else int(argv[1]), float(argv[2])
     if not sandbox_init.become_reaper():
         return
+    os.setpgid(0, 0)  # Ctrl-C is for the program alone; its session, as others' are ended as orphans (`process_trees`)
     signal.signal(signal.SIGTERM, _stop)
     number = 0
     while True:
