@@ -10,6 +10,7 @@ import fcntl
 import os
 import select
 import threading
+import time
 from bisect import insort
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from manywheels.errors import Cancelled
 
 _TOKEN = b"+"
 _PATIENCE = 1000  # milliseconds without a token before a look whether any is held
+_RESERVATION = 1.0  # seconds that others wait for a build that is not ready: more, and cores would idle for its network
 _POLL = 0.02  # seconds between checks whether a waiting target was cancelled
 
 
@@ -54,7 +56,7 @@ class Slot:
 
     def take(self, place: Place | None = None) -> None:
         """Wait for a token, by default as a target that has begun. Raises Cancelled."""
-        place = place or self._server.place(Rank.BEGUN)
+        place = place or self._server.reserve(Rank.BEGUN)
         self._is_held = self._server.draw(place, self._cancellation)
         if not self._is_held:
             raise Cancelled("The target was stopped while it waited for its turn.", remedy="")
@@ -83,6 +85,7 @@ class Jobserver:
         self._changed = threading.Condition(self._lock)  # the queue, or the number of holders
         self._holders = 0
         self._queue: list[Place] = []
+        self._reserved: dict[Place, float] = {}  # places at which nobody waits yet: until when they count
         self._numbers = count()
         self._held = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         is_alone = self._try_alone()
@@ -103,9 +106,21 @@ class Jobserver:
         makeflags = f"-j{self.tokens} --jobserver-auth=fifo:{self.path}"
         return {"MAKEFLAGS": makeflags, "CARGO_MAKEFLAGS": makeflags}
 
-    def place(self, rank: Rank) -> Place:
-        """Return a place in the queue, behind those of the same rank that were given before."""
-        return Place(rank, next(self._numbers))
+    def reserve(self, rank: Rank) -> Place:
+        """Take a place in the queue. For a moment it holds up those behind it, also while nobody waits at it."""
+        with self._lock:
+            place = Place(rank, next(self._numbers))
+            self._reserved[place] = time.monotonic() + _RESERVATION
+            insort(self._queue, place)
+            return place
+
+    def leave(self, place: Place) -> None:
+        """Give a place up, if it is still in the queue."""
+        with self._lock:
+            self._reserved.pop(place, None)
+            if place in self._queue:
+                self._queue.remove(place)
+                self._changed.notify_all()
 
     @contextmanager
     def slot(self, cancellation: Cancellation, place: Place | None = None) -> Iterator[Slot]:
@@ -124,7 +139,7 @@ class Jobserver:
         try:
             yield
         finally:
-            self.draw(self.place(Rank.COMPILING), cancellation)
+            self.draw(self.reserve(Rank.COMPILING), cancellation)
             self._lend(-1)
 
     def _lend(self, number: int) -> None:
@@ -137,7 +152,9 @@ class Jobserver:
     def draw(self, place: Place, cancellation: Cancellation) -> bool:
         """Wait for the turn of a place, and for a token; return False if cancelled."""
         with self._lock:
-            insort(self._queue, place)
+            if place not in self._queue:
+                insort(self._queue, place)
+            self._reserved.pop(place, None)
         try:
             while not cancellation.requested:
                 with self._lock:
@@ -146,12 +163,11 @@ class Jobserver:
                     return True
             return False
         finally:
-            with self._lock:
-                self._queue.remove(place)
-                self._changed.notify_all()
+            self.leave(place)
 
     def _is_next(self, place: Place) -> bool:
-        if self._queue[0] != place:
+        now = time.monotonic()
+        if place != next(one for one in self._queue if one not in self._reserved or self._reserved[one] > now):
             return False
         return place.rank is Rank.COMPILING or self._holders < (self._most or self.tokens + self._lent)
 

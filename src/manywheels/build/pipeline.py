@@ -219,7 +219,7 @@ def _build(build: TargetBuild) -> TargetRecord:
     try:
         return _record_of(build)
     finally:
-        build.context.sharing.leave(build.target)
+        build.leave()
 
 
 def _record_of(build: TargetBuild) -> TargetRecord:

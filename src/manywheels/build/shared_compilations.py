@@ -19,9 +19,16 @@ from manywheels.build.jobserver import Jobserver
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.data import table
+from manywheels.plan.trust import in_ci
 from manywheels.runtime import process_trees, untrusted_files
 
 _LIMIT: Final = 2 << 30  # bytes of objects
+_LIMIT_IN_CI: Final = 512 << 20  # where they are moved from job to job
+
+
+def kept_store() -> Path:
+    """Return where objects are kept for later runs."""
+    return cache_dir() / "objects"
 
 
 def workers_for(run: Run, cores: int) -> int:
@@ -56,7 +63,7 @@ def sharing_compilations(
         trace=run.trace,
     )  # fmt: skip
     keeps = run.options.compiler_cache == "keep"
-    store = Store((cache_dir() if keeps else folder) / "objects", _LIMIT)
+    store = Store(kept_store() if keeps else folder / "objects", _LIMIT_IN_CI if in_ci(run.caller) else _LIMIT)
     compilers = tuple(dict.fromkeys(chain.from_iterable(tools.compilers for tools in toolchains)))
     cache = CompilerCache(
         folder, compilers, store=store, pool=pool, identify=identity_of if keeps else lambda _: b"",

@@ -90,6 +90,7 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     from manywheels.build import pipeline
     from manywheels.build.context import Run
     from manywheels.build.events import EventWriter
+    from manywheels.cli.kept_objects import KeptObjects
     from manywheels.report.console import console_reporter
     from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
@@ -120,10 +121,16 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
         project=project, plan=plan, options=options, rules=rules, output=output, caller=job.caller.environment,
         overlooked=job.caller.notes, is_part=is_part, jobserver=job.request.jobserver, trace=trace,
     )  # fmt: skip
+    kept = KeptObjects.of(options, os.environ, cancellation)
     try:
+        with trace.step("restore objects"):
+            kept.bring()
         manifest = pipeline.execute(run, reporter, cancellation)
     finally:
         reporter.stop()
+    if not cancellation.requested:
+        with trace.step("save objects"):
+            kept.save(manifest)
     return Built(
         status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
         report=lambda: _report(manifest, reports, output, project, trace),

@@ -195,7 +195,7 @@ def test_first_come_first_served(make: Callable[[int], Jobserver]) -> None:
     queue = Queue(server)
     with server.slot(Cancellation()):
         for name in "abcde":
-            queue.join(name, server.place(Rank.NEW))
+            queue.join(name, server.reserve(Rank.NEW))
         assert queue.served == []
     queue.wait_for_end()
     assert queue.served == list("abcde")
@@ -206,7 +206,7 @@ def test_who_has_begun_comes_before_who_has_not(make: Callable[[int], Jobserver]
     queue = Queue(server)
     with server.slot(Cancellation()):
         for name, rank in (("new", Rank.NEW), ("begun", Rank.BEGUN), ("newer", Rank.NEW), ("begun later", Rank.BEGUN)):
-            queue.join(name, server.place(rank))
+            queue.join(name, server.reserve(rank))
     queue.wait_for_end()
     assert queue.served == ["begun", "begun later", "new", "newer"]
 
@@ -225,29 +225,57 @@ def test_who_has_begun_comes_before_who_waits_for_a_token_already(
     with server.slot(Cancellation()):
         assert compiler.draw(1) == 1
         is_taking.clear()
-        queue.join("new", server.place(Rank.NEW))
+        queue.join("new", server.reserve(Rank.NEW))
         assert is_taking.wait(SOON)
-        queue.join("begun", server.place(Rank.BEGUN))
+        queue.join("begun", server.reserve(Rank.BEGUN))
         until(lambda: len(server._queue) == 2)
         compiler.put(1)
         queue.wait_for_end()
     assert queue.served == ["begun", "new"]
 
 
-def test_places_keep_their_order_whoever_is_ready_first(make: Callable[[int], Jobserver]) -> None:
-    """So of the builds that are ready, the plan's first begins."""
+def test_a_place_is_kept_for_who_is_not_there_yet(
+    make: Callable[[int], Jobserver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So builds begin in the plan's order, whichever of them is ready first."""
+    monkeypatch.setattr(jobserver, "_RESERVATION", 1000.0)
+    server = make(2)
+    queue = Queue(server)
+    first, second = (server.reserve(Rank.NEW) for _ in range(2))
+    queue.join("second", second)
+    wait_until_somebody_waits(server)
+    assert queue.served == []
+    queue.join("first", first)
+    queue.wait_for_end()
+    assert sorted(queue.served) == ["first", "second"]
+
+
+def test_a_place_is_not_kept_for_long(make: Callable[[int], Jobserver], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target whose build requirements take their time holds up no other."""
+    monkeypatch.setattr(jobserver, "_RESERVATION", 0.05)
     server = make(1)
     queue = Queue(server)
-    first, second, third = (server.place(Rank.NEW) for _ in range(3))
-    with server.slot(Cancellation()):
-        queue.join("third", third)
-        until(lambda: len(server._queue) == 1)
-        queue.join("first", first)
-        until(lambda: len(server._queue) == 2)
-    queue.wait_for_end()  # the second is not there yet, and keeps nobody waiting
+    first, second = (server.reserve(Rank.NEW) for _ in range(2))
     queue.join("second", second)
     queue.wait_for_end()
-    assert queue.served == ["first", "third", "second"]
+    queue.join("first", first)
+    queue.wait_for_end()
+    assert queue.served == ["second", "first"]
+
+
+def test_who_leaves_its_place_lets_the_next_one_go_on(
+    make: Callable[[int], Jobserver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobserver, "_RESERVATION", 1000.0)
+    server = make(1)
+    queue = Queue(server)
+    first, second = (server.reserve(Rank.NEW) for _ in range(2))
+    queue.join("second", second)
+    wait_until_somebody_waits(server)
+    server.leave(first)
+    queue.wait_for_end()
+    server.leave(second)  # it is not in the queue any more
+    assert queue.served == ["second"]
 
 
 def test_a_compiler_that_waits_lends_its_token(make: Callable[[int], Jobserver], client: Callable[[], Client]) -> None:
@@ -285,7 +313,7 @@ def test_a_compiler_gets_its_token_back_before_others_begin_or_go_on(make: Calla
         until(lambda: server._lent == 1)
         with server.slot(Cancellation()):
             for name, rank in (("new", Rank.NEW), ("begun", Rank.BEGUN)):
-                queue.join(name, server.place(rank))
+                queue.join(name, server.reserve(rank))
             until(lambda: len(server._queue) == 2)
             lending.set()
             until(lambda: len(server._queue) == 3)
@@ -298,7 +326,7 @@ def test_no_further_target_begins_on_a_lent_token_than_are_allowed(tmp_path: Pat
     with closing(Jobserver(tmp_path / "jobserver", 2, most=1)) as server:
         queue = Queue(server)
         with server.slot(Cancellation()), server.lent(Cancellation()):
-            queue.join("new", server.place(Rank.NEW))
+            queue.join("new", server.reserve(Rank.NEW))
             wait_until_somebody_waits(server)
             assert queue.served == []
         queue.wait_for_end()
@@ -334,9 +362,9 @@ def test_no_more_slots_than_are_allowed_although_there_are_tokens(tmp_path: Path
     with closing(Jobserver(tmp_path / "jobserver", 3, most=1)) as server:
         queue, compiler = Queue(server), client()
         with server.slot(Cancellation()):
-            queue.join("new", server.place(Rank.NEW))
+            queue.join("new", server.reserve(Rank.NEW))
             wait_until_somebody_waits(server)
-            queue.join("begun", server.place(Rank.BEGUN))
+            queue.join("begun", server.reserve(Rank.BEGUN))
             until(lambda: len(server._queue) == 2)
             assert queue.served == []
             assert compiler.count() == 2
@@ -485,7 +513,7 @@ def test_tokens_of_a_killed_program_are_restored_when_another_has_done_its_work(
     make: Callable[[int], Jobserver], client: Callable[[], Client], tmp_path: Path
 ) -> None:
     server, killed, compiler = make(3), Jobserver(tmp_path / "jobserver", 3), client()
-    assert killed.draw(killed.place(Rank.NEW), Cancellation())
+    assert killed.draw(killed.reserve(Rank.NEW), Cancellation())
     end_like_a_killed_program(killed)
     assert compiler.count() == 2
     with server.slot(Cancellation()):
@@ -498,7 +526,7 @@ def test_who_waits_for_tokens_of_a_killed_program_gets_them(
 ) -> None:
     monkeypatch.setattr(jobserver, "_PATIENCE", 1)
     server, killed, done = make(1), Jobserver(tmp_path / "jobserver", 1), threading.Event()
-    assert killed.draw(killed.place(Rank.NEW), Cancellation())
+    assert killed.draw(killed.reserve(Rank.NEW), Cancellation())
 
     def work() -> None:
         with server.slot(Cancellation()):

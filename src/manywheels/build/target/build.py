@@ -43,7 +43,7 @@ class TargetBuild:
         self.progress = TargetProgress(self.workspace)
         self.prepared: Future[None] = Future()
         self.cancellation = context.sharing.cancellation(self.target)
-        self._place = context.jobserver.place(Rank.NEW)
+        self._place = context.jobserver.reserve(Rank.NEW)
 
     def prepare(self) -> None:
         """Make the target's folders, and fetch its build requirements. Raises OSError."""
@@ -75,6 +75,11 @@ class TargetBuild:
             with self.progress.enter("deliver"):
                 delivered = self._deliver(wheel, report)
         return self.progress.record(TargetState.BUILT, wheel=delivered)
+
+    def leave(self) -> None:
+        """Tell those who wait for this target that it has ended."""
+        self.context.jobserver.leave(self._place)
+        self.context.sharing.leave(self.target)
 
     def add_hint(self, error: TargetError) -> None:
         """Add to the remedy what in the source may be the reason: what was not copied, or an earlier build's files."""
