@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from host.test_toolchain import needs_gcc, needs_zig
-from manywheels.build.compiler_cache import client
+from manywheels.build.compiler_cache import client, wire
 from manywheels.build.compiler_cache.pool import WorkerPool
 from manywheels.build.compiler_cache.server import CompilerCache
 from manywheels.build.compiler_cache.store import Store
@@ -286,6 +286,27 @@ def test_a_target_that_keeps_to_no_protocol_disturbs_no_other(gcc_house: House) 
         gcc_house.compile("b", "cc", "-O2", "-c", "unit.c")
         assert gcc_house.counts[0] == 1
     until(lambda: not gcc_house.cache.is_busy_for(gcc_house.targets["a"]))
+    gcc_house.compile("a", "cc", "-O2", "-c", "unit.c")
+    assert gcc_house.counts[:2] == (1, 1)
+
+
+def test_texts_that_do_not_come_take_no_room_from_others(gcc_house: House) -> None:
+    """Nor from the target itself for more than half of it: further ones are the target's own to compile."""
+    gcc_house.write("unit.c", UNITS["unit.c"])
+    command = b"\0".join([*(word.encode() for word in gcc_house.cache._compilers[0].command), b"-c", b"unit.c"])
+    with ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(str(gcc_house.sockets["a"]))
+            wire.send(connection.fileno(), b"/", command)
+            assert len(wire.receive(connection.fileno(), 1 << 20)) == 2
+            connection.sendall((1).to_bytes(8, "big") + client.LARGEST_TEXT.to_bytes(8, "big"))
+        until(lambda: gcc_house.cache._held.total() == 2 * client.LARGEST_TEXT)
+        gcc_house.compile("b", "cc", "-O2", "-c", "unit.c")
+        assert gcc_house.counts[0] == 1
+        gcc_house.compile("a", "cc", "-O2", "-c", "unit.c")
+        assert gcc_house.counts[:2] == (1, 0)
+    until(lambda: gcc_house.cache._held.total() == 0)
     gcc_house.compile("a", "cc", "-O2", "-c", "unit.c")
     assert gcc_house.counts[:2] == (1, 1)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SOCKET = "MANYWHEELS_COMPILER_CACHE"
 _LARGEST_ANSWER = 1 << 30  # bytes
-LARGEST_TEXT = 1 << 26  # bytes of preprocessed text; larger units are compiled unshared
+LARGEST_TEXT = 1 << 25  # bytes of preprocessed text; larger units are compiled unshared
 _LONGEST_ADDRESS = 100  # bytes of a socket's path, sockaddr_un(7)
 # Variables by which a compiler would find other parts of itself.
 _STEERING = ("COMPILER_PATH", "GCC_EXEC_PREFIX", "CCC_OVERRIDE_OPTIONS", "CLANG_CONFIG_FILE_USER_DIR")

@@ -17,7 +17,7 @@ from manywheels.build.trace import NO_TRACE, Kind, Trace
 from manywheels.runtime import untrusted_files
 from manywheels.runtime.own_python import main_call
 
-_LARGEST_ANSWER: Final = 1 << 29  # bytes
+_LARGEST_ANSWER: Final = 1 << 27  # bytes
 _PATIENCE: Final = 5.0  # seconds for a free worker
 _POLL: Final = 0.05  # seconds between two looks whether all have ended
 

@@ -12,9 +12,9 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,8 @@ from manywheels.wheels.manifest import Compilations
 _LARGEST_COMMAND: Final = 1 << 20  # bytes
 _PATIENCE: Final = 60  # seconds for a target to send what it began
 _MOST_REQUESTS: Final = 64  # of one target at once
+_ROOM: Final = 1 << 27  # bytes of texts in memory, half of it for one target
+_ROOM_PATIENCE: Final = 5.0  # seconds until a target compiles by itself
 _FORMAT: Final = b"manywheels 1"
 
 
@@ -110,6 +112,8 @@ class CompilerCache:
         self._lock = threading.Lock()
         self._running: dict[str, Future[CompiledObject | None]] = {}
         self._requests: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()  # bytes of texts
+        self._freed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._accepting: list[threading.Thread] = []
         self._closed = False
@@ -205,19 +209,44 @@ class CompilerCache:
             return
         command = (*compilation.compiler.command, *compilation.preprocessing)
         wire.send(connection, os.fsencode(compilation.output), b"\0".join(map(os.fsencode, command)))
-        (text,) = wire.receive(connection, LARGEST_TEXT)
-        made = None
-        if is_self_contained(text):
-            unit = Unit(
-                compilation=compilation, folder=compilation.mapped(os.fsdecode(folder)),
-                text=without_places(text, compilation), identity=self._identify(compilation.compiler),
-            )  # fmt: skip
-            made = self._object_of(unit, name)
-        if made is None:
-            self._count("alone")
-            wire.send(connection)
-        else:
-            wire.send(connection, made.diagnostics, made.content)
+        lengths = wire.receive_lengths(connection, LARGEST_TEXT)
+        with self._room_for(sum(lengths), name) as there_is_room:
+            made = self._made(connection, lengths, compilation, os.fsdecode(folder), name) if there_is_room else None
+            if made is None:
+                self._count("alone")
+                wire.send(connection)
+            else:
+                wire.send(connection, made.diagnostics, made.content)
+
+    def _made(
+        self, connection: int, lengths: list[int], compilation: Compilation, folder: str, name: str
+    ) -> CompiledObject | None:
+        (text,) = wire.receive_fields(connection, lengths)
+        if not is_self_contained(text):
+            return None
+        unit = Unit(
+            compilation=compilation, folder=compilation.mapped(folder), text=without_places(text, compilation),
+            identity=self._identify(compilation.compiler),
+        )  # fmt: skip
+        return self._object_of(unit, name)
+
+    @contextmanager
+    def _room_for(self, size: int, name: str) -> Iterator[bool]:
+        """Yield whether a text of `size` bytes can be held; one of a target that has none always can."""
+
+        def is_there() -> bool:
+            own = self._held[name]
+            return not own or (own + size <= _ROOM // 2 and self._held.total() + size <= _ROOM)
+
+        with self._freed:
+            admitted = self._freed.wait_for(is_there, _ROOM_PATIENCE)
+            self._held[name] += size if admitted else 0
+        try:
+            yield admitted
+        finally:
+            with self._freed:
+                self._held[name] -= size if admitted else 0
+                self._freed.notify_all()
 
     def _understood(self, argv: Sequence[str]) -> Compilation | None:
         for compiler in self._compilers:

@@ -26,12 +26,22 @@ def send(descriptor: int, *fields: bytes) -> None:
 
 def receive(descriptor: int, limit: int) -> list[bytes]:
     """Return a message's fields, of together at most `limit` bytes. Raises Ended."""
+    return receive_fields(descriptor, receive_lengths(descriptor, limit))
+
+
+def receive_lengths(descriptor: int, limit: int) -> list[int]:
+    """Return the lengths of a message's fields, which come next. Raises Ended."""
     count = _number(descriptor)
     if count > _MOST_FIELDS:
         raise Ended
     lengths = [_number(descriptor) for _ in range(count)]
     if sum(lengths) > limit:
         raise Ended
+    return lengths
+
+
+def receive_fields(descriptor: int, lengths: list[int]) -> list[bytes]:
+    """Return the fields of a message whose lengths have been received. Raises Ended."""
     return [_read(descriptor, length) for length in lengths]
 
 

@@ -25,8 +25,8 @@ from manywheels.runtime import sandbox_init, untrusted_files
 from manywheels.runtime.copying import remove_tree
 
 OBJECT: Final = "unit.o"
-_LARGEST_JOB: Final = 1 << 27  # bytes
-_LARGEST_OBJECT: Final = 1 << 28
+_LARGEST_JOB: Final = 1 << 26  # bytes
+_LARGEST_OBJECT: Final = 1 << 26
 _MOST_DIAGNOSTICS: Final = 1 << 20
 _BLOCK: Final = 1 << 16
 _OOM_SCORE: Final = b"500"  # out of memory, the kernel must end the compiler, not the program
