@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,12 +124,12 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     )  # fmt: skip
     kept = KeptObjects.of(options, os.environ, cancellation)
     try:
-        with trace.step("restore objects"):
+        with trace.step("restore objects") if kept.is_used else nullcontext():
             kept.bring()
         manifest = pipeline.execute(run, reporter, cancellation)
     finally:
         reporter.stop()
-    if not cancellation.requested:
+    if kept.is_used and not cancellation.requested:
         with trace.step("save objects"):
             kept.save(manifest)
     return Built(

@@ -47,6 +47,10 @@ class KeptObjects:
             return cls(None, "")
         return cls(cache, f"{_NAME}-{_digest(options)}-")
 
+    @property
+    def is_used(self) -> bool:
+        return self.cache is not None
+
     def bring(self) -> None:
         """Put the newest store into its place, unless there is one. Raises Cancelled."""
         if self.cache is None or kept_store().exists():
