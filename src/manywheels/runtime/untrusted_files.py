@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -59,7 +59,8 @@ def make_folder(path: Path, user: int | None, content: Mapping[str, bytes] = _NO
 def make_public_folder(path: Path) -> Path:
     """Make a folder of the program's own that all can read, with missing parents."""
     if not path.parent.exists():
-        make_public_folder(path.parent)
+        with suppress(FileExistsError):  # another target's thread has just made it
+            make_public_folder(path.parent)
     return _make(path, mode=0o755)
 
 

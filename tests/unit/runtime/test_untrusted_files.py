@@ -237,3 +237,10 @@ def test_links_are_not_followed_to_see_what_is_there(relative: str, there: bool,
     (made / "outside").symlink_to("/nonexistent")
     (made / "dangling").symlink_to("/nonexistent/file")
     assert is_there(made, relative) is there
+
+
+def test_a_parent_that_another_thread_has_just_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sealed").mkdir()
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != "sealed" and exists(path))
+    assert make_public_folder(tmp_path / "sealed" / "cp312").is_dir()
