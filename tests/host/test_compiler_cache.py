@@ -23,6 +23,7 @@ from manywheels.build.compiler_cache.store import Store
 from manywheels.build.compilers.toolchain import prepare
 from manywheels.plan.policies import policy_named
 from manywheels.plan.targets import Target, known_targets
+from manywheels.runtime.sandbox_init import descendants, process_ids
 
 UNITS = {
     "unit.c": """
@@ -300,8 +301,8 @@ def test_texts_that_do_not_come_take_no_room_from_others(gcc_house: House) -> No
             connection.connect(str(gcc_house.sockets["a"]))
             wire.send(connection.fileno(), b"/", command)
             assert len(wire.receive(connection.fileno(), 1 << 20)) == 2
-            connection.sendall((1).to_bytes(8, "big") + client.LARGEST_TEXT.to_bytes(8, "big"))
-        until(lambda: gcc_house.cache._held.total() == 2 * client.LARGEST_TEXT)
+            connection.sendall((1).to_bytes(8, "big") + wire.LARGEST_TEXT.to_bytes(8, "big"))
+        until(lambda: gcc_house.cache._held.total() == 2 * wire.LARGEST_TEXT)
         gcc_house.compile("b", "cc", "-O2", "-c", "unit.c")
         assert gcc_house.counts[0] == 1
         gcc_house.compile("a", "cc", "-O2", "-c", "unit.c")
@@ -328,6 +329,22 @@ def test_one_target_never_has_all_workers(gcc_house: House, tmp_path: Path) -> N
         assert [one.result() for one in waiting] == [None] * 4
 
 
+@pytest.mark.parametrize(
+    "script",
+    ["exec >&- 2>&-; sleep 1000", "sleep 1000 & sleep 1000 & exit 1", "(sleep 1000 &) ; sleep 1000"],
+    ids=["output closed", "others left", "both"],
+)
+def test_a_compilation_has_a_time_limit_and_leaves_no_process(script: str, tmp_path: Path) -> None:
+    pool = WorkerPool(tmp_path / "jobs", (None,), limit=1, environment={"PATH": "/usr/bin:/bin"})
+    (tmp_path / "jobs").mkdir()
+    started = time.monotonic()
+    assert pool.compile(("/bin/sh", "-c", script), "unit.i", b"", "a") is None
+    assert time.monotonic() - started < 60
+    (worker,) = [one for one in process_ids() if str(tmp_path / "jobs").encode() in command_line(one)]
+    assert not descendants(worker)
+    pool.close()
+
+
 def until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not holds():
@@ -336,16 +353,14 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def workers(house: House) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if any(word.startswith(str(house.work / "compiled").encode()) for word in command):
-                found.append(int(entry.name))
-    return found
+    return [process for process in process_ids() if str(house.work / "compiled").encode() in command_line(process)]
+
+
+def command_line(process: int) -> bytes:
+    try:
+        return Path("/proc", str(process), "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_nothing_is_left_running_and_no_file_of_a_job(gcc_house: House) -> None:

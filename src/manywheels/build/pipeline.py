@@ -60,7 +60,6 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     target is built.
     """
     started = time.monotonic()
-    run = replace(run, options=replace(run.options, compiler_cache=trust.compiler_cache(run.options, run.caller)))
     buildable = [planned for planned in run.plan.targets if planned.interpreter]
     cores = max(available_cores(), run.options.jobs or 1)
     with _isolated_work_folder(run, buildable, cores, cancellation) as (work, isolated):

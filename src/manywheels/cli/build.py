@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,7 @@ def prepare_build(request: Request) -> BuildJob:
     if request.part:
         options = options.of_part(request.part)
     trust.require_trusted(options, os.environ)
+    options = replace(options, compiler_cache=trust.compiler_cache(options, os.environ))
     _require_whole_plan(request, options)
     return BuildJob(
         request=request, project=project, options=options, delivery=resolve_delivery(options.settings),

@@ -56,6 +56,7 @@ def container_build(
     arguments = [
         *_arguments(request.given),
         f"--archs={archs}",
+        f"--compiler-cache={options.compiler_cache}",
         "--report=",
         "--trace=",
         f"--toolchain={request.toolchain}",

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from manywheels.build.shared_compilations import kept_store
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.text import sanitize, size
-from manywheels.plan import trust
 from manywheels.plan.options import Options
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class KeptObjects:
     @classmethod
     def of(cls, options: Options, environment: Mapping[str, str], cancellation: Cancellation) -> KeptObjects:
         """The cache of `environment`'s job, for `compiler-cache: keep`."""
-        if trust.compiler_cache(options, environment) != "keep" or not environment.get("ACTIONS_RESULTS_URL"):
+        if options.compiler_cache != "keep" or not environment.get("ACTIONS_RESULTS_URL"):
             return cls(None, "")
         from manywheels.deliver.actions_cache import Skipped, open_cache
 

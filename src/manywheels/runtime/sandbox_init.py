@@ -26,6 +26,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+TYPE_CHECKING = False  # `typing` takes longer to import than all else here
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
@@ -121,8 +126,15 @@ def _prctl(option: int, value: int) -> None:
 
 def _start(user: int | None, folder: str, argv: list[str], environment: dict[bytes, bytes]) -> int:
     child = os.fork()
-    if child:
-        return child
+    if not child:
+        become_command(user, folder, argv, environment)
+    return child
+
+
+def become_command(
+    user: int | None, folder: str, argv: list[str] | list[bytes], environment: Mapping[bytes, bytes]
+) -> NoReturn:
+    """Become a command, in a forked child, as a user if one is given; say on stderr if that cannot be."""
     try:
         os.setsid()
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
@@ -134,7 +146,7 @@ def _start(user: int | None, folder: str, argv: list[str], environment: dict[byt
         os.chdir(folder)
         os.execvpe(argv[0], argv, environment)  # noqa: S606 - an argument list, no shell
     except OSError as error:
-        print(f"manywheels: cannot start {argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        print(f"manywheels: cannot start {os.fsdecode(argv[0])}: {error.strerror}", file=sys.stderr, flush=True)
     finally:
         os._exit(_CANNOT_START)
 

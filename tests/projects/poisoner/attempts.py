@@ -87,33 +87,26 @@ def nothing_was_tried():
     return [] if control() else ["an honest request got no object"]
 
 
-@attempt
-def write_into_the_store():
+def opened(paths, mode):
     found = []
-    for path in glob.glob(PLACE + "/**", recursive=True):
-        if path == SOCKET:
-            continue
+    for path in paths:
         try:
-            if os.path.isdir(path):
-                open(os.path.join(path, "poisoner"), "w").close()
-            else:
-                open(path, "ab").close()
+            open(path, mode).close()
             found.append(path)
         except OSError:
             pass
     return found
+
+
+@attempt
+def write_into_the_store():
+    paths = [path for path in glob.glob(PLACE + "/**", recursive=True) if path != SOCKET]
+    return opened([os.path.join(path, "poisoner") if os.path.isdir(path) else path for path in paths], "ab")
 
 
 @attempt
 def read_the_store():
-    found = []
-    for path in [PLACE + "/objects", *glob.glob(PLACE + "/*/*/*")]:
-        try:
-            open(path, "rb").close()
-            found.append(path)
-        except OSError:
-            pass
-    return found
+    return opened([PLACE + "/objects", *glob.glob(PLACE + "/*/*/*")], "rb")
 
 
 @attempt

@@ -234,6 +234,13 @@ def test_who_has_begun_comes_before_who_waits_for_a_token_already(
     assert queue.served == ["begun", "new"]
 
 
+def second_of_two(queue: Queue, server: Jobserver) -> Place:
+    """Have the second of two targets wait at its place; return the first's, at which nobody waits."""
+    first, second = (server.reserve(Rank.NEW) for _ in range(2))
+    queue.join("second", second)
+    return first
+
+
 def test_a_place_is_kept_for_who_is_not_there_yet(
     make: Callable[[int], Jobserver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,8 +248,7 @@ def test_a_place_is_kept_for_who_is_not_there_yet(
     monkeypatch.setattr(jobserver, "_RESERVATION", 1000.0)
     server = make(2)
     queue = Queue(server)
-    first, second = (server.reserve(Rank.NEW) for _ in range(2))
-    queue.join("second", second)
+    first = second_of_two(queue, server)
     wait_until_somebody_waits(server)
     assert queue.served == []
     queue.join("first", first)
@@ -255,8 +261,7 @@ def test_a_place_is_not_kept_for_long(make: Callable[[int], Jobserver], monkeypa
     monkeypatch.setattr(jobserver, "_RESERVATION", 0.05)
     server = make(1)
     queue = Queue(server)
-    first, second = (server.reserve(Rank.NEW) for _ in range(2))
-    queue.join("second", second)
+    first = second_of_two(queue, server)
     queue.wait_for_end()
     queue.join("first", first)
     queue.wait_for_end()
@@ -269,12 +274,11 @@ def test_who_leaves_its_place_lets_the_next_one_go_on(
     monkeypatch.setattr(jobserver, "_RESERVATION", 1000.0)
     server = make(1)
     queue = Queue(server)
-    first, second = (server.reserve(Rank.NEW) for _ in range(2))
-    queue.join("second", second)
+    first = second_of_two(queue, server)
     wait_until_somebody_waits(server)
     server.leave(first)
     queue.wait_for_end()
-    server.leave(second)  # it is not in the queue any more
+    server.leave(first)  # it is not in the queue any more
     assert queue.served == ["second"]
 
 

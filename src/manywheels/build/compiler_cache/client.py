@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 SOCKET = "MANYWHEELS_COMPILER_CACHE"
-_LARGEST_ANSWER = 1 << 30  # bytes
-LARGEST_TEXT = 1 << 25  # bytes of preprocessed text; larger units are compiled unshared
 _LONGEST_ADDRESS = 100  # bytes of a socket's path, sockaddr_un(7)
 # Variables by which a compiler would find other parts of itself.
 _STEERING = ("COMPILER_PATH", "GCC_EXEC_PREFIX", "CCC_OVERRIDE_OPTIONS", "CLANG_CONFIG_FILE_USER_DIR")
@@ -43,7 +41,7 @@ def _compile(place: str, argv: list[str]) -> bool:
     connection = connect(place)
     number = connection.fileno()
     wire.send(number, os.fsencode(os.getcwd()), b"\0".join(map(os.fsencode, argv)))
-    answer = wire.receive(number, _LARGEST_ANSWER)
+    answer = wire.receive(number, wire.LARGEST_COMMAND)
     if len(answer) != 2:  # noqa: PLR2004
         return False
     output, command = answer
@@ -52,12 +50,12 @@ def _compile(place: str, argv: list[str]) -> bool:
     if text is None:
         return False
     wire.send(number, text)
-    answer = wire.receive(number, _LARGEST_ANSWER)
+    answer = wire.receive(number, wire.LARGEST_OBJECT + wire.MOST_MESSAGES)
     if len(answer) != 2:  # noqa: PLR2004
         return False
     diagnostics, content = answer
     _write_whole(output, content)
-    os.write(2, os.pread(said, LARGEST_TEXT, 0) + diagnostics)
+    os.write(2, os.pread(said, wire.LARGEST_TEXT, 0) + diagnostics)
     return True
 
 
@@ -91,12 +89,12 @@ def _preprocess(command: list[bytes], said: int) -> bytes | None:
     child = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
     os.close(writing)
     blocks, size = [], 0
-    while size <= LARGEST_TEXT and (block := os.read(reading, 1 << 20)):
+    while size <= wire.LARGEST_TEXT and (block := os.read(reading, 1 << 20)):
         blocks.append(block)
         size += len(block)
     os.close(reading)
     _, status = os.waitpid(child, 0)
-    return b"".join(blocks) if status == 0 and size <= LARGEST_TEXT else None
+    return b"".join(blocks) if status == 0 and size <= wire.LARGEST_TEXT else None
 
 
 def _write_whole(path: bytes, content: bytes) -> None:

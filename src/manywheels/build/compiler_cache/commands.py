@@ -51,11 +51,6 @@ class Compilation:
         levels = [option for option in self.code if option.startswith("-g")]
         return bool(levels) and levels[-1] != "-g0"
 
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The options for the text, all that it takes to compile it."""
-        return (*self.code, *self.warnings)
-
     def mapped(self, path: str) -> str:
         """Return a path as it is named in the object."""
         for old, new in self.maps:
@@ -167,7 +162,7 @@ def _last_of_each(options: Sequence[str]) -> tuple[str, ...]:
         place = "-O" if option.startswith("-O") else option
         kept.pop(place, None)
         kept[place] = option
-    if list(kept)[-1:] and [option for option in kept if option.startswith("-g")][-1:] == ["-g0"]:
+    if [option for option in kept if option.startswith("-g")][-1:] == ["-g0"]:
         kept = {place: option for place, option in kept.items() if not option.startswith("-g") or option == "-g0"}
     return tuple(kept.values())
 

@@ -17,7 +17,6 @@ from manywheels.build.trace import NO_TRACE, Kind, Trace
 from manywheels.runtime import untrusted_files
 from manywheels.runtime.own_python import main_call
 
-_LARGEST_ANSWER: Final = 1 << 27  # bytes
 _PATIENCE: Final = 5.0  # seconds for a free worker
 _POLL: Final = 0.05  # seconds between two looks whether all have ended
 
@@ -111,7 +110,7 @@ class _Worker:
         assert process.stdout is not None  # noqa: S101
         try:
             wire.send(process.stdin.fileno(), b"\0".join(map(os.fsencode, command)), name.encode(), text)
-            answer = wire.receive(process.stdout.fileno(), _LARGEST_ANSWER)
+            answer = wire.receive(process.stdout.fileno(), wire.LARGEST_OBJECT + wire.MOST_MESSAGES)
         except wire.Ended:  # it was killed: the next job gets a new one
             self.close()
             return None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.build.compiler_cache import wire
-from manywheels.build.compiler_cache.client import LARGEST_TEXT, address
+from manywheels.build.compiler_cache.client import address
 from manywheels.build.compiler_cache.commands import Compilation, is_self_contained, read_command, without_places
 from manywheels.build.compiler_cache.pool import WorkerPool
 from manywheels.build.compiler_cache.store import CompiledObject, Store
@@ -29,12 +29,12 @@ from manywheels.build.trace import NO_TRACE, Trace
 from manywheels.plan.targets import Target
 from manywheels.wheels.manifest import Compilations
 
-_LARGEST_COMMAND: Final = 1 << 20  # bytes
 _PATIENCE: Final = 60  # seconds for a target to send what it began
 _MOST_REQUESTS: Final = 64  # of one target at once
 _ROOM: Final = 1 << 27  # bytes of texts in memory, half of it for one target
 _ROOM_PATIENCE: Final = 5.0  # seconds until a target compiles by itself
 _FORMAT: Final = b"manywheels 1"
+_PREPROCESSED: Final = {".c": ".i", ".cpp": ".ii", ".S": ".s"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +80,8 @@ class Unit:
     def command(self) -> tuple[str, ...]:
         compilation = self.compilation
         return (
-            *compilation.compiler.command, *self.options, *compilation.warnings, "-c", self.name, "-o", "unit.o",
+            *compilation.compiler.command, *self.options, *compilation.warnings, "-c", self.name, "-o", wire.OBJECT,
         )  # fmt: skip
-
-
-_PREPROCESSED: Final = {".c": ".i", ".cpp": ".ii", ".S": ".s"}
 
 
 class CompilerCache:
@@ -201,7 +198,7 @@ class CompilerCache:
                 self._open.discard(connection)
 
     def _answer(self, connection: int, name: str) -> None:
-        folder, words = wire.receive(connection, _LARGEST_COMMAND)
+        folder, words = wire.receive(connection, wire.LARGEST_COMMAND)
         compilation = self._understood([os.fsdecode(word) for word in words.split(b"\0")])
         if compilation is None:
             self._count("alone")
@@ -209,7 +206,7 @@ class CompilerCache:
             return
         command = (*compilation.compiler.command, *compilation.preprocessing)
         wire.send(connection, os.fsencode(compilation.output), b"\0".join(map(os.fsencode, command)))
-        lengths = wire.receive_lengths(connection, LARGEST_TEXT)
+        lengths = wire.receive_lengths(connection, wire.LARGEST_TEXT)
         with self._room_for(sum(lengths), name) as there_is_room:
             made = self._made(connection, lengths, compilation, os.fsdecode(folder), name) if there_is_room else None
             if made is None:

@@ -32,7 +32,10 @@ class CompiledObject:
 
     @property
     def digest(self) -> bytes:
-        return hashlib.sha256(len(self.content).to_bytes(8, "big") + self.content + self.diagnostics).digest()
+        digest = hashlib.sha256(len(self.content).to_bytes(8, "big"))
+        digest.update(self.content)
+        digest.update(self.diagnostics)
+        return digest.digest()
 
 
 class Store:

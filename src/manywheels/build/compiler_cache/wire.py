@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import os
 
+OBJECT = "unit.o"  # the file that a worker's compiler makes
+# In bytes. What is larger, a target compiles by itself.
+LARGEST_COMMAND = 1 << 20
+LARGEST_TEXT = 1 << 25  # preprocessed
+LARGEST_OBJECT = 1 << 26
+MOST_MESSAGES = 1 << 20  # of a compiler: the rest is left out
 _LENGTH = 8  # bytes of a number, big-endian
 _MOST_FIELDS = 8
 _BLOCK = 1 << 20

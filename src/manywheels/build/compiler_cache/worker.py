@@ -16,20 +16,15 @@ import select
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from manywheels.build.compiler_cache import wire
+from manywheels.core.child_end import end_of
 from manywheels.runtime import sandbox_init, untrusted_files
 from manywheels.runtime.copying import remove_tree
 
-OBJECT: Final = "unit.o"
-_LARGEST_JOB: Final = 1 << 26  # bytes
-_LARGEST_OBJECT: Final = 1 << 26
-_MOST_DIAGNOSTICS: Final = 1 << 20
 _BLOCK: Final = 1 << 16
-_OOM_SCORE: Final = b"500"  # out of memory, the kernel must end the compiler, not the program
 
 
 def main(argv: Sequence[str]) -> None:
@@ -41,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     number = 0
     while True:
         try:
-            command, name, text = wire.receive(0, _LARGEST_JOB)
+            command, name, text = wire.receive(0, wire.LARGEST_COMMAND + wire.LARGEST_TEXT)
             number += 1
             job = folder / str(number)
             wire.send(1, *_Job(job, user, limit).run(command.split(b"\0"), os.fsdecode(name), text))
@@ -64,74 +59,62 @@ class _Job:
         """Return the object and the compiler's messages; nothing if it failed."""
         try:
             untrusted_files.make_folder(self._folder, self._user, {name: text})
-            status, diagnostics = self._compile(command)
-            return (self._object(), diagnostics) if status == 0 else ()
+            messages = self._compile(command)
+            return () if messages is None else (self._object(), messages)
         except (OSError, untrusted_files.Suspicious):
             return ()
         finally:
             remove_tree(self._folder)
 
-    def _compile(self, command: list[bytes]) -> tuple[int, bytes]:
+    def _compile(self, command: list[bytes]) -> bytes | None:
+        """Return the compiler's messages; None if it failed or took too long."""
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
             self._become_compiler(command, writing)
         os.close(writing)
-        diagnostics = self._follow(reading)
-        os.close(reading)
-        status = _status_of(child) if diagnostics is not None else None
-        sandbox_init.leave_none()
-        return (1, b"") if status is None or diagnostics is None else (status, diagnostics)
+        with os.fdopen(reading, "rb", buffering=0) as output, end_of(child) as end:
+            messages = self._follow(output.fileno(), end)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if messages is not None else None
+            sandbox_init.leave_none()
+        return messages if status == 0 else None
 
     def _become_compiler(self, command: list[bytes], output: int) -> None:
-        try:
-            os.setsid()
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for place, descriptor in ((0, nothing), (1, output), (2, output)):
-                os.dup2(descriptor, place)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_OBJECT, _LARGEST_OBJECT))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            with suppress(OSError):
-                Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if self._user is not None:
-                sandbox_init.become_user(self._user)
-            os.chdir(self._folder)
-            own = os.fsencode(self._folder)
-            environment = {**os.environb, b"TMPDIR": own, b"HOME": own, b"ZIG_LOCAL_CACHE_DIR": own + b"/zig"}
-            os.execve(command[0], command, environment)  # noqa: S606 - an argument list, no shell
-        finally:
-            os._exit(127)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for place, descriptor in ((0, nothing), (1, output), (2, output)):
+            os.dup2(descriptor, place)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (wire.LARGEST_OBJECT, wire.LARGEST_OBJECT))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        own = os.fsencode(self._folder)
+        environment = {**os.environb, b"TMPDIR": own, b"HOME": own, b"ZIG_LOCAL_CACHE_DIR": own + b"/zig"}
+        sandbox_init.become_command(self._user, str(self._folder), command, environment)
 
-    def _follow(self, output: int) -> bytes | None:
-        """Return the compiler's messages once nothing has its output open.
+    def _follow(self, output: int, end: int) -> bytes | None:
+        """Return the compiler's messages once it has ended; it may have closed its output before.
 
         None after the time limit, or when the program has gone: PR_SET_PDEATHSIG would follow its thread's end.
         """
         deadline = time.monotonic() + self._limit
         poll = select.poll()
-        poll.register(output, select.POLLIN)
-        poll.register(0, 0)  # for POLLHUP
+        for file, events in ((output, select.POLLIN), (end, select.POLLIN), (0, 0)):  # the last for POLLHUP
+            poll.register(file, events)
         said = b""
         while True:
             ready = [file for file, _ in poll.poll(max(0.0, deadline - time.monotonic()) * 1000)]
             if not ready or 0 in ready:
                 return None
-            block = os.read(output, _BLOCK)
-            if not block:
+            if output in ready:
+                block = os.read(output, _BLOCK)
+                said = (said + block)[: wire.MOST_MESSAGES]
+                if not block:
+                    poll.unregister(output)
+            elif end in ready:  # and all that it wrote has been read
                 return said
-            said = (said + block)[:_MOST_DIAGNOSTICS]
 
     def _object(self) -> bytes:
         """Raises Suspicious for what is no ordinary file of the user's."""
-        with untrusted_files.open_file(self._folder, OBJECT, owner=self._user) as made:
-            content = made.read(_LARGEST_OBJECT + 1)
-        if len(content) > _LARGEST_OBJECT:
-            raise untrusted_files.Suspicious(f"`{OBJECT}` is too large")
+        with untrusted_files.open_file(self._folder, wire.OBJECT, owner=self._user) as made:
+            content = made.read(wire.LARGEST_OBJECT + 1)
+        if len(content) > wire.LARGEST_OBJECT:
+            raise untrusted_files.Suspicious(f"`{wire.OBJECT}` is too large")
         return content
-
-
-def _status_of(child: int) -> int | None:
-    """Return a child's exit status without waiting for other processes; None if it was killed."""
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)

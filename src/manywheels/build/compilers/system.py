@@ -31,17 +31,20 @@ def write_system(wrappers: Wrappers, machine: Machine, policy: Policy) -> tuple[
     unused = dict.fromkeys(_FOR_ZIG, "''")
     prefix = f"{machine.arch}-linux-{'musl' if machine.libc == 'musl' else 'gnu'}"
     compilers: dict[Compiler, None] = {}
+
+    def write(name: str, mode: str, real: str) -> None:
+        wrappers.write(name, "compiler", KIND="system", MODE=mode, REAL=shlex.quote(real), **unused)
+        compilers[Compiler((real,), is_cxx=mode == "c++")] = None
+
     for mode, names in (("cc", (*C_NAMES, f"{prefix}-gcc")), ("c++", (*CXX_NAMES, f"{prefix}-g++"))):
         for name in names:
             real = shutil.which(name, path=path)
             if real:
-                wrappers.write(name, "compiler", KIND="system", MODE=mode, REAL=shlex.quote(real), **unused)
-                compilers[Compiler((real,), is_cxx=mode == "c++")] = None
+                write(name, mode, real)
     for wanted, other in (("cc", "gcc"), ("c++", "g++")):
         real = shutil.which(other, path=path)
         if real and not (wrappers.bin_dir / wanted).exists():
-            wrappers.write(wanted, "compiler", KIND="system", MODE=wanted, REAL=shlex.quote(real), **unused)
-            compilers[Compiler((real,), is_cxx=wanted == "c++")] = None
+            write(wanted, wanted, real)
     own = policy_version(machine.image_policy) if machine.image_policy else None
     libc = own or machine.glibc
     target = f"glibc {libc[0]}.{libc[1]}" if libc else "musl"
