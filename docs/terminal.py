@@ -1,4 +1,4 @@
-"""Draw docs/terminal.svg: what the terminal shows at the end of a real `manywheels build`.
+"""Draw docs/terminal.svg: what the terminal shows at the end of `make demo`.
 
 python docs/terminal.py [PACKAGE_DIR]
 """
@@ -49,11 +49,12 @@ def main() -> None:
     """Build a project and draw the terminal."""
     project = sys.argv[1] if len(sys.argv) > 1 else "examples/spam"
     output = tempfile.mkdtemp(prefix="dist-")
-    shown = last_frame(record([sys.executable, "-m", "manywheels", "build", project, "--output-dir", output]))
+    arguments = ["build", project, "--build", "all"]
+    shown = last_frame(record([sys.executable, "-m", "manywheels", *arguments, "--output-dir", output]))
     shutil.rmtree(output)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=_COLUMNS, file=nowhere, force_terminal=True, highlight=False)
-        console.print(Text(f"$ manywheels build {project}", style="bold"))
+        console.print(Text(f"$ manywheels {' '.join(arguments)}", style="bold"))
         console.print(Text.from_ansi(shown.replace(output, "dist")))
         picture = console.export_svg(title="manywheels")
         # Images on GitHub cannot load fonts: use installed ones.

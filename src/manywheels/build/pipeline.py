@@ -198,9 +198,7 @@ def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, 
 def _build_all(context: RunContext, buildable: list[PlannedTarget]) -> dict[Target, TargetRecord]:
     if not buildable:
         return {}
-    builds = [
-        TargetBuild(context, planned) for planned in buildable
-    ]  # of those that are ready, the plan's first begins
+    builds = [TargetBuild(context, planned) for planned in buildable]  # they queue up in the plan's order
     with (
         ThreadPoolExecutor(max_workers=len(buildable), thread_name_prefix="target") as builders,
         ThreadPoolExecutor(max_workers=_PREFETCHES, thread_name_prefix="prefetch") as prefetchers,

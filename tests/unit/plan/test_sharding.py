@@ -159,7 +159,8 @@ def test_a_container_is_told_the_targets_of_the_part_and_takes_no_part_of_them()
     arguments = container_build(asked, project(), options, options.platforms[0], part_of_it).arguments
     identifiers = "cp310-manylinux_x86_64 cp313-manylinux_x86_64"
     assert set(arguments) == {
-        "--jobs=2", "--archs=x86_64", f"--part={identifiers}", "--report=", "--trace=", "--toolchain=auto",
+        "--jobs=2", "--archs=x86_64", f"--part={identifiers}", "--compiler-cache=run",
+        "--report=", "--trace=", "--toolchain=auto",
     }  # fmt: skip
     inside = options.of_part(tuple(identifiers.split()))
     assert inside.shard is None

@@ -562,6 +562,7 @@ def test_the_command_line_is_handed_on_without_the_output_folder(tmp_path: Path)
     assert build.environment_pass == ("A", "B")
     assert set(build.arguments) == {
         "--build=cp312", "--platform=manylinux2014 musllinux_1_2", "--archs=x86_64 aarch64", "--environment-pass=A B",
+        "--compiler-cache=run",
         "--report=", "--trace=", "--toolchain=auto", "--verbose", "--part=cp312-musllinux_aarch64",
     }  # fmt: skip
 
