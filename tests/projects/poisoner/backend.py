@@ -1,4 +1,4 @@
-import sys
+import os
 
 import attempts
 from setuptools import build_meta as _orig
@@ -7,6 +7,6 @@ from setuptools.build_meta import *
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     wheel = _orig.build_wheel(wheel_directory, config_settings, metadata_directory)
-    if sys.version_info[:2] == (3, 12):
+    if not os.path.exists(attempts.EVIL):  # the target that is built first
         attempts.say()
     return wheel
