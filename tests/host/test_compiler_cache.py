@@ -278,10 +278,11 @@ HOSTILE = [
 
 def test_a_target_that_keeps_to_no_protocol_disturbs_no_other(gcc_house: House) -> None:
     gcc_house.write("unit.c", UNITS["unit.c"])
+    address = client.address(str(gcc_house.sockets["a"]))
     with ExitStack() as stack:
         for number in range(200):
             connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-            connection.connect(str(gcc_house.sockets["a"]))
+            connection.connect(address)
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(HOSTILE[number % len(HOSTILE)])
         gcc_house.compile("b", "cc", "-O2", "-c", "unit.c")
@@ -295,10 +296,11 @@ def test_texts_that_do_not_come_take_no_room_from_others(gcc_house: House) -> No
     """Nor from the target itself for more than half of it: further ones are the target's own to compile."""
     gcc_house.write("unit.c", UNITS["unit.c"])
     command = b"\0".join([*(word.encode() for word in gcc_house.cache._compilers[0].command), b"-c", b"unit.c"])
+    address = client.address(str(gcc_house.sockets["a"]))
     with ExitStack() as stack:
         for _ in range(4):
             connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-            connection.connect(str(gcc_house.sockets["a"]))
+            connection.connect(address)
             wire.send(connection.fileno(), b"/", command)
             assert len(wire.receive(connection.fileno(), 1 << 20)) == 2
             connection.sendall((1).to_bytes(8, "big") + wire.LARGEST_TEXT.to_bytes(8, "big"))
