@@ -9,28 +9,30 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Final
 
 from manywheels import __version__
 from manywheels.build.events import EventReader
 from manywheels.build.reporter import Reporter
 from manywheels.build.trace import NO_TRACE, Trace, TracePart
+from manywheels.build.unchanged import Ingredients, Kept, image_of, with_set_findings
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.printing import say
 from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, EXIT_VERIFICATION, Cancelled, EngineError, ManywheelsError
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
-from manywheels.plan.targets import Plan, PlannedTarget
-from manywheels.runtime.containers.engine import connect, translate_errors
+from manywheels.plan.targets import Plan, PlannedTarget, Target
+from manywheels.runtime.containers.engine import connect, connected, translate_errors
+from manywheels.runtime.containers.image import image_name
 from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuild, run_build, what_is_not_known
-from manywheels.verify.model import Finding, Severity
+from manywheels.runtime.workspace import take_snapshot, work_folder
 from manywheels.verify.rules import Rules
-from manywheels.verify.run import verify_wheels
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, all_compilations, joined
 from manywheels.wheels.output import OutputFolder
 
@@ -40,7 +42,7 @@ _STAGE: Final = "container"
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerRun:
-    """A planned run; `builds` are the containers of the platforms that have a target to build.
+    """A planned run; `builds` are the containers of the platforms that have a target to build, besides what is `kept`.
 
     `rules` decide which findings in the set count.
     """
@@ -52,11 +54,18 @@ class ContainerRun:
     rules: Rules
     builds: Mapping[Platform, ContainerBuild]
     trace: Trace = NO_TRACE
+    ingredients: Ingredients | None = None
+    kept: Kept = field(default_factory=Kept)
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms of the plan's targets."""
+        return self.options.platforms_of(planned.target for planned in self.plan.targets)
 
     @property
     def at_once(self) -> int:
         """The number of containers that run side by side."""
-        return min(len(self.builds), self.options.jobs or len(self.builds))
+        return max(1, min(len(self.builds), self.options.jobs or len(self.builds)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,24 +92,40 @@ def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -
     for build in run.builds.values():
         for note in what_is_not_known(build):
             said.note(note)
-    reporter.started(run.plan, f"{run.project.title} for {joined(platform.tag for platform in run.builds)}")
+    reporter.started(run.plan, f"{run.project.title} for {joined(platform.tag for platform in run.platforms)}")
+    for record in run.kept.records.values():
+        reporter.finished(record)
     with _sharing(run) as builds:
         parts = _Containers(run, said, reporter, cancellation).run_all(builds)
-    if not any(part.manifest for part in parts.values()):
+    if builds and not any(part.manifest for part in parts.values()):
         return _why_nothing(parts), None
-    manifest = _merged(run, parts)
-    findings = _set_findings(run, manifest, cancellation) if len(parts) > 1 and not cancellation.requested else ()
-    found = (f"{finding.wheel} {finding}".lstrip() for finding in findings)
-    manifest = replace(
-        manifest, warnings=(*dict.fromkeys((*manifest.warnings, *found)),), seconds=round(time.monotonic() - started, 3)
-    )
+    manifest = replace(_merged(run, parts), seconds=round(time.monotonic() - started, 3))
+    is_wrong = False
+    if len(parts) > 1 or run.kept.records:
+        manifest, is_wrong = with_set_findings(manifest, run.rules, run.output.path, cancellation)
     manifest.write(run.output.path)
     for record in manifest.failures:
         if record.failure and record.failure.stage == _STAGE:
             reporter.finished(record)
     reporter.closed(manifest)
-    is_wrong = any(finding.severity is Severity.ERROR for finding in findings)
     return EXIT_VERIFICATION if is_wrong else EXIT_OK, manifest
+
+
+def tools_of(options: Options, plan: Plan) -> dict[Target, str]:
+    """Return digests of the images that targets are built in, whose bases are here. Raises EngineError."""
+    with connected("find an image") as client:
+
+        @cache
+        def image(platform: Platform) -> str:
+            return image_name(client, platform.policy, platform.arch, platform.image)
+
+        return {one.target: image_of(one, image(options.platform_of(one.target))) for one in plan.targets}
+
+
+def checkout_of(project: Project, output: OutputFolder, cancellation: Cancellation) -> str:
+    """Return the digest of what builds would see of the source now. Raises ProjectError, DiskError and Cancelled."""
+    with work_folder(cancellation=cancellation) as work:
+        return take_snapshot(project, work / "source", cancellation, leave_out=[output.path]).checkout
 
 
 @dataclass(frozen=True)
@@ -198,31 +223,36 @@ def _why_nothing(parts: Mapping[Platform, _Part]) -> int:
 
 
 def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
-    manifests = [part.manifest for part in parts.values() if part.manifest]
-    records = {name: record for part in parts.values() for name, record in part.records.items()}
-    return Manifest(
+    made = [part.manifest for part in parts.values() if part.manifest]
+    manifests = [*([run.kept.manifest] if run.kept.manifest else []), *made]
+    records = {name: record for part in parts.values() for name, record in part.records.items()} | dict(
+        run.kept.records
+    )
+    merged = Manifest(
         project=run.project.title,
         version=next((manifest.version for manifest in manifests if manifest.version), None),
         source=joined(manifest.source for manifest in manifests),
-        platform=joined(platform.tag for platform in run.options.platforms_of(p.target for p in run.plan.targets)),
-        toolchain=joined(manifest.toolchain for manifest in manifests),
+        platform=joined(platform.tag for platform in run.platforms),
+        toolchain=joined(_longest(manifest.toolchain for manifest in manifests)),
         manywheels=__version__,
         seconds=0,
         targets=tuple(
             records.get(planned.target.identifier) or _without_container(run, planned, parts)
             for planned in run.plan.targets
         ),
-        warnings=(*dict.fromkeys(warning for manifest in manifests for warning in manifest.warnings),),
+        warnings=(*dict.fromkeys(warning for manifest in made for warning in manifest.warnings),),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
-        compilations=all_compilations(manifests),
+        compilations=all_compilations(made),
+        checkout=joined(manifest.checkout for manifest in manifests),  # one, unless it has changed meanwhile
     )
+    return run.ingredients.noted_in(merged) if run.ingredients else merged
 
 
-def _set_findings(run: ContainerRun, manifest: Manifest, cancellation: Cancellation) -> tuple[Finding, ...]:
-    """Check the wheels of all platforms as one set; a container has seen its own alone."""
-    wheels = [run.output.path / wheel.name for wheel in manifest.wheels]
-    return verify_wheels(wheels, run.rules, cancellation=cancellation).set_findings
+def _longest(texts: Iterable[str]) -> list[str]:
+    """Return the texts that no other one contains: an earlier run's names the compilers of all its platforms."""
+    found = list(dict.fromkeys(texts))
+    return [text for text in found if not any(text != other and text in other for other in found)]
 
 
 def _without_container(run: ContainerRun, planned: PlannedTarget, parts: Mapping[Platform, _Part]) -> TargetRecord:

@@ -26,6 +26,7 @@ from manywheels.verify.rules import Rules
 from manywheels.verify.run import check_set
 from manywheels.verify.sets import WheelFacts
 from manywheels.wheels import wheelfile
+from manywheels.wheels.earlier import Earlier
 from manywheels.wheels.output import OutputFolder
 
 
@@ -33,7 +34,8 @@ from manywheels.wheels.output import OutputFolder
 class Run:
     """What a run is asked to do. `rules` decide which findings count; `caller` is the caller's environment.
 
-    A part of a run may have the path of a `jobserver` that it shares with other parts. `overlooked` name what the
+    `earlier` is a run whose wheels are kept where they would come out the same. A part of a run may have the path of a
+    `jobserver` that it shares with other parts. `overlooked` name what the
     caller's settings say of indexes and versions, and builds are not told.
     """
 
@@ -47,6 +49,7 @@ class Run:
     is_part: bool = False
     jobserver: Path | None = None
     trace: Trace = NO_TRACE
+    earlier: Earlier | None = None
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
@@ -67,12 +70,12 @@ class PlatformSetup:
 class RunContext:
     """What a run's targets share. `users` and `fetcher`, who prefetches, are user ids.
 
-    `source` is the source's digest, `work` the run's temporary folder, `started` a monotonic time in seconds.
+    `work` is the run's temporary folder, `started` a monotonic time in seconds. `kept_version` is that of an earlier
+    run's wheels, if any are kept.
     """
 
     run: Run
     setups: Mapping[Platform, PlatformSetup]
-    source: str
     jobserver: Jobserver
     work: Path
     reporter: Reporter
@@ -81,6 +84,7 @@ class RunContext:
     fetcher: int | None
     started: float
     compiler_cache: CompilerCache | None = None
+    kept_version: str | None = None
 
     def __post_init__(self) -> None:
         self.version: str | None = None
@@ -106,6 +110,12 @@ class RunContext:
         Raises WrongWheel if the earliest target's wheel has another version.
         """
         version = wheelfile.parse_name(wheel.name).version
+        if self.kept_version not in {None, version}:
+            raise WrongWheel(
+                f"{wheel.name} is version {version}, but wheels of an earlier run, which had the same source, are "
+                f"{self.kept_version}.",
+                remedy="Build all of them with `--fresh`. The project's version depends on more than its source.",
+            )
         with self._delivery:
             if version != (first := self.sharing.first_version()):
                 raise WrongWheel(

@@ -6,10 +6,10 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from manywheels import __version__
@@ -28,6 +28,7 @@ from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
 from manywheels.build.target.progress import failure_of
 from manywheels.build.trace import TARGETS
+from manywheels.build.unchanged import Ingredients, Kept, compilers_of, with_set_findings
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
@@ -43,12 +44,13 @@ from manywheels.runtime.git import git_top, share_objects
 from manywheels.runtime.isolation import Isolation
 from manywheels.runtime.uv import uv_program
 from manywheels.runtime.workspace import (
+    Snapshot,
     public_work_parent,
     store_beside,
     take_snapshot,
     work_folder,
 )
-from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, joined
+from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined
 
 _PREFETCHES = 2  # at once: they unpack wheels while compilers run
 
@@ -56,52 +58,97 @@ _PREFETCHES = 2  # at once: they unpack wheels while compilers run
 def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifest:
     """Build every target of the plan; return the manifest, with all failures, and write it, unless this is a part.
 
-    Raises ToolchainError, ProjectError, DiskError, IsolationError, BeforeAllFailed and Cancelled before the first
-    target is built.
+    Wheels of `run.earlier` that would come out the same are kept. Raises ToolchainError, ProjectError, DiskError,
+    IsolationError, BeforeAllFailed and Cancelled before the first target is built.
     """
     started = time.monotonic()
-    buildable = [planned for planned in run.plan.targets if planned.interpreter]
+    planned = [one for one in run.plan.targets if one.interpreter]
     cores = max(available_cores(), run.options.jobs or 1)
-    with _isolated_work_folder(run, buildable, cores, cancellation) as (work, isolated):
+    ingredients = None if run.is_part else Ingredients(  # the program that started this one has them
+        project=run.project, options=run.options, rules=run.rules, planned=planned, caller=run.caller,
+        cancellation=cancellation,
+    )  # fmt: skip
+    with _isolated_work_folder(run, planned, cores, cancellation) as (work, isolated):
         run = _without_credentials(run) if isolated.users else run
-        with run.trace.step("source"):
-            snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
-            disk_space.require_for(snapshot.root, work, cancellation, copies=len(buildable), output=run.output.path)
-            if isolated.users:
-                share_objects(snapshot.root)
+        snapshot = _take_source(run, work, isolated, planned, cancellation)
         with run.trace.step("compilers"):
-            toolchains = _prepare_toolchains(run.options, work, buildable, cores)
-        setter = PlatformSetter(run, snapshot, work, reporter)
-        setups = {platform: setter.set_up(platform, tools, cancellation) for platform, tools in toolchains.items()}
-        reporter.started(run.plan, _title(run, toolchains))
-        asking = {planned.target: isolated.user(number) for number, planned in enumerate(buildable)}
-        with (
-            closing(Jobserver(run.jobserver or work / "jobserver", cores, run.options.jobs)) as jobserver,
-            sharing_compilations(
-                run,
-                toolchains.values(),
-                work,
-                users=isolated.users[len(buildable) :],
-                jobserver=jobserver,
-                cancellation=cancellation,
-            ) as cache,
-        ):
-            if cache:
-                cache.start(asking)
-            context = RunContext(
-                run=run, setups=setups, source=snapshot.digest, jobserver=jobserver, work=work, reporter=reporter,
-                sharing=WheelSharing(buildable, cancellation), started=started,
-                users=asking, fetcher=isolated.fetcher,
-                compiler_cache=cache,
-            )  # fmt: skip
-            with run.trace.step(TARGETS):
-                records = _build_all(context, buildable)
-            compilations = cache.compilations if cache else None
-    manifest = replace(_manifest(context, records), compilations=compilations)
-    if not run.is_part:  # else the program that started this one writes the manifest of all parts
+            toolchains = _prepare_toolchains(run.options, work, planned, cores)
+        kept = Kept()
+        if ingredients:
+            ingredients.tools = {
+                one.target: compilers_of(one, toolchains[run.options.platform_of(one.target)], run.caller)
+                for one in planned
+            }
+            kept = ingredients.find_kept(run.earlier, lambda: snapshot.checkout, run.output)
+        asking = {one.target: isolated.user(number) for number, one in enumerate(planned)}
+        begun = _Begun(
+            run=run, reporter=reporter, cancellation=cancellation, work=work, cores=cores, started=started,
+            snapshot=snapshot, toolchains=toolchains, kept=kept, users=asking, fetcher=isolated.fetcher,
+            compiling=isolated.users[len(planned) :],
+        )  # fmt: skip
+        manifest = _build_what_is_left(begun, kept.left(planned))
+    if ingredients:  # else the program that started this one writes the manifest of all parts
+        manifest = ingredients.noted_in(manifest)
         manifest.write(run.output.path)
     reporter.closed(manifest)
     return manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """A run whose source and compilers are ready; `users` (ids) build, those of `compiling` compile for all."""
+
+    run: Run
+    reporter: Reporter
+    cancellation: Cancellation
+    work: Path
+    cores: int
+    started: float
+    snapshot: Snapshot
+    toolchains: Mapping[Platform, Toolchain]
+    kept: Kept
+    users: dict[Target, int | None]
+    fetcher: int | None
+    compiling: tuple[int, ...]
+
+
+def _build_what_is_left(begun: _Begun, buildable: list[PlannedTarget]) -> Manifest:
+    run, work = begun.run, begun.work
+    needed = set(run.options.platforms_of(planned.target for planned in buildable))
+    setter = PlatformSetter(run, begun.snapshot, work, begun.reporter)
+    setups = {platform: setter.set_up(platform, tools, begun.cancellation)
+              for platform, tools in begun.toolchains.items() if platform in needed}  # fmt: skip
+    begun.reporter.started(run.plan, _title(run, begun.toolchains))
+    for record in begun.kept.records.values():
+        begun.reporter.finished(record)
+    with (
+        closing(Jobserver(run.jobserver or work / "jobserver", begun.cores, run.options.jobs)) as jobserver,
+        sharing_compilations(
+            run, begun.toolchains.values(), work, users=begun.compiling, jobserver=jobserver,
+            cancellation=begun.cancellation,
+        ) if buildable else nullcontext() as cache,
+    ):  # fmt: skip
+        if cache:
+            cache.start({planned.target: begun.users[planned.target] for planned in buildable})
+        context = RunContext(
+            run=run, setups=setups, jobserver=jobserver, work=work, reporter=begun.reporter,
+            sharing=WheelSharing(buildable, begun.cancellation), users=begun.users, fetcher=begun.fetcher,
+            started=begun.started, compiler_cache=cache, kept_version=begun.kept.version,
+        )  # fmt: skip
+        with run.trace.step(TARGETS):
+            records = _build_all(context, buildable)
+        return _manifest(begun, context, records, cache.compilations if cache else None)
+
+
+def _take_source(
+    run: Run, work: Path, isolated: Isolation, planned: Sequence[PlannedTarget], cancellation: Cancellation
+) -> Snapshot:
+    with run.trace.step("source"):
+        snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
+        disk_space.require_for(snapshot.root, work, cancellation, copies=len(planned), output=run.output.path)
+        if isolated.users:
+            share_objects(snapshot.root)
+        return snapshot
 
 
 def require_toolchain(options: Options) -> None:
@@ -264,19 +311,27 @@ def _reused(record: TargetRecord, source: TargetRecord, tested: TestOutcome | No
 # --- after the targets ------------------------------------------------------------------------------------------------
 
 
-def _manifest(context: RunContext, records: dict[Target, TargetRecord]) -> Manifest:
-    run = context.run
+def _manifest(
+    begun: _Begun, context: RunContext, records: Mapping[Target, TargetRecord], compilations: Compilations | None
+) -> Manifest:
+    run, kept = begun.run, begun.kept
     absent = absent_records(run.plan, allowed=run.options.allow_missing)
-    return Manifest(
+    by_name = {target.identifier: record for target, record in {**absent, **records}.items()} | dict(kept.records)
+    manifest = Manifest(
         project=run.project.title,
-        version=context.version,
-        source=context.source,
+        version=context.version or kept.version,
+        source=begun.snapshot.digest,
         platform=joined(platform.tag for platform in run.platforms),
-        toolchain=_described(setup.tools for setup in context.setups.values()),
+        toolchain=_described(begun.toolchains.values()),
         manywheels=__version__,
-        seconds=round(time.monotonic() - context.started, 3),
-        targets=tuple(records.get(planned.target) or absent[planned.target] for planned in run.plan.targets),
+        seconds=round(time.monotonic() - begun.started, 3),
+        targets=tuple(by_name[planned.target.identifier] for planned in run.plan.targets),
         warnings=(*context.set_warnings(), *absence_warnings(absent.values())),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
+        compilations=compilations,
+        checkout=begun.snapshot.checkout,
     )
+    if not kept.records:
+        return manifest
+    return with_set_findings(manifest, run.rules, run.output.path, begun.cancellation)[0]

@@ -31,6 +31,7 @@ from manywheels.plan.installer_files import Caller, read_caller
 from manywheels.plan.options import NothingToBuild, Options, resolve
 from manywheels.plan.pip_explained import explain_pip
 from manywheels.plan.project import Project
+from manywheels.wheels.earlier import Earlier, earlier_in, note_written
 
 if TYPE_CHECKING:
     from manywheels.build.reporter import Reporter
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildJob:
-    """A checked build; nothing has been written or started. It `began` at a monotonic time in seconds."""
+    """A checked build; nothing has been written or started. It `began` at a monotonic time in seconds.
+
+    `earlier` is the run whose wheels may be kept, if it is not the one that has filled the output folder.
+    """
 
     request: Request
     project: Project
@@ -50,6 +54,13 @@ class BuildJob:
     delivery: Delivery
     caller: Caller
     began: float
+    earlier: Earlier | None = None
+
+    def earlier_in(self, output: OutputFolder) -> Earlier | None:
+        """Return the earlier run whose wheels may be kept."""
+        if self.request.part or self.options.fresh:
+            return None
+        return self.earlier or earlier_in(output.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +133,7 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     run = Run(
         project=project, plan=plan, options=options, rules=rules, output=output, caller=job.caller.environment,
         overlooked=job.caller.notes, is_part=is_part, jobserver=job.request.jobserver, trace=trace,
+        earlier=job.earlier_in(output),
     )  # fmt: skip
     kept = KeptObjects.of(options, os.environ, cancellation)
     try:
@@ -130,6 +142,8 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
         manifest = pipeline.execute(run, reporter, cancellation)
     finally:
         reporter.stop()
+    if not is_part:
+        note_written(manifest)
     if kept.is_used and not cancellation.requested:
         with trace.step("save objects"):
             kept.save(manifest)
@@ -218,6 +232,7 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     """The reports are written here because their paths are this machine's."""
     from manywheels.build import container_run
     from manywheels.build.container_run import ContainerRun
+    from manywheels.build.unchanged import Ingredients
     from manywheels.report.console import console_reporter
     from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
@@ -228,7 +243,15 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     reports, trace = _reports(job), _trace(job)
     reports.require()
     plan = plan_in_images(project, options, cancellation)
-    targets = [planned.target for planned in plan.targets]
+    rules = verification_rules(project.settings)
+    ingredients = Ingredients(
+        project=project, options=options, rules=rules, planned=plan.targets, caller=job.caller.environment,
+        tools=container_run.tools_of(options, plan), cancellation=cancellation,
+    )  # fmt: skip
+    kept = ingredients.find_kept(
+        job.earlier_in(output), lambda: container_run.checkout_of(project, output, cancellation), output
+    )
+    targets = [planned.target for planned in kept.left(plan.targets)]
     builds = {
         platform: container_build(
             job.request, project, options, platform, [one for one in targets if options.platform_of(one) == platform]
@@ -236,17 +259,18 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
         for platform in options.platforms_of(targets)
     }
     reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
-    rules = verification_rules(project.settings)
     trace.step_since(0, "plan")
     run = ContainerRun(
-        project=project, plan=plan, options=options, output=output, rules=rules, builds=builds, trace=trace
-    )
+        project=project, plan=plan, options=options, output=output, rules=rules, builds=builds, trace=trace,
+        ingredients=ingredients, kept=kept,
+    )  # fmt: skip
     try:
         status, manifest = container_run.execute(run, reporter, cancellation)
     finally:
         reporter.stop()
     if manifest is None:
         return Built(status=status, manifest=None, folder=options.output_dir)
+    note_written(manifest)
     return Built(
         status=exit_status(manifest) or status, manifest=manifest, folder=options.output_dir,
         report=lambda: _report(manifest, reports, output, project, trace),

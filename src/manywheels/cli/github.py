@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,12 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
         find_service(environment)  # fail before building
     report = delivery.report or job.options.output_dir / REPORT
     before = last_written(report)
-    built = build.build(replace(job, delivery=replace(delivery, report=report)), cancellation)
+    with tempfile.TemporaryDirectory(prefix="manywheels-", ignore_cleanup_errors=True) as place:
+        earlier = github_artifacts.of_attempt_before(job, Path(place), environment, cancellation)
+        job = replace(job, delivery=replace(delivery, report=report), earlier=earlier)
+        built = build.build(job, cancellation)
+    if earlier:  # its artifact has the name of the new one, which has its wheels
+        delivery = replace(delivery, overwrite=True)
     manifest, folder = built.manifest, built.folder
     if manifest is None:
         raise ContainerFailed(

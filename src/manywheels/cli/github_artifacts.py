@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from manywheels.core.cancellation import Cancellation
@@ -17,11 +17,16 @@ from manywheels.deliver.artifacts import sets
 from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.artifacts.service import has_service
 from manywheels.deliver.artifacts.sets import open_artifacts
-from manywheels.errors import DeliveryError
+from manywheels.errors import DeliveryError, WheelFileError
+from manywheels.plan import trust
 from manywheels.plan.delivery_options import Delivery, resolve_delivery, resolve_publishing
 from manywheels.plan.settings import Settings
+from manywheels.wheels.earlier import Earlier
 from manywheels.wheels.manifest import Manifest
 from manywheels.wheels.output import LEDGER, open_output
+
+if TYPE_CHECKING:
+    from manywheels.cli.build import BuildJob
 
 _IF_AVAILABLE: Final = frozenset({"auto", "pypi"})  # values of `publish`: if there is an artifact service
 
@@ -67,6 +72,31 @@ def take(delivery: Delivery, folder: Path, environment: Mapping[str, str], cance
     gathered = sets.take_sets(open_artifacts(environment, cancellation), delivery, open_output(folder), cancellation)
     print(gathered.describe(folder), flush=True)
     return gathered.manifest
+
+
+def of_attempt_before(
+    job: BuildJob, place: Path, environment: Mapping[str, str], cancellation: Cancellation
+) -> Earlier | None:
+    """Download into `place` the set that an earlier attempt of this workflow run has uploaded; None if there is none.
+
+    Not beside identity tokens: other jobs of the run can upload an artifact of this name. Raises Cancelled.
+    """
+    attempt = environment.get("GITHUB_RUN_ATTEMPT", "")
+    if attempt in {"", "1"} or job.options.fresh or job.delivery.publish == "none" or not has_service(environment):
+        return None
+    if grants := trust.grants_in(environment):
+        _note(f"wheels of an earlier attempt are not taken: this job can get identity tokens ({', '.join(grants)})")
+        return None
+    try:
+        manifest = sets.take_set(open_artifacts(environment, cancellation), job.delivery, place, cancellation)
+    except (DeliveryError, WheelFileError) as error:
+        _note(f"wheels of an earlier attempt cannot be taken: {error.message}")
+        return None
+    return Earlier(manifest=manifest, folder=place) if manifest else None
+
+
+def _note(line: str) -> None:
+    print(sanitize(f"note: {line}"), flush=True)
 
 
 @contextmanager

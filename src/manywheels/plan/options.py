@@ -48,7 +48,8 @@ class Options:
     """A build's options. Limits are in seconds; `jobs` is None for automatic, `shard` for the whole plan.
 
     `by_target` and `by_platform`: every known target; `selected`: those that the selection means on some machine.
-    `left_out`: targets that only cibuildwheel would build, with the reason. `notes`: warnings about the settings.
+    `fresh`: whether no wheel of an earlier run is kept. `left_out`: targets that only cibuildwheel would build, with the
+    reason. `notes`: warnings about the settings.
     """
 
     output_dir: Path
@@ -63,6 +64,7 @@ class Options:
     by_platform: Mapping[Target, Platform]
     selected: tuple[Target, ...]
     compiler_cache: str = "run"
+    fresh: bool = False
     toolchain: str = "auto"
     shard: Shard | None = None
     left_out: tuple[tuple[str, str], ...] = ()
@@ -164,6 +166,7 @@ def resolve(
         verbose=settings.parsed("verbose", inputs.parse_flag),
         allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
         compiler_cache=settings.parsed("compiler-cache", partial(inputs.parse_choice, choices=COMPILER_CACHES)),
+        fresh=settings.parsed("fresh", inputs.parse_flag),
         by_target=by_target,
         by_platform=by_platform,
         selected=chosen,

@@ -53,7 +53,7 @@ class Project:
     """A project's declarations; `name` and `version` are None if only the back end knows them.
 
     `path` is the folder or sdist, `settings` `[tool.manywheels]`, `cibuildwheel` `[tool.cibuildwheel]` if present.
-    Both are of `config_file`, if one is given.
+    Both are of `config_file`, if one is given. `build_requires` are the declared build requirements (PEP 518).
     """
 
     path: Path
@@ -62,6 +62,7 @@ class Project:
     version: str | None
     requires_python: SpecifierSet | None
     build_backend: str
+    build_requires: tuple[str, ...] = ("setuptools",)
     settings: Mapping[str, Any] = field(default_factory=dict)
     cibuildwheel: Mapping[str, Any] | None = None
     config_file: str = ""
@@ -296,14 +297,15 @@ def _parse(path: Path, tree: SourceTree, *, is_sdist: bool) -> Project:
     legacy = _setup_cfg(setup_cfg) | _setup_py(setup_py)
     tools = _table(file, pyproject, "tool")
     requires = metadata.get("requires-python") or legacy.get("python_requires")
+    build_system = _table(file, pyproject, "build-system")
     return Project(
         path=path,
         is_sdist=is_sdist,
         name=_text(metadata.get("name")) or legacy.get("name"),
         version=_text(metadata.get("version")) or legacy.get("version"),
         requires_python=_specifier(path, requires),
-        build_backend=_table(file, pyproject, "build-system").get("build-backend")
-        or "setuptools.build_meta:__legacy__",
+        build_backend=build_system.get("build-backend") or "setuptools.build_meta:__legacy__",
+        build_requires=_texts(build_system.get("requires"), otherwise=("setuptools",)),
         **_options(file, tools),
     )
 
@@ -322,6 +324,10 @@ def _table(path: Path, parent: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProjectError(f"`{path}`: `{name}` is not a table.", remedy=f"Write it as `[{name}]` with keys below.")
     return value
+
+
+def _texts(value: object, *, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(filter(None, map(_text, value))) if isinstance(value, list) else otherwise
 
 
 def _text(value: object) -> str | None:

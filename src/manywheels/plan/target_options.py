@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from manywheels.core.regular_files import open_regular
 from manywheels.plan import assignments, inputs
 from manywheels.plan.assignments import Assignment
 from manywheels.plan.container_engine import parse_container_engine
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FRONT_ENDS: Final = ("uv", "build", "build[uv]", "pip")
 _MAX_VERBOSITY: Final = 3  # as pip's -vvv
+_LARGEST_CONSTRAINTS: Final = 16 << 20  # bytes
 _NEEDS_SHELL: Final = re.compile(r"[$`;&|<>#\\\n]")
 
 
@@ -44,7 +46,7 @@ class Constraints:
     def text(self, project: Path, python: str) -> str:
         """Return the constraints for a Python such as `3.12`, preferably of the file's sibling `…-python312`.
 
-        Raises OSError if the file is unreadable or not in `project`.
+        Raises OSError if the file is unreadable, too large or not in `project`; UnicodeDecodeError.
         """
         if not self.file:
             return "".join(f"{package}\n" for package in self.packages)
@@ -54,7 +56,8 @@ class Constraints:
         # Project code gets the text, and this process may have more permissions.
         if not chosen.resolve().is_relative_to(project.resolve()):
             raise PermissionError(errno.EPERM, "The constraints file is not in the project", self.file)
-        return chosen.read_text("utf-8")
+        with open_regular(chosen, largest=_LARGEST_CONSTRAINTS) as file:
+            return file.read().decode()
 
 
 class Repairer(StrEnum):

@@ -23,6 +23,8 @@ def platforms(record: TargetRecord) -> str:
 
 
 def outcome(record: TargetRecord) -> str:
+    if record.kept:
+        return "up to date"
     match record.state:
         case TargetState.BUILT:
             return "built"
@@ -80,12 +82,15 @@ def verdict(manifest: Manifest) -> str:
 
 
 def summary(manifest: Manifest) -> str:
-    """For example `5 wheels in 8.3 s, 1 failed, 1 missing (no interpreter)`."""
+    """For example `5 wheels in 8.3 s, 1 failed, 1 missing (no interpreter)`, or `up to date: 6 wheels`."""
     wheels = len(manifest.wheels)
+    kept = len({record.wheel for record in manifest.targets if record.kept})
     failures = sum(record.state is TargetState.FAILED for record in manifest.targets)
     missing = sum(record.state is TargetState.NO_INTERPRETER for record in manifest.targets)
     cancelled = sum(record.state is TargetState.CANCELLED for record in manifest.targets)
-    parts = [f"{wheels} wheel{'s' * (wheels != 1)} in {duration(manifest.seconds)}"]
+    count = f"{wheels} wheel{'s' * (wheels != 1)}"
+    parts = [f"up to date: {count}" if kept == wheels > 0 else f"{count} in {duration(manifest.seconds)}"]
+    parts += [f"{kept} of them up to date"] if 0 < kept < wheels else []
     parts += [f"{failures} failed"] if failures else []
     parts += [f"{missing} missing (no interpreter)"] if missing else []
     parts += [f"{cancelled} cancelled"] if cancelled else []

@@ -71,6 +71,16 @@ def missing_files(checkout: Checkout, cancellation: Cancellation) -> list[str]:
     return _ask(checkout, ("ls-files", "-z", "--deleted"), cancellation) or []
 
 
+def versions_and_files(checkout: Checkout, cancellation: Cancellation) -> list[str]:
+    """Return the commit and the tags that there are, and the index; none without git.
+
+    Raises Cancelled and ProjectError.
+    """
+    refs = "".join(_ask(checkout, ("show-ref", "--head", "--dereference"), cancellation) or ())
+    kept = [line for line in refs.splitlines() if re.search(r" (?:HEAD|refs/tags/.*)$", line)]
+    return [*kept, *(_ask(checkout, ("ls-files", "-z", "--stage"), cancellation) or ())]
+
+
 def ignored_files(checkout: Checkout, package: Path, cancellation: Cancellation) -> list[str]:
     """Return what git ignores outside the package, a folder in place of its files.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
 import sys
@@ -22,7 +23,7 @@ from manywheels.core.files import cache_dir, digest_file
 from manywheels.core.text import sanitize
 from manywheels.errors import DiskError, ProjectError
 from manywheels.plan.project import Project, digest_source, extract_sdist
-from manywheels.runtime import git_commands
+from manywheels.runtime import git_commands, gitconfig
 from manywheels.runtime.copying import COPYING, chown_tree, copy_entry, copy_tree, remove_tree
 from manywheels.runtime.git import (
     borrow_objects,
@@ -53,13 +54,15 @@ class Snapshot:
     """The source at the start of the run; `package` is the package's path in `root`.
 
     `project` is the path of the folder that commands run in: where the run was started. `left_out` are places of the
-    source that were not copied.
+    source that were not copied. `digest` is of the package's files, `checkout` of all that builds see:
+    also of the files beside the package, and of what git says of its version.
     """
 
     root: Path
     package: Path
     project: Path = Path()
     digest: str
+    checkout: str
     left_out: tuple[Path, ...] = ()
 
 
@@ -174,7 +177,8 @@ def take_snapshot(
     """
     if project.is_sdist:
         root = extract_sdist(project.path, folder, cancellation)
-        return Snapshot(root=root, package=Path(), digest=f"sha256:{digest_file(project.path)}")
+        digest = f"sha256:{digest_file(project.path)}"
+        return Snapshot(root=root, package=Path(), digest=digest, checkout=digest)
     _require_inside_checkout(project.path)
     package = project.path.resolve()
     top = source_root(package)
@@ -186,14 +190,33 @@ def take_snapshot(
             _copy_checkout(left_out, folder, cancellation)
         else:
             _copy_folder(left_out, folder, cancellation)
-    relative = package.relative_to(left_out.top)
+    relative, started_in = package.relative_to(left_out.top), _started_in(package, left_out.top)
+    digest = digest_source(folder / relative, cancellation)
+    files = digest if relative == Path() else digest_source(folder, cancellation)
     return Snapshot(
         root=folder,
         package=relative,
-        project=_started_in(package, left_out.top),
-        digest=digest_source(folder / relative, cancellation),
+        project=started_in,
+        digest=digest,
+        checkout=_digest((files, str(relative), str(started_in), *_git_state(folder, cancellation))),
         left_out=tuple(left_out.places),
     )
+
+
+def _git_state(folder: Path, cancellation: Cancellation) -> tuple[str, ...]:
+    """Return what of a copied repository may be in a version, or decide which files a package has."""
+    repository = folder / ".git"
+    if not repository.is_dir():
+        return ()
+    texts = (gitconfig.read_text(repository / name) for name in ("HEAD", "shallow"))
+    return (*texts, *git_commands.versions_and_files(Checkout(repository=repository, files=folder), cancellation))
+
+
+def _digest(parts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(b"%d\0%b" % (len(content := os.fsencode(part)), content))
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _copy_checkout(left_out: LeftOut, folder: Path, cancellation: Cancellation) -> None:

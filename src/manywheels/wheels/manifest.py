@@ -78,6 +78,7 @@ _Bool = Annotated[bool, _Rule(strict=True)]
 _Texts = Annotated[tuple[str, ...], _Rule(fail_fast=True)]
 _Seconds = Annotated[Mapping[str, _Number], _Rule(fail_fast=True)]
 _LogPath = Annotated[str, _Rule(_require_log)]
+_Digest = Annotated[str, _Rule(pattern="^[0-9a-f]{64}$")]
 
 
 class TargetState(StrEnum):
@@ -99,7 +100,7 @@ class WheelRecord:
 
     name: Annotated[str, _Rule(_require_wheel_name)]
     size: _Count
-    sha256: Annotated[str, _Rule(pattern="^[0-9a-f]{64}$")]
+    sha256: _Digest
     tags: _Texts
     glibc: str | None = None
     libraries: _Texts
@@ -146,12 +147,26 @@ class Shard:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MadeFrom:
+    """What a target's wheel was made from, besides the source: a later run compares it.
+
+    `recipe` and `tools` are sha256 (hex): of options and variables, and of the image, or the compilers, interpreter and
+    manywheels. `requires`: the declared build requirements as an index resolved them, such as `setuptools==84.2.1`;
+    None if they could not be resolved without building any of them.
+    """
+
+    recipe: _Digest
+    tools: _Digest
+    requires: _Texts | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetRecord:
     """One target of the plan; `log` is relative to the output folder.
 
     `began` and `seconds`: each stage's start since the run's and duration, in seconds. `checks`: the errors found, by
     code of each check made, without checks whose findings the project ignores. `tests_not_run`: why this machine could
-    not run the project's tests; empty if it did, or the project has none.
+    not run the project's tests; empty if it did, or the project has none. `kept`: its wheel is an earlier run's.
     """
 
     identifier: str
@@ -167,6 +182,8 @@ class TargetRecord:
     log: _LogPath | None = None
     failure: Failure | None = None
     warnings: _Texts = ()
+    made_from: MadeFrom | None = None
+    kept: _Bool = False
 
     @property
     def has_failed(self) -> bool:
@@ -195,6 +212,7 @@ class Compilations:
 class Manifest:
     """A finished run. `version` is the wheels', None without wheels; `warnings` concern the set.
 
+    `source`: the digest of the package's files; `checkout`: that of all that builds saw, with git's state.
     `shard`: the part of the plan that was built. `planned`: identifiers of the whole plan. `compilations`: None if
     targets shared none.
     """
@@ -211,6 +229,7 @@ class Manifest:
     planned: _Texts = ()
     shard: Annotated[Shard, _Rule(_require_part)] | None = None
     compilations: Compilations | None = None
+    checkout: str = ""
     schema: int = SCHEMA
 
     @property

@@ -16,7 +16,7 @@ from unit.runtime.test_workspace import After, put
 
 def remedy(message: str, *places: Path, excerpt: tuple[str, ...] = (), given: str = "") -> str:
     failure = BuildFailed(message, remedy=given, excerpt=excerpt)
-    snapshot = Snapshot(root=Path("/x"), package=Path(), digest="", left_out=places)
+    snapshot = Snapshot(root=Path("/x"), package=Path(), digest="", checkout="", left_out=places)
     explain_missing_source(failure, snapshot, Cancellation())
     return failure.remedy
 
@@ -64,7 +64,9 @@ def test_the_search_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     put(tmp_path / "late" / "fetched.h")
     (tmp_path / "data" / "loop").symlink_to(".")
     failure = BuildFailed("fatal error: 'fetched.h' file not found", remedy="")
-    snapshot = Snapshot(root=Path("/x"), package=Path(), digest="", left_out=(tmp_path / "data", tmp_path / "late"))
+    snapshot = Snapshot(
+        root=Path("/x"), package=Path(), digest="", checkout="", left_out=(tmp_path / "data", tmp_path / "late")
+    )
     with pytest.raises(Cancelled):
         explain_missing_source(failure, snapshot, After(10))
     monkeypatch.setattr(left_out, "MOST", 20)

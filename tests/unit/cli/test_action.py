@@ -84,6 +84,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Resolved], object], object, str]] = {
     "timeout": ("90s", lambda it: it.options.timeout, 90.0, "soon"),
     "silence-limit": ("5m", lambda it: it.options.silence_limit, 300.0, "soon"),
     "compiler-cache": ("keep", lambda it: it.options.compiler_cache, "keep", "always"),
+    "fresh": ("true", lambda it: it.options.fresh, True, "maybe"),
     "enable": ("pypy", lambda it: it.options.selection.enable, frozenset({"pypy"}), "pypi"),
     "image": ("example.org/m:1", lambda it: it.options.platforms[0].image, "example.org/m:1", "a b"),
     "shard": ("2/5", lambda it: it.options.shard, Shard(index=2, count=5), "6/5"),

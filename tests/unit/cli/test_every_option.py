@@ -61,6 +61,7 @@ PROOFS = {
     "host/test_shared_builds.py": {
         "test_objects_that_are_kept_serve_the_next_run": "compiler-cache",
     },
+    "host/test_unchanged.py": {"test_all_is_built_anew_where_asked_for": "fresh"},
     "host/test_trials.py": {
         "test_a_failing_test_keeps_the_wheel_out_and_is_named": "test-environment",
         "test_targets_that_are_skipped_are_not_tested": "test-command test-skip",

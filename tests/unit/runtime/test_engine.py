@@ -352,7 +352,6 @@ def lay_out(folder: Path, *, installed: bool) -> Path:
 def context_of(package: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     with monkeypatch.context() as patch:
         patch.setattr(resources, "PACKAGE", package)
-        patch.setattr(image, "PACKAGE", package)
         return image.image_context()
 
 

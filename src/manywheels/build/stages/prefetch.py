@@ -71,6 +71,11 @@ def requirements_of(package: Path) -> tuple[str, ...]:
     return tuple(text for text in declared if is_on_an_index(text))
 
 
+def steers_fetching(name: str) -> bool:
+    """Whether a variable changes what uv and pip fetch."""
+    return _STEERS_FETCHING.fullmatch(name) is not None
+
+
 def is_on_an_index(text: object) -> bool:
     """Whether a text is a requirement (PEP 508) without an address."""
     try:
@@ -86,11 +91,11 @@ def constraints_in(content: str) -> tuple[str, ...] | None:
     return tuple(found) if all(map(is_on_an_index, found)) else None
 
 
-def caller_settings(caller: Mapping[str, str], source: Path) -> dict[str, str] | None:
+def caller_settings(caller: Mapping[str, str], source: Path, *, anywhere: bool = False) -> dict[str, str] | None:
     """Return the caller's variables on the allow-list `fetch`, pip's as uv's, for the fetching user.
 
-    None if an index is a folder, which project code might write, or an address with credentials, and if the settings
-    may come from a file in the checkout `source`, which a pull request can change.
+    None if the settings may come from a file in the checkout `source`, which a pull request can change, and, unless
+    `anywhere`, if an index is a folder, which project code might write, or an address with credentials.
     """
     facts, told = table("environment")["fetch"], Follower().follow(caller).environment
     named = (*(caller.get(name, "") for name in _NAME_FILES), *(told.get(name, "") for name in _AUTHORITIES))
@@ -98,7 +103,7 @@ def caller_settings(caller: Mapping[str, str], source: Path) -> dict[str, str] |
     if any(Path(file).resolve().is_relative_to(source) for file in files):
         return None
     indexes = [word for name in facts["indexes"] for word in re.split(r"[\s,]+", told.get(name, "").strip()) if word]
-    if not all(map(_INDEX.fullmatch, indexes)):
+    if not anywhere and not all(map(_INDEX.fullmatch, indexes)):
         return None
     return {name: told[name] for name in (*facts["indexes"], *facts["settings"]) if name in told}
 

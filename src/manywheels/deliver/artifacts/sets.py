@@ -17,7 +17,7 @@ from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import ArtifactMissing
 from manywheels.plan.delivery_options import Delivery
 from manywheels.wheels.gather import Gathered, SetSource, gather, is_sdist_of
-from manywheels.wheels.manifest import Manifest
+from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import BEFORE_ALL, LOGS, MANIFEST, REPORT, OutputFolder
 
 
@@ -76,6 +76,19 @@ def has_set(artifacts: Artifacts, delivery: Delivery, cancellation: Cancellation
         return bool(until_stopped(lambda: artifacts.find(name=delivery.artifact_name), cancellation))
     except ArtifactMissing:
         return False
+
+
+def take_set(artifacts: Artifacts, delivery: Delivery, place: Path, cancellation: Cancellation) -> Manifest | None:
+    """Download the artifact of the name that `build` uploads; return its manifest, None if there is no artifact.
+
+    The wheels in `place`, an empty folder, are not compared with it. Raises DeliveryError, WheelFileError, Cancelled.
+    """
+    try:
+        (artifact,) = until_stopped(lambda: artifacts.find(name=delivery.artifact_name), cancellation)
+    except ArtifactMissing:
+        return None
+    until_stopped(lambda: artifacts.download(artifact, place), cancellation)
+    return read_manifest(place)
 
 
 def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, cancellation: Cancellation) -> Gathered:

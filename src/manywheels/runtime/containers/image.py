@@ -21,7 +21,7 @@ from manywheels.core.text import quote
 from manywheels.errors import EngineError
 from manywheels.plan import architectures
 from manywheels.plan.policies import Policy
-from manywheels.resources import IMAGE_FILES, PACKAGE, resource
+from manywheels.resources import program_files
 from manywheels.runtime.containers.interpreters import image_interpreters
 
 if TYPE_CHECKING:
@@ -34,11 +34,7 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 def image_context() -> bytes:
     """Return a tar archive, with the same bytes from a checkout and from a wheel."""
-    files = {name: resource(name) for name in IMAGE_FILES}
-    for path in PACKAGE.rglob("*"):
-        relative = path.relative_to(PACKAGE)
-        if path.is_file() and relative.parts[0] != "_image" and "__pycache__" not in relative.parts:
-            files[f"src/manywheels/{relative.as_posix()}"] = path
+    files = program_files()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name in sorted(files):
@@ -53,6 +49,11 @@ def image_tag(policy: Policy, arch: str, context: bytes, base_id: str) -> str:
     """`base_id` is the engine's id of the base image."""
     digest = hashlib.sha256(base_id.encode() + b"\0" + context).hexdigest()
     return f"manywheels:{policy.name}-{arch}-{digest[:12]}"
+
+
+def image_name(client: DockerClient, policy: Policy, arch: str, base: str = "") -> str:
+    """Return the name that `ensure_image` gives, without building it; the base is here. Raises what the SDK raises."""
+    return image_tag(policy, arch, image_context(), str(client.images.get(base or policy.image_name(arch)).id))
 
 
 _preparing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)

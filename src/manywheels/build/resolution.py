@@ -1,0 +1,119 @@
+"""What an index gives for a project's build requirements now, without building any of them.
+
+Two runs whose requirements resolve alike build with the same packages: so a new release of Cython shows before a build.
+uv resolves here for each target's Python; only metadata is read, so no code of a package runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels.build.stages.prefetch import caller_settings, constraints_in, is_on_an_index, steers_fetching
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.cgroup import available_cores
+from manywheels.core.files import cache_dir
+from manywheels.plan.options import Options
+from manywheels.plan.project import Project
+from manywheels.plan.targets import Target
+from manywheels.runtime import sandbox
+from manywheels.runtime.git import source_root
+from manywheels.runtime.sandbox import Command
+from manywheels.runtime.uv import uv_program
+
+_TIMEOUT: Final = 60.0  # seconds
+_LARGEST: Final = 1 << 20  # bytes of a resolution
+_MOST: Final = 1000  # requirements
+_FOR_UV: Final = {"x86_64", "aarch64"}  # uv names the platforms of others in its own way
+_CONSTRAINTS: Final = ("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT")
+
+Requires = tuple[str, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What is asked of the index: equal questions have one answer."""
+
+    python: str
+    platform: str
+    constraints: tuple[str, ...]
+
+
+def resolve_requirements(
+    project: Project, options: Options, targets: Iterable[Target], caller: Mapping[str, str], cancellation: Cancellation
+) -> dict[Target, Requires]:
+    """Return each target's build requirements as `name==version`, sorted.
+
+    None where it is not known what a build gets: a requirement is not on an index or has no wheel, the index cannot be
+    reached, or the target's own settings change what is fetched; and after a cancellation.
+    """
+    folder = project.path.parent if project.is_sdist else source_root(project.path.resolve())
+    settings = caller_settings(caller, folder.resolve(), anywhere=True)
+    questions = {target: _question(project, options, target) for target in targets}
+    if settings is None or len(project.build_requires) > _MOST or not all(map(is_on_an_index, project.build_requires)):
+        return dict.fromkeys(questions)
+    told = " ".join(filter(None, (caller.get(name) for name in _CONSTRAINTS)))
+    settings |= {"UV_CONSTRAINT": told} if told else {}
+    asked = list(dict.fromkeys(question for question in questions.values() if question))
+
+    def ask(question: _Question) -> Requires:
+        return _resolve(project.build_requires, question, settings, cancellation)
+
+    with ThreadPoolExecutor(max_workers=2 * available_cores(), thread_name_prefix="resolve") as pool:
+        answers = dict(zip(asked, pool.map(ask, asked), strict=True))
+    return {target: answers[question] if question else None for target, question in questions.items()}
+
+
+def _question(project: Project, options: Options, target: Target) -> _Question | None:
+    own, platform = options.for_target(target), options.platform_of(target)
+    is_inside = project.is_sdist and own.constraints.file  # of the archive, which is not extracted for this
+    if is_inside or any(map(steers_fetching, (*(one.name for one in own.environment), *own.environment_pass))):
+        return None
+    try:
+        constraints = constraints_in(own.constraints.text(project.path, target.python))
+    except (OSError, UnicodeDecodeError):
+        return None
+    if constraints is None:
+        return None
+    libc = "unknown-linux-musl" if platform.policy.libc == "musl" else "manylinux_2_28"
+    name = f"{target.arch}-{libc}" if target.arch in _FOR_UV else ""
+    return _Question(python=target.python, platform=name, constraints=constraints)
+
+
+def _resolve(
+    requirements: Iterable[str], question: _Question, settings: Mapping[str, str], cancellation: Cancellation
+) -> Requires:
+    with suppress(OSError), tempfile.TemporaryDirectory(prefix="manywheels-") as name:
+        folder = Path(name)
+        for file, lines in (("requirements", requirements), ("constraints", question.constraints)):
+            (folder / file).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        own = {"UV_CACHE_DIR": str(cache_dir() / "uv"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+        outcome = sandbox.run(
+            Command(
+                argv=_command(folder, question), folder=folder, log=folder / "log", timeout=_TIMEOUT,
+                environment={**settings, **own, "PATH": os.defpath, "HOME": name},
+            ),
+            cancellation,
+        )  # fmt: skip
+        found = folder / "resolved"
+        if not outcome.succeeded or not found.is_file() or found.stat().st_size > _LARGEST:
+            return None
+        return tuple(sorted(line for line in found.read_text("utf-8").splitlines() if "==" in line))
+    return None
+
+
+def _command(folder: Path, question: _Question) -> tuple[str, ...]:
+    platform = ("--python-platform", question.platform) if question.platform else ()
+    return (
+        uv_program(), "pip", "compile", "--no-config", "--quiet", "--no-header", "--no-annotate", "--color=never",
+        "--only-binary", ":all:", "--python", sys.executable, "--python-version", question.python,
+        *platform, "--constraints", str(folder / "constraints"), "--output-file", str(folder / "resolved"),
+        str(folder / "requirements"),
+    )  # fmt: skip

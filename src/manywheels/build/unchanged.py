@@ -1,0 +1,279 @@
+"""Which wheels of an earlier run are still what a build would make, so that it need not make them again.
+
+A wheel is kept if the source, the target's recipe, its tools and the build requirements that it would get are the same,
+and the file has the sha256 of the manifest. What is asked of a run's own tools differs here and for containers:
+`compilers_of` and `image_of`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from manywheels.build.compilers.toolchain import Toolchain
+from manywheels.build.resolution import resolve_requirements
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.credentials import without_credentials
+from manywheels.core.files import digest_file
+from manywheels.core.interruptible import begin, wait
+from manywheels.core.regular_files import is_regular
+from manywheels.core.text import sanitize
+from manywheels.data import table
+from manywheels.plan import trust
+from manywheels.plan.options import Options
+from manywheels.plan.project import Project
+from manywheels.plan.targets import PlannedTarget, Target
+from manywheels.resources import program_digest
+from manywheels.verify.model import Severity
+from manywheels.verify.rules import Rules
+from manywheels.verify.run import verify_wheels
+from manywheels.wheels.earlier import Earlier
+from manywheels.wheels.manifest import MadeFrom, Manifest, TargetRecord, TargetState
+from manywheels.wheels.output import OutputFolder
+from manywheels.wheels.wheelfile import parse_name
+
+# What a package manager has installed, such as a library that a repair grafts.
+_SYSTEM_PACKAGES: Final = (
+    "/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages", "/lib/apk/db/installed",
+)  # fmt: skip
+_SHOWN: Final = 3  # requirements in a reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Targets with a wheel that is kept, by identifier, and why others with a wheel are built again.
+
+    `manifest` is the earlier run's; None if nothing is kept.
+    """
+
+    records: Mapping[str, TargetRecord] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    manifest: Manifest | None = None
+
+    @property
+    def version(self) -> str | None:
+        """The version of the wheels that are kept."""
+        return self.manifest.version if self.manifest else None
+
+    def left(self, planned: Iterable[PlannedTarget]) -> list[PlannedTarget]:
+        """Return the targets that are to be built."""
+        return [one for one in planned if one.interpreter and one.target.identifier not in self.records]
+
+    def described(self) -> list[str]:
+        """Return why targets are built again, a line for each reason."""
+        by_reason: dict[str, list[str]] = {}
+        for identifier, reason in self.reasons.items():
+            by_reason.setdefault(reason, []).append(identifier)
+        return [f"built again: {' '.join(names)}: {reason}" for reason, names in by_reason.items()]
+
+
+# --- what a wheel is made from ----------------------------------------------------------------------------------------
+
+
+class Ingredients:
+    """What a run's wheels are made from. Build requirements are resolved beside the run's first steps.
+
+    `planned` are the targets to build, in the plan's order; `tools` are their digests, which may come later.
+    """
+
+    def __init__(
+        self,
+        *,
+        project: Project,
+        options: Options,
+        rules: Rules,
+        planned: Sequence[PlannedTarget],
+        caller: Mapping[str, str],
+        cancellation: Cancellation,
+        tools: Mapping[Target, str] = MappingProxyType({}),
+    ) -> None:
+        self.tools = tools
+        self._planned, self._cancellation = planned, cancellation
+        targets = [one.target for one in planned]
+        self._recipes = {target: recipe_of(target, options, rules, caller) for target in targets}
+        self._requires = begin(lambda: resolve_requirements(project, options, targets, caller, cancellation))
+
+    def find_kept(self, earlier: Earlier | None, checkout: Callable[[], str], output: OutputFolder) -> Kept:
+        """Compare with an earlier run, and say why wheels of it are not kept. `checkout` is a snapshot's digest.
+
+        Raises Cancelled, TargetError and OSError.
+        """
+        if earlier is None:
+            return Kept()
+        kept = find_kept(
+            earlier, self._planned, self._made_from(), checkout=checkout(), output=output,
+            cancellation=self._cancellation,
+        )  # fmt: skip
+        for line in kept.described():
+            print(sanitize(f"note: {line}"), file=sys.stderr, flush=True)
+        return kept
+
+    def noted_in(self, manifest: Manifest) -> Manifest:
+        """Return a manifest that says of each new wheel what it was made from."""
+        made = {target.identifier: found for target, found in self._made_from().items()}
+        records = (
+            record if record.kept or not record.wheel else replace(record, made_from=made.get(record.identifier))
+            for record in manifest.targets
+        )
+        return replace(manifest, targets=tuple(records))
+
+    def _made_from(self) -> dict[Target, MadeFrom]:
+        """A cancelled run does not wait for the index."""
+        requires = wait(self._requires, self._cancellation) or {}
+        return {
+            target: MadeFrom(recipe=recipe, tools=self.tools[target], requires=requires.get(target))
+            for target, recipe in self._recipes.items()
+        }
+
+
+def recipe_of(target: Target, options: Options, rules: Rules, caller: Mapping[str, str]) -> str:
+    """Return the sha256 (hex) of a target's options and of the caller's variables that its build may see."""
+    own, platform = options.for_target(target), options.platform_of(target)
+    usual = table("environment")["pass"]
+    seen = without_credentials({name: caller[name] for name in usual if name in caller})
+    seen |= {name: caller[name] for name in own.environment_pass if name in caller}
+    withheld = set(trust.credentials_in(seen, caller))
+    variables = sorted((name, value) for name, value in seen.items() if name not in withheld)
+    return _digest(repr(own), repr(rules), platform.policy.name, variables)
+
+
+def compilers_of(planned: PlannedTarget, toolchain: Toolchain, caller: Mapping[str, str]) -> str:
+    """Return the sha256 (hex) of what a target is built with on this machine."""
+    found = planned.interpreter
+    python = (found.version, found.abi, str(found.path)) if found else ()
+    return _digest(
+        program_digest(), toolchain.name, toolchain.description, python, caller.get("PATH", ""), _system_packages()
+    )
+
+
+def image_of(planned: PlannedTarget, name: str) -> str:
+    """Return the sha256 (hex) of the image of this `name`, which is made of a base's id and this program."""
+    return _digest(name, planned.target.tag)
+
+
+@cache
+def _system_packages() -> str:
+    found = []
+    for path in map(Path, _SYSTEM_PACKAGES):
+        with suppress(OSError):
+            found.append(digest_file(path))
+    return " ".join(found)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def find_kept(
+    earlier: Earlier,
+    planned: Sequence[PlannedTarget],
+    wanted: Mapping[Target, MadeFrom],
+    *,
+    checkout: str,
+    output: OutputFolder,
+    cancellation: Cancellation,
+) -> Kept:
+    """Compare `planned`, in the plan's order, with an earlier run; put what is kept into the output folder.
+
+    Raises Cancelled, TargetError and OSError.
+    """
+    before = {record.identifier: record for record in earlier.manifest.targets if record.wheel}
+    records: dict[str, TargetRecord] = {}
+    reasons: dict[str, str] = {}
+    for one in planned:
+        identifier = one.target.identifier
+        record = before.get(identifier)
+        if record is None or record.state not in {TargetState.BUILT, TargetState.REUSED}:
+            continue
+        reason = _why_not(record, earlier, wanted[one.target], checkout, cancellation)
+        if not reason and _depends_on_another(one.target, record, planned, records):
+            reason = "an earlier target of the plan is built, whose wheel may serve it"
+        if reason:
+            reasons[identifier] = reason
+        else:
+            records[identifier] = replace(record, kept=True, began={}, seconds={})
+    if earlier.folder != output.path:
+        records = {name: replace(record, log=None) for name, record in records.items()}  # logs are left there
+        for wheel in dict.fromkeys(record.wheel for record in records.values() if record.wheel):
+            output.deliver(earlier.folder / wheel.name, sha256=wheel.sha256, cancellation=cancellation)
+    return Kept(records=records, reasons=reasons, manifest=earlier.manifest if records else None)
+
+
+def _why_not(
+    record: TargetRecord, earlier: Earlier, wanted: MadeFrom, checkout: str, cancellation: Cancellation
+) -> str:
+    """Return why a wheel is not kept; empty if it is."""
+    made = record.made_from
+    if made is None or earlier.manifest.checkout != checkout:
+        return "the source has changed" if made else "it is not known what its wheel was made from"
+    if made.recipe != wanted.recipe:
+        return "its options or variables have changed"
+    if made.tools != wanted.tools:
+        return "the image, compilers, interpreter or manywheels have changed"
+    if made.requires is not None and wanted.requires is not None and made.requires != wanted.requires:
+        return f"its build requirements have changed: {_changed(made.requires, wanted.requires)}"
+    assert record.wheel is not None  # noqa: S101 - the caller chose records with one
+    path = earlier.folder / record.wheel.name
+    with suppress(OSError):
+        if is_regular(path) and path.stat().st_size == record.wheel.size:
+            return "" if digest_file(path, cancellation) == record.wheel.sha256 else "its wheel was changed"
+    return "its wheel is gone or was changed"
+
+
+def _depends_on_another(
+    target: Target, record: TargetRecord, planned: Sequence[PlannedTarget], kept: Mapping[str, TargetRecord]
+) -> bool:
+    """Whether a wheel for several Pythons would be decided anew, as an earlier target of its platform is built."""
+    assert record.wheel is not None  # noqa: S101 - as above
+    if not parse_name(record.wheel.name).is_stable_abi:
+        return False
+    order = [one.target for one in planned]
+    earlier = (other for other in order[: order.index(target)] if other.is_on_the_platform_of(target))
+    return any(other.identifier not in kept for other in earlier)
+
+
+def _changed(before: Iterable[str], now: Iterable[str]) -> str:
+    """Return `cython 3.1.2 → 3.1.3`, for some of the packages."""
+    old, new = _versions(before), _versions(now)
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    shown = [f"{name} {old.get(name, 'none')} → {new.get(name, 'none')}" for name in names[:_SHOWN]]
+    return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _versions(resolved: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in resolved:
+        with suppress(InvalidRequirement):
+            requirement = Requirement(line)
+            found[canonicalize_name(requirement.name)] = str(requirement.specifier).removeprefix("==")
+    return found
+
+
+def with_set_findings(
+    manifest: Manifest, rules: Rules, folder: Path, cancellation: Cancellation
+) -> tuple[Manifest, bool]:
+    """Check wheels of several containers or runs as one set, which none of these has seen.
+
+    Return the manifest with warnings, and whether there are errors.
+    """
+    if cancellation.requested:
+        return manifest, False
+    wheels = [folder / wheel.name for wheel in manifest.wheels]
+    found = verify_wheels(wheels, rules, cancellation=cancellation).set_findings
+    warnings = (f"{finding.wheel} {finding}".lstrip() for finding in found)
+    manifest = replace(manifest, warnings=(*dict.fromkeys((*manifest.warnings, *warnings)),))
+    return manifest, any(finding.severity is Severity.ERROR for finding in found)
