@@ -131,11 +131,15 @@ class Program:
         return Finished(status=process.returncode, seconds=seconds, stdout=stdout, stderr=stderr, output=output)
 
     def start(
-        self, *arguments: str | Path, caller: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        *arguments: str | Path,
+        caller: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        program: Sequence[str] = ("-m", "manywheels"),
     ) -> subprocess.Popen[str]:
         """Start a command, in the program's folder if no other is given."""
         return subprocess.Popen(
-            [self.python, "-m", "manywheels", *map(str, arguments)],
+            [self.python, *program, *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=cwd or self.folder,
             env={**self.environment, **(caller or {})},
             preexec_fn=_ignore_nothing,  # noqa: PLW1509 - the tests start no threads

@@ -193,6 +193,7 @@ class Action:
         self.folder = folder
         self.result = manifest(built("cp312"))
         self.planned: tuple[str, ...] = ()
+        self.earlier: Manifest | None = None
         self.job: dict[str, str] = {}  # what the runner sets, besides inputs and files
         found = Discovery(interpreters=(interpreter("cp311"), interpreter("cp312")), unusable=())
         monkeypatch.setattr(interpreters, "discover", lambda *_: found)
@@ -202,6 +203,7 @@ class Action:
 
     def _execute(self, run: Run, *_: object) -> Manifest:
         self.planned = tuple(planned.target.tag for planned in run.plan.targets)
+        self.earlier = run.earlier.manifest if run.earlier else None
         records = [seal(run.output.path, record) if record.wheel else record for record in self.result.targets]
         self.result = replace(self.result, targets=tuple(records))
         self.result.write(run.output.path)
@@ -343,6 +345,35 @@ def test_a_job_builds_its_part_of_the_targets(action: Action) -> None:
     write_project(action.folder)
     assert action.run(build="cp312 cp311", shard="1/2") == 0
     assert action.planned == ("cp311",)
+
+
+GRANTS = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://issuer.invalid", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}
+
+
+@pytest.mark.parametrize(
+    ("job", "given", "is_taken"),
+    [
+        ({"GITHUB_RUN_ATTEMPT": "2"}, {}, True),
+        ({"GITHUB_RUN_ATTEMPT": "2"}, {"publish": "artifact"}, True),
+        ({"GITHUB_RUN_ATTEMPT": "1"}, {}, False),
+        ({}, {}, False),
+        ({"GITHUB_RUN_ATTEMPT": "2"}, {"fresh": "true"}, False),
+        ({"GITHUB_RUN_ATTEMPT": "2"}, {"artifact_name": "other"}, False),
+        ({"GITHUB_RUN_ATTEMPT": "2", **GRANTS}, {}, False),
+    ],
+)
+def test_a_later_attempt_takes_the_set_of_the_earlier_one(
+    action: Action, service: FakeService, job: dict[str, str], given: dict[str, str], is_taken: bool
+) -> None:
+    """With identity tokens none: another job of the run could have uploaded an artifact of that name."""
+    assert action.run() == 0
+    assert action.earlier is None
+    written = action.result
+    shutil.rmtree(action.folder / "dist")
+    action.job |= job
+    assert action.run(**{"overwrite": "false" if is_taken else "true", **given}) == 0, "its name is the new one's"
+    assert action.earlier == (written if is_taken else None)
+    assert list(service.finished) == ["wheels", *(["other"] if "artifact_name" in given else [])]
 
 
 def test_every_link_of_the_report_leads_into_the_artifact(action: Action, service: FakeService) -> None:

@@ -1,0 +1,110 @@
+"""A re-run of a failed job of a GitHub workflow: it takes the wheels that the attempt before has uploaded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from host.test_unchanged import TAGS, failing_for_312, kept, reasons
+from unit.artifactservice import FakeService
+from unit.resultsservice import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from host.conftest import Finished, Program
+
+ENTRYPOINT = Path(__file__).parents[2] / "entrypoint.py"
+
+
+@dataclass
+class Job:
+    """A job of one workflow run; each attempt has a machine and a checkout of its own."""
+
+    program: Program
+    service: FakeService
+    repaired: Path
+    attempts: int = 0
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def attempt(self, *, status: int, **variables: str) -> Finished:
+        """Run the action."""
+        self.attempts += 1
+        checkout, machine = self.program.copy("c_setuptools"), self.program.new_folder("machine")
+        inputs = {"BUILD": TAGS, "BEFORE-BUILD": failing_for_312(self.repaired), **self.inputs}
+        caller = {
+            **self.program.pyenv_of(TAGS.split()), **self.service.environment,
+            **{f"INPUT_{name}": value for name, value in inputs.items()},
+            "GITHUB_ACTIONS": "true", "GITHUB_RUN_ATTEMPT": str(self.attempts), "MANYWHEELS_CACHE": str(machine),
+            "GITHUB_OUTPUT": str(machine / "output"), "GITHUB_STEP_SUMMARY": str(machine / "summary"), **variables,
+        }  # fmt: skip
+        process = self.program.start(caller=caller, cwd=checkout, program=(str(ENTRYPOINT),))
+        finished = self.program.end_of(process, time.monotonic(), checkout / "dist")
+        assert finished.status == status, finished.text
+        return finished
+
+    @property
+    def artifact(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(io.BytesIO(self.service.finished["wheels"][0]))
+
+
+@pytest.fixture
+def job(program: Program, tmp_path: Path) -> Iterator[Job]:
+    with serving(FakeService()) as service:
+        yield Job(program, service, tmp_path / "repaired")
+
+
+def test_only_what_is_missing_is_built_and_the_artifact_has_all(job: Job) -> None:
+    first = job.attempt(status=1)
+    assert first.states == {"cp310": "built", "cp312": "failed"}
+    job.repaired.touch()
+    second = job.attempt(status=0)
+    assert second.states == {"cp310": "built", "cp312": "built"}
+    assert kept(second) == ["cp310"]
+    assert "1 of them up to date" in second.stdout
+    assert second.targets["cp310"]["wheel"] == first.targets["cp310"]["wheel"]
+    with job.artifact as archive:
+        assert {wheel.name for wheel in second.wheels} < set(archive.namelist())
+        assert json.loads(archive.read("manywheels.json")) == second.manifest
+
+
+@pytest.mark.parametrize("damage", ["another wheel", "no manifest", "no zip"])
+def test_a_damaged_artifact_gives_nothing(job: Job, damage: str) -> None:
+    job.attempt(status=1)
+    job.repaired.touch()
+    packed = io.BytesIO()
+    with job.artifact as old, zipfile.ZipFile(packed, "w") as new:
+        for name in old.namelist():
+            if not (damage == "no manifest" and name == "manywheels.json"):
+                new.writestr(name, old.read(name) + b"x" * (damage == "another wheel" and name.endswith(".whl")))
+    content = b"none" if damage == "no zip" else packed.getvalue()
+    job.service.finished["wheels"] = (content, f"sha256:{hashlib.sha256(content).hexdigest()}")
+    job.inputs["OVERWRITE"] = "true"
+    second = job.attempt(status=0)
+    assert kept(second) == []
+    assert ("its wheel is gone or was changed" if damage == "another wheel" else "cannot be taken") in second.text
+
+
+def test_fresh_takes_none(job: Job) -> None:
+    job.attempt(status=1)
+    job.repaired.touch()
+    job.inputs |= {"FRESH": "true", "OVERWRITE": "true"}
+    assert kept(job.attempt(status=0)) == []
+
+
+def test_the_attempts_number_counts_where_builds_see_it(job: Job) -> None:
+    job.inputs["ENVIRONMENT-PASS"] = "GITHUB_RUN_ATTEMPT"
+    job.attempt(status=1)
+    job.repaired.touch()
+    second = job.attempt(status=0)
+    assert kept(second) == []
+    assert reasons(second) == [f"cp310-manylinux_{os.uname().machine}: its options or variables have changed"]
