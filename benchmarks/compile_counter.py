@@ -6,7 +6,8 @@
 
 The kernel reports each exec(2) of the machine, also of processes in containers. A process of its own listens, so that
 what is measured is not waited for; it reads the command from /proc. One compilation is one run of gcc's `cc1` or
-`cc1plus`, or of clang (`-cc1`, or zig's `zig clang`) on a C or C++ source, without those that make no object, as `-E` does.
+`cc1plus`, or of clang (`-cc1`, or zig's `zig clang`) on a C or C++ source, without those that make no object (`-E`).
+Where COMPILE_COUNTER_LOG names a file, the commands are written there.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def look_at(process: int) -> tuple[str, Kind] | None:
         command = os.fsdecode((place / "cmdline").read_bytes()).split("\0")
         if not is_compiler(command):
             return None
-        kind = kind_of(command, os.readlink(place / "cwd"))
+        kind = kind_of(command, str((place / "cwd").readlink()))
         if kind and (file := os.environ.get("COMPILE_COUNTER_LOG")):
             with open(file, "a", encoding="utf-8") as log:  # noqa: PTH123
                 log.write(f"{kind} {' '.join(command)}\n")
@@ -197,7 +198,7 @@ def count(events: socket.socket) -> tuple[Counter[tuple[str, Kind]], bool]:
     """Return how many compilations there were in each container until the input ends, and whether events were lost."""
     counts: Counter[tuple[str, Kind]] = Counter()
     lost = False
-    events.setblocking(False)
+    events.settimeout(None)
     with selectors.DefaultSelector() as selector:
         selector.register(events, selectors.EVENT_READ)
         selector.register(sys.stdin, selectors.EVENT_READ)

@@ -143,7 +143,9 @@ static PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "manyunits", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "manyunits", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr,
+};
 
 PyMODINIT_FUNC PyInit_manyunits(void) { return PyModule_Create(&definition); }
 """
