@@ -10,6 +10,10 @@ from measuring import Run
 from side_by_side import Figures
 
 _NONE = "not measured"
+_CAPTION = (
+    "Seconds are medians of cold runs. With one file changed, or nothing, only manywheels was run: cibuildwheel would "
+    "build everything again, so its cold median is what is compared. Processor seconds are those of the whole machine."
+)
 
 Results = Mapping[str, Figures]
 
@@ -23,7 +27,7 @@ _COLUMNS = (
 
 def tables(results: Results, contestants: Sequence[Contestant]) -> Iterator[str]:
     """Yield the lines of all tables, and the figures of the single rounds."""
-    yield from (*_table(_COLUMNS, (_row(name, figures) for name, figures in results.items())), "")
+    yield from (*_table(_COLUMNS, (_row(name, figures) for name, figures in results.items())), "", _CAPTION, "")
     for name, figures in results.items():
         if limit := figures.limit:
             yield (f"{name}, nothing but its compilers ({limit.commands} commands on {limit.cores} cores): "
@@ -84,6 +88,9 @@ def _rounds(figures: Figures, contestants: Sequence[Contestant]) -> Iterator[str
         yield f"{contestant.name} {_listed(run.seconds for run in figures.cold[contestant.short])}"
     yield f"one file changed {_listed(run.seconds for run in figures.changed)}"
     yield f"nothing changed {_listed(run.seconds for run in figures.unchanged)}"
+    runs = [*(run for runs in figures.cold.values() for run in runs), *figures.changed, *figures.unchanged]
+    if disturbed := sum(bool(run.compilations and not run.compilations.is_clean) for run in runs):
+        yield f"in {disturbed} of {len(runs)} runs others compiled too, or events were lost: not counted there"
 
 
 def _listed(seconds: Iterable[float]) -> str:
