@@ -363,7 +363,7 @@ GRANTS = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://issuer.invalid", "ACTIONS_ID_
     ],
 )
 def test_a_later_attempt_takes_the_set_of_the_earlier_one(
-    action: Action, service: FakeService, job: dict[str, str], given: dict[str, str], is_taken: bool
+    action: Action, service: FakeService, *, job: dict[str, str], given: dict[str, str], is_taken: bool
 ) -> None:
     """With identity tokens none: another job of the run could have uploaded an artifact of that name."""
     assert action.run() == 0
