@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ARCHIVE = "archive-v0"
+NO_HARD_LINKS = 3  # an exit status
 _WOULD_INSTALL = re.compile(r"^ \+ (?P<name>\S+?)==(?P<version>\S+)$", re.MULTILINE)
 # Where uv keeps wheels and responses from indexes, but not from other addresses.
 _INDEXES = ("pypi", "index/*")
@@ -93,7 +94,7 @@ def _responses(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
 
 
 def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) -> int:
-    """Create a uv cache with wheels of the store; return the exit status.
+    """Create a uv cache with wheels of the store; return the exit status: NO_HARD_LINKS where uv cannot use those.
 
     Files are linked. Folders without Python modules, which may have thousands of files, and tests are linked whole,
     unless several wheels share them: an installation must merge those.
@@ -113,7 +114,22 @@ def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) 
             own.symlink_to(pointer.readlink())  # uv's own links are relative
         else:
             own.write_bytes(pointer.read_bytes())  # uv ignores links to files here
-    return 0
+    return 0 if _can_hard_link(cache) else NO_HARD_LINKS
+
+
+def _can_hard_link(cache: Path) -> bool:
+    """Whether a symbolic link can have a second name in this file system, as linkat(2) gives it."""
+    one, other = cache / ".one-link", cache / ".other-link"
+    one.symlink_to(os.devnull)
+    try:
+        os.link(one, other, follow_symlinks=False)
+    except OSError:
+        return False
+    finally:
+        one.unlink()
+    is_link = other.is_symlink()
+    other.unlink()
+    return is_link
 
 
 def _is_for(abi: str, entry: Path) -> bool:
