@@ -25,7 +25,7 @@ from manywheels.errors import Cancelled
 _TOKEN = b"+"
 _PATIENCE = 1000  # milliseconds without a token before a look whether any is held
 _RESERVATION = 1.0  # seconds that others wait for a build that is not ready: more, and cores would idle for its network
-_POLL = 0.02  # seconds between checks whether a waiting target was cancelled
+_POLL = 0.1  # seconds between checks whether a waiting target was cancelled, or a reservation is over
 
 
 class Rank(IntEnum):

@@ -16,18 +16,26 @@ from pathlib import Path
 
 from manywheels.plan.architectures import machine
 
+# Each candidate is asked: `json`, `platform` and `sysconfig` take three times as long as all else here.
 _PROBE = """
-import json, os, platform, sys, sysconfig
+import os, sys
 v = sys.version_info
-arch = platform.machine()  # the kernel's, also for a 32-bit Python
+arch = os.uname()[4]  # the kernel's, also for a 32-bit Python
 if sys.maxsize < 2**32:
     arch = {"x86_64": "i686", "aarch64": "armv7l", "armv8l": "armv7l"}.get(arch, arch)
 cpython = sys.implementation.name == "cpython"
-t = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
-soabi = sysconfig.get_config_var("SOABI") or ""  # of PyPy as pypy311-pp73-x86_64-linux-gnu
-abi = "cp%d%d%s" % (v[0], v[1], t) if cpython else "_".join(soabi.split("-")[:2])
-header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
-print(json.dumps([abi, platform.python_version(), os.path.exists(header), arch]))
+flags = getattr(sys, "abiflags", "")
+if cpython:
+    abi = "cp%d%d%s" % (v[0], v[1], "t" if "t" in flags else "")
+else:  # of PyPy as .pypy311-pp73-x86_64-linux-gnu.so
+    import _imp
+    abi = "_".join(_imp.extension_suffixes()[0].strip(".").split("-")[:2])
+usual = "%s%d.%d%s" % ("python" if cpython else "pypy", v[0], v[1], flags)
+is_there = os.path.exists(os.path.join(sys.base_prefix, "include", usual, "Python.h"))
+if not is_there:  # a distribution may have it elsewhere
+    import sysconfig
+    is_there = os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))
+print('["%s", "%s", %s, "%s"]' % (abi, sys.version.split()[0], "true" if is_there else "false", arch))
 """
 _PROBE_TIMEOUT = 20.0  # seconds; a Python on a cold network disk may need several
 _NAME = re.compile(r"python3\.\d+t?|pypy3\.\d+")

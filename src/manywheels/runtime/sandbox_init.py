@@ -18,15 +18,14 @@ or 128 + n for death by signal n.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # without `signal`, which makes enumerations of its numbers
 import ctypes
 import os
-import signal
 import sys
 import time
-from contextlib import suppress
-from pathlib import Path
+import warnings  # noqa: F401 - `os.execvpe` needs it, and a command's user may be unable to read Python's files
 
-TYPE_CHECKING = False  # `typing` takes longer to import than all else here
+TYPE_CHECKING = False  # `typing`, `pathlib` and `contextlib` take longer to import than all else here
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
@@ -45,28 +44,28 @@ _MOST_CAPABILITIES = 64  # bits in the kernel's sets
 _OOM_SCORE = b"500"  # out of memory, the kernel must end the build, not the program
 _CANNOT_START = 127
 _POLL = 0.02  # seconds
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
     parent = os.getppid()
     become_reaper()
-    with suppress(OSError):
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _can_prctl(_PR_SET_PDEATHSIG, _signal.SIGTERM)
     terminated = False
 
     def on_sigterm(_number: int, _frame: object) -> None:
         nonlocal terminated
         terminated = True
-        _signal_all(signal.SIGTERM)
-        signal.setitimer(signal.ITIMER_REAL, grace)
+        _signal_all(_signal.SIGTERM)
+        _signal.setitimer(_signal.ITIMER_REAL, grace)
 
     def on_alarm(_number: int, _frame: object) -> None:
         # Repeatedly: a process may start another just before it is killed.
-        _signal_all(signal.SIGKILL)
-        signal.setitimer(signal.ITIMER_REAL, _POLL)
+        _signal_all(_signal.SIGKILL)
+        _signal.setitimer(_signal.ITIMER_REAL, _POLL)
 
-    signal.signal(signal.SIGTERM, on_sigterm)
-    signal.signal(signal.SIGALRM, on_alarm)
+    _signal.signal(_signal.SIGTERM, on_sigterm)
+    _signal.signal(_signal.SIGALRM, on_alarm)
     if os.getppid() != parent:  # the program died before PR_SET_PDEATHSIG
         return _CANNOT_START
     child = _start(user, folder, argv, _take_environment())
@@ -80,33 +79,26 @@ def main(grace: float, user: int | None, folder: str, argv: list[str]) -> int:
 
 def become_reaper() -> bool:
     """Adopt this process's orphaned descendants; return whether this kernel can do that."""
-    try:
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    except OSError:
-        return False
-    return True
+    return _can_prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def has_no_new_privs() -> bool:
     """Whether this kernel can keep a process from gaining rights by setuid programs; changes nothing."""
-    return bool(ctypes.CDLL(None).prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0)
+    return bool(_LIBC.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0)
 
 
 def become_user(user: int) -> None:
     """Become a user for good: no groups, no capabilities, and no program that gives any (setuid, sudo)."""
     for capability in range(_MOST_CAPABILITIES):
-        with suppress(OSError):  # fewer in this kernel, or forbidden: no_new_privs must suffice
-            _prctl(_PR_CAPBSET_DROP, capability)
+        _can_prctl(_PR_CAPBSET_DROP, capability)  # fewer in this kernel, or forbidden: no_new_privs must suffice
     os.setgroups([])
     _keyctl(_JOIN_SESSION_KEYRING, 0)  # a new one: the program's may hold keys
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
     for keyring in (_USER_KEYRING, _USER_SESSION_KEYRING, _keyctl(_GET_PERSISTENT, -1, _SESSION_KEYRING)):
         _keyctl(_CLEAR, keyring)  # these outlive the user's last process
-    try:
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    except OSError as error:
-        raise OSError(error.errno, "no_new_privs, which keeps it from becoming root, is missing here") from None
+    if not _can_prctl(_PR_SET_NO_NEW_PRIVS, 1):
+        raise OSError(ctypes.get_errno(), "no_new_privs, which keeps it from becoming root, is missing here")
 
 
 def _keyctl(operation: int, *arguments: int) -> int:
@@ -115,13 +107,12 @@ def _keyctl(operation: int, *arguments: int) -> int:
     number = names.get(os.uname().machine)
     if number is None:
         return -1
-    return int(ctypes.CDLL(None).syscall(number, operation, *map(ctypes.c_long, arguments)))
+    return int(_LIBC.syscall(number, operation, *map(ctypes.c_long, arguments)))
 
 
-def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
+def _can_prctl(option: int, value: int) -> bool:
+    """Do it, and return whether this kernel could."""
+    return bool(_LIBC.prctl(option, value, 0, 0, 0) == 0)
 
 
 def _start(user: int | None, folder: str, argv: list[str], environment: dict[bytes, bytes]) -> int:
@@ -137,10 +128,9 @@ def become_command(
     """Become a command, in a forked child, as a user if one is given; say on stderr if that cannot be."""
     try:
         os.setsid()
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)  # Python, nohup or a shell may ignore signals
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)
+        for number in _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}:
+            _signal.signal(number, _signal.SIG_DFL)  # Python, nohup or a shell may ignore signals
+        _set_oom_score()
         if user is not None:
             become_user(user)
         os.chdir(folder)
@@ -149,6 +139,14 @@ def become_command(
         print(f"manywheels: cannot start {os.fsdecode(argv[0])}: {error.strerror}", file=sys.stderr, flush=True)
     finally:
         os._exit(_CANNOT_START)
+
+
+def _set_oom_score() -> None:
+    try:
+        with open("/proc/self/oom_score_adj", "wb") as file:
+            file.write(_OOM_SCORE)
+    except OSError:
+        pass
 
 
 def _take_environment() -> dict[bytes, bytes]:
@@ -173,7 +171,7 @@ def leave_none() -> None:
     """Kill and reap all descendants, of which this process is the reaper."""
     # An empty /proc proves nothing: a process may start another while it is read. A reaper without children is proof.
     while _reap_finished():
-        _signal_all(signal.SIGKILL)
+        _signal_all(_signal.SIGKILL)
         time.sleep(_POLL / 10)
 
 
@@ -196,19 +194,22 @@ def _reap_all() -> None:
 
 def _signal_all(number: int) -> None:
     for pid in descendants(os.getpid()):
-        with suppress(ProcessLookupError, PermissionError):
+        try:
             os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
 
 
 def process_ids() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - thousands of Path objects
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
 def status_fields(pid: int) -> list[bytes]:
     """Return /proc/PID/stat from the state (proc(5), field 3) on; empty without the process."""
     try:
         # pid (command) state ppid …: the command may contain blanks and brackets
-        return Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
     except OSError:
         return []
 

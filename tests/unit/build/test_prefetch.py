@@ -257,6 +257,19 @@ def test_a_linked_wheel_is_found_where_uv_looks(linked: Path) -> None:
     assert (linked / "interpreter-v1/0123/4567.msgpack").exists()
 
 
+def test_it_is_said_where_links_can_have_no_second_name(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in file systems of sandboxes and networks: uv would copy, which it cannot do with a link to a folder."""
+
+    def refused(*_arguments: Any, **_options: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refused)
+    assert prefetch_worker.link(store, tmp_path, "cp312", WHEELS) == prefetch_worker.NO_HARD_LINKS
+    assert [path.name for path in tmp_path.iterdir() if path.is_symlink()] == []
+
+
 def test_locks_stay_in_the_closed_part_of_the_store(store: Path, linked: Path) -> None:
     open_to_others = [*(store / "entries").rglob("*"), *(store / "archive-v0").rglob("*"), *linked.rglob("*")]
     assert [path for path in open_to_others if path.name.endswith(".lock")] == []
@@ -478,12 +491,15 @@ class Index(SimpleHTTPRequestHandler):
         self.asked.append(str(arguments[0]))
 
 
-def test_uv_does_not_fetch_a_linked_wheel_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("mode", "names"), [("symlink", 1), ("hardlink", 2)])
+def test_uv_does_not_fetch_a_linked_wheel_again(
+    mode: str, names: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only uv decides whether an entry of its cache is valid. Without one, a target fetches everything again."""
     site, store, cache = tmp_path / "site", tmp_path / "store", tmp_path / "cache"
     for folder in (site / "simple/demo", store / "cache", store / "archive-v0", store / "entries", cache):
         folder.mkdir(parents=True)
-    wheel = write_wheel(site, tags="py3-none-any")
+    wheel = write_wheel(site, tags="py3-none-any", members={"demo/data/one": b"1", "demo/__init__.py": b""})
     (site / "simple/demo/index.html").write_text(f'<a href="/{wheel.name}">{wheel.name}</a>')
     monkeypatch.setattr(Index, "folder", str(site), raising=False)
     install = (uv_program(), "pip", "install", "--no-config", "--python", sys.executable, "demo", "--target")
@@ -499,10 +515,14 @@ def test_uv_does_not_fetch_a_linked_wheel_again(tmp_path: Path, monkeypatch: pyt
         assert json.loads(said) == [["demo", "1.0"]]
         assert [line for line in Index.asked if wheel.name in line] != []
         assert prefetch_worker.link(store, cache, "cp312", json.loads(said)) == 0
-        own = environment | {"UV_CACHE_DIR": str(cache), "UV_LINK_MODE": "symlink"}
+        own = environment | {"UV_CACHE_DIR": str(cache), "UV_LINK_MODE": mode}
         argv = [*install, str(tmp_path / "installed"), "--verbose"]
         done = subprocess.run(argv, check=True, env=own, capture_output=True, text=True)
     assert (tmp_path / "installed/demo-1.0.dist-info/METADATA").exists()
+    for linked in ("demo/__init__.py", "demo/data"):  # a file, and a folder as a whole
+        assert (tmp_path / "installed" / linked).is_symlink()
+        assert (tmp_path / "installed" / linked).lstat().st_nlink == names
+    assert not (tmp_path / "installed/demo").is_symlink()
     assert "already cached: demo==1.0" in done.stderr
     assert "uncached" not in done.stderr
 

@@ -112,8 +112,8 @@ def test_pythons_of_another_machine_are_left_aside(tmp_path: Path, found: Callab
      ("aarch64", 32, "armv7l"), ("armv8l", 32, "armv7l"), ("armv7l", 32, "armv7l"), ("s390x", 64, "s390x")],
 )  # fmt: skip
 def test_a_32_bit_python_on_a_64_bit_kernel_is_known(kernel: str, bits: int, arch: str) -> None:
-    """`platform.machine()` is the kernel's; the real question in this Python, which is told that it is another."""
-    disguise = f"import platform, sys; platform.machine = lambda: {kernel!r}; sys.maxsize = 2 ** {bits - 1} - 1\n"
+    """uname(2) tells the kernel's; the real question in this Python, which is told that it is another."""
+    disguise = f"import os, sys; os.uname = lambda: ('', '', '', '', {kernel!r}); sys.maxsize = 2 ** {bits - 1} - 1\n"
     asked = subprocess.run([sys.executable, "-I", "-S", "-c", disguise + _PROBE], capture_output=True, check=True)
     abi, version, _, found = json.loads(asked.stdout)
     assert found == arch

@@ -20,7 +20,9 @@ _ASSEMBLER: Final = frozenset({".S", ".sx"})
 _STRICT: Final = ("-Werror", "-pedantic-errors")  # which make an error of any other warning that is asked for
 _DEPENDENCIES: Final = ("-MD", "-MMD")
 _PREFIX_MAP: Final = re.compile(r"-f(?:file|macro|debug)-prefix-map=([^=]+)=(.*)")
-_LINE: Final = re.compile(rb'^# (\d+) "((?:[^"\\\n]|\\.)*)"', re.MULTILINE)
+# Without `^` where that can be: with it, each line is tried, which takes several times as long.
+_LINE: Final = re.compile(rb'\n# (\d+) "([^"\\\n]*(?:\\.[^"\\\n]*)*)"')
+_PERHAPS_DIRECTIVE: Final = re.compile(rb"#(?![ \t]*(?:\d+|pragma|ident|line)\b)")
 _DIRECTIVE: Final = re.compile(rb"^[ \t]*#(?![ \t]*(?:\d+|pragma|ident|line)\b)", re.MULTILINE)
 # Text by which a compiler would read another file.
 _READS_FILES: Final = (b"incbin", b"pch_preprocess", b"#embed")
@@ -172,7 +174,9 @@ def _last_of_each(options: Sequence[str]) -> tuple[str, ...]:
 
 def is_self_contained(text: bytes) -> bool:
     """Whether a preprocessed text alone decides what is compiled."""
-    return not any(word in text for word in _READS_FILES) and not _DIRECTIVE.search(text)
+    if any(word in text for word in _READS_FILES):
+        return False
+    return not (_PERHAPS_DIRECTIVE.search(text) and _DIRECTIVE.search(text))
 
 
 def without_places(text: bytes, compilation: Compilation) -> bytes:
@@ -183,9 +187,9 @@ def without_places(text: bytes, compilation: Compilation) -> bytes:
         name = found[2]
         if name not in known:
             known[name] = compilation.mapped(name.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-        return b'# %b "%b"' % (found[1], known[name])
+        return b'\n# %b "%b"' % (found[1], known[name])
 
-    return _LINE.sub(renamed, text)
+    return _LINE.sub(renamed, b"\n" + text)[1:]
 
 
 # --- the table ------------------------------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ class BuildRequest:
     `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
     wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
     `overlooked` is the remedy where a requirement was not found: settings that are not followed. `embedded` means that
-    the compilers are clang with libc++. `is_served` is that of `sandbox.Command`. `cross` are the target's files if it
-    is another machine than this one.
+    the compilers are clang with libc++. `hard_links` means that uv's cache allows them. `is_served` is that of
+    `sandbox.Command`. `cross` are the target's files if it is another machine than this one.
     """
 
     uv: str
@@ -64,6 +64,7 @@ class BuildRequest:
     user: int | None
     log: Path
     embedded: bool
+    hard_links: bool = False
     cross: CrossFiles | None = None
 
 
@@ -143,7 +144,20 @@ def _front_end(request: BuildRequest) -> tuple[str, ...]:
             program = (python, "-m", "pip") if request.venv else (uv, "tool", "run", "--python", python, "pip")
             extra = ("--no-deps", "--disable-pip-version-check", *extra)
             return (*program, "wheel", "--wheel-dir", output, *extra, source)
-    return (uv, "build", "--wheel", "--python", python, "--out-dir", output, "--no-create-gitignore", *extra, source)
+    program = (uv, "build", "--wheel", "--python", python, "--out-dir", output, "--no-create-gitignore")
+    return (*program, *_link_mode(request), *extra, source)
+
+
+def _link_mode(request: BuildRequest) -> tuple[str, ...]:
+    """Install requirements by hard links to the cache's symbolic ones, where our own choice is the latter.
+
+    A second name of a link is no new file, of which ext4 finds a place only after a look at all that were deleted
+    lately. What a build itself installs elsewhere, perhaps on another disk, keeps to `UV_LINK_MODE`: uv would copy
+    there, and cannot copy a link to a folder.
+    """
+    is_chosen = any(argument.startswith("--link-mode") for argument in request.options.front_end.arguments)
+    is_ours = request.hard_links and request.environment.get("UV_LINK_MODE") == "symlink" and not is_chosen
+    return ("--link-mode", "hardlink") if is_ours else ()
 
 
 def _cross_build(request: BuildRequest, files: CrossFiles, python: Path) -> CrossBuild:

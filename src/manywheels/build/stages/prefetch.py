@@ -114,11 +114,10 @@ def own_settings(target: Mapping[str, str], caller: Mapping[str, str]) -> list[s
     return sorted(name for name in names if target.get(name) != caller.get(name))
 
 
-def prefetch(request: Prefetch, cancellation: Cancellation) -> None:
-    """Raises OSError."""
+def prefetch(request: Prefetch, cancellation: Cancellation) -> bool:
+    """Return whether uv can install from the target's cache by hard links to its symbolic ones. Raises OSError."""
     wheels = _fetch(request, cancellation)
-    if wheels:
-        _link(request, wheels, cancellation)
+    return bool(wheels) and _link(request, wheels, cancellation)
 
 
 def _fetch(request: Prefetch, cancellation: Cancellation) -> list[tuple[str, str]]:
@@ -171,13 +170,13 @@ def _is_wheel(entry: object) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)  # noqa: PLR2004
 
 
-def _link(request: Prefetch, wheels: Iterable[tuple[str, str]], cancellation: Cancellation) -> None:
+def _link(request: Prefetch, wheels: Iterable[tuple[str, str]], cancellation: Cancellation) -> bool:
     task = {"store": str(request.store), "cache": str(request.cache), "abi": request.abi, "wheels": list(wheels)}
     command = Command(
         argv=_worker("link", task), folder=request.cache, environment={"PATH": _PATH},
         log=request.scratch / "links", timeout=_TIMEOUT, user=request.user,
     )  # fmt: skip
-    sandbox.run(command, cancellation)
+    return sandbox.run(command, cancellation).succeeded
 
 
 def _worker(task: str, arguments: Mapping[str, object]) -> tuple[str, ...]:

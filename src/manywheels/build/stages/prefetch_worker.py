@@ -1,6 +1,7 @@
 """Fetch build requirements into the store, and link them into a target's cache, as two users.
 
-Run by path with `python -I -S` in the sandbox, with the standard library alone.
+Run by path with `python -I -S` in the sandbox, with the standard library alone. It is started twice for each target,
+so it imports little of that.
 
     prefetch_worker.py fetch '{"uv": [...], "store": "…"}'    as the fetching user, who owns what is in the store
     prefetch_worker.py link '{"store": "…", "cache": "…", "abi": "…", "wheels": [[name, version], …]}'
@@ -16,18 +17,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # `typing`, `dataclasses` and `shutil` take as long to import as all else here
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from subprocess import CompletedProcess
+    from typing import Any
 
 _ARCHIVE = "archive-v0"
+NO_HARD_LINKS = 3  # an exit status
 _WOULD_INSTALL = re.compile(r"^ \+ (?P<name>\S+?)==(?P<version>\S+)$", re.MULTILINE)
 # Where uv keeps wheels and responses from indexes, but not from other addresses.
 _INDEXES = ("pypi", "index/*")
@@ -52,7 +55,9 @@ def fetch(uv: Sequence[str], store: Path) -> int:
     return 0
 
 
-def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _run(argv: Sequence[str]) -> CompletedProcess[str]:
+    import subprocess  # only for fetching
+
     return subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
@@ -89,7 +94,7 @@ def _responses(top: Path, wheels: Sequence[tuple[str, str]]) -> Iterator[Path]:
 
 
 def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) -> int:
-    """Create a uv cache with wheels of the store; return the exit status.
+    """Create a uv cache with wheels of the store; return the exit status: NO_HARD_LINKS where uv cannot use those.
 
     Files are linked. Folders without Python modules, which may have thousands of files, and tests are linked whole,
     unless several wheels share them: an installation must merge those.
@@ -108,8 +113,23 @@ def link(store: Path, cache: Path, abi: str, wheels: Sequence[tuple[str, str]]) 
         if pointer.is_symlink():
             own.symlink_to(pointer.readlink())  # uv's own links are relative
         else:
-            shutil.copyfile(pointer, own)  # uv ignores links to files here
-    return 0
+            own.write_bytes(pointer.read_bytes())  # uv ignores links to files here
+    return 0 if _can_hard_link(cache) else NO_HARD_LINKS
+
+
+def _can_hard_link(cache: Path) -> bool:
+    """Whether a symbolic link can have a second name in this file system, as linkat(2) gives it."""
+    one, other = cache / ".one-link", cache / ".other-link"
+    one.symlink_to(os.devnull)
+    try:
+        os.link(one, other, follow_symlinks=False)
+    except OSError:
+        return False
+    finally:
+        one.unlink()
+    is_link = other.is_symlink()
+    other.unlink()
+    return is_link
 
 
 def _is_for(abi: str, entry: Path) -> bool:
@@ -121,16 +141,16 @@ def _is_for(abi: str, entry: Path) -> bool:
     return not {abi, "abi3", "abi3t", "none"}.isdisjoint(abis.split("."))
 
 
-@dataclass(frozen=True)
 class Outline:
     """An unpacked wheel's folders by relative path, with the names of their subfolders and files.
 
     `looked_into` are those with modules to compile, or metadata, in or below them.
     """
 
-    archive: Path
-    folders: Mapping[str, tuple[list[str], list[str]]]
-    looked_into: frozenset[str]
+    def __init__(
+        self, archive: Path, folders: Mapping[str, tuple[list[str], list[str]]], looked_into: frozenset[str]
+    ) -> None:
+        self.archive, self.folders, self.looked_into = archive, folders, looked_into
 
 
 def read_outline(archive: Path) -> Outline:
@@ -148,7 +168,7 @@ def read_outline(archive: Path) -> Outline:
 
 
 def _is_looked_into(folder: str, names: list[str]) -> bool:
-    top, *below = Path(folder).parts or ("",)
+    top, *below = folder.split("/")
     if top.endswith((".dist-info", ".data")):
         return True
     return any(name.endswith(".py") for name in names) and not {"test", "tests"} & set(below)

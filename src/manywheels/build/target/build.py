@@ -43,6 +43,7 @@ class TargetBuild:
         self.progress = TargetProgress(self.workspace)
         self.prepared: Future[None] = Future()
         self.cancellation = context.sharing.cancellation(self.target)
+        self._hard_links = False
         self._place = context.jobserver.reserve(Rank.NEW)
 
     def prepare(self) -> None:
@@ -51,7 +52,7 @@ class TargetBuild:
         self.venv = self.workspace.base_venv()
         for line in (*self.venv.overlooked, *self.venv.followed.notes):
             note(self.workspace.log, f"note: {line}")
-        prefetch_requirements(self.workspace, self.venv.environment, self.cancellation)
+        self._hard_links = prefetch_requirements(self.workspace, self.venv.environment, self.cancellation)
 
     def run(self) -> TargetRecord:
         """Build, verify, test and deliver the wheel. Raises TargetError, OSError and ServedByOther.
@@ -167,6 +168,7 @@ class TargetBuild:
             user=workspace.user,
             log=workspace.log,
             embedded=workspace.setup.tools.name == "zig",
+            hard_links=self._hard_links,
             cross=workspace.cross,
         )
 

@@ -21,19 +21,21 @@ from manywheels.runtime.workspace import store_beside
 
 def prefetch_requirements(
     workspace: TargetWorkspace, environment: Mapping[str, str], cancellation: Cancellation
-) -> None:
+) -> bool:
     """Prefetch for a target whose processes see `environment`, unless its settings or the caller's forbid it.
+
+    Return whether uv can install what was prefetched by hard links.
 
     A failure is only logged: the front end fetches what is missing.
     """
     if workspace.user_and_fetcher is None:
-        return
+        return False
     user, fetcher = workspace.user_and_fetcher
     context, identifier = workspace.context, workspace.target.identifier
     settings = caller_settings(context.run.caller, workspace.source_top)
     constraints = _shareable_constraints(workspace, environment)
     if settings is None or constraints is None:
-        return
+        return False
     request = Prefetch(
         uv=context.uv,
         python=workspace.interpreter.path,
@@ -49,9 +51,10 @@ def prefetch_requirements(
     )
     try:
         with context.run.trace.span(Kind.TARGET, "fetch", lane=identifier):
-            prefetch(request, cancellation)
+            return prefetch(request, cancellation)
     except OSError as error:
         note(workspace.log, f"build requirements are not shared with other targets: {error}")
+        return False
 
 
 def _shareable_constraints(workspace: TargetWorkspace, environment: Mapping[str, str]) -> tuple[str, ...] | None:
