@@ -98,13 +98,18 @@ def told_compilations(output: Path) -> int | None:
     return None
 
 
+def _environment() -> dict[str, str]:
+    """Return this process's variables; as after an installation by pip, each tool has its modules compiled."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def run_logged(
     command: Sequence[str], log: Path, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> int:
     """Run a command with its output in a file; return its exit status. Whatever interrupts us ends it before."""
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | dict(environment or {}), stdin=subprocess.DEVNULL, stdout=file,
+            command, cwd=folder, env=_environment() | dict(environment or {}), stdin=subprocess.DEVNULL, stdout=file,
             stderr=file, start_new_session=True,
         )  # fmt: skip
         try:

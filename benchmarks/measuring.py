@@ -94,6 +94,8 @@ class Sampler:
 
 
 def resident(process: Path) -> int:
-    """Return a process's resident memory in bytes."""
-    pages = int((process / "statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    """Return a process's resident memory in bytes; what several processes share is divided among them (PSS)."""
+    for line in (process / "smaps_rollup").read_text("ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0

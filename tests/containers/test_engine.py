@@ -96,6 +96,33 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+def test_unchanged_wheels_are_kept_and_only_others_are_built(checkout: Checkout, tmp_path: Path) -> None:
+    """What the container saw of the source is compared with what this machine sees."""
+    project = tmp_path / "spam"
+    shutil.copytree(SPAM, project)
+    output = tmp_path / "dist"
+
+    def build(*options: str) -> tuple[dict[str, bool], str]:
+        built = checkout.build(project, output, *options, MANYWHEELS_CACHE=str(tmp_path / "cache"))
+        assert built.returncode == 0, built.stdout + built.stderr
+        targets = json.loads((output / "manywheels.json").read_text("utf-8"))["targets"]
+        return {target["identifier"].partition("-")[0]: target["kept"] for target in targets}, built.stdout
+
+    assert build()[0] == {"cp312": False}
+    log = output / f"logs/cp312-manylinux_{ARCH}.log"
+    written = log.stat().st_mtime_ns
+    again, said = build()
+    assert again == {"cp312": True}
+    assert "up to date: 1 wheel; " in said
+    assert log.stat().st_mtime_ns == written
+    more, said = build("--build", "cp311 cp312")
+    assert more == {"cp311": False, "cp312": True}
+    assert "2 wheels in " in said
+    assert "1 of them up to date" in said
+    (project / "pyproject.toml").open("a").write("# changed\n")
+    assert build("--build", "cp311 cp312")[0] == {"cp311": False, "cp312": False}
+
+
 def test_the_image_is_built_once(client: DockerClient, tmp_path: Path) -> None:
     path = copied_program(tmp_path / "checkout")
     (path / f"src/manywheels/data/{uuid.uuid4().hex}.toml").touch()  # so nobody has its image yet

@@ -80,6 +80,22 @@ def test_the_reports_are_there_and_read_by_a_junit_parser(tmp_path: Path, image:
     assert {"build", "verify", *(check.code for check in WHEEL_CHECKS)} <= set(passed)
 
 
+def test_objects_are_kept_in_the_cache_of_the_job(tmp_path: Path, image: str) -> None:
+    repository = make_project(tmp_path / "bundled", ROOT / "tests/projects/bundled", example("smallest"))
+    inputs = given(f"image={image}", "build=cp311 cp312", "compiler-cache=keep")
+
+    def compilations() -> dict[str, int]:
+        ran = run(repository, *inputs)
+        assert ran.status == 0, ran.output
+        found: dict[str, int] = json.loads((repository / "dist/manywheels.json").read_text("utf-8"))["compilations"]
+        shutil.rmtree(repository / "dist")
+        return found
+
+    first, second = compilations(), compilations()
+    assert first["compiled"] > 0
+    assert second == {"compiled": 0, "shared": first["compiled"] + first["shared"], "alone": first["alone"]}
+
+
 def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_index(
     tmp_path: Path, archives: Archives, image: str
 ) -> None:

@@ -220,6 +220,10 @@ def test_one_wheel_for_several_pythons_is_kept_with_all_that_it_serves(machine: 
     second = machine.build()
     assert second.states == first.states
     assert kept(second) == ["cp310", "cp312"]
+    fewer = machine.build(tags="cp312")
+    assert kept(fewer) == []
+    assert reasons(fewer)[0].endswith(f"its wheel is that of cp310-manylinux_{os.uname().machine}")
+    machine.build()
     earlier = machine.build(tags="cp39 cp310 cp312")
     assert earlier.states == {"cp39": "built", "cp310": "reused", "cp312": "reused"}
     assert kept(earlier) == []
@@ -238,6 +242,23 @@ def test_a_folder_of_wheels_that_came_with_a_checkout_is_not_trusted(machine: Ma
     forged["targets"][0]["log"] = None
     (machine.output / "manywheels.json").write_text(json.dumps(forged))
     assert kept(machine.build(tags="cp312")) == []
+
+
+def test_a_cache_that_came_with_a_checkout_is_refused(machine: Machine, git: Callable[..., str]) -> None:
+    """As GitLab's jobs have theirs in the checkout: it vouches for manifests, objects and build requirements."""
+    caller = {"MANYWHEELS_CACHE": str(machine.source / ".cache")}
+    git(machine.source, "init", "-q", ".")
+    git(machine.source, "add", ".")
+    git(machine.source, "commit", "-q", "-m", "all")
+    (machine.source / ".cache").mkdir()
+    for name in ("uv", "zig", "c++", "users"):
+        (machine.source / ".cache" / name).symlink_to(machine.cache / name)
+    machine.build(tags="cp312", caller=caller)
+    assert kept(machine.build(tags="cp312", caller=caller)) == ["cp312"], "ignored files, as a job's cache brings them"
+    git(machine.source, "add", "-f", ".cache/manifests")
+    refused = machine.build(tags="cp312", status=2, caller=caller)
+    assert "error MW009: The cache folder" in refused.stderr
+    assert "has files of the checkout, such as `.cache/manifests/" in refused.stderr
 
 
 @pytest.mark.parametrize("damage", ["gone", "no JSON", "a link", "a FIFO"])

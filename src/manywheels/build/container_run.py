@@ -102,7 +102,7 @@ def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -
     manifest = replace(_merged(run, parts), seconds=round(time.monotonic() - started, 3))
     is_wrong = False
     if len(parts) > 1 or run.kept.records:
-        manifest, is_wrong = with_set_findings(manifest, run.rules, run.output.path, cancellation)
+        manifest, is_wrong = with_set_findings(manifest, run.kept, run.rules, run.output.path, cancellation)
     manifest.write(run.output.path)
     for record in manifest.failures:
         if record.failure and record.failure.stage == _STAGE:

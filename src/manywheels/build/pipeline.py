@@ -334,4 +334,4 @@ def _manifest(
     )
     if not kept.records:
         return manifest
-    return with_set_findings(manifest, run.rules, run.output.path, begun.cancellation)[0]
+    return with_set_findings(manifest, kept, run.rules, run.output.path, begun.cancellation)[0]

@@ -48,6 +48,7 @@ _SYSTEM_PACKAGES: Final = (
     "/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages", "/lib/apk/db/installed",
 )  # fmt: skip
 _SHOWN: Final = 3  # requirements in a reason
+_PATIENCE: Final = 30.0  # seconds for the index to say what it has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,11 @@ class Kept:
     def version(self) -> str | None:
         """The version of the wheels that are kept."""
         return self.manifest.version if self.manifest else None
+
+    def is_all_of(self, manifest: Manifest) -> bool:
+        """Whether a run has the very set of the earlier one, in which nothing was found."""
+        before = self.manifest
+        return before is not None and before.wheels == manifest.wheels and not before.warnings
 
     def left(self, planned: Iterable[PlannedTarget]) -> list[PlannedTarget]:
         """Return the targets that are to be built."""
@@ -102,7 +108,8 @@ class Ingredients:
         self._planned, self._cancellation = planned, cancellation
         targets = [one.target for one in planned]
         self._recipes = {target: recipe_of(target, options, rules, caller) for target in targets}
-        self._requires = begin(lambda: resolve_requirements(project, options, targets, caller, cancellation))
+        self._asking = cancellation.child()
+        self._requires = begin(lambda: resolve_requirements(project, options, targets, caller, self._asking))
 
     def find_kept(self, earlier: Earlier | None, checkout: Callable[[], str], output: OutputFolder) -> Kept:
         """Compare with an earlier run, and say why wheels of it are not kept. `checkout` is a snapshot's digest.
@@ -129,8 +136,11 @@ class Ingredients:
         return replace(manifest, targets=tuple(records))
 
     def _made_from(self) -> dict[Target, MadeFrom]:
-        """A cancelled run does not wait for the index."""
-        requires = wait(self._requires, self._cancellation) or {}
+        """The run does not wait long for an index, and not at all once it is cancelled."""
+        requires = wait(self._requires, self._cancellation, _PATIENCE)
+        if requires is None:
+            self._asking.request()  # uv ends, and what it was asked is not known
+            requires = {}
         return {
             target: MadeFrom(recipe=recipe, tools=self.tools[target], requires=requires.get(target))
             for target, recipe in self._recipes.items()
@@ -200,9 +210,7 @@ def find_kept(
         if record is None or record.state not in {TargetState.BUILT, TargetState.REUSED}:
             continue
         reason = _why_not(record, earlier, wanted[one.target], checkout, cancellation)
-        if not reason and _depends_on_another(one.target, record, planned, records):
-            reason = "an earlier target of the plan is built, whose wheel may serve it"
-        if reason:
+        if reason := reason or _why_not_served(one.target, record, planned, records):
             reasons[identifier] = reason
         else:
             records[identifier] = replace(record, kept=True, began={}, seconds={})
@@ -218,32 +226,42 @@ def _why_not(
 ) -> str:
     """Return why a wheel is not kept; empty if it is."""
     made = record.made_from
-    if made is None or earlier.manifest.checkout != checkout:
-        return "the source has changed" if made else "it is not known what its wheel was made from"
+    if made is None:
+        return "it is not known what its wheel was made from"
+    if earlier.manifest.checkout != checkout:
+        return "the source has changed"
     if made.recipe != wanted.recipe:
         return "its options or variables have changed"
     if made.tools != wanted.tools:
         return "the image, compilers, interpreter or manywheels have changed"
     if made.requires is not None and wanted.requires is not None and made.requires != wanted.requires:
         return f"its build requirements have changed: {_changed(made.requires, wanted.requires)}"
+    return _why_not_the_file(record, earlier.folder, cancellation)
+
+
+def _why_not_the_file(record: TargetRecord, folder: Path, cancellation: Cancellation) -> str:
     assert record.wheel is not None  # noqa: S101 - the caller chose records with one
-    path = earlier.folder / record.wheel.name
+    path = folder / record.wheel.name
     with suppress(OSError):
         if is_regular(path) and path.stat().st_size == record.wheel.size:
             return "" if digest_file(path, cancellation) == record.wheel.sha256 else "its wheel was changed"
     return "its wheel is gone or was changed"
 
 
-def _depends_on_another(
+def _why_not_served(
     target: Target, record: TargetRecord, planned: Sequence[PlannedTarget], kept: Mapping[str, TargetRecord]
-) -> bool:
-    """Whether a wheel for several Pythons would be decided anew, as an earlier target of its platform is built."""
+) -> str:
+    """Return why a wheel for several Pythons is not kept: which target makes it is decided anew."""
     assert record.wheel is not None  # noqa: S101 - as above
+    if record.built_for not in {None, *kept}:
+        return f"its wheel is that of {record.built_for}"
     if not parse_name(record.wheel.name).is_stable_abi:
-        return False
+        return ""
     order = [one.target for one in planned]
     earlier = (other for other in order[: order.index(target)] if other.is_on_the_platform_of(target))
-    return any(other.identifier not in kept for other in earlier)
+    if all(other.identifier in kept for other in earlier):
+        return ""
+    return "an earlier target of the plan is built, whose wheel may serve it"
 
 
 def _changed(before: Iterable[str], now: Iterable[str]) -> str:
@@ -264,13 +282,13 @@ def _versions(resolved: Iterable[str]) -> dict[str, str]:
 
 
 def with_set_findings(
-    manifest: Manifest, rules: Rules, folder: Path, cancellation: Cancellation
+    manifest: Manifest, kept: Kept, rules: Rules, folder: Path, cancellation: Cancellation
 ) -> tuple[Manifest, bool]:
     """Check wheels of several containers or runs as one set, which none of these has seen.
 
     Return the manifest with warnings, and whether there are errors.
     """
-    if cancellation.requested:
+    if cancellation.requested or kept.is_all_of(manifest):
         return manifest, False
     wheels = [folder / wheel.name for wheel in manifest.wheels]
     found = verify_wheels(wheels, rules, cancellation=cancellation).set_findings

@@ -16,11 +16,13 @@ from manywheels.cli.complete_plan import complete_plan, plan_in_images
 from manywheels.cli.container_build import container_build, has_one_image, needs_container
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import cache_dir
 from manywheels.errors import (
     EXIT_OK,
     EXIT_TARGET_FAILED,
     EXIT_VERIFICATION,
     InputError,
+    IsolationError,
     VerificationFailed,
 )
 from manywheels.plan import inputs, trust
@@ -57,10 +59,13 @@ class BuildJob:
     earlier: Earlier | None = None
 
     def earlier_in(self, output: OutputFolder) -> Earlier | None:
-        """Return the earlier run whose wheels may be kept."""
+        """Return the earlier run whose wheels may be kept.
+
+        In a job with identity tokens, none from a folder: other jobs may have written the cache that vouches for it.
+        """
         if self.request.part or self.options.fresh:
             return None
-        return self.earlier or earlier_in(output.path)
+        return self.earlier or (None if trust.grants_in(os.environ) else earlier_in(output.path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +99,25 @@ def prepare_build(request: Request) -> BuildJob:
 
 def build(job: BuildJob, cancellation: Cancellation) -> Built:
     """The caller calls the result's `report` once. Raises ManywheelsError."""
+    if not job.request.part:
+        _require_own_cache(cancellation)
     if needs_container(job.request.engine, job.options):
         return _build_in_containers(job, cancellation)
     return _build_here(job, cancellation)
+
+
+def _require_own_cache(cancellation: Cancellation) -> None:
+    """Refuse a cache folder with files of a checkout's: the caches of GitLab's jobs are in the checkout."""
+    from manywheels.core.text import sanitize
+    from manywheels.runtime.git_commands import tracked_below
+
+    if tracked := tracked_below(cache_dir(), cancellation):
+        raise IsolationError(
+            f"The cache folder `{cache_dir()}` has files of the checkout, such as `{sanitize(tracked[0])}`: what is in "
+            "it would be taken for what manywheels itself has made.",
+            remedy=f"Remove them from the repository (`git rm -r --cached {cache_dir().name}`), or set "
+            "MANYWHEELS_CACHE to a folder that git does not track.",
+        )
 
 
 def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:

@@ -48,8 +48,8 @@ class Options:
     """A build's options. Limits are in seconds; `jobs` is None for automatic, `shard` for the whole plan.
 
     `by_target` and `by_platform`: every known target; `selected`: those that the selection means on some machine.
-    `fresh`: whether no wheel of an earlier run is kept. `left_out`: targets that only cibuildwheel would build, with the
-    reason. `notes`: warnings about the settings.
+    `fresh`: whether no earlier run's wheel is kept. `left_out`: targets that only cibuildwheel would build, and why.
+    `notes`: warnings about the settings.
     """
 
     output_dir: Path

@@ -13,6 +13,7 @@ from typing import Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.runtime import gitconfig, sandbox
+from manywheels.runtime.git import git_top
 from manywheels.runtime.gitconfig import ConfigEntry
 from manywheels.runtime.sandbox import Command
 
@@ -79,6 +80,21 @@ def versions_and_files(checkout: Checkout, cancellation: Cancellation) -> list[s
     refs = "".join(_ask(checkout, ("show-ref", "--head", "--dereference"), cancellation) or ())
     kept = [line for line in refs.splitlines() if re.search(r" (?:HEAD|refs/tags/.*)$", line)]
     return [*kept, *(_ask(checkout, ("ls-files", "-z", "--stage"), cancellation) or ())]
+
+
+def tracked_below(folder: Path, cancellation: Cancellation) -> list[str]:
+    """Return the files in a folder of a checkout that git tracks, or the folder itself if that is a submodule or link.
+
+    This asks the checkout's own repository, with no program of its configuration; without git, there are none. Raises
+    Cancelled and ProjectError.
+    """
+    top = git_top(folder.parent)
+    if top is None:
+        return []
+    if links := [str(at) for at in (folder, *folder.parents) if at.is_relative_to(top) and at.is_symlink()]:
+        return links
+    words = ("-c", f"safe.directory={top}", "ls-files", "-z", "--", f":(top,literal){folder.relative_to(top)}")
+    return _ask(Checkout(repository=top / ".git", files=top), words, cancellation) or []
 
 
 def ignored_files(checkout: Checkout, package: Path, cancellation: Cancellation) -> list[str]:
