@@ -119,7 +119,7 @@ def test_unchanged_wheels_are_kept_and_only_others_are_built(checkout: Checkout,
     assert more == {"cp311": False, "cp312": True}
     assert "2 wheels in " in said
     assert "1 of them up to date" in said
-    (project / "pyproject.toml").open("a").write("# changed\n")
+    (project / "pyproject.toml").write_text((project / "pyproject.toml").read_text("utf-8") + "# changed\n")
     assert build("--build", "cp311 cp312")[0] == {"cp311": False, "cp312": False}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -374,6 +375,22 @@ def test_a_later_attempt_takes_the_set_of_the_earlier_one(
     assert action.run(**{"overwrite": "false" if is_taken else "true", **given}) == 0, "its name is the new one's"
     assert action.earlier == (written if is_taken else None)
     assert list(service.finished) == ["wheels", *(["other"] if "artifact_name" in given else [])]
+
+
+@pytest.mark.parametrize("damage", ["no zip", "no manifest", "a manifest of another schema"])
+def test_a_damaged_set_of_the_earlier_attempt_is_none(
+    action: Action, service: FakeService, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        name = "other" if damage == "no manifest" else "manywheels.json"
+        archive.writestr(name, json.dumps({"schema": 0}))
+    content = b"none" if damage == "no zip" else packed.getvalue()
+    service.finished["wheels"] = (content, f"sha256:{hashlib.sha256(content).hexdigest()}")
+    action.job["GITHUB_RUN_ATTEMPT"] = "2"
+    assert action.run(overwrite="true") == 0
+    assert action.earlier is None
+    assert "note: wheels of an earlier attempt cannot be taken: " in capsys.readouterr().out
 
 
 def test_every_link_of_the_report_leads_into_the_artifact(action: Action, service: FakeService) -> None:
