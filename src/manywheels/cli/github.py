@@ -107,13 +107,13 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
         earlier = github_artifacts.of_attempt_before(job, Path(place), environment, cancellation)
         job = replace(job, delivery=replace(delivery, report=report), earlier=earlier)
         built = build.build(job, cancellation)
-    if earlier:  # its artifact has the name of the new one, which has its wheels
-        delivery = replace(delivery, overwrite=True)
     manifest, folder = built.manifest, built.folder
     if manifest is None:
         raise ContainerFailed(
             "manywheels in the container exited before building anything.", remedy="See its message above."
         )
+    if earlier and (earlier.manifest.planned, earlier.manifest.shard) == (manifest.planned, manifest.shard):
+        delivery = replace(delivery, overwrite=True)  # the artifact of this name is this job's
     status = built.status
     outputs = _outputs(manifest, folder)
     try:

@@ -377,6 +377,17 @@ def test_a_later_attempt_takes_the_set_of_the_earlier_one(
     assert list(service.finished) == ["wheels", *(["other"] if "artifact_name" in given else [])]
 
 
+def test_a_set_of_another_plan_is_not_replaced(action: Action, service: FakeService) -> None:
+    """Two jobs gave their artifacts one name: the re-run of one must not remove the other's wheels."""
+    action.result = replace(action.result, planned=("cp311-manylinux_x86_64",))
+    assert action.run() == 0
+    action.job["GITHUB_RUN_ATTEMPT"] = "2"
+    action.result = replace(action.result, planned=("cp312-manylinux_x86_64",))
+    assert action.run() == 4
+    with zipfile.ZipFile(io.BytesIO(service.finished["wheels"][0])) as archive:
+        assert json.loads(archive.read("manywheels.json"))["planned"] == ["cp311-manylinux_x86_64"]
+
+
 @pytest.mark.parametrize("damage", ["no zip", "no manifest", "a manifest of another schema"])
 def test_a_damaged_set_of_the_earlier_attempt_is_none(
     action: Action, service: FakeService, capsys: pytest.CaptureFixture[str], damage: str
