@@ -88,3 +88,29 @@ def test_a_wheel_that_is_not_the_manifests_is_built_again(job: Job) -> None:
     second = job.attempt(status=0)
     assert kept(second) == []
     assert reasons(second) == [f"cp310-manylinux_{os.uname().machine}: its wheel is gone or was changed"]
+
+
+def test_a_forged_set_that_does_not_pass_verification_is_built_again(job: Job) -> None:
+    """Its manifest has the digests of the forged wheel, as another job of the run could write it."""
+    job.attempt(status=1)
+    job.repaired.touch()
+    packed = io.BytesIO()
+    with job.artifact as old, zipfile.ZipFile(packed, "w") as new:
+        manifest = json.loads(old.read("manywheels.json"))
+        (record,) = [target["wheel"] for target in manifest["targets"] if target["wheel"]]
+        forged = _with_a_file_more(old.read(record["name"]))
+        record |= {"size": len(forged), "sha256": hashlib.sha256(forged).hexdigest()}
+        new.writestr(record["name"], forged)
+        new.writestr("manywheels.json", json.dumps(manifest))
+    job.service.finished["wheels"] = (packed.getvalue(), f"sha256:{hashlib.sha256(packed.getvalue()).hexdigest()}")
+    second = job.attempt(status=0)
+    assert kept(second) == []
+    assert {target["wheel"]["sha256"] for target in second.targets.values()}.isdisjoint({record["sha256"]})
+
+
+def _with_a_file_more(wheel: bytes) -> bytes:
+    """Return a wheel with a file that its RECORD does not have."""
+    content = io.BytesIO(wheel)
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr("c_setuptools/more.py", "print('more')")
+    return content.getvalue()

@@ -64,13 +64,14 @@ def test_unchanged_is_up_to_date(machine: Machine) -> None:
     first = machine.build()
     before, inodes = contents(first), {wheel: wheel.stat().st_ino for wheel in first.wheels}
     assert kept(first) == []
+    first_targets = first.targets
     second = machine.build()
     assert kept(second) == ["cp310", "cp312"]
     assert contents(second) == before
     assert {wheel: wheel.stat().st_ino for wheel in second.wheels} == inodes
     assert "up to date: 2 wheels; " in second.stdout
     assert "building" not in second.stdout
-    made = {tag: target["made_from"] for tag, target in second.targets.items()}
+    made = {tag: target["made_from"] for tag, target in first_targets.items()}
     assert made == {tag: target["made_from"] for tag, target in second.targets.items()}
     assert any(line.startswith("setuptools==") for line in made["cp312"]["requires"])
     assert made["cp310"]["tools"] != made["cp312"]["tools"], "another interpreter"
@@ -109,7 +110,10 @@ def test_a_change_is_seen_and_named(machine: Machine, git: Callable[..., str]) -
     assert reason(*option) == "its options or variables have changed"
     assert reason(*option, SOURCE_DATE_EPOCH="1700000000") == "its options or variables have changed"
     changed = {"SOURCE_DATE_EPOCH": "1700000000", "PATH": f"{machine.program.environment['PATH']}:/nowhere"}
-    assert reason(*option, **changed) == "the image, compilers, interpreter or manywheels have changed"
+    assert (
+        reason(*option, **changed)
+        == "the image, compilers, interpreter, PATH, the system's packages or manywheels have changed"
+    )
     (wheel,) = machine.output.glob("*.whl")
     content = bytearray(wheel.read_bytes())
     content[len(content) // 2] ^= 1
@@ -198,6 +202,7 @@ def test_after_a_cancelled_run_only_what_is_missing_is_built(machine: Machine, t
         stopped = machine.program.end_of(process, 0, machine.output)
     assert stopped.status == 143, stopped.text
     assert stopped.states == {"cp310": "built", "cp312": "cancelled"}
+    assert stopped.targets["cp310"]["made_from"]["requires"]
     go.touch()
     again = machine.build("--jobs", "2", *hook)
     assert again.states == {"cp310": "built", "cp312": "built"}
@@ -227,7 +232,12 @@ def test_one_wheel_for_several_pythons_is_kept_with_all_that_it_serves(machine: 
     earlier = machine.build(tags="cp39 cp310 cp312")
     assert earlier.states == {"cp39": "built", "cp310": "reused", "cp312": "reused"}
     assert kept(earlier) == []
-    assert reasons(earlier)[0].endswith("an earlier target of the plan is built, whose wheel may serve it")
+    assert reasons(earlier)[0].endswith("another target is built that it serves, or that may serve it")
+    machine.build(tags="cp310")
+    later = machine.build()
+    assert later.states == first.states
+    assert kept(later) == [], "its wheel has the name of the one that 3.12 would make"
+    assert later.targets["cp310"]["wheel"] == later.targets["cp312"]["wheel"]
 
 
 def test_a_folder_of_wheels_that_came_with_a_checkout_is_not_trusted(machine: Machine, tmp_path: Path) -> None:

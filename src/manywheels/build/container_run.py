@@ -5,13 +5,14 @@ The programs in there tell their events (`events`); here they become one run wit
 
 from __future__ import annotations
 
+import io
 import secrets
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
@@ -38,6 +39,7 @@ from manywheels.wheels.output import OutputFolder
 
 JOBSERVER: Final = f"{SHARED}/jobserver"
 _STAGE: Final = "container"
+_MIXED: Final = "the source changed during the run, so that wheels of two sources are one set: build again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +99,14 @@ def execute(run: ContainerRun, reporter: Reporter, cancellation: Cancellation) -
         reporter.finished(record)
     with _sharing(run) as builds:
         parts = _Containers(run, said, reporter, cancellation).run_all(builds)
-    if builds and not any(part.manifest for part in parts.values()):
+    if not run.kept.records and not any(part.manifest for part in parts.values()):
         return _why_nothing(parts), None
     manifest = replace(_merged(run, parts), seconds=round(time.monotonic() - started, 3))
     is_wrong = False
     if len(parts) > 1 or run.kept.records:
         manifest, is_wrong = with_set_findings(manifest, run.kept, run.rules, run.output.path, cancellation)
+    if run.kept.manifest and manifest.checkout != run.kept.manifest.checkout:
+        is_wrong, manifest = True, replace(manifest, warnings=(*manifest.warnings, _MIXED))
     manifest.write(run.output.path)
     for record in manifest.failures:
         if record.failure and record.failure.stage == _STAGE:
@@ -123,8 +127,11 @@ def tools_of(options: Options, plan: Plan) -> dict[Target, str]:
 
 
 def checkout_of(project: Project, output: OutputFolder, cancellation: Cancellation) -> str:
-    """Return the digest of what builds would see of the source now. Raises ProjectError, DiskError and Cancelled."""
-    with work_folder(cancellation=cancellation) as work:
+    """Return the digest of what builds would see of the source now. Raises ProjectError, DiskError and Cancelled.
+
+    What is to say about the copy, the program in the container says of its own.
+    """
+    with work_folder(cancellation=cancellation) as work, redirect_stderr(io.StringIO()):
         return take_snapshot(project, work / "source", cancellation, leave_out=[output.path]).checkout
 
 
@@ -193,7 +200,7 @@ class _Said:
 @contextmanager
 def _sharing(run: ContainerRun) -> Iterator[Mapping[Platform, ContainerBuild]]:
     """Let several containers share the machine: they get a volume for their jobserver, and their part of `jobs`."""
-    if len(run.builds) == 1:
+    if len(run.builds) <= 1:
         yield run.builds
         return
     arguments = [f"--jobserver={JOBSERVER}"]

@@ -61,13 +61,30 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     Wheels of `run.earlier` that would come out the same are kept. Raises ToolchainError, ProjectError, DiskError,
     IsolationError, BeforeAllFailed and Cancelled before the first target is built.
     """
-    started = time.monotonic()
     planned = [one for one in run.plan.targets if one.interpreter]
+    if run.is_part:  # the program that started this one knows what its wheels are made from, and writes the manifest
+        manifest = _execute(run, planned, None, reporter, cancellation)
+    else:
+        ingredients = Ingredients(
+            project=run.project, options=run.options, rules=run.rules, planned=planned, caller=run.caller,
+            cancellation=cancellation,
+        )  # fmt: skip
+        with closing(ingredients):
+            manifest = ingredients.noted_in(_execute(run, planned, ingredients, reporter, cancellation))
+        manifest.write(run.output.path)
+    reporter.closed(manifest)
+    return manifest
+
+
+def _execute(
+    run: Run,
+    planned: list[PlannedTarget],
+    ingredients: Ingredients | None,
+    reporter: Reporter,
+    cancellation: Cancellation,
+) -> Manifest:
+    started = time.monotonic()
     cores = max(available_cores(), run.options.jobs or 1)
-    ingredients = None if run.is_part else Ingredients(  # the program that started this one has them
-        project=run.project, options=run.options, rules=run.rules, planned=planned, caller=run.caller,
-        cancellation=cancellation,
-    )  # fmt: skip
     with _isolated_work_folder(run, planned, cores, cancellation) as (work, isolated):
         run = _without_credentials(run) if isolated.users else run
         snapshot = _take_source(run, work, isolated, planned, cancellation)
@@ -80,18 +97,13 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
                 for one in planned
             }
             kept = ingredients.find_kept(run.earlier, lambda: snapshot.checkout, run.output)
-        asking = {one.target: isolated.user(number) for number, one in enumerate(planned)}
         begun = _Begun(
             run=run, reporter=reporter, cancellation=cancellation, work=work, cores=cores, started=started,
-            snapshot=snapshot, toolchains=toolchains, kept=kept, users=asking, fetcher=isolated.fetcher,
+            snapshot=snapshot, toolchains=toolchains, kept=kept, fetcher=isolated.fetcher,
+            users={one.target: isolated.user(number) for number, one in enumerate(planned)},
             compiling=isolated.users[len(planned) :],
         )  # fmt: skip
-        manifest = _build_what_is_left(begun, kept.left(planned))
-    if ingredients:  # else the program that started this one writes the manifest of all parts
-        manifest = ingredients.noted_in(manifest)
-        manifest.write(run.output.path)
-    reporter.closed(manifest)
-    return manifest
+        return _build_what_is_left(begun, kept.left(planned))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +338,7 @@ def _manifest(
         manywheels=__version__,
         seconds=round(time.monotonic() - begun.started, 3),
         targets=tuple(by_name[planned.target.identifier] for planned in run.plan.targets),
-        warnings=(*context.set_warnings(), *absence_warnings(absent.values())),
+        warnings=(*(() if kept.records else context.set_warnings()), *absence_warnings(absent.values())),
         planned=run.plan.identifiers,
         shard=run.plan.shard,
         compilations=compilations,

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from packaging.requirements import Requirement
+
 from manywheels.build.stages.prefetch import caller_settings, constraints_in, is_on_an_index, steers_fetching
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
 from manywheels.core.files import cache_dir
 from manywheels.plan.options import Options
+from manywheels.plan.pip_settings import Follower
 from manywheels.plan.project import Project
 from manywheels.plan.targets import Target
 from manywheels.runtime import sandbox
@@ -33,6 +36,7 @@ _LARGEST: Final = 1 << 20  # bytes of a resolution
 _MOST: Final = 1000  # requirements
 _FOR_UV: Final = {"x86_64", "aarch64"}  # uv names the platforms of others in its own way
 _CONSTRAINTS: Final = ("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT")
+_STEERING: Final = ("UV_OVERRIDE", "UV_RESOLUTION")
 
 Requires = tuple[str, ...] | None
 
@@ -59,8 +63,10 @@ def resolve_requirements(
     questions = {target: _question(project, options, target) for target in targets}
     if settings is None or len(project.build_requires) > _MOST or not all(map(is_on_an_index, project.build_requires)):
         return dict.fromkeys(questions)
-    told = " ".join(filter(None, (caller.get(name) for name in _CONSTRAINTS)))
-    settings |= {"UV_CONSTRAINT": told} if told else {}
+    told = Follower().follow(caller).environment
+    constraints = " ".join(filter(None, (told.get(name) for name in _CONSTRAINTS)))
+    settings |= {"UV_CONSTRAINT": constraints} if constraints else {}
+    settings |= {name: told[name] for name in _STEERING if name in told}
     asked = list(dict.fromkeys(question for question in questions.values() if question))
 
     def ask(question: _Question) -> Requires:
@@ -92,8 +98,8 @@ def _resolve(
 ) -> Requires:
     with suppress(OSError), tempfile.TemporaryDirectory(prefix="manywheels-") as name:
         folder = Path(name)
-        for file, lines in (("requirements", requirements), ("constraints", question.constraints)):
-            (folder / file).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        for file, texts in (("requirements", requirements), ("constraints", question.constraints)):
+            (folder / file).write_text("".join(f"{Requirement(text)}\n" for text in texts), "utf-8")
         own = {"UV_CACHE_DIR": str(cache_dir() / "uv"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
         outcome = sandbox.run(
             Command(

@@ -22,7 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from manywheels.build.compilers.toolchain import Toolchain
-from manywheels.build.resolution import resolve_requirements
+from manywheels.build.resolution import Requires, resolve_requirements
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.credentials import without_credentials
 from manywheels.core.files import digest_file
@@ -30,6 +30,7 @@ from manywheels.core.interruptible import begin, wait
 from manywheels.core.regular_files import is_regular
 from manywheels.core.text import sanitize
 from manywheels.data import table
+from manywheels.errors import Cancelled
 from manywheels.plan import trust
 from manywheels.plan.options import Options
 from manywheels.plan.project import Project
@@ -68,9 +69,16 @@ class Kept:
         return self.manifest.version if self.manifest else None
 
     def is_all_of(self, manifest: Manifest) -> bool:
-        """Whether a run has the very set of the earlier one, in which nothing was found."""
+        """Whether a run has the very set of the earlier one, which was checked, and in which nothing was found."""
         before = self.manifest
-        return before is not None and before.wheels == manifest.wheels and not before.warnings
+        if before is None or before.warnings or before.wheels != manifest.wheels:
+            return False
+        return not any(record.state is TargetState.CANCELLED for record in before.targets)
+
+    def made_of(self, target: Target) -> MadeFrom:
+        """Return what a kept wheel was made from."""
+        record = self.records.get(target.identifier)
+        return (record and record.made_from) or MadeFrom(recipe="", tools="")
 
     def left(self, planned: Iterable[PlannedTarget]) -> list[PlannedTarget]:
         """Return the targets that are to be built."""
@@ -106,10 +114,15 @@ class Ingredients:
     ) -> None:
         self.tools = tools
         self._planned, self._cancellation = planned, cancellation
+        self.rules = rules
         targets = [one.target for one in planned]
         self._recipes = {target: recipe_of(target, options, rules, caller) for target in targets}
         self._asking = cancellation.child()
-        self._requires = begin(lambda: resolve_requirements(project, options, targets, caller, self._asking))
+        self._requires = begin(lambda: _resolved(project, options, targets, caller, self._asking))
+
+    def close(self) -> None:
+        """End uv, if it still asks an index."""
+        self._asking.request()
 
     def find_kept(self, earlier: Earlier | None, checkout: Callable[[], str], output: OutputFolder) -> Kept:
         """Compare with an earlier run, and say why wheels of it are not kept. `checkout` is a snapshot's digest.
@@ -118,12 +131,16 @@ class Ingredients:
         """
         if earlier is None:
             return Kept()
+        wanted = self._made_from()
+        if earlier.folder != output.path:
+            earlier = _verified(earlier, self.rules, self._cancellation)
         kept = find_kept(
-            earlier, self._planned, self._made_from(), checkout=checkout(), output=output,
-            cancellation=self._cancellation,
-        )  # fmt: skip
+            earlier, self._planned, wanted, checkout=checkout(), output=output, cancellation=self._cancellation
+        )
         for line in kept.described():
-            print(sanitize(f"note: {line}"), file=sys.stderr, flush=True)
+            _note(line)
+        if any(made.requires is None and kept.made_of(target).requires for target, made in wanted.items()):
+            _note("whether build requirements have changed is not known: they could not be resolved")
         return kept
 
     def noted_in(self, manifest: Manifest) -> Manifest:
@@ -137,14 +154,27 @@ class Ingredients:
 
     def _made_from(self) -> dict[Target, MadeFrom]:
         """The run does not wait long for an index, and not at all once it is cancelled."""
-        requires = wait(self._requires, self._cancellation, _PATIENCE)
+        requires = self._requires.result() if self._requires.done() else None
         if requires is None:
-            self._asking.request()  # uv ends, and what it was asked is not known
-            requires = {}
+            requires = wait(self._requires, self._cancellation, _PATIENCE) or {}
         return {
             target: MadeFrom(recipe=recipe, tools=self.tools[target], requires=requires.get(target))
             for target, recipe in self._recipes.items()
         }
+
+
+def _resolved(
+    project: Project, options: Options, targets: Sequence[Target], caller: Mapping[str, str], asking: Cancellation
+) -> Mapping[Target, Requires]:
+    try:
+        return resolve_requirements(project, options, targets, caller, asking)
+    except Exception as error:  # noqa: BLE001 - no wheel is lost because of what might be said of the next run
+        _note(f"build requirements could not be resolved: {error}")
+        return {}
+
+
+def _note(line: str) -> None:
+    print(sanitize(f"note: {line}"), file=sys.stderr, flush=True)
 
 
 def recipe_of(target: Target, options: Options, rules: Rules, caller: Mapping[str, str]) -> str:
@@ -152,19 +182,29 @@ def recipe_of(target: Target, options: Options, rules: Rules, caller: Mapping[st
     own, platform = options.for_target(target), options.platform_of(target)
     usual = table("environment")["pass"]
     seen = without_credentials({name: caller[name] for name in usual if name in caller})
-    seen |= {name: caller[name] for name in own.environment_pass if name in caller}
+    # The manifest is published: what may be a secret is not in its digests.
+    seen |= {name: caller[name] for name in own.environment_pass if name in caller and not trust.may_be_secret(name)}
     withheld = set(trust.credentials_in(seen, caller))
     variables = sorted((name, value) for name, value in seen.items() if name not in withheld)
-    return _digest(repr(own), repr(rules), platform.policy.name, variables)
+    return _digest(repr(own), repr(rules), repr(options.container_engine), platform.policy.name, variables)
 
 
 def compilers_of(planned: PlannedTarget, toolchain: Toolchain, caller: Mapping[str, str]) -> str:
     """Return the sha256 (hex) of what a target is built with on this machine."""
     found = planned.interpreter
-    python = (found.version, found.abi, str(found.path)) if found else ()
+    python = (found.version, found.abi, str(found.path), *_written(found.path)) if found else ()
     return _digest(
         program_digest(), toolchain.name, toolchain.description, python, caller.get("PATH", ""), _system_packages()
     )
+
+
+def _written(path: Path) -> tuple[int, int]:
+    """Return a program's size and time of change (ns), which differ if it was installed anew."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_size, status.st_mtime_ns)
 
 
 def image_of(planned: PlannedTarget, name: str) -> str:
@@ -210,10 +250,13 @@ def find_kept(
         if record is None or record.state not in {TargetState.BUILT, TargetState.REUSED}:
             continue
         reason = _why_not(record, earlier, wanted[one.target], checkout, cancellation)
-        if reason := reason or _why_not_served(one.target, record, planned, records):
+        if reason:
             reasons[identifier] = reason
         else:
             records[identifier] = replace(record, kept=True, began={}, seconds={})
+    while contested := _contested(records, planned):
+        reasons |= contested
+        records = {name: record for name, record in records.items() if name not in contested}
     if earlier.folder != output.path:
         records = {name: replace(record, log=None) for name, record in records.items()}  # logs are left there
         for wheel in dict.fromkeys(record.wheel for record in records.values() if record.wheel):
@@ -233,9 +276,9 @@ def _why_not(
     if made.recipe != wanted.recipe:
         return "its options or variables have changed"
     if made.tools != wanted.tools:
-        return "the image, compilers, interpreter or manywheels have changed"
-    if made.requires is not None and wanted.requires is not None and made.requires != wanted.requires:
-        return f"its build requirements have changed: {_changed(made.requires, wanted.requires)}"
+        return "the image, compilers, interpreter, PATH, the system's packages or manywheels have changed"
+    if wanted.requires is not None and made.requires != wanted.requires:
+        return f"its build requirements have changed: {_changed(made.requires or (), wanted.requires)}"
     return _why_not_the_file(record, earlier.folder, cancellation)
 
 
@@ -248,20 +291,46 @@ def _why_not_the_file(record: TargetRecord, folder: Path, cancellation: Cancella
     return "its wheel is gone or was changed"
 
 
-def _why_not_served(
-    target: Target, record: TargetRecord, planned: Sequence[PlannedTarget], kept: Mapping[str, TargetRecord]
-) -> str:
-    """Return why a wheel for several Pythons is not kept: which target makes it is decided anew."""
-    assert record.wheel is not None  # noqa: S101 - as above
-    if record.built_for not in {None, *kept}:
-        return f"its wheel is that of {record.built_for}"
-    if not parse_name(record.wheel.name).is_stable_abi:
-        return ""
-    order = [one.target for one in planned]
-    earlier = (other for other in order[: order.index(target)] if other.is_on_the_platform_of(target))
-    if all(other.identifier in kept for other in earlier):
-        return ""
-    return "an earlier target of the plan is built, whose wheel may serve it"
+def _contested(records: Mapping[str, TargetRecord], planned: Sequence[PlannedTarget]) -> dict[str, str]:
+    """Return the targets whose wheel is for several Pythons, and who makes it is decided anew; with the reason.
+
+    That is if another target of the platform is built that the wheel would serve, or that might make one for it.
+    """
+    found: dict[str, str] = {}
+    targets = [one.target for one in planned]
+    left = [target for target in targets if target.identifier not in records]
+    for target in (one for one in targets if one.identifier in records):
+        record = records[target.identifier]
+        assert record.wheel is not None  # noqa: S101 - the caller chose records with one
+        made = parse_name(record.wheel.name)
+        if record.built_for not in {None, *records}:
+            found[target.identifier] = f"its wheel is that of {record.built_for}"
+        elif made.is_stable_abi and any(
+            other.is_on_the_platform_of(target)
+            and (other.installs(made.tags) or targets.index(other) < targets.index(target))
+            for other in left
+        ):
+            found[target.identifier] = "another target is built that it serves, or that may serve it"
+    return found
+
+
+def _verified(earlier: Earlier, rules: Rules, cancellation: Cancellation) -> Earlier:
+    """Return a run without the wheels that are not the project's, or that do not pass verification.
+
+    Others than this program may have written an artifact. Raises Cancelled.
+    """
+    manifest = earlier.manifest
+    wheels = {wheel.name: earlier.folder / wheel.name for wheel in manifest.wheels}
+    there = [path for path in wheels.values() if is_regular(path)]
+    reports = verify_wheels(there, rules, cancellation=cancellation).reports
+    wrong = {
+        path.name
+        for path, report in zip(there, reports, strict=True)
+        if any(finding.severity is Severity.ERROR for finding in report.findings)
+        or parse_name(path.name).version != manifest.version
+    }
+    targets = (replace(one, wheel=None) if one.wheel and one.wheel.name in wrong else one for one in manifest.targets)
+    return replace(earlier, manifest=replace(manifest, targets=tuple(targets)))
 
 
 def _changed(before: Iterable[str], now: Iterable[str]) -> str:
@@ -291,7 +360,10 @@ def with_set_findings(
     if cancellation.requested or kept.is_all_of(manifest):
         return manifest, False
     wheels = [folder / wheel.name for wheel in manifest.wheels]
-    found = verify_wheels(wheels, rules, cancellation=cancellation).set_findings
+    try:
+        found = verify_wheels(wheels, rules, cancellation=cancellation).set_findings
+    except Cancelled:
+        return manifest, False
     warnings = (f"{finding.wheel} {finding}".lstrip() for finding in found)
     manifest = replace(manifest, warnings=(*dict.fromkeys((*manifest.warnings, *warnings)),))
     return manifest, any(finding.severity is Severity.ERROR for finding in found)

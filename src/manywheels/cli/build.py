@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,8 @@ from manywheels.wheels.earlier import Earlier, earlier_in, note_written
 if TYPE_CHECKING:
     from manywheels.build.reporter import Reporter
     from manywheels.build.trace import Trace
+    from manywheels.build.unchanged import Ingredients
+    from manywheels.plan.targets import Plan
     from manywheels.report.files import Reports
     from manywheels.wheels.manifest import Manifest
     from manywheels.wheels.output import OutputFolder
@@ -99,25 +101,38 @@ def prepare_build(request: Request) -> BuildJob:
 
 def build(job: BuildJob, cancellation: Cancellation) -> Built:
     """The caller calls the result's `report` once. Raises ManywheelsError."""
-    if not job.request.part:
-        _require_own_cache(cancellation)
+    if not job.request.part and not _has_own_cache(cancellation):
+        _print_notes(["git does not say whether the cache folder came with the checkout: nothing that is kept counts"])
+        job = replace(job, options=without_kept(job.options))
     if needs_container(job.request.engine, job.options):
         return _build_in_containers(job, cancellation)
     return _build_here(job, cancellation)
 
 
-def _require_own_cache(cancellation: Cancellation) -> None:
-    """Refuse a cache folder with files of a checkout's: the caches of GitLab's jobs are in the checkout."""
+def without_kept(options: Options) -> Options:
+    """Return options with which nothing counts that an earlier run has left in the cache folder."""
+    cache_mode = "run" if options.compiler_cache == "keep" else options.compiler_cache
+    return replace(options, fresh=True, compiler_cache=cache_mode)
+
+
+def _has_own_cache(cancellation: Cancellation) -> bool:
+    """Refuse a cache folder with files of a checkout's: the caches of GitLab's jobs are in the checkout.
+
+    Return whether it is known that there are none.
+    """
     from manywheels.core.text import sanitize
     from manywheels.runtime.git_commands import tracked_below
 
-    if tracked := tracked_below(cache_dir(), cancellation):
+    folders = dict.fromkeys((cache_dir(), cache_dir().resolve()))
+    found = [tracked_below(folder, cancellation) for folder in folders]
+    if tracked := [name for names in found for name in names or ()]:
         raise IsolationError(
             f"The cache folder `{cache_dir()}` has files of the checkout, such as `{sanitize(tracked[0])}`: what is in "
             "it would be taken for what manywheels itself has made.",
-            remedy=f"Remove them from the repository (`git rm -r --cached {cache_dir().name}`), or set "
-            "MANYWHEELS_CACHE to a folder that git does not track.",
+            remedy="Remove them from the repository (`git rm -r --cached`), or set MANYWHEELS_CACHE to a folder that "
+            "git does not track.",
         )
+    return None not in found
 
 
 def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
@@ -252,9 +267,7 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
 def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     """The reports are written here because their paths are this machine's."""
     from manywheels.build import container_run
-    from manywheels.build.container_run import ContainerRun
     from manywheels.build.unchanged import Ingredients
-    from manywheels.report.console import console_reporter
     from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
 
@@ -264,11 +277,37 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     reports, trace = _reports(job), _trace(job)
     reports.require()
     plan = plan_in_images(project, options, cancellation)
-    rules = verification_rules(project.settings)
     ingredients = Ingredients(
-        project=project, options=options, rules=rules, planned=plan.targets, caller=job.caller.environment,
-        tools=container_run.tools_of(options, plan), cancellation=cancellation,
+        project=project, options=options, rules=verification_rules(project.settings), planned=plan.targets,
+        caller=job.caller.environment, tools=container_run.tools_of(options, plan), cancellation=cancellation,
     )  # fmt: skip
+    with closing(ingredients):
+        status, manifest = _run_containers(
+            job, plan, ingredients, output=output, trace=trace, cancellation=cancellation
+        )
+    if manifest is None:
+        return Built(status=status, manifest=None, folder=options.output_dir)
+    note_written(manifest)
+    return Built(
+        status=exit_status(manifest) or status, manifest=manifest, folder=options.output_dir,
+        report=lambda: _report(manifest, reports, output, project, trace),
+    )  # fmt: skip
+
+
+def _run_containers(
+    job: BuildJob,
+    plan: Plan,
+    ingredients: Ingredients,
+    *,
+    output: OutputFolder,
+    trace: Trace,
+    cancellation: Cancellation,
+) -> tuple[int, Manifest | None]:
+    from manywheels.build import container_run
+    from manywheels.build.container_run import ContainerRun
+    from manywheels.report.console import console_reporter
+
+    project, options = job.project, job.options
     kept = ingredients.find_kept(
         job.earlier_in(output), lambda: container_run.checkout_of(project, output, cancellation), output
     )
@@ -282,20 +321,13 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
     trace.step_since(0, "plan")
     run = ContainerRun(
-        project=project, plan=plan, options=options, output=output, rules=rules, builds=builds, trace=trace,
+        project=project, plan=plan, options=options, output=output, rules=ingredients.rules, builds=builds, trace=trace,
         ingredients=ingredients, kept=kept,
     )  # fmt: skip
     try:
-        status, manifest = container_run.execute(run, reporter, cancellation)
+        return container_run.execute(run, reporter, cancellation)
     finally:
         reporter.stop()
-    if manifest is None:
-        return Built(status=status, manifest=None, folder=options.output_dir)
-    note_written(manifest)
-    return Built(
-        status=exit_status(manifest) or status, manifest=manifest, folder=options.output_dir,
-        report=lambda: _report(manifest, reports, output, project, trace),
-    )  # fmt: skip
 
 
 def _require_whole_plan(request: Request, options: Options) -> None:

@@ -112,8 +112,8 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
         raise ContainerFailed(
             "manywheels in the container exited before building anything.", remedy="See its message above."
         )
-    if earlier and (earlier.manifest.planned, earlier.manifest.shard) == (manifest.planned, manifest.shard):
-        delivery = replace(delivery, overwrite=True)  # the artifact of this name is this job's
+    if earlier and earlier.is_of_the_job_of(manifest):
+        delivery = replace(delivery, overwrite=True)  # the artifact of this name is this job's own
     status = built.status
     outputs = _outputs(manifest, folder)
     try:

@@ -100,6 +100,12 @@ def _require_passable(settings: Settings, target: Target | None, environment: Ma
         )
 
 
+def may_be_secret(name: str) -> bool:
+    """Whether a variable's name has a word that is typical of secrets."""
+    rules = table("environment")["project"]
+    return _matches(name, rules["never"]) and name not in rules["facts"]
+
+
 def _is_harmless(name: str, value: str) -> bool:
     """Whether builds use a variable of this name, and its value holds no secret."""
     facts = table("environment")

@@ -118,7 +118,7 @@ class PlainReporter:
         wheel = [f"  {text.sanitize(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
         head = f"{_mark(record)[0]} {wording.headline(record)}"
         fold = self._fold(head, record.identifier, wording.total(record))
-        if self._verbose and record.log:
+        if self._verbose and record.log and not record.kept:
             logs = (_quoted(log, self._cancellation) for log in _logs(self._output, record))
             self._block(fold, chain(*logs, wheel), details)
         else:
@@ -213,7 +213,7 @@ class LiveReporter:
         """If verbose, print the target's logs."""
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
-        if self._verbose and record.log:
+        if self._verbose and record.log and not record.kept:
             self._print_logs(wording.headline(record), _logs(self._output, record))
 
     def _print_logs(self, head: str, paths: list[Path]) -> None:

@@ -72,29 +72,30 @@ def missing_files(checkout: Checkout, cancellation: Cancellation) -> list[str]:
     return _ask(checkout, ("ls-files", "-z", "--deleted"), cancellation) or []
 
 
-def versions_and_files(checkout: Checkout, cancellation: Cancellation) -> list[str]:
-    """Return the commit and the tags that there are, and the index; none without git.
+def versions_and_files(checkout: Checkout, cancellation: Cancellation) -> list[str] | None:
+    """Return the commit and the tags that there are, and the index; None if git cannot say it.
 
     Raises Cancelled and ProjectError.
     """
-    refs = "".join(_ask(checkout, ("show-ref", "--head", "--dereference"), cancellation) or ())
-    kept = [line for line in refs.splitlines() if re.search(r" (?:HEAD|refs/tags/.*)$", line)]
-    return [*kept, *(_ask(checkout, ("ls-files", "-z", "--stage"), cancellation) or ())]
+    commit = _ask(checkout, ("rev-parse", "--verify", "--quiet", "HEAD"), cancellation) or []  # there may be none yet
+    shown = ("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", "refs/tags")
+    tags, index = _ask(checkout, shown, cancellation), _ask(checkout, ("ls-files", "-z", "--stage"), cancellation)
+    return None if tags is None or index is None else [*commit, *tags, *index]
 
 
-def tracked_below(folder: Path, cancellation: Cancellation) -> list[str]:
-    """Return the files in a folder of a checkout that git tracks, or the folder itself if that is a submodule or link.
+def tracked_below(folder: Path, cancellation: Cancellation) -> list[str] | None:
+    """Return the files in a folder of a checkout that git tracks, or a submodule or link that leads there.
 
-    This asks the checkout's own repository, with no program of its configuration; without git, there are none. Raises
+    None if git cannot say it. This asks the checkout's own repository, with no program of its configuration. Raises
     Cancelled and ProjectError.
     """
     top = git_top(folder.parent)
     if top is None:
         return []
-    if links := [str(at) for at in (folder, *folder.parents) if at.is_relative_to(top) and at.is_symlink()]:
-        return links
-    words = ("-c", f"safe.directory={top}", "ls-files", "-z", "--", f":(top,literal){folder.relative_to(top)}")
-    return _ask(Checkout(repository=top / ".git", files=top), words, cancellation) or []
+    ways = [*reversed([at for at in folder.parents if at != top and at.is_relative_to(top)]), folder]
+    place = next((at for at in ways if at.is_symlink()), folder)
+    words = ("ls-files", "-z", "--", f":(top,literal){place.relative_to(top)}")
+    return _ask(Checkout(repository=top / ".git", files=top), words, cancellation)
 
 
 def ignored_files(checkout: Checkout, package: Path, cancellation: Cancellation) -> list[str]:

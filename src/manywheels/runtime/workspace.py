@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import stat
 import sys
 import tempfile
@@ -208,8 +209,9 @@ def _git_state(folder: Path, cancellation: Cancellation) -> tuple[str, ...]:
     repository = folder / ".git"
     if not repository.is_dir():
         return ()
-    texts = (gitconfig.read_text(repository / name) for name in ("HEAD", "shallow"))
-    return (*texts, *git_commands.versions_and_files(Checkout(repository=repository, files=folder), cancellation))
+    texts = (gitconfig.read_text(repository / name) for name in ("HEAD", "shallow", "info/attributes", "info/grafts"))
+    state = git_commands.versions_and_files(Checkout(repository=repository, files=folder), cancellation)
+    return (*texts, *(state if state is not None else [secrets.token_hex()]))  # unknown: like no other
 
 
 def _digest(parts: Iterable[str]) -> str:

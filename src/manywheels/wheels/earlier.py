@@ -25,6 +25,18 @@ class Earlier:
     manifest: Manifest
     folder: Path
 
+    def is_of_the_job_of(self, manifest: Manifest) -> bool:
+        """Whether both runs built the same plan of the same source in the same way, as two attempts of one job do."""
+        one, other = (
+            (found.project, found.checkout, found.planned, found.shard) for found in (self.manifest, manifest)
+        )
+        recipes = [
+            {record.identifier: record.made_from.recipe for record in found.targets if record.made_from}
+            for found in (self.manifest, manifest)
+        ]
+        common = recipes[0].keys() & recipes[1].keys()
+        return one == other and all(recipes[0][name] == recipes[1][name] for name in common)
+
 
 def earlier_in(folder: Path) -> Earlier | None:
     """Return the run that has filled an output folder; None if this program did not note it."""

@@ -80,7 +80,7 @@ def is_on_an_index(text: object) -> bool:
     """Whether a text is a requirement (PEP 508) without an address."""
     try:
         return isinstance(text, str) and Requirement(text).url is None
-    except InvalidRequirement:
+    except (InvalidRequirement, SyntaxError, ValueError):  # a marker's texts are evaluated as Python's
         return False
 
 
