@@ -278,7 +278,7 @@ def _why_not(
     if made.tools != wanted.tools:
         return "the image, compilers, interpreter, PATH, the system's packages or manywheels have changed"
     if wanted.requires is not None and made.requires != wanted.requires:
-        return f"its build requirements have changed: {_changed(made.requires or (), wanted.requires)}"
+        return f"its build requirements {_changed(made.requires, wanted.requires)}"
     return _why_not_the_file(record, earlier.folder, cancellation)
 
 
@@ -329,16 +329,20 @@ def _verified(earlier: Earlier, rules: Rules, cancellation: Cancellation) -> Ear
         if any(finding.severity is Severity.ERROR for finding in report.findings)
         or parse_name(path.name).version != manifest.version
     }
+    for name in sorted(wrong):
+        _note(f"{name} of the earlier attempt does not pass verification, and is not taken")
     targets = (replace(one, wheel=None) if one.wheel and one.wheel.name in wrong else one for one in manifest.targets)
     return replace(earlier, manifest=replace(manifest, targets=tuple(targets)))
 
 
-def _changed(before: Iterable[str], now: Iterable[str]) -> str:
-    """Return `cython 3.1.2 → 3.1.3`, for some of the packages."""
+def _changed(before: Requires, now: Iterable[str]) -> str:
+    """Return `have changed: cython 3.1.2 → 3.1.3`, for some of the packages."""
+    if before is None:
+        return "were not known"
     old, new = _versions(before), _versions(now)
     names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     shown = [f"{name} {old.get(name, 'none')} → {new.get(name, 'none')}" for name in names[:_SHOWN]]
-    return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return f"have changed: {', '.join(shown)}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _versions(resolved: Iterable[str]) -> dict[str, str]:

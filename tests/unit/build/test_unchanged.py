@@ -75,9 +75,10 @@ def test_a_recipe_is_the_same_in_each_process() -> None:
 
 def test_requirements_that_changed_are_named() -> None:
     before, now = ("Cython==3.1.2", "wheel==1.0"), ("cython==3.1.3", "packaging==26.0", "wheel==1.0")
-    assert _changed(before, now) == "cython 3.1.2 → 3.1.3, packaging none → 26.0"
+    assert _changed(before, now) == "have changed: cython 3.1.2 → 3.1.3, packaging none → 26.0"
     many = tuple(f"p{number}==1" for number in range(5))
-    assert _changed(many, ()) == "p0 1 → none, p1 1 → none, p2 1 → none and 2 more"
+    assert _changed(many, ()) == "have changed: p0 1 → none, p1 1 → none, p2 1 → none and 2 more"
+    assert _changed(None, now) == "were not known"
 
 
 def test_targets_with_one_reason_are_told_in_one_line() -> None:
