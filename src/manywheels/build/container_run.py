@@ -19,9 +19,10 @@ from typing import Final
 
 from manywheels import __version__
 from manywheels.build.events import EventReader
+from manywheels.build.ingredients import Ingredients, image_of
 from manywheels.build.reporter import Reporter
 from manywheels.build.trace import NO_TRACE, Trace, TracePart
-from manywheels.build.unchanged import Ingredients, Kept, image_of, with_set_findings
+from manywheels.build.unchanged import Kept, with_set_findings
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.printing import say
 from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, EXIT_VERIFICATION, Cancelled, EngineError, ManywheelsError
@@ -232,9 +233,8 @@ def _why_nothing(parts: Mapping[Platform, _Part]) -> int:
 def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
     made = [part.manifest for part in parts.values() if part.manifest]
     manifests = [*([run.kept.manifest] if run.kept.manifest else []), *made]
-    records = {name: record for part in parts.values() for name, record in part.records.items()} | dict(
-        run.kept.records
-    )
+    told = [*(part.records for part in parts.values()), run.kept.records]
+    records = {name: record for own in told for name, record in own.items()}
     merged = Manifest(
         project=run.project.title,
         version=next((manifest.version for manifest in manifests if manifest.version), None),

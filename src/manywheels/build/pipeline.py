@@ -18,6 +18,7 @@ from manywheels.build.compilers import toolchain
 from manywheels.build.compilers.choice import resolve
 from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.context import Run, RunContext
+from manywheels.build.ingredients import Ingredients, compilers_of
 from manywheels.build.jobserver import Jobserver
 from manywheels.build.missing import absence_warnings, absent_records
 from manywheels.build.platform_setup import PlatformSetter, platform_folder
@@ -28,7 +29,7 @@ from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target.build import TargetBuild
 from manywheels.build.target.progress import failure_of
 from manywheels.build.trace import TARGETS
-from manywheels.build.unchanged import Ingredients, Kept, compilers_of, with_set_findings
+from manywheels.build.unchanged import Kept, find_kept, with_set_findings
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
@@ -96,7 +97,7 @@ def _execute(
                 one.target: compilers_of(one, toolchains[run.options.platform_of(one.target)], run.caller)
                 for one in planned
             }
-            kept = ingredients.find_kept(run.earlier, lambda: snapshot.checkout, run.output)
+            kept = find_kept(ingredients, run.earlier, lambda: snapshot.checkout, run.output, cancellation)
         begun = _Begun(
             run=run, reporter=reporter, cancellation=cancellation, work=work, cores=cores, started=started,
             snapshot=snapshot, toolchains=toolchains, kept=kept, fetcher=isolated.fetcher,

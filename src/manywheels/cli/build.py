@@ -36,9 +36,9 @@ from manywheels.plan.project import Project
 from manywheels.wheels.earlier import Earlier, earlier_in, note_written
 
 if TYPE_CHECKING:
+    from manywheels.build.ingredients import Ingredients
     from manywheels.build.reporter import Reporter
     from manywheels.build.trace import Trace
-    from manywheels.build.unchanged import Ingredients
     from manywheels.plan.targets import Plan
     from manywheels.report.files import Reports
     from manywheels.wheels.manifest import Manifest
@@ -267,7 +267,7 @@ def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
 def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     """The reports are written here because their paths are this machine's."""
     from manywheels.build import container_run
-    from manywheels.build.unchanged import Ingredients
+    from manywheels.build.ingredients import Ingredients
     from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
 
@@ -305,12 +305,14 @@ def _run_containers(
 ) -> tuple[int, Manifest | None]:
     from manywheels.build import container_run
     from manywheels.build.container_run import ContainerRun
+    from manywheels.build.unchanged import find_kept
     from manywheels.report.console import console_reporter
 
     project, options = job.project, job.options
-    kept = ingredients.find_kept(
-        job.earlier_in(output), lambda: container_run.checkout_of(project, output, cancellation), output
-    )
+    kept = find_kept(
+        ingredients, job.earlier_in(output), lambda: container_run.checkout_of(project, output, cancellation), output,
+        cancellation,
+    )  # fmt: skip
     targets = [planned.target for planned in kept.left(plan.targets)]
     builds = {
         platform: container_build(

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import last_written
 from manywheels.core.interruptible import until_stopped
+from manywheels.core.printing import say
 from manywheels.core.text import sanitize
 from manywheels.deliver.artifacts import sets
 from manywheels.deliver.artifacts.packing import ArtifactMember
@@ -85,18 +86,14 @@ def of_attempt_before(
     if attempt in {"", "1"} or job.options.fresh or job.delivery.publish == "none" or not has_service(environment):
         return None
     if grants := trust.grants_in(environment):
-        _note(f"wheels of an earlier attempt are not taken: this job can get identity tokens ({', '.join(grants)})")
+        say(f"note: wheels of an earlier attempt are not taken: this job can get identity tokens ({', '.join(grants)})")
         return None
     try:
         manifest = sets.take_set(open_artifacts(environment, cancellation), job.delivery, place, cancellation)
     except (DeliveryError, WheelFileError) as error:
-        _note(f"wheels of an earlier attempt cannot be taken: {error.message}")
+        say(f"note: wheels of an earlier attempt cannot be taken: {error.message}")
         return None
     return Earlier(manifest=manifest, folder=place) if manifest else None
-
-
-def _note(line: str) -> None:
-    print(sanitize(f"note: {line}"), flush=True)
 
 
 @contextmanager

@@ -27,15 +27,14 @@ class Earlier:
 
     def is_of_the_job_of(self, manifest: Manifest) -> bool:
         """Whether both runs built the same plan of the same source in the same way, as two attempts of one job do."""
-        one, other = (
-            (found.project, found.checkout, found.planned, found.shard) for found in (self.manifest, manifest)
-        )
-        recipes = [
-            {record.identifier: record.made_from.recipe for record in found.targets if record.made_from}
-            for found in (self.manifest, manifest)
-        ]
-        common = recipes[0].keys() & recipes[1].keys()
-        return one == other and all(recipes[0][name] == recipes[1][name] for name in common)
+        before = self.manifest
+        if (before.project, before.checkout) != (manifest.project, manifest.checkout):
+            return False
+        if (before.planned, before.shard) != (manifest.planned, manifest.shard):
+            return False
+        recipes = {one.identifier: one.made_from.recipe for one in before.targets if one.made_from}
+        made = ((one.identifier, one.made_from.recipe) for one in manifest.targets if one.made_from)
+        return all(recipes.get(identifier, recipe) == recipe for identifier, recipe in made)
 
 
 def earlier_in(folder: Path) -> Earlier | None:

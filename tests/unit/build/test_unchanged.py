@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.build.unchanged import Kept, _changed, recipe_of
+from manywheels.build.ingredients import recipe_of
+from manywheels.build.unchanged import Kept, _changed
 from manywheels.plan.options import Options, resolve
 from manywheels.verify.rules import Ignored, Rules
 from unit.helpers import given, project

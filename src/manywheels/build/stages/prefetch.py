@@ -110,7 +110,7 @@ def caller_settings(caller: Mapping[str, str], source: Path, *, anywhere: bool =
 
 def own_settings(target: Mapping[str, str], caller: Mapping[str, str]) -> list[str]:
     """Return the names of variables that affect fetching and differ from the caller's."""
-    names = {name for name in (*target, *caller) if _STEERS_FETCHING.fullmatch(name)}
+    names = {name for name in (*target, *caller) if steers_fetching(name)}
     return sorted(name for name in names if target.get(name) != caller.get(name))
 
 
