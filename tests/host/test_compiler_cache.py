@@ -172,6 +172,32 @@ def test_what_changes_code_separates(first: tuple[str, ...], second: tuple[str, 
     assert gcc_house.counts == (2, 0, 0)
 
 
+LINKED_LATE = {
+    "first.cpp": "static int twice(int x) { return x * 2; }\nint first(int x) { return twice(x); }\n",
+    "second.cpp": "static int twice(int x) { return x + 2; }\nint second(int x) { return twice(x); }\n",
+    "main.cpp": "int first(int); int second(int);\nint main() { return first(20) - 40 + second(20) - 22; }\n",
+}
+
+
+@pytest.mark.parametrize("option", ["-flto", "-flto=auto"])
+def test_objects_that_the_linker_optimises_are_shared(option: str, house: House, tmp_path: Path) -> None:
+    """pybind11 and nanobind ask for that by default. Functions of one name in two units stay two functions."""
+    for name, text in LINKED_LATE.items():
+        house.write(name, text)
+    words = ("c++", "-O2", option, "-ffat-lto-objects", "-fPIC")
+    objects: dict[str, list[bytes]] = {}
+    for target in ("a", "b"):
+        for name in LINKED_LATE:
+            made = house.run(target, *words, "-c", name, "-o", f"{name}.o")
+            assert made.returncode == 0, made.stderr
+            objects.setdefault(name, []).append((house.folder(target) / f"{name}.o").read_bytes())
+    assert house.counts == (3, 3, 0)
+    assert all(first == second for first, second in objects.values())
+    linked = house.run("b", *words, *(f"{name}.o" for name in LINKED_LATE), "-o", "program")
+    assert linked.returncode == 0, linked.stderr
+    assert subprocess.run([house.folder("b") / "program"], check=False).returncode == 0
+
+
 @needs_zig
 def test_the_same_text_for_another_architecture_is_another_object(tmp_path: Path) -> None:
     house = make_house("zig", tmp_path, archs=("x86_64", "aarch64"))

@@ -1,7 +1,8 @@
 """What an index gives for a project's build requirements now, without building any of them.
 
 Two runs whose requirements resolve alike build with the same packages: so a new release of Cython shows before a build.
-uv resolves here for each target's Python; only metadata is read, so no code of a package runs.
+uv resolves here for each target's Python; only metadata is read, so no code of a package runs. The index is asked for
+one Python; for the others, uv's cache mostly has by then what there is of the same packages.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -68,13 +70,28 @@ def resolve_requirements(
     settings |= {"UV_CONSTRAINT": constraints} if constraints else {}
     settings |= {name: told[name] for name in _STEERING if name in told}
     asked = list(dict.fromkeys(question for question in questions.values() if question))
+    answers = _answers(asked, partial(_resolve, project.build_requires, settings, cancellation))
+    return {target: answers[question] if question else None for target, question in questions.items()}
 
-    def ask(question: _Question) -> Requires:
-        return _resolve(project.build_requires, question, settings, cancellation)
+
+def _answers(asked: Sequence[_Question], ask: Callable[..., Requires]) -> dict[_Question, Requires]:
+    """Ask the index for the first question, and for others whose answer the cache may not have."""
+    if not asked:
+        return {}
+    first = ask(asked[0])
+    fresh = _names(first)
+
+    def answer(question: _Question) -> Requires:
+        found = ask(question, offline=True) if fresh else None
+        # What the cache says of a package is as new as the first answer only if that has the package, too.
+        return found if found is not None and _names(found) <= fresh else ask(question)
 
     with ThreadPoolExecutor(max_workers=2 * available_cores(), thread_name_prefix="resolve") as pool:
-        answers = dict(zip(asked, pool.map(ask, asked), strict=True))
-    return {target: answers[question] if question else None for target, question in questions.items()}
+        return {asked[0]: first, **dict(zip(asked[1:], pool.map(answer, asked[1:]), strict=True))}
+
+
+def _names(found: Requires) -> set[str]:
+    return {requirement.partition("==")[0] for requirement in found or ()}
 
 
 def _question(project: Project, options: Options, target: Target) -> _Question | None:
@@ -94,7 +111,12 @@ def _question(project: Project, options: Options, target: Target) -> _Question |
 
 
 def _resolve(
-    requirements: Iterable[str], question: _Question, settings: Mapping[str, str], cancellation: Cancellation
+    requirements: Iterable[str],
+    settings: Mapping[str, str],
+    cancellation: Cancellation,
+    question: _Question,
+    *,
+    offline: bool = False,
 ) -> Requires:
     with suppress(OSError), tempfile.TemporaryDirectory(prefix="manywheels-") as name:
         folder = Path(name)
@@ -103,7 +125,7 @@ def _resolve(
         own = {"UV_CACHE_DIR": str(cache_dir() / "uv"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
         outcome = sandbox.run(
             Command(
-                argv=_command(folder, question), folder=folder, log=folder / "log", timeout=_TIMEOUT,
+                argv=_command(folder, question, offline=offline), folder=folder, log=folder / "log", timeout=_TIMEOUT,
                 environment={**settings, **own, "PATH": os.defpath, "HOME": name},
             ),
             cancellation,
@@ -115,11 +137,12 @@ def _resolve(
     return None
 
 
-def _command(folder: Path, question: _Question) -> tuple[str, ...]:
+def _command(folder: Path, question: _Question, *, offline: bool) -> tuple[str, ...]:
     platform = ("--python-platform", question.platform) if question.platform else ()
+    network = ("--offline",) if offline else ()
     return (
         uv_program(), "pip", "compile", "--no-config", "--quiet", "--no-header", "--no-annotate", "--color=never",
         "--only-binary", ":all:", "--python", sys.executable, "--python-version", question.python,
-        *platform, "--constraints", str(folder / "constraints"), "--output-file", str(folder / "resolved"),
+        *platform, *network, "--constraints", str(folder / "constraints"), "--output-file", str(folder / "resolved"),
         str(folder / "requirements"),
     )  # fmt: skip

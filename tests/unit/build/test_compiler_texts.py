@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import pytest
 
-from manywheels.build.compiler_cache.commands import Compilation, is_self_contained, without_places
+from manywheels.build.compiler_cache.commands import Compilation, is_self_contained, read_command, without_places
+from manywheels.build.compiler_cache.server import Unit
+from manywheels.build.compilers.compiler import Compiler
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,29 @@ class _Mapped:
 )
 def test_files_have_the_names_that_the_object_has(text: bytes, expected: bytes) -> None:
     assert without_places(text, cast("Compilation", _Mapped())) == expected
+
+
+class Clang(Compiler):
+    """A clang that need not be here."""
+
+    @cached_property
+    def version(self) -> str:
+        return "clang version 22"
+
+
+@pytest.mark.parametrize(
+    ("options", "is_for_lto"),
+    [
+        ((), False), (("-flto",), True), (("-flto=thin",), True), (("-flto=auto", "-O2"), True),
+        (("-flto", "-fno-lto"), False), (("-fno-lto", "-flto"), True),
+    ],
+)  # fmt: skip
+def test_llvms_linker_tells_units_apart_by_their_names(options: tuple[str, ...], *, is_for_lto: bool) -> None:
+    compilation = read_command(Clang(("/usr/bin/clang++",), True), (*options, "-c", "spam.cpp"))  # noqa: FBT003
+    assert compilation is not None
+    names = {
+        Unit(compilation=compilation, folder="/", text=text, identity=b"").name for text in (b"int a;\n", b"int b;\n")
+    }
+    assert compilation.is_for_lto is is_for_lto
+    assert (len(names) == 2) is is_for_lto
+    assert is_for_lto or names == {"unit.cpp"}

@@ -19,6 +19,7 @@ _CXX: Final = frozenset({".cc", ".cpp", ".cxx", ".c++", ".C", ".CPP", ".cp"})
 _ASSEMBLER: Final = frozenset({".S", ".sx"})
 _STRICT: Final = ("-Werror", "-pedantic-errors")  # which make an error of any other warning that is asked for
 _DEPENDENCIES: Final = ("-MD", "-MMD")
+_LTO: Final = re.compile(r"-flto(=.+)?")
 _PREFIX_MAP: Final = re.compile(r"-f(?:file|macro|debug)-prefix-map=([^=]+)=(.*)")
 # Without `^` where that can be: with it, each line is tried, which takes several times as long.
 _LINE: Final = re.compile(rb'\n# (\d+) "([^"\\\n]*(?:\\.[^"\\\n]*)*)"')
@@ -52,6 +53,12 @@ class Compilation:
     def has_debug_information(self) -> bool:
         levels = [option for option in self.code if option.startswith("-g")]
         return bool(levels) and levels[-1] != "-g0"
+
+    @property
+    def is_for_lto(self) -> bool:
+        """Whether the linker compiles the object (link time optimisation)."""
+        options = [option for option in self.code if option == "-fno-lto" or _LTO.fullmatch(option)]
+        return bool(options) and options[-1] != "-fno-lto"
 
     def mapped(self, path: str) -> str:
         """Return a path as it is named in the object."""

@@ -24,6 +24,7 @@ from manywheels.build.compiler_cache.client import address
 from manywheels.build.compiler_cache.commands import Compilation, is_self_contained, read_command, without_places
 from manywheels.build.compiler_cache.pool import WorkerPool
 from manywheels.build.compiler_cache.store import CompiledObject, Store
+from manywheels.build.compiler_cache.waiting import Waiting
 from manywheels.build.compilers.compiler import Compiler
 from manywheels.build.trace import NO_TRACE, Trace
 from manywheels.plan.targets import Target
@@ -65,8 +66,12 @@ class Unit:
 
     @property
     def name(self) -> str:
-        suffix = self.compilation.suffix
-        return "unit" + (suffix if self.compilation.compiler.is_clang else _PREPROCESSED[suffix])
+        """The name of the text's file: LLVM's linker tells the internal functions of two objects apart by it."""
+        compilation = self.compilation
+        if not compilation.compiler.is_clang:
+            return f"unit{_PREPROCESSED[compilation.suffix]}"
+        own = f"-{hashlib.sha256(self.text).hexdigest()[:16]}" if compilation.is_for_lto else ""
+        return f"unit{own}{compilation.suffix}"
 
     @property
     def key(self) -> str:
@@ -88,7 +93,7 @@ class CompilerCache:
     """Serves targets until it is closed. `compilers` are those that workers may run.
 
     `folder` is the program's own, and all can pass through it. `identify` returns what tells compilers apart that have
-    the same command. Within `waiting`, a target waits for an object that another one has compiled.
+    the same command. Within `waiting`, a target does without its token: all that it asks for, others compile.
     """
 
     def __init__(
@@ -104,11 +109,10 @@ class CompilerCache:
     ) -> None:
         self._trace = trace
         self._folder, self._store, self._pool = folder, store, pool
-        self._identify, self._waiting = identify, waiting
+        self._identify, self._waiting = identify, Waiting(waiting)
         self._compilers = sorted(compilers, key=lambda compiler: len(compiler.command), reverse=True)
         self._lock = threading.Lock()
         self._running: dict[str, Future[CompiledObject | None]] = {}
-        self._requests: Counter[str] = Counter()
         self._held: Counter[str] = Counter()  # bytes of texts
         self._freed = threading.Condition()
         self._open: set[socket.socket] = set()
@@ -127,8 +131,7 @@ class CompilerCache:
 
     def is_busy_for(self, target: Target) -> bool:
         """Whether a request of the target is under way."""
-        with self._lock:
-            return self._requests[target.identifier] > 0
+        return self._waiting.number_of(target.identifier) > 0
 
     def _start(self, name: str, user: int | None) -> None:
         place = self._folder / name
@@ -179,9 +182,9 @@ class CompilerCache:
 
     def _admits(self, connection: socket.socket, name: str) -> bool:
         with self._lock:
-            if self._closed or self._requests[name] >= _MOST_REQUESTS:
+            if self._closed or self._waiting.number_of(name) >= _MOST_REQUESTS:
                 return False
-            self._requests[name] += 1
+            self._waiting.begin(name)
             self._open.add(connection)
             return True
 
@@ -193,8 +196,8 @@ class CompilerCache:
         except (wire.Ended, UnicodeError, ValueError, OSError):
             pass
         finally:
+            self._waiting.end(name)
             with self._lock:
-                self._requests[name] -= 1
                 self._open.discard(connection)
 
     def _answer(self, connection: int, name: str) -> None:
@@ -260,8 +263,7 @@ class CompilerCache:
             if running is None:
                 running = self._running[key] = Future()
         if not mine:
-            with self._waiting():
-                made = running.result()
+            made = self._waiting.result_of(running, name)
             if made:
                 self._count_shared(unit, name)
             return made
