@@ -239,6 +239,20 @@ def test_a_unit_that_two_targets_need_at_once_is_compiled_once(house: House) -> 
     assert house.counts == (1, 1, 0)
 
 
+@pytest.mark.parametrize("place", ["../tmp/tmp{}_j/build", ".mesonpy-{}_j/src"])
+def test_temporary_folders_of_back_ends_do_not_separate(place: str, house: House) -> None:
+    """scikit-build-core and meson-python build in one with a random name, and generate headers there."""
+    house.write("unit.c", '#include "made.h"\nint f(void) { return MADE + made; }\n')
+    made = []
+    for target, name in (("a", "3j41ok"), ("b", "qwhcb9")):
+        build = Path(os.path.normpath(house.folder(target) / place.format(name)))
+        build.mkdir(parents=True)
+        (build / "made.h").write_text("#define MADE 1\nstatic int made;\n")
+        made.append(house.compile(target, "cc", "-O2", f"-I{build}", "-c", str(house.folder(target) / "unit.c")))
+    assert made[0] == made[1]
+    assert house.counts == (1, 1, 0)
+
+
 def test_no_object_names_a_targets_folder(house: House) -> None:
     house.write("unit.c", "const char *place(void) { return __FILE__; }\n")
     made = [

@@ -57,6 +57,28 @@ def test_files_have_the_names_that_the_object_has(text: bytes, expected: bytes) 
     assert without_places(text, cast("Compilation", _Mapped())) == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/work/cp312/source/a.c", "./source/a.c"),
+        ("/work/cp312/tmp/tmpqwhcb_4f/build/a.h", "./tmp/build/a.h"),
+        ("/work/cp312/tmp/pip-req-build-1x/a.c", "./tmp/a.c"),
+        ("/work/cp312/tmp/tmpqwhcb_4f", "./tmp"),
+        ("/work/cp312/source/.mesonpy-a1b2c3_4/src/a.c", "./source/.mesonpy/src/a.c"),
+        ("/work/cp312/source/.mesonpy-a1b2c3_4", "./source/.mesonpy"),
+        ("/work/cp312/source/tmp/tmpqwhcb_4f/a.h", "./source/tmp/tmpqwhcb_4f/a.h"),
+        ("/elsewhere/tmp/tmpqwhcb_4f/a.h", "/elsewhere/tmp/tmpqwhcb_4f/a.h"),
+    ],
+)
+def test_random_names_of_temporary_folders_are_left_out(path: str, expected: str) -> None:
+    compilation = read_command(
+        Clang(("/usr/bin/clang",), False),  # noqa: FBT003
+        ("-ffile-prefix-map=/work/=.", "-ffile-prefix-map=/work/cp312/=./", "-c", "a.c"),
+    )
+    assert compilation is not None
+    assert compilation.mapped(path) == expected
+
+
 class Clang(Compiler):
     """A clang that need not be here."""
 

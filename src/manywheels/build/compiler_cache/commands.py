@@ -21,6 +21,7 @@ _STRICT: Final = ("-Werror", "-pedantic-errors")  # which make an error of any o
 _DEPENDENCIES: Final = ("-MD", "-MMD")
 _LTO: Final = re.compile(r"-flto(=.+)?")
 _PREFIX_MAP: Final = re.compile(r"-f(?:file|macro|debug)-prefix-map=([^=]+)=(.*)")
+_RANDOM: Final = re.compile(r"^\./tmp/[^/]+|(?<=/)\.mesonpy-[a-z0-9_]{8}(?![^/])")
 # Without `^` where that can be: with it, each line is tried, which takes several times as long.
 _LINE: Final = re.compile(rb'\n# (\d+) "([^"\\\n]*(?:\\.[^"\\\n]*)*)"')
 _PERHAPS_DIRECTIVE: Final = re.compile(rb"#(?![ \t]*(?:\d+|pragma|ident|line)\b)")
@@ -64,8 +65,16 @@ class Compilation:
         """Return a path as it is named in the object."""
         for old, new in self.maps:
             if path.startswith(old):
-                return new + path[len(old) :]
+                return _without_random_names(new + path[len(old) :])
         return path
+
+
+def _without_random_names(path: str) -> str:
+    """Return a mapped path without the names of temporary folders, which back ends build in and leave no trace of.
+
+    The first is TMPDIR, in a target's folder (scikit-build-core), the second beside the source (meson-python).
+    """
+    return _RANDOM.sub(lambda found: "./tmp" if found[0].startswith("./tmp") else ".mesonpy", path)
 
 
 def read_command(compiler: Compiler, arguments: Sequence[str]) -> Compilation | None:
