@@ -181,7 +181,7 @@ LINKED_LATE = {
 
 @pytest.mark.parametrize("option", ["-flto", "-flto=auto"])
 def test_objects_that_the_linker_optimises_are_shared(option: str, house: House, tmp_path: Path) -> None:
-    """pybind11 and nanobind ask for that by default. Functions of one name in two units stay two functions."""
+    """pybind11 asks for that by default. Functions of one name in two units stay two functions."""
     for name, text in LINKED_LATE.items():
         house.write(name, text)
     words = ("c++", "-O2", option, "-ffat-lto-objects", "-fPIC")

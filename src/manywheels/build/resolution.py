@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from packaging.requirements import Requirement
 
@@ -74,7 +74,13 @@ def resolve_requirements(
     return {target: answers[question] if question else None for target, question in questions.items()}
 
 
-def _answers(asked: Sequence[_Question], ask: Callable[..., Requires]) -> dict[_Question, Requires]:
+class _Ask(Protocol):
+    """Asks one question; `offline`, of uv's cache alone."""
+
+    def __call__(self, question: _Question, /, *, offline: bool = False) -> Requires: ...
+
+
+def _answers(asked: Sequence[_Question], ask: _Ask) -> dict[_Question, Requires]:
     """Ask the index for the first question, and for others whose answer the cache may not have."""
     if not asked:
         return {}

@@ -67,7 +67,7 @@ def sharing_compilations(
     compilers = tuple(dict.fromkeys(chain.from_iterable(tools.compilers for tools in toolchains)))
     cache = CompilerCache(
         folder, compilers, store=store, pool=pool, identify=identity_of if keeps else lambda _: b"",
-        waiting=lambda: jobserver.lent(cancellation), trace=run.trace,
+        lent=lambda: jobserver.lent(cancellation), trace=run.trace,
     )  # fmt: skip
     with closing(cache):
         yield cache

@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from manywheels.build.compiler_cache import wire
 from manywheels.build.compiler_cache.client import address
 from manywheels.build.compiler_cache.commands import Compilation, is_self_contained, read_command, without_places
+from manywheels.build.compiler_cache.lending import Requests
 from manywheels.build.compiler_cache.pool import WorkerPool
 from manywheels.build.compiler_cache.store import CompiledObject, Store
-from manywheels.build.compiler_cache.waiting import Waiting
 from manywheels.build.compilers.compiler import Compiler
 from manywheels.build.trace import NO_TRACE, Trace
 from manywheels.plan.targets import Target
@@ -64,7 +65,7 @@ class Unit:
         """The name of its source, without a folder."""
         return self.compilation.source.rpartition("/")[2]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name of the text's file: LLVM's linker tells the internal functions of two objects apart by it."""
         compilation = self.compilation
@@ -93,7 +94,7 @@ class CompilerCache:
     """Serves targets until it is closed. `compilers` are those that workers may run.
 
     `folder` is the program's own, and all can pass through it. `identify` returns what tells compilers apart that have
-    the same command. Within `waiting`, a target does without its token: all that it asks for, others compile.
+    the same command. Within `lent`, a target does without its token: all that it asks for, others compile.
     """
 
     def __init__(
@@ -104,12 +105,12 @@ class CompilerCache:
         store: Store,
         pool: WorkerPool,
         identify: Callable[[Compiler], bytes],
-        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        lent: Callable[[], AbstractContextManager[None]] = nullcontext,
         trace: Trace = NO_TRACE,
     ) -> None:
         self._trace = trace
         self._folder, self._store, self._pool = folder, store, pool
-        self._identify, self._waiting = identify, Waiting(waiting)
+        self._identify, self._requests = identify, Requests(lent)
         self._compilers = sorted(compilers, key=lambda compiler: len(compiler.command), reverse=True)
         self._lock = threading.Lock()
         self._running: dict[str, Future[CompiledObject | None]] = {}
@@ -131,7 +132,7 @@ class CompilerCache:
 
     def is_busy_for(self, target: Target) -> bool:
         """Whether a request of the target is under way."""
-        return self._waiting.number_of(target.identifier) > 0
+        return self._requests.number_of(target.identifier) > 0
 
     def _start(self, name: str, user: int | None) -> None:
         place = self._folder / name
@@ -182,9 +183,9 @@ class CompilerCache:
 
     def _admits(self, connection: socket.socket, name: str) -> bool:
         with self._lock:
-            if self._closed or self._waiting.number_of(name) >= _MOST_REQUESTS:
+            if self._closed or self._requests.number_of(name) >= _MOST_REQUESTS:
                 return False
-            self._waiting.begin(name)
+            self._requests.begin(name)
             self._open.add(connection)
             return True
 
@@ -196,7 +197,7 @@ class CompilerCache:
         except (wire.Ended, UnicodeError, ValueError, OSError):
             pass
         finally:
-            self._waiting.end(name)
+            self._requests.end(name)
             with self._lock:
                 self._open.discard(connection)
 
@@ -263,7 +264,7 @@ class CompilerCache:
             if running is None:
                 running = self._running[key] = Future()
         if not mine:
-            made = self._waiting.result_of(running, name)
+            made = self._requests.result_of(running, name)
             if made:
                 self._count_shared(unit, name)
             return made

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from manywheels.build.compiler_cache.waiting import Waiting
+from manywheels.build.compiler_cache.lending import Requests
 
 _LONG = 30.0  # seconds, for what must not happen
 
@@ -30,22 +30,34 @@ class Tokens:
         self.back.release()
 
 
+class Watched(Future[str]):
+    """Tells when the one who waits has looked whether the result is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_at = threading.Semaphore(0)
+
+    def done(self) -> bool:
+        self.looked_at.release()
+        return super().done()
+
+
 @pytest.fixture
 def tokens() -> Tokens:
     return Tokens()
 
 
-def waiter(waiting: Waiting, awaited: Future[str]) -> Future[str]:
+def waiter(requests: Requests, awaited: Future[str]) -> Future[str]:
     """Wait in a thread of its own."""
     got: Future[str] = Future()
-    threading.Thread(target=lambda: got.set_result(waiting.result_of(awaited, "cp312")), daemon=True).start()
+    threading.Thread(target=lambda: got.set_result(requests.result_of(awaited, "cp312")), daemon=True).start()
     return got
 
 
 def test_the_token_is_lent_while_the_only_request_waits(tokens: Tokens) -> None:
-    waiting, awaited = Waiting(tokens), Future[str]()
-    waiting.begin("cp312")
-    got = waiter(waiting, awaited)
+    requests, awaited = Requests(tokens), Future[str]()
+    requests.begin("cp312")
+    got = waiter(requests, awaited)
     assert tokens.lent.acquire(timeout=_LONG)
     awaited.set_result("object")
     assert got.result(_LONG) == "object"
@@ -53,43 +65,46 @@ def test_the_token_is_lent_while_the_only_request_waits(tokens: Tokens) -> None:
 
 
 def test_a_target_that_compiles_meanwhile_keeps_its_token(tokens: Tokens) -> None:
-    waiting, awaited = Waiting(tokens), Future[str]()
-    waiting.begin("cp312")
-    waiting.begin("cp312")  # compiles
-    got = waiter(waiting, awaited)
+    requests, awaited = Requests(tokens), Watched()
+    requests.begin("cp312")
+    requests.begin("cp312")  # compiles
+    got = waiter(requests, awaited)
+    assert awaited.looked_at.acquire(timeout=_LONG)
+    with requests._changed:  # free once the waiter has decided
+        assert not requests._lenders
     awaited.set_result("object")
     assert got.result(_LONG) == "object"
     assert not tokens.lent.acquire(blocking=False)
 
 
 def test_it_is_lent_when_what_compiled_has_ended(tokens: Tokens) -> None:
-    waiting, awaited = Waiting(tokens), Future[str]()
-    waiting.begin("cp312")
-    waiting.begin("cp312")
-    got = waiter(waiting, awaited)
-    waiting.end("cp312")
+    requests, awaited = Requests(tokens), Future[str]()
+    requests.begin("cp312")
+    requests.begin("cp312")
+    got = waiter(requests, awaited)
+    requests.end("cp312")
     assert tokens.lent.acquire(timeout=_LONG)
     awaited.set_result("object")
     assert got.result(_LONG) == "object"
 
 
 def test_a_new_request_takes_the_token_back(tokens: Tokens) -> None:
-    waiting, awaited = Waiting(tokens), Future[str]()
-    waiting.begin("cp312")
-    got = waiter(waiting, awaited)
+    requests, awaited = Requests(tokens), Future[str]()
+    requests.begin("cp312")
+    got = waiter(requests, awaited)
     assert tokens.lent.acquire(timeout=_LONG)
-    waiting.begin("cp312")
+    requests.begin("cp312")
     assert tokens.back.acquire(timeout=_LONG)
     awaited.set_result("object")
     assert got.result(_LONG) == "object"
 
 
 def test_several_that_wait_lend_one_token(tokens: Tokens) -> None:
-    waiting = Waiting(tokens)
+    requests = Requests(tokens)
     futures = [Future[str]() for _ in range(3)]
     for _ in futures:
-        waiting.begin("cp312")
-    waiters = [waiter(waiting, awaited) for awaited in futures]
+        requests.begin("cp312")
+    waiters = [waiter(requests, awaited) for awaited in futures]
     assert tokens.lent.acquire(timeout=_LONG)
     assert tokens.out == 1
     for number, awaited in enumerate(futures):
@@ -99,11 +114,11 @@ def test_several_that_wait_lend_one_token(tokens: Tokens) -> None:
 
 
 def test_other_targets_do_not_count(tokens: Tokens) -> None:
-    waiting, awaited = Waiting(tokens), Future[str]()
-    waiting.begin("cp311")
-    waiting.begin("cp312")
-    assert waiting.number_of("cp312") == 1
-    got = waiter(waiting, awaited)
+    requests, awaited = Requests(tokens), Future[str]()
+    requests.begin("cp311")
+    requests.begin("cp312")
+    assert requests.number_of("cp312") == 1
+    got = waiter(requests, awaited)
     assert tokens.lent.acquire(timeout=_LONG)
     awaited.set_result("object")
     assert got.result(_LONG) == "object"

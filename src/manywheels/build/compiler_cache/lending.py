@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class Waiting:
+class Requests:
     """Counts the requests of each target; within `lent`, a target does without its token."""
 
     def __init__(self, lent: Callable[[], AbstractContextManager[None]]) -> None:
@@ -41,23 +41,17 @@ class Waiting:
 
     def result_of(self, awaited: Future[T], target: str) -> T:
         """Wait for what another target has begun."""
-        awaited.add_done_callback(lambda _: self._tell())
-        with self._waits_for(target):
-            while not awaited.done():
-                if self._becomes_lender(target, awaited):
-                    self._lend_until(target, awaited)
-        return awaited.result()
-
-    @contextmanager
-    def _waits_for(self, target: str) -> Iterator[None]:
+        awaited.add_done_callback(self._tell)
         self._count(self._waits, target, 1)
         try:
-            yield
+            while self._becomes_lender(target, awaited):
+                self._lend_until(target, awaited)
+            return awaited.result()
         finally:
             self._count(self._waits, target, -1)
 
     def _becomes_lender(self, target: str, awaited: Future[T]) -> bool:
-        """Wait until all requests of the target wait, and none of them lends; or until the result is there."""
+        """Wait until all requests of the target wait, and none of them lends; return False once the result is there."""
         with self._changed:
             self._changed.wait_for(lambda: awaited.done() or (self._all_wait(target) and target not in self._lenders))
             if awaited.done():
@@ -82,6 +76,6 @@ class Waiting:
             counter[target] += change
             self._changed.notify_all()
 
-    def _tell(self) -> None:
+    def _tell(self, _: object) -> None:
         with self._changed:
             self._changed.notify_all()
