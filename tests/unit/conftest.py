@@ -1,14 +1,15 @@
-"""What tests of several modules share: a folder that other users reach."""
+"""What tests of several modules share: a folder that other users reach, and one for trees of any depth."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 import pytest
 
 from manywheels.runtime.containers import engine
+from manywheels.runtime.copying import remove_tree
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +28,16 @@ def open_folder() -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
+
+
+@pytest.fixture
+def deep_folder() -> Iterator[Path]:
+    """
+    A folder for trees of any depth; in memory, where there is one: ext4 takes long to make thousands of folders.
+
+    It is none of pytest's own: their removal calls itself for each folder, and fails after a run that was killed.
+    """
+    memory = Path("/dev/shm")
+    folder = Path(mkdtemp(prefix="manywheels-test-", dir=memory if memory.is_dir() else None))
+    yield folder
+    remove_tree(folder)

@@ -93,23 +93,19 @@ def test_a_hard_link_to_a_file_of_roots_is_not_read(tree: Path, tmp_path: Path) 
 
 
 @pytest.fixture
-def chain(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Make a chain of folders in one another; it is removed here, as pytest's own removal calls itself for each."""
-    folder = tmp_path / "chain"
+def chain(deep_folder: Path) -> Callable[[int], Path]:
+    """Make a chain of folders in one another, deeper than a path can name."""
+    folder = deep_folder / "chain"
     folder.mkdir()
 
     def make(depth: int) -> Path:
         for _ in range(depth):
-            (tmp_path / "next").mkdir()
-            folder.rename(tmp_path / "next" / "d")
-            (tmp_path / "next").rename(folder)
+            (deep_folder / "next").mkdir()
+            folder.rename(deep_folder / "next" / "d")
+            (deep_folder / "next").rename(folder)
         return folder
 
-    yield make
-    while (folder / "d").exists():
-        (folder / "d").rename(tmp_path / "next")
-        folder.rmdir()
-        (tmp_path / "next").rename(folder)
+    return make
 
 
 def test_a_tree_that_is_too_deep_is_refused(chain: Callable[[int], Path]) -> None:

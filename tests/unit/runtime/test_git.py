@@ -19,7 +19,6 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, ProjectError
 from manywheels.plan.project import read_project
 from manywheels.runtime import git_commands
-from manywheels.runtime.copying import remove_tree
 from manywheels.runtime.git import linked_repository, share_objects
 from manywheels.runtime.gitconfig import OF_A_COPY
 from manywheels.runtime.workspace import copy_source, take_snapshot
@@ -30,12 +29,16 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has more right
 LIMIT = 120.0  # seconds; what must not hang ends in far less
 
 
+def beside_a_package(top: Path) -> Path:
+    """Make a repository with the package in a folder of it, so that git is asked what lies beside."""
+    write_project(top / "python")
+    put(top / "beside.txt")
+    return repository(top)
+
+
 @pytest.fixture
 def top(tmp_path: Path) -> Path:
-    """A repository with the package in a folder of it, so that git is asked what lies beside."""
-    write_project(tmp_path / "top" / "python")
-    put(tmp_path / "top" / "beside.txt")
-    return repository(tmp_path / "top")
+    return beside_a_package(tmp_path / "top")
 
 
 @pytest.fixture
@@ -195,7 +198,8 @@ def test_a_tracked_folder_that_became_a_link_is_not_followed(tmp_path: Path, top
     assert (copy / "beside.txt").exists()
 
 
-def test_a_tracked_file_lies_as_deep_as_paths_can_be(tmp_path: Path, top: Path) -> None:
+def test_a_tracked_file_lies_as_deep_as_paths_can_be(deep_folder: Path) -> None:
+    top = beside_a_package(deep_folder / "top")
     deep = "d/" * 1100
     entry = git(top, "hash-object", "-w", "beside.txt").strip()
     git(top, "update-index", "--add", "--cacheinfo", f"100644,{entry},{deep}file")
@@ -204,10 +208,8 @@ def test_a_tracked_file_lies_as_deep_as_paths_can_be(tmp_path: Path, top: Path) 
         folder /= "d"
         folder.mkdir()
     (folder / "file").touch()
-    copy = snapshot_of(top / "python", tmp_path / "work").root
+    copy = snapshot_of(top / "python", deep_folder / "work").root
     assert (copy / deep / "file").exists()
-    remove_tree(copy)
-    remove_tree(top / "d")
 
 
 @as_root
