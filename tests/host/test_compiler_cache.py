@@ -230,6 +230,27 @@ def test_other_compilations_are_the_targets_own(words: tuple[str, ...], gcc_hous
     assert gcc_house.counts == (0, 0, 1)
 
 
+@pytest.mark.parametrize("option", ["-fcolor-diagnostics", "-Qunused-arguments", "-fno-such-option-at-all"])
+def test_what_the_compiler_does_not_know_is_refused_as_without_sharing(option: str, gcc_house: House) -> None:
+    """CMake and others find out in this way which options there are; the first two are clang's alone."""
+    gcc_house.write("unit.c", UNITS["unit.c"])
+    words = ("cc", option, "-c", "unit.c", "-o", "unit.o")
+    alone = gcc_house.run("a", *words, shares=False)
+    assert alone.returncode != 0
+    done = gcc_house.run("a", *words)
+    assert (done.returncode, done.stderr) == (alone.returncode, alone.stderr)
+
+
+@needs_zig
+def test_clangs_own_options_are_known(tmp_path: Path) -> None:
+    house = make_house("zig", tmp_path)
+    house.write("unit.c", UNITS["unit.c"])
+    words = ("cc", "-Qunused-arguments", "-fcolor-diagnostics", "-ftemplate-backtrace-limit=0", "-O2", "-c", "unit.c")
+    assert house.compile("a", *words) == house.compile("b", *words)
+    assert house.counts == (1, 1, 0)
+    house.cache.close()
+
+
 def test_a_unit_that_two_targets_need_at_once_is_compiled_once(house: House) -> None:
     lines = (f"int f{number}(int x) {{ return x * {number} + (x << {number % 7}); }}" for number in range(3000))
     house.write("unit.c", "\n".join(lines))
@@ -239,12 +260,19 @@ def test_a_unit_that_two_targets_need_at_once_is_compiled_once(house: House) -> 
     assert house.counts == (1, 1, 0)
 
 
-@pytest.mark.parametrize("place", ["../tmp/tmp{}_j/build", ".mesonpy-{}_j/src"])
-def test_temporary_folders_of_back_ends_do_not_separate(place: str, house: House) -> None:
-    """scikit-build-core and meson-python build in one with a random name, and generate headers there."""
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("../tmp/tmp{}_j/build", ("3j41ok", "qwhcb9")),  # scikit-build-core
+        (".mesonpy-{}_j/src", ("3j41ok", "qwhcb9")),
+        ("build/temp.linux-x86_64-cpython-{}", ("39", "312")),  # setuptools, where setup.py starts CMake
+    ],
+)
+def test_folders_that_back_ends_build_in_do_not_separate(place: str, names: tuple[str, str], house: House) -> None:
+    """They have random names, or the Python's, and headers are generated there."""
     house.write("unit.c", '#include "made.h"\nint f(void) { return MADE + made; }\n')
     made = []
-    for target, name in (("a", "3j41ok"), ("b", "qwhcb9")):
+    for target, name in zip(("a", "b"), names, strict=True):
         build = Path(os.path.normpath(house.folder(target) / place.format(name)))
         build.mkdir(parents=True)
         (build / "made.h").write_text("#define MADE 1\nstatic int made;\n")

@@ -66,11 +66,22 @@ def test_files_have_the_names_that_the_object_has(text: bytes, expected: bytes) 
         ("/work/cp312/tmp/tmpqwhcb_4f", "./tmp"),
         ("/work/cp312/source/.mesonpy-a1b2c3_4/src/a.c", "./source/.mesonpy/src/a.c"),
         ("/work/cp312/source/.mesonpy-a1b2c3_4", "./source/.mesonpy"),
+        ("/work/cp312/source/build/temp.linux-x86_64-cpython-312/a.h", "./source/build/temp.linux-x86_64-python/a.h"),
+        ("/work/cp312/source/build/temp.linux-x86_64-cpython-313t", "./source/build/temp.linux-x86_64-python"),
+        ("/work/cp312/source/build/temp.linux-x86_64-pypy311/a.h", "./source/build/temp.linux-x86_64-python/a.h"),
+        ("/work/cp312/source/build/cp312-cp312-linux_x86_64/a.h", "./source/build/python-linux_x86_64/a.h"),
+        ("/work/cp312/source/build/cp39-abi3-linux_x86_64/a.h", "./source/build/python-linux_x86_64/a.h"),
+        (
+            "/work/cp312/source/_skbuild/linux-x86_64-3.12/cmake-build/a.h",
+            "./source/_skbuild/linux-python/cmake-build/a.h",
+        ),
+        ("/work/cp312/source/cpython-3120/a.h", "./source/python/a.h"),
+        ("/work/cp312/source/mycpython-312/a.h", "./source/mycpython-312/a.h"),
         ("/work/cp312/source/tmp/tmpqwhcb_4f/a.h", "./source/tmp/tmpqwhcb_4f/a.h"),
         ("/elsewhere/tmp/tmpqwhcb_4f/a.h", "/elsewhere/tmp/tmpqwhcb_4f/a.h"),
     ],
 )
-def test_random_names_of_temporary_folders_are_left_out(path: str, expected: str) -> None:
+def test_names_of_the_folders_that_back_ends_build_in_do_not_separate(path: str, expected: str) -> None:
     compilation = read_command(
         Clang(("/usr/bin/clang",), False),  # noqa: FBT003
         ("-ffile-prefix-map=/work/=.", "-ffile-prefix-map=/work/cp312/=./", "-c", "a.c"),

@@ -21,7 +21,12 @@ _STRICT: Final = ("-Werror", "-pedantic-errors")  # which make an error of any o
 _DEPENDENCIES: Final = ("-MD", "-MMD")
 _LTO: Final = re.compile(r"-flto(=.+)?")
 _PREFIX_MAP: Final = re.compile(r"-f(?:file|macro|debug)-prefix-map=([^=]+)=(.*)")
+# In names of folders: what is random, and the target's Python.
 _RANDOM: Final = re.compile(r"^\./tmp/[^/]+|(?<=/)\.mesonpy-[a-z0-9_]{8}(?![^/])")
+_PYTHON: Final = re.compile(
+    r"(?<=[/-])(?:cpython-\d+t?|pypy3\d+|cp3\d+-(?:cp3\d+t?|abi3)|pp3\d+-pypy3\d+_pp\d+)(?=[-/]|$)"
+    r"|(?<=/_skbuild/linux-)\w+-3\.\d+(?![^/])"
+)
 # Without `^` where that can be: with it, each line is tried, which takes several times as long.
 _LINE: Final = re.compile(rb'\n# (\d+) "([^"\\\n]*(?:\\.[^"\\\n]*)*)"')
 _PERHAPS_DIRECTIVE: Final = re.compile(rb"#(?![ \t]*(?:\d+|pragma|ident|line)\b)")
@@ -65,16 +70,19 @@ class Compilation:
         """Return a path as it is named in the object."""
         for old, new in self.maps:
             if path.startswith(old):
-                return _without_random_names(new + path[len(old) :])
+                return _without_names_of_builds(new + path[len(old) :])
         return path
 
 
-def _without_random_names(path: str) -> str:
-    """Return a mapped path without the names of temporary folders, which back ends build in and leave no trace of.
+def _without_names_of_builds(path: str) -> str:
+    """Return a mapped path with the same names for the folders that back ends build in, whichever target it is.
 
-    The first is TMPDIR, in a target's folder (scikit-build-core), the second beside the source (meson-python).
+    Temporary ones are random: in TMPDIR (scikit-build-core), or beside the source (meson-python). Others have the
+    target's Python in their names: `build/temp.linux-x86_64-cpython-312` (setuptools), `build/cp312-cp312-linux_x86_64`
+    (scikit-build-core), `_skbuild/linux-x86_64-3.12` (scikit-build).
     """
-    return _RANDOM.sub(lambda found: "./tmp" if found[0].startswith("./tmp") else ".mesonpy", path)
+    path = _RANDOM.sub(lambda found: "./tmp" if found[0].startswith("./tmp") else ".mesonpy", path)
+    return _PYTHON.sub("python", path)
 
 
 def read_command(compiler: Compiler, arguments: Sequence[str]) -> Compilation | None:
@@ -133,8 +141,7 @@ class _Words:
             self.warnings.append(option)
         elif not kind:
             return False
-        if kind != "ignored":
-            self.preprocessing += [option, value] if value else [option]
+        self.preprocessing += [option, value] if value else [option]
         return True
 
     def dependencies(self, output: str) -> list[str]:
