@@ -241,14 +241,11 @@ def test_what_the_compiler_does_not_know_is_refused_as_without_sharing(option: s
     assert (done.returncode, done.stderr) == (alone.returncode, alone.stderr)
 
 
-@needs_zig
-def test_clangs_own_options_are_known(tmp_path: Path) -> None:
-    house = make_house("zig", tmp_path)
-    house.write("unit.c", UNITS["unit.c"])
+@pytest.mark.parametrize("house", [pytest.param("zig", marks=needs_zig)], indirect=True)
+def test_clangs_own_options_are_known(house: House) -> None:
     words = ("cc", "-Qunused-arguments", "-fcolor-diagnostics", "-ftemplate-backtrace-limit=0", "-O2", "-c", "unit.c")
     assert house.compile("a", *words) == house.compile("b", *words)
     assert house.counts == (1, 1, 0)
-    house.cache.close()
 
 
 def test_a_unit_that_two_targets_need_at_once_is_compiled_once(house: House) -> None:

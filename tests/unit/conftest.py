@@ -32,8 +32,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def deep_folder() -> Iterator[Path]:
-    """
-    A folder for trees of any depth; in memory, where there is one: ext4 takes long to make thousands of folders.
+    """A folder for trees of any depth; in memory, where there is one: ext4 takes long to make thousands of folders.
 
     It is none of pytest's own: their removal calls itself for each folder, and fails after a run that was killed.
     """

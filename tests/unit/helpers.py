@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -101,6 +102,20 @@ def write_wheel(
                 info.external_attr = 0o100755 << 16
             archive.writestr(info, content)
     return path
+
+
+def nest(folder: Path, depth: int, name: str = "d") -> Path:
+    """Make folders inside of each other, with a file in the deepest; no path is made of them."""
+    folder.mkdir()
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=at)
+        below = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=at))
+    os.close(at)
+    return folder
 
 
 def codes(found: tuple[Finding, ...]) -> list[str]:

@@ -54,11 +54,17 @@ def waiter(requests: Requests, awaited: Future[str]) -> Future[str]:
     return got
 
 
-def test_the_token_is_lent_while_the_only_request_waits(tokens: Tokens) -> None:
+def lending(tokens: Tokens) -> tuple[Requests, Future[str], Future[str]]:
+    """Have a target with one request lend its token; return also what the request waits for, and what it gets."""
     requests, awaited = Requests(tokens), Future[str]()
     requests.begin("cp312")
     got = waiter(requests, awaited)
     assert tokens.lent.acquire(timeout=_LONG)
+    return requests, awaited, got
+
+
+def test_the_token_is_lent_while_the_only_request_waits(tokens: Tokens) -> None:
+    _, awaited, got = lending(tokens)
     awaited.set_result("object")
     assert got.result(_LONG) == "object"
     assert tokens.out == 0
@@ -89,10 +95,7 @@ def test_it_is_lent_when_what_compiled_has_ended(tokens: Tokens) -> None:
 
 
 def test_a_new_request_takes_the_token_back(tokens: Tokens) -> None:
-    requests, awaited = Requests(tokens), Future[str]()
-    requests.begin("cp312")
-    got = waiter(requests, awaited)
-    assert tokens.lent.acquire(timeout=_LONG)
+    requests, awaited, got = lending(tokens)
     requests.begin("cp312")
     assert tokens.back.acquire(timeout=_LONG)
     awaited.set_result("object")

@@ -6,7 +6,7 @@ import io
 import os
 import socket
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from manywheels.build.stages.test_container import image_variables
 from manywheels.build.stages.transfer import CannotPack, pack_tree, take_file
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled
+from unit.helpers import nest
 
 USER = 61990
 MIB = 1 << 20
@@ -92,31 +93,15 @@ def test_a_hard_link_to_a_file_of_roots_is_not_read(tree: Path, tmp_path: Path) 
         assert "in/project/mine" in tar.getnames()
 
 
-@pytest.fixture
-def chain(deep_folder: Path) -> Callable[[int], Path]:
-    """Make a chain of folders in one another, deeper than a path can name."""
-    folder = deep_folder / "chain"
-    folder.mkdir()
-
-    def make(depth: int) -> Path:
-        for _ in range(depth):
-            (deep_folder / "next").mkdir()
-            folder.rename(deep_folder / "next" / "d")
-            (deep_folder / "next").rename(folder)
-        return folder
-
-    return make
-
-
-def test_a_tree_that_is_too_deep_is_refused(chain: Callable[[int], Path]) -> None:
+def test_a_tree_that_is_too_deep_is_refused(deep_folder: Path) -> None:
     with pytest.raises(CannotPack, match="nested so deep"):
-        packed(chain(3000))
+        packed(nest(deep_folder / "chain", 3000))
 
 
-def test_a_tree_as_deep_as_paths_can_be_is_packed(chain: Callable[[int], Path]) -> None:
+def test_a_tree_as_deep_as_paths_can_be_is_packed(deep_folder: Path) -> None:
     """The standard library's `add` calls itself for each folder."""
-    with packed(chain(1500)) as tar:
-        assert len(tar.getnames()) == 1501
+    with packed(nest(deep_folder / "chain", 1500)) as tar:
+        assert len(tar.getnames()) == 1502  # with the file in the deepest
 
 
 def test_a_sparse_file_is_refused_before_it_is_read(tree: Path) -> None:

@@ -25,30 +25,11 @@ from manywheels.plan.project import digest_source, read_project
 from manywheels.runtime import copying
 from manywheels.runtime.copying import chown_tree, clone_file, copy_tree, remove_tree
 from manywheels.runtime.workspace import take_snapshot, work_folder
-from unit.helpers import write_project
+from unit.helpers import nest, write_project
 
 TERABYTE = 1 << 40
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
-
-
-@pytest.fixture
-def place(deep_folder: Path) -> Path:
-    return deep_folder
-
-
-def nest(folder: Path, depth: int, name: str = "d") -> Path:
-    """Make folders inside of each other, with a file in the deepest; no path is made of them."""
-    folder.mkdir()
-    at = os.open(folder, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir(name, dir_fd=at)
-        below = os.open(name, os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=at))
-    os.close(at)
-    return folder
 
 
 def owners(folder: Path) -> set[int]:
@@ -101,9 +82,9 @@ def thrown() -> Cancellation:
 DEEP = 1_200  # too deep for a function that calls itself
 
 
-def test_a_tree_of_any_depth_is_removed(place: Path) -> None:
+def test_a_tree_of_any_depth_is_removed(deep_folder: Path) -> None:
     """So many folders are too many for Python's stack, for the kernel's paths and for the descriptors."""
-    tree = nest(place / "a", 8_000)
+    tree = nest(deep_folder / "a", 8_000)
     with few_descriptors():
         assert told(lambda: remove_tree(tree)) == ""
     assert not tree.exists()
@@ -234,8 +215,8 @@ def test_what_another_removes_at_the_same_time_is_no_trouble(tmp_path: Path) -> 
 
 
 @as_root
-def test_a_tree_of_any_depth_is_given(place: Path) -> None:
-    tree = nest(place / "a", DEEP)
+def test_a_tree_of_any_depth_is_given(deep_folder: Path) -> None:
+    tree = nest(deep_folder / "a", DEEP)
     with few_descriptors():
         chown_tree(tree, 1234)
     assert owners(tree) == {1234}
@@ -254,8 +235,8 @@ def test_giving_follows_no_link(tmp_path: Path) -> None:
     assert {path.lstat().st_uid for path in (tmp_path / "outside", tmp_path / "outside" / "file")} == {0}
 
 
-def test_a_tree_of_any_depth_is_measured(place: Path) -> None:
-    tree = nest(place / "a", DEEP)
+def test_a_tree_of_any_depth_is_measured(deep_folder: Path) -> None:
+    tree = nest(deep_folder / "a", DEEP)
     (tree / "file").write_bytes(bytes(1_000))
     with few_descriptors():
         assert disk_space._size_of(tree, Cancellation()) == 1_000
@@ -278,23 +259,19 @@ def everything(_path: Path) -> bool:
     return False
 
 
-def test_a_deep_project_is_copied(place: Path) -> None:
-    package = write_project(place / "demo")
+def test_a_deep_project_is_copied(deep_folder: Path) -> None:
+    package = write_project(deep_folder / "demo")
     nest(package / "a", DEEP)
-    snapshot = take_snapshot(read_project(package), place / "work", Cancellation())
+    snapshot = take_snapshot(read_project(package), deep_folder / "work", Cancellation())
     assert Path(snapshot.root, "a", *["d"] * DEEP, "file").is_file()
     assert snapshot.digest == digest_source(package, Cancellation())
-    remove_tree(snapshot.root)
-    remove_tree(package)
 
 
-def test_a_project_deeper_than_the_kernels_paths_is_refused_in_words(place: Path) -> None:
-    package = write_project(place / "demo")
+def test_a_project_deeper_than_the_kernels_paths_is_refused_in_words(deep_folder: Path) -> None:
+    package = write_project(deep_folder / "demo")
     nest(package / "a", 2_100)
     with pytest.raises(ProjectError, match="cannot be copied: File name too long"):
-        take_snapshot(read_project(package), place / "work", Cancellation())
-    remove_tree(place / "work")
-    remove_tree(package)
+        take_snapshot(read_project(package), deep_folder / "work", Cancellation())
 
 
 def test_modes_and_times_of_folders_are_copied(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from manywheels.runtime import git_commands
 from manywheels.runtime.git import linked_repository, share_objects
 from manywheels.runtime.gitconfig import OF_A_COPY
 from manywheels.runtime.workspace import copy_source, take_snapshot
-from unit.helpers import write_project
+from unit.helpers import nest, write_project
 from unit.runtime.test_workspace import _quiet_git, git, put, repository, snapshot_of  # noqa: F401 - a fixture for all
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has more rights than project code")
@@ -203,11 +203,7 @@ def test_a_tracked_file_lies_as_deep_as_paths_can_be(deep_folder: Path) -> None:
     deep = "d/" * 1100
     entry = git(top, "hash-object", "-w", "beside.txt").strip()
     git(top, "update-index", "--add", "--cacheinfo", f"100644,{entry},{deep}file")
-    folder = top
-    for _ in range(1100):
-        folder /= "d"
-        folder.mkdir()
-    (folder / "file").touch()
+    nest(top / "d", 1099)
     copy = snapshot_of(top / "python", deep_folder / "work").root
     assert (copy / deep / "file").exists()
 

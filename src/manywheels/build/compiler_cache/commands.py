@@ -24,7 +24,7 @@ _PREFIX_MAP: Final = re.compile(r"-f(?:file|macro|debug)-prefix-map=([^=]+)=(.*)
 # In names of folders: what is random, and the target's Python.
 _RANDOM: Final = re.compile(r"^\./tmp/[^/]+|(?<=/)\.mesonpy-[a-z0-9_]{8}(?![^/])")
 _PYTHON: Final = re.compile(
-    r"(?<=[/-])(?:cpython-\d+t?|pypy3\d+|cp3\d+-(?:cp3\d+t?|abi3)|pp3\d+-pypy3\d+_pp\d+)(?=[-/]|$)"
+    r"(?<=[/-])(?:cpython-3\d{1,2}t?|pypy3\d+|cp3\d+-(?:cp3\d+t?|abi3)|pp3\d+-pypy3\d+_pp\d+)(?=[-/]|$)"
     r"|(?<=/_skbuild/linux-)\w+-3\.\d+(?![^/])"
 )
 # Without `^` where that can be: with it, each line is tried, which takes several times as long.
@@ -220,7 +220,7 @@ def without_places(text: bytes, compilation: Compilation) -> bytes:
 
 @cache
 def _kind(option: str) -> str:
-    for name in ("preprocessor", "ignored", "warnings", "code"):
+    for name in ("preprocessor", "warnings", "code"):
         if _pattern(name).fullmatch(option):
             return name
     return ""
