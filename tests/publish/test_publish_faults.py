@@ -17,14 +17,15 @@ import pytest
 from index import Answer, Delay, Drop, Fault, GitHubPublisher, GitLabPublisher, LocalIndex, redirect, too_many
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
-from manywheels.deliver.index.distributions import read_distribution
 from manywheels.deliver.index.http import Form, NoResponse, Requests, Transport, index_retries, is_name_taken
 from manywheels.deliver.index.publish import publish as publish_here
 from manywheels.deliver.index.simple_api import Index, Presence, addresses
 from manywheels.deliver.index.trusted import ApiToken
+from manywheels.deliver.index.upload import form_of
 from manywheels.errors import TooLittleTime, UploadIncomplete
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.settings import read_settings
+from manywheels.verify.distributions import read_distribution
 from manywheels.wheels.manifest import Shard, TargetRecord, TargetState, read_manifest
 from publish.program import (
     Run,
@@ -543,13 +544,13 @@ def test_the_index_in_memory_answers_as_the_local_one_does(
         return answer.status, is_name_taken(answer)
 
     assert asked.presence(file) is Presence.ABSENT
-    assert send(file.form()) == (200, False)
+    assert send(form_of(file)) == (200, False)
     assert asked.presence(file) is Presence.SAME
-    assert send(file.form()) == (200, False)
+    assert send(form_of(file)) == (200, False)
     write_sdist(tmp_path, metadata="Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nSummary: other\n")
     other = read_distribution(file.path)
     assert asked.presence(other) is Presence.OTHER
-    assert send(other.form()) == (400, True)
+    assert send(form_of(other)) == (400, True)
 
 
 @pytest.mark.parametrize("seed", range(6))

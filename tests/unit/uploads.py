@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Transport, index_retries
 from manywheels.deliver.index.identity import Secrets
 from manywheels.deliver.index.ledger import Ledger, UploadState
@@ -17,6 +16,7 @@ from manywheels.deliver.index.publish import first_entries
 from manywheels.deliver.index.simple_api import Index, Presence, addresses
 from manywheels.deliver.index.trusted import ApiToken
 from manywheels.deliver.index.upload import Progress, Sender, UploadContext
+from manywheels.verify.distributions import Distribution
 from manywheels.wheels.output import LEDGER
 from unit.fakeindex import FastClock
 

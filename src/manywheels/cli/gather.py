@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK
 from manywheels.plan import inputs
+from manywheels.plan.settings import Settings
+
+if TYPE_CHECKING:
+    from manywheels.wheels.gather import Gathered, Inspect
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
     """Raises ManywheelsError."""
-    from manywheels.plan.delivery_options import resolve_delivery
-    from manywheels.wheels.gather import SetSource, gather
-    from manywheels.wheels.output import open_output
-
     settings = read_wheel_settings(request)
     folder = Path(settings.parsed("output-dir", inputs.parse_path))
-    sources = [SetSource(folder=path, name=str(path)) for path in request.paths]
-    delivery = resolve_delivery(settings)
-    gathered = gather(
-        sources, open_output(folder), digests=delivery.manifest_digests, allow_missing=delivery.allow_missing,
-        cancellation=cancellation,
-    )  # fmt: skip
+    gathered = gather_folders(request.paths, folder, settings, cancellation)
     print(gathered.describe(folder))
     return EXIT_OK
+
+
+def gather_folders(
+    folders: Iterable[Path], output: Path, settings: Settings, cancellation: Cancellation
+) -> Gathered:
+    """Gather sets from `folders`, and what others built from those that `foreign` names. Raises ManywheelsError."""
+    from manywheels.plan.delivery_options import resolve_delivery
+    from manywheels.wheels.gather import gather
+    from manywheels.wheels.output import open_output
+    from manywheels.wheels.sources import SetSource
+
+    delivery = resolve_delivery(settings)
+    sources = [SetSource(folder=path, name=str(path)) for path in folders]
+    sources += [SetSource(folder=Path(name), name=name, foreign=True) for name in delivery.foreign]
+    return gather(
+        sources, open_output(output), digests=delivery.manifest_digests, allow_missing=delivery.allow_missing,
+        inspect=inspector(settings, cancellation), cancellation=cancellation,
+    )  # fmt: skip
+
+
+def inspector(settings: Settings, cancellation: Cancellation) -> Inspect:
+    """Return what checks wheels that others built, by the project's rules. Raises InputError for invalid rules."""
+    from manywheels.verify.foreign import foreign_problems
+    from manywheels.verify.rules import verification_rules
+
+    return partial(foreign_problems, rules=verification_rules(settings.project_table), cancellation=cancellation)

@@ -32,7 +32,7 @@ from manywheels.wheels.manifest import Manifest
 from manywheels.wheels.output import MANIFEST, REPORT
 
 _PREFIX: Final = "INPUT_"
-_ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern"})
+_ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern", "foreign"})
 _RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # for the runner
 # cibuildwheel's action installs itself, and with it what `extras` names; here, uv is part of the image.
 _INSTALLERS_INPUTS: Final = frozenset({"extras", "python-path"})
@@ -158,7 +158,7 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
         is_filled = has_distributions(checked)
         if is_filled and (names_folder or not github_artifacts.has_set(delivery, environment, cancellation)):
             return request, settings
-    manifest = github_artifacts.take(delivery, folder, environment, cancellation)
+    manifest = github_artifacts.take(settings, folder, environment, cancellation)
     _write_results(manifest, _outputs(manifest, folder), environment)
     return replace(request, paths=(folder,)), settings.with_values(build.sealed(manifest, folder))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from manywheels.cli.gather import inspector
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import last_written
 from manywheels.core.interruptible import until_stopped
@@ -68,9 +69,12 @@ def has_set(delivery: Delivery, environment: Mapping[str, str], cancellation: Ca
     return found
 
 
-def take(delivery: Delivery, folder: Path, environment: Mapping[str, str], cancellation: Cancellation) -> Manifest:
+def take(settings: Settings, folder: Path, environment: Mapping[str, str], cancellation: Cancellation) -> Manifest:
     """Download the run's sets into a folder, merged, and print what they are. Raises what `sets.take_sets` raises."""
-    gathered = sets.take_sets(open_artifacts(environment, cancellation), delivery, open_output(folder), cancellation)
+    gathered = sets.take_sets(
+        open_artifacts(environment, cancellation), resolve_delivery(settings), open_output(folder), cancellation,
+        inspector(settings, cancellation),
+    )  # fmt: skip
     print(gathered.describe(folder), flush=True)
     return gathered.manifest
 

@@ -81,8 +81,7 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     settings = publishing_settings(request, environment)
-    allow_missing = settings.parsed("allow-missing", inputs.parse_flag)
-    gathered = gather_jobs(Path(settings.value("output-dir").value), allow_missing=allow_missing)
+    gathered = gather_jobs(Path(settings.value("output-dir").value), settings, cancellation)
     place = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
     return publish.upload(settings.with_values({"packages-dir": place}), cancellation, environment)
 
@@ -93,21 +92,21 @@ def publishing_settings(request: Request, environment: Mapping[str, str]) -> Set
     return settings.with_values(to_registry(settings.value("repository-url"), environment))
 
 
-def gather_jobs(folder: Path, *, allow_missing: bool = False) -> Path:
+def gather_jobs(folder: Path, settings: Settings, cancellation: Cancellation) -> Path:
     """Return the folder of the gathered set. Raises SetMismatch and WheelFileError."""
-    from manywheels.wheels.gather import SetSource, gather, is_of_a_set
-    from manywheels.wheels.output import open_output
+    from manywheels.cli.gather import gather_folders
+    from manywheels.wheels.gather import is_of_a_set
 
     target = folder / _GATHERED
+    elsewhere = {Path(name) for name in settings.parsed("foreign", inputs.parse_words)}
     files = {Path(place): list(filter(is_of_a_set, names)) for place, _, names in os.walk(folder)}
-    found = sorted(place for place, names in files.items() if names and place != target)
+    found = sorted(place for place, names in files.items() if names and place not in {target, *elsewhere})
     if not any(MANIFEST in files[place] for place in found):
         raise WheelFileError(
             f"`{folder}` has no wheels of a build job: there is no {MANIFEST}.",
             remedy="Name the build jobs in `needs`, and give both the same `output-dir`.",
         )
-    sources = [SetSource(folder=path, name=str(path)) for path in found]
-    gathered = gather(sources, open_output(target), allow_missing=allow_missing)
+    gathered = gather_folders(found, target, settings, cancellation)
     print(gathered.describe(target), flush=True)
     return target
 

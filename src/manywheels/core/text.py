@@ -52,3 +52,8 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def natural(identifier: str) -> tuple[tuple[int, str], ...]:
+    """Return a sort key by which `cp39` comes before `cp310`."""
+    return tuple((int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", identifier))

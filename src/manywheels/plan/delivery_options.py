@@ -22,6 +22,8 @@ _MAX_DAYS: Final = 400  # days; GitHub's limit
 class Delivery:
     """Where to deliver, and what to take. `artifact_pattern`: empty to take one artifact by name.
 
+    `foreign`: patterns of artifacts, or folders, with what manywheels did not build.
+
     `manifest_digests`: sha256 in hex, for each set, or none. `retention_days`: 0 for the repository's setting.
     `report`: None for beside the manifest in GitHub's action, and for no report elsewhere. `trace`: None for no trace.
     """
@@ -29,6 +31,7 @@ class Delivery:
     publish: str
     artifact_name: str
     artifact_pattern: str
+    foreign: tuple[str, ...]
     manifest_digests: tuple[str, ...]
     retention_days: int
     overwrite: bool
@@ -43,6 +46,7 @@ def resolve_delivery(settings: Settings) -> Delivery:
         publish=settings.parsed("publish", partial(inputs.parse_choice, choices=DESTINATIONS)),
         artifact_name=settings.parsed("artifact-name", _parse_artifact_name),
         artifact_pattern=settings.parsed("artifact-pattern", _parse_pattern),
+        foreign=settings.parsed("foreign", inputs.parse_words),
         manifest_digests=settings.parsed("manifest-digest", _parse_digests),
         retention_days=settings.parsed("retention-days", _parse_days),
         overwrite=settings.parsed("overwrite", inputs.parse_flag),

@@ -45,6 +45,10 @@ class Rules:
         counted = (finding for finding in findings if not any(entry.covers(finding) for entry in self.ignored))
         return tuple(replace(finding, severity=self._severity(finding)) for finding in counted)
 
+    def ignores(self, code: str) -> bool:
+        """Whether findings of a check do not count in any file."""
+        return any(entry.code == code for entry in self.ignored)
+
     def _severity(self, finding: Finding) -> Severity:
         if self.allow_missing and finding.code == EVERY_PYTHON:
             return Severity.WARNING

@@ -8,18 +8,19 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, combinations
 from statistics import median
 from typing import Final
 
+from packaging.metadata import RawMetadata
 from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
 from manywheels.data import table
 from manywheels.verify.model import FunctionCheck, Problem, Severity, Wheel, some
-from manywheels.wheels.manifest import Manifest, TargetState
+from manywheels.wheels.manifest import Manifest, SealedFile, TargetState, WheelRecord
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 
 _MIB: Final = 1 << 20
@@ -34,7 +35,7 @@ class WheelFacts:
     """What the set's checks need of a wheel: `file` is its name, `size` in bytes, `sha256` in hex.
 
     `pure_files` maps members outside *.dist-info that are no machine code to digests; `build` is the build tag or
-    empty.
+    empty. `declares` has the metadata that installers choose and resolve by, each field with its sorted values.
     """
 
     file: str
@@ -45,6 +46,7 @@ class WheelFacts:
     size: int
     sha256: str
     pure_files: Mapping[str, str]
+    declares: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> tuple[str, ...]:
@@ -70,7 +72,14 @@ def facts_of(wheel: Wheel) -> WheelFacts:
             and not _MACHINE_CODE.search(member.name)
             and not member.name.partition("/")[0].endswith(".dist-info")
         },
+        declares=_declared(wheel.metadata),
     )
+
+
+def _declared(metadata: RawMetadata) -> dict[str, tuple[str, ...]]:
+    lists = {"Requires-Dist": metadata.get("requires_dist", []), "Provides-Extra": metadata.get("provides_extra", [])}
+    python = metadata.get("requires_python")
+    return {"Requires-Python": (python,) if python else (), **{name: tuple(sorted(it)) for name, it in lists.items()}}
 
 
 class SetCheck(FunctionCheck[[Sequence[WheelFacts], Manifest | None], tuple[str | None, Problem]]):
@@ -80,15 +89,18 @@ class SetCheck(FunctionCheck[[Sequence[WheelFacts], Manifest | None], tuple[str 
 def manifest_agrees(wheels: Sequence[WheelFacts], manifest: Manifest | None) -> Found:
     """The wheels are exactly those of the manifest, byte for byte, and none of its targets failed."""
     if manifest is not None:
-        yield from disagreements({wheel.file: wheel.sha256 for wheel in wheels}, manifest)
+        yield from disagreements(
+            {wheel.file: wheel.sha256 for wheel in wheels}, (*manifest.wheels, *manifest.foreign)
+        )  # fmt: skip
+        yield from without_wheel(manifest)
         # A job may verify its own shard: other jobs build the rest.
         yield from () if manifest.shard else left_to_build(manifest)
 
 
-def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
-    """Yield a set's missing, changed and additional wheels, `digests` by file name (sha256 in hex)."""
-    sealed = {record.name: record for record in manifest.wheels}
-    for name, record in sealed.items():
+def disagreements(digests: Mapping[str, str], sealed: Iterable[WheelRecord | SealedFile]) -> Found:
+    """Yield what is missing, changed or more than is `sealed`, `digests` by file name (sha256 in hex)."""
+    records = {record.name: record for record in sealed}
+    for name, record in records.items():
         if name not in digests:
             yield None, Problem(message=f"`{name}` of the manifest is missing", remedy=_TAKE_THE_WHOLE_SET)
         elif digests[name] != record.sha256:
@@ -100,8 +112,12 @@ def disagreements(digests: Mapping[str, str], manifest: Manifest) -> Found:
                 ),
             )
     for name in digests:
-        if name not in sealed:
+        if name not in records:
             yield name, Problem(message="is not in the manifest", remedy=_TAKE_THE_WHOLE_SET)
+
+
+def without_wheel(manifest: Manifest) -> Found:
+    """Yield the targets that failed or were cancelled."""
     for target in manifest.targets:
         if target.wheel is None and target.state in {TargetState.FAILED, TargetState.CANCELLED}:
             yield (
@@ -244,7 +260,10 @@ def _platform_kind(platform: str) -> str:
 
 
 _ENDED: Final = {TargetState.FAILED: "failed", TargetState.CANCELLED: "was cancelled"}
-_TAKE_THE_WHOLE_SET: Final = "Use the complete output folder of one run, and nothing else."
+_TAKE_THE_WHOLE_SET: Final = (
+    "Use the complete output folder of one run, and nothing else; wheels that were built elsewhere become a part of the "
+    "set by `manywheels gather --foreign`."
+)
 _GATHER: Final = (
     "Publish from a job that runs after all building jobs and gathers their wheels: `artifact-pattern` on GitHub, the "
     "component `publish` on GitLab, otherwise `manywheels gather`."

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
-from packaging.utils import parse_wheel_filename
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from manywheels.core.files import digest_file, write_atomically
 from manywheels.core.regular_files import open_regular
@@ -55,6 +55,15 @@ def _require_wheel_name(name: str) -> str:
     if "/" in name or not name.isprintable():
         raise ValueError(f"`{name}` is not a file of this folder")
     parse_wheel_filename(name)  # InvalidWheelFilename is a ValueError
+    return name
+
+
+def _require_distribution_name(name: str) -> str:
+    if name.endswith(".whl"):
+        return _require_wheel_name(name)
+    if "/" in name or not name.isprintable():
+        raise ValueError(f"`{name}` is not a file of this folder")
+    parse_sdist_filename(name)  # InvalidSdistFilename is a ValueError
     return name
 
 
@@ -105,6 +114,20 @@ class WheelRecord:
     glibc: str | None = None
     libraries: _Texts
     left_out: _Texts = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedFile:
+    """A file of the set that no target made: the sdist, or a wheel that was built elsewhere.
+
+    `size` in bytes, `sha256` in hex. `origin` is the artifact or folder that it was taken from; empty for what the run
+    made itself.
+    """
+
+    name: Annotated[str, _Rule(_require_distribution_name)]
+    size: _Count
+    sha256: _Digest
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +237,7 @@ class Manifest:
 
     `source`: the digest of the package's files; `checkout`: that of all that builds saw, with git's state.
     `shard`: the part of the plan that was built. `planned`: identifiers of the whole plan. `compilations`: None if
-    targets shared none.
+    targets shared none. `foreign` are wheels that were built elsewhere, for other systems as a rule.
     """
 
     project: str
@@ -230,12 +253,19 @@ class Manifest:
     shard: Annotated[Shard, _Rule(_require_part)] | None = None
     compilations: Compilations | None = None
     checkout: str = ""
+    sdist: SealedFile | None = None
+    foreign: Annotated[tuple[SealedFile, ...], _Rule(fail_fast=True)] = ()
     schema: int = SCHEMA
 
     @property
     def wheels(self) -> tuple[WheelRecord, ...]:
         """Each finished wheel once, in the targets' order."""
         return tuple(dict.fromkeys(record.wheel for record in self.targets if record.wheel))
+
+    @property
+    def files(self) -> tuple[WheelRecord | SealedFile, ...]:
+        """All files of the set: the sdist, the targets' wheels, and those that were built elsewhere."""
+        return (*([self.sdist] if self.sdist else []), *self.wheels, *self.foreign)
 
     @property
     def failures(self) -> tuple[TargetRecord, ...]:
@@ -290,6 +320,11 @@ def describe_wheel(
         libraries=libraries,
         left_out=left_out,
     )
+
+
+def seal(path: Path, *, sha256: str, origin: str = "") -> SealedFile:
+    """`sha256` (hex) is that of the verified bytes."""
+    return SealedFile(name=path.name, size=path.stat().st_size, sha256=sha256, origin=origin)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -34,11 +34,12 @@ from manywheels.deliver import results_service
 from manywheels.deliver.artifacts.client import Artifacts
 from manywheels.deliver.artifacts.packing import ArtifactMember
 from manywheels.deliver.index import attestations
-from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import NoResponse, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.simple_api import Index, addresses
+from manywheels.deliver.index.upload import form_of
 from manywheels.errors import ArtifactServiceDown, Cancelled, SigningFailed
+from manywheels.verify.distributions import Distribution
 from unit.artifactservice import FakeService
 from unit.hostile import ENDLESS, FLOODS, SOON, Hostile, Manner, compressed, drips, hostile, mute, reluctant
 from unit.resultsservice import answer, serving
@@ -87,7 +88,7 @@ def upload(tmp_path: Path) -> Distribution:
 
 
 def send(way: Requests, url: str, file: Distribution, timeout: float = 0.4) -> None:
-    way.post_form(url, file.form(), auth=("a", "b"), timeout=timeout, watch=lambda _: None)
+    way.post_form(url, form_of(file), auth=("a", "b"), timeout=timeout, watch=lambda _: None)
 
 
 # --- the index --------------------------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from manywheels.cli.main import main
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.core.regular_files import files_in, is_regular, open_regular
-from manywheels.deliver.index.distributions import Unreadable, find_files, read_distribution
 from manywheels.errors import Cancelled, TargetError, WheelFileError
 from manywheels.report.files import Reports
 from manywheels.verify import collect_wheels
+from manywheels.verify.distributions import Unreadable, find_files, read_distribution
 from manywheels.wheels.manifest import read_manifest
 from manywheels.wheels.output import MANIFEST, open_output
 from unit.helpers import built, manifest, write_wheel

@@ -21,7 +21,6 @@ from manywheels.core.documents import parse_json
 from manywheels.core.redaction import redacted
 from manywheels.data import table
 from manywheels.deliver.index.audiences import require_own
-from manywheels.deliver.index.distributions import read_distribution
 from manywheels.deliver.index.http import Auth, Requests, Response, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.publish import publish
@@ -30,6 +29,7 @@ from manywheels.deliver.index.trusted import TrustedPublisher
 from manywheels.errors import IndexUnreachable, ManywheelsError, MintRefused, UnsafeAddress
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.settings import read_settings
+from manywheels.verify.distributions import read_distribution
 from publish.program import write_sdist, write_set
 from unit.fakeindex import FakeIndex, FastClock
 from unit.serving import served

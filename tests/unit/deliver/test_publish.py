@@ -27,7 +27,6 @@ from manywheels.data import table
 from manywheels.deliver.index import attestations, claims, preflight
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
-from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.deliver.index.http import (
     Auth,
     NoResponse,
@@ -45,6 +44,7 @@ from manywheels.deliver.index.progress import progress
 from manywheels.deliver.index.publish import _api_token, _require_none, _require_time, publish
 from manywheels.deliver.index.simple_api import Index, Listed, Listing, Presence, addresses, compare, oldest_upload
 from manywheels.deliver.index.trusted import ApiToken, redirected
+from manywheels.deliver.index.upload import form_of
 from manywheels.errors import (
     Cancelled,
     FileChanged,
@@ -59,6 +59,7 @@ from manywheels.errors import (
 from manywheels.plan.delivery_options import resolve_publishing
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.settings import Settings, read_settings
+from manywheels.verify.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Ignored, Rules
 from publish.program import write_sdist, write_set
@@ -822,7 +823,7 @@ def test_the_ledger_says_what_cannot_be_written(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
     gone = distribution(tmp_path / "gone.whl")
     with Requests() as way, pytest.raises(FileChanged, match=r"gone\.whl` can no longer be read: No such file"):
-        way.post_form("https://h/", gone.form(), auth=("a", "b"), timeout=1.0, watch=lambda _count: None)
+        way.post_form("https://h/", form_of(gone), auth=("a", "b"), timeout=1.0, watch=lambda _count: None)
 
 
 class Slow(BaseHTTPRequestHandler):
@@ -856,7 +857,7 @@ def test_an_index_that_reads_slowly_gets_the_upload(tmp_path: Path, monkeypatch:
     large = distribution(tmp_path / "a.whl", len(content), sha256=hashlib.sha256(content).hexdigest())
     with served(Slow) as url, Requests() as way:
         for _ in range(2):
-            answer = way.post_form(url, large.form(), auth=("a", "b"), timeout=60.0, watch=lambda _count: None)
+            answer = way.post_form(url, form_of(large), auth=("a", "b"), timeout=60.0, watch=lambda _count: None)
             assert answer.status == 200
 
 

@@ -15,9 +15,9 @@ import pytest
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
 from manywheels.deliver.index import bounds
-from manywheels.deliver.index.bounds import Unbounded, require_bounded
-from manywheels.deliver.index.distributions import Unreadable, read_distribution
 from manywheels.errors import Cancelled
+from manywheels.verify.bounds import Unbounded, require_bounded
+from manywheels.verify.distributions import Unreadable, read_distribution
 from unit.helpers import write_wheel
 
 MIB = 1 << 20

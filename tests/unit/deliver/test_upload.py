@@ -11,11 +11,11 @@ import pytest
 
 from manywheels.core.files import digest_file
 from manywheels.data import table
-from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Auth, NoResponse, Response
 from manywheels.deliver.index.ledger import UploadState
 from manywheels.deliver.index.upload import AGAIN, COMPARE, RAISE
 from manywheels.errors import DeliveryError, FileChanged, UnsafeAddress
+from manywheels.verify.distributions import Distribution
 from scale import scaled
 from unit.fakeindex import FakeIndex
 from unit.uploads import Silence, Upload, check

@@ -16,9 +16,11 @@ from manywheels.deliver.artifacts.packing import LOG_FOLDER, ArtifactMember
 from manywheels.deliver.artifacts.service import find_service
 from manywheels.errors import ArtifactMissing
 from manywheels.plan.delivery_options import Delivery
-from manywheels.wheels.gather import Gathered, SetSource, gather, is_sdist_of
+from manywheels.wheels.gather import Gathered, Inspect, gather
 from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import BEFORE_ALL, LOGS, MANIFEST, REPORT, OutputFolder
+from manywheels.wheels.set_problems import is_sdist_of
+from manywheels.wheels.sources import SetSource
 
 
 def open_artifacts(environment: Mapping[str, str], cancellation: Cancellation) -> Artifacts:
@@ -51,14 +53,14 @@ def upload_set(
 
 def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[ArtifactMember]:
     yield ArtifactMember(name=MANIFEST, path=folder / MANIFEST, sha256=manifest.digest)
-    for wheel in manifest.wheels:
-        yield ArtifactMember(name=wheel.name, path=folder / wheel.name, sha256=wheel.sha256)
+    for file in manifest.files:
+        yield ArtifactMember(name=file.name, path=folder / file.name, sha256=file.sha256)
     for log in dict.fromkeys(_logs(manifest, folder)):
         if is_regular(folder / log):
             yield ArtifactMember(name=LOG_FOLDER + Path(log).name, path=folder / log)
     if report is not None and is_regular(report):
         yield ArtifactMember(name=REPORT, path=report)
-    for sdist in sorted(folder.glob("*.tar.gz")):
+    for sdist in sorted(folder.glob("*.tar.gz")) if manifest.sdist is None else ():
         if is_regular(sdist) and is_sdist_of(manifest, sdist.name):
             yield ArtifactMember(name=sdist.name, path=sdist)
 
@@ -91,25 +93,32 @@ def take_set(artifacts: Artifacts, delivery: Delivery, place: Path, cancellation
     return read_manifest(place)
 
 
-def take_sets(artifacts: Artifacts, delivery: Delivery, output: OutputFolder, cancellation: Cancellation) -> Gathered:
+def take_sets(
+    artifacts: Artifacts, delivery: Delivery, output: OutputFolder, cancellation: Cancellation, inspect: Inspect
+) -> Gathered:
     """Download the artifacts that the inputs name, and gather their sets into a folder.
 
-    Raises DeliveryError, Cancelled, and SetMismatch.
+    `inspect` is asked about what is in `foreign` artifacts. Raises DeliveryError, Cancelled, and SetMismatch.
     """
     # After a cancellation, a thread may still unpack here.
     with tempfile.TemporaryDirectory(prefix="manywheels-", ignore_cleanup_errors=True) as place:
         sources = until_stopped(lambda: _download(artifacts, delivery, Path(place)), cancellation)
         return gather(
             sources, output, digests=delivery.manifest_digests, allow_missing=delivery.allow_missing,
-            cancellation=cancellation,
+            inspect=inspect, cancellation=cancellation,
         )  # fmt: skip
 
 
 def _download(artifacts: Artifacts, delivery: Delivery, place: Path) -> list[SetSource]:
-    pattern = delivery.artifact_pattern
+    pattern, foreign = delivery.artifact_pattern, delivery.foreign
+    elsewhere = {artifact.name: artifact for one in foreign for artifact in artifacts.find(pattern=one)}
     found = artifacts.find(pattern=pattern) if pattern else artifacts.find(name=delivery.artifact_name)
-    sources = [SetSource(folder=place / str(number), name=artifact.name) for number, artifact in enumerate(found)]
-    for source, artifact in zip(sources, found, strict=True):
+    taken = [*(artifact for artifact in found if artifact.name not in elsewhere), *elsewhere.values()]
+    sources = [
+        SetSource(folder=place / str(number), name=artifact.name, foreign=artifact.name in elsewhere)
+        for number, artifact in enumerate(taken)
+    ]
+    for source, artifact in zip(sources, taken, strict=True):
         source.folder.mkdir()
         artifacts.download(artifact, source.folder)
     return sources

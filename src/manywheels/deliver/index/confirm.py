@@ -15,12 +15,12 @@ from typing import Final
 from manywheels.core.certificates import bundle_variable
 from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
-from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import NoResponse, Transport
 from manywheels.deliver.index.simple_api import ACCEPT, Index, Presence, compare
 from manywheels.errors import NotConfirmed
 from manywheels.runtime.environment import build_environment
 from manywheels.runtime.own_python import module_argv
+from manywheels.verify.distributions import Distribution
 from manywheels.verify.installs import questions, requires_python
 from manywheels.wheels.wheelfile import parse_name
 

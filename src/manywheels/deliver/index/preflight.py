@@ -11,17 +11,8 @@ from typing import Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
-from manywheels.deliver.index.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.deliver.index.http import NoResponse
-from manywheels.deliver.index.pypi_rules import (
-    METADATA,
-    QUARANTINED,
-    content_problems,
-    content_warnings,
-    is_foreign,
-    project_problems,
-    unverified,
-)
+from manywheels.deliver.index.pypi_rules import QUARANTINED, project_problems
 from manywheels.deliver.index.simple_api import (
     READING_PASSWORD,
     Index,
@@ -32,10 +23,18 @@ from manywheels.deliver.index.simple_api import (
     oldest_upload,
 )
 from manywheels.verify.checks import acceptance, archive, metadata, record, tags
+from manywheels.verify.distribution_rules import (
+    METADATA,
+    content_problems,
+    content_warnings,
+    is_foreign,
+    unverified,
+)
+from manywheels.verify.distributions import Distribution, Unreadable, find_files, read_distribution
 from manywheels.verify.model import Finding, Problem, Severity, some
 from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
-from manywheels.verify.sets import disagreements, left_to_build
+from manywheels.verify.sets import disagreements, left_to_build, without_wheel
 from manywheels.wheels.manifest import Manifest, read_sealed
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import MANIFEST
@@ -187,7 +186,7 @@ def _unproved(manifest: Manifest | None, wanted: Wanted, files: Iterable[Distrib
         yield (f"`{wanted.folder}` has no manifest ({MANIFEST}): whether the set is complete and tested is not known")
         return
     for file in files:
-        if file.is_sdist:
+        if file.is_sdist and manifest.sdist is None:
             yield f"`{file.name}` is not in the manifest: it is not verified that the wheels were built from it"
 
 
@@ -202,8 +201,9 @@ def _manifest_mismatches(
         )
     if manifest is None:
         return
-    digests = {file.name: file.sha256 for file in files if not file.is_sdist}
-    for name, problem in (*disagreements(digests, manifest), *left_to_build(manifest)):
+    digests = {file.name: file.sha256 for file in files if manifest.sdist or not file.is_sdist}
+    found = (*disagreements(digests, manifest.files), *without_wheel(manifest), *left_to_build(manifest))
+    for name, problem in found:
         yield Problem(member=name, message=problem.message, remedy=problem.remedy)
     if not wanted.allow_missing and (missing := missing_targets([manifest])):
         yield Problem(message=describe_missing(missing), remedy=f"{WAYS_OUT} {_WORKFLOWS_CHOICE}")
@@ -351,7 +351,7 @@ def _too_large(
     files: Iterable[Distribution], presence: Mapping[str, Presence], listing: Listing, rules: Rules
 ) -> Iterator[Problem]:
     """Yield too large files; a project with larger files on the index has a higher limit."""
-    if any(entry.code == _SIZE for entry in rules.ignored):
+    if rules.ignores(_SIZE):
         return
     limit = max([table("index")["max_file_size"], *(file.size or 0 for file in listing.values())])
     for file in files:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Final, TextIO
 
 from manywheels.core import printing, text
-from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.ledger import UploadState
 from manywheels.deliver.index.upload import Progress
+from manywheels.verify.distributions import Distribution
 
 LONGEST: Final = 300  # characters of a reason on the console; the ledger has all of it
 

@@ -16,7 +16,6 @@ from manywheels.data import table
 from manywheels.deliver.index import attestations
 from manywheels.deliver.index.attestations import Signed
 from manywheels.deliver.index.confirm import confirm
-from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Auth, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
@@ -46,6 +45,7 @@ from manywheels.errors import (
 from manywheels.plan.delivery_options import PublishOptions, resolve_delivery, resolve_publishing
 from manywheels.plan.settings import Settings
 from manywheels.plan.trust import in_ci, may_allow_missing, require_places
+from manywheels.verify.distributions import Distribution
 from manywheels.verify.model import Problem
 from manywheels.verify.rules import Rules
 from manywheels.wheels.missing import ALLOW

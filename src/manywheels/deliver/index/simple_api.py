@@ -19,9 +19,9 @@ from packaging.version import Version
 from manywheels.core.documents import parse_json
 from manywheels.core.retry import RetryPolicy
 from manywheels.data import table
-from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import Auth, NoResponse, Response, Transport, origin, persist, require_safe
 from manywheels.errors import InputError
+from manywheels.verify.distributions import Distribution
 
 READING_USER: Final = "MANYWHEELS_CHECK_USER"
 READING_PASSWORD: Final = "MANYWHEELS_CHECK_PASSWORD"  # noqa: S105 - a variable's name

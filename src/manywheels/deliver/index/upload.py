@@ -16,9 +16,9 @@ from typing import Final, Protocol
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.retry import RetryPolicy, TransientError, retry_after
 from manywheels.data import table
-from manywheels.deliver.index.distributions import Distribution
 from manywheels.deliver.index.http import (
     Auth,
+    Form,
     Interrupted,
     NoResponse,
     Response,
@@ -33,6 +33,7 @@ from manywheels.deliver.index.ledger import Ledger, UploadState
 from manywheels.deliver.index.simple_api import Index, Presence
 from manywheels.deliver.index.trusted import Credentials, redirected
 from manywheels.errors import DeliveryError
+from manywheels.verify.distributions import Distribution
 
 ExtraFields = Mapping[str, tuple[tuple[str, str], ...]]
 _RECORDING: Final = 0.5  # seconds for threads to write the ledger after a cancellation's grace
@@ -215,7 +216,7 @@ class Sender:
                 raise Interrupted
             self._progress.sent(file, count)
 
-        form = file.form(*self._extra.get(file.name, ()))
+        form = form_of(file, *self._extra.get(file.name, ()))
         limit = context.retries.timeout(_timeout(file))
         try:
             response = context.transport.post_form(
@@ -303,6 +304,11 @@ class Sender:
             if number < facts["settle-asks"] - 1:
                 self._context.retries.sleep(facts["settle-pause"])
         return presence
+
+
+def form_of(file: Distribution, *more: tuple[str, str]) -> Form:
+    """Return what the index is sent for a file; `more` are further fields."""
+    return Form(fields=(*file.fields, *more), path=file.path, size=file.size, sha256=file.sha256)
 
 
 def _groups(files: Iterable[Distribution]) -> Iterator[list[Distribution]]:

@@ -1,4 +1,4 @@
-"""Distributions to publish, and the index's forms for them; twine reads their metadata."""
+"""Wheels and sdists as an index takes them; twine reads their metadata."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ from packaging.version import InvalidVersion, Version
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.regular_files import files_in, open_regular
-from manywheels.deliver.index.bounds import Unbounded, require_bounded
-from manywheels.deliver.index.http import Form
-from manywheels.deliver.index.sdists import Contents, read_contents
 from manywheels.errors import WheelFileError
+from manywheels.verify.bounds import Unbounded, require_bounded
+from manywheels.verify.sdist_contents import Contents, read_contents
 from manywheels.wheels.metadata import read_metadata
 
 if TYPE_CHECKING:
@@ -69,9 +68,6 @@ class Distribution:
     def digest(self, algorithm: str) -> str | None:
         """Return its digest in hex; None if it cannot be computed or the file has changed since it was read."""
         return _digest(self.path, self.sha256.lower(), algorithm)
-
-    def form(self, *more: tuple[str, str]) -> Form:
-        return Form(fields=(*self.fields, *more), path=self.path, size=self.size, sha256=self.sha256)
 
     def field(self, name: str) -> str | None:
         """Return the first value."""

@@ -1,0 +1,73 @@
+"""The sources of a gathering: folders that `build` has filled, and folders with files that were built elsewhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
+from manywheels.errors import WheelFileError
+from manywheels.wheels.manifest import Manifest, read_sealed
+from manywheels.wheels.output import MANIFEST
+
+SDIST: Final = ".tar.gz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetSource:
+    """A folder with a set, and its name in messages. What is in a `foreign` one was built elsewhere, without manifest."""
+
+    folder: Path
+    name: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSet:
+    """A source's content. `digest` is the sha256 (hex) of the manifest's file."""
+
+    source: SetSource
+    manifest: Manifest | None
+    digest: str
+    wheels: tuple[Path, ...]
+    sdists: tuple[Path, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its wheels and sdists."""
+        return (*self.wheels, *self.sdists)
+
+    def __str__(self) -> str:
+        return f"`{self.source.name}`"
+
+
+class Hashes:
+    """Each file's sha256 (hex), as of its first reading."""
+
+    def __init__(self, cancellation: Cancellation | None) -> None:
+        self._cancellation = cancellation
+        self._known: dict[Path, str] = {}
+
+    def of(self, file: Path) -> str:
+        """Raises Cancelled and OSError."""
+        if file not in self._known:
+            self._known[file] = digest_file(file, self._cancellation)
+        return self._known[file]
+
+
+def open_set(source: SetSource) -> OpenSet:
+    """Raises WheelFileError without the folder, or for an unreadable manifest."""
+    if not source.folder.is_dir():
+        raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Name folders that `build` wrote into.")
+    there = os.path.lexists(source.folder / MANIFEST)
+    manifest, digest = read_sealed(source.folder) if there else (None, "")
+    return OpenSet(
+        source=source,
+        manifest=manifest,
+        digest=digest,
+        wheels=tuple(sorted(source.folder.glob("*.whl"))),
+        sdists=tuple(sorted(source.folder.glob(f"*{SDIST}"))),
+    )
