@@ -101,6 +101,13 @@ class ContainerFailed(ManywheelsError):
     code = "MW012"
 
 
+class SdistFailed(ManywheelsError):
+    """The sdist cannot be built, or an index would refuse it."""
+
+    code = "MW013"
+    exit_status = EXIT_TARGET_FAILED
+
+
 # --- a target failed: exit status 1, the other targets continue -----------------------------------------------------
 
 

@@ -252,6 +252,8 @@ def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
         shard=run.plan.shard,
         compilations=all_compilations(made),
         checkout=joined(manifest.checkout for manifest in manifests),  # one, unless it has changed meanwhile
+        sdist=next((manifest.sdist for manifest in made if manifest.sdist), run.kept.sdist),
+        sdist_failure=next((manifest.sdist_failure for manifest in made if manifest.sdist_failure), None),
     )
     return run.ingredients.noted_in(merged) if run.ingredients else merged
 

@@ -56,6 +56,11 @@ class Run:
         """The platforms of the plan's targets."""
         return self.options.platforms_of(planned.target for planned in self.plan.targets)
 
+    @property
+    def makes_sdist(self) -> bool:
+        """Whether this run delivers the sdist, and not another part of the plan."""
+        return self.options.sdist and self.plan.leads
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformSetup:
@@ -71,7 +76,7 @@ class RunContext:
     """What a run's targets share. `users` and `fetcher`, who prefetches, are user ids.
 
     `work` is the run's temporary folder, `started` a monotonic time in seconds. `kept_version` is that of an earlier
-    run's wheels, if any are kept.
+    run's wheels, if any are kept; `sdist_version` that of the sdist, if one is built.
     """
 
     run: Run
@@ -85,6 +90,7 @@ class RunContext:
     started: float
     compiler_cache: CompilerCache | None = None
     kept_version: str | None = None
+    sdist_version: str | None = None
 
     def __post_init__(self) -> None:
         self.version: str | None = None
@@ -115,6 +121,11 @@ class RunContext:
                 f"{wheel.name} is version {version}, but wheels of an earlier run, which had the same source, are "
                 f"{self.kept_version}.",
                 remedy="Build all of them with `--fresh`. The project's version depends on more than its source.",
+            )
+        if self.sdist_version not in {None, version}:
+            raise WrongWheel(
+                f"{wheel.name} is version {version}, the sdist is {self.sdist_version}.",
+                remedy="The project's version must not depend on what is built, the time or the folder.",
             )
         with self._delivery:
             if version != (first := self.sharing.first_version()):

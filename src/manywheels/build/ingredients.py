@@ -42,7 +42,8 @@ _PATIENCE: Final = 30.0  # seconds for the index to say what it has
 class Ingredients:
     """What a run's wheels are made from. Build requirements are resolved beside the run's first steps.
 
-    `planned` are the targets to build, in the plan's order; `tools` are their digests, which may come later.
+    `planned` are the targets to build, in the plan's order; `tools` are their digests, which may come later. With
+    `makes_sdist`, the run delivers the sdist, too.
     """
 
     def __init__(
@@ -54,9 +55,10 @@ class Ingredients:
         planned: Sequence[PlannedTarget],
         caller: Mapping[str, str],
         cancellation: Cancellation,
+        makes_sdist: bool = False,
         tools: Mapping[Target, str] = MappingProxyType({}),
     ) -> None:
-        self.tools = tools
+        self.tools, self.makes_sdist = tools, makes_sdist
         self.planned, self.rules, self._cancellation = planned, rules, cancellation
         targets = [one.target for one in planned]
         self._recipes = {target: recipe_of(target, options, rules, caller) for target in targets}
@@ -109,7 +111,9 @@ def recipe_of(target: Target, options: Options, rules: Rules, caller: Mapping[st
     seen |= {name: caller[name] for name in own.environment_pass if name in caller and not trust.may_be_secret(name)}
     withheld = set(trust.credentials_in(seen, caller))
     variables = sorted((name, value) for name, value in seen.items() if name not in withheld)
-    return _digest(repr(own), repr(rules), repr(options.container_engine), platform.policy.name, variables)
+    return _digest(
+        repr(own), options.from_sdist, repr(rules), repr(options.container_engine), platform.policy.name, variables
+    )
 
 
 def compilers_of(planned: PlannedTarget, toolchain: Toolchain, caller: Mapping[str, str]) -> str:

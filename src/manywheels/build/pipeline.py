@@ -23,11 +23,14 @@ from manywheels.build.jobserver import Jobserver
 from manywheels.build.missing import absence_warnings, absent_records
 from manywheels.build.platform_setup import PlatformSetter, platform_folder
 from manywheels.build.reporter import Reporter
+from manywheels.build.sdist import BuiltSdist, SdistBuild
 from manywheels.build.shared_compilations import sharing_compilations, workers_for
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
+from manywheels.build.target import sdist_proof
 from manywheels.build.target.build import TargetBuild
 from manywheels.build.target.progress import failure_of
+from manywheels.build.target.sdist_proof import Proof, prove_sdist
 from manywheels.build.trace import TARGETS
 from manywheels.build.unchanged import Kept, find_kept, with_set_findings
 from manywheels.build.wheel_sharing import ServedByOther, WheelSharing
@@ -51,7 +54,7 @@ from manywheels.runtime.workspace import (
     take_snapshot,
     work_folder,
 )
-from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined
+from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined, seal
 
 _PREFETCHES = 2  # at once: they unpack wheels while compilers run
 
@@ -68,7 +71,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     else:
         ingredients = Ingredients(
             project=run.project, options=run.options, rules=run.rules, planned=planned, caller=run.caller,
-            cancellation=cancellation,
+            makes_sdist=run.makes_sdist, cancellation=cancellation,
         )  # fmt: skip
         with closing(ingredients):
             manifest = ingredients.noted_in(_execute(run, planned, ingredients, reporter, cancellation))
@@ -98,13 +101,20 @@ def _execute(
                 for one in planned
             }
             kept = find_kept(ingredients, run.earlier, lambda: snapshot.checkout, run.output, cancellation)
+        users = {one.target: isolated.user(number) for number, one in enumerate(planned)}
+        left = kept.left(planned)
+        sdist = None
+        if left and (run.options.from_sdist or run.makes_sdist):
+            sdist = SdistBuild(
+                run=run, snapshot=snapshot, tools=toolchains[run.options.platform_of(left[0].target)],
+                planned=left[0], work=work, user=users[left[0].target],
+            ).build(reporter, cancellation)  # fmt: skip
         begun = _Begun(
             run=run, reporter=reporter, cancellation=cancellation, work=work, cores=cores, started=started,
-            snapshot=snapshot, toolchains=toolchains, kept=kept, fetcher=isolated.fetcher,
-            users={one.target: isolated.user(number) for number, one in enumerate(planned)},
-            compiling=isolated.users[len(planned) :],
+            snapshot=snapshot, toolchains=toolchains, kept=kept, fetcher=isolated.fetcher, users=users,
+            compiling=isolated.users[len(planned) :], sdist=sdist,
         )  # fmt: skip
-        return _build_what_is_left(begun, kept.left(planned))
+        return _build_what_is_left(begun, left)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +133,18 @@ class _Begun:
     users: dict[Target, int | None]
     fetcher: int | None
     compiling: tuple[int, ...]
+    sdist: BuiltSdist | None
+
+    @property
+    def source(self) -> Snapshot:
+        """What wheels are built from."""
+        return self.sdist.snapshot if self.sdist and self.run.options.from_sdist else self.snapshot
 
 
 def _build_what_is_left(begun: _Begun, buildable: list[PlannedTarget]) -> Manifest:
     run, work = begun.run, begun.work
     needed = set(run.options.platforms_of(planned.target for planned in buildable))
-    setter = PlatformSetter(run, begun.snapshot, work, begun.reporter)
+    setter = PlatformSetter(run, begun.source, work, begun.reporter)
     setups = {platform: setter.set_up(platform, tools, begun.cancellation)
               for platform, tools in begun.toolchains.items() if platform in needed}  # fmt: skip
     begun.reporter.started(run.plan, _title(run, begun.toolchains))
@@ -147,10 +163,12 @@ def _build_what_is_left(begun: _Begun, buildable: list[PlannedTarget]) -> Manife
             run=run, setups=setups, jobserver=jobserver, work=work, reporter=begun.reporter,
             sharing=WheelSharing(buildable, begun.cancellation), users=begun.users, fetcher=begun.fetcher,
             started=begun.started, compiler_cache=cache, kept_version=begun.kept.version,
+            sdist_version=begun.sdist.version if begun.sdist else None,
         )  # fmt: skip
         with run.trace.step(TARGETS):
-            records = _build_all(context, buildable)
-        return _manifest(begun, context, records, cache.compilations if cache else None)
+            records, proof = _build_all(context, buildable, begun.sdist)
+        manifest = _manifest(begun, context, records, cache.compilations if cache else None)
+        return _with_sdist(manifest, begun.sdist, proof, run) if begun.sdist and run.makes_sdist else manifest
 
 
 def _take_source(
@@ -243,33 +261,42 @@ def _described(toolchains: Iterable[Toolchain]) -> str:
     return ", ".join(f"{compiler} for {'; '.join(libcs)}" for compiler, libcs in linked.items())
 
 
-def _private_paths(work: Path, buildable: Iterable[PlannedTarget]) -> dict[str, str]:
+def _private_paths(work: Path, buildable: Sequence[PlannedTarget]) -> dict[str, str]:
     """Return this machine's folders that no wheel may name, with their replacements."""
     interpreters = (planned.interpreter.path.parent.parent for planned in buildable if planned.interpreter)
     # Paths below /usr are the same on every machine with that distribution or image.
     own = {str(prefix): "python" for prefix in interpreters if not prefix.is_relative_to("/usr")}
-    targets = {f"{work / planned.target.identifier}/": "./" for planned in buildable}
+    names = [planned.target.identifier for planned in buildable]
+    targets = {f"{work / name}/": "./" for name in (*names, *(f"{name}{sdist_proof.SUFFIX}" for name in names[:1]))}
     return {str(work): ".", **targets, str(cache_dir() / "uv"): ".", str(store_beside(work)): ".", **own}
 
 
 # --- the targets ------------------------------------------------------------------------------------------------------
 
 
-def _build_all(context: RunContext, buildable: list[PlannedTarget]) -> dict[Target, TargetRecord]:
+def _build_all(
+    context: RunContext, buildable: list[PlannedTarget], sdist: BuiltSdist | None
+) -> tuple[dict[Target, TargetRecord], Proof]:
+    """Return the records, and what is proved of the sdist, if this run delivers one."""
     if not buildable:
-        return {}
+        return {}, Proof()
+    proves = sdist is not None and context.run.makes_sdist and not context.run.options.from_sdist
     builds = [TargetBuild(context, planned) for planned in buildable]  # they queue up in the plan's order
     with (
-        ThreadPoolExecutor(max_workers=len(buildable), thread_name_prefix="target") as builders,
+        ThreadPoolExecutor(max_workers=len(buildable) + proves, thread_name_prefix="target") as builders,
         ThreadPoolExecutor(max_workers=_PREFETCHES, thread_name_prefix="prefetch") as prefetchers,
     ):
         for build in builds:  # in the plan's order, so that targets waiting for a slot do not wait for this too
             build.prepared = prefetchers.submit(build.prepare)
-        records = dict(zip((build.target for build in builds), builders.map(_build, builds), strict=True))
+        ending = {build.target: builders.submit(_build, build) for build in builds}
+        proof = Proof()
+        if sdist and proves:
+            proof = prove_sdist(context, buildable[0], sdist.snapshot, ending[buildable[0].target].result)
+        records = {target: record.result() for target, record in ending.items()}
     for target, source in context.sharing.served.items():
         records[target] = _reused(records[target], records[source], context.test_outcomes.get(target))
         context.reporter.finished(records[target])
-    return records
+    return records, proof
 
 
 def _build(build: TargetBuild) -> TargetRecord:
@@ -344,7 +371,20 @@ def _manifest(
         shard=run.plan.shard,
         compilations=compilations,
         checkout=begun.snapshot.checkout,
+        sdist=kept.sdist,
     )
     if not kept.records:
         return manifest
     return with_set_findings(manifest, kept, run.rules, run.output.path, begun.cancellation)[0]
+
+
+def _with_sdist(manifest: Manifest, sdist: BuiltSdist, proof: Proof, run: Run) -> Manifest:
+    """Deliver the sdist if a wheel was built from it, and seal it. Raises TargetError."""
+    findings = run.rules.judge(proof.findings)
+    manifest = replace(manifest, warnings=(*manifest.warnings, *(f"{one.wheel} {one}" for one in findings)))
+    is_proved = proof.failure is None
+    if run.options.from_sdist:
+        is_proved = any(record.state is TargetState.BUILT for record in manifest.targets)
+    if not is_proved:
+        return replace(manifest, sdist_failure=proof.failure)
+    return replace(manifest, sdist=seal(run.output.deliver(sdist.path, sha256=sdist.sha256), sha256=sdist.sha256))

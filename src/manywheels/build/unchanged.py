@@ -28,7 +28,7 @@ from manywheels.verify.model import Severity
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
 from manywheels.wheels.earlier import Earlier
-from manywheels.wheels.manifest import MadeFrom, Manifest, TargetRecord, TargetState
+from manywheels.wheels.manifest import MadeFrom, Manifest, SealedFile, TargetRecord, TargetState, WheelRecord
 from manywheels.wheels.output import OutputFolder
 from manywheels.wheels.wheelfile import parse_name
 
@@ -39,12 +39,13 @@ _SHOWN: Final = 3  # requirements in a reason
 class Kept:
     """Targets with a wheel that is kept, by identifier, and why others with a wheel are built again.
 
-    `manifest` is the earlier run's; None if nothing is kept.
+    `manifest` is the earlier run's; None if nothing is kept. The `sdist` is kept with the plan's first target.
     """
 
     records: Mapping[str, TargetRecord] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     manifest: Manifest | None = None
+    sdist: SealedFile | None = None
 
     @property
     def version(self) -> str | None:
@@ -86,7 +87,11 @@ def find_kept(
     if earlier.folder != output.path:
         earlier = _verified(earlier, ingredients.rules, cancellation)
     wanted = ingredients.made_from()
-    kept = _compare(earlier, ingredients.planned, wanted, checkout=checkout(), output=output, cancellation=cancellation)
+    comparison = _Comparison(
+        earlier=earlier, planned=ingredients.planned, wanted=wanted, checkout=checkout(),
+        wants_sdist=ingredients.makes_sdist, cancellation=cancellation,
+    )  # fmt: skip
+    kept = _compare(comparison, output)
     for line in kept.described():
         _say(line)
     unknown = {target.identifier for target, made in wanted.items() if made.requires is None}
@@ -99,19 +104,29 @@ def _say(line: str) -> None:
     say(f"note: {line}", stream=sys.stderr)
 
 
-def _compare(
-    earlier: Earlier,
-    planned: Sequence[PlannedTarget],
-    wanted: Mapping[Target, MadeFrom],
-    *,
-    checkout: str,
-    output: OutputFolder,
-    cancellation: Cancellation,
-) -> Kept:
-    """Compare `planned`, in the plan's order, with an earlier run; put what is kept into the output folder.
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    """An earlier run, and what this one makes: `planned` in the plan's order, with the first target the sdist."""
 
-    Raises Cancelled, TargetError and OSError.
-    """
+    earlier: Earlier
+    planned: Sequence[PlannedTarget]
+    wanted: Mapping[Target, MadeFrom]
+    checkout: str
+    wants_sdist: bool
+    cancellation: Cancellation
+
+    def why_not(self, record: TargetRecord, target: Target) -> str:
+        """Return why a wheel is not kept; empty if it is. Raises Cancelled."""
+        reason = _why_not(record, self.earlier, self.wanted[target], self.checkout, self.cancellation)
+        if reason or not self.wants_sdist or target != self.planned[0].target:
+            return reason
+        sdist = self.earlier.manifest.sdist
+        return _why_not_the_file(sdist, self.earlier.folder, self.cancellation) if sdist else "there is no sdist yet"
+
+
+def _compare(comparison: _Comparison, output: OutputFolder) -> Kept:
+    """Return what is kept, and put it into the output folder. Raises Cancelled, TargetError and OSError."""
+    earlier, planned, cancellation = comparison.earlier, comparison.planned, comparison.cancellation
     before = {record.identifier: record for record in earlier.manifest.targets if record.wheel}
     records: dict[str, TargetRecord] = {}
     reasons: dict[str, str] = {}
@@ -120,7 +135,7 @@ def _compare(
         record = before.get(identifier)
         if record is None or record.state not in {TargetState.BUILT, TargetState.REUSED}:
             continue
-        reason = _why_not(record, earlier, wanted[one.target], checkout, cancellation)
+        reason = comparison.why_not(record, one.target)
         if reason:
             reasons[identifier] = reason
         else:
@@ -128,11 +143,15 @@ def _compare(
     while contested := _contested(records, planned):
         reasons |= contested
         records = {name: record for name, record in records.items() if name not in contested}
+    sdist = None
+    if comparison.wants_sdist and planned[0].target.identifier in records:
+        sdist = earlier.manifest.sdist
     if earlier.folder != output.path:
         records = {name: replace(record, log=None) for name, record in records.items()}  # logs are left there
-        for wheel in dict.fromkeys(record.wheel for record in records.values() if record.wheel):
-            output.deliver(earlier.folder / wheel.name, sha256=wheel.sha256, cancellation=cancellation)
-    return Kept(records=records, reasons=reasons, manifest=earlier.manifest if records else None)
+        wheels = dict.fromkeys(record.wheel for record in records.values() if record.wheel)
+        for file in (*wheels, *([sdist] if sdist else [])):
+            output.deliver(earlier.folder / file.name, sha256=file.sha256, cancellation=cancellation)
+    return Kept(records=records, reasons=reasons, manifest=earlier.manifest if records else None, sdist=sdist)
 
 
 def _why_not(
@@ -150,16 +169,16 @@ def _why_not(
         return "the image, compilers, interpreter, PATH, the system's packages or manywheels have changed"
     if wanted.requires is not None and made.requires != wanted.requires:
         return f"its build requirements {_changed(made.requires, wanted.requires)}"
-    return _why_not_the_file(record, earlier.folder, cancellation)
-
-
-def _why_not_the_file(record: TargetRecord, folder: Path, cancellation: Cancellation) -> str:
     assert record.wheel is not None  # noqa: S101 - the caller chose records with one
-    path = folder / record.wheel.name
+    return _why_not_the_file(record.wheel, earlier.folder, cancellation)
+
+
+def _why_not_the_file(sealed: WheelRecord | SealedFile, folder: Path, cancellation: Cancellation) -> str:
+    path, kind = folder / sealed.name, "wheel" if isinstance(sealed, WheelRecord) else "sdist"
     with suppress(OSError):
-        if is_regular(path) and path.stat().st_size == record.wheel.size:
-            return "" if digest_file(path, cancellation) == record.wheel.sha256 else "its wheel was changed"
-    return "its wheel is gone or was changed"
+        if is_regular(path) and path.stat().st_size == sealed.size:
+            return "" if digest_file(path, cancellation) == sealed.sha256 else f"its {kind} was changed"
+    return f"its {kind} is gone or was changed"
 
 
 def _contested(records: Mapping[str, TargetRecord], planned: Sequence[PlannedTarget]) -> dict[str, str]:

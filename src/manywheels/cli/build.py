@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from manywheels.build.ingredients import Ingredients
     from manywheels.build.reporter import Reporter
     from manywheels.build.trace import Trace
+    from manywheels.plan.platforms import Platform
     from manywheels.plan.targets import Plan
     from manywheels.report.files import Reports
+    from manywheels.runtime.containers.program import ContainerBuild
     from manywheels.wheels.manifest import Manifest
     from manywheels.wheels.output import OutputFolder
 
@@ -90,6 +92,8 @@ def prepare_build(request: Request) -> BuildJob:
     options = resolve(request.given, project, toolchain=request.toolchain, one_image=has_one_image(request))
     if request.part:
         options = options.of_part(request.part)
+    if request.without_sdist:
+        options = replace(options, sdist=False)
     trust.require_trusted(options, os.environ)
     options = replace(options, compiler_cache=trust.compiler_cache(options, os.environ))
     _require_whole_plan(request, options)
@@ -227,6 +231,7 @@ def _annotate(manifest: Manifest, project: Project) -> None:
 def exit_status(manifest: Manifest) -> int:
     """Return 0 if no target failed or is missing without leave, 3 if all failures are of verification, else 1."""
     codes = {record.failure.code for record in manifest.failures if record.failure}
+    codes |= {manifest.sdist_failure.code} if manifest.sdist_failure else set()
     if not codes:
         return EXIT_OK
     return EXIT_VERIFICATION if codes == {VerificationFailed.code} else EXIT_TARGET_FAILED
@@ -279,7 +284,8 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     plan = plan_in_images(project, options, cancellation)
     ingredients = Ingredients(
         project=project, options=options, rules=verification_rules(project.settings), planned=plan.targets,
-        caller=job.caller.environment, tools=container_run.tools_of(options, plan), cancellation=cancellation,
+        caller=job.caller.environment, tools=container_run.tools_of(options, plan),
+        makes_sdist=options.sdist and plan.leads, cancellation=cancellation,
     )  # fmt: skip
     with closing(ingredients):
         status, manifest = _run_containers(
@@ -314,12 +320,13 @@ def _run_containers(
         cancellation,
     )  # fmt: skip
     targets = [planned.target for planned in kept.left(plan.targets)]
-    builds = {
-        platform: container_build(
-            job.request, project, options, platform, [one for one in targets if options.platform_of(one) == platform]
-        )
-        for platform in options.platforms_of(targets)
-    }
+    leading = plan.targets[0].target if plan.leads else None
+
+    def build_for(platform: Platform) -> ContainerBuild:
+        own = [target for target in targets if options.platform_of(target) == platform]
+        return container_build(job.request, project, options, platform, own, leads=leading in own)
+
+    builds = {platform: build_for(platform) for platform in options.platforms_of(targets)}
     reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
     trace.step_since(0, "plan")
     run = ContainerRun(

@@ -46,9 +46,12 @@ def _is_here(platform: Platform) -> bool:
 
 
 def container_build(
-    request: Request, project: Project, options: Options, platform: Platform, targets: Sequence[Target]
+    request: Request, project: Project, options: Options, platform: Platform, targets: Sequence[Target], *, leads: bool
 ) -> ContainerBuild:
-    """Return what the container of a platform is to build. Raises InputError for an invalid flag."""
+    """Return what the container of a platform is to build, and the sdist if it `leads`.
+
+    Raises InputError for an invalid flag.
+    """
     from manywheels.runtime.containers.program import ContainerBuild
 
     # Inside, `auto` would be the container's own architecture.
@@ -62,6 +65,7 @@ def container_build(
         f"--toolchain={request.toolchain}",
     ]
     arguments += [f"--part={' '.join(target.identifier for target in targets)}"]
+    arguments += ["--no-sdist"] if options.sdist and not leads else []
     arguments += ["--verbose"] if options.verbose else []
     return ContainerBuild(
         package=project.path,

@@ -26,9 +26,7 @@ def execute(request: Request, cancellation: Cancellation) -> int:
     return EXIT_OK
 
 
-def gather_folders(
-    folders: Iterable[Path], output: Path, settings: Settings, cancellation: Cancellation
-) -> Gathered:
+def gather_folders(folders: Iterable[Path], output: Path, settings: Settings, cancellation: Cancellation) -> Gathered:
     """Gather sets from `folders`, and what others built from those that `foreign` names. Raises ManywheelsError."""
     from manywheels.plan.delivery_options import resolve_delivery
     from manywheels.wheels.gather import gather

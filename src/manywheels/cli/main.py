@@ -91,6 +91,7 @@ def _add_build_options(command: argparse.ArgumentParser, name: str) -> None:
             command.add_argument(name_, action="store_true", help=kept)
         # For this program alone, which starts itself in containers.
         command.add_argument("--part", default="", help=argparse.SUPPRESS)
+        command.add_argument("--no-sdist", dest="without_sdist", action="store_true", help=argparse.SUPPRESS)
         command.add_argument("--jobserver", type=Path, help=argparse.SUPPRESS)
         command.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
         command.add_argument("--junit", type=Path, metavar="PATH", help=junit)
@@ -179,6 +180,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         junit=getattr(arguments, "junit", None),
         identifiers=identifiers,
         part=tuple(getattr(arguments, "part", "").split()),
+        without_sdist=getattr(arguments, "without_sdist", False),
         jobserver=getattr(arguments, "jobserver", None),
         traced=getattr(arguments, "traced", False),
     )

@@ -38,7 +38,8 @@ class Request:
 
     `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table.
     `identifiers` prints the targets' names alone. `part` are the identifiers of a part of a run that another program
-    has planned; it may share a `jobserver` with other parts, and be `traced` by that program.
+    has planned; it may leave the sdist to another part, share a `jobserver` with other parts, and be `traced` by that
+    program.
     """
 
     command: str
@@ -55,6 +56,7 @@ class Request:
     verification: Verification = Verification()
     codes: tuple[str, ...] = ()
     part: tuple[str, ...] = ()
+    without_sdist: bool = False
     jobserver: Path | None = None
     traced: bool = False
 

@@ -65,6 +65,8 @@ class Options:
     selected: tuple[Target, ...]
     compiler_cache: str = "run"
     fresh: bool = False
+    sdist: bool = False
+    from_sdist: bool = False
     toolchain: str = "auto"
     shard: Shard | None = None
     left_out: tuple[tuple[str, str], ...] = ()
@@ -167,6 +169,8 @@ def resolve(
         allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
         compiler_cache=settings.parsed("compiler-cache", partial(inputs.parse_choice, choices=COMPILER_CACHES)),
         fresh=settings.parsed("fresh", inputs.parse_flag),
+        sdist=settings.parsed("sdist", inputs.parse_flag),
+        from_sdist=settings.parsed("from-sdist", inputs.parse_flag),
         by_target=by_target,
         by_platform=by_platform,
         selected=chosen,

@@ -45,7 +45,7 @@ def take_part(plan: Plan, shard: Shard | None) -> Plan:
         )
     own = part(candidates, shard)
     siblings = tuple(planned.target for planned in plan.targets if planned not in own)
-    return replace(plan, targets=own, shard=shard, siblings=siblings)
+    return replace(plan, targets=own, shard=shard, siblings=siblings, leads=plan.targets[0] in own)
 
 
 def shards_for(count: int, per_job: int, arch: str = "") -> tuple[Shard, ...]:

@@ -130,13 +130,15 @@ class PlannedTarget:
 class Plan:
     """Targets to build, in order, and selected targets that are excluded.
 
-    For a part of a plan, `shard` is its number, `siblings` are the other parts' targets.
+    For a part of a plan, `shard` is its number, `siblings` are the other parts' targets; one of the parts has the first
+    target of all, and `leads`: it makes what there is once.
     """
 
     targets: tuple[PlannedTarget, ...]
     excluded: tuple[tuple[Target, Refusal], ...]
     shard: Shard | None = None
     siblings: tuple[Target, ...] = ()
+    leads: bool = True
 
     @property
     def identifiers(self) -> tuple[str, ...]:

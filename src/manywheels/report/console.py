@@ -131,7 +131,13 @@ class PlainReporter:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                  for row in [_HEADINGS, *rows]]  # fmt: skip
         self._say(
-            "", *lines, "", *_missing(manifest, self._output), *warnings(manifest), _total(manifest, self._output)
+            "",
+            *lines,
+            "",
+            *wording.sdist(manifest),
+            *_missing(manifest, self._output),
+            *warnings(manifest),
+            _total(manifest, self._output),
         )
 
     def stop(self) -> None:
@@ -227,6 +233,8 @@ class LiveReporter:
         with self._lock:
             self._rows = {record.identifier: _Row(record=record) for record in manifest.targets}
         self.stop()
+        for line in wording.sdist(manifest):
+            self._console.print(line, markup=False, style="red" if manifest.sdist_failure else None)
         for record, first in wording.with_first_alike(manifest.failures):
             self._console.print(f"\n{wording.headline(record)}", style="red", markup=False)
             for line in [f"  same as {first.identifier}"] if first else wording.explain(record, self._output):

@@ -38,19 +38,26 @@ _HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled 
 
 def step_summary(manifest: Manifest) -> str:
     """Return at most LIMIT bytes of UTF-8, which say how much is left out."""
-    failed = bool(manifest.failures)
+    failed = bool(manifest.failures or manifest.sdist_failure)
     mark = "❌" if failed or not manifest.wheels else "✅"
     head = f"## {mark} {code(manifest.project)}: {wording.summary(manifest)}\n"
     parts = [
         head,
         fit(_FAILURES, _failures(manifest), "failures"),
+        _sdist(manifest),
         "",  # the table, with the remaining bytes
         _timeline(manifest),
         fit(_WARNINGS, _warnings(manifest), "warnings"),
         f"\n{code(manifest.platform)} · {code(manifest.toolchain)} · manywheels {code(manifest.manywheels)}\n",
     ]
-    parts[2] = _table(manifest, LIMIT - sum(map(size_in_bytes, parts)) - len(parts))
+    parts[3] = _table(manifest, LIMIT - sum(map(size_in_bytes, parts)) - len(parts))
     return "\n".join(part for part in parts if part)
+
+
+def _sdist(manifest: Manifest) -> str:
+    if failure := manifest.sdist_failure:
+        return f"❌ The sdist ({code(failure.code)}): {prose(failure.problem)} {prose(failure.remedy)}\n"
+    return f"✅ {code(manifest.sdist.name)}, {text.size(manifest.sdist.size)}\n" if manifest.sdist else ""
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from manywheels.core.text import duration, quote, sanitize
+from manywheels.core.text import duration, quote, sanitize, size
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, TestRun
 
 NOT_RUN: Final = "not run"  # of tests that this machine cannot run
@@ -52,6 +52,14 @@ def tests(test_run: TestRun) -> str:
     return "passed" if test_run.count is None else f"{test_run.count} passed"
 
 
+def sdist(manifest: Manifest) -> list[str]:
+    """Return a line about the sdist, if the run has one or should have one, and the excerpt of a failure."""
+    if failure := manifest.sdist_failure:
+        lines = [f"✗ sdist ({failure.code}): {failure.problem}", *map(quote, failure.excerpt)]
+        return [sanitize(lines[0]), *lines[1:], *([f"  {sanitize(failure.remedy)}"] if failure.remedy else [])]
+    return [sanitize(f"✓ {manifest.sdist.name} ({size(manifest.sdist.size)})")] if manifest.sdist else []
+
+
 def target_warnings(manifest: Manifest) -> dict[str, list[TargetRecord]]:
     """Return each warning once, with its targets."""
     found: dict[str, list[TargetRecord]] = {}
@@ -76,6 +84,8 @@ def verdict(manifest: Manifest) -> str:
     states = {record.state for record in manifest.targets}
     if TargetState.FAILED in states:
         return "Some targets failed"
+    if manifest.sdist_failure:
+        return "The sdist failed"
     if TargetState.NO_INTERPRETER in states:
         return "Wheels are missing" if manifest.failures else "Wheels are missing, as allowed"
     return "All wheels are there" if manifest.wheels else "No wheels"
@@ -88,10 +98,11 @@ def summary(manifest: Manifest) -> str:
     failures = sum(record.state is TargetState.FAILED for record in manifest.targets)
     missing = sum(record.state is TargetState.NO_INTERPRETER for record in manifest.targets)
     cancelled = sum(record.state is TargetState.CANCELLED for record in manifest.targets)
-    count = f"{wheels} wheel{'s' * (wheels != 1)}"
+    count = f"{wheels} wheel{'s' * (wheels != 1)}" + (" and the sdist" if manifest.sdist else "")
     parts = [f"up to date: {count}" if kept == wheels > 0 else f"{count} in {duration(manifest.seconds)}"]
     parts += [f"{kept} of them up to date"] if 0 < kept < wheels else []
     parts += [f"{failures} failed"] if failures else []
+    parts += ["no sdist"] if manifest.sdist_failure else []
     parts += [f"{missing} missing (no interpreter)"] if missing else []
     parts += [f"{cancelled} cancelled"] if cancelled else []
     if (made := manifest.compilations) and made.shared:

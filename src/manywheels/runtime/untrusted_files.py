@@ -33,8 +33,8 @@ class Suspicious(Exception):
     """A file that honest code would not leave; the text says why, without a full stop."""
 
 
-class NotOneWheel(Exception):
-    """The text says what the folder has: "no wheel", "2 wheels (…)"."""
+class NotOne(Exception):
+    """The text says what the folder has: "no wheel", "2 sdists (…)"."""
 
 
 # --- making ---------------------------------------------------------------------------------------------------------
@@ -160,11 +160,16 @@ def names_in(folder: Path, suffix: str) -> list[str]:
 
 
 def only_wheel_in(folder: Path) -> str:
-    """Raises Suspicious and NotOneWheel."""
-    wheels = names_in(folder, ".whl")
-    if len(wheels) != 1:
-        raise NotOneWheel(f"{len(wheels)} wheels ({', '.join(wheels)})" if wheels else "no wheel")
-    return wheels[0]
+    """Raises Suspicious and NotOne."""
+    return only_one_in(folder, ".whl", "wheel")
+
+
+def only_one_in(folder: Path, suffix: str, kind: str) -> str:
+    """Return the name of the one file with this suffix; `kind` is what it is called. Raises Suspicious and NotOne."""
+    names = names_in(folder, suffix)
+    if len(names) != 1:
+        raise NotOne(f"{len(names)} {kind}s ({', '.join(names)})" if names else f"no {kind}")
+    return names[0]
 
 
 def take_over(folder: Path, name: str, target: Path, cancellation: Cancellation, *, owner: int | None = None) -> Path:

@@ -1,6 +1,6 @@
 """Wheels of a release that others built, for other systems as a rule: what can be proved of them and of the whole set.
 
-They are checked as `verify` does it, which looks for nothing of Linux's in them. That they work, their builder must know.
+They are checked as `verify` does it, which looks for nothing of Linux's in them; nothing shows that they work.
 """
 
 from __future__ import annotations

@@ -261,8 +261,8 @@ def _platform_kind(platform: str) -> str:
 
 _ENDED: Final = {TargetState.FAILED: "failed", TargetState.CANCELLED: "was cancelled"}
 _TAKE_THE_WHOLE_SET: Final = (
-    "Use the complete output folder of one run, and nothing else; wheels that were built elsewhere become a part of the "
-    "set by `manywheels gather --foreign`."
+    "Use the complete output folder of one run, and nothing else; `manywheels gather --foreign` makes wheels that were "
+    "built elsewhere a part of the set."
 )
 _GATHER: Final = (
     "Publish from a job that runs after all building jobs and gathers their wheels: `artifact-pattern` on GitHub, the "

@@ -109,9 +109,7 @@ def _with_others(manifest: Manifest, sets: Sequence[OpenSet], hashes: Hashes) ->
     foreign = [file for name, file in sorted(added.items()) if not name.endswith(SDIST)]
     if not added:
         return manifest
-    return replace(
-        manifest, sdist=manifest.sdist or next(iter(sdists), None), foreign=(*manifest.foreign, *foreign)
-    )
+    return replace(manifest, sdist=manifest.sdist or next(iter(sdists), None), foreign=(*manifest.foreign, *foreign))
 
 
 def _some(problems: Sequence[str]) -> list[str]:

@@ -237,7 +237,8 @@ class Manifest:
 
     `source`: the digest of the package's files; `checkout`: that of all that builds saw, with git's state.
     `shard`: the part of the plan that was built. `planned`: identifiers of the whole plan. `compilations`: None if
-    targets shared none. `foreign` are wheels that were built elsewhere, for other systems as a rule.
+    targets shared none. `sdist_failure`: why the run has no sdist, if it should have one. `foreign`: wheels that were
+    built elsewhere, for other systems as a rule.
     """
 
     project: str
@@ -254,6 +255,7 @@ class Manifest:
     compilations: Compilations | None = None
     checkout: str = ""
     sdist: SealedFile | None = None
+    sdist_failure: Failure | None = None
     foreign: Annotated[tuple[SealedFile, ...], _Rule(fail_fast=True)] = ()
     schema: int = SCHEMA
 

@@ -24,9 +24,7 @@ from manywheels.wheels.sources import Hashes, OpenSet
 _WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
 
 
-def set_problems(
-    sets: Sequence[OpenSet], output: Path, digests: Collection[str], hashes: Hashes
-) -> Iterator[str]:
+def set_problems(sets: Sequence[OpenSet], output: Path, digests: Collection[str], hashes: Hashes) -> Iterator[str]:
     """Yield why sets cannot be gathered into the folder `output`. `digests` as for `gather`. Raises Cancelled."""
     for found in sets:
         yield from _problems_of_one(found, hashes)

@@ -18,7 +18,7 @@ SDIST: Final = ".tar.gz"
 
 @dataclass(frozen=True, kw_only=True)
 class SetSource:
-    """A folder with a set, and its name in messages. What is in a `foreign` one was built elsewhere, without manifest."""
+    """A folder with a set, and its name in messages. A `foreign` one has what was built elsewhere, and no manifest."""
 
     folder: Path
     name: str

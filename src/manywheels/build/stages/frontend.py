@@ -1,6 +1,6 @@
 """Build: run uv, `build` or `pip` (PEP 517) in the sandbox on a private copy of the source.
 
-When no process of the build is left, its wheel is taken over into a folder that builds cannot write.
+When no process of the build is left, its wheel or sdist is taken over into a folder that builds cannot write.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class BuildRequest:
     """What one build needs; `source` is the package's folder in the copy `project`.
 
     `timeout` and `silence` are in seconds. The build writes into `output`, which must not exist; `finished` gets the
-    wheel. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
+    wheel or sdist. `user` is a user id, None for this process's. `venv` is what `before-build` prepared, if anything.
     `overlooked` is the remedy where a requirement was not found: settings that are not followed. `embedded` means that
     the compilers are clang with libc++. `hard_links` means that uv's cache allows them. `is_served` is that of
     `sandbox.Command`. `cross` are the target's files if it is another machine than this one.
@@ -74,11 +74,31 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
     Raises Cancelled, BuildTimeout, BuildSilent, LogTooLong, OutOfMemory, BuildFailed, and WrongWheel unless there is
     exactly one wheel, for this target.
     """
+    _run(request, _front_end(request), cancellation)
+    return _take_over_wheel(request, cancellation)
+
+
+def build_sdist(request: BuildRequest, cancellation: Cancellation) -> Path:
+    """Return the project's sdist in `request.finished`. uv makes it, whatever front end builds the wheels.
+
+    Raises as `build` does, and BuildFailed unless there is exactly one sdist.
+    """
+    assert request.planned.interpreter is not None  # noqa: S101 - targets without one are not built
+    argv = (
+        request.uv, "build", "--sdist", "--python", str(request.planned.interpreter.path), "--out-dir",
+        str(request.output), "--no-create-gitignore", *_settings(request), str(request.source),
+    )  # fmt: skip
+    _run(request, argv, cancellation)
+    return _take_over_sdist(request, cancellation)
+
+
+def _run(request: BuildRequest, argv: tuple[str, ...], cancellation: Cancellation) -> None:
+    """Raises as `build` does, but for WrongWheel."""
     untrusted_files.make_folder(request.output, request.user)
     killed_before = cgroup.kills()
     outcome = sandbox.run(
         Command(
-            argv=_front_end(request),
+            argv=argv,
             folder=request.source,
             environment=request.environment,
             log=request.log,
@@ -94,7 +114,7 @@ def build(request: BuildRequest, cancellation: Cancellation) -> Path:
     if outcome.timed_out or outcome.fell_silent or outcome.wrote_too_much:
         raise _explain_limit(request, outcome, cancellation)
     if outcome.status == 0 or _back_end_succeeded(request):
-        return _take_over_wheel(request, cancellation)
+        return
     raise _explain_failure(request, outcome.status, cancellation, for_memory=cgroup.kills() > killed_before)
 
 
@@ -236,7 +256,7 @@ def _take_over_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
         _require_for(request.planned.target, wheel)
         finished = untrusted_files.make_public_folder(request.finished)
         return untrusted_files.take_over(request.output, wheel, finished, cancellation, owner=request.user)
-    except untrusted_files.NotOneWheel as made:
+    except untrusted_files.NotOne as made:
         raise WrongWheel(
             f"The back end made {made}.", remedy="It must make exactly one (PEP 517, build_wheel)."
         ) from None
@@ -244,6 +264,18 @@ def _take_over_wheel(request: BuildRequest, cancellation: Cancellation) -> Path:
         raise WrongWheel(
             f"The wheel cannot be taken over from the build: {finding}.",
             remedy="The back end must leave one regular file of its own (PEP 517, build_wheel).",
+        ) from None
+
+
+def _take_over_sdist(request: BuildRequest, cancellation: Cancellation) -> Path:
+    try:
+        sdist = untrusted_files.only_one_in(request.output, ".tar.gz", "sdist")
+        finished = untrusted_files.make_public_folder(request.finished)
+        return untrusted_files.take_over(request.output, sdist, finished, cancellation, owner=request.user)
+    except (untrusted_files.NotOne, untrusted_files.Suspicious) as found:
+        problem = f"made {found}" if isinstance(found, untrusted_files.NotOne) else f"left what is no sdist: {found}"
+        raise BuildFailed(
+            f"The back end {problem}.", remedy="It must make exactly one regular file (PEP 517, build_sdist)."
         ) from None
 
 

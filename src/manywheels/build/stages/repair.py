@@ -160,7 +160,7 @@ def repair_by_command(request: CommandRequest, cancellation: Cancellation) -> Pa
 def _take_over_command_wheel(request: CommandRequest, cancellation: Cancellation) -> Path:
     try:
         wheel = untrusted_files.only_wheel_in(request.made)
-    except untrusted_files.NotOneWheel as made:
+    except untrusted_files.NotOne as made:
         raise RepairFailed(
             f"`{_BY_COMMAND}` made {made}.", remedy="It must leave exactly one in `{dest_dir}`."
         ) from None

@@ -35,10 +35,10 @@ from manywheels.wheels.wheelfile import WheelName
 class TargetBuild:
     """The build of one target; `prepared` is done when `prepare`, in another thread, has ended."""
 
-    def __init__(self, context: RunContext, planned: PlannedTarget) -> None:
+    def __init__(self, context: RunContext, planned: PlannedTarget, workspace: TargetWorkspace | None = None) -> None:
         self.context = context
         self.target = planned.target
-        self.workspace = TargetWorkspace(context, planned)
+        self.workspace = workspace or TargetWorkspace(context, planned)
         self.options = self.workspace.options
         self.progress = TargetProgress(self.workspace)
         self.prepared: Future[None] = Future()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from manywheels.build.target.testing import why_not_tested
@@ -16,9 +16,13 @@ from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, Wheel
 
 @dataclass
 class TargetProgress:
-    """A target's current stage, each stage's start and duration (seconds), and the findings."""
+    """A target's current stage, each stage's start and duration (seconds), and the findings.
+
+    Without `is_shown`, reporters and traces are not told of stages.
+    """
 
     workspace: TargetWorkspace
+    is_shown: bool = True
     stage: str = "prepare"
     began: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -29,14 +33,19 @@ class TargetProgress:
     def enter(self, stage: str) -> Iterator[None]:
         context = self.workspace.context
         self.stage = stage
-        context.reporter.entered(self.workspace.target, stage)
+        if self.is_shown:
+            context.reporter.entered(self.workspace.target, stage)
         started = time.monotonic()
         self.began[stage] = round(started - context.started, 3)
         try:
-            with context.run.trace.span(Kind.TARGET, stage, lane=self.workspace.target.identifier):
+            with self._span(stage):
                 yield
         finally:
             self.seconds[stage] = round(time.monotonic() - started, 3)
+
+    def _span(self, stage: str) -> AbstractContextManager[None]:
+        trace, lane = self.workspace.context.run.trace, self.workspace.target.identifier
+        return trace.span(Kind.TARGET, stage, lane=lane) if self.is_shown else nullcontext()
 
     def record(
         self, state: TargetState, *, wheel: WheelRecord | None = None, failure: Failure | None = None

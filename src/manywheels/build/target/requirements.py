@@ -47,7 +47,7 @@ def prefetch_requirements(
         fetcher=fetcher,
         cache=workspace.folder / "uv",
         user=user,
-        scratch=context.work / f"fetching-{identifier}",
+        scratch=context.work / f"fetching-{identifier}{workspace.suffix}",
     )
     try:
         with context.run.trace.span(Kind.TARGET, "fetch", lane=identifier):

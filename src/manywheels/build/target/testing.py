@@ -97,7 +97,7 @@ def _test(
     context = build.context
     # A target that another one's wheel serves may have tested a wheel of its own before.
     suffix = "-test" if planned is build.planned else "-reused-test"
-    workspace = TargetWorkspace(context, planned, suffix=suffix)
+    workspace = TargetWorkspace(context, planned, suffix=suffix, is_for_tests=True)
     tests = workspace.options.tests
     assert tests is not None  # noqa: S101 - others are not in `targets_to_test`
     workspace.make_folder()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from manywheels.plan.target_options import Repairer, fill_values
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime import untrusted_files
 from manywheels.runtime.environment import build_environment
+from manywheels.runtime.workspace import Snapshot
 
 
 @dataclass
@@ -31,25 +32,29 @@ class TargetWorkspace:
     """`copy` is the target's copy of the source; `suffix` ends the names of folders and log.
 
     This process's user owns `sealed`, readable for all, and `folder`, which contains the folders of the target's user,
-    closed to others. Tests have a workspace of their own.
+    closed to others. Tests have a workspace of their own, `is_for_tests`. `snapshot` is of another source than the
+    platform's, such as an sdist's.
     """
 
     context: RunContext
     planned: PlannedTarget
     suffix: str = ""
+    is_for_tests: bool = False
+    snapshot: Snapshot | None = None
 
     def __post_init__(self) -> None:
         assert self.planned.interpreter is not None  # noqa: S101 - targets without one are not built
         self.interpreter = self.planned.interpreter
         self.target = self.planned.target
         self.options = self.context.run.options.for_target(self.target)
-        self.setup = self.context.setup_of(self.target)
+        setup = self.context.setup_of(self.target)
+        self.setup = replace(setup, snapshot=self.snapshot) if self.snapshot else setup
         self.user = self.context.users[self.target]
         name = f"{self.target.identifier}{self.suffix}"
         self.folder = self.context.work / name
         self.copy = self.folder / "source"
         self.evaluated: tuple[Assignment, ...] | None = None  # `environment`, once its commands have run
-        self.cross = None if self.suffix else self._cross_files()
+        self.cross = None if self.is_for_tests else self._cross_files()
         self.sealed = self.context.work / "sealed" / name
         self.log = self.context.run.output.log(name)
 
@@ -77,7 +82,7 @@ class TargetWorkspace:
     @property
     def user_and_fetcher(self) -> tuple[int, int] | None:
         """The user ids of the target and its fetcher; None if nothing is prefetched."""
-        if self.user is None or self.context.fetcher is None or self.suffix:
+        if self.user is None or self.context.fetcher is None or self.is_for_tests:
             return None
         return self.user, self.context.fetcher
 
@@ -94,7 +99,7 @@ class TargetWorkspace:
         policy = self.context.run.options.platform_of(self.target).policy
         if not Machine.here().is_foreign(policy, self.target.arch):
             return None
-        folder = self.context.work / f"cross-{self.target.identifier}"
+        folder = self.context.work / f"cross-{self.target.identifier}{self.suffix}"
         return cross_files(self.target, policy, folder, roots=[self.folder])
 
     def base_venv(self) -> Venv:
@@ -103,7 +108,7 @@ class TargetWorkspace:
         passed = self.options.environment_pass
         caller = self.context.run.caller
         environment = self.setup.prepared.expand(made, self._given(passed))
-        if not self.suffix and not self.cross:  # tests run what was repaired, and must not find what it lacks
+        if not self.is_for_tests and not self.cross:  # tests run what was repaired, and must not find what it lacks
             environment = self.setup.tools.with_libraries(environment)
         return Venv(
             uv=self.context.uv,
@@ -151,7 +156,7 @@ class TargetWorkspace:
             "UV_NO_PROGRESS": "1",
             **marks(self.target),
         }
-        if self.context.compiler_cache and not self.suffix:
+        if self.context.compiler_cache and not self.is_for_tests:
             own[client.SOCKET] = str(self.context.compiler_cache.socket_of(self.target))
         if self.options.repair.by is Repairer.NONE:  # nothing would add the shared C++ library to the wheel
             own["MANYWHEELS_CXX_STATIC"] = "1"

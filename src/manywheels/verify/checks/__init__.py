@@ -76,8 +76,22 @@ ATTESTED: Final = CheckInfo(
     "this file, and it is signed; with `--publisher`, by that publisher.",
     reason="An attestation of another build, or by another publisher, proves nothing, and the index refuses the file.",
 )  # fmt: skip
+SDIST_SOUND: Final = CheckInfo(
+    code="MW290", title="a sound sdist",
+    must_hold="An sdist can be read within bounds, has the name that its metadata ask for, and the licence files that "
+    "they declare.",
+    reason="The index refuses other sdists, when wheels are published already; users without a wheel build from it.",
+)  # fmt: skip
+SDIST_SAME: Final = CheckInfo(
+    code="MW291", title="the sdist is whole",
+    must_hold="A wheel that is built from the sdist has the files of the wheel that was built from the source.",
+    reason="What a back end does not put into the sdist is missing for all who build from it, distributions first.",
+    severity=Severity.WARNING,
+)  # fmt: skip
 
-_OTHERS: Final = (UNREADABLE, PIP_CHOOSES, UV_CHOOSES, IMPORTS, INSTALL_TRIED, ATTESTED)
+_OTHERS: Final = (
+    UNREADABLE, PIP_CHOOSES, UV_CHOOSES, IMPORTS, INSTALL_TRIED, ATTESTED, SDIST_SOUND, SDIST_SAME,
+)  # fmt: skip
 CHECKS: Final[tuple[CheckInfo, ...]] = tuple(
     sorted((*WHEEL_CHECKS, *sets.CHECKS, *_OTHERS), key=lambda check: check.code)
 )

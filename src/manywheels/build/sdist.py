@@ -1,0 +1,125 @@
+"""The sdist of a release: built once, before the wheels, in the sandbox and from the run's snapshot.
+
+It is delivered when a wheel has been built from it: all of them (`from-sdist`), or one more (`target.sdist_proof`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from manywheels.build.compilers.toolchain import Toolchain
+from manywheels.build.context import Run
+from manywheels.build.reporter import Reporter
+from manywheels.build.stages.frontend import BuildRequest, build_sdist
+from manywheels.build.stages.hooks import marks
+from manywheels.build.stages.variables import Runner
+from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import cache_dir
+from manywheels.errors import Cancelled, SdistFailed, TargetError
+from manywheels.plan import assignments
+from manywheels.plan.pip_settings import Follower
+from manywheels.plan.project import read_project
+from manywheels.plan.target_options import TargetOptions, fill_values
+from manywheels.plan.targets import PlannedTarget
+from manywheels.runtime import untrusted_files
+from manywheels.runtime.environment import build_environment
+from manywheels.runtime.uv import uv_program
+from manywheels.runtime.workspace import Snapshot, copy_source, take_snapshot
+from manywheels.verify.sdists import read_sdist
+
+NAME = "sdist"  # of its log and folders
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltSdist:
+    """An sdist that was read and checked: `version` as in its metadata, `sha256` in hex; `snapshot` has its content."""
+
+    path: Path
+    version: str
+    sha256: str
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class SdistBuild:
+    """How the sdist is built: with the Python, the compilers and the variables of `planned`, the plan's first target.
+
+    `user` is that target's, which does nothing else meanwhile; None for the program's own.
+    """
+
+    run: Run
+    snapshot: Snapshot
+    tools: Toolchain
+    planned: PlannedTarget
+    work: Path
+    user: int | None
+
+    @property
+    def _folder(self) -> Path:
+        return self.work / NAME
+
+    @property
+    def _options(self) -> TargetOptions:
+        return self.run.options.for_target(self.planned.target)
+
+    def build(self, reporter: Reporter, cancellation: Cancellation) -> BuiltSdist:
+        """Raises SdistFailed, OSError and Cancelled."""
+        log, started = self.run.output.log(NAME), time.monotonic()
+        try:
+            with self.run.trace.step(NAME):
+                return self._checked(self._built(log, cancellation), cancellation)
+        except Cancelled:
+            raise
+        except TargetError as error:
+            lines = "\n".join(("The sdist cannot be built: " + error.message, *error.excerpt))
+            raise SdistFailed(lines, remedy=f"{error.remedy} The whole output is in {log}.".lstrip()) from None
+        finally:
+            reporter.prepared(NAME, log, time.monotonic() - started)
+
+    def _built(self, log: Path, cancellation: Cancellation) -> Path:
+        untrusted_files.make_place(self._folder, self.user)
+        copy = self._folder / "source"
+        copy_source(self.snapshot, copy, cancellation, user=self.user)
+        request = BuildRequest(
+            uv=uv_program(), planned=self.planned, venv=None, source=copy / self.snapshot.package,
+            project=copy / self.snapshot.project, output=self._folder / "built",
+            finished=self.work / "sealed" / NAME, environment=self._environment(copy, log, cancellation), overlooked="",
+            options=self._options, timeout=self.run.options.timeout, silence=self.run.options.silence_limit,
+            is_served=lambda: False, user=self.user, log=log, embedded=self.tools.name == "zig",
+        )  # fmt: skip
+        return build_sdist(request, cancellation)
+
+    def _environment(self, copy: Path, log: Path, cancellation: Cancellation) -> dict[str, str]:
+        """Raises HookFailed, OSError and Cancelled."""
+        options, run = self._options, self.run
+        scrubbed = build_environment(
+            run.caller, path=(self.tools.bin_dir,), private=self._folder, passed=options.environment_pass,
+            user=self.user,
+        )  # fmt: skip
+        cache = cache_dir() if self.user is None else self._folder
+        seen = {
+            **scrubbed, **self.tools.environment, **marks(), "UV_CACHE_DIR": str(cache / "uv"),
+            "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1",
+        }  # fmt: skip
+        places = {"project": copy / self.snapshot.project, "package": copy / self.snapshot.package}
+        assert self.planned.interpreter is not None  # noqa: S101 - targets without one are not built
+        runner = Runner(
+            option="environment", folder=places["project"], scratch=self._folder / "variables", log=log,
+            timeout=run.options.timeout, cancellation=cancellation, python=self.planned.interpreter.path,
+            user=self.user,
+        )  # fmt: skip
+        made = runner.evaluate(fill_values(options.environment, **places), seen)
+        follower = Follower(is_there=lambda path: (self.snapshot.root / self.snapshot.project / path).is_dir())
+        return follower.follow(assignments.expand(made, seen)).environment
+
+    def _checked(self, path: Path, cancellation: Cancellation) -> BuiltSdist:
+        sdist, findings = read_sdist(path, self.run.rules, cancellation)
+        if sdist is None or findings:
+            raise SdistFailed(
+                "\n".join((f"{path.name} is not delivered:", *map(str, findings))),
+                remedy=" ".join(dict.fromkeys(finding.problem.remedy for finding in findings)),
+            )
+        snapshot = take_snapshot(read_project(path), self.work / "sources" / NAME, cancellation)
+        return BuiltSdist(path=path, version=sdist.version, sha256=sdist.sha256, snapshot=snapshot)

@@ -1,0 +1,35 @@
+"""The checks of an sdist: what an index takes, and what a build from it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from manywheels.core.cancellation import Cancellation
+from manywheels.verify.checks import SDIST_SOUND
+from manywheels.verify.distribution_rules import METADATA, content_problems
+from manywheels.verify.distributions import Distribution, Unreadable, read_distribution
+from manywheels.verify.model import Finding, Problem
+from manywheels.verify.rules import Ignored, Rules
+
+
+def read_sdist(
+    path: Path, rules: Rules, cancellation: Cancellation | None = None
+) -> tuple[Distribution | None, tuple[Finding, ...]]:
+    """Return an sdist, None if it cannot be read as one, with the findings that count. Raises Cancelled.
+
+    What PyPI alone refuses of its metadata is left to `publish`: the wheels have the same.
+    """
+    try:
+        sdist = read_distribution(path, cancellation)
+    except Unreadable as fault:
+        problem = Problem(message=f"is not an sdist: {fault}", remedy="Update the build back end, and build again.")
+        return None, (SDIST_SOUND.finding(path.name, problem),)
+    return sdist, rules.judge(_findings(sdist, rules))
+
+
+def _findings(sdist: Distribution, rules: Rules) -> Iterator[Finding]:
+    without_metadata = replace(rules, ignored=(*rules.ignored, Ignored(code=METADATA)))
+    for problem in content_problems(sdist, without_metadata, has_rules=True):
+        yield SDIST_SOUND.finding(sdist.name, replace(problem, member=None))
