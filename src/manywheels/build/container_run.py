@@ -33,6 +33,7 @@ from manywheels.plan.targets import Plan, PlannedTarget, Target
 from manywheels.runtime.containers.engine import connect, connected, translate_errors
 from manywheels.runtime.containers.image import image_name
 from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuild, run_build, what_is_not_known
+from manywheels.runtime.containers.run import LABEL
 from manywheels.runtime.workspace import take_snapshot, work_folder
 from manywheels.verify.rules import Rules
 from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, all_compilations, joined
@@ -208,7 +209,7 @@ def _sharing(run: ContainerRun) -> Iterator[Mapping[Platform, ContainerBuild]]:
     arguments += [f"--jobs={max(1, run.options.jobs // run.at_once)}"] if run.options.jobs else []
     with closing(connect()) as client:
         with translate_errors("create a volume"):
-            volume = client.volumes.create(f"manywheels-run-{secrets.token_hex(8)}", labels={"org.manywheels.run": ""})
+            volume = client.volumes.create(f"manywheels-run-{secrets.token_hex(8)}", labels={LABEL: ""})
         try:
             yield {
                 platform: replace(build, volume=str(volume.name), arguments=(*build.arguments, *arguments))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manywheels.cli import publish
+from manywheels.cli import gather, publish
 from manywheels.cli.complete_plan import complete_plan, plan_in_images
 from manywheels.cli.container_build import container_build, has_one_image, needs_container
 from manywheels.cli.request import Request
@@ -28,7 +28,6 @@ from manywheels.errors import (
 from manywheels.plan import inputs, trust
 from manywheels.plan.configured_project import read_configured_project
 from manywheels.plan.delivery_options import Delivery, resolve_delivery
-from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.installer_files import Caller, read_caller
 from manywheels.plan.options import NothingToBuild, Options, resolve
 from manywheels.plan.pip_explained import explain_pip
@@ -251,7 +250,7 @@ def execute(request: Request, cancellation: Cancellation) -> int:
     publishes = wanted is not None and wanted.value == "pypi"
     if not publishes or built.manifest is None or built.status != EXIT_OK or cancellation.requested:
         return built.status
-    return publish.upload(job.options.settings.with_values(sealed(built.manifest, built.folder)), cancellation)
+    return publish.upload(job.options.settings.with_values(gather.sealed(built.manifest, built.folder)), cancellation)
 
 
 def say_nothing_to_build(nothing: NothingToBuild) -> int:
@@ -260,13 +259,6 @@ def say_nothing_to_build(nothing: NothingToBuild) -> int:
 
     print(sanitize(f"note: {nothing} Nothing is built, as `allow-empty` has it."), file=sys.stderr)
     return EXIT_OK
-
-
-def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
-    return {
-        "packages-dir": Value(value=str(folder), origin=Origin(OriginKind.PROGRAM, "the set of this run")),
-        "manifest-digest": Value(value=manifest.digest, origin=Origin(OriginKind.PROGRAM, "the set of this run")),
-    }
 
 
 def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:

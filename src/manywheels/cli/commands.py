@@ -17,6 +17,7 @@ TITLES: Final = {
     "verify": "check that wheels are what their tags say",
     "gather": "put the sets that several jobs built together, if they are whole and belong together",
     "publish": "check a folder of finished wheels, and upload them to the index",
+    "clean": "remove what builds have left: the finished set, caches, and the container engine's images and volumes",
     "explain": "say what the checks of `verify` are, and why they are made",
     "schema": "print the JSON schema of `[tool.manywheels]`, for editors",
     "doctor": "show what this machine has, and the cure for what is missing",
@@ -46,6 +47,10 @@ def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR09
             from manywheels.cli import publish
 
             return publish.execute(request, cancellation)
+        case "clean":
+            from manywheels.cli import clean
+
+            return clean.execute(request, cancellation)
         case "explain":
             from manywheels.cli import explain
 

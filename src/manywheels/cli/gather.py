@@ -11,10 +11,12 @@ from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK
 from manywheels.plan import inputs
+from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.settings import Settings
 
 if TYPE_CHECKING:
     from manywheels.wheels.gather import Gathered, Inspect
+    from manywheels.wheels.manifest import Manifest
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
@@ -48,3 +50,11 @@ def inspector(settings: Settings, cancellation: Cancellation) -> Inspect:
     from manywheels.verify.rules import verification_rules
 
     return partial(foreign_problems, rules=verification_rules(settings.project_table), cancellation=cancellation)
+
+
+def sealed(manifest: Manifest, folder: Path) -> dict[str, Value]:
+    """Return the settings by which `publish` takes the set in a folder, and no other."""
+    return {
+        "packages-dir": Value(value=str(folder), origin=Origin(OriginKind.PROGRAM, "the set of this run")),
+        "manifest-digest": Value(value=manifest.digest, origin=Origin(OriginKind.PROGRAM, "the set of this run")),
+    }

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from manywheels.cli import build, commands, github_artifacts, guard, publish, verify
+from manywheels.cli import build, commands, gather, github_artifacts, guard, publish, verify
 from manywheels.cli.ci_inputs import read_inputs
 from manywheels.cli.request import Request, Verification, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
@@ -127,7 +127,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
         finally:
             _write_results(manifest, outputs, environment)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
-        return _publish(settings.with_values(build.sealed(manifest, folder)), environment, cancellation)
+        return _publish(settings.with_values(gather.sealed(manifest, folder)), environment, cancellation)
     return status
 
 
@@ -160,7 +160,7 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
             return request, settings
     manifest = github_artifacts.take(settings, folder, environment, cancellation)
     _write_results(manifest, _outputs(manifest, folder), environment)
-    return replace(request, paths=(folder,)), settings.with_values(build.sealed(manifest, folder))
+    return replace(request, paths=(folder,)), settings.with_values(gather.sealed(manifest, folder))
 
 
 # --- outputs and summary ----------------------------------------------------------------------------------------------

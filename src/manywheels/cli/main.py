@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from manywheels import __version__
 from manywheels.cli.commands import TITLES, execute
 from manywheels.cli.guard import cancellable, escape_unprintable, run_guarded
-from manywheels.cli.request import FORMATS, MATRICES, Request, Verification
+from manywheels.cli.request import FORMATS, KINDS, MATRICES, Request, Verification
 from manywheels.core.files import cache_dir
 from manywheels.errors import EXIT_CONFIGURATION, EXIT_OK
 from manywheels.plan import inputs
@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
             _add_inputs(command, name)
         elif name == "publish":
             _add_publish_options(command)
+        elif name == "clean":
+            what = "what to remove (default: all of them)"
+            listed = "only list what would be removed, with sizes"
+            command.add_argument("kinds", nargs="*", choices=(*KINDS, []), metavar="|".join(KINDS), help=what)
+            _add_inputs(command, name)
+            command.add_argument("--dry-run", action="store_true", help=listed)
         elif name == "explain":
             command.add_argument("codes", nargs="*", metavar="CODE", help="as MW208; without one, all are listed")
     return parser
@@ -161,6 +167,9 @@ def _request(arguments: argparse.Namespace) -> Request:
         )
     if command == "gather":
         return Request(command=command, paths=tuple(arguments.folders), given=_given(vars(arguments)))
+    if command == "clean":
+        kinds = tuple(arguments.kinds)
+        return Request(command=command, kinds=kinds, dry_run=arguments.dry_run, given=_given(vars(arguments)))
     if command == "explain":
         return Request(command=command, codes=tuple(arguments.codes))
     if command == "publish":

@@ -7,13 +7,26 @@ from collections.abc import Mapping
 
 from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.printing import say
 from manywheels.plan.settings import Settings
 from manywheels.verify.rules import verification_rules
 
 
 def execute(request: Request, cancellation: Cancellation) -> int:
     """Raises ManywheelsError."""
-    return upload(read_wheel_settings(request), cancellation)
+    settings = read_wheel_settings(request)
+    return upload(_with_foreign(settings, cancellation) if settings.value("foreign").value else settings, cancellation)
+
+
+def _with_foreign(settings: Settings, cancellation: Cancellation) -> Settings:
+    """Make what `foreign` names a part of the set in the folder. Raises ManywheelsError."""
+    from manywheels.cli.gather import gather_folders, sealed
+    from manywheels.plan.delivery_options import resolve_publishing
+
+    folder = resolve_publishing(settings).packages_dir
+    gathered = gather_folders([folder], folder, settings, cancellation)
+    say(gathered.describe(folder))
+    return settings.with_values(sealed(gathered.manifest, folder))
 
 
 def upload(settings: Settings, cancellation: Cancellation, environment: Mapping[str, str] = os.environ) -> int:

@@ -15,6 +15,7 @@ from manywheels.plan.settings import Settings, read_settings
 
 FORMATS: Final = ("text", "json", "sarif", "github")
 MATRICES: Final = ("github", "gitlab")
+KINDS: Final = ("output", "cache", "volumes", "images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,9 @@ class Request:
     """A command and its inputs; `paths` is the project, `verify`'s wheels or `gather`'s folders.
 
     `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table.
-    `identifiers` prints the targets' names alone. `part` are the identifiers of a part of a run that another program
-    has planned; it may leave the sdist to another part, share a `jobserver` with other parts, and be `traced` by that
-    program.
+    `kinds` are what `clean` removes, none for all; with `dry_run`, it only lists them. `identifiers` prints the
+    targets' names alone. `part` are the identifiers of a part of a run that another program has planned; it may leave
+    the sdist to another part, share a `jobserver` with other parts, and be `traced` by that program.
     """
 
     command: str
@@ -55,6 +56,8 @@ class Request:
     junit: Path | None = None
     verification: Verification = Verification()
     codes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    dry_run: bool = False
     part: tuple[str, ...] = ()
     without_sdist: bool = False
     jobserver: Path | None = None

@@ -16,7 +16,7 @@ from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
 from manywheels.plan.delivery_options import resolve_delivery
 from manywheels.plan.settings import Settings
 from manywheels.report.findings import render
-from manywheels.verify import collect_wheels, what_else
+from manywheels.verify import collect, what_else
 from manywheels.verify.checks import INSTALL_TRIED
 from manywheels.verify.installs import (
     chosen_by_installers,
@@ -28,6 +28,7 @@ from manywheels.verify.installs import (
 from manywheels.verify.model import Finding, Problem
 from manywheels.verify.rules import verification_rules
 from manywheels.verify.run import Extra, verify_wheels
+from manywheels.verify.sdists import check_sdist
 from manywheels.wheels.gather import require_digest
 from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import MANIFEST
@@ -50,7 +51,7 @@ def verify(request: Request, settings: Settings, cancellation: Cancellation) -> 
     rules = replace(
         verification_rules(settings.project_table, strict=wanted.strict), allow_missing=delivery.allow_missing
     )
-    wheels = collect_wheels(paths)
+    wheels, sdists = collect(paths)
     for path in paths:
         if other := what_else(path):
             print(sanitize(f"{path.name} is {other}, and was not looked at"), file=sys.stderr)
@@ -58,6 +59,9 @@ def verify(request: Request, settings: Settings, cancellation: Cancellation) -> 
     attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
     extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
     verdict = verify_wheels(wheels, rules, manifest=manifest, extra=extra, cancellation=cancellation)
+    sealed = {file.name: file for file in (manifest.sdist,) if file} if manifest else {}
+    reports = tuple(check_sdist(path, rules, sealed.get(path.name), cancellation) for path in sdists)
+    verdict = replace(verdict, sdists=reports)
     print(render(verdict, wanted.form))
     if attestations and wanted.form == "text":
         print("\n".join(f"{name} was signed by {signer}" for name, signer in sorted(attestations.signers.items())))

@@ -10,7 +10,7 @@ from typing import Any
 from manywheels import __version__
 from manywheels.core.github_commands import Annotation, at_most
 from manywheels.core.text import quote, sanitize, size
-from manywheels.verify.checks import CHECKS
+from manywheels.verify.checks import CHECKS, Report
 from manywheels.verify.model import Finding, Severity
 from manywheels.verify.run import Verdict
 
@@ -29,17 +29,23 @@ def render(verdict: Verdict, form: str) -> str:
 
 def _as_text(verdict: Verdict) -> Iterable[str]:
     for report in verdict.reports:
-        mark = "✗" if any(finding.severity is Severity.ERROR for finding in report.findings) else "✓"
         facts = [size(report.size)]
         facts += [f"glibc {report.glibc}"] if report.glibc else []
         facts += [f"carries {', '.join(report.libraries)}"] if report.libraries else []
         facts += [f"for {report.other_system}: its machine code was not checked"] if report.other_system else []
-        yield sanitize(f"{mark} {report.path.name} ({', '.join(facts)})")
+        yield sanitize(f"{_mark(report)} {report.path.name} ({', '.join(facts)})")
+        yield from _explained(report.findings)
+    for report in verdict.sdists:
+        yield sanitize(f"{_mark(report)} {report.path.name} ({size(report.size)})")
         yield from _explained(report.findings)
     if verdict.set_findings:
         yield "✗ the set of wheels"
         yield from _explained(verdict.set_findings)
     yield _total(verdict)
+
+
+def _mark(report: Report) -> str:
+    return "✗" if any(finding.severity is Severity.ERROR for finding in report.findings) else "✓"
 
 
 def _explained(findings: Sequence[Finding]) -> Iterable[str]:
@@ -52,7 +58,9 @@ def _total(verdict: Verdict) -> str:
     counts = Counter(finding.severity for finding in verdict.findings)
     parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in sorted(counts.items())]
     wheels = len(verdict.reports)
-    return f"{wheels} wheel{'s' * (wheels != 1)}: {', '.join(parts) or 'no findings'}"
+    counted = [f"{wheels} wheel{'s' * (wheels != 1)}"]
+    counted += [f"{len(verdict.sdists)} sdist{'s' * (len(verdict.sdists) != 1)}"] if verdict.sdists else []
+    return f"{' and '.join(counted)}: {', '.join(parts) or 'no findings'}"
 
 
 def _as_json(verdict: Verdict) -> dict[str, Any]:
@@ -69,6 +77,14 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
                 "findings": [_finding(finding) for finding in report.findings],
             }
             for report in verdict.reports
+        ],
+        "sdists": [
+            {
+                "sdist": report.path.name,
+                "size": report.size,
+                "findings": [_finding(finding) for finding in report.findings],
+            }
+            for report in verdict.sdists
         ],
         "set": [_finding(finding) for finding in verdict.set_findings],
         "passed": verdict.passed,

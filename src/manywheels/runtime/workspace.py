@@ -163,6 +163,11 @@ def public_work_parent(closed: Iterable[Path]) -> Path:
     return _PUBLIC
 
 
+def public_folder() -> Path:
+    """Return where root keeps what other users must reach, if its cache is closed to them; it may not exist."""
+    return _PUBLIC.parent
+
+
 def store_beside(work: Path) -> Path:
     """Return the folder for build requirements kept between runs, on the work folder's disk."""
     return work.parent.parent / "prefetched"

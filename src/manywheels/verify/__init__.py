@@ -23,35 +23,39 @@ __all__ = [
     "Severity",
     "Wheel",
     "check_wheel",
-    "collect_wheels",
+    "collect",
     "what_else",
 ]
 
-_SDISTS: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
-_NAME_WHEELS: Final = "Name wheels (*.whl), or folders with wheels."
+SDIST: Final = ".tar.gz"
+_SDISTS: Final = (".tgz", ".tar.bz2", ".tar.xz", ".zip")
+_NAME_WHEELS: Final = "Name wheels (*.whl) and sdists (*.tar.gz), or folders with them."
 
 
-def collect_wheels(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Return the wheels in `paths`: wheels themselves, and those in folders.
+def collect(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the wheels in `paths`, and the sdists: files themselves, and those in folders.
 
     Other files are passed over, as `dist/*` names them too. Raises WheelFileError for a missing path, a folder without
-    wheels, a link that root does not follow, and where there are no wheels at all; OSError for an unreadable folder.
+    wheels and sdists, a link that root does not follow, and where there are none at all; OSError for an unreadable
+    folder.
     """
     paths = tuple(paths)
     found: list[Path] = []
     for path in paths:
-        wheels = files_in(path, ".whl") if path.is_dir() else [path]
-        if not wheels or not (path.is_dir() or path.is_file()):
+        files = files_in(path, ".whl", SDIST) if path.is_dir() else [path]
+        if not files or not (path.is_dir() or path.is_file()):
             problem = f"The folder `{path}` has no wheel." if path.is_dir() else f"There is no wheel `{path}`."
             raise WheelFileError(problem, remedy=_NAME_WHEELS)
-        found += [] if what_else(path) else wheels
+        found += [] if what_else(path) else files
     if not found:
         raise WheelFileError(f"`{paths[0]}` is {what_else(paths[0])}.", remedy=_NAME_WHEELS)
-    return tuple(dict.fromkeys(found))
+    distinct = dict.fromkeys(found)
+    sdists = tuple(path for path in distinct if path.name.endswith(SDIST))
+    return tuple(path for path in distinct if path not in sdists), sdists
 
 
 def what_else(path: Path) -> str | None:
-    """Return what a file is that is no wheel by its name; None for wheels and folders."""
-    if path.name.endswith(".whl") or path.is_dir():
+    """Return what a file is that is neither a wheel nor an sdist by its name; None for these, and for folders."""
+    if path.name.endswith((".whl", SDIST)) or path.is_dir():
         return None
-    return "an sdist" if path.name.endswith(_SDISTS) else "no wheel"
+    return "an sdist of another format than .tar.gz" if path.name.endswith(_SDISTS) else "no wheel"

@@ -41,12 +41,14 @@ class Verdict:
     """The result of a verification: the findings that count."""
 
     reports: tuple[Report, ...]
+    sdists: tuple[Report, ...] = ()
     set_findings: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The set's findings come last."""
-        return (*(finding for report in self.reports for finding in report.findings), *self.set_findings)
+        reports = (*self.reports, *self.sdists)
+        return (*(finding for report in reports for finding in report.findings), *self.set_findings)
 
     @property
     def passed(self) -> bool:

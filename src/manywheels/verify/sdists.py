@@ -7,11 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.verify.checks import SDIST_SOUND
+from manywheels.verify.checks import SDIST_SOUND, Report
 from manywheels.verify.distribution_rules import METADATA, content_problems
 from manywheels.verify.distributions import Distribution, Unreadable, read_distribution
 from manywheels.verify.model import Finding, Problem
 from manywheels.verify.rules import Ignored, Rules
+from manywheels.wheels.manifest import SealedFile
+
+
+def check_sdist(path: Path, rules: Rules, sealed: SealedFile | None, cancellation: Cancellation) -> Report:
+    """Return the findings that count; `sealed` is a manifest's entry for the file. Raises Cancelled."""
+    sdist, findings = read_sdist(path, rules, cancellation)
+    if sdist and sealed and sdist.sha256 != sealed.sha256:
+        problem = Problem(
+            message=f"has the sha256 {sdist.sha256}, the manifest has {sealed.sha256}",
+            remedy="It was changed after verification; build the set again.",
+        )
+        findings = (*findings, *rules.judge([SDIST_SOUND.finding(path.name, problem)]))
+    return Report(path=path, size=path.stat().st_size, findings=findings)
 
 
 def read_sdist(

@@ -38,6 +38,7 @@ from manywheels.verify.sets import disagreements, left_to_build, without_wheel
 from manywheels.wheels.manifest import Manifest, read_sealed
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import MANIFEST
+from manywheels.wheels.set_problems import release_of
 
 _CHECKED_BY_INDEX: Final = frozenset(
     check.code for module in (acceptance, archive, record, metadata, tags) for check in module.CHECKS
@@ -83,14 +84,15 @@ def run_preflight(
     wanted: Wanted, index: Index, now: datetime | None = None, cancellation: Cancellation | None = None
 ) -> Preflight:
     """Check everything, and change nothing. Raises WheelFileError if there are no files, and Cancelled."""
-    paths = find_files(wanted.folder)
     has_manifest = os.path.lexists(wanted.folder / MANIFEST)
     manifest, digest = read_sealed(wanted.folder) if has_manifest else (None, "no manifest")
+    paths, left = _of_the_release(find_files(wanted.folder), manifest)
     switch = cancellation or Cancellation()
     if not index.addresses.has_rules:
         wanted = replace(wanted, rules=_without_metadata(wanted.rules))
     files, problems = _read(paths, switch)
-    warnings = list(_unproved(manifest, wanted, files))
+    warnings = [f"left in the folder, as they are of other releases: {some(left)}"] if left else []
+    warnings += _unproved(manifest, wanted, files)
     problems += _manifest_mismatches(wanted, files, manifest, digest)
     presence: dict[str, Presence] = {}
     for project, its_files in _by_project(files).items():
@@ -120,6 +122,17 @@ def run_preflight(
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _of_the_release(paths: Sequence[Path], manifest: Manifest | None) -> tuple[tuple[Path, ...], list[str]]:
+    """Return the files to publish, and the names of others: those of another release than the manifest's.
+
+    A file of the same release that the manifest does not have is no other, but a mistake.
+    """
+    sealed = {file.name for file in manifest.files} if manifest else set()
+    releases = {release_of(name) for name in sealed}
+    left = [path.name for path in paths if sealed and path.name not in sealed and release_of(path.name) not in releases]
+    return tuple(path for path in paths if path.name not in left), left
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,8 @@ _SOCKET: Final = "/var/run/docker.sock"
 _PROJECT: Final = PurePosixPath("/project/source")  # not in "/": the folder around it is closed
 _CONFIG: Final = PurePosixPath("/project/config-file.toml")
 _OUTPUT: Final = PurePosixPath("/output")
-_CACHE: Final = ("manywheels-cache", "/var/cache/manywheels")  # the volume, and MANYWHEELS_CACHE in the Dockerfile
+CACHE_VOLUME: Final = "manywheels-cache"
+_CACHE: Final = "/var/cache/manywheels"  # MANYWHEELS_CACHE in the Dockerfile
 SHARED: Final = "/run/manywheels"
 # Nothing may be mounted over or into these.
 _IMAGE_PARTS: Final = ("/bin", "/etc", "/lib", "/lib64", "/opt/_internal", "/opt/manywheels", "/opt/python", "/opt/rh",
@@ -143,7 +144,7 @@ def mounts_and_arguments(package: Path, output: Path) -> tuple[list[Mount], list
         inside / output.relative_to(top) if output != top and output.is_relative_to(top) else _inside(output, _OUTPUT)
     )
     mounts.append(Mount(str(target), str(output), type="bind"))
-    mounts.append(Mount(_CACHE[1], _CACHE[0], type="volume"))
+    mounts.append(Mount(_CACHE, CACHE_VOLUME, type="volume"))
     return mounts, [str(inside / package.relative_to(top)), f"--output-dir={target}"]
 
 

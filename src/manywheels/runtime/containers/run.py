@@ -27,7 +27,7 @@ NOBODY: Final = 65534
 UNPRIVILEGED: Final = {
     "user": f"{NOBODY}:{NOBODY}", "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"],
 }  # fmt: skip
-_LABEL: Final = "org.manywheels.run"
+LABEL: Final = "org.manywheels.run"
 _REST_OF_OUTPUT: Final = 5.0  # seconds to read a killed container's output
 _REST_WHEN_CANCELLED: Final = 1.0
 _COPY_OUT: Final = 60.0  # seconds
@@ -80,7 +80,7 @@ def run_container(
     run_id = secrets.token_hex(8)
     container = client.containers.create(
         spec.image, list(spec.command), entrypoint=list(spec.entrypoint) or None,
-        name=f"manywheels-{run_id}", labels={_LABEL: run_id}, environment=dict(spec.environment),
+        name=f"manywheels-{run_id}", labels={LABEL: run_id}, environment=dict(spec.environment),
         mounts=list(spec.mounts), tty=spec.tty,
         log_config=LogConfig(type="none"),  # the sink has the output
         platform=spec.platform or None,
