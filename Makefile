@@ -41,6 +41,7 @@ check: $(VENV)/.ready ## linters and types
 	$(BIN)/python -m pytest --quiet tests/unit/test_root_opens.py
 	$(BIN)/python docs/tables.py --check
 	$(BIN)/python docs/gitlab.py --check
+	$(BIN)/python docs/workflow.py --check
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
@@ -50,6 +51,7 @@ docs: $(VENV)/.ready ## write the generated tables of README.md and docs/ anew
 	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/checks.py
 	$(BIN)/python docs/gitlab.py
+	$(BIN)/python docs/workflow.py
 
 pictures: $(VENV)/.ready ## take the README's pictures of a real run anew; needs Chromium and npm
 	$(BIN)/python docs/pictures.py tests/projects/fails_on_311

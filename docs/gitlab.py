@@ -43,7 +43,7 @@ def template(job: str) -> str:
     declared: Spec = {entry.name: _declaration(entry) for entry in entries}
     variables = "\n".join(f'{_variable(entry.name)}: {{value: "{_value(entry)}", expand: false}}' for entry in entries)
     script = yaml.dump([_Literal((SOURCES / "install.sh").read_text("utf-8"))], Dumper=_Dumper, width=1000)
-    return _fill(_fill(_fill(text, "inputs", _dump(declared)), "variables", variables), "install", script)
+    return fill_marks(fill_marks(fill_marks(text, "inputs", dump(declared)), "variables", variables), "install", script)
 
 
 def both() -> str:
@@ -54,7 +54,7 @@ def both() -> str:
     for name in ("stage", "rules", "image"):
         publish_spec[f"publish-{name}"] = publish_spec.pop(name)
     needed = str([f"$[[ inputs.job-prefix ]]{name}" for name in needs])
-    text = _dump(publish_jobs).replace("$[[ inputs.needs ]]", needed)
+    text = dump(publish_jobs).replace("$[[ inputs.needs ]]", needed)
     text = re.sub(r"\[\[ inputs\.(stage|rules|image) \]\]", r"[[ inputs.publish-\1 ]]", text)
     jobs |= yaml.safe_load(text)
     head = "# Builds the project's wheels and publishes them. Inputs: docs/gitlab.md.\n"
@@ -133,7 +133,8 @@ def _parse(text: str) -> tuple[Spec, dict[str, Any]]:
     return spec, jobs
 
 
-def _fill(text: str, name: str, block: str) -> str:
+def fill_marks(text: str, name: str, block: str) -> str:
+    """Return a text with a block between the marks of a name."""
     marks = re.compile(rf"^( *)# {name}: begin\n.*?^ *# {name}: end\n", re.DOTALL | re.MULTILINE)
     found = marks.search(text)
     if found is None:
@@ -164,12 +165,13 @@ _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(_Literal, _represent_text)
 
 
-def _dump(value: Mapping[str, Any]) -> str:
+def dump(value: Mapping[str, Any]) -> str:
+    """Return YAML with a line for each text."""
     return str(yaml.dump(dict(value), Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True))
 
 
 def _document(spec: Spec, body: Mapping[str, Any], **header: object) -> str:
-    return f"{_dump({'spec': header | {'inputs': spec}})}---\n{_dump(body)}"
+    return f"{dump({'spec': header | {'inputs': spec}})}---\n{dump(body)}"
 
 
 if __name__ == "__main__":

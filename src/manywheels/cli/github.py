@@ -5,6 +5,7 @@ Inputs' names are in upper case, with hyphens; another user owns the working fol
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import secrets
@@ -80,6 +81,8 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
         case "verify":
             request, settings = _with_set(request, environment, cancellation)
             return verify.verify(request, settings, cancellation)
+        case "gather":
+            return _gather(request, environment, cancellation)
         case "publish":
             _, settings = _with_set(request, environment, cancellation)
             return _publish(settings, environment, cancellation)
@@ -136,7 +139,7 @@ def _publish(settings: Settings, environment: Mapping[str, str], cancellation: C
         return publish.upload(settings, cancellation)
 
 
-# --- verify and publish, in later jobs --------------------------------------------------------------------------------
+# --- verify, gather and publish, in later jobs --------------------------------------------------------------------------------
 
 
 def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> tuple[Request, Settings]:
@@ -163,6 +166,27 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
     return replace(request, paths=(folder,)), settings.with_values(gather.sealed(manifest, folder))
 
 
+def _gather(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
+    """Put the sets of the building jobs together, and upload them as one artifact."""
+    settings = read_wheel_settings(request)
+    delivery = resolve_delivery(settings)
+    pattern, name = delivery.artifact_pattern, delivery.artifact_name
+    if not pattern or fnmatch.fnmatchcase(name, pattern):
+        raise InputError(
+            f"`gather` is told to take the artifacts `{pattern}`, and to upload `{name}`.",
+            remedy="Name the building jobs' artifacts with `artifact-pattern`, as `wheels-of-*`, and the set with "
+            "`artifact-name`, which the pattern must not match.",
+        )
+    folder = Path(settings.parsed("output-dir", inputs.parse_path))
+    manifest = github_artifacts.take(settings, folder, environment, cancellation)
+    outputs = _outputs(manifest, folder)
+    try:
+        outputs |= github_artifacts.upload(delivery, manifest, folder, environment, cancellation, report=None)
+    finally:
+        _write_results(manifest, outputs, environment)
+    return EXIT_OK
+
+
 # --- outputs and summary ----------------------------------------------------------------------------------------------
 
 
@@ -178,7 +202,8 @@ def _write_results(manifest: Manifest, outputs: Mapping[str, str], environment: 
 
 def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:
     return {
-        "wheels": json.dumps([str(folder / wheel.name) for wheel in manifest.wheels]),
+        "wheels": json.dumps([str(folder / wheel.name) for wheel in (*manifest.wheels, *manifest.foreign)]),
+        "sdist": str(folder / manifest.sdist.name) if manifest.sdist else "",
         "manifest": str(folder / MANIFEST),
         "manifest-digest": manifest.digest,
         "summary": in_one_sentence(manifest),

@@ -18,7 +18,7 @@ from manywheels.cli import commands, guard, publish
 from manywheels.cli.ci_inputs import read_inputs
 from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
-from manywheels.errors import InputError, ToolchainError, WheelFileError
+from manywheels.errors import EXIT_OK, InputError, ToolchainError, WheelFileError
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.settings import Settings, read_settings
@@ -69,6 +69,10 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
     request = read_request(environment)
     if request.command == "publish":
         return _publish(request, environment, cancellation)
+    if request.command == "gather":
+        settings = read_wheel_settings(request, environment)
+        gather_jobs(Path(settings.value("output-dir").value), settings, cancellation)
+        return EXIT_OK
     try:
         return commands.execute(request, cancellation)
     except ToolchainError as error:

@@ -20,7 +20,7 @@ from manywheels.resources import resource
 TABLES: Final = frozenset({"verify", "overrides"})  # read by verify.rules and settings
 _PREFIX: Final = "MANYWHEELS_"
 GITLAB_PREFIX: Final = "MANYWHEELS_INPUT_"  # read by cli.gitlab
-COMMANDS: Final = ("build", "verify", "publish", "plan")
+COMMANDS: Final = ("build", "verify", "gather", "publish", "plan")
 _MAX_DURATION: Final = 100 * 3600.0  # seconds
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 

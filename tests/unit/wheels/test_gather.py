@@ -438,3 +438,108 @@ def test_gathering_hears_of_the_end(shards: Path) -> None:
     with pytest.raises(Cancelled):
         gather(sources, open_output(shards / "dist"), cancellation=stopped)
     assert not list((shards / "dist").glob("*.whl"))
+
+
+# --- what others built ------------------------------------------------------------------------------------------------
+
+
+def elsewhere(tmp_path: Path, *names: str, folder: str = "cibw") -> None:
+    """Write files of other builders; their content is their name."""
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for name in names:
+        (tmp_path / folder / name).write_bytes(name.encode())
+
+
+def gathered_with(tmp_path: Path, **options: Any) -> Gathered:
+    sources = [
+        SetSource(folder=tmp_path / "a", name="a"),
+        SetSource(folder=tmp_path / "cibw", name="cibw", foreign=True),
+    ]
+    return gather(sources, open_output(tmp_path / "dist"), **options)
+
+
+def refused_with(tmp_path: Path, **options: Any) -> str:
+    with pytest.raises(SetMismatch) as caught:
+        gathered_with(tmp_path, **options)
+    assert not (tmp_path / "dist" / "manywheels.json").exists()
+    return caught.value.message
+
+
+def mac(version: str = "1.0") -> str:
+    project = name_of("cp312").partition("-")[0]
+    return f"{project}-{version}-cp312-cp312-macosx_11_0_arm64.whl"
+
+
+def own_version() -> str:
+    return name_of("cp312").split("-")[1]
+
+
+def test_wheels_of_others_are_sealed_with_their_origin(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    elsewhere(tmp_path, mac(own_version()))
+    found = gathered_with(tmp_path)
+    (wheel,) = found.manifest.foreign
+    assert (wheel.name, wheel.origin) == (mac(own_version()), "cibw")
+    assert wheel.sha256 == hashlib.sha256(wheel.name.encode()).hexdigest()
+    assert (tmp_path / "dist" / wheel.name).read_bytes() == wheel.name.encode()
+    assert "1 wheel built elsewhere" in found.describe(tmp_path / "dist")
+    assert read_manifest(tmp_path / "dist") == found.manifest
+
+
+def test_a_set_with_wheels_of_others_can_be_gathered_again(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    elsewhere(tmp_path, mac(own_version()))
+    first = gathered_with(tmp_path).manifest
+    assert gathered(tmp_path, "dist").manifest == first
+    (tmp_path / "dist" / first.foreign[0].name).write_bytes(b"changed")
+    with pytest.raises(SetMismatch, match="the manifest says"):
+        gathered(tmp_path, "dist")
+
+
+@pytest.mark.parametrize("version", ["9.9", "0.1"])
+def test_a_wheel_of_another_version_is_refused_by_name(tmp_path: Path, version: str) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    elsewhere(tmp_path, mac(version))
+    assert f"`{mac(version)}` is of " in refused_with(tmp_path)
+
+
+def test_a_set_is_not_taken_for_wheels_of_others(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    write_set(tmp_path / "cibw", built("cp311"))
+    assert "gather it as a set" in refused_with(tmp_path)
+
+
+def test_a_folder_without_any_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    (tmp_path / "cibw").mkdir()
+    assert "`cibw` has neither a wheel nor an sdist" in refused_with(tmp_path)
+
+
+def test_what_is_found_in_them_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    elsewhere(tmp_path, mac(own_version()))
+    asked: list[tuple[int, int]] = []
+
+    def inspect(files: Any, wheels: Any) -> list[str]:
+        asked.append((len(files), len(wheels)))
+        return ["it is damaged"]
+
+    assert "it is damaged" in refused_with(tmp_path, inspect=inspect)
+    assert asked == [(1, 1)]
+
+
+def test_an_sdist_of_others_is_sealed(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    project = name_of("cp312").partition("-")[0]
+    elsewhere(tmp_path, f"{project}-{own_version()}.tar.gz", mac(own_version()))
+    sealed = gathered_with(tmp_path).manifest.sdist
+    assert sealed is not None
+    assert sealed.origin == "cibw"
+
+
+def test_two_sdists_are_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    project, version = name_of("cp312").partition("-")[0], own_version()
+    (tmp_path / "a" / f"{project}-{version}.tar.gz").write_bytes(b"one")
+    elsewhere(tmp_path, f"{project}-{version}.tar.gz")
+    assert "is not the same in" in refused_with(tmp_path)
