@@ -107,9 +107,29 @@ def build(job: BuildJob, cancellation: Cancellation) -> Built:
     if not job.request.part and not _has_own_cache(cancellation):
         _print_notes(["git does not say whether the cache folder came with the checkout: nothing that is kept counts"])
         job = replace(job, options=without_kept(job.options))
-    if needs_container(job.request.engine, job.options):
-        return _build_in_containers(job, cancellation)
-    return _build_here(job, cancellation)
+    in_container = needs_container(job.request.engine, job.options)
+    built = _build_in_containers(job, cancellation) if in_container else _build_here(job, cancellation)
+    if built.manifest and not job.request.part and not cancellation.requested:
+        _look_at_others(built.manifest, built.folder, clear=job.options.clear and built.status == EXIT_OK)
+    return built
+
+
+def _look_at_others(manifest: Manifest, folder: Path, *, clear: bool) -> None:
+    """Say what else of the project is in the folder, or remove it: the release before is easily taken for this one."""
+    from manywheels.verify.model import some
+    from manywheels.wheels.leftovers import others_beside, remove
+
+    others = others_beside(manifest, folder)
+    if not others:
+        return
+    names = some([path.name for path in others])
+    if not clear:
+        _print_notes([f"not of this run, but in `{folder}`: {names} (`--clear` removes them, `publish` leaves them)"])
+        return
+    left = remove(others)
+    _print_notes([f"removed from `{folder}`: {names}"])
+    if left:
+        _print_notes([f"cannot be removed: {some([path.name for path in left])}"])
 
 
 def without_kept(options: Options) -> Options:
@@ -143,7 +163,6 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     from manywheels.build.context import Run
     from manywheels.build.events import EventWriter
     from manywheels.cli.kept_objects import KeptObjects
-    from manywheels.report.console import console_reporter
     from manywheels.verify.rules import verification_rules
     from manywheels.wheels.output import open_output
 
@@ -164,11 +183,7 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     plan = complete_plan(project, options, cancellation)
     _print_notes(explain_pip(options, [planned.target for planned in plan.targets], job.caller).notes)
     trace.step_since(0, "plan")
-    reporter: Reporter = (
-        EventWriter(sys.stdout, output.path, trace)
-        if is_part
-        else console_reporter(output.path, cancellation, verbose=options.verbose)
-    )
+    reporter: Reporter = EventWriter(sys.stdout, output.path, trace) if is_part else _console(job, output, cancellation)
     run = Run(
         project=project, plan=plan, options=options, rules=rules, output=output, caller=job.caller.environment,
         overlooked=job.caller.notes, is_part=is_part, jobserver=job.request.jobserver, trace=trace,
@@ -190,6 +205,15 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
         status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
         report=lambda: _report(manifest, reports, output, project, trace),
     )  # fmt: skip
+
+
+def _console(job: BuildJob, output: OutputFolder, cancellation: Cancellation) -> Reporter:
+    from manywheels.report.console import console_reporter
+
+    stream = sys.stderr if job.request.as_json else sys.stdout
+    return console_reporter(
+        output.path, cancellation, verbose=job.options.verbose, quiet=job.request.quiet, stream=stream
+    )
 
 
 def _print_notes(notes: Iterable[str]) -> None:
@@ -247,6 +271,8 @@ def execute(request: Request, cancellation: Cancellation) -> int:
         return say_nothing_to_build(nothing)
     built = build(job, cancellation)
     built.report()
+    if request.as_json and built.manifest:
+        print(built.manifest.serialized().decode(), end="")
     publishes = wanted is not None and wanted.value == "pypi"
     if not publishes or built.manifest is None or built.status != EXIT_OK or cancellation.requested:
         return built.status
@@ -304,7 +330,6 @@ def _run_containers(
     from manywheels.build import container_run
     from manywheels.build.container_run import ContainerRun
     from manywheels.build.unchanged import find_kept
-    from manywheels.report.console import console_reporter
 
     project, options = job.project, job.options
     kept = find_kept(
@@ -319,7 +344,7 @@ def _run_containers(
         return container_build(job.request, project, options, platform, own, leads=leading in own)
 
     builds = {platform: build_for(platform) for platform in options.platforms_of(targets)}
-    reporter = console_reporter(output.path, cancellation, verbose=options.verbose)
+    reporter = _console(job, output, cancellation)
     trace.step_since(0, "plan")
     run = ContainerRun(
         project=project, plan=plan, options=options, output=output, rules=ingredients.rules, builds=builds, trace=trace,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # Handled by `container_build`.
-_NOT_PASSED: Final = {"output-dir", "fresh", "image", "verbose", "config-file", "shard", "archs"}
+_NOT_PASSED: Final = {"output-dir", "fresh", "clear", "image", "verbose", "config-file", "shard", "archs"}
 
 
 def has_one_image(request: Request) -> bool:

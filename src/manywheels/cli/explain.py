@@ -1,20 +1,54 @@
-"""`explain`: describe the checks of `verify`."""
+"""`explain`: say what an error or a check is, with an example, and what to do."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from manywheels.cli.request import Request
-from manywheels.errors import EXIT_OK, InputError
+from manywheels.core.text import did_you_mean
+from manywheels.data import table
+from manywheels.errors import EXIT_OK, InputError, ManywheelsError
 
 
 def execute(request: Request) -> int:
-    """Without codes, print all checks. Raises InputError for unknown codes."""
+    """Without codes, print all. Raises InputError for unknown codes."""
+    known = explanations()
+    codes = [code.upper() for code in request.codes]
+    for code in codes:
+        if code not in known:
+            raise InputError(
+                f"There is no error and no check `{code}`{did_you_mean(code, known)}.",
+                remedy="`manywheels explain` lists them.",
+            )
+    print("\n".join(known[code] for code in codes or sorted(known)))
+    return EXIT_OK
+
+
+def explanations() -> dict[str, str]:
+    """Return what is said of each code, as lines."""
     from manywheels.verify.checks import CHECKS
 
-    entries = {entry.code: entry for entry in CHECKS}
-    for code in request.codes:
-        if code.upper() not in entries:
-            raise InputError(f"There is no check `{code}`.", remedy="`manywheels explain` lists the checks.")
-    for code in [code.upper() for code in request.codes] or sorted(entries):
-        entry = entries[code]
-        print(f"{code} {entry.title} ({entry.severity})\n  {entry.must_hold}\n  {entry.reason}")
-    return EXIT_OK
+    checks = {
+        entry.code: f"{entry.code} {entry.title} (check, {entry.severity})\n  {entry.must_hold}\n  {entry.reason}"
+        for entry in CHECKS
+    }
+    return {kind.code: _of_error(kind) for kind in errors()} | checks
+
+
+def errors() -> Iterator[type[ManywheelsError]]:
+    """Yield the kinds of errors that have a code of their own."""
+    kinds = [ManywheelsError]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if "code" in vars(kind) and kind is not ManywheelsError:
+            yield kind
+
+
+def _of_error(kind: type[ManywheelsError]) -> str:
+    said = " ".join((kind.__doc__ or "").split())
+    facts = table("explanations")[kind.code]
+    return (
+        f"{kind.code} (error, exit status {kind.exit_status})\n  {said}\n"
+        f"  For example: {facts['example']}\n  What to do: {facts['cure']}"
+    )

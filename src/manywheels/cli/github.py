@@ -139,7 +139,7 @@ def _publish(settings: Settings, environment: Mapping[str, str], cancellation: C
         return publish.upload(settings, cancellation)
 
 
-# --- verify, gather and publish, in later jobs --------------------------------------------------------------------------------
+# --- verify, gather and publish, in later jobs ------------------------------------------------------------------------
 
 
 def _with_set(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> tuple[Request, Settings]:

@@ -49,6 +49,7 @@ class Request:
     engine: str = "auto"
     toolchain: str = "auto"
     as_json: bool = False
+    quiet: bool = False
     explain: bool = False
     matrix: str = ""
     identifiers: bool = False

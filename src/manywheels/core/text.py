@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 # Moves the cursor, ends a line, changes the writing direction, or is a surrogate.
@@ -57,3 +58,11 @@ def duration(seconds: float) -> str:
 def natural(identifier: str) -> tuple[tuple[int, str], ...]:
     """Return a sort key by which `cp39` comes before `cp310`."""
     return tuple((int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", identifier))
+
+
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return ` (did you mean `near`?)` with the nearest known word; empty if none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f" (did you mean `{near[0]}`?)" if near else ""

@@ -12,6 +12,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
+from manywheels.core.text import did_you_mean
 from manywheels.data import table
 from manywheels.errors import InputError
 from manywheels.plan import option_types
@@ -122,10 +123,7 @@ def require_one_of(names: Iterable[str], known: Iterable[str], origin: str, kind
     unknown = sorted(set(names) - set(known))
     if not unknown:
         return
-    described = []
-    for name in unknown:
-        near = difflib.get_close_matches(name, known, n=1)
-        described.append(f"`{name}`" + (f" (did you mean `{near[0]}`?)" if near else ""))
+    described = [f"`{name}`{did_you_mean(name, known)}" for name in unknown]
     raise InputError(
         f"{origin}: no such {kind}: {', '.join(described)}.", remedy=f"The {kind}s are {', '.join(known)}."
     )

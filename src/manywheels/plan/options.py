@@ -65,6 +65,7 @@ class Options:
     selected: tuple[Target, ...]
     compiler_cache: str = "run"
     fresh: bool = False
+    clear: bool = False
     sdist: bool = False
     from_sdist: bool = False
     toolchain: str = "auto"
@@ -169,6 +170,7 @@ def resolve(
         allow_missing=settings.parsed("allow-missing", inputs.parse_flag),
         compiler_cache=settings.parsed("compiler-cache", partial(inputs.parse_choice, choices=COMPILER_CACHES)),
         fresh=settings.parsed("fresh", inputs.parse_flag),
+        clear=settings.parsed("clear", inputs.parse_flag),
         sdist=settings.parsed("sdist", inputs.parse_flag),
         from_sdist=settings.parsed("from-sdist", inputs.parse_flag),
         by_target=by_target,

@@ -19,7 +19,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.errors import InputError, SetMismatch, WheelFileError
 from manywheels.plan.inputs import Value, declared_inputs, gitlab_defaults
-from manywheels.report.console import PlainReporter, gitlab_section
+from manywheels.report.plain import PlainReporter, gitlab_section
 from manywheels.wheels.manifest import Manifest, Shard
 from unit.helpers import built, failed, given, manifest, write_project, write_wheel
 

@@ -22,7 +22,8 @@ from manywheels.plan.options import resolve
 from manywheels.plan.setting import Setting
 from manywheels.plan.settings import Settings
 from manywheels.plan.targets import Plan
-from manywheels.report.console import Fold, LiveReporter, PlainReporter, github_group, gitlab_section, unfolded
+from manywheels.report.live import LiveReporter
+from manywheels.report.plain import Fold, PlainReporter, github_group, gitlab_section, unfolded
 from manywheels.report.plan import Shown, as_table
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState
 from scale import scaled

@@ -15,7 +15,9 @@ from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan.targets import Plan, PlannedTarget, Refusal
 from manywheels.report import wording
-from manywheels.report.console import LiveReporter, PlainReporter, github_group, plan_remarks, unfolded, warnings
+from manywheels.report.live import LiveReporter
+from manywheels.report.plain import PlainReporter, github_group, unfolded
+from manywheels.report.rows import plan_remarks, warnings
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, TestRun
 from unit.helpers import built, failed, manifest, planned, target, wheel_record
 
