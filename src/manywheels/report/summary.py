@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from manywheels.core import text
 from manywheels.core.markdown import LIMIT, code, fenced, fit, prose, size_in_bytes
 from manywheels.report import wording
+from manywheels.report.contents import contents_of, described, digests
 from manywheels.report.timeline import WAITING, Lane, lay_out
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
 
 _FAILURES: Final = LIMIT // 4  # bytes for failures
 _WARNINGS: Final = LIMIT // 10
+_CONTENTS: Final = LIMIT // 5
 _GANTT: Final = 40_000  # characters; Mermaid draws nothing beyond 50,000
 _LANES: Final = 60  # more would be unreadable
 _CHARACTER: Final = 1 / 100  # of the drawing's width, for a letter
@@ -36,8 +39,8 @@ _MARKS: Final = {
 _HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled libraries", "tests", "time")
 
 
-def step_summary(manifest: Manifest) -> str:
-    """Return at most LIMIT bytes of UTF-8, which say how much is left out."""
+def step_summary(manifest: Manifest, folder: Path | None = None) -> str:
+    """Return at most LIMIT bytes of UTF-8, which say how much is left out; with what is in the wheels of a folder."""
     failed = bool(manifest.failures or manifest.sdist_failure)
     mark = "❌" if failed or not manifest.wheels else "✅"
     head = f"## {mark} {code(manifest.project)}: {wording.summary(manifest)}\n"
@@ -47,6 +50,8 @@ def step_summary(manifest: Manifest) -> str:
         _sdist(manifest),
         "",  # the table, with the remaining bytes
         _timeline(manifest),
+        fit(_CONTENTS, described(contents_of(manifest, folder)) if folder else (), "kinds of wheels"),
+        digests(manifest),
         fit(_WARNINGS, _warnings(manifest), "warnings"),
         f"\n{code(manifest.platform)} · {code(manifest.toolchain)} · manywheels {code(manifest.manywheels)}\n",
     ]
