@@ -121,5 +121,7 @@ class SdistBuild:
                 "\n".join((f"{path.name} is not delivered:", *map(str, findings))),
                 remedy=" ".join(dict.fromkeys(finding.problem.remedy for finding in findings)),
             )
-        snapshot = take_snapshot(read_project(path), self.work / "sources" / NAME, cancellation)
+        sources = self.work / "sources"
+        sources.mkdir(exist_ok=True)
+        snapshot = take_snapshot(read_project(path), sources / NAME, cancellation)
         return BuiltSdist(path=path, version=sdist.version, sha256=sdist.sha256, snapshot=snapshot)
