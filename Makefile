@@ -13,7 +13,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --
 # One more than there are cores: tests wait for servers and processes as well.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: demo test test-containers test-index test-under-load check format docs pictures lock bench package clean
+.PHONY: demo test test-containers test-index test-under-load check format docs site pictures lock bench package clean
 
 demo: $(VENV)/.ready ## build examples/spam for every Python on this machine
 	$(BIN)/manywheels build examples/spam --build all --output-dir examples/spam/dist
@@ -53,6 +53,9 @@ docs: $(VENV)/.ready ## write the generated tables of README.md and docs/ anew
 	$(BIN)/python docs/gitlab.py
 	$(BIN)/python docs/workflow.py
 
+site: $(VENV)/site/.ready ## the documentation as a site, in site/; any warning is an error
+	$(VENV)/site/bin/mkdocs build --quiet
+
 pictures: $(VENV)/.ready ## take the README's pictures of a real run anew; needs Chromium and npm
 	$(BIN)/python docs/pictures.py tests/projects/fails_on_311
 
@@ -62,6 +65,7 @@ bench: $(VENV)/.ready ## side by side with cibuildwheel; needs Docker
 lock: $(VENV)/.ready ## lock requirements by hash; those already locked stay, but for `make lock UPGRADE=1`
 	$(COMPILE) pyproject.toml --universal --python-version 3.13 -o requirements/image.txt
 	$(COMPILE) pyproject.toml --universal --python-version 3.11 --extra host --group dev -o requirements/dev.txt
+	$(COMPILE) --universal --python-version 3.11 --group site -o requirements/site.txt
 	for name in builds builds-older; do \
 		$(COMPILE) requirements/$$name.in --only-binary :all: --python-version 3.9 \
 			--python-platform x86_64-manylinux_2_28 -o requirements/$$name.txt || exit; \
@@ -71,7 +75,7 @@ package: $(VENV)/.ready ## the wheel and the sdist of manywheels itself, in dist
 	$(BIN)/uv build --out-dir dist
 
 clean:
-	rm -rf $(VENV) dist examples/spam/dist
+	rm -rf $(VENV) dist site examples/spam/dist
 
 # uv, itself locked by hash, fills the environment; the package is installed in place.
 $(VENV)/.ready: $(SOURCES)
@@ -81,6 +85,12 @@ $(VENV)/.ready: $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# Apart: what makes the site is nothing that the program or its tests need.
+$(VENV)/site/.ready: requirements/site.txt $(VENV)/.ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/site
+	$(BIN)/uv pip install --quiet --python $(VENV)/site/bin/python --require-hashes -r requirements/site.txt
 	touch $@
 
 # What the tests build projects with; they ask no index for it.

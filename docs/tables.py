@@ -1,4 +1,4 @@
-"""Write the tables of the README and of docs/, and the schema of the options, from action.yml, data and code.
+"""Write the tables of the README and of docs/, and the schemas of options and manifest, from action.yml, data and code.
 
 python docs/tables.py          update the files
 python docs/tables.py --check  name the files that are out of date, with exit status 1
@@ -6,22 +6,28 @@ python docs/tables.py --check  name the files that are out of date, with exit st
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from manywheels import errors
+from manywheels.cli import explain
 from manywheels.data import table as facts_of
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Input
 from manywheels.plan.schema import schema
 from manywheels.resources import resource
 from manywheels.verify.checks import CHECKS
+from manywheels.wheels.manifest import Manifest
 
 _TYPES: Final = {
     "text": "text",
@@ -89,28 +95,95 @@ def _places(entry: Input, facts: dict[str, Any]) -> str:
     return f"`{entry.name} = {example if bare else quoted}`"
 
 
+# --- docs/manifest.md -------------------------------------------------------------------------------------------------
+
+
+def manifest_pages() -> str:
+    """Return a section for each kind of record in the manifest, the manifest itself first."""
+    return "\n\n".join(map(_record, (Manifest, *_records_below(Manifest))))
+
+
+def _records_below(record: type) -> list[type]:
+    """Return the kinds of records in a record's fields, each once, in their order."""
+    found: dict[type, None] = {}
+    for hint in get_type_hints(record).values():
+        for kind in _kinds_in(hint):
+            found |= dict.fromkeys((kind, *_records_below(kind)))
+    return list(found)
+
+
+def _kinds_in(hint: Any) -> Iterator[type]:  # noqa: ANN401 - any type
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        yield hint
+    for argument in get_args(hint):
+        yield from _kinds_in(argument)
+
+
+def _record(kind: type) -> str:
+    hints = get_type_hints(kind)
+    rows = [
+        f"| `{one.name}` | {_json_type(hints[one.name])} | {_json_default(one)} |" for one in dataclasses.fields(kind)
+    ]
+    said = inspect.cleandoc(kind.__doc__ or "").replace("\n", " ").replace("  ", "\n\n").replace("None", "`null`")
+    return "\n".join(
+        [f"### {kind.__name__}", "", said, "", "| key | type | if missing |", "| --- | --- | --- |", *rows]
+    )
+
+
+def _json_type(hint: Any) -> str:  # noqa: ANN401 - any type
+    """Name a type as JSON has it."""
+    arguments = [one for one in get_args(hint) if one not in {type(None), Ellipsis}]
+    if get_origin(hint) in {UnionType, Union}:
+        return " or ".join((*map(_json_type, arguments), "null"))
+    if get_origin(hint) is tuple:
+        return f"a list of {_json_type(arguments[0])}"
+    if get_origin(hint) is Mapping:
+        return f"an object: {_json_type(arguments[1])} for each name"
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return f"[{hint.__name__}](#{hint.__name__.lower()})"
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return "one of " + ", ".join(f"`{value}`" for value in hint)
+    return {str: "text", int: "whole number", float: "number", bool: "true or false"}[hint]
+
+
+def _json_default(one: dataclasses.Field[Any]) -> str:
+    if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+        return "an error"
+    default = one.default_factory() if one.default_factory is not dataclasses.MISSING else one.default
+    return f"`{json.dumps(default)}`"
+
+
 # --- docs/errors.md ---------------------------------------------------------------------------------------------------
 
 
 def errors_table() -> str:
     """Return the errors as a Markdown table."""
-    rows = (
-        f"| {kind.code} | {' '.join((kind.__doc__ or '').split())} | {kind.exit_status} |"
-        for kind in sorted(_subclasses(errors.ManywheelsError), key=lambda kind: kind.code)
-    )
+    rows = (f"| [{kind.code}](#{kind.code.lower()}) | {_said(kind)} | {kind.exit_status} |" for kind in _errors())
     return "\n".join(["| code | what happened | exit status |", "| --- | --- | --- |", *rows])
+
+
+def error_sections() -> str:
+    """Return a section for each error, with an example and what to do."""
+    return "\n\n".join(
+        f"### {kind.code}\n\n{_said(kind)}\n\n"
+        f"- For example: {facts_of('explanations')[kind.code]['example']}\n"
+        f"- What to do: {facts_of('explanations')[kind.code]['cure']}"
+        for kind in _errors()
+    )
+
+
+def _errors() -> list[type[errors.ManywheelsError]]:
+    return sorted(explain.errors(), key=lambda kind: kind.code)
+
+
+def _said(kind: type[errors.ManywheelsError]) -> str:
+    return " ".join((kind.__doc__ or "").split())
 
 
 def checks_table() -> str:
     """Return the checks as a Markdown table."""
     rows = (f"| {entry.code} | {entry.must_hold} | {entry.reason} | {entry.severity} |" for entry in CHECKS)
     return "\n".join(["| code | what must hold | why | severity |", "| --- | --- | --- | --- |", *rows])
-
-
-def _subclasses(kind: type[errors.ManywheelsError]) -> Iterator[type[errors.ManywheelsError]]:
-    for below in kind.__subclasses__():
-        yield below
-        yield from _subclasses(below)
 
 
 def fill(text: str, name: str, table: str) -> str:
@@ -126,7 +199,12 @@ def main(arguments: list[str]) -> int:
     for path, tables in {
         root / "README.md": {"inputs": inputs_table(), "outputs": outputs_table()},
         root / "docs" / "options.md": {"options": options_pages()},
-        root / "docs" / "errors.md": {"errors": errors_table(), "checks": checks_table()},
+        root / "docs" / "manifest.md": {"manifest": manifest_pages()},
+        root / "docs" / "errors.md": {
+            "errors": errors_table(),
+            "explanations": error_sections(),
+            "checks": checks_table(),
+        },
     }.items():
         before = path.read_text("utf-8")
         after = before

@@ -54,7 +54,7 @@ class LiveReporter:
     def prepared(self, name: str, log: Path, _seconds: float) -> None:
         """If verbose, print the log."""
         if self._verbose:
-            self._printlogs_of(name, [log])
+            self._print_logs(name, [log])
 
     def started(self, plan: Plan, title: str) -> None:
         from rich.live import Live
@@ -75,9 +75,9 @@ class LiveReporter:
         with self._lock:
             self._rows[record.identifier] = _Row(stage="", record=record)
         if self._verbose and record.log and not record.kept:
-            self._printlogs_of(wording.headline(record), logs_of(self._output, record))
+            self._print_logs(wording.headline(record), logs_of(self._output, record))
 
-    def _printlogs_of(self, head: str, paths: list[Path]) -> None:
+    def _print_logs(self, head: str, paths: list[Path]) -> None:
         with self._one_log_at_a_time:
             self._console.print(head, markup=False)
             for line in chain.from_iterable(quoted(path, self._cancellation) for path in paths):
