@@ -73,10 +73,12 @@ def _fault(error: Exception) -> ManywheelsError:
 
 
 def print_error(error: ManywheelsError) -> None:
+    from manywheels.core.colours import paint_for
     from manywheels.core.text import quote, sanitize
 
     first, *rest = error.message.split("\n")
-    print(f"error {error.code}: {sanitize(first)}", file=sys.stderr)
+    head = paint_for(sys.stderr)(f"error {error.code}:", "red")
+    print(f"{head} {sanitize(first)}", file=sys.stderr)
     for line in rest:
         print(quote(line), file=sys.stderr)
     if error.remedy:

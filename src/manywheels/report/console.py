@@ -9,6 +9,7 @@ from typing import TextIO
 
 from manywheels.build.reporter import Reporter
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.colours import paint_for
 from manywheels.report.live import LiveReporter
 from manywheels.report.plain import Fold, PlainReporter, QuietReporter, github_group, gitlab_section, unfolded
 
@@ -19,10 +20,10 @@ def console_reporter(
     """Return the reporter that fits `stream`, standard output by default. Logs are not shown after a cancellation."""
     stream = stream or sys.stdout
     if quiet:
-        return QuietReporter(output, stream, cancellation, verbose=False)
+        return QuietReporter(output, stream, cancellation, verbose=False, paint=paint_for(stream))
     if stream.isatty() and not os.environ.get("CI"):
         return LiveReporter(output, cancellation, verbose=verbose, stream=stream)
-    return PlainReporter(output, stream, cancellation, verbose=verbose, fold=_fold_here())
+    return PlainReporter(output, stream, cancellation, verbose=verbose, fold=_fold_here(), paint=paint_for(stream))
 
 
 def _fold_here() -> Fold:

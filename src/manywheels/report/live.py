@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.colours import wanted
 from manywheels.plan.targets import Plan, Target
 from manywheels.report import wording
 from manywheels.report.rows import HEADINGS, logs_of, mark, plan_remarks, quoted, row, total, warnings
@@ -43,7 +45,7 @@ class LiveReporter:
     ) -> None:
         from rich.console import Console
 
-        self._console = console or Console(highlight=False, file=stream)
+        self._console = console or Console(highlight=False, file=stream, no_color=not wanted(stream or sys.stdout))
         self._output, self._cancellation, self._verbose = output, cancellation, verbose
         self._live: Live | None = None
         self._rows: dict[str, _Row] = {}

@@ -6,13 +6,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final, TextIO
 
-from manywheels.core import text
+from manywheels.core import colours, text
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.colours import Paint
 from manywheels.core.text import natural
 from manywheels.plan.targets import Plan, Target
 from manywheels.report import wording
@@ -47,10 +48,17 @@ class PlainReporter:
     """Prints a line when a stage begins, a block when a target has ended, and a sign of life in between."""
 
     def __init__(
-        self, output: Path, stream: TextIO, cancellation: Cancellation, *, verbose: bool, fold: Fold = unfolded
+        self,
+        output: Path,
+        stream: TextIO,
+        cancellation: Cancellation,
+        *,
+        verbose: bool,
+        fold: Fold = unfolded,
+        paint: Paint = colours.plain,
     ) -> None:
         self._output, self._stream, self._cancellation = output, stream, cancellation
-        self._verbose, self._fold = verbose, fold
+        self._verbose, self._fold, self._paint = verbose, fold, paint
         self._failed: list[TargetRecord] = []
         self._lock = threading.Lock()
         self._running: dict[str, tuple[str, float]] = {}  # the stage of each target, and since when
@@ -82,7 +90,8 @@ class PlainReporter:
         if first:
             details = [text.sanitize(f"  same as {first.identifier}; log: {self._output / wording.log_of(record)}")]
         wheel = [f"  {text.sanitize(record.wheel.name)} ({text.size(record.wheel.size)})"] if record.wheel else []
-        head = f"{mark(record)[0]} {wording.headline(record)}"
+        sign, colour = mark(record)
+        head = self._paint(f"{sign} {wording.headline(record)}", colour)
         fold = self._fold(head, record.identifier, wording.total(record))
         if self._verbose and record.log and not record.kept:
             logs = (quoted(log, self._cancellation) for log in logs_of(self._output, record))
@@ -101,10 +110,13 @@ class PlainReporter:
             *lines,
             "",
             *wording.sdist(manifest),
-            *missing(manifest, self._output),
-            *warnings(manifest),
-            total(manifest, self._output),
+            *self._conclusion(manifest),
         )
+
+    def _conclusion(self, manifest: Manifest) -> Iterator[str]:
+        yield from missing(manifest, self._output)
+        yield from (self._paint(line, "yellow") for line in warnings(manifest))
+        yield self._paint(total(manifest, self._output), "red" if manifest.failures else "green")
 
     def stop(self) -> None:
         """Printed lines stay."""
@@ -151,7 +163,7 @@ class QuietReporter(PlainReporter):
 
     def closed(self, manifest: Manifest) -> None:
         lines = wording.sdist(manifest) if manifest.sdist_failure else []
-        self._say(*lines, *missing(manifest, self._output), *warnings(manifest), total(manifest, self._output))
+        self._say(*lines, *self._conclusion(manifest))
 
 
 class _Pulse:
