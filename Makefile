@@ -41,6 +41,7 @@ check: $(VENV)/.ready ## linters and types
 	$(BIN)/python -m pytest --quiet tests/unit/test_root_opens.py
 	$(BIN)/python docs/tables.py --check
 	$(BIN)/python docs/gitlab.py --check
+	$(BIN)/python docs/completion.py --check
 	$(BIN)/python docs/workflow.py --check
 
 format: $(VENV)/.ready
@@ -51,6 +52,7 @@ docs: $(VENV)/.ready ## write the generated tables of README.md and docs/ anew
 	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/checks.py
 	$(BIN)/python docs/gitlab.py
+	$(BIN)/python docs/completion.py
 	$(BIN)/python docs/workflow.py
 
 site: $(VENV)/site/.ready ## the documentation as a site, in site/; any warning is an error

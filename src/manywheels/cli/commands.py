@@ -7,6 +7,7 @@ from typing import Final
 
 from manywheels.cli.request import Request
 from manywheels.core.cancellation import Cancellation
+from manywheels.data import completion
 from manywheels.errors import EXIT_OK
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
@@ -20,6 +21,7 @@ TITLES: Final = {
     "clean": "remove what builds have left: the finished set, caches, and the container engine's images and volumes",
     "explain": "say what the checks of `verify` are, and why they are made",
     "schema": "print the JSON schema of `[tool.manywheels]`, for editors",
+    "completion": "print a shell's completion of this command line",
     "doctor": "show what this machine has, and the cure for what is missing",
 }
 
@@ -59,6 +61,9 @@ def execute(request: Request, cancellation: Cancellation) -> int:  # noqa: PLR09
             from manywheels.plan.schema import schema
 
             print(json.dumps(schema(), indent=2))
+            return EXIT_OK
+        case "completion":
+            print(completion(request.shell), end="")
             return EXIT_OK
         case "doctor":
             from manywheels.cli import doctor

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from manywheels import __version__
 from manywheels.cli.commands import TITLES
-from manywheels.cli.request import FORMATS, KINDS, MATRICES
+from manywheels.cli.request import FORMATS, KINDS, MATRICES, SHELLS
 from manywheels.core.text import did_you_mean
 from manywheels.data import table
 from manywheels.errors import EXIT_CONFIGURATION
@@ -191,6 +191,11 @@ def _add_explain(command: Parser) -> None:
     command.add_argument("codes", nargs="*", metavar="CODE", help="as MW208; without one, all are listed")
 
 
+def _add_completion(command: Parser) -> None:
+    used = 'for bash: eval "$(manywheels completion bash)"'
+    command.add_argument("shell", choices=SHELLS, metavar="|".join(SHELLS), help=used)
+
+
 _ADD: Final = {
     "build": _add_build,
     "plan": _add_plan,
@@ -199,6 +204,7 @@ _ADD: Final = {
     "publish": _add_publish,
     "clean": _add_clean,
     "explain": _add_explain,
+    "completion": _add_completion,
 }
 
 

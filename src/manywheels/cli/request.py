@@ -15,6 +15,7 @@ from manywheels.plan.settings import Settings, read_settings
 
 FORMATS: Final = ("text", "json", "sarif", "github")
 MATRICES: Final = ("github", "gitlab")
+SHELLS: Final = ("bash", "zsh", "fish")
 KINDS: Final = ("output", "cache", "volumes", "images")
 
 
@@ -38,7 +39,7 @@ class Request:
     """A command and its inputs; `paths` is the project, `verify`'s wheels or `gather`'s folders.
 
     `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table.
-    `kinds` are what `clean` removes, none for all; with `dry_run`, it only lists them. `identifiers` prints the
+    `shell` is the one whose completion to print. `kinds` are what `clean` removes, none for all; with `dry_run`, it only lists them. `identifiers` prints the
     targets' names alone. `part` are the identifiers of a part of a run that another program has planned; it may leave
     the sdist to another part, share a `jobserver` with other parts, and be `traced` by that program.
     """
@@ -57,6 +58,7 @@ class Request:
     junit: Path | None = None
     verification: Verification = Verification()
     codes: tuple[str, ...] = ()
+    shell: str = ""
     kinds: tuple[str, ...] = ()
     dry_run: bool = False
     part: tuple[str, ...] = ()
