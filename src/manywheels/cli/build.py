@@ -183,11 +183,14 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     plan = complete_plan(project, options, cancellation)
     _print_notes(explain_pip(options, [planned.target for planned in plan.targets], job.caller).notes)
     trace.step_since(0, "plan")
-    reporter: Reporter = EventWriter(sys.stdout, output.path, trace) if is_part else _console(job, output, cancellation)
+    earlier = job.earlier_in(output)
+    reporter: Reporter = (
+        EventWriter(sys.stdout, output.path, trace) if is_part else _console(job, output, earlier, cancellation)
+    )
     run = Run(
         project=project, plan=plan, options=options, rules=rules, output=output, caller=job.caller.environment,
         overlooked=job.caller.notes, is_part=is_part, jobserver=job.request.jobserver, trace=trace,
-        earlier=job.earlier_in(output),
+        earlier=earlier,
     )  # fmt: skip
     kept = KeptObjects.of(options, os.environ, cancellation)
     try:
@@ -207,13 +210,14 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     )  # fmt: skip
 
 
-def _console(job: BuildJob, output: OutputFolder, cancellation: Cancellation) -> Reporter:
+def _console(job: BuildJob, output: OutputFolder, earlier: Earlier | None, cancellation: Cancellation) -> Reporter:
     from manywheels.report.console import console_reporter
 
     stream = sys.stderr if job.request.as_json else sys.stdout
     return console_reporter(
-        output.path, cancellation, verbose=job.options.verbose, quiet=job.request.quiet, stream=stream
-    )
+        output.path, cancellation, verbose=job.options.verbose, quiet=job.request.quiet, stream=stream,
+        before=earlier.manifest if earlier else None,
+    )  # fmt: skip
 
 
 def _print_notes(notes: Iterable[str]) -> None:
@@ -332,10 +336,10 @@ def _run_containers(
     from manywheels.build.unchanged import find_kept
 
     project, options = job.project, job.options
+    earlier = job.earlier_in(output)
     kept = find_kept(
-        ingredients, job.earlier_in(output), lambda: container_run.checkout_of(project, output, cancellation), output,
-        cancellation,
-    )  # fmt: skip
+        ingredients, earlier, lambda: container_run.checkout_of(project, output, cancellation), output, cancellation
+    )
     targets = [planned.target for planned in kept.left(plan.targets)]
     leading = plan.targets[0].target if plan.leads else None
 
@@ -344,7 +348,7 @@ def _run_containers(
         return container_build(job.request, project, options, platform, own, leads=leading in own)
 
     builds = {platform: build_for(platform) for platform in options.platforms_of(targets)}
-    reporter = _console(job, output, cancellation)
+    reporter = _console(job, output, earlier, cancellation)
     trace.step_since(0, "plan")
     run = ContainerRun(
         project=project, plan=plan, options=options, output=output, rules=ingredients.rules, builds=builds, trace=trace,

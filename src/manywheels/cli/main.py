@@ -38,10 +38,9 @@ def request_of(arguments: argparse.Namespace) -> Request:
             return Request(command=command, paths=tuple(arguments.folders), given=given)
         case "clean":
             return Request(command=command, kinds=tuple(arguments.kinds), dry_run=arguments.dry_run, given=given)
-        case "explain":
-            return Request(command=command, codes=tuple(arguments.codes))
-        case "completion":
-            return Request(command=command, shell=arguments.shell)
+        case "explain" | "completion":
+            shell = getattr(arguments, "shell", "")
+            return Request(command=command, codes=tuple(getattr(arguments, "codes", ())), shell=shell)
         case "publish":
             folder = {"packages_dir": arguments.package_dir or arguments.packages_dir}
             return Request(command=command, paths=(Path(),), given=_given(vars(arguments) | folder))

@@ -38,10 +38,10 @@ class Verification:
 class Request:
     """A command and its inputs; `paths` is the project, `verify`'s wheels or `gather`'s folders.
 
-    `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table.
-    `shell` is the one whose completion to print. `kinds` are what `clean` removes, none for all; with `dry_run`, it only lists them. `identifiers` prints the
-    targets' names alone. `part` are the identifiers of a part of a run that another program has planned; it may leave
-    the sdist to another part, share a `jobserver` with other parts, and be `traced` by that program.
+    `matrix` is the CI to print jobs for, of at most `per_job` targets each; empty for a table. `identifiers` prints the
+    targets' names alone. `shell` is the one whose completion to print. `kinds` are what `clean` removes, none for all;
+    with `dry_run`, it only lists them. `part` are the identifiers of a part of a run that another program has planned;
+    it may leave the sdist to another part, share a `jobserver` with other parts, and be `traced` by that program.
     """
 
     command: str

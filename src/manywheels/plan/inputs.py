@@ -136,8 +136,10 @@ def from_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
     """
     origin = "[tool.manywheels]"
     settings = {name: value for name, value in settings.items() if name not in TABLES}
-    require_known((name for name in settings if not option_types.IMAGE_OPTION.fullmatch(name)), origin)
     misplaced = sorted(hidden() & set(settings))
+    allowed = [*(name for name in declared_inputs() if name not in hidden()), *sorted(TABLES)]
+    named = {name for name in settings if not option_types.IMAGE_OPTION.fullmatch(name)}
+    require_one_of(named.difference(misplaced), allowed, origin, "option")
     if misplaced:
         raise InputError(
             f"{origin}: `{misplaced[0]}` cannot be set there.",

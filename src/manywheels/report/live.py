@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.colours import wanted
 from manywheels.plan.targets import Plan, Target
 from manywheels.report import wording
+from manywheels.report.estimate import Estimate
 from manywheels.report.rows import HEADINGS, logs_of, mark, plan_remarks, quoted, row, total, warnings
 from manywheels.wheels.manifest import Manifest, TargetRecord
 
@@ -24,10 +26,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+# What a stage that does nothing waits for.
+_IDLE: Final = {"queued": "waiting for a core", "waiting": "waiting: may an earlier target's wheel serve?"}
+# The least columns of a terminal for the table's columns beside target, result and time.
+_WIDTHS: Final = {"glibc": 60, "size": 70, "platform": 100}
+
+
 @dataclass
 class _Row:
+    """`first` is when the target began, `since` its stage; `record` is there when it has ended."""
+
     stage: str = "queued"
     since: float = field(default_factory=time.monotonic)
+    first: float | None = None
     record: TargetRecord | None = None
 
 
@@ -42,6 +53,7 @@ class LiveReporter:
         verbose: bool,
         console: Console | None = None,
         stream: TextIO | None = None,
+        expected: Estimate | None = None,
     ) -> None:
         from rich.console import Console
 
@@ -49,7 +61,7 @@ class LiveReporter:
         self._output, self._cancellation, self._verbose = output, cancellation, verbose
         self._live: Live | None = None
         self._rows: dict[str, _Row] = {}
-        self._title = ""
+        self._title, self._expected = "", expected or Estimate()
         self._lock = threading.Lock()
         self._one_log_at_a_time = threading.Lock()
 
@@ -70,7 +82,8 @@ class LiveReporter:
 
     def entered(self, target: Target, stage: str) -> None:
         with self._lock:
-            self._rows[target.identifier] = _Row(stage=stage)
+            before, now = self._rows[target.identifier], time.monotonic()
+            self._rows[target.identifier] = _Row(stage=stage, since=now, first=before.first or now)
 
     def finished(self, record: TargetRecord) -> None:
         """If verbose, print the target's logs."""
@@ -107,28 +120,49 @@ class LiveReporter:
 
     def _draw(self) -> RenderableType:
         from rich import box
+        from rich.console import Group
         from rich.text import Text
 
-        table: Table = _table(self._title, box.SIMPLE_HEAD)
+        shown = [name for name in HEADINGS if self._console.width >= _WIDTHS.get(name, 0)]
+        table: Table = _table(self._title, shown, box.SIMPLE_HEAD)
         with self._lock:
             rows = dict(self._rows)
-        for identifier, shown in rows.items():
-            if shown.record:
-                sign, colour = mark(shown.record)
-                first, *others = (f"{sign} {identifier}", *row(shown.record)[1:])
-                table.add_row(Text(first, style=colour), *map(Text, others))
-            else:
-                elapsed = text.duration(time.monotonic() - shown.since) if shown.stage not in {"queued"} else ""
-                style = "cyan" if elapsed else "dim"
-                table.add_row(Text(f"· {identifier}", style=style), Text(shown.stage, style=style), elapsed, "", "", "")
-        return table
+        for identifier, entry in rows.items():
+            style, cells = _finished(entry.record) if entry.record else _unfinished(identifier, entry)
+            first, *others = (cells.get(name, "") for name in shown)
+            table.add_row(
+                Text(first, style=style), *(Text(cell, style="" if entry.record else style) for cell in others)
+            )
+        return Group(table, Text(left, style="dim")) if (left := self._time_left(rows)) else table
+
+    def _time_left(self, rows: Mapping[str, _Row]) -> str:
+        now = time.monotonic()
+        elapsed = {name: now - (entry.first or now) for name, entry in rows.items() if entry.record is None}
+        left = self._expected.left(elapsed)
+        return f"about {text.duration(round(left))} left, as the run before took" if left else ""
 
 
-def _table(title: str, box: object) -> Table:
+def _finished(record: TargetRecord) -> tuple[str, dict[str, str]]:
+    """Return a row's style and cells, by heading."""
+    sign, colour = mark(record)
+    cells = dict(zip(HEADINGS, row(record), strict=True))
+    return colour, cells | {"target": f"{sign} {record.identifier}"}
+
+
+def _unfinished(identifier: str, entry: _Row) -> tuple[str, dict[str, str]]:
+    now, cells = time.monotonic(), {"target": f"· {identifier}", "result": _IDLE.get(entry.stage, entry.stage)}
+    if entry.first is None:
+        return "dim", cells
+    if entry.stage not in _IDLE:
+        cells["result"] += f" {text.duration(now - entry.since)}"
+    return "cyan", cells | {"time": text.duration(now - entry.first)}
+
+
+def _table(title: str, headings: Iterable[str], box: object) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=box, pad_edge=False)  # type: ignore[arg-type]
-    for heading in HEADINGS:
+    for heading in headings:
         table.add_column(heading, justify="right" if heading in {"time", "size"} else "left", overflow="fold")
     return table

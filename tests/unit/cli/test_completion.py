@@ -24,7 +24,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         (["ver"], ["verify"]),
         (["build", "--eng"], ["--engine"]),
         (["build", "--engine", "c"], ["container"]),
-        (["explain", "MW20"], ["MW200", "MW201", "MW202", "MW203", "MW204", "MW205", "MW206", "MW207", "MW208", "MW209"]),
+        (["explain", "MW28"], ["MW280"]),
         (["clean", "i"], ["images"]),
         (["completion", "f"], ["fish"]),
     ],
