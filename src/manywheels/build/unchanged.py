@@ -148,8 +148,8 @@ def _compare(comparison: _Comparison, output: OutputFolder) -> Kept:
         sdist = earlier.manifest.sdist
     if earlier.folder != output.path:
         records = {name: replace(record, log=None) for name, record in records.items()}  # logs are left there
-        wheels = dict.fromkeys(record.wheel for record in records.values() if record.wheel)
-        for file in (*wheels, *([sdist] if sdist else [])):
+        files: list[WheelRecord | SealedFile] = [record.wheel for record in records.values() if record.wheel]
+        for file in dict.fromkeys([*files, *([sdist] if sdist else [])]):
             output.deliver(earlier.folder / file.name, sha256=file.sha256, cancellation=cancellation)
     return Kept(records=records, reasons=reasons, manifest=earlier.manifest if records else None, sdist=sdist)
 

@@ -204,7 +204,7 @@ def _write_results(
 
 def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:
     return {
-        "wheels": json.dumps([str(folder / wheel.name) for wheel in (*manifest.wheels, *manifest.foreign)]),
+        "wheels": json.dumps([str(folder / file.name) for file in manifest.files if file.name.endswith(".whl")]),
         "sdist": str(folder / manifest.sdist.name) if manifest.sdist else "",
         "manifest": str(folder / MANIFEST),
         "manifest-digest": manifest.digest,

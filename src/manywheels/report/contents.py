@@ -18,9 +18,11 @@ from manywheels.core.markdown import code, fenced
 from manywheels.errors import WheelFileError
 from manywheels.wheels.archive import open_archive
 from manywheels.wheels.manifest import Manifest
+from manywheels.wheels.output import MANIFEST
 
 _MOST_FILES: Final = 300  # lines of a tree
 _LARGEST_METADATA: Final = 1 << 16  # bytes that are shown
+_LARGEST_DIGESTS: Final = 1 << 16
 # What differs between the wheels of one version: the interpreter's and the platform's part of a name, and a hash.
 _VARYING: Final = re.compile(r"\.(cpython|pypy|graalpy)[\w-]*|-[0-9a-f]{8}(?=\.so)|\.abi3t?(?=\.so)")
 
@@ -39,11 +41,11 @@ class Contents:
 def contents_of(manifest: Manifest, folder: Path) -> list[Contents]:
     """Return the contents of the set's wheels in a folder, those alike together; unreadable ones are left out."""
     alike: dict[frozenset[str], list[tuple[str, Sizes, str]]] = {}
-    for wheel in (*manifest.wheels, *manifest.foreign):
+    for name in [file.name for file in manifest.files if file.name.endswith(".whl")]:
         with suppress(OSError, WheelFileError, ValueError):
-            files, metadata = _read(folder / wheel.name)
-            key = frozenset(_VARYING.sub("", name) for name in files)
-            alike.setdefault(key, []).append((wheel.name, files, metadata))
+            files, metadata = _read(folder / name)
+            key = frozenset(_VARYING.sub("", member) for member in files)
+            alike.setdefault(key, []).append((name, files, metadata))
     return [
         Contents(wheels=tuple(name for name, _, _ in group), files=group[0][1], metadata=group[0][2])
         for group in alike.values()
@@ -81,7 +83,14 @@ def _common(shown: tuple[str, ...], folders: list[str]) -> int:
 
 def digests(manifest: Manifest) -> str:
     """Return the files' sha256 as `sha256sum --check` reads them, in a fold of Markdown."""
-    lines = [f"{file.sha256}  {file.name}" for file in manifest.files]
+    lines, size = [], 0
+    for file in manifest.files:
+        line = f"{file.sha256}  {file.name}"
+        size += len(line.encode("utf-8", "replace"))
+        if size > _LARGEST_DIGESTS:
+            lines.append(f"and {len(manifest.files) - len(lines)} more files: see {MANIFEST}")
+            break
+        lines.append(line)
     return fold("sha256 of the files", [fenced(lines)]) if lines else ""
 
 

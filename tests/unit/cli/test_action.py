@@ -16,6 +16,7 @@ from conftest import ROOT
 from manywheels.cli import github, main
 from manywheels.cli.container_build import container_build
 from manywheels.cli.github import read_request
+from manywheels.cli.parser import make_parser
 from manywheels.cli.request import Request
 from manywheels.errors import InputError
 from manywheels.plan import inputs, target_options
@@ -204,7 +205,7 @@ def test_every_input_is_an_option_of_some_command() -> None:
 def test_every_option_of_the_command_line_is_given(command: str, name: str) -> None:
     value = OPTIONS[name][0]
     words = [f"--{name}"] if name in inputs.flags() else [f"--{name}", value]
-    request = main.request_of(main.make_parser().parse([command, *words]))
+    request = main.request_of(make_parser().parse([command, *words]))
     assert {known: (entry.value, str(entry.origin)) for known, entry in request.given.items()} == {
         name: (value, f"--{name}")
     }
@@ -218,13 +219,13 @@ def handed_in(**values: str) -> tuple[str, ...]:
     options = resolve(entries, project)
     platform = options.platforms[0]
     targets = [target for target in options.selected if options.platform_of(target) == platform]
-    return container_build(request, project, options, platform, targets).arguments
+    return container_build(request, project, options, platform, targets, leads=True).arguments
 
 
 def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> None:
     """Arguments are seen by everybody who may ask the engine, and printed where they are refused."""
     arguments = handed_in(**{name: value for name, (value, *_) in OPTIONS.items()} | {"archs": MACHINE})
-    asked = main.request_of(main.make_parser().parse(["build", *arguments]))
+    asked = main.request_of(make_parser().parse(["build", *arguments]))
     building = {entry.name for entry in inputs.inputs_of("plan")} - {"output-dir", "image", "config-file", "shard"}
     assert {name: entry.value for name, entry in asked.given.items()} == {
         **{name: OPTIONS[name][0] for name in building}, "archs": MACHINE, "report": "", "trace": "",
@@ -235,7 +236,7 @@ def test_a_container_is_handed_what_its_command_line_takes_and_no_secret() -> No
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_container_understands_every_input(name: str) -> None:
-    main.make_parser().parse(["build", *handed_in(**{name: OPTIONS[name][0]})])
+    make_parser().parse(["build", *handed_in(**{name: OPTIONS[name][0]})])
 
 
 def test_a_container_is_handed_a_switch_only_where_it_is_on() -> None:

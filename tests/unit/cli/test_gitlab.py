@@ -19,6 +19,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.errors import InputError, SetMismatch, WheelFileError
 from manywheels.plan.inputs import Value, declared_inputs, gitlab_defaults
+from manywheels.plan.settings import read_settings
 from manywheels.report.plain import PlainReporter, gitlab_section
 from manywheels.wheels.manifest import Manifest, Shard
 from unit.helpers import built, failed, given, manifest, write_project, write_wheel
@@ -180,8 +181,12 @@ def dist(tmp_path: Path) -> Path:
     return tmp_path / "dist"
 
 
+def gathered_in(folder: Path) -> Path:
+    return gather_jobs(folder, read_settings({}), Cancellation())
+
+
 def test_all_parts_become_one_set(dist: Path) -> None:
-    gathered = gather_jobs(dist)
+    gathered = gathered_in(dist)
     assert gathered == dist / "gathered"
     assert [path.name.split("-")[2] for path in sorted(gathered.glob("*.whl"))] == ["cp311", "cp312"]
     sealed = json.loads((gathered / "manywheels.json").read_text("utf-8"))
@@ -195,7 +200,7 @@ def test_an_sdist_beside_the_parts_goes_with_them_and_nothing_else_is_passed_ove
     (dist / "shard-1-of-2" / "notes.txt").touch()
     (dist / "shard-1-of-2" / "manywheels-junit.xml").touch()
     for _ in range(2):
-        assert (gather_jobs(dist) / "demo-1.0.tar.gz").read_bytes() == b"an sdist"
+        assert (gathered_in(dist) / "demo-1.0.tar.gz").read_bytes() == b"an sdist"
         told = capsys.readouterr().out.splitlines()
         assert told[0] == f"demo 1.0: 2 wheels, demo-1.0.tar.gz in {dist}/gathered"
         assert told[2:] == [f"  left behind: notes.txt of `{dist}/shard-1-of-2`"]
@@ -205,18 +210,18 @@ def test_a_wheel_that_no_job_sealed_is_refused(dist: Path) -> None:
     (dist / "more").mkdir()
     wheel = write_wheel(dist / "more", tags="py3-none-any")
     with pytest.raises(SetMismatch, match=rf"`{wheel.name}` has no manifest beside it"):
-        gather_jobs(dist)
+        gathered_in(dist)
 
 
 def test_gathering_again_gives_the_same(dist: Path) -> None:
-    first = (gather_jobs(dist) / "manywheels.json").read_bytes()
-    assert (gather_jobs(dist) / "manywheels.json").read_bytes() == first
+    first = (gathered_in(dist) / "manywheels.json").read_bytes()
+    assert (gathered_in(dist) / "manywheels.json").read_bytes() == first
 
 
 def test_a_part_that_is_missing_is_named(dist: Path) -> None:
     shutil.rmtree(dist / "shard-2-of-2")
     with pytest.raises(SetMismatch) as caught:
-        gather_jobs(dist)
+        gathered_in(dist)
     assert "the shard 2/2 of the plan for manylinux_2_28_x86_64 is missing" in caught.value.message
     assert "the target `cp312-manylinux_x86_64` of the plan is missing" in caught.value.message
 
@@ -224,12 +229,12 @@ def test_a_part_that_is_missing_is_named(dist: Path) -> None:
 def test_a_target_that_failed_is_named_with_the_reason(tmp_path: Path) -> None:
     write_set(tmp_path / "dist", manifest(built("cp311"), failed("cp312")))
     with pytest.raises(SetMismatch, match=r"`cp312-manylinux_x86_64` has no wheel: spam.c:9:5"):
-        gather_jobs(tmp_path / "dist")
+        gathered_in(tmp_path / "dist")
 
 
 def test_no_wheels_at_all_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(WheelFileError) as caught:
-        gather_jobs(tmp_path / "dist")
+        gathered_in(tmp_path / "dist")
     assert "needs" in caught.value.remedy
 
 

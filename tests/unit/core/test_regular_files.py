@@ -17,7 +17,7 @@ from manywheels.core.files import digest_file
 from manywheels.core.regular_files import files_in, is_regular, open_regular
 from manywheels.errors import Cancelled, TargetError, WheelFileError
 from manywheels.report.files import Reports
-from manywheels.verify import collect_wheels
+from manywheels.verify import collect
 from manywheels.verify.distributions import Unreadable, find_files, read_distribution
 from manywheels.wheels.manifest import read_manifest
 from manywheels.wheels.output import MANIFEST, open_output
@@ -76,10 +76,10 @@ def test_root_follows_no_link_out_of_a_folder(tmp_path: Path) -> None:
     (folder / "a.whl").symlink_to("b.whl")
     assert [file.name for file in files_in(folder, ".whl")] == ["a.whl", "b.whl"]
     (folder / "c.whl").symlink_to(secret)
-    for look in (lambda: files_in(folder, ".whl"), lambda: collect_wheels([folder]), lambda: find_files(folder)):
+    for look in (lambda: files_in(folder, ".whl"), lambda: collect([folder]), lambda: find_files(folder)):
         with pytest.raises(WheelFileError, match=r"c\.whl` is a symbolic link that leads out"):
             look()
-    assert collect_wheels([folder / "c.whl"]) == (folder / "c.whl",)  # named by the user
+    assert collect([folder / "c.whl"]) == ((folder / "c.whl",), ())  # named by the user
 
 
 def test_a_digest_is_not_waited_for(tmp_path: Path) -> None:

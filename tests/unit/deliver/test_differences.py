@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from manywheels.deliver.index.differences import described, differences
+from manywheels.deliver.index.differences import dependency_changes, describe, differences, release_before
 from manywheels.deliver.index.simple_api import Listed
 from manywheels.verify.distributions import Distribution
 
 OLD = {
-    "spam-1.9-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl": Listed(size=1_000_000),
-    "spam-1.9-cp38-cp38-manylinux_2_17_x86_64.whl": Listed(size=900_000),
-    "spam-1.9-cp312-cp312-macosx_10_13_universal2.whl": Listed(size=500_000),
-    "spam-1.9-cp312-cp312-win_amd64.whl": Listed(size=400_000),
-    "spam-1.9.tar.gz": Listed(size=100_000),
-    "spam-2.0rc1.tar.gz": Listed(size=1),
-    "spam-0.1.tar.gz": Listed(size=1),
+    "spam-1.9-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl": Listed(sha256="", size=1_000_000),
+    "spam-1.9-cp38-cp38-manylinux_2_17_x86_64.whl": Listed(sha256="", size=900_000),
+    "spam-1.9-cp312-cp312-macosx_10_13_universal2.whl": Listed(sha256="", size=500_000),
+    "spam-1.9-cp312-cp312-win_amd64.whl": Listed(sha256="", size=400_000),
+    "spam-1.9.tar.gz": Listed(sha256="", size=100_000),
+    "spam-2.0rc1.tar.gz": Listed(sha256="", size=1),
+    "spam-0.1.tar.gz": Listed(sha256="", size=1),
 }
 
 
@@ -26,7 +26,8 @@ def file(name: str, size: int, version: str = "2.0") -> Distribution:
 
 
 def found(*files: Distribution) -> list[str]:
-    return list(described(*differences(OLD, files)))
+    version, before = release_before(OLD, files[0].version)
+    return list(describe(version, differences(before, files)))
 
 
 def test_what_is_new_and_gone_and_of_another_size() -> None:
@@ -45,15 +46,29 @@ def test_what_is_new_and_gone_and_of_another_size() -> None:
 
 
 def test_a_first_release_is_compared_with_nothing() -> None:
-    assert found(file("spam-0.0.1.tar.gz", 1, "0.0.1")) == []
+    assert release_before(OLD, "0.0.1") == ("", {})
 
 
-def test_nothing_to_publish_is_nothing_to_compare() -> None:
-    assert found() == []
+def test_final_releases_are_compared_with_final_ones() -> None:
+    assert release_before(OLD, "2.0")[0] == "1.9"
+    assert release_before({"spam-2.0rc1.tar.gz": OLD["spam-2.0rc1.tar.gz"]}, "2.0")[0] == "2.0rc1"
 
 
 @pytest.mark.parametrize("size", [95_000, 105_000])
 def test_small_changes_are_not_told(size: int) -> None:
-    listing = {"spam-1.9.tar.gz": Listed(size=100_000)}
-    lines = list(described(*differences(listing, [file("spam-2.0.tar.gz", size)])))
-    assert lines == ["the same files as 1.9, of like sizes"]
+    listing = {"spam-1.9.tar.gz": Listed(sha256="", size=100_000)}
+    assert describe("1.9", differences(listing, [file("spam-2.0.tar.gz", size)])) == ("the same files as 1.9",)
+
+
+def test_an_index_that_lists_no_sizes_is_compared_by_names() -> None:
+    listing = {"spam-1.9.tar.gz": Listed(sha256=""), "spam-1.9-py3-none-any.whl": Listed(sha256="")}
+    (gone,) = differences(listing, [file("spam-2.0.tar.gz", 5)])
+    assert str(gone).startswith("gone: py3")
+
+
+def test_dependencies_that_appear_and_go() -> None:
+    before = ["numpy>=1.20", 'tomli; python_version < "3.11"', "six"]
+    now = ["numpy >= 1.20", "tomli ; python_version < '3.11'", "attrs>=23", "not a requirement !"]
+    assert list(dependency_changes(before, now)) == [
+        "new dependency: attrs>=23", "new dependency: not a requirement !", "no longer a dependency: six",
+    ]  # fmt: skip

@@ -14,8 +14,8 @@ import pytest
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
-from manywheels.deliver.index import bounds
 from manywheels.errors import Cancelled
+from manywheels.verify import bounds
 from manywheels.verify.bounds import Unbounded, require_bounded
 from manywheels.verify.distributions import Unreadable, read_distribution
 from unit.helpers import write_wheel

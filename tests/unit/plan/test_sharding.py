@@ -156,7 +156,7 @@ def test_a_container_is_told_the_targets_of_the_part_and_takes_no_part_of_them()
     asked = Request(command="build", given={"jobs": given("2"), "shard": given("2/3"), "archs": given("x86_64")})
     options = resolve(asked.given, project(), environment=GITLAB)
     part_of_it = [entry.target for entry in take_part(PLAN, options.shard).targets]
-    arguments = container_build(asked, project(), options, options.platforms[0], part_of_it).arguments
+    arguments = container_build(asked, project(), options, options.platforms[0], part_of_it, leads=True).arguments
     identifiers = "cp310-manylinux_x86_64 cp313-manylinux_x86_64"
     assert set(arguments) == {
         "--jobs=2", "--archs=x86_64", f"--part={identifiers}", "--compiler-cache=run",

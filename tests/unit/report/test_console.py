@@ -247,11 +247,11 @@ def test_targets_skipped_on_purpose_are_not_remarked() -> None:
     assert plan_remarks(others) == ["not in the default `build`, but here: cp314t cp315"]
 
 
-def test_only_the_build_is_announced() -> None:
+def test_what_takes_long_is_announced() -> None:
     spoken = Spoken()
     for stage in ("prepare", "build", "waiting", "repair", "verify", "deliver"):
         spoken.reporter.entered(target("cp312"), stage)
-    assert spoken.lines == ["cp312-manylinux_x86_64: building"]
+    assert spoken.lines == ["cp312-manylinux_x86_64: building", "cp312-manylinux_x86_64: repairing"]
 
 
 def test_a_built_target_is_one_block() -> None:
@@ -336,7 +336,15 @@ def test_the_table_and_the_total() -> None:
 def test_warnings_follow_the_table() -> None:
     twice = (built("cp312", warnings=("MW299 odd",)), built("cp313", warnings=("MW299 odd",)))
     found = warnings(replace(manifest(*twice), warnings=("MW262 odd",)))
-    assert found == ["warning: MW299 odd (cp312 cp313)", "warning: MW262 odd"]
+    assert found == [
+        "warning: MW299 odd (cp312 cp313)",
+        "warning: MW262 odd",
+        "  `manywheels explain MW262 MW299` says what that means, and what to do",
+    ]
+
+
+def test_warnings_without_a_code_name_none() -> None:
+    assert warnings(replace(manifest(built("cp312")), warnings=("odd",))) == ["warning: odd"]
 
 
 def test_missing_targets_follow_the_table_with_the_ways_out_once() -> None:

@@ -40,7 +40,7 @@ def test_wheels_that_are_alike_are_shown_once(tmp_path: Path) -> None:
     records = [seal(tmp_path, built(tag)) for tag in ("cp311", "cp312")]
     for record in records:
         assert record.wheel is not None
-        write_wheel(tmp_path / record.wheel.name)
+        write_wheel(tmp_path, tags=record.wheel.name.removeprefix("demo-1.0-").removesuffix(".whl"))
     (found,) = contents_of(manifest(*records), tmp_path)
     assert len(found.wheels) == 2
     assert "Metadata-Version" in found.metadata

@@ -555,7 +555,7 @@ def test_the_command_line_is_handed_on_without_the_output_folder(tmp_path: Path)
     options = resolve(asked.given, project)
     platform = options.platforms[-1]
     targets = [target for target in options.selected if options.platform_of(target) == platform]
-    build = cli_container_build.container_build(asked, project, options, platform, targets)
+    build = cli_container_build.container_build(asked, project, options, platform, targets, leads=True)
     assert build.platform.tag == "musllinux_1_2_aarch64"
     assert build.output_dir == tmp_path
     assert build.environment_pass == ("A", "B")

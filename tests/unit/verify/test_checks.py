@@ -11,7 +11,7 @@ import auditwheel.policy  # noqa: F401 - loaded here, so that no one test bears 
 import pytest
 
 from manywheels.errors import WheelFileError
-from manywheels.verify import WHEEL_CHECKS, Finding, Severity, check_wheel, collect_wheels, sets, what_else
+from manywheels.verify import WHEEL_CHECKS, Finding, Severity, check_wheel, collect, sets, what_else
 from manywheels.verify.checks.platform import is_inside
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
 from unit.helpers import METADATA, PLATFORM, write_wheel
@@ -623,30 +623,33 @@ def test_an_encrypted_member(tmp_path: Path) -> None:
 
 
 def test_wheels_are_collected_once(tmp_path: Path) -> None:
-    for name in ("b.whl", "a.whl", "notes.txt"):
+    for name in ("b.whl", "a.whl", "c-1.0.tar.gz", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
-    assert collect_wheels([tmp_path / "b.whl", tmp_path]) == (tmp_path / "b.whl", tmp_path / "a.whl")
+    assert collect([tmp_path / "b.whl", tmp_path]) == (
+        (tmp_path / "b.whl", tmp_path / "a.whl"),
+        (tmp_path / "c-1.0.tar.gz",),
+    )
 
 
 @pytest.mark.parametrize(("name", "message"), [("absent.whl", "There is no wheel"), ("empty", "has no wheel")])
 def test_paths_without_wheels(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(WheelFileError) as caught:
-        collect_wheels([tmp_path / name])
+        collect([tmp_path / name])
     assert message in caught.value.message
     assert "*.whl" in caught.value.remedy
 
 
-@pytest.mark.parametrize("name", ["demo-1.0.tar.gz", "demo-1.0.zip", "demo-1.0-py3-none-any.whl.metadata", "README"])
+@pytest.mark.parametrize("name", ["demo-1.0.zip", "demo-1.0-py3-none-any.whl.metadata", "README"])
 def test_other_files_in_dist_are_passed_over(tmp_path: Path, name: str) -> None:
     wheel, other = tmp_path / "a.whl", tmp_path / name
     for path in (wheel, other):
         path.write_bytes(b"")
-    assert collect_wheels([other, wheel]) == (wheel,)
-    kind = "an sdist" if "1.0." in name else "no wheel"
+    assert collect([other, wheel]) == ((wheel,), ())
+    kind = "an sdist of another format than .tar.gz" if "1.0.zip" in name else "no wheel"
     assert (what_else(wheel), what_else(other), what_else(tmp_path)) == (None, kind, None)
     with pytest.raises(WheelFileError, match=f"is {kind}"):
-        collect_wheels([other])
+        collect([other])
 
 
 def test_the_table_of_checks() -> None:

@@ -16,7 +16,7 @@ import pytest
 from corpus.generator import CASES, Case
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan.interpreters import Interpreter
-from manywheels.verify import collect_wheels
+from manywheels.verify import collect
 from manywheels.verify.attestations import attested
 from manywheels.verify.checks import CHECKS
 from manywheels.verify.installs import chosen_by_installers, imports, interpreter_for, requires_python
@@ -45,7 +45,7 @@ def folder() -> Iterator[Path]:
 def codes_of(case: Case, folder: Path) -> set[str]:
     """Return every code that is found in a folder's wheels; what starts processes is asked where the case is of it."""
     manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
-    wheels = collect_wheels([folder])
+    wheels, _ = collect([folder])
     found = {finding.code for finding in verify_wheels(wheels, Rules(), manifest=manifest).findings}
     for wheel in wheels:
         if case.code in INSTALLERS:

@@ -13,7 +13,7 @@ from manywheels.cli.main import main
 from manywheels.cli.request import FORMATS
 from manywheels.errors import InputError
 from manywheels.report.findings import render
-from manywheels.verify import Report, check_wheel, collect_wheels
+from manywheels.verify import Report, check_wheel, collect
 from manywheels.verify.checks import CHECKS
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import Ignored, Rules, verification_rules
@@ -105,7 +105,7 @@ def test_every_wheel_is_checked_though_one_is_none(tmp_path: Path) -> None:
 def test_a_link_that_leads_nowhere_keeps_no_other_from_being_checked(tmp_path: Path) -> None:
     (tmp_path / "broken-1.0-py3-none-any.whl").symlink_to(tmp_path / "absent")
     good_wheel(tmp_path)
-    verdict = verify_wheels(collect_wheels([tmp_path]), Rules())
+    verdict = verify_wheels(collect([tmp_path])[0], Rules())
     assert [[entry.code for entry in report.findings] for report in verdict.reports] == [["MW200"], []]
 
 

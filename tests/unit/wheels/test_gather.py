@@ -15,9 +15,10 @@ import pytest
 from manywheels.cli.main import main
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, SetMismatch, TargetError, WheelFileError
-from manywheels.wheels.gather import Gathered, SetSource, gather, merge, require_digest
+from manywheels.wheels.gather import Gathered, gather, merge, require_digest
 from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, read_manifest
 from manywheels.wheels.output import REPORT, OutputFolder, open_output
+from manywheels.wheels.sources import SetSource
 from unit.helpers import built, failed, manifest, seal, wheel_record
 from unit.specialfiles import MAKERS, ending, sparse
 
@@ -376,7 +377,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a FIFO as an sdist": (in_place_of(SDIST, "fifo"), "is not a regular file"),
     "a device as an sdist": (in_place_of(SDIST, "device"), "is not a regular file"),
     "a link as an sdist": (lambda at: (at / "b" / SDIST).symlink_to("/etc/passwd"), "is not a regular file"),
-    "one wheel with two digests": (two_records, "has several records of one wheel"),
+    "one wheel with two digests": (two_records, "has several records of one file"),
     "a target that another set has": (
         lambda at: second(at, built("cp310"), built("cp312"), built("cp39")),
         "the target `cp39-manylinux_x86_64` is in 2 sets",

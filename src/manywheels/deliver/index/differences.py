@@ -6,16 +6,18 @@ Wheels are compared by what they are for: the Python and ABI of their tags, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
 from manywheels.core import text
 from manywheels.core.text import natural
-from manywheels.deliver.index.simple_api import Listing
+from manywheels.deliver.index.simple_api import Listed, Listing
 from manywheels.verify.distributions import Distribution
 
 _NOTABLE: Final = 0.1  # of a file's size
@@ -24,7 +26,10 @@ _SDIST: Final = "sdist"
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A file of one release, and what stands for it in the one before; sizes in bytes, None without the file."""
+    """A file of one release, and what stands for it in the one before: sizes in bytes, None without the file.
+
+    A size of 0 is one that the index does not list.
+    """
 
     what: str
     before: int | None
@@ -32,43 +37,53 @@ class Difference:
 
     def __str__(self) -> str:
         if self.before is None or self.now is None:
-            size = text.size(self.now if self.now is not None else self.before or 0)
-            return f"{'new' if self.before is None else 'gone'}: {self.what} ({size})"
+            size = f" ({text.size(known)})" if (known := self.now or self.before) else ""
+            return f"{'new' if self.before is None else 'gone'}: {self.what}{size}"
         change = round(100 * (self.now - self.before) / self.before)
         return f"{self.what}: {text.size(self.before)} → {text.size(self.now)} ({change:+d} %)"
 
 
-def differences(listing: Listing, files: Sequence[Distribution]) -> tuple[str, list[Difference]]:
-    """Return the version of the release before, empty if there is none, and what is new, gone or of another size."""
-    if not files:
-        return "", []
-    version = Version(files[0].version)
-    released: dict[Version, dict[str, int]] = {}
+def release_before(listing: Listing, version: str) -> tuple[str, Listing]:
+    """Return the newest release before `version`, a final one if there is any; an empty text if there is none."""
+    released: dict[Version, dict[str, Listed]] = {}
     for name, listed in listing.items():
-        if (found := _read(name)) and found[0] < version:
-            released.setdefault(found[0], {})[found[1]] = listed.size or 0
-    stable = [one for one in released if not one.is_prerelease] or [*released]
-    if not stable:
-        return "", []
-    before = max(stable)
-    now = {found[1]: file.size for file in files if (found := _read(file.name))}
-    return str(before), [*_compared(released[before], now)]
+        if (found := _read(name)) and found[0] < Version(version):
+            released.setdefault(found[0], {})[name] = listed
+    final = [one for one in released if not one.is_prerelease] or [*released]
+    return (str(max(final)), released[max(final)]) if final else ("", {})
 
 
-def described(version: str, found: Iterable[Difference]) -> Iterator[str]:
-    """Yield lines about the differences to the release before."""
+def differences(before: Listing, files: Iterable[Distribution]) -> Iterator[Difference]:
+    """Yield what is new, gone or of another size, beside the files of a release on the index."""
+    old = {found[1]: listed.size or 0 for name, listed in before.items() if (found := _read(name))}
+    yield from _compared(old, {found[1]: file.size for file in files if (found := _read(file.name))})
+
+
+def dependency_changes(before: Iterable[str], now: Iterable[str]) -> Iterator[str]:
+    """Yield which requirements (PEP 508) are new, and which are gone."""
+    old, new = ({_normal(text) for text in texts} for texts in (before, now))
+    yield from (f"new dependency: {requirement}" for requirement in sorted(new - old))
+    yield from (f"no longer a dependency: {requirement}" for requirement in sorted(old - new))
+
+
+def describe(version: str, found: Iterable[object]) -> tuple[str, ...]:
+    """Return lines about the differences to a release."""
     lines = [f"  {difference}" for difference in found]
-    if version:
-        yield f"beside {version}, which is on the index:" if lines else f"the same files as {version}, of like sizes"
-    yield from lines
+    return (f"beside {version}, which is on the index:", *lines) if lines else (f"the same files as {version}",)
+
+
+def _normal(requirement: str) -> str:
+    """Write a requirement in one way, as back ends differ in blanks and quotes."""
+    with suppress(InvalidRequirement):
+        return str(Requirement(requirement))
+    return requirement
 
 
 def _compared(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Difference]:
     for what in sorted({*before, *now}, key=natural):
         old, new = before.get(what), now.get(what)
-        if old and new and abs(new - old) <= _NOTABLE * old:
-            continue
-        if (old, new) != (0, new) or what not in before:  # an index need not list sizes
+        is_alike = old is not None and new is not None and (not old or abs(new - old) <= _NOTABLE * old)
+        if not is_alike:
             yield Difference(what=what, before=old, now=new)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,16 @@ from manywheels.core.markdown import LIMIT, fit, prose
 from manywheels.core.printing import say, write_lines
 
 _MOST: Final = 100_000  # bytes of the summary
+
+
+def show_changes(changes: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Say how the release differs from the one before; the first line is a heading."""
+    say(*changes)
+    if changes and (file := environment.get("GITHUB_STEP_SUMMARY")):
+        with Path(file).open("a", encoding="utf-8") as summary:
+            lines = (f"- {prose(change.strip())}" for change in changes[1:])
+            told = fit(min(_MOST, LIMIT - summary.tell()), lines, "differences", "the log")
+            summary.write(f"### {prose(changes[0].capitalize())}\n\n{told}\n\n")
 
 
 def show_warnings(warnings: Iterable[str], environment: Mapping[str, str]) -> None:

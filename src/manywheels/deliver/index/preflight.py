@@ -11,6 +11,7 @@ from typing import Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.data import table
+from manywheels.deliver.index.differences import dependency_changes, describe, differences, release_before
 from manywheels.deliver.index.http import NoResponse
 from manywheels.deliver.index.pypi_rules import QUARANTINED, project_problems
 from manywheels.deliver.index.simple_api import (
@@ -36,6 +37,7 @@ from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build, without_wheel
 from manywheels.wheels.manifest import Manifest, read_sealed
+from manywheels.wheels.metadata import read_metadata
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import MANIFEST
 from manywheels.wheels.set_problems import release_of
@@ -52,12 +54,16 @@ _CLEAN_FOLDER: Final = "Publish the whole output folder of one run, and nothing 
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """The findings: `presence` by file name; problems name their file as `member`."""
+    """The findings: `presence` by file name; problems name their file as `member`.
+
+    `changes` are lines about what differs from the release before, on the index.
+    """
 
     files: tuple[Distribution, ...]
     presence: Mapping[str, Presence]
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
+    changes: tuple[str, ...] = ()
 
     @property
     def to_send(self) -> tuple[Distribution, ...]:
@@ -95,6 +101,7 @@ def run_preflight(
     warnings += _unproved(manifest, wanted, files)
     problems += _manifest_mismatches(wanted, files, manifest, digest)
     presence: dict[str, Presence] = {}
+    changes: list[str] = []
     for project, its_files in _by_project(files).items():
         listing, found = _list(project, index)
         its_presence = {file.name: compare(listing, file) for file in its_files}
@@ -107,6 +114,7 @@ def run_preflight(
             problems += ruled.problems
             warnings += ruled.warnings
         presence |= its_presence
+        changes += _changes(its_files, listing or {}, index)
     if wanted.verify:
         # What PyPI alone refuses concerns only what is sent to it.
         judged = {path.name for path in paths if presence.get(path.name) not in _THERE}
@@ -121,7 +129,27 @@ def run_preflight(
         presence=presence,
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys(warnings)),
+        changes=tuple(changes),
     )
+
+
+def _changes(files: Sequence[Distribution], listing: Listing, index: Index) -> tuple[str, ...]:
+    """Return lines about what differs from the release before; empty for a first release."""
+    version, before = release_before(listing, files[0].version)
+    if not version:
+        return ()
+    return describe(version, [*differences(before, files), *_new_dependencies(before, files, index)])
+
+
+def _new_dependencies(before: Listing, files: Sequence[Distribution], index: Index) -> Iterator[str]:
+    listed = next((one for name, one in sorted(before.items()) if one.metadata), None)
+    try:
+        content = index.metadata(listed) if listed else None
+    except NoResponse:
+        return  # the upload, which asks as well, says so
+    if content is not None:
+        declared = read_metadata(content)[0].get("requires_dist", [])
+        yield from dependency_changes(declared, files[-1].metadata.get("requires_dist", []))
 
 
 def _of_the_release(paths: Sequence[Path], manifest: Manifest | None) -> tuple[tuple[Path, ...], list[str]]:
@@ -215,8 +243,8 @@ def _manifest_mismatches(
     if manifest is None:
         return
     digests = {file.name: file.sha256 for file in files if manifest.sdist or not file.is_sdist}
-    found = (*disagreements(digests, manifest.files), *without_wheel(manifest), *left_to_build(manifest))
-    for name, problem in found:
+    differences = (*disagreements(digests, manifest.files), *without_wheel(manifest), *left_to_build(manifest))
+    for name, problem in differences:
         yield Problem(member=name, message=problem.message, remedy=problem.remedy)
     if not wanted.allow_missing and (missing := missing_targets([manifest])):
         yield Problem(message=describe_missing(missing), remedy=f"{WAYS_OUT} {_WORKFLOWS_CHOICE}")

@@ -19,7 +19,7 @@ from manywheels.deliver.index.confirm import confirm
 from manywheels.deliver.index.http import Auth, Requests, index_retries
 from manywheels.deliver.index.identity import Identity, Secrets
 from manywheels.deliver.index.ledger import Ledger, LedgerEntry, UploadState, as_markdown
-from manywheels.deliver.index.notices import show_warnings
+from manywheels.deliver.index.notices import show_changes, show_warnings
 from manywheels.deliver.index.preflight import CONFLICT, Preflight, Wanted, run_preflight
 from manywheels.deliver.index.progress import in_brackets, progress
 from manywheels.deliver.index.simple_api import (
@@ -98,6 +98,7 @@ def publish(
         _warn_about_tokens(api_token, where, environment)
         found = until_stopped(lambda: run_preflight(wanted, context.index, cancellation=cancellation), cancellation)
         _print_plan(found, options, where)
+        show_changes(found.changes, environment)
         show_warnings(found.warnings, environment)
         _publish(context, found, options, identity)
     return EXIT_OK

@@ -118,13 +118,15 @@ def _derived(upload: SplitResult) -> tuple[str, ...]:
 class Listed:
     """A file on the index: `sha256` in hex, `size` in bytes; None if not listed.
 
-    `digest` is the best other digest: its algorithm, and its value in hex.
+    `digest` is the best other digest: its algorithm, and its value in hex. `metadata` is the address of its METADATA
+    (PEP 658, 714), None if the index does not serve it.
     """
 
     sha256: str | None
     digest: tuple[str, str] | None = None
     size: int | None = None
     uploaded: datetime | None = None
+    metadata: str | None = None
 
 
 Listing = Mapping[str, Listed]
@@ -168,8 +170,9 @@ class Index:
             candidates = (self._simple,) if self._simple else self.addresses.simple
         faults = []
         for base in candidates:
-            response = self._get(f"{base}{project}/")
-            if response.status == HTTPStatus.OK and (found := _parse(response, project)) is not None:
+            page = f"{base}{project}/"
+            response = self._get(page)
+            if response.status == HTTPStatus.OK and (found := _parse(response, project, page)) is not None:
                 self._remember(base)
                 self._states[project] = _state(response)
                 return found
@@ -196,6 +199,16 @@ class Index:
             return Presence.UNAVAILABLE
         return compare(listing, file)
 
+    def metadata(self, file: Listed) -> bytes | None:
+        """Return a listed file's METADATA; None if the index does not serve it.
+
+        Credentials go to the simple API's own host only. Raises NoResponse after several attempts.
+        """
+        if file.metadata is None:
+            return None
+        response = self._get(file.metadata)
+        return response.body if response.status == HTTPStatus.OK else None
+
     @property
     def simple(self) -> str | None:
         """The address of the simple API; None before `listing` has found it."""
@@ -220,7 +233,9 @@ class Index:
         return self._request(url, with_body=with_body)
 
     def _request(self, url: str, *, with_body: bool) -> Response:
-        auth = self._reading or (self._auth if origin(url) == origin(self.addresses.upload) else None)
+        is_index = self._simple is None or origin(url) == origin(self._simple)
+        auth = self._reading if is_index else None
+        auth = auth or (self._auth if origin(url) == origin(self.addresses.upload) else None)
 
         def request() -> Response:
             limit = self._retries.timeout(table("publish")["ask-timeout"])
@@ -278,12 +293,12 @@ def _release_of(name: str) -> tuple[str, Version] | None:
         return None
 
 
-def _parse(response: Response, project: str) -> Listing | None:
-    """Return the files of a project's page in JSON or HTML; None for any other page."""
+def _parse(response: Response, project: str, address: str) -> Listing | None:
+    """Return the files of a project's page in JSON or HTML; None for any other page. `address` is the page's."""
     kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
         if kind.endswith("json"):
-            return dict(_of_json(parse_json(response.body, table("publish")["most-values"])))
+            return dict(_of_json(parse_json(response.body, table("publish")["most-values"]), address))
         if kind.endswith("html") and response.body.count(b"<") <= table("publish")["most-values"]:
             page = _Page()
             page.feed(response.body.decode("utf-8", "replace"))
@@ -303,7 +318,7 @@ def _state(response: Response) -> str:
     return _ACTIVE
 
 
-def _of_json(page: Any) -> Iterator[tuple[str, Listed]]:  # noqa: ANN401 - whatever JSON holds
+def _of_json(page: Any, address: str) -> Iterator[tuple[str, Listed]]:  # noqa: ANN401 - whatever JSON holds
     for file in page["files"]:
         uploaded, size = file.get("upload-time"), file.get("size")
         yield (
@@ -313,8 +328,18 @@ def _of_json(page: Any) -> Iterator[tuple[str, Listed]]:  # noqa: ANN401 - whate
                 digest=_best(file["hashes"]),
                 size=size if type(size) is int and size >= 0 else None,
                 uploaded=_moment(uploaded) if uploaded else None,
+                metadata=_metadata_address(file, address),
             ),
         )
+
+
+def _metadata_address(file: Mapping[str, Any], page: str) -> str | None:
+    """Return where a file's METADATA is; None unless it is as safe to ask as the page itself."""
+    if not file.get("core-metadata", file.get("dist-info-metadata")) or not isinstance(file.get("url"), str):
+        return None
+    address = urljoin(page, f"{urlsplit(file['url'])._replace(query='', fragment='').geturl()}.metadata")
+    is_safe = origin(address) == origin(page) or urlsplit(address).scheme == "https"
+    return address if is_safe else None
 
 
 def _text(value: object) -> str:
