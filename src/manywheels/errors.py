@@ -150,6 +150,10 @@ class WrongWheel(TargetError):
     code = "MW103"
 
 
+class PureWheel(WrongWheel):
+    """The back end built a pure-Python wheel."""
+
+
 class RepairFailed(TargetError):
     """auditwheel cannot make the wheel meet the policy: its symbols are too new, or libraries cannot be grafted."""
 

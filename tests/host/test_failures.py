@@ -261,6 +261,16 @@ def test_pure_project(leaves: dict[str, Case]) -> None:
     assert "uv build" in case.target["failure"]["remedy"]
 
 
+def test_a_project_without_anything_to_compile_is_told_after_the_first_build(program: Program) -> None:
+    finished = program.build("pure", "--jobs", "1", tags="cp311 cp312")
+    assert finished.status == 1
+    first, second = finished.manifest["targets"]
+    assert first["failure"]["code"] == second["failure"]["code"] == "MW103"
+    assert "build" in first["seconds"]
+    assert "build" not in second["seconds"]
+    assert "same as cp311" in finished.stdout
+
+
 @share_a_run
 def test_wheel_that_contradicts_itself(leaves: dict[str, Case]) -> None:
     case = leaves["another tag in it"]

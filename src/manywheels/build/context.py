@@ -15,7 +15,7 @@ from manywheels.build.stages.before_all import Prepared
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.trace import NO_TRACE, Trace
 from manywheels.build.wheel_sharing import WheelSharing
-from manywheels.errors import WrongWheel
+from manywheels.errors import PureWheel, WrongWheel
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
@@ -94,6 +94,7 @@ class RunContext:
 
     def __post_init__(self) -> None:
         self.version: str | None = None
+        self.pure: PureWheel | None = None  # what the first wheel has shown of a project without anything to compile
         self.facts: list[WheelFacts] = []
         self.test_outcomes: dict[Target, TestOutcome] = {}
         self.uv = uv_program()  # once, here: it uses sysconfig, which is not thread-safe

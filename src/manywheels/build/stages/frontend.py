@@ -23,6 +23,7 @@ from manywheels.errors import (
     Cancelled,
     LogTooLong,
     OutOfMemory,
+    PureWheel,
     TargetError,
     WheelFileError,
     WrongWheel,
@@ -285,7 +286,7 @@ def _require_for(target: Target, wheel: str) -> None:
     except WheelFileError as error:
         raise WrongWheel(error.message, remedy=error.remedy) from None
     if name.is_pure:
-        raise WrongWheel(
+        raise PureWheel(
             f"The back end made a pure-Python wheel, {wheel}.",
             remedy="A pure-Python project does not need manywheels: build it with `uv build`. If it should have an "
             "extension module, see the log for why it was left out.",

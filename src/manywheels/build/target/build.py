@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from manywheels import verify
-from manywheels.build import stale_files
+from manywheels.build import source_files, stale_files
 from manywheels.build.context import RunContext
 from manywheels.build.cross.command import idle_arguments
 from manywheels.build.jobserver import Rank, Slot
@@ -22,7 +22,7 @@ from manywheels.build.target.progress import TargetProgress
 from manywheels.build.target.requirements import prefetch_requirements
 from manywheels.build.target.testing import run_target_tests, targets_to_test, why_not_tested
 from manywheels.build.target.workspace import TargetWorkspace
-from manywheels.errors import Cancelled, TargetError, VerificationFailed
+from manywheels.errors import Cancelled, PureWheel, TargetError, VerificationFailed
 from manywheels.plan.target_options import Audit, Repairer, fill
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime.workspace import copy_source
@@ -62,7 +62,7 @@ class TargetBuild:
         """
         self.prepared.result()  # holds no slot while waiting for the network
         with self.context.jobserver.slot(self.cancellation, self._place) as slot:
-            built = self._build()
+            built = self._build_unless_pure()
             self._announce(wheelfile.parse_name(built.name), slot)
             with self.progress.enter("repair"):
                 wheel = self._repair(built)
@@ -96,6 +96,18 @@ class TargetBuild:
         self.context.test_outcomes.pop(self.target, None)
         self.progress.warnings, self.progress.checks = [], {}
         return self.progress.record(TargetState.REUSED)
+
+    def _build_unless_pure(self) -> Path:
+        """Raises PureWheel, without a build if one has shown that the project has nothing to compile."""
+        if self.context.pure:
+            raise PureWheel(self.context.pure.message, remedy=self.context.pure.remedy)
+        try:
+            return self._build()
+        except PureWheel as error:
+            snapshot = self.workspace.setup.snapshot
+            if not source_files.may_compile(snapshot.root / snapshot.package, self.cancellation):
+                self.context.pure = error
+            raise
 
     def _build(self) -> Path:
         with self.progress.enter("prepare"):
