@@ -24,4 +24,3 @@ def hint(folder: Path, cancellation: Cancellation) -> str:
         f"The source has files of an earlier build ({', '.join(sorted(found)[:_NAMED])}{more}), which this build may "
         "have used: remove them, or build in a clean checkout."
     )
-

@@ -75,13 +75,14 @@ class BuildJob:
 class Built:
     """A finished build: `folder` is the output folder as given, `report` writes the reports.
 
-    `manifest` is None if the container wrote none.
+    `manifest` is None if the container wrote none. `startup` says what the run spent before its first target.
     """
 
     status: int
     manifest: Manifest | None
     folder: Path
     report: Callable[[], None] = lambda: None
+    startup: str = ""
 
 
 def prepare_build(request: Request) -> BuildJob:
@@ -206,7 +207,7 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
             kept.save(manifest)
     return Built(
         status=exit_status(manifest), manifest=manifest, folder=options.output_dir,
-        report=lambda: _report(manifest, reports, output, project, trace),
+        report=lambda: _report(manifest, reports, output, project, trace), startup=_startup(trace),
     )  # fmt: skip
 
 
@@ -238,6 +239,12 @@ def _trace(job: BuildJob) -> Trace:
     from manywheels.build.trace import Trace
 
     return Trace(job.began, on=bool(job.delivery.trace or job.delivery.report or job.request.traced))
+
+
+def _startup(trace: Trace) -> str:
+    from manywheels.report.startup import describe
+
+    return describe(trace.spans)
 
 
 def _report(manifest: Manifest, reports: Reports, output: OutputFolder, project: Project, trace: Trace) -> None:
@@ -318,7 +325,7 @@ def _build_in_containers(job: BuildJob, cancellation: Cancellation) -> Built:
     note_written(manifest)
     return Built(
         status=exit_status(manifest) or status, manifest=manifest, folder=options.output_dir,
-        report=lambda: _report(manifest, reports, output, project, trace),
+        report=lambda: _report(manifest, reports, output, project, trace), startup=_startup(trace),
     )  # fmt: skip
 
 

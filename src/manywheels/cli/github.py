@@ -128,7 +128,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
                 shown = report if written else None
                 outputs |= github_artifacts.upload(delivery, manifest, folder, environment, cancellation, report=shown)
         finally:
-            _write_results(manifest, folder, outputs, environment)
+            _write_results(manifest, folder, outputs, environment, built.startup)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
         return _publish(settings.with_values(gather.sealed(manifest, folder)), environment, cancellation)
     return status
@@ -191,7 +191,7 @@ def _gather(request: Request, environment: Mapping[str, str], cancellation: Canc
 
 
 def _write_results(
-    manifest: Manifest, folder: Path, outputs: Mapping[str, str], environment: Mapping[str, str]
+    manifest: Manifest, folder: Path, outputs: Mapping[str, str], environment: Mapping[str, str], startup: str = ""
 ) -> None:
     from manywheels.report.summary import step_summary
 
@@ -199,7 +199,7 @@ def _write_results(
         write_outputs(Path(file), outputs)
     if file := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(file).open("a", encoding="utf-8") as summary:
-            summary.write(step_summary(manifest, folder))
+            summary.write(step_summary(manifest, folder, startup))
 
 
 def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:

@@ -39,8 +39,11 @@ _MARKS: Final = {
 _HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled libraries", "tests", "time")
 
 
-def step_summary(manifest: Manifest, folder: Path | None = None) -> str:
-    """Return at most LIMIT bytes of UTF-8, which say how much is left out; with what is in the wheels of a folder."""
+def step_summary(manifest: Manifest, folder: Path | None = None, startup: str = "") -> str:
+    """Return at most LIMIT bytes of UTF-8, which say how much is left out; with what is in the wheels of a folder.
+
+    `startup` says what the run spent before its first target.
+    """
     failed = bool(manifest.failures or manifest.sdist_failure)
     mark = "❌" if failed or not manifest.wheels else "✅"
     head = f"## {mark} {code(manifest.project)}: {wording.summary(manifest)}\n"
@@ -53,10 +56,18 @@ def step_summary(manifest: Manifest, folder: Path | None = None) -> str:
         fit(_CONTENTS, described(contents_of(manifest, folder)) if folder else (), "kinds of wheels"),
         digests(manifest),
         fit(_WARNINGS, _warnings(manifest), "warnings"),
-        f"\n{code(manifest.platform)} · {code(manifest.toolchain)} · manywheels {code(manifest.manywheels)}\n",
+        f"\n{' · '.join(_circumstances(manifest, startup))}\n",
     ]
     parts[3] = _table(manifest, LIMIT - sum(map(size_in_bytes, parts)) - len(parts))
     return "\n".join(part for part in parts if part)
+
+
+def _circumstances(manifest: Manifest, startup: str) -> Iterator[str]:
+    yield code(manifest.platform)
+    yield code(manifest.toolchain)
+    yield f"manywheels {code(manifest.manywheels)}"
+    if startup:
+        yield prose(startup)
 
 
 def _sdist(manifest: Manifest) -> str:
