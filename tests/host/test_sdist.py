@@ -136,3 +136,23 @@ def test_the_set_is_verified_with_its_sdist(program: Program, capsys: pytest.Cap
         file.write(b"\0")
     assert main(["verify", str(finished.output)]) == 3
     assert "MW290" in capsys.readouterr().out
+
+
+def test_what_another_version_left_is_named_and_cleared_where_asked_for(program: Program) -> None:
+    """`publish` would leave it, but a person who looks into the folder takes it for the set's."""
+    output = program.new_folder("dist")
+    output.mkdir(exist_ok=True)
+    others = [output / f"c_setuptools-0.1{end}" for end in (".tar.gz", "-cp312-cp312-linux_x86_64.whl")]
+    for other in (*others, output / "other-1.0.tar.gz"):
+        other.touch()
+    finished = program.build("c_setuptools", tags=TAGS, output=output)
+    assert finished.status == 0, finished.text
+    assert "not of this run, but in" in finished.stderr
+    assert all(other.name in finished.stderr for other in others)
+    assert all(other.exists() for other in others)
+    cleared = program.build("c_setuptools", "--clear", tags=TAGS, output=output)
+    assert cleared.status == 0, cleared.text
+    assert "removed from" in cleared.stderr
+    assert not any(other.exists() for other in others)
+    assert (output / "other-1.0.tar.gz").exists()
+    assert cleared.wheels

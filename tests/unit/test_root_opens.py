@@ -64,6 +64,7 @@ MODULES = {
 # Single functions of other modules; each opens something only in the way that the reason says.
 FUNCTIONS = {
     "runtime/containers/run.py::run_container": "no path: it removes a container",
+    "runtime/containers/removal.py::remove": "no path: it removes images and volumes",
     "build/container_run.py::_sharing": "no path: it removes a volume",
     "build/platform_setup.py::set_up": "`sources` in the work folder, which is root's",
     "runtime/containers/run.py::_copy_in": "a temporary folder, the program's own",
@@ -75,8 +76,9 @@ FUNCTIONS = {
     "build/resolution.py::_resolve": "a temporary folder, the program's own",
     "resources.py::program_files": PROGRAM, "resources.py::program_digest": PROGRAM,
     "build/pipeline.py::_isolated_work_folder": "the work folder itself, which is root's",
-    "build/stale_files.py::_stale_files": "the snapshot, by descriptors",
-    "build/stale_files.py::visit": "the snapshot, by descriptors",
+    "build/source_files.py::find": "the snapshot, by descriptors",
+    "build/source_files.py::visit": "the snapshot, by descriptors",
+    "build/sdist.py::_checked": "`sources` in the work folder, which is root's",
     "build/compilers/link_stub.py::make": TOOLS, "build/compilers/link_stub.py::_link": TOOLS,
     "build/stages/variables.py::_with_python": "a folder of the program's own, in which it makes links",
     "build/disk_space.py::_size_of": "the snapshot, by descriptors",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import tracemalloc
 from pathlib import Path
@@ -221,6 +222,62 @@ REAL: list[tuple[str, str, Location | None, str, str]] = [
         "error: unknown architecture: 'nonsense'",
     ),
     (
+        "setup-download",
+        "urllib.error.URLError: <urlopen error [Errno -2] Name or service not known>",
+        None,
+        "Traceback (most recent call last):",
+        "urllib.error.URLError: <urlopen error [Errno -2] Name or service not known>",
+    ),
+    (
+        "setup-import",
+        "ModuleNotFoundError: No module named 'numpy'",
+        None,
+        "Traceback (most recent call last):",
+        "ModuleNotFoundError: No module named 'numpy'",
+    ),
+    (
+        "setup-pkg-config",
+        "Package libspamcore was not found in the pkg-config search path.",
+        None,
+        "Building wheel...",
+        (
+            "subprocess.CalledProcessError: Command '['pkg-config', '--cflags', 'libspamcore']'"
+            " returned non-zero exit status 1."
+        ),
+    ),
+    (
+        "setuptools-header",
+        "spam.c:1:10: fatal error: spamcore/core.h: No such file or directory",
+        at("spam.c", 1, 10),
+        "spam.c:1:10: fatal error: spamcore/core.h: No such file or directory",
+        "compilation terminated.",
+    ),
+    (
+        "setuptools-scm",
+        "LookupError: setuptools-scm was unable to detect version for /build/scm.",
+        None,
+        "Traceback (most recent call last):",
+        (
+            "Alternatively, set the version in the environment with SETUPTOOLS_SCM_PRETEND_VERSION_FOR_SPAM or"
+            " VCS_VERSIONING_PRETEND_VERSION_FOR_SPAM, as described in"
+            " https://setuptools-scm.readthedocs.io/en/latest/config/"
+        ),
+    ),
+    (
+        "skbuild-fetch",
+        (
+            "CMake Error at core-subbuild/core-populate-prefix/src/core-populate-stamp/download-core-populate.cmake:163"
+            " (message): Each download failed! error: downloading 'https://download.example.invalid/core-1.2.tar.gz'"
+            " failed"
+        ),
+        at("CMakeLists.txt", 5),
+        (
+            "CMake Error at core-subbuild/core-populate-prefix/src/core-populate-stamp/download-core-populate.cmake:163"
+            " (message):"
+        ),
+        "",
+    ),
+    (
         "uv-resolve",
         (
             "Because only numpy<=2.5.5 is available and you require numpy>=99, we can conclude"
@@ -287,9 +344,22 @@ def test_lines_are_the_numbered_lines_of_the_log(path: Path, limit: int) -> None
     assert not any("\x1b" in line for line in excerpt.lines)
     if path.stem == "gcc-color":
         return  # its lines differ from the log's by the colours
-    assert excerpt.first_line is not None
+    if excerpt.first_line is None:
+        left = {line.rstrip()[:500] for line in path.read_text().split("\n")}
+        others = [line for line in excerpt.lines if line not in left]
+        assert all(re.fullmatch(r" *… \d+ frames? of libraries", line) for line in others)
+        return
     written = path.read_text().split("\n")[excerpt.first_line - 1 :]
     assert list(excerpt.lines) == [line.rstrip()[:500] for line in written[: len(excerpt.lines)]]
+
+
+@pytest.mark.parametrize("log", ["setup-download", "setup-import", "setup-pkg-config", "setuptools-scm"])
+def test_of_a_traceback_the_projects_own_frames_are_shown(log: str) -> None:
+    excerpt = telling_excerpt(LOGS / f"{log}.log", Cancellation())
+    frames = [line.strip() for line in excerpt.lines if line.strip().startswith("File ")]
+    assert frames
+    assert not any("site-packages" in frame or "lib/python" in frame for frame in frames)
+    assert any("frames of libraries" in line for line in excerpt.lines)
 
 
 def test_killed_compiler_driver_is_named() -> None:

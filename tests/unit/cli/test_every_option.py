@@ -61,6 +61,11 @@ PROOFS = {
     "host/test_shared_builds.py": {
         "test_objects_that_are_kept_serve_the_next_run": "compiler-cache",
     },
+    "host/test_sdist.py": {
+        "test_the_sdist_is_delivered_with_the_wheels_and_sealed": "sdist",
+        "test_wheels_are_built_from_the_sdist_when_asked": "from-sdist",
+        "test_what_another_version_left_is_named_and_cleared_where_asked_for": "clear",
+    },
     "host/test_unchanged.py": {"test_all_is_built_anew_where_asked_for": "fresh"},
     "host/test_trials.py": {
         "test_a_failing_test_keeps_the_wheel_out_and_is_named": "test-environment",
@@ -82,6 +87,7 @@ PROOFS = {
     "publish/test_publish_faults.py": {
         "test_a_dry_run_looks_at_everything_and_changes_nothing": "dry-run",
         "test_row_11_a_manifest_that_changed_between_jobs": "manifest-digest",
+        "test_a_whole_release_is_published_with_what_others_built": "foreign",
         "test_row_16_other_content_under_the_name_is_never_skipped": "skip-existing",
         "test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels": "confirm print-hash",
     },

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "trace": "the report has its lanes",
     "publish": "it is a job of its own",
     "fresh": "a job has no wheels of an earlier one",
+    "clear": "a job has no wheels of an earlier one",
     "packages-dir": "it is what the jobs before built",
     "password": "it would stand in the configuration; GitLab's variables are for that",
     **dict.fromkeys(

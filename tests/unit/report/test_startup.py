@@ -28,5 +28,5 @@ def test_a_run_without_targets_or_trace_says_nothing() -> None:
 
 def test_it_is_in_the_step_summary() -> None:
     made = manifest(built())
-    assert "ready to build after 6.3 s" in step_summary(made, startup=describe(STEPS))
+    assert "ready to build after 6" in step_summary(made, startup=describe(STEPS))
     assert "ready to build" not in step_summary(made)

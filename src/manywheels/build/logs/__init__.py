@@ -26,6 +26,7 @@ from manywheels.build.logs.patterns import (
     traceback_end,
 )
 from manywheels.build.logs.scan import Scan, blocks
+from manywheels.build.logs.tracebacks import own_frames
 from manywheels.core.log_files import is_longer, open_ends
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Excerpt", "Location", "last_lines", "telling_excerpt"]
 
 _VAGUE: Final = 3  # lines shown before an error without a location
+_COMMAND_FAILED: Final = "CalledProcessError"  # an exception: the command has said why before
+_OF_A_COMMAND: Final = 6  # lines shown before it
 # The next step of a build, unrelated to an error before it: setuptools, ninja, make, a command's echo.
 _NEXT_STEP: Final = re.compile(
     r"(?:building '|creating |copying |running |\[\s*\d+(?:/\d+|%)\] |make(?:\[\d+\])?: (?:Entering|Leaving) )"
@@ -46,7 +49,7 @@ class Excerpt:
     """The part of a log that explains a failure.
 
     `lines` have no control characters, and at most 500 characters each. If no pattern matched, they are the log's last
-    ones, and `reason` is empty. `first_line` counts from 1; None if the log's middle was left out. `killed` means that
+    ones, and `reason` is empty. `first_line` counts from 1; None if lines between are left out. `killed` means that
     a process was killed, usually for lack of memory, `unresolved` that a requirement was not found.
     """
 
@@ -90,9 +93,8 @@ def _ends(line: str) -> bool:
     return any(one.regex.match(line) for one in PATTERNS if one.last or one.rank >= Rank.COMMAND)
 
 
-def _body(found: PatternMatch, *, limit: int) -> tuple[int, list[str]]:
-    """Return how many lines to skip at the start of the report, and the lines to show."""
-    rank, after = found.pattern.rank, found.after
+def _body(after: list[str], rank: Rank, *, limit: int) -> tuple[int, list[str]]:
+    """Return how many lines to skip at the start of a report, which begins `after`, and the lines to show."""
     end = traceback_end(after) if rank == Rank.TRACEBACK else None
     first = end or 0
     if rank < Rank.COMMAND:
@@ -112,6 +114,8 @@ def _lead(found: PatternMatch, *, limit: int) -> list[str]:
     pattern, before = found.pattern, found.before
     if pattern.rank >= Rank.COMMAND:
         count = limit // 2
+    elif pattern.rank == Rank.TRACEBACK and _COMMAND_FAILED in found.after[traceback_end(found.after) or 0]:
+        count = min(_OF_A_COMMAND, limit // 2)
     elif pattern.rank >= Rank.GENERIC:
         count = min(_VAGUE, limit // 2)
     else:
@@ -123,7 +127,11 @@ def _lead(found: PatternMatch, *, limit: int) -> list[str]:
 
 def _excerpt(found: PatternMatch, *, limit: int, numbered: bool) -> Excerpt:
     reason, location = (found.pattern.explain or matched)(found)
-    skipped, body = _body(found, limit=limit)
+    after = found.after
+    if found.pattern.rank == Rank.TRACEBACK and (end := traceback_end(after)):
+        after = own_frames(after, end)
+        numbered = numbered and after == found.after
+    skipped, body = _body(after, found.pattern.rank, limit=limit)
     lead = [] if skipped else _lead(found, limit=limit)
     lines = [*lead, *body][:limit]
     return Excerpt(

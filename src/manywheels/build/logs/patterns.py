@@ -135,9 +135,13 @@ def _cmake(found: PatternMatch) -> _Explanation:
     place, paragraph = _place(found.match), []
     rest = found.after[1:]
     for line in rest:
+        if not line and paragraph[-1:] and paragraph[-1].endswith("!"):
+            continue  # "Each download failed!": why comes next
         if not line.startswith("  ") or _CMAKE_CALLER.match(line):
             break
         paragraph.append(line)
+        if line.lstrip().startswith("error: downloading "):
+            break
     if "Call Stack (most recent call first):" in rest:
         for line in rest[rest.index("Call Stack (most recent call first):") + 1 :]:
             if not (match := _CMAKE_CALLER.match(line)):
@@ -180,9 +184,16 @@ def traceback_end(lines: Sequence[str]) -> int | None:
     return next((n for n, line in enumerate(lines) if n and not _FRAGMENT.match(line[indent:])), None)
 
 
+_PKG_CONFIG: Final = re.compile(
+    r"Package \S+ (?:was not found in the pkg-config search path|required by \S+ not found)"
+)
+
+
 def _traceback(found: PatternMatch) -> _Explanation:
     end = traceback_end(found.after)
     reason = _one_line(found.after[end]) if end else matched(found)[0]
+    if "pkg-config" in reason:  # it has said why before
+        reason = next((line for line in found.before if _PKG_CONFIG.match(line)), reason)
     place = None
     # Only a syntax error is in the file that it names; other exceptions' frames are the back end's.
     if end and reason.startswith(("SyntaxError", "IndentationError", "TabError")):
