@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from manywheels.verify.checks import CHECKS
+from manywheels.build.target.sdist_proof import differences
+from manywheels.verify.checks import CHECKS, SDIST_SAME
 from manywheels.verify.model import CheckInfo
 from tables import fill
 
@@ -37,13 +38,20 @@ def verify_pages() -> str:
 
 def _finding(code: str, folder: Path) -> dict[str, Any]:
     """Return the finding of `manywheels verify`, with this code, in a folder with a broken wheel."""
+    if code == SDIST_SAME.code:  # only `build` has both wheels
+        (wheel,) = folder.glob("*.whl")
+        problem = next(iter(differences(folder / "from-sdist" / wheel.name, wheel)))
+        return {"member": None, "message": problem.message, "remedy": problem.remedy}
     options = OPTIONS.get(code, [])
     done = subprocess.run(
         [sys.executable, "-m", "manywheels", "verify", "--format", "json", *options, str(folder)],
         cwd=folder, check=False, capture_output=True, text=True,
     )  # fmt: skip
     verdict = json.loads(done.stdout)
-    findings = [*verdict["set"], *(finding for wheel in verdict["wheels"] for finding in wheel["findings"])]
+    findings = [
+        *verdict["set"],
+        *(finding for file in (*verdict["wheels"], *verdict["sdists"]) for finding in file["findings"]),
+    ]
     finding: dict[str, Any] = next(finding for finding in findings if finding["code"] == code)
     # Replace what differs in each run: the path of the folder, and digests.
     message = finding["message"].replace(f"{folder}/", "")

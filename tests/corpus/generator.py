@@ -24,6 +24,7 @@ from corpus.makers import (
     archive,
     attested,
     built_again,
+    built_from_both,
     extension,
     file,
     library,
@@ -33,6 +34,7 @@ from corpus.makers import (
     program,
     pure,
     recorded,
+    sdist,
     sealed,
     several,
     truncated,
@@ -48,6 +50,8 @@ from unit.elfmaker import SharedObject
 from unit.helpers import METADATA
 from unit.wheelmaker import DIST_INFO
 from unit.zipmaker import STORED, Lies
+
+TABLE: Final = {"demo/table.csv": b"1,2\n"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -610,5 +614,19 @@ CASES: Final[tuple[Case, ...]] = (
         near="It is for this build.",
         make_broken=attested(wheel(), sha256="0" * 64),
         make_near_miss=attested(wheel()),
+    ),
+    Case(
+        code="MW290",
+        breaks="The sdist lacks the licence file that its metadata name.",
+        near="It has the file.",
+        make_broken=sdist(licence=None),
+        make_near_miss=sdist(),
+    ),
+    Case(
+        code="MW291",
+        breaks="A table is in the wheel, and not in the one that was built from the sdist.",
+        near="Both wheels have it.",
+        make_broken=built_from_both(wheel(also=TABLE), wheel()),
+        make_near_miss=built_from_both(wheel(also=TABLE), wheel(also=TABLE)),
     ),
 )

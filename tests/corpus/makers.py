@@ -14,7 +14,7 @@ from typing import Any, Final
 from manywheels.wheels.manifest import TargetRecord, TargetState, describe_wheel
 from manywheels.wheels.record import written
 from unit.elfmaker import AARCH64, PPC64, SharedObject, Symbol
-from unit.helpers import METADATA, manifest, write_wheel
+from unit.helpers import METADATA, manifest, write_sdist, write_wheel
 from unit.wheelmaker import RECORD, record_of, wheel_spec, write_spec
 from unit.zipmaker import MemberSpec, ZipFileSpec
 
@@ -222,3 +222,24 @@ def attested(make: Make, sha256: str | None = None) -> Make:
         return path
 
     return make_it
+
+
+# --- sdists ----------------------------------------------------------------------------------------------------------
+
+FROM_SDIST: Final = "from-sdist"  # the folder of a wheel that a build from the sdist has made
+
+
+def sdist(**fields: Any) -> Make:
+    """Return a maker of an sdist; `fields` are write_sdist's."""
+    return lambda folder: write_sdist(folder, **fields)
+
+
+def built_from_both(from_source: Make, from_sdist: Make) -> Make:
+    """Return a maker of the source's wheel, and of the sdist's in the folder FROM_SDIST; the first is returned."""
+
+    def make(folder: Path) -> Path:
+        (folder / FROM_SDIST).mkdir()
+        from_sdist(folder / FROM_SDIST)
+        return from_source(folder)
+
+    return make

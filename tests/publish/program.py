@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
@@ -17,6 +16,7 @@ from typing import Any
 
 from manywheels.cli.main import main
 from manywheels.wheels.manifest import TargetRecord, TargetState, describe_wheel
+from unit import helpers
 from unit.helpers import METADATA, PLATFORM, manifest, write_wheel
 
 PROJECT = "demo"
@@ -100,20 +100,8 @@ def seal(folder: Path, wheels: list[Path], *, version: str = "1.0") -> None:
 
 
 def write_sdist(folder: Path, *, version: str = "1.0", metadata: str = METADATA) -> Path:
-    """Write an sdist."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{PROJECT}-{version}.tar.gz"
-    members = {
-        "PKG-INFO": metadata.replace("{name}", PROJECT).replace("{version}", version),
-        "LICENSE": "Do as you like.\n",
-        "pyproject.toml": f'[project]\nname = "{PROJECT}"\nversion = "{version}"\n',
-    }
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in members.items():
-            entry = tarfile.TarInfo(f"{PROJECT}-{version}/{name}")
-            entry.size = len(content.encode())
-            archive.addfile(entry, io.BytesIO(content.encode()))
-    return path
+    return helpers.write_sdist(folder, start=f"{PROJECT}-{version}", metadata=metadata)
 
 
 def clean_environment(**variables: str) -> dict[str, str]:

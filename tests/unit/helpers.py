@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import os
+import tarfile
 import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -116,6 +119,26 @@ def nest(folder: Path, depth: int, name: str = "d") -> Path:
     os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=at))
     os.close(at)
     return folder
+
+
+def write_sdist(
+    folder: Path, *, start: str = "demo-1.0", metadata: str = METADATA, licence: bytes | None = b"Do as you like.\n"
+) -> Path:
+    """Write an sdist, the same bytes each time. None leaves the licence file out."""
+    name, version = start.split("-")
+    members = {
+        "PKG-INFO": metadata.replace("{name}", name).replace("{version}", version).encode(),
+        "pyproject.toml": f'[project]\nname = "{name}"\nversion = "{version}"\n'.encode(),
+    }
+    if licence is not None:
+        members["LICENSE"] = licence
+    path = folder / f"{start}.tar.gz"
+    with gzip.GzipFile(path, "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        for member, content in members.items():
+            entry = tarfile.TarInfo(f"{start}/{member}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
 
 
 def codes(found: tuple[Finding, ...]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -82,7 +81,6 @@ def _given(values: Mapping[str, object]) -> dict[str, Value]:
     for name in inputs.declared_inputs():
         value = values.get(name.replace("-", "_"))
         if name not in {"command", "package-dir"} and value is not None:
-            joined = shlex.join if name == "foreign" else " ".join
-            text = joined(value) if isinstance(value, list) else str(value)
+            text = " ".join(value) if isinstance(value, list) else str(value)
             given[name] = Value(value=text, origin=Origin(OriginKind.COMMAND_LINE, f"--{name}"))
     return given

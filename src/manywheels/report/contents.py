@@ -83,7 +83,8 @@ def _common(shown: tuple[str, ...], folders: list[str]) -> int:
 
 def digests(manifest: Manifest) -> str:
     """Return the files' sha256 as `sha256sum --check` reads them, in a fold of Markdown."""
-    lines, size = [], 0
+    lines: list[str] = []
+    size = 0
     for file in manifest.files:
         line = f"{file.sha256}  {file.name}"
         size += len(line.encode("utf-8", "replace"))

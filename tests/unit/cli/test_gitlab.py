@@ -78,7 +78,7 @@ def test_an_error_is_told_in_one_line_with_its_remedy(capsys: pytest.CaptureFixt
     assert main({"MANYWHEELS_INPUT_COMMAND": "biuld"}) == 2
     said = capsys.readouterr().err
     assert said.startswith("error MW001: input `command`: `biuld` is not a value of `command`.")
-    assert "`build`, `verify`, `publish`, `plan`" in said
+    assert "`build`, `verify`, `gather`, `publish`, `plan`" in said
 
 
 # --- the job's image --------------------------------------------------------------------------------------------------

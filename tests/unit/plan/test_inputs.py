@@ -92,7 +92,7 @@ def test_a_choice() -> None:
     with pytest.raises(InputError) as caught:
         inputs.parse_choice(given("deploy", "input `command`"), "command", inputs.COMMANDS)
     assert caught.value.message == "input `command`: `deploy` is not a value of `command`."
-    assert caught.value.remedy == "Allowed: `build`, `verify`, `publish`, `plan`."
+    assert caught.value.remedy == "Allowed: `build`, `verify`, `gather`, `publish`, `plan`."
 
 
 @pytest.mark.parametrize("text", ["24h", "600h", "5000h"])

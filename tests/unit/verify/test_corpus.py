@@ -14,6 +14,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from corpus.generator import CASES, Case
+from corpus.makers import FROM_SDIST
+from manywheels.build.target.sdist_proof import differences
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan.interpreters import Interpreter
 from manywheels.verify import collect
@@ -22,13 +24,14 @@ from manywheels.verify.checks import CHECKS
 from manywheels.verify.installs import chosen_by_installers, imports, interpreter_for, requires_python
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
+from manywheels.verify.sdists import check_sdist
 from manywheels.wheels.manifest import read_manifest
 from manywheels.wheels.output import MANIFEST
 from manywheels.wheels.wheelfile import parse_name
 
 ROOT = Path(__file__).resolve().parents[3]
 INSTALLERS = ("MW270", "MW271")
-IMPORTS, TRIED, ATTESTED = "MW272", "MW273", "MW280"
+IMPORTS, TRIED, ATTESTED, SDIST_IS_WHOLE = "MW272", "MW273", "MW280", "MW291"
 THIS_PYTHON = Interpreter(
     abi=f"cp3{sys.version_info.minor}{'t' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''}",
     version=platform.python_version(), path=Path(sys.executable), source="this one",
@@ -45,9 +48,13 @@ def folder() -> Iterator[Path]:
 def codes_of(case: Case, folder: Path) -> set[str]:
     """Return every code that is found in a folder's wheels; what starts processes is asked where the case is of it."""
     manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
-    wheels, _ = collect([folder])
+    wheels, sdists = collect([folder])
     found = {finding.code for finding in verify_wheels(wheels, Rules(), manifest=manifest).findings}
+    for path in sdists:
+        found |= {finding.code for finding in check_sdist(path, Rules(), None, Cancellation()).findings}
     for wheel in wheels:
+        if case.code == SDIST_IS_WHOLE and list(differences(folder / FROM_SDIST / wheel.name, wheel)):
+            found.add(SDIST_IS_WHOLE)
         if case.code in INSTALLERS:
             found |= {finding.code for finding in chosen_by_installers(wheel)}
         if case.code == ATTESTED:

@@ -132,7 +132,8 @@ _CMAKE_CALLER: Final = re.compile(r"  (?P<file>\S.*):(?P<line>\d+) \(\w+\)$")
 
 def _cmake(found: PatternMatch) -> _Explanation:
     """Explain by the first paragraph and the outermost caller: the innermost is often a file of CMake's."""
-    place, paragraph = _place(found.match), []
+    place = _place(found.match)
+    paragraph: list[str] = []
     rest = found.after[1:]
     for line in rest:
         if not line and paragraph[-1:] and paragraph[-1].endswith("!"):

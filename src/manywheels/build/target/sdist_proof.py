@@ -80,11 +80,14 @@ class SdistProof(TargetBuild):
                 f"It is version {made}, and the wheel from the source is {wanted}.",
                 remedy="The version must not depend on what the sdist lacks, such as git's history.",
             )
-        return [SDIST_SAME.finding(delivered.name, problem) for problem in _differences(built, delivered)]
+        return [SDIST_SAME.finding(delivered.name, problem) for problem in differences(built, delivered)]
 
 
-def _differences(built: Path, delivered: Path) -> Iterator[Problem]:
-    """Yield which files are in one wheel alone; what differs in them, the reproducibility of builds decides."""
+def differences(built: Path, delivered: Path) -> Iterator[Problem]:
+    """Yield which files are in one wheel alone; what differs in them, the reproducibility of builds decides.
+
+    `built` is the wheel from the sdist, `delivered` that from the source.
+    """
     from_sdist, from_source = _files_of(built), _files_of(delivered)
     if lacking := sorted(from_source - from_sdist):
         yield Problem(
