@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import yaml
 from conftest import BASE_IMAGE, ROOT
 from containers.act import artifact_options, commit, make_repository, run_act
 from index import GitHubPublisher, LocalIndex
+from unit.helpers import write_wheel
 
 pytestmark = [pytest.mark.docker, pytest.mark.act, pytest.mark.xdist_group("act"), pytest.mark.timeout(2400)]
 
@@ -101,22 +103,79 @@ def store(project: Path, name: str, folder: Path) -> None:
 
 
 def test_a_tag_is_published(project: Path, action: Path, tmp_path: Path) -> None:
-    event = tmp_path / "event.json"
-    event.write_text(json.dumps({"ref": "refs/tags/v1.0"}), encoding="utf-8")
     with LocalIndex() as index:
-        index.trust(GitHubPublisher(project="spam", workflow="try.yml", environment="pypi"))
-        job = index.github_environment(workflow="try.yml", ref="refs/tags/v1.0", environment="pypi")
-        identity = {name: value for name, value in job.items() if name.startswith("ACTIONS_ID_TOKEN_")}
-        settings = {"BUILD": "cp312", "REPOSITORY_URL": index.upload_url, "ATTESTATIONS": "false"}
-        variables = identity | {f"MANYWHEELS_{name}": value for name, value in settings.items()}
-        options = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
-        ran = run_example(project, "publish-on-tag.yml", action, "--eventpath", str(event), *options)
+        options = released(index, tmp_path)
+        ran = run_example(project, "publish-on-tag.yml", action, *options)
         assert ran.returncode == 0, ran.stdout[-8000:]
         sent = {name: file.sha256 for name, file in index.files().items()}
     assert len(sent) == 1
     built = artifact(project, "wheels")
     assert sent == {name: digest for name, digest in built.items() if name.endswith(".whl")}
-    assert not any(identity[name] in ran.stdout + ran.stderr for name in identity if name.endswith("TOKEN"))
+    tokens = [word.partition("=")[2] for word in options if re.match("ACTIONS_ID_TOKEN_.*TOKEN=", word)]
+    assert tokens
+    assert not any(token in ran.stdout + ran.stderr for token in tokens)
+
+
+def released(index: LocalIndex, tmp_path: Path) -> list[str]:
+    """Return act's options for a tag's run, whose jobs build for one Python and are trusted by the index."""
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"ref": "refs/tags/v1.0"}), encoding="utf-8")
+    index.trust(GitHubPublisher(project="spam", workflow="try.yml", environment="pypi"))
+    job = index.github_environment(workflow="try.yml", ref="refs/tags/v1.0", environment="pypi")
+    identity = {name: value for name, value in job.items() if name.startswith("ACTIONS_ID_TOKEN_")}
+    settings = {"BUILD": "cp312", "REPOSITORY_URL": index.upload_url, "ATTESTATIONS": "false"}
+    variables = identity | {f"MANYWHEELS_{name}": value for name, value in settings.items()}
+    given = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
+    return ["--eventpath", str(event), *given]
+
+
+def test_a_whole_release_is_published(project: Path, action: Path, tmp_path: Path) -> None:
+    """There are no runners for ARM, macOS and Windows here: what their jobs would upload is there before."""
+    workflow = yaml.safe_load((EXAMPLES / "release.yml").read_text("utf-8"))
+    workflow["on"] = workflow.pop(True)  # YAML 1.1 takes `on` for a truth value
+    jobs = workflow["jobs"]
+    jobs["linux"]["with"]["runners"] = json.dumps([{"arch": "x86_64", "runner": "ubuntu-24.04"}])
+    jobs["publish"]["needs"].remove("others")
+    del jobs["others"]
+    path = commit(project, yaml.safe_dump(workflow, sort_keys=False))
+    folder = project.parent / "aarch64"
+    argv = [sys.executable, "-m", "manywheels", "build", "--engine=host", f"--output-dir={folder}", "--build=cp312"]
+    subprocess.run([*argv, "--archs=x86_64 aarch64", "--shard=aarch64"], cwd=project, check=True, capture_output=True)
+    store(project, "wheels-of-aarch64", folder)
+    (wheel,) = folder.glob("*.whl")
+    for runner, tags in (("macos-15", "cp312-cp312-macosx_11_0_arm64"), ("windows-2025", "cp312-cp312-win_amd64")):
+        (tmp_path / runner).mkdir()
+        like(wheel, tmp_path / runner, tags)
+        store(project, f"cibw-{runner}", tmp_path / runner)
+    with LocalIndex() as index:
+        runner_images = ("-P", f"ubuntu-24.04={BASE_IMAGE}")
+        ran = run_committed(project, path, action, *runner_images, *released(index, tmp_path))
+        assert ran.returncode == 0, ran.stdout[-8000:]
+        sent = sorted(index.files())
+    assert len(sent) == 5
+    assert [name for name in sent if name.endswith(".tar.gz")]
+    for part in ("manylinux_2_17_x86_64", "aarch64", "macosx_11_0_arm64", "win_amd64"):
+        assert [name for name in sent if part in name], part
+    gathered = artifact(project, "wheels")
+    assert "manywheels.json" in gathered
+
+
+def like(wheel: Path, folder: Path, tags: str) -> None:
+    """Write a wheel for another system, with the metadata of a wheel that is there."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = archive.read(name).decode()
+        licences = {one: archive.read(one) for one in archive.namelist() if "/licenses/" in one}
+    start = "-".join(wheel.name.split("-")[:2])
+    suffix = ".cp312-win_amd64.pyd" if "win" in tags else ".cpython-312-darwin.so"
+    write_wheel(
+        folder,
+        tags=tags,
+        start=start,
+        metadata=metadata,
+        licence=None,
+        members={f"spam/_core{suffix}": b"", **licences},
+    )
 
 
 def test_nothing_is_published_without_a_tag(project: Path, action: Path) -> None:
