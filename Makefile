@@ -55,8 +55,9 @@ docs: $(VENV)/.ready ## write the generated tables of README.md and docs/ anew
 	$(BIN)/python docs/completion.py
 	$(BIN)/python docs/workflow.py
 
+SITE ?= site
 site: $(VENV)/site/.ready ## the documentation as a site, in site/; any warning is an error
-	$(VENV)/site/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/site/bin/mkdocs build --site-dir $(abspath $(SITE))
 
 pictures: $(VENV)/.ready ## take the README's pictures of a real run anew; needs Chromium and npm
 	$(BIN)/python docs/pictures.py tests/projects/fails_on_311

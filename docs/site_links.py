@@ -23,6 +23,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:  #
         if path.startswith("docs/") or not (ROOT / path).exists():
             return link[0]
         kind = "tree" if (ROOT / path).is_dir() else "blob"
-        return f"{config['repo_url']}/{kind}/main/{path}{link[2] or ''}"
+        return f"{config['extra']['repository']}/{kind}/main/{path}{link[2] or ''}"
 
     return _LINK.sub(outside, markdown)

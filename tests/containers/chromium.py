@@ -120,11 +120,11 @@ class Page:
     def close_browser(self) -> None:
         self._wire.call("Browser.close")
 
-    def open(self, file: Path, view: View) -> None:
-        """Load a file and look at it so."""
+    def open(self, place: Path | str, view: View) -> None:
+        """Load a file, or an address, and look at it so."""
         self._wire.events.clear()
         self.look(view)
-        self._call("Page.navigate", url=file.absolute().as_uri())
+        self._call("Page.navigate", url=place if isinstance(place, str) else place.absolute().as_uri())
         self._wire.await_event("Page.loadEventFired")
 
     def look(self, view: View) -> None:

@@ -19,7 +19,9 @@ from containers.gitlab import Archives, git, listed, make_project, preview, run,
 from index import GitLabPublisher, LocalIndex
 from manywheels import __version__
 from manywheels.verify import WHEEL_CHECKS
+from manywheels.wheels.manifest import read_manifest
 from runner import copied_program
+from unit.helpers import write_wheel
 
 pytestmark = [pytest.mark.docker, pytest.mark.gitlab, pytest.mark.network]
 
@@ -116,6 +118,37 @@ def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_in
         wheels = [target["wheel"] for target in json.loads((gathered / "manywheels.json").read_text())["targets"]]
         assert stored == {wheel["name"]: wheel["sha256"] for wheel in wheels}
         assert all(token not in ran.output for token in tokens.values())
+
+
+def test_a_whole_release_is_published_as_one_set(tmp_path: Path, archives: Archives, image: str) -> None:
+    """There are no runners for macOS and Windows here: wheels made by hand stand for what cibuildwheel would build."""
+    others = tmp_path / "others"
+    for name, tags in (("macos", "cp312-cp312-macosx_11_0_arm64"), ("windows", "cp312-cp312-win_amd64")):
+        (others / name).mkdir(parents=True)
+        metadata = (
+            "Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: MIT\nLicense-File: LICENSE\n"
+        )
+        write_wheel(others / name, tags=tags, start="spam-1.0", metadata=metadata, members={"spam/__init__.py": b""})
+    with LocalIndex() as index:
+        index.trust(GitLabPublisher(project="spam", project_path="manywheels/manywheels", environment="release"))
+        copied = f"mkdir -p wheelhouse && cp {others}/$CI_JOB_NAME/*.whl wheelhouse/"
+        repository = make_project(
+            tmp_path / "spam", SPAM, example("release").replace("pipx run cibuildwheel==3.3.0", copied)
+        )
+        job = index.gitlab_environment(project_path="manywheels/manywheels", ref="v1.0.0", environment="release")
+        tokens = {name: value for name, value in job.items() if name.endswith("_ID_TOKEN")}
+        inputs = given(
+            f"image={image}", f"source={archives.address}", "build=cp312", f"repository-url={index.upload_url}"
+        )
+        tag = {"CI_COMMIT_TAG": "v1.0.0", "CI_COMMIT_REF_PROTECTED": "true"}
+        ran = run(repository, *inputs, variables=tag | tokens)
+        assert ran.status == 0, ran.output
+        sent = {name: file.sha256 for name, file in index.files().items()}
+    manifest = read_manifest(repository / "dist/gathered")
+    assert sent == {file.name: file.sha256 for file in manifest.files}
+    assert manifest.sdist is not None
+    assert [wheel.origin for wheel in manifest.foreign] == ["wheelhouse", "wheelhouse"]
+    assert len(manifest.wheels) == 1
 
 
 # Stands in for the runner of the other architecture, which is not here: a cross build has made its part.
