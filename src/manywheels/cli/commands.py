@@ -19,7 +19,7 @@ TITLES: Final = {
     "gather": "put the sets that several jobs built together, if they are whole and belong together",
     "publish": "check a folder of finished wheels, and upload them to the index",
     "clean": "remove what builds have left: the finished set, caches, and the container engine's images and volumes",
-    "explain": "say what the checks of `verify` are, and why they are made",
+    "explain": "say what an error or a check is, with an example, and what to do",
     "schema": "print the JSON schema of `[tool.manywheels]`, for editors",
     "completion": "print a shell's completion of this command line",
     "doctor": "show what this machine has, and the cure for what is missing",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -25,6 +24,7 @@ _OF_CIBUILDWHEEL: Final = {
 }
 _SHORT: Final = {"output-dir": "-o", "verbose": "-v"}
 _COMMAND: Final = "COMMAND"
+_ARGUMENTS: Final = {None: "{0}", "?": "[{0}]", "*": "[{0} …]", "+": "{0} …"}  # in the usage, by how many there may be
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,7 +36,6 @@ class Parser(argparse.ArgumentParser):
         self._groups: dict[str, argparse._ArgumentGroup] = {}
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
         said = self._said(message)
         self.exit(EXIT_CONFIGURATION, f"error MW001: {said}\n  `{self.prog} --help` lists what is allowed.\n")
 
@@ -65,8 +64,12 @@ class Parser(argparse.ArgumentParser):
                 return self._groups[title]
         raise KeyError(option)
 
-    def sort_groups(self) -> None:
-        """Show the groups in the table's order, whichever option was added first."""
+    def finish(self) -> None:
+        """Show the groups in the table's order, whichever option was added first, and a usage of one line."""
+        words = [
+            _ARGUMENTS[action.nargs].format(action.metavar) for action in self._actions if not action.option_strings
+        ]
+        self.usage = " ".join(("%(prog)s [OPTIONS]", *words))
         order = [group["title"] for group in table("inputs")["group"]]
         self._action_groups.sort(key=lambda group: order.index(group.title) if group.title in order else -1)
 
@@ -90,7 +93,7 @@ def make_parser() -> Parser:
         command = commands.add_parser(name, help=title, description=title[0].upper() + title[1:] + ".")
         parser.commands[name] = command
         _ADD.get(name, lambda _: None)(command)
-        command.sort_groups()
+        command.finish()
     return parser
 
 
