@@ -14,11 +14,13 @@ from typing import Any, Final, TextIO
 
 from manywheels.build.reporter import Reporter
 from manywheels.build.trace import NO_TRACE, Trace, TracePart, told
+from manywheels.core.text import sanitize, shorten
 from manywheels.errors import EngineError
 from manywheels.plan.targets import Plan, Target
 from manywheels.wheels.manifest import Manifest, TargetRecord, parse_manifest, parse_record
 from manywheels.wheels.output import LOGS
 
+_LONGEST_NAME: Final = 80  # characters of a stage's or log's name
 _MARK: Final = "\x1e"
 _LONGEST: Final = 64 << 20  # bytes of a line: a manifest's largest size
 
@@ -113,9 +115,9 @@ class EventReader:
     def _report(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "prepared":
-                self._reporter.prepared(str(event["name"]), self._log(event["log"]), float(event["seconds"]))
+                self._reporter.prepared(_word(event["name"]), self._log(event["log"]), float(event["seconds"]))
             case "entered":
-                self._reporter.entered(self._targets[event["target"]], str(event["stage"]))
+                self._reporter.entered(self._targets[event["target"]], _word(event["stage"]))
             case "finished":
                 self._reporter.finished(self._own(parse_record(event["record"])))
             case "closed":
@@ -142,3 +144,8 @@ class EventReader:
         if path.parent != Path(LOGS) or path.name in {"", ".", ".."}:
             raise ValueError(f"the log `{name}`")
         return self._output / path
+
+
+def _word(value: object) -> str:
+    """Return a name that reporters print: without control characters and CI commands, and of some length."""
+    return shorten(sanitize(str(value)), _LONGEST_NAME)

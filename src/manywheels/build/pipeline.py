@@ -56,6 +56,7 @@ from manywheels.runtime.workspace import (
 )
 from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined, seal
 
+_DISKS: Final = "Check the machine's disks and permissions."
 _PREFETCHES = 2  # at once: they unpack wheels while compilers run
 
 
@@ -104,7 +105,7 @@ def _execute(
         users = {one.target: isolated.user(number) for number, one in enumerate(planned)}
         left = kept.left(planned)
         sdist = None
-        if left and (run.options.from_sdist or run.makes_sdist):
+        if left and (run.options.from_sdist or (run.makes_sdist and kept.sdist is None)):
             sdist = SdistBuild(
                 run=run, snapshot=snapshot, tools=toolchains[run.options.platform_of(left[0].target)],
                 planned=left[0], work=work, user=users[left[0].target],
@@ -134,6 +135,11 @@ class _Begun:
     fetcher: int | None
     compiling: tuple[int, ...]
     sdist: BuiltSdist | None
+
+    @property
+    def delivers_sdist(self) -> bool:
+        """Whether the sdist that was built is this run's: a kept one stays, and wheels may be built from another."""
+        return self.run.makes_sdist and self.kept.sdist is None
 
     @property
     def source(self) -> Snapshot:
@@ -166,9 +172,10 @@ def _build_what_is_left(begun: _Begun, buildable: list[PlannedTarget]) -> Manife
             sdist_version=begun.sdist.version if begun.sdist else None,
         )  # fmt: skip
         with run.trace.step(TARGETS):
-            records, proof = _build_all(context, buildable, begun.sdist)
+            proves = begun.delivers_sdist and not run.options.from_sdist
+            records, proof = _build_all(context, buildable, begun.sdist if proves else None)
         manifest = _manifest(begun, context, records, cache.compilations if cache else None)
-        return _with_sdist(manifest, begun.sdist, proof, run) if begun.sdist and run.makes_sdist else manifest
+        return _with_sdist(manifest, begun.sdist, proof, run) if begun.sdist and begun.delivers_sdist else manifest
 
 
 def _take_source(
@@ -277,20 +284,19 @@ def _private_paths(work: Path, buildable: Sequence[PlannedTarget]) -> dict[str, 
 def _build_all(
     context: RunContext, buildable: list[PlannedTarget], sdist: BuiltSdist | None
 ) -> tuple[dict[Target, TargetRecord], Proof]:
-    """Return the records, and what is proved of the sdist, if this run delivers one."""
+    """Return the records, and what is proved of `sdist`, if that is given."""
     if not buildable:
         return {}, Proof()
-    proves = sdist is not None and context.run.makes_sdist and not context.run.options.from_sdist
     builds = [TargetBuild(context, planned) for planned in buildable]  # they queue up in the plan's order
     with (
-        ThreadPoolExecutor(max_workers=len(buildable) + proves, thread_name_prefix="target") as builders,
+        ThreadPoolExecutor(max_workers=len(buildable), thread_name_prefix="target") as builders,
         ThreadPoolExecutor(max_workers=_PREFETCHES, thread_name_prefix="prefetch") as prefetchers,
     ):
         for build in builds:  # in the plan's order, so that targets waiting for a slot do not wait for this too
             build.prepared = prefetchers.submit(build.prepare)
         ending = {build.target: builders.submit(_build, build) for build in builds}
         proof = Proof()
-        if sdist and proves:
+        if sdist:
             proof = prove_sdist(context, buildable[0], sdist.snapshot, ending[buildable[0].target].result)
         records = {target: record.result() for target, record in ending.items()}
     for target, source in context.sharing.served.items():
@@ -329,7 +335,7 @@ def _run(build: TargetBuild) -> TargetRecord:
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         problem = f"{error.strerror or error}{place}."
-        return build.progress.fail(TargetError(problem, remedy="Check the machine's disks and permissions."))
+        return build.progress.fail(TargetError(problem, remedy=_DISKS))
     except Exception as error:  # noqa: BLE001 - an error in manywheels must not stop the other targets
         note(build.workspace.log, traceback.format_exc())
         fault = TargetError(f"A fault in manywheels: {error!r}.", remedy="Please report it, with the target's log.")
@@ -379,12 +385,17 @@ def _manifest(
 
 
 def _with_sdist(manifest: Manifest, sdist: BuiltSdist, proof: Proof, run: Run) -> Manifest:
-    """Deliver the sdist if a wheel was built from it, and seal it. Raises TargetError."""
+    """Deliver the sdist if a wheel was built from it, and seal it; else say why not."""
     findings = run.rules.judge(proof.findings)
     manifest = replace(manifest, warnings=(*manifest.warnings, *(f"{one.wheel} {one}" for one in findings)))
     is_proved = proof.failure is None
     if run.options.from_sdist:
-        is_proved = any(record.state is TargetState.BUILT for record in manifest.targets)
+        is_proved = any(record.state is TargetState.BUILT and not record.kept for record in manifest.targets)
     if not is_proved:
         return replace(manifest, sdist_failure=proof.failure)
-    return replace(manifest, sdist=seal(run.output.deliver(sdist.path, sha256=sdist.sha256), sha256=sdist.sha256))
+    try:
+        delivered = run.output.deliver(sdist.path, sha256=sdist.sha256)
+    except (TargetError, OSError) as error:
+        failure = error if isinstance(error, TargetError) else TargetError(f"{error.strerror}.", remedy=_DISKS)
+        return replace(manifest, sdist_failure=failure_of(failure, "deliver"))
+    return replace(manifest, sdist=seal(delivered, sha256=sdist.sha256))

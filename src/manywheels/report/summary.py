@@ -141,7 +141,10 @@ def _timeline(manifest: Manifest) -> str:
     shown = sum(line.startswith("    section ") for line in lines)
     note = f" (the first {shown} of {len(timeline.lanes)} targets)" if shown < len(timeline.lanes) else ""
     drawing = "\n".join(["```mermaid", *lines, "```"])
-    legend = "Grey is waiting, which the times in the table leave out; red is a failure. Preparation precedes the build; repair and verification follow it."
+    legend = (
+        "Grey is waiting, which the times in the table leave out; red is a failure. "
+        "Preparation precedes the build; repair and verification follow it."
+    )
     return f"<details open><summary>What ran when{note}</summary>\n\n{drawing}\n\n{legend}\n\n</details>\n"
 
 

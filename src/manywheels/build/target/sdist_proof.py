@@ -6,15 +6,18 @@ compiled before, so that sharing compilations makes this cheap.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from manywheels.build.context import RunContext
+from manywheels.build.stages.hooks import note
 from manywheels.build.target.build import TargetBuild
 from manywheels.build.target.progress import TargetProgress, failure_of
 from manywheels.build.target.workspace import TargetWorkspace
-from manywheels.errors import Cancelled, TargetError, WrongWheel
+from manywheels.errors import Cancelled, ManywheelsError, TargetError, WrongWheel
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime.workspace import Snapshot
 from manywheels.verify.checks import SDIST_SAME
@@ -40,24 +43,27 @@ def prove_sdist(
     """Build a wheel from the sdist in `snapshot`; `source_record` waits for that of the wheel from the source."""
     proof = SdistProof(context, planned, snapshot)
     try:
-        record = source_record()
-        if record.wheel is None:
-            raise WrongWheel(
-                f"The sdist was not tried: {record.identifier} has no wheel to compare with.",
-                remedy="See why that target failed.",
-            )
-        return Proof(findings=tuple(proof.prove(context.run.output.path / record.wheel.name)))
-    except Cancelled as error:
-        return Proof(failure=failure_of(error, _STAGE))
-    except TargetError as error:
-        error.message = f"No wheel can be built from the sdist: {error.message}"
-        return Proof(failure=failure_of(error, _STAGE))
-    except OSError as error:
-        return Proof(failure=failure_of(TargetError(
-            f"The sdist was not tried: {error.strerror or error}.", remedy="Check the machine's disks and permissions."
-        ), _STAGE))  # fmt: skip
+        return Proof(findings=tuple(proof.prove(source_record())))
+    except Exception as error:  # noqa: BLE001 - whatever happens to the sdist must not lose the wheels
+        return Proof(failure=_failure(error, proof.workspace.log))
     finally:
         proof.leave()
+
+
+def _failure(error: Exception, log: Path) -> Failure:
+    if isinstance(error, Cancelled):
+        return failure_of(error, _STAGE)
+    if isinstance(error, ManywheelsError):
+        shown = TargetError(f"No wheel can be built from the sdist: {error.message}", remedy=error.remedy)
+        shown.excerpt = error.excerpt if isinstance(error, TargetError) else ()
+        return failure_of(shown, _STAGE)
+    if isinstance(error, OSError):
+        problem = f"The sdist was not tried: {error.strerror or error}."
+        return failure_of(TargetError(problem, remedy="Check the machine's disks and permissions."), _STAGE)
+    note(log, "".join(traceback.format_exception(error)))
+    return failure_of(
+        TargetError(f"A fault in manywheels: {error!r}.", remedy=f"Please report it, with {log}."), _STAGE
+    )
 
 
 class SdistProof(TargetBuild):
@@ -68,8 +74,14 @@ class SdistProof(TargetBuild):
         super().__init__(context, planned, workspace)
         self.progress = TargetProgress(workspace, is_shown=False)
 
-    def prove(self, delivered: Path) -> list[Finding]:
-        """Build, and compare with the wheel of the source. Raises TargetError, OSError and Cancelled."""
+    def prove(self, record: TargetRecord) -> list[Finding]:
+        """Build, and compare with the wheel of the source, as `record` has it. Raises ManywheelsError and OSError."""
+        if record.wheel is None:
+            raise WrongWheel(
+                f"It was not tried, as {record.identifier} has no wheel to compare with.",
+                remedy="See why that target failed.",
+            )
+        delivered = self.context.run.output.path / record.wheel.name
         self.context.sharing.wait_for_end(self.target)  # its user may have no other processes
         self.prepare()
         with self.context.jobserver.slot(self.cancellation, self._place):
@@ -80,15 +92,16 @@ class SdistProof(TargetBuild):
                 f"It is version {made}, and the wheel from the source is {wanted}.",
                 remedy="The version must not depend on what the sdist lacks, such as git's history.",
             )
-        return [SDIST_SAME.finding(delivered.name, problem) for problem in differences(built, delivered)]
+        stop = partial(self.cancellation.stop_if_requested, "Comparing the wheels")
+        return [SDIST_SAME.finding(delivered.name, problem) for problem in differences(built, delivered, stop)]
 
 
-def differences(built: Path, delivered: Path) -> Iterator[Problem]:
+def differences(built: Path, delivered: Path, stop: Callable[[], None] = lambda: None) -> Iterator[Problem]:
     """Yield which files are in one wheel alone; what differs in them, the reproducibility of builds decides.
 
     `built` is the wheel from the sdist, `delivered` that from the source.
     """
-    from_sdist, from_source = _files_of(built), _files_of(delivered)
+    from_sdist, from_source = _files_of(built, stop), _files_of(delivered, stop)
     if lacking := sorted(from_source - from_sdist):
         yield Problem(
             message=f"has {some(lacking)}, which a build from the sdist lacks",
@@ -101,8 +114,8 @@ def differences(built: Path, delivered: Path) -> Iterator[Problem]:
         )
 
 
-def _files_of(wheel: Path) -> set[str]:
+def _files_of(wheel: Path, stop: Callable[[], None]) -> set[str]:
     """Return the files of a wheel, but for its metadata and what a repair has added."""
-    with open_wheel(wheel) as opened:
+    with open_wheel(wheel, stop=stop) as opened:
         folders = {name: name.partition("/")[0] for name in opened.members}
         return {name for name, top in folders.items() if not top.endswith((".dist-info", ".libs"))}
