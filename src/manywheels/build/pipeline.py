@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from manywheels import __version__
 from manywheels.build import disk_space
@@ -57,7 +58,7 @@ from manywheels.runtime.workspace import (
 from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined, seal
 
 _DISKS: Final = "Check the machine's disks and permissions."
-_PREFETCHES = 2  # at once: they unpack wheels while compilers run
+_PREFETCHES: Final = 2  # at once: they unpack wheels while compilers run
 
 
 def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifest:

@@ -128,7 +128,7 @@ def _build(request: Request, environment: Mapping[str, str], cancellation: Cance
                 shown = report if written else None
                 outputs |= github_artifacts.upload(delivery, manifest, folder, environment, cancellation, report=shown)
         finally:
-            _write_results(manifest, folder, outputs, environment, built.startup)
+            _write_results(manifest, folder, outputs, environment, cancellation, startup=built.startup)
     if delivery.publish == "pypi" and status == EXIT_OK and not cancellation.requested:
         return _publish(settings.with_values(gather.sealed(manifest, folder)), environment, cancellation)
     return status
@@ -162,7 +162,7 @@ def _with_set(request: Request, environment: Mapping[str, str], cancellation: Ca
         if is_filled and (names_folder or not github_artifacts.has_set(delivery, environment, cancellation)):
             return request, settings
     manifest = github_artifacts.take(settings, folder, environment, cancellation)
-    _write_results(manifest, folder, _outputs(manifest, folder), environment)
+    _write_results(manifest, folder, _outputs(manifest, folder), environment, cancellation)
     return replace(request, paths=(folder,)), settings.with_values(gather.sealed(manifest, folder))
 
 
@@ -183,7 +183,7 @@ def _gather(request: Request, environment: Mapping[str, str], cancellation: Canc
     try:
         outputs |= github_artifacts.upload(delivery, manifest, folder, environment, cancellation, report=None)
     finally:
-        _write_results(manifest, folder, outputs, environment)
+        _write_results(manifest, folder, outputs, environment, cancellation)
     return EXIT_OK
 
 
@@ -191,15 +191,23 @@ def _gather(request: Request, environment: Mapping[str, str], cancellation: Canc
 
 
 def _write_results(
-    manifest: Manifest, folder: Path, outputs: Mapping[str, str], environment: Mapping[str, str], startup: str = ""
+    manifest: Manifest,
+    folder: Path,
+    outputs: Mapping[str, str],
+    environment: Mapping[str, str],
+    cancellation: Cancellation,
+    *,
+    startup: str = "",
 ) -> None:
+    from manywheels.report.contents import contents_of
     from manywheels.report.summary import step_summary
 
     if file := environment.get("GITHUB_OUTPUT"):
         write_outputs(Path(file), outputs)
     if file := environment.get("GITHUB_STEP_SUMMARY"):
+        contents = [] if cancellation.requested else contents_of(manifest, folder, cancellation)
         with Path(file).open("a", encoding="utf-8") as summary:
-            summary.write(step_summary(manifest, folder, startup))
+            summary.write(step_summary(manifest, contents, startup))
 
 
 def _outputs(manifest: Manifest, folder: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ _OF_CIBUILDWHEEL: Final = {
 }
 _SHORT: Final = {"output-dir": "-o", "verbose": "-v"}
 _COMMAND: Final = "COMMAND"
-_ARGUMENTS: Final[dict[object, str]] = {None: "{0}", "?": "[{0}]", "*": "[{0} …]", "+": "{0} …"}  # in the usage, by how many there may be
+_ARGUMENTS: Final[dict[object, str]] = {None: "{0}", "?": "[{0}]", "*": "[{0} …]", "+": "{0} …"}  # in the usage
 
 
 class Parser(argparse.ArgumentParser):

@@ -28,7 +28,7 @@ from manywheels.verify.installs import (
 from manywheels.verify.model import Finding, Problem
 from manywheels.verify.rules import verification_rules
 from manywheels.verify.run import Extra, verify_wheels
-from manywheels.verify.sdists import check_sdist
+from manywheels.verify.sdists import check_sdists
 from manywheels.wheels.gather import require_digest
 from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import MANIFEST
@@ -59,9 +59,8 @@ def verify(request: Request, settings: Settings, cancellation: Cancellation) -> 
     attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
     extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
     verdict = verify_wheels(wheels, rules, manifest=manifest, extra=extra, cancellation=cancellation)
-    sealed = {file.name: file for file in (manifest.sdist,) if file} if manifest else {}
-    reports = tuple(check_sdist(path, rules, sealed.get(path.name), cancellation) for path in sdists)
-    verdict = replace(verdict, sdists=reports)
+    reports, findings = check_sdists(sdists, manifest, rules, cancellation)
+    verdict = replace(verdict, sdists=reports, set_findings=(*verdict.set_findings, *findings))
     print(render(verdict, wanted.form))
     if attestations and wanted.form == "text":
         print("\n".join(f"{name} was signed by {signer}" for name, signer in sorted(attestations.signers.items())))

@@ -6,21 +6,26 @@ modules and libraries.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 from manywheels.core import text
+from manywheels.core.cancellation import Cancellation
 from manywheels.core.markdown import code, fenced
 from manywheels.errors import WheelFileError
 from manywheels.wheels.archive import open_archive
 from manywheels.wheels.manifest import Manifest
 from manywheels.wheels.output import MANIFEST
 
-_MOST_FILES: Final = 300  # lines of a tree
+_MOST_FILES: Final = 300  # in a tree
+_DEEPEST: Final = 12  # folders in one another
+_LONGEST: Final = 100  # characters of a name
 _LARGEST_METADATA: Final = 1 << 16  # bytes that are shown
 _LARGEST_DIGESTS: Final = 1 << 16
 # What differs between the wheels of one version: the interpreter's and the platform's part of a name, and a hash.
@@ -38,47 +43,51 @@ class Contents:
     metadata: str
 
 
-def contents_of(manifest: Manifest, folder: Path) -> list[Contents]:
-    """Return the contents of the set's wheels in a folder, those alike together; unreadable ones are left out."""
-    alike: dict[frozenset[str], list[tuple[str, Sizes, str]]] = {}
+def contents_of(manifest: Manifest, folder: Path, cancellation: Cancellation) -> list[Contents]:
+    """Return the contents of the set's wheels in a folder, those alike together; unreadable ones are left out.
+
+    Raises Cancelled.
+    """
+    alike: dict[bytes, Contents] = {}
     for name in [file.name for file in manifest.files if file.name.endswith(".whl")]:
         with suppress(OSError, WheelFileError, ValueError):
-            files, metadata = _read(folder / name)
-            key = frozenset(_VARYING.sub("", member) for member in files)
-            alike.setdefault(key, []).append((name, files, metadata))
-    return [
-        Contents(wheels=tuple(name for name, _, _ in group), files=group[0][1], metadata=group[0][2])
-        for group in alike.values()
-    ]
+            found = _read(folder / name, cancellation)
+            names = sorted(_VARYING.sub("", member) for member in found.files)
+            key = hashlib.sha256("\n".join(names).encode("utf-8", "replace")).digest()
+            first = alike.setdefault(key, found)
+            if first is not found:
+                alike[key] = replace(first, wheels=(*first.wheels, name))
+    return list(alike.values())
 
 
-def _read(path: Path) -> tuple[Sizes, str]:
-    """Raises OSError, WheelFileError and ValueError."""
-    with open_archive(path, lambda: None) as archive:
+def _read(path: Path, cancellation: Cancellation) -> Contents:
+    """Raises OSError, WheelFileError, ValueError and Cancelled."""
+    with open_archive(path, lambda: cancellation.stop_if_requested("Reading the wheels")) as archive:
         entries = [entry for entry in archive.entries if entry.is_readable and not entry.is_folder]
         declared = next((entry for entry in entries if entry.name.endswith(".dist-info/METADATA")), None)
-        content = b"".join(archive.read(declared))[:_LARGEST_METADATA] if declared else b""
-        return {entry.name: entry.size for entry in entries}, content.decode("utf-8", "replace")
+        content = b""
+        if declared and declared.size <= _LARGEST_METADATA:
+            content = b"".join(archive.read(declared))
+        files = {entry.name: entry.size for entry in entries}
+        return Contents(wheels=(path.name,), files=files, metadata=content.decode("utf-8", "replace"))
 
 
 def tree(files: Sizes) -> Iterator[str]:
-    """Yield the lines of a tree: folders before what is in them, each file with its size."""
-    shown: tuple[str, ...] = ()
-    for count, name in enumerate(sorted(files, key=lambda path: path.split("/"))):
+    """Yield the lines of a tree: folders before what is in them, each file with its size.
+
+    A file in too many folders stands in one line.
+    """
+    shown: list[str] = []
+    for count, name in enumerate(sorted(files, key=lambda path: path.replace("/", "\0"))):
         if count == _MOST_FILES:
             yield f"and {len(files) - count} more files"
             return
-        *folders, file = name.split("/")
-        common = _common(shown, folders)
+        *folders, file = name.split("/", _DEEPEST)
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(shown, folders, strict=False)))
         for depth in range(common, len(folders)):
-            yield f"{'  ' * depth}{folders[depth]}/"
-        shown = tuple(folders)
-        yield f"{'  ' * len(folders)}{file}  {text.size(files[name])}"
-
-
-def _common(shown: tuple[str, ...], folders: list[str]) -> int:
-    return next((depth for depth, pair in enumerate(zip(shown, folders)) if pair[0] != pair[1]),  # noqa: B905
-                min(len(shown), len(folders)))  # fmt: skip
+            yield f"{'  ' * depth}{text.shorten(folders[depth], _LONGEST)}/"
+        shown = folders
+        yield f"{'  ' * len(folders)}{text.shorten(file, _LONGEST)}  {text.size(files[name])}"
 
 
 def digests(manifest: Manifest) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from manywheels.core import text
 from manywheels.core.markdown import LIMIT, code, fenced, fit, prose, size_in_bytes
 from manywheels.report import wording
-from manywheels.report.contents import contents_of, described, digests
+from manywheels.report.contents import Contents, described, digests
 from manywheels.report.timeline import WAITING, Lane, lay_out
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
 
@@ -39,10 +38,10 @@ _MARKS: Final = {
 _HEADINGS: Final = ("target", "wheel", "size", "tags", "lowest glibc", "bundled libraries", "tests", "time")
 
 
-def step_summary(manifest: Manifest, folder: Path | None = None, startup: str = "") -> str:
-    """Return at most LIMIT bytes of UTF-8, which say how much is left out; with what is in the wheels of a folder.
+def step_summary(manifest: Manifest, contents: Iterable[Contents] = (), startup: str = "") -> str:
+    """Return at most LIMIT bytes of UTF-8, which say how much is left out.
 
-    `startup` says what the run spent before its first target.
+    `contents` are those of the wheels, `startup` says what the run spent before its first target.
     """
     failed = bool(manifest.failures or manifest.sdist_failure)
     mark = "❌" if failed or not manifest.wheels else "✅"
@@ -53,7 +52,7 @@ def step_summary(manifest: Manifest, folder: Path | None = None, startup: str = 
         _sdist(manifest),
         "",  # the table, with the remaining bytes
         _timeline(manifest),
-        fit(_CONTENTS, described(contents_of(manifest, folder)) if folder else (), "kinds of wheels"),
+        fit(_CONTENTS, described(contents), "kinds of wheels"),
         digests(manifest),
         fit(_WARNINGS, _warnings(manifest), "warnings"),
         f"\n{' · '.join(_circumstances(manifest, startup))}\n",

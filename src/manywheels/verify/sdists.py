@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.verify.checks import SDIST_SOUND, Report
@@ -12,19 +13,36 @@ from manywheels.verify.distribution_rules import METADATA, content_problems
 from manywheels.verify.distributions import Distribution, Unreadable, read_distribution
 from manywheels.verify.model import Finding, Problem
 from manywheels.verify.rules import Ignored, Rules
-from manywheels.wheels.manifest import SealedFile
+from manywheels.wheels.manifest import Manifest, SealedFile
+
+_WHOLE: Final = "Take the whole set, as `build` or `gather` wrote it."
 
 
-def check_sdist(path: Path, rules: Rules, sealed: SealedFile | None, cancellation: Cancellation) -> Report:
-    """Return the findings that count; `sealed` is a manifest's entry for the file. Raises Cancelled."""
+def check_sdists(
+    paths: Sequence[Path], manifest: Manifest | None, rules: Rules, cancellation: Cancellation
+) -> tuple[tuple[Report, ...], tuple[Finding, ...]]:
+    """Return the findings that count for each sdist, and those for the set that `manifest` seals. Raises Cancelled."""
+    sealed = manifest.sdist if manifest else None
+    missing = []
+    if sealed and sealed.name not in {path.name for path in paths}:
+        missing = [
+            SDIST_SOUND.finding("", Problem(message=f"`{sealed.name}` of the manifest is missing", remedy=_WHOLE))
+        ]
+    return tuple(_check(path, sealed, rules, cancellation) for path in paths), rules.judge(missing)
+
+
+def _check(path: Path, sealed: SealedFile | None, rules: Rules, cancellation: Cancellation) -> Report:
     sdist, findings = read_sdist(path, rules, cancellation)
-    if sdist and sealed and sdist.sha256 != sealed.sha256:
+    if sealed and path.name != sealed.name:
+        problem = Problem(message="is not in the manifest", remedy=_WHOLE)
+        findings = (*findings, *rules.judge([SDIST_SOUND.finding(path.name, problem)]))
+    elif sdist and sealed and sdist.sha256 != sealed.sha256:
         problem = Problem(
             message=f"has the sha256 {sdist.sha256}, the manifest has {sealed.sha256}",
             remedy="It was changed after verification; build the set again.",
         )
         findings = (*findings, *rules.judge([SDIST_SOUND.finding(path.name, problem)]))
-    return Report(path=path, size=path.stat().st_size, findings=findings)
+    return Report(path=path, size=sdist.size if sdist else 0, findings=findings)
 
 
 def read_sdist(

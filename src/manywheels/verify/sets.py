@@ -87,12 +87,13 @@ class SetCheck(FunctionCheck[[Sequence[WheelFacts], Manifest | None], tuple[str 
 
 
 def manifest_agrees(wheels: Sequence[WheelFacts], manifest: Manifest | None) -> Found:
-    """The wheels are exactly those of the manifest, byte for byte, and none of its targets failed."""
+    """The wheels are exactly those of the manifest, byte for byte, and neither its targets nor its sdist failed."""
     if manifest is not None:
         yield from disagreements(
             {wheel.file: wheel.sha256 for wheel in wheels}, (*manifest.wheels, *manifest.foreign)
         )  # fmt: skip
         yield from without_wheel(manifest)
+        yield from without_sdist(manifest)
         # A job may verify its own shard: other jobs build the rest.
         yield from () if manifest.shard else left_to_build(manifest)
 
@@ -127,6 +128,13 @@ def without_wheel(manifest: Manifest) -> Found:
                     remedy="Fix the build, or `skip` the target: users of this Python would build from source.",
                 ),
             )
+
+
+def without_sdist(manifest: Manifest) -> Found:
+    """Yield why the set lacks the sdist that it should have."""
+    if failure := manifest.sdist_failure:
+        problem = f"the sdist is missing: {failure.problem} ({failure.code})"
+        yield None, Problem(message=problem, remedy="Fix what it says, or build without `sdist`.")
 
 
 def left_to_build(manifest: Manifest) -> Found:

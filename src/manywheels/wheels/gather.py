@@ -159,6 +159,7 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
         shard=None,
         compilations=all_compilations(manifests),
         sdist=next((manifest.sdist for manifest in manifests if manifest.sdist), None),
+        sdist_failure=next((one.sdist_failure for one in manifests if one.sdist_failure), None),
         foreign=_each_once(file for manifest in manifests for file in manifest.foreign),
     )
 

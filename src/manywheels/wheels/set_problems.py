@@ -172,6 +172,8 @@ def _file_problems(sets: Sequence[OpenSet], hashes: Hashes) -> Iterator[str]:
 def _sdist_problems(sets: Sequence[OpenSet]) -> Iterator[str]:
     manifests = [found.manifest for found in sets if found.manifest]
     for found in sets:
+        if found.manifest and (failure := found.manifest.sdist_failure):
+            yield f"{found} lacks its sdist: {failure.problem} ({failure.code})"
         for sdist in found.sdists:
             if not any(is_sdist_of(manifest, sdist.name) for manifest in manifests):
                 yield f"{found}: `{sdist.name}` is no sdist of the wheels' project and version"

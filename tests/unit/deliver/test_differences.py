@@ -72,3 +72,14 @@ def test_dependencies_that_appear_and_go() -> None:
     assert list(dependency_changes(before, now)) == [
         "new dependency: attrs>=23", "new dependency: not a requirement !", "no longer a dependency: six",
     ]  # fmt: skip
+
+
+def test_hostile_names_and_requirements_stop_nothing() -> None:
+    tags = ".".join(f"cp3{number}" for number in range(60))
+    listing = {f"spam-1.9-{tags}-{tags}-{tags}.whl": Listed(sha256=""), "spam-1.9.tar.gz": Listed(sha256="", size=5)}
+    assert release_before(listing, "2.0") == ("1.9", {"spam-1.9.tar.gz": listing["spam-1.9.tar.gz"]})
+    nested = f"numpy; {'(' * 3_000}python_version > '3'{')' * 3_000}"
+    assert len(list(dependency_changes([nested], []))) == 1
+    many = describe("1.9", [f"new dependency: {number}{'x' * 1_000}" for number in range(10_000)])
+    assert len(many) == 52
+    assert max(map(len, many)) < 400

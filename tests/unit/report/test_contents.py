@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from manywheels.core.cancellation import Cancellation
 from manywheels.report.contents import contents_of, described, digests, tree
 from unit.helpers import built, manifest, seal, write_wheel
 
@@ -36,12 +37,18 @@ def test_a_tree_of_many_files_says_how_many_more_there_are() -> None:
     assert lines[-1] == "and 700 more files"
 
 
+def test_a_hostile_name_makes_no_long_tree() -> None:
+    deep, wide = "/".join(["d"] * 30_000), "x" * 60_000
+    lines = list(tree({f"{deep}/{number}": 1 for number in range(200)} | {wide: 1, f"{wide}/{wide}": 1}))
+    assert sum(map(len, lines)) < 300 * 400
+
+
 def test_wheels_that_are_alike_are_shown_once(tmp_path: Path) -> None:
     records = [seal(tmp_path, built(tag)) for tag in ("cp311", "cp312")]
     for record in records:
         assert record.wheel is not None
         write_wheel(tmp_path, tags=record.wheel.name.removeprefix("demo-1.0-").removesuffix(".whl"))
-    (found,) = contents_of(manifest(*records), tmp_path)
+    (found,) = contents_of(manifest(*records), tmp_path, Cancellation())
     assert len(found.wheels) == 2
     assert "Metadata-Version" in found.metadata
     (page,) = described([found])
@@ -51,7 +58,7 @@ def test_wheels_that_are_alike_are_shown_once(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     record = seal(tmp_path, built("cp312"))
-    assert contents_of(manifest(record), tmp_path) == []
+    assert contents_of(manifest(record), tmp_path, Cancellation()) == []
 
 
 def test_digests_are_those_of_sha256sum(tmp_path: Path) -> None:

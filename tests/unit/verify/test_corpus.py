@@ -24,7 +24,7 @@ from manywheels.verify.checks import CHECKS
 from manywheels.verify.installs import chosen_by_installers, imports, interpreter_for, requires_python
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
-from manywheels.verify.sdists import check_sdist
+from manywheels.verify.sdists import check_sdists
 from manywheels.wheels.manifest import read_manifest
 from manywheels.wheels.output import MANIFEST
 from manywheels.wheels.wheelfile import parse_name
@@ -50,8 +50,8 @@ def codes_of(case: Case, folder: Path) -> set[str]:
     manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     wheels, sdists = collect([folder])
     found = {finding.code for finding in verify_wheels(wheels, Rules(), manifest=manifest).findings}
-    for path in sdists:
-        found |= {finding.code for finding in check_sdist(path, Rules(), None, Cancellation()).findings}
+    reports, _ = check_sdists(sdists, manifest, Rules(), Cancellation())
+    found |= {finding.code for report in reports for finding in report.findings}
     for wheel in wheels:
         if case.code == SDIST_IS_WHOLE and list(differences(folder / FROM_SDIST / wheel.name, wheel)):
             found.add(SDIST_IS_WHOLE)

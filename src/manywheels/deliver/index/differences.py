@@ -16,11 +16,15 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 from packaging.version import Version
 
 from manywheels.core import text
-from manywheels.core.text import natural
+from manywheels.core.text import natural, shorten
 from manywheels.deliver.index.simple_api import Listed, Listing
 from manywheels.verify.distributions import Distribution
 
 _NOTABLE: Final = 0.1  # of a file's size
+_MOST: Final = 50  # lines
+_LONGEST: Final = 300  # characters of one
+_LONGEST_NAME: Final = 255
+_MOST_DOTS: Final = 30  # in a name: three sets of tags multiply
 _SDIST: Final = "sdist"
 
 
@@ -68,13 +72,15 @@ def dependency_changes(before: Iterable[str], now: Iterable[str]) -> Iterator[st
 
 def describe(version: str, found: Iterable[object]) -> tuple[str, ...]:
     """Return lines about the differences to a release."""
-    lines = [f"  {difference}" for difference in found]
+    lines = [f"  {shorten(str(difference), _LONGEST)}" for difference in found]
+    if len(lines) > _MOST:
+        lines[_MOST:] = [f"  and {len(lines) - _MOST} more"]
     return (f"beside {version}, which is on the index:", *lines) if lines else (f"the same files as {version}",)
 
 
 def _normal(requirement: str) -> str:
     """Write a requirement in one way, as back ends differ in blanks and quotes."""
-    with suppress(InvalidRequirement):
+    with suppress(InvalidRequirement, RecursionError):
         return str(Requirement(requirement))
     return requirement
 
@@ -88,7 +94,12 @@ def _compared(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Dif
 
 
 def _read(name: str) -> tuple[Version, str] | None:
-    """Return a file's version, and what it is for: `cp312 manylinux x86_64`, `cp39-abi3 macosx arm64`, `sdist`."""
+    """Return a file's version, and what it is for: `cp312 manylinux x86_64`, `cp39-abi3 macosx arm64`, `sdist`.
+
+    None for what is no distribution, or has more tags in its name than any has.
+    """
+    if len(name) > _LONGEST_NAME or name.count(".") > _MOST_DOTS:
+        return None
     try:
         if not name.endswith(".whl"):
             return parse_sdist_filename(name)[1], _SDIST

@@ -35,7 +35,7 @@ from manywheels.verify.distributions import Distribution, Unreadable, find_files
 from manywheels.verify.model import Finding, Problem, Severity, some
 from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
-from manywheels.verify.sets import disagreements, left_to_build, without_wheel
+from manywheels.verify.sets import disagreements, left_to_build, without_sdist, without_wheel
 from manywheels.wheels.manifest import Manifest, read_sealed
 from manywheels.wheels.metadata import read_metadata
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
@@ -243,7 +243,8 @@ def _manifest_mismatches(
     if manifest is None:
         return
     digests = {file.name: file.sha256 for file in files if manifest.sdist or not file.is_sdist}
-    differences = (*disagreements(digests, manifest.files), *without_wheel(manifest), *left_to_build(manifest))
+    differences = (*disagreements(digests, manifest.files), *without_wheel(manifest), *without_sdist(manifest),
+                   *left_to_build(manifest))  # fmt: skip
     for name, problem in differences:
         yield Problem(member=name, message=problem.message, remedy=problem.remedy)
     if not wanted.allow_missing and (missing := missing_targets([manifest])):

@@ -200,14 +200,15 @@ class Index:
         return compare(listing, file)
 
     def metadata(self, file: Listed) -> bytes | None:
-        """Return a listed file's METADATA; None if the index does not serve it.
+        """Return a listed file's METADATA; None if the index does not serve it, or it is too long to be one.
 
-        Credentials go to the simple API's own host only. Raises NoResponse after several attempts.
+        Raises NoResponse after several attempts.
         """
         if file.metadata is None:
             return None
         response = self._get(file.metadata)
-        return response.body if response.status == HTTPStatus.OK else None
+        is_read = response.status == HTTPStatus.OK and len(response.body) <= table("index")["archive"]["text"]
+        return response.body if is_read else None
 
     @property
     def simple(self) -> str | None:
@@ -234,8 +235,8 @@ class Index:
 
     def _request(self, url: str, *, with_body: bool) -> Response:
         is_index = self._simple is None or origin(url) == origin(self._simple)
-        auth = self._reading if is_index else None
-        auth = auth or (self._auth if origin(url) == origin(self.addresses.upload) else None)
+        own = self._auth if origin(url) == origin(self.addresses.upload) else None
+        auth = (self._reading or own) if is_index else None
 
         def request() -> Response:
             limit = self._retries.timeout(table("publish")["ask-timeout"])
@@ -326,7 +327,7 @@ def _of_json(page: Any, address: str) -> Iterator[tuple[str, Listed]]:  # noqa: 
             Listed(
                 sha256=_lower(file["hashes"].get("sha256")),
                 digest=_best(file["hashes"]),
-                size=size if type(size) is int and size >= 0 else None,
+                size=size if type(size) is int and 0 <= size < 1 << 63 else None,
                 uploaded=_moment(uploaded) if uploaded else None,
                 metadata=_metadata_address(file, address),
             ),
@@ -337,8 +338,11 @@ def _metadata_address(file: Mapping[str, Any], page: str) -> str | None:
     """Return where a file's METADATA is; None unless it is as safe to ask as the page itself."""
     if not file.get("core-metadata", file.get("dist-info-metadata")) or not isinstance(file.get("url"), str):
         return None
-    address = urljoin(page, f"{urlsplit(file['url'])._replace(query='', fragment='').geturl()}.metadata")
-    is_safe = origin(address) == origin(page) or urlsplit(address).scheme == "https"
+    try:
+        address = urljoin(page, f"{urlsplit(file['url'])._replace(query='', fragment='').geturl()}.metadata")
+        is_safe = origin(address) == origin(page) or urlsplit(address).scheme == "https"
+    except ValueError:  # brackets without an IPv6 address
+        return None
     return address if is_safe else None
 
 
