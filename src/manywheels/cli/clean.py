@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from manywheels.cli.request import KINDS, Request, read_wheel_settings
 from manywheels.core import text
@@ -18,10 +17,15 @@ from manywheels.core.printing import say
 from manywheels.core.regular_files import is_regular
 from manywheels.errors import EXIT_DELIVERY, EXIT_OK, EngineError, WheelFileError
 from manywheels.plan import inputs
+from manywheels.runtime.cache_folder import PUBLIC, is_marked, without_runs
 from manywheels.wheels.manifest import read_manifest
 from manywheels.wheels.output import BEFORE_ALL, LEDGER, LOGS, MANIFEST, REPORT
 
-# Other files in the folder that MANYWHEELS_CACHE names are not ours.
+if TYPE_CHECKING:
+    from manywheels.runtime.trees import Walk
+
+_RUNS_LOGS: Final = (f"{BEFORE_ALL}*.log", "sdist*.log", "*-from-sdist.log")
+# Other files in the cache folder are not ours.
 _CACHES: Final = ("work", "uv", "prefetched", "objects", "zig", "c++", "images", "manifests", "users")
 
 
@@ -67,8 +71,16 @@ def _items(request: Request, kinds: Iterable[str], cancellation: Cancellation) -
 
 
 def _output(request: Request, cancellation: Cancellation) -> Iterator[_Item]:
-    """Yield the files that a manifest seals, and those that are written beside it; a changed file is not ours."""
+    """Yield the files that a manifest seals, and those that are written beside it; a changed file is not ours.
+
+    `build` writes through no link, so nothing is removed through one. Raises WheelFileError.
+    """
     folder = Path(read_wheel_settings(request).parsed("output-dir", inputs.parse_path))
+    logs = folder / LOGS
+    if link := next((path for path in (logs, folder) if path.is_symlink()), None):
+        raise WheelFileError(
+            f"`{link}` is a symbolic link, which `clean` does not follow.", remedy="Remove it yourself."
+        )
     try:
         manifest = read_manifest(folder)
     except WheelFileError:
@@ -77,13 +89,13 @@ def _output(request: Request, cancellation: Cancellation) -> Iterator[_Item]:
         path = folder / file.name
         if is_regular(path) and digest_file(path, cancellation) == file.sha256:
             yield _file(path)
-    logs = {record.log for record in manifest.targets}
-    logs |= {record.tests.log for record in manifest.targets if record.tests}
-    logs |= {f"{LOGS}/{path.name}" for path in (folder / LOGS).glob(f"{BEFORE_ALL}*.log")}
-    for name in (*sorted(filter(None, logs)), f"{LOGS}/sdist.log", REPORT, LEDGER, MANIFEST):
+    names = {record.log for record in manifest.targets}
+    names |= {record.tests.log for record in manifest.targets if record.tests}
+    names |= {f"{LOGS}/{path.name}" for pattern in _RUNS_LOGS for path in logs.glob(pattern)}
+    for name in (*sorted(filter(None, names)), REPORT, LEDGER, MANIFEST):
         if is_regular(folder / name):
             yield _file(folder / name)
-    for empty in (folder / LOGS, folder):
+    for empty in (logs, folder):
         with suppress(OSError):
             if not request.dry_run:
                 empty.rmdir()
@@ -105,49 +117,55 @@ def _unlinked(path: Path) -> str:
 
 
 def _cache(cancellation: Cancellation) -> Iterator[_Item]:
-    from manywheels.runtime.workspace import public_folder
+    """Yield the caches' folders; none of them is removed while a run is under way. Raises OSError."""
+    own = cache_dir()
+    if not own.is_dir():
+        return
+    if not is_marked(own):
+        say(f"note: `{own}` is left: it has no CACHEDIR.TAG of manywheels, so what is in it may be another program's")
+        return
+    with without_runs(cancellation) as is_free:
+        for parent in (own, *([PUBLIC] if os.geteuid() == 0 else ())):
+            for name in _CACHES:
+                if (folder := parent / name).is_dir() and not folder.is_symlink():
+                    yield _folder(folder, cancellation, is_free=is_free)
 
-    for parent in (cache_dir(), *([public_folder()] if os.geteuid() == 0 else ())):
-        for name in _CACHES:
-            if (folder := parent / name).is_dir() and not folder.is_symlink():
-                yield _folder(folder, parent / "work", cancellation)
 
+def _folder(folder: Path, cancellation: Cancellation, *, is_free: bool) -> _Item:
+    from manywheels.runtime.copying import remove_tree
 
-def _folder(folder: Path, work: Path, cancellation: Cancellation) -> _Item:
     def remove() -> str:
-        from manywheels.runtime.copying import remove_tree
-
-        if _is_in_use(work):
+        if not is_free:
             return "a run is under way"
         remove_tree(folder, cancellation)
         return "not all of it can be removed" if folder.exists() else ""
 
-    return _Item(name=str(folder), size=_size(folder, cancellation), remove=remove)
-
-
-def _is_in_use(work: Path) -> bool:
-    """Whether a run holds the lock of its folder in `work`."""
-    for lock in work.glob("run-*/.lock"):
-        with suppress(OSError), lock.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-    return False
+    return _Item(name=str(folder), size=_size(folder, cancellation) if is_free else -1, remove=remove)
 
 
 def _size(folder: Path, cancellation: Cancellation) -> int:
     """Return what a tree takes on the disk, in bytes: files with several names count once."""
+    from manywheels.runtime.trees import walk
+
     seen: set[tuple[int, int]] = set()
     total = 0
-    for place, folders, files in os.walk(folder):
+
+    def visit(at: Walk) -> list[str]:
+        nonlocal total
         cancellation.stop_if_requested("Cleaning")
-        for name in (*folders, *files):
-            with suppress(OSError):
-                status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - many files
+        below = []
+        with os.scandir(at.descriptor) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
                 if (key := (status.st_dev, status.st_ino)) not in seen:
                     seen.add(key)
                     total += status.st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.name)
+        return below
+
+    with suppress(OSError):
+        walk(folder, visit)
     return total
 
 

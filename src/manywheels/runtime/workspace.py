@@ -25,6 +25,7 @@ from manywheels.core.text import sanitize
 from manywheels.errors import DiskError, ProjectError
 from manywheels.plan.project import Project, digest_source, extract_sdist
 from manywheels.runtime import git_commands, gitconfig
+from manywheels.runtime.cache_folder import LOCK, PUBLIC, blank_fallback, mark
 from manywheels.runtime.copying import COPYING, chown_tree, copy_entry, copy_tree, remove_tree
 from manywheels.runtime.git import (
     borrow_objects,
@@ -42,7 +43,7 @@ from manywheels.runtime.untrusted_files import open_lock
 
 _LOCK: Final = ".lock"
 _LOCK_INTERVAL: Final = 0.05  # seconds
-_PUBLIC: Final = Path("/var/lib/manywheels/work")
+_PUBLIC: Final = PUBLIC / "work"
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
 _SET_FLAGS: Final = 0x40086602
 _TOP_OF_A_TREE: Final = 0x00020000  # FS_TOPDIR_FL
@@ -76,7 +77,8 @@ def work_folder(parent: Path | None = None, cancellation: Cancellation | None = 
     """
     parent = parent or _work_parent()
     parent.mkdir(parents=True, exist_ok=True)
-    with open_lock(cache_dir() / "work.lock") as one_at_a_time:
+    mark(cache_dir())
+    with open_lock(cache_dir() / LOCK) as one_at_a_time:
         _wait_for(one_at_a_time, cancellation)
         for abandoned in parent.glob("run-*"):
             # An incomplete removal may have taken the lock file; `open_lock` makes it again.
@@ -115,7 +117,7 @@ def _work_parent() -> Path:
     usual = cache_dir() / "work"
     if not _has_blank(usual):
         return usual
-    own = Path(tempfile.gettempdir(), f"manywheels-{os.geteuid()}")
+    own = blank_fallback()
     with suppress(FileExistsError):
         own.mkdir(mode=0o700)
     status = own.lstat()
@@ -161,11 +163,6 @@ def public_work_parent(closed: Iterable[Path]) -> Path:
         return usual
     _PUBLIC.mkdir(mode=0o755, parents=True, exist_ok=True)
     return _PUBLIC
-
-
-def public_folder() -> Path:
-    """Return where root keeps what other users must reach, if its cache is closed to them; it may not exist."""
-    return _PUBLIC.parent
 
 
 def store_beside(work: Path) -> Path:

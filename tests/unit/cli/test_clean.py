@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
 from manywheels.cli.main import main
+from manywheels.runtime.cache_folder import mark
 from manywheels.runtime.untrusted_files import open_lock
 from unit.helpers import built, manifest, seal
 
@@ -18,6 +20,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (place / name).mkdir(parents=True)
         (place / name / "file").write_bytes(b"x" * 10_000)
     (place / "own-notes.txt").write_text("not ours")
+    mark(place)
+    (place / "work.lock").touch()  # as every run leaves it
     monkeypatch.setenv("MANYWHEELS_CACHE", str(place))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -27,7 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_caches_are_removed_and_nothing_beside_them(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["clean", "cache"]) == 0
-    assert [path.name for path in cache.iterdir()] == ["own-notes.txt"]
+    assert sorted(path.name for path in cache.iterdir()) == ["CACHEDIR.TAG", "own-notes.txt", "work.lock"]
     assert "freed" in capsys.readouterr().out
 
 
@@ -41,13 +45,58 @@ def test_a_dry_run_lists_with_sizes_and_removes_nothing(cache: Path, capsys: pyt
 
 
 def test_the_caches_of_a_run_under_way_stay(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import fcntl
-
     with open_lock(cache / "work" / "run-1" / ".lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert main(["clean", "cache"]) == 4
     assert (cache / "uv" / "file").exists()
     assert "a run is under way" in capsys.readouterr().out
+
+
+def test_the_lock_of_a_users_number_counts_as_well(cache: Path) -> None:
+    (cache / "users").mkdir()
+    with open_lock(cache / "users" / "62000") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["clean", "cache"]) == 4
+    assert (cache / "uv" / "file").exists()
+
+
+def test_a_folder_that_is_not_ours_is_left(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cache / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# of another program\n")
+    assert main(["clean", "cache"]) == 0
+    assert (cache / "uv" / "file").exists()
+    assert "may be another program's" in capsys.readouterr().out
+
+
+def test_trees_of_any_depth_are_measured_and_removed(
+    cache: Path, deep_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = deep_folder / "work"
+    work.mkdir()
+    for _ in range(1_500):
+        (deep_folder / "next").mkdir()
+        work.rename(deep_folder / "next" / "d")
+        (deep_folder / "next").rename(work)
+    mark(deep_folder)
+    monkeypatch.setenv("MANYWHEELS_CACHE", str(deep_folder))
+    assert main(["clean", "cache"]) == 0
+    assert f"removed {work} (" in capsys.readouterr().out
+    assert not work.exists()
+
+
+@pytest.mark.parametrize("link", ["dist", "dist/logs"])
+def test_nothing_is_removed_through_a_link(
+    cache: Path, tmp_path: Path, link: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "before-all.log").write_text("somebody's")
+    if link == "dist/logs":
+        (tmp_path / "dist").mkdir()
+        manifest(built("cp311")).write(tmp_path / "dist")
+    (tmp_path / link).symlink_to(elsewhere)
+    assert main(["clean", "output"]) == 2
+    assert "is a symbolic link" in capsys.readouterr().err
+    assert (elsewhere / "before-all.log").exists()
 
 
 def test_only_the_files_of_the_manifest_are_removed_from_the_output_folder(cache: Path, tmp_path: Path) -> None:
