@@ -69,7 +69,14 @@ def test_publish_takes_what_others_built_itself(index: LocalIndex, tmp_path: Pat
     run = publish(release / "linux", index.upload_url, "--foreign", "cibw", environment=environment, cwd=release)
     assert run.status == 0, run.said
     assert len(index.files()) == 5
-    assert len(read_manifest(release / "linux").foreign) == 2
+    assert len(read_manifest(release / "linux" / "gathered").foreign) == 2
+    digest = read_manifest(release / "linux").digest
+    again = publish(
+        release / "linux", index.upload_url, "--foreign", "cibw", "--manifest-digest", digest, environment=environment,
+        cwd=release,
+    )  # fmt: skip
+    assert again.status == 0, again.said
+    assert "identical" in again.said
 
 
 def of_another_version(folder: Path) -> None:

@@ -51,6 +51,7 @@ MODULES = {
     "runtime/left_out.py": "the checkout: before anything of a project runs",
     "runtime/gitconfig.py": "the checkout and the snapshot: before anything of a project runs",
     "runtime/repository.py": "the checkout and the snapshot: before anything of a project runs",
+    "runtime/cache_folder.py": "the cache folder, the program's own, and no link in it",
     "runtime/copying.py": "the checkout and the snapshot; copies before their user gets them",
     "runtime/workspace.py": "the checkout, the snapshot, and the work folder itself, which is root's",
     "build/compilers/toolchain.py": TOOLS, "build/compilers/wrappers.py": TOOLS,

@@ -24,8 +24,18 @@ from manywheels.build.reporter import Reporter
 from manywheels.build.trace import NO_TRACE, Trace, TracePart
 from manywheels.build.unchanged import Kept, with_set_findings
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.files import digest_file
 from manywheels.core.printing import say
-from manywheels.errors import EXIT_OK, EXIT_TARGET_FAILED, EXIT_VERIFICATION, Cancelled, EngineError, ManywheelsError
+from manywheels.core.regular_files import is_regular
+from manywheels.errors import (
+    EXIT_OK,
+    EXIT_TARGET_FAILED,
+    EXIT_VERIFICATION,
+    Cancelled,
+    EngineError,
+    ManywheelsError,
+    SdistFailed,
+)
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
@@ -36,7 +46,15 @@ from manywheels.runtime.containers.program import SHARED, STOPPED, ContainerBuil
 from manywheels.runtime.containers.run import LABEL
 from manywheels.runtime.workspace import take_snapshot, work_folder
 from manywheels.verify.rules import Rules
-from manywheels.wheels.manifest import Failure, Manifest, TargetRecord, TargetState, all_compilations, joined
+from manywheels.wheels.manifest import (
+    Failure,
+    Manifest,
+    SealedFile,
+    TargetRecord,
+    TargetState,
+    all_compilations,
+    joined,
+)
 from manywheels.wheels.output import OutputFolder
 
 JOBSERVER: Final = f"{SHARED}/jobserver"
@@ -236,6 +254,7 @@ def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
     manifests = [*([run.kept.manifest] if run.kept.manifest else []), *made]
     told = [*(part.records for part in parts.values()), run.kept.records]
     records = {name: record for own in told for name, record in own.items()}
+    sdist, sdist_failure = _sdist_of(run, parts)
     merged = Manifest(
         project=run.project.title,
         version=next((manifest.version for manifest in manifests if manifest.version), None),
@@ -253,10 +272,25 @@ def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
         shard=run.plan.shard,
         compilations=all_compilations(made),
         checkout=joined(manifest.checkout for manifest in manifests),  # one, unless it has changed meanwhile
-        sdist=next((manifest.sdist for manifest in made if manifest.sdist), run.kept.sdist),
-        sdist_failure=next((manifest.sdist_failure for manifest in made if manifest.sdist_failure), None),
+        sdist=sdist,
+        sdist_failure=sdist_failure,
     )
     return run.ingredients.noted_in(merged) if run.ingredients else merged
+
+
+def _sdist_of(run: ContainerRun, parts: Mapping[Platform, _Part]) -> tuple[SealedFile | None, Failure | None]:
+    """Return the sdist, or why there is none: only the container of the plan's first target makes it."""
+    leading = parts.get(run.options.platform_of(run.plan.targets[0].target))
+    told = leading.manifest if leading else None
+    if told is None or not run.plan.leads:
+        return run.kept.sdist, None
+    if (sdist := told.sdist) is None:
+        return run.kept.sdist, told.sdist_failure
+    path = run.output.path / sdist.name
+    if is_regular(path) and path.stat().st_size == sdist.size and digest_file(path) == sdist.sha256:
+        return sdist, None
+    problem = f"{sdist.name} in the output folder is not what the container says that it has made."
+    return None, Failure(code=SdistFailed.code, stage="deliver", problem=problem, remedy="Build again.")
 
 
 def _longest(texts: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ from manywheels.errors import PureWheel, WrongWheel
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
 from manywheels.plan.project import Project
+from manywheels.plan.target_options import TargetOptions
 from manywheels.plan.targets import Plan, PlannedTarget, Target
 from manywheels.runtime.uv import uv_program
 from manywheels.runtime.workspace import Snapshot
@@ -94,7 +95,7 @@ class RunContext:
 
     def __post_init__(self) -> None:
         self.version: str | None = None
-        self.pure: PureWheel | None = None  # what the first wheel has shown of a project without anything to compile
+        self.pure: tuple[TargetOptions, PureWheel] | None = None  # a target that has shown that nothing is compiled
         self.facts: list[WheelFacts] = []
         self.test_outcomes: dict[Target, TestOutcome] = {}
         self.uv = uv_program()  # once, here: it uses sysconfig, which is not thread-safe

@@ -318,6 +318,7 @@ def _record_of(build: TargetBuild) -> TargetRecord:
         record = _run(build)
         build.context.sharing.settle(build.target)  # a failure does not count if an earlier target's wheel serves
     except ServedByOther:
+        build.context.reporter.entered(build.target, "served")
         return build.reused()
     build.context.reporter.finished(record)
     return record

@@ -17,7 +17,7 @@ from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.variables import Runner
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
-from manywheels.errors import Cancelled, SdistFailed, TargetError
+from manywheels.errors import Cancelled, ProjectError, SdistFailed, TargetError
 from manywheels.plan import assignments
 from manywheels.plan.pip_settings import Follower
 from manywheels.plan.project import read_project
@@ -61,12 +61,19 @@ class SdistBuild:
         return self.work / NAME
 
     @property
+    def _log_name(self) -> str:
+        """Containers of one run, each of a platform, share the folder of logs."""
+        run = self.run
+        is_one = len(run.platforms) == 1 and not run.jobserver
+        return NAME if is_one else f"{NAME}-{run.options.platform_of(self.planned.target).tag}"
+
+    @property
     def _options(self) -> TargetOptions:
         return self.run.options.for_target(self.planned.target)
 
     def build(self, reporter: Reporter, cancellation: Cancellation) -> BuiltSdist:
         """Raises SdistFailed, OSError and Cancelled."""
-        log, started = self.run.output.log(NAME), time.monotonic()
+        log, started = self.run.output.log(self._log_name), time.monotonic()
         try:
             with self.run.trace.step(NAME):
                 return self._checked(self._built(log, cancellation), cancellation)
@@ -121,7 +128,11 @@ class SdistBuild:
                 "\n".join((f"{path.name} is not delivered:", *map(str, findings))),
                 remedy=" ".join(dict.fromkeys(finding.problem.remedy for finding in findings)),
             )
+        try:
+            project = read_project(path)
+        except ProjectError as error:
+            raise SdistFailed(f"{path.name} is not delivered: {error.message}", remedy=error.remedy) from None
         sources = self.work / "sources"
         sources.mkdir(exist_ok=True)
-        snapshot = take_snapshot(read_project(path), sources / NAME, cancellation)
+        snapshot = take_snapshot(project, sources / NAME, cancellation)
         return BuiltSdist(path=path, version=sdist.version, sha256=sdist.sha256, snapshot=snapshot)

@@ -23,7 +23,9 @@ _COMPILED: Final = re.compile(
 
 # What says in a build's own files that it compiles something: sources may be generated.
 _COMPILES: Final = {
-    "pyproject.toml": re.compile(rb"backend-path|ext-modules|cffi|rust|cython", re.IGNORECASE),
+    "pyproject.toml": re.compile(
+        rb"backend-path|ext[-_]modules|cffi|rust|cython|mypyc|hook|build-script|custom|poetry\.build", re.IGNORECASE
+    ),
     "setup.py": re.compile(rb"Extension|ext_modules|cffi|cmdclass", re.IGNORECASE),
 }
 _LONGEST: Final = 1 << 20  # bytes of such a file
@@ -32,7 +34,7 @@ _LONGEST: Final = 1 << 20  # bytes of such a file
 def may_compile(folder: Path, cancellation: Cancellation) -> bool:
     """Whether anything in a package's folder may become machine code. Raises Cancelled."""
     for name, words in _COMPILES.items():
-        with suppress(OSError), open_regular(folder / name) as file:
+        with suppress(OSError), open_regular(folder / name, links=False) as file:
             if words.search(file.read(_LONGEST)):
                 return True
     return bool(find(folder, _COMPILED, cancellation, most=1))

@@ -27,9 +27,11 @@ from manywheels.plan.targets import PlannedTarget, Target
 from manywheels.verify.model import Severity
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
+from manywheels.verify.sdists import read_sdist
 from manywheels.wheels.earlier import Earlier
 from manywheels.wheels.manifest import MadeFrom, Manifest, SealedFile, TargetRecord, TargetState, WheelRecord
 from manywheels.wheels.output import OutputFolder
+from manywheels.wheels.set_problems import is_sdist_of
 from manywheels.wheels.wheelfile import parse_name
 
 _SHOWN: Final = 3  # requirements in a reason
@@ -221,8 +223,19 @@ def _verified(earlier: Earlier, rules: Rules, cancellation: Cancellation) -> Ear
     }
     for name in sorted(wrong):
         _say(f"{name} of the earlier attempt does not pass verification, and is not taken")
+    sdist = manifest.sdist
+    if sdist and not _is_sound(earlier.folder / sdist.name, manifest, rules, cancellation):
+        _say(f"{sdist.name} of the earlier attempt does not pass verification, and is not taken")
+        sdist = None
     targets = (replace(one, wheel=None) if one.wheel and one.wheel.name in wrong else one for one in manifest.targets)
-    return replace(earlier, manifest=replace(manifest, targets=tuple(targets)))
+    return replace(earlier, manifest=replace(manifest, targets=tuple(targets), sdist=sdist))
+
+
+def _is_sound(path: Path, manifest: Manifest, rules: Rules, cancellation: Cancellation) -> bool:
+    """Whether an sdist is of the manifest's release, and passes verification."""
+    sdist, findings = read_sdist(path, rules, cancellation) if is_regular(path) else (None, ())
+    is_error = any(finding.severity is Severity.ERROR for finding in findings)
+    return sdist is not None and not is_error and is_sdist_of(manifest, path.name)
 
 
 def _changed(before: Requires, now: Iterable[str]) -> str:

@@ -19,12 +19,11 @@ from manywheels.errors import EXIT_DELIVERY, EXIT_OK, EngineError, WheelFileErro
 from manywheels.plan import inputs
 from manywheels.runtime.cache_folder import PUBLIC, is_marked, without_runs
 from manywheels.wheels.manifest import read_manifest
-from manywheels.wheels.output import BEFORE_ALL, LEDGER, LOGS, MANIFEST, REPORT
+from manywheels.wheels.output import LEDGER, LOGS, MANIFEST, REPORT, RUN_LOGS
 
 if TYPE_CHECKING:
     from manywheels.runtime.trees import Walk
 
-_RUNS_LOGS: Final = (f"{BEFORE_ALL}*.log", "sdist*.log", "*-from-sdist.log")
 # Other files in the cache folder are not ours.
 _CACHES: Final = ("work", "uv", "prefetched", "objects", "zig", "c++", "images", "manifests", "users")
 
@@ -91,7 +90,7 @@ def _output(request: Request, cancellation: Cancellation) -> Iterator[_Item]:
             yield _file(path)
     names = {record.log for record in manifest.targets}
     names |= {record.tests.log for record in manifest.targets if record.tests}
-    names |= {f"{LOGS}/{path.name}" for pattern in _RUNS_LOGS for path in logs.glob(pattern)}
+    names |= {f"{LOGS}/{path.name}" for pattern in RUN_LOGS for path in logs.glob(pattern)}
     for name in (*sorted(filter(None, names)), REPORT, LEDGER, MANIFEST):
         if is_regular(folder / name):
             yield _file(folder / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
@@ -13,6 +13,8 @@ from manywheels.errors import EXIT_OK
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.settings import Settings
+
+GATHERED: Final = "gathered"  # the folder below that of the jobs' sets, where one job gathers and publishes
 
 if TYPE_CHECKING:
     from manywheels.wheels.gather import Gathered, Inspect

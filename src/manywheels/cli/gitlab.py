@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,6 @@ from manywheels.plan.sharding import parse_shard
 from manywheels.runtime.containers.engine import has_engine
 from manywheels.wheels.output import JUNIT, MANIFEST, REPORT
 
-_GATHERED: Final = "gathered"
 _REGISTRY: Final = "gitlab"
 
 
@@ -98,13 +97,13 @@ def publishing_settings(request: Request, environment: Mapping[str, str]) -> Set
 
 def gather_jobs(folder: Path, settings: Settings, cancellation: Cancellation) -> Path:
     """Return the folder of the gathered set. Raises SetMismatch and WheelFileError."""
-    from manywheels.cli.gather import gather_folders
+    from manywheels.cli.gather import GATHERED, gather_folders
     from manywheels.wheels.gather import is_of_a_set
 
-    target = folder / _GATHERED
-    elsewhere = {Path(name) for name in settings.parsed("foreign", inputs.parse_words)}
+    target = folder / GATHERED
+    elsewhere = [Path(name).absolute() for name in settings.parsed("foreign", inputs.parse_words)]
     files = {Path(place): list(filter(is_of_a_set, names)) for place, _, names in os.walk(folder)}
-    found = sorted(place for place, names in files.items() if names and place not in {target, *elsewhere})
+    found = sorted(place for place, names in files.items() if names and not _is_below(place, [target, *elsewhere]))
     if not any(MANIFEST in files[place] for place in found):
         raise WheelFileError(
             f"`{folder}` has no wheels of a build job: there is no {MANIFEST}.",
@@ -113,6 +112,10 @@ def gather_jobs(folder: Path, settings: Settings, cancellation: Cancellation) ->
     gathered = gather_folders(found, target, settings, cancellation)
     print(gathered.describe(target), flush=True)
     return target
+
+
+def _is_below(place: Path, folders: Iterable[Path]) -> bool:
+    return any(place.absolute().is_relative_to(folder.absolute()) for folder in folders)
 
 
 def to_registry(wanted: Value, environment: Mapping[str, str]) -> dict[str, Value]:

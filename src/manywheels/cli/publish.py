@@ -19,14 +19,14 @@ def execute(request: Request, cancellation: Cancellation) -> int:
 
 
 def _with_foreign(settings: Settings, cancellation: Cancellation) -> Settings:
-    """Make what `foreign` names a part of the set in the folder. Raises ManywheelsError."""
-    from manywheels.cli.gather import gather_folders, sealed
+    """Put the set in the folder, and what `foreign` names, together in a folder below it. Raises ManywheelsError."""
+    from manywheels.cli.gather import GATHERED, gather_folders, sealed
     from manywheels.plan.delivery_options import resolve_publishing
 
     folder = resolve_publishing(settings).packages_dir
-    gathered = gather_folders([folder], folder, settings, cancellation)
-    say(gathered.describe(folder))
-    return settings.with_values(sealed(gathered.manifest, folder))
+    gathered = gather_folders([folder], folder / GATHERED, settings, cancellation)
+    say(gathered.describe(folder / GATHERED))
+    return settings.with_values(sealed(gathered.manifest, folder / GATHERED))
 
 
 def upload(settings: Settings, cancellation: Cancellation, environment: Mapping[str, str] = os.environ) -> int:

@@ -27,6 +27,8 @@ _STAGES: Final = {
     "test": "testing",
 }  # fmt: skip
 
+_IDLE: Final = {"waiting", "served"}  # stages in which a target does nothing
+
 # From a block's head, name and duration in seconds to the lines around the block.
 Fold = Callable[[str, str, float], tuple[str, list[str]]]
 
@@ -124,9 +126,12 @@ class PlainReporter:
 
     def _tell_what_runs(self) -> None:
         with self._lock:
-            running = sorted(self._running.items(), key=lambda entry: natural(entry[0]))
+            running = sorted(
+                (entry for entry in self._running.items() if entry[1][0] not in _IDLE),
+                key=lambda entry: natural(entry[0]),
+            )
         now = time.monotonic()
-        parts = [f"{name} {stage} for {text.duration(now - since)}" for name, (stage, since) in running]
+        parts = [f"{name} {text.sanitize(stage)} for {text.duration(now - since)}" for name, (stage, since) in running]
         self._say(f"still running: {', '.join(parts)}" if parts else "still running")
 
     def _block(self, marks: tuple[str, list[str]], folded: Iterable[str], details: list[str]) -> None:
@@ -173,9 +178,10 @@ class _Pulse:
         self._tell = tell
         self._last = time.monotonic()
         self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="pulse")
 
     def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True, name="pulse").start()
+        self._thread.start()
 
     def beat(self) -> None:
         """Note that something is printed."""
@@ -183,6 +189,8 @@ class _Pulse:
 
     def stop(self) -> None:
         self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.wait(max(0.0, self._last + _PULSE - time.monotonic())):

@@ -6,7 +6,7 @@ Wheels that others built, for other systems as a rule, are sealed into the same 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,8 @@ _MOST_REPORTED: Final = 50  # problems
 _LONGEST: Final = 1_000  # characters of one
 _SINGLE_SET_FILES: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # not reported
 
-# Yields what is wrong with files that were built elsewhere (the first), beside the set's own wheels (the second).
-Inspect = Callable[[Sequence[Path], Sequence[Path]], Iterable[str]]
+# Yields what is wrong with files that were built elsewhere (with their sha256), beside the set's own wheels.
+Inspect = Callable[[Mapping[Path, str], Sequence[Path]], Iterable[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,8 @@ def gather(
     problems = list(set_problems(sets, output.path, digests, hashes))
     if inspect and not problems:
         own = [wheel for found in sets if not found.source.foreign for wheel in found.wheels]
-        problems += inspect([file for found in sets if found.source.foreign for file in found.files], own)
+        foreign = [file for found in sets if found.source.foreign for file in found.files]
+        problems += inspect({file: hashes.of(file) for file in foreign}, own)
     missing = () if allow_missing else missing_targets(found.manifest for found in sets if found.manifest)
     problems += [describe_missing(missing)] if missing else []
     if problems:

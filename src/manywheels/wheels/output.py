@@ -24,6 +24,7 @@ REPORT: Final = "manywheels-report.html"
 JUNIT: Final = "manywheels-junit.xml"  # the default name
 LOGS: Final = "logs"
 BEFORE_ALL: Final = "before-all"  # a log of no target
+RUN_LOGS: Final = (f"{BEFORE_ALL}*.log", "sdist*.log", "*-from-sdist.log")  # patterns for those that no target has
 _CHUNK: Final = 1 << 20  # bytes
 
 

@@ -98,15 +98,16 @@ class TargetBuild:
         return self.progress.record(TargetState.REUSED)
 
     def _build_unless_pure(self) -> Path:
-        """Raises PureWheel, without a build if one has shown that the project has nothing to compile."""
-        if self.context.pure:
-            raise PureWheel(self.context.pure.message, remedy=self.context.pure.remedy)
+        """Raises PureWheel, without a build if one in the same way has shown that there is nothing to compile."""
+        if self.context.pure and self.context.pure[0] == self.options and not self.options.before_build:
+            known = self.context.pure[1]
+            raise PureWheel(known.message, remedy=known.remedy)
         try:
             return self._build()
         except PureWheel as error:
             snapshot = self.workspace.setup.snapshot
             if not source_files.may_compile(snapshot.root / snapshot.package, self.cancellation):
-                self.context.pure = error
+                self.context.pure = (self.options, error)
             raise
 
     def _build(self) -> Path:

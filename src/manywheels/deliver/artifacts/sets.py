@@ -18,7 +18,7 @@ from manywheels.errors import ArtifactMissing
 from manywheels.plan.delivery_options import Delivery
 from manywheels.wheels.gather import Gathered, Inspect, gather
 from manywheels.wheels.manifest import Manifest, read_manifest
-from manywheels.wheels.output import BEFORE_ALL, LOGS, MANIFEST, REPORT, OutputFolder
+from manywheels.wheels.output import LOGS, MANIFEST, REPORT, RUN_LOGS, OutputFolder
 from manywheels.wheels.set_problems import is_sdist_of
 from manywheels.wheels.sources import SetSource
 
@@ -66,7 +66,7 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
 
 
 def _logs(manifest: Manifest, folder: Path) -> Iterator[str]:
-    for path in sorted((folder / LOGS).glob(f"{BEFORE_ALL}*.log")):  # one for each platform
+    for path in sorted(path for pattern in RUN_LOGS for path in (folder / LOGS).glob(pattern)):
         yield f"{LOGS}/{path.name}"
     for record in manifest.targets:
         yield from filter(None, (record.log, record.tests.log if record.tests else None))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from manywheels.errors import EngineError
 from manywheels.runtime.containers.engine import translate_errors
 from manywheels.runtime.containers.program import CACHE_VOLUME
 from manywheels.runtime.containers.run import LABEL
@@ -43,15 +45,14 @@ def leftovers(client: DockerClient) -> Iterator[Leftover]:
 
 def remove(client: DockerClient, leftover: Leftover) -> str:
     """Return why it is still there, without a full stop; empty if it was removed."""
-    from docker.errors import APIError, NotFound
+    from docker.errors import NotFound
 
     try:
-        if leftover.kind == "image":
-            client.images.remove(leftover.name)
-        else:
-            client.volumes.get(leftover.name).remove()
-    except NotFound:
-        return ""
-    except APIError as error:
-        return str(error.explanation or error).rstrip(".")
+        with suppress(NotFound), translate_errors("remove it"):
+            if leftover.kind == "image":
+                client.images.remove(leftover.name)
+            else:
+                client.volumes.get(leftover.name).remove()
+    except EngineError as error:
+        return error.message.rstrip(".")
     return ""
