@@ -111,6 +111,13 @@ sdist.make_release_tree = without_licence
 """
 
 
+def test_build_requirements_are_constrained_as_those_of_wheels(program: Program) -> None:
+    finished = program.build("c_setuptools", "--sdist", "--dependency-versions", "packages: setuptools==1.0", tags=TAGS)
+    assert finished.status == 1, finished.text
+    assert "error MW013" in finished.stderr
+    assert "setuptools==1.0" in finished.text
+
+
 def test_a_licence_file_that_the_sdist_lacks_is_an_error(program: Program) -> None:
     source = program.copy("c_setuptools")
     (source / "LICENCE.txt").write_text("free\n")

@@ -12,14 +12,16 @@ from pathlib import Path
 from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.context import Run
 from manywheels.build.reporter import Reporter
+from manywheels.build.source_copy import SourceCopy, written_constraints
 from manywheels.build.stages.frontend import BuildRequest, build_sdist
-from manywheels.build.stages.hooks import marks
+from manywheels.build.stages.hooks import marks, note
 from manywheels.build.stages.variables import Runner
+from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.errors import Cancelled, ProjectError, SdistFailed, TargetError
 from manywheels.plan import assignments
-from manywheels.plan.pip_settings import Follower
+from manywheels.plan.pip_settings import withheld
 from manywheels.plan.project import read_project
 from manywheels.plan.target_options import TargetOptions, fill_values
 from manywheels.plan.targets import PlannedTarget
@@ -87,20 +89,24 @@ class SdistBuild:
 
     def _built(self, log: Path, cancellation: Cancellation) -> Path:
         untrusted_files.make_place(self._folder, self.user)
-        copy = self._folder / "source"
-        copy_source(self.snapshot, copy, cancellation, user=self.user)
+        copy = SourceCopy(snapshot=self.snapshot, folder=self._folder / "source", origin=self.run.project.path)
+        copy_source(self.snapshot, copy.folder, cancellation, user=self.user)
+        venv = self._venv(copy, log, cancellation)
+        for line in dict.fromkeys((*venv.overlooked, *venv.followed.notes)):
+            note(log, line)
         request = BuildRequest(
-            uv=uv_program(), planned=self.planned, venv=None, source=copy / self.snapshot.package,
-            project=copy / self.snapshot.project, output=self._folder / "built",
-            finished=self.work / "sealed" / NAME, environment=self._environment(copy, log, cancellation), overlooked="",
-            options=self._options, timeout=self.run.options.timeout, silence=self.run.options.silence_limit,
-            is_served=lambda: False, user=self.user, log=log, embedded=self.tools.name == "zig",
+            uv=venv.uv, planned=self.planned, venv=None, source=copy.places["package"], project=copy.project,
+            output=self._folder / "built", finished=self.work / "sealed" / NAME, environment=venv.environment,
+            overlooked=venv.remedy, options=self._options, timeout=self.run.options.timeout,
+            silence=self.run.options.silence_limit, is_served=lambda: False, user=self.user, log=log,
+            embedded=self.tools.name == "zig",
         )  # fmt: skip
         return build_sdist(request, cancellation)
 
-    def _environment(self, copy: Path, log: Path, cancellation: Cancellation) -> dict[str, str]:
-        """Raises HookFailed, OSError and Cancelled."""
-        options, run = self._options, self.run
+    def _venv(self, copy: SourceCopy, log: Path, cancellation: Cancellation) -> Venv:
+        """Return the Python, and the variables of the build. Raises HookFailed, OSError and Cancelled."""
+        options, run, interpreter = self._options, self.run, self.planned.interpreter
+        assert interpreter is not None  # noqa: S101 - targets without one are not built
         scrubbed = build_environment(
             run.caller, path=(self.tools.bin_dir,), private=self._folder, passed=options.environment_pass,
             user=self.user,
@@ -110,16 +116,19 @@ class SdistBuild:
             **scrubbed, **self.tools.environment, **marks(), "UV_CACHE_DIR": str(cache / "uv"),
             "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1",
         }  # fmt: skip
-        places = {"project": copy / self.snapshot.project, "package": copy / self.snapshot.package}
-        assert self.planned.interpreter is not None  # noqa: S101 - targets without one are not built
         runner = Runner(
-            option="environment", folder=places["project"], scratch=self._folder / "variables", log=log,
-            timeout=run.options.timeout, cancellation=cancellation, python=self.planned.interpreter.path,
-            user=self.user,
+            option="environment", folder=copy.project, scratch=self._folder / "variables", log=log,
+            timeout=run.options.timeout, cancellation=cancellation, python=interpreter.path, user=self.user,
         )  # fmt: skip
-        made = runner.evaluate(fill_values(options.environment, **places), seen)
-        follower = Follower(is_there=lambda path: (self.snapshot.root / self.snapshot.project / path).is_dir())
-        return follower.follow(assignments.expand(made, seen)).environment
+        made = runner.evaluate(fill_values(options.environment, **copy.places), seen)
+        constraints = written_constraints(
+            options.constraints, copy.source, self.planned.target.python, self.work / "sealed" / f"{NAME}-constraints"
+        )
+        return Venv(
+            uv=uv_program(), python=interpreter.path, log=log, user=self.user,
+            followed=copy.follower(constraints).follow(assignments.expand(made, seen)),
+            overlooked=(*run.overlooked, *withheld(run.caller, options.environment_pass)),
+        )  # fmt: skip
 
     def _checked(self, path: Path, cancellation: Cancellation) -> BuiltSdist:
         sdist, findings = read_sdist(path, self.run.rules, cancellation)

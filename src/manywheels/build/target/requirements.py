@@ -32,7 +32,7 @@ def prefetch_requirements(
         return False
     user, fetcher = workspace.user_and_fetcher
     context, identifier = workspace.context, workspace.target.identifier
-    settings = caller_settings(context.run.caller, workspace.source_top)
+    settings = caller_settings(context.run.caller, workspace.source_copy.top)
     constraints = _shareable_constraints(workspace, environment)
     if settings is None or constraints is None:
         return False

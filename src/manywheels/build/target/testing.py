@@ -158,7 +158,7 @@ def _unpack_copy(archive: Path, workspace: TargetWorkspace, cancellation: Cancel
 
 def _image(workspace: TargetWorkspace, image: str) -> TestImage:
     """Return the image of `test-in`, with the variables that the tests would see here."""
-    caller, source = workspace.context.run.caller, Mounted(workspace.source_top, PurePosixPath(INSIDE, "project"))
+    caller, source = workspace.context.run.caller, Mounted(workspace.source_copy.top, PurePosixPath(INSIDE, "project"))
     passed = {name: caller[name] for name in workspace.options.environment_pass if name in caller}
     return TestImage(
         image=image,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from manywheels.build.compilers.choice import Machine
 from manywheels.build.context import RunContext
 from manywheels.build.cross.command import cross_files, prepare
 from manywheels.build.cross.files import CrossFiles
+from manywheels.build.source_copy import SourceCopy, written_constraints
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
@@ -19,7 +19,7 @@ from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
-from manywheels.plan.pip_settings import Follower, local_path, withheld
+from manywheels.plan.pip_settings import Follower, withheld
 from manywheels.plan.target_options import Repairer, fill_values
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime import untrusted_files
@@ -53,31 +53,23 @@ class TargetWorkspace:
         name = f"{self.target.identifier}{self.suffix}"
         self.folder = self.context.work / name
         self.copy = self.folder / "source"
+        self.source_copy = SourceCopy(
+            snapshot=self.setup.snapshot, folder=self.copy, origin=self.context.run.project.path
+        )
         self.evaluated: tuple[Assignment, ...] | None = None  # `environment`, once its commands have run
         self.cross = None if self.is_for_tests else self._cross_files()
         self.sealed = self.context.work / "sealed" / name
         self.log = self.context.run.output.log(name)
 
     @property
-    def project(self) -> Path:
-        """The folder of the copy that commands run in."""
-        return self.copy / self.setup.snapshot.project
-
-    @property
     def places(self) -> dict[str, Path]:
         """The values of `{project}` and `{package}`."""
-        return {"project": self.project, "package": self.copy / self.setup.snapshot.package}
+        return self.source_copy.places
 
     @property
     def source(self) -> Path:
         """The package's folder in the snapshot, which project code cannot write."""
-        return self.setup.snapshot.root / self.setup.snapshot.package
-
-    @property
-    def source_top(self) -> Path:
-        """The caller's folder that was copied."""
-        project, package = self.context.run.project.path.resolve(), self.setup.snapshot.package
-        return project.parents[len(package.parts) - 1] if package.parts else project
+        return self.source_copy.source
 
     @property
     def user_and_fetcher(self) -> tuple[int, int] | None:
@@ -127,7 +119,7 @@ class TargetWorkspace:
         """Run the commands in `environment`, in the copy. Raises HookFailed, OSError and Cancelled."""
         seen = self.setup.prepared.seen(self._given(self.options.environment_pass))
         runner = Runner(
-            option="environment", folder=self.project, scratch=self.folder / "variables", log=self.log,
+            option="environment", folder=self.source_copy.project, scratch=self.folder / "variables", log=self.log,
             timeout=self.context.run.options.timeout, cancellation=cancellation, python=self.interpreter.path,
             user=self.user,
         )  # fmt: skip
@@ -169,45 +161,8 @@ class TargetWorkspace:
 
     @property
     def _follower(self) -> Follower:
-        return Follower(locate=self._located, is_there=self._is_there, constraints=self._constraints_file())
-
-    def _located(self, word: str) -> str:
-        """Return a path of pip's variables, if it is one in the source, as that of the copy.
-
-        A relative one is in the project or, if it is not there, in the package.
-        """
-        path = local_path(word)
-        if path is None:
-            return word
-        if Path(path).is_absolute():
-            inside = Path(path).relative_to(self.source_top) if Path(path).is_relative_to(self.source_top) else None
-            return str(self.copy / inside) if inside and self._is_copied(inside) else word
-        project, package = (folder / path for folder in (self.setup.snapshot.project, self.setup.snapshot.package))
-        return str(self.copy / (project if self._is_copied(project) or not self._is_copied(package) else package))
-
-    def _is_there(self, path: str) -> bool:
-        if Path(path).is_relative_to(self.copy):
-            return self._is_copied(Path(path).relative_to(self.copy))
-        return Path(path).is_dir()
-
-    def _is_copied(self, relative: Path) -> bool:
-        """Whether the source has a path, or the copy, where `before-build` may have made it."""
-        relative = Path(os.path.normpath(relative))
-        if ".." in relative.parts:
-            return False
-        if os.path.lexists(self.setup.snapshot.root / relative):
-            return True
-        return self.copy.exists() and untrusted_files.is_there(self.copy, str(relative))
-
-    def _constraints_file(self) -> str:
-        """Return the file that makes every front end follow `dependency-versions`; empty if there is none."""
-        if not self.constraints:
-            return ""
-        file = self.sealed / "constraints.txt"
-        if not file.exists():
-            untrusted_files.make_public_folder(self.sealed)
-            untrusted_files.write_file(file, self.constraints.encode())
-        return str(file)
+        constraints = written_constraints(self.options.constraints, self.source, self.target.python, self.sealed)
+        return self.source_copy.follower(constraints)
 
     @cached_property
     def constraints(self) -> str:
