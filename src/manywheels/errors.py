@@ -101,13 +101,6 @@ class ContainerFailed(ManywheelsError):
     code = "MW012"
 
 
-class SdistFailed(ManywheelsError):
-    """The sdist cannot be built, or an index would refuse it."""
-
-    code = "MW013"
-    exit_status = EXIT_TARGET_FAILED
-
-
 # --- a target failed: exit status 1, the other targets continue -----------------------------------------------------
 
 
@@ -145,13 +138,9 @@ class BuildTimeout(TargetError):
 
 
 class WrongWheel(TargetError):
-    """The back end built no wheel, several wheels, a pure-Python wheel or one for another interpreter."""
+    """The back end built no wheel, several wheels or one for another interpreter."""
 
     code = "MW103"
-
-
-class PureWheel(WrongWheel):
-    """The back end built a pure-Python wheel."""
 
 
 class RepairFailed(TargetError):
@@ -207,6 +196,19 @@ class LogTooLong(TargetError):
     """The build's log exceeded the size limit."""
 
     code = "MW112"
+
+
+class SdistFailed(ManywheelsError):
+    """The sdist cannot be built, or an index would refuse it."""
+
+    code = "MW113"
+    exit_status = EXIT_TARGET_FAILED
+
+
+class PureWheel(WrongWheel):
+    """The back end built a pure-Python wheel."""
+
+    code = "MW114"
 
 
 # --- finished wheels could not be delivered or fetched: exit status 4; they stay where they are ---------------------

@@ -154,7 +154,7 @@ def test_a_whole_release_is_published(project: Path, action: Path, tmp_path: Pat
         sent = sorted(index.files())
     assert len(sent) == 5
     assert [name for name in sent if name.endswith(".tar.gz")]
-    for part in ("manylinux_2_17_x86_64", "aarch64", "macosx_11_0_arm64", "win_amd64"):
+    for part in ("manylinux_2_28_x86_64", "aarch64", "macosx_11_0_arm64", "win_amd64"):
         assert [name for name in sent if part in name], part
     gathered = artifact(project, "wheels")
     assert "manywheels.json" in gathered
@@ -165,7 +165,7 @@ def like(wheel: Path, folder: Path, tags: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = archive.read(name).decode()
-        licences = {one: archive.read(one) for one in archive.namelist() if "/licenses/" in one}
+        licences = {one: archive.read(one) for one in archive.namelist() if re.search("/licenses/.+", one)}
     start = "-".join(wheel.name.split("-")[:2])
     suffix = ".cp312-win_amd64.pyd" if "win" in tags else ".cpython-312-darwin.so"
     write_wheel(

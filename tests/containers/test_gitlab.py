@@ -126,15 +126,17 @@ def test_a_whole_release_is_published_as_one_set(tmp_path: Path, archives: Archi
     for name, tags in (("macos", "cp312-cp312-macosx_11_0_arm64"), ("windows", "cp312-cp312-win_amd64")):
         (others / name).mkdir(parents=True)
         metadata = (
-            "Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: MIT\nLicense-File: LICENSE\n"
+            "Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nRequires-Python: >=3.9\n"
+            "License-Expression: MIT\nLicense-File: LICENSE\n"
         )
-        write_wheel(others / name, tags=tags, start="spam-1.0", metadata=metadata, members={"spam/__init__.py": b""})
+        write_wheel(others / name, tags=tags, start="spam-1.0.0", metadata=metadata, members={"spam/__init__.py": b""})
     with LocalIndex() as index:
         index.trust(GitLabPublisher(project="spam", project_path="manywheels/manywheels", environment="release"))
+        pipeline = yaml.safe_load(example("release"))
         copied = f"mkdir -p wheelhouse && cp {others}/$CI_JOB_NAME/*.whl wheelhouse/"
-        repository = make_project(
-            tmp_path / "spam", SPAM, example("release").replace("pipx run cibuildwheel==3.3.0", copied)
-        )
+        for name in ("macos", "windows"):
+            pipeline[name] = {"extends": ".cibuildwheel", "script": [copied]}
+        repository = make_project(tmp_path / "spam", SPAM, yaml.safe_dump(pipeline, sort_keys=False))
         job = index.gitlab_environment(project_path="manywheels/manywheels", ref="v1.0.0", environment="release")
         tokens = {name: value for name, value in job.items() if name.endswith("_ID_TOKEN")}
         inputs = given(

@@ -256,7 +256,7 @@ def test_wheel_for_another_python(leaves: dict[str, Case]) -> None:
 @share_a_run
 def test_pure_project(leaves: dict[str, Case]) -> None:
     case = leaves["pure"]
-    assert_failed(case.finished, "MW103", tag=case.tag)
+    assert_failed(case.finished, "MW114", tag=case.tag)
     assert "tested-1.0-py3-none-any.whl" in case.target["failure"]["problem"]
     assert "uv build" in case.target["failure"]["remedy"]
 
@@ -265,7 +265,7 @@ def test_a_project_without_anything_to_compile_is_told_after_the_first_build(pro
     finished = program.build("pure", "--jobs", "1", tags="cp311 cp312")
     assert finished.status == 1
     first, second = finished.manifest["targets"]
-    assert first["failure"]["code"] == second["failure"]["code"] == "MW103"
+    assert first["failure"]["code"] == second["failure"]["code"] == "MW114"
     assert "build" in first["seconds"]
     assert "build" not in second["seconds"]
     assert "same as cp311" in finished.stdout

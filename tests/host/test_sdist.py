@@ -95,7 +95,7 @@ def test_a_failing_sdist_ends_the_run_before_the_wheels(program: Program) -> Non
         file.write("if 'sdist' in __import__('sys').argv: raise SystemExit('no sdist today')\n")
     finished = program.build(source, "--sdist", tags=TAGS)
     assert finished.status == 1, finished.text
-    assert "error MW013" in finished.stderr
+    assert "error MW113" in finished.stderr
     assert "no sdist today" in finished.stderr
     assert not finished.wheels
 
@@ -114,8 +114,19 @@ sdist.make_release_tree = without_licence
 def test_build_requirements_are_constrained_as_those_of_wheels(program: Program) -> None:
     finished = program.build("c_setuptools", "--sdist", "--dependency-versions", "packages: setuptools==1.0", tags=TAGS)
     assert finished.status == 1, finished.text
-    assert "error MW013" in finished.stderr
+    assert "error MW113" in finished.stderr
     assert "setuptools==1.0" in finished.text
+
+
+def test_a_file_of_constraints_need_not_be_in_the_sdist(program: Program) -> None:
+    source = program.copy("c_setuptools")
+    (source / "constraints.txt").write_text("# none\n")
+    finished = program.build(source, "--sdist", "--dependency-versions", "constraints.txt", tags=TAGS)
+    assert finished.status == 0, finished.text
+    with tarfile.open(sdist_of(finished)) as archive:
+        assert not any(name.endswith("constraints.txt") for name in archive.getnames())
+    from_it = program.build(source, "--from-sdist", "--dependency-versions", "constraints.txt", tags=TAGS)
+    assert from_it.status == 0, from_it.text
 
 
 def test_a_licence_file_that_the_sdist_lacks_is_an_error(program: Program) -> None:
@@ -144,6 +155,34 @@ def test_what_is_unchanged_keeps_its_sdist(program: Program, private_cache: Path
     assert "its sdist was changed" in third.stderr or "its sdist is gone or was changed" in third.stderr
     assert third.status == 0
     assert sdist_of(third).read_bytes() != b"changed"
+
+
+@pytest.mark.parametrize("option", [(), ("--from-sdist",)])
+def test_a_kept_sdist_stays_when_a_wheel_is_built_again(
+    program: Program, private_cache: Path, option: tuple[str, ...]
+) -> None:
+    source, output = program.copy("c_setuptools"), program.new_folder("dist")
+    caller = {"MANYWHEELS_CACHE": str(private_cache), **program.pyenv_of(["cp311", "cp312"])}
+    first = program.build(source, "--sdist", *option, tags="cp311 cp312", output=output, caller=caller)
+    assert first.status == 0, first.text
+    before = read_manifest(output).sdist
+    next(output.glob("*-cp312-*.whl")).unlink()
+    for log in (output / "logs").glob("*sdist.log"):
+        log.unlink()
+    again = program.build(source, "--sdist", *option, tags="cp311 cp312", output=output, caller=caller)
+    assert again.status == 0, again.text
+    assert before is not None
+    assert read_manifest(output).sdist == before
+    assert len(again.wheels) == 2
+    assert not list((output / "logs").glob("*sdist.log"))  # it was neither built nor tried again
+
+
+def test_a_missing_sdist_is_found(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    finished = program.build("c_setuptools", "--sdist", tags=TAGS)
+    sdist = sdist_of(finished)
+    sdist.unlink()
+    assert main(["verify", str(finished.output)]) == 3
+    assert f"{sdist.name}` of the manifest is missing" in capsys.readouterr().out
 
 
 def test_the_set_is_verified_with_its_sdist(program: Program, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,9 +105,9 @@ def write_sdist(folder: Path, *, version: str = "1.0", metadata: str = METADATA)
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """Return an environment without variables of a CI and without tokens."""
+    """Return an environment without variables of a CI and without tokens; what is printed there has no colours."""
     keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
-    return {name: os.environ[name] for name in keep if name in os.environ} | variables
+    return {name: os.environ[name] for name in keep if name in os.environ} | {"NO_COLOR": "1"} | variables
 
 
 def arguments(folder: Path, url: str, *options: str) -> list[str]:

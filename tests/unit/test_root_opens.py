@@ -79,7 +79,7 @@ FUNCTIONS = {
     "build/pipeline.py::_isolated_work_folder": "the work folder itself, which is root's",
     "build/source_files.py::find": "the snapshot, by descriptors",
     "build/source_files.py::visit": "the snapshot, by descriptors",
-    "build/sdist.py::_checked": "`sources` in the work folder, which is root's",
+    "build/sdist.py::read_built": "`sources` in the work folder, which is root's",
     "build/compilers/link_stub.py::make": TOOLS, "build/compilers/link_stub.py::_link": TOOLS,
     "build/stages/variables.py::_with_python": "a folder of the program's own, in which it makes links",
     "build/disk_space.py::_size_of": "the snapshot, by descriptors",

@@ -34,7 +34,6 @@ from manywheels.errors import (
     Cancelled,
     EngineError,
     ManywheelsError,
-    SdistFailed,
 )
 from manywheels.plan.options import Options
 from manywheels.plan.platforms import Platform
@@ -54,6 +53,7 @@ from manywheels.wheels.manifest import (
     TargetState,
     all_compilations,
     joined,
+    no_sdist,
 )
 from manywheels.wheels.output import OutputFolder
 
@@ -280,17 +280,18 @@ def _merged(run: ContainerRun, parts: Mapping[Platform, _Part]) -> Manifest:
 
 def _sdist_of(run: ContainerRun, parts: Mapping[Platform, _Part]) -> tuple[SealedFile | None, Failure | None]:
     """Return the sdist, or why there is none: only the container of the plan's first target makes it."""
+    if run.kept.sdist or not (run.options.sdist and run.plan.leads):
+        return run.kept.sdist, None
     leading = parts.get(run.options.platform_of(run.plan.targets[0].target))
     told = leading.manifest if leading else None
-    if told is None or not run.plan.leads:
-        return run.kept.sdist, None
-    if (sdist := told.sdist) is None:
-        return run.kept.sdist, told.sdist_failure
+    if told is None or (sdist := told.sdist) is None:
+        return None, (told and told.sdist_failure) or no_sdist("The container that makes it has not done so.")
     path = run.output.path / sdist.name
-    if is_regular(path) and path.stat().st_size == sdist.size and digest_file(path) == sdist.sha256:
-        return sdist, None
+    with suppress(OSError):
+        if is_regular(path) and path.stat().st_size == sdist.size and digest_file(path) == sdist.sha256:
+            return sdist, None
     problem = f"{sdist.name} in the output folder is not what the container says that it has made."
-    return None, Failure(code=SdistFailed.code, stage="deliver", problem=problem, remedy="Build again.")
+    return None, no_sdist(problem)
 
 
 def _longest(texts: Iterable[str]) -> list[str]:

@@ -77,7 +77,8 @@ class RunContext:
     """What a run's targets share. `users` and `fetcher`, who prefetches, are user ids.
 
     `work` is the run's temporary folder, `started` a monotonic time in seconds. `kept_version` is that of an earlier
-    run's wheels, if any are kept; `sdist_version` that of the sdist, if one is built.
+    run's wheels, if any are kept; `sdist_version` that of the sdist, if one is built. `checkout` is the project's
+    source if wheels are built from the sdist, which lacks files that options name.
     """
 
     run: Run
@@ -92,6 +93,7 @@ class RunContext:
     compiler_cache: CompilerCache | None = None
     kept_version: str | None = None
     sdist_version: str | None = None
+    checkout: Snapshot | None = None
 
     def __post_init__(self) -> None:
         self.version: str | None = None

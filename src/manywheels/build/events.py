@@ -6,6 +6,7 @@ A line is a JSON text of a sequence (RFC 7464): it begins with the character RS,
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -115,7 +116,7 @@ class EventReader:
     def _report(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "prepared":
-                self._reporter.prepared(_word(event["name"]), self._log(event["log"]), float(event["seconds"]))
+                self._reporter.prepared(_word(event["name"]), self._log(event["log"]), _seconds(event["seconds"]))
             case "entered":
                 self._reporter.entered(self._targets[event["target"]], _word(event["stage"]))
             case "finished":
@@ -144,6 +145,12 @@ class EventReader:
         if path.parent != Path(LOGS) or path.name in {"", ".", ".."}:
             raise ValueError(f"the log `{name}`")
         return self._output / path
+
+
+def _seconds(value: float) -> float:
+    if not math.isfinite(seconds := float(value)):
+        raise ValueError(f"{seconds} seconds")
+    return seconds
 
 
 def _word(value: object) -> str:

@@ -24,7 +24,7 @@ from manywheels.build.jobserver import Jobserver
 from manywheels.build.missing import absence_warnings, absent_records
 from manywheels.build.platform_setup import PlatformSetter, platform_folder
 from manywheels.build.reporter import Reporter
-from manywheels.build.sdist import BuiltSdist, SdistBuild
+from manywheels.build.sdist import BuiltSdist, SdistBuild, read_built
 from manywheels.build.shared_compilations import sharing_compilations, workers_for
 from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
@@ -55,7 +55,7 @@ from manywheels.runtime.workspace import (
     take_snapshot,
     work_folder,
 )
-from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined, seal
+from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined, no_sdist, seal
 
 _DISKS: Final = "Check the machine's disks and permissions."
 _PREFETCHES: Final = 2  # at once: they unpack wheels while compilers run
@@ -65,7 +65,7 @@ def execute(run: Run, reporter: Reporter, cancellation: Cancellation) -> Manifes
     """Build every target of the plan; return the manifest, with all failures, and write it, unless this is a part.
 
     Wheels of `run.earlier` that would come out the same are kept. Raises ToolchainError, ProjectError, DiskError,
-    IsolationError, BeforeAllFailed and Cancelled before the first target is built.
+    IsolationError, SdistFailed, BeforeAllFailed and Cancelled before the first target is built.
     """
     planned = [one for one in run.plan.targets if one.interpreter]
     if run.is_part:  # the program that started this one knows what its wheels are made from, and writes the manifest
@@ -106,7 +106,9 @@ def _execute(
         users = {one.target: isolated.user(number) for number, one in enumerate(planned)}
         left = kept.left(planned)
         sdist = None
-        if left and (run.options.from_sdist or (run.makes_sdist and kept.sdist is None)):
+        if left and run.options.from_sdist and kept.sdist:
+            sdist = read_built(run.output.path / kept.sdist.name, work, run.rules, cancellation)
+        elif left and (run.options.from_sdist or (run.makes_sdist and kept.sdist is None)):
             sdist = SdistBuild(
                 run=run, snapshot=snapshot, tools=toolchains[run.options.platform_of(left[0].target)],
                 planned=left[0], work=work, user=users[left[0].target],
@@ -139,7 +141,7 @@ class _Begun:
 
     @property
     def delivers_sdist(self) -> bool:
-        """Whether the sdist that was built is this run's: a kept one stays, and wheels may be built from another."""
+        """Whether this run seals an sdist: another part of the plan may do so, and a kept one is sealed."""
         return self.run.makes_sdist and self.kept.sdist is None
 
     @property
@@ -171,12 +173,13 @@ def _build_what_is_left(begun: _Begun, buildable: list[PlannedTarget]) -> Manife
             sharing=WheelSharing(buildable, begun.cancellation), users=begun.users, fetcher=begun.fetcher,
             started=begun.started, compiler_cache=cache, kept_version=begun.kept.version,
             sdist_version=begun.sdist.version if begun.sdist else None,
+            checkout=begun.snapshot if run.options.from_sdist else None,
         )  # fmt: skip
         with run.trace.step(TARGETS):
             proves = begun.delivers_sdist and not run.options.from_sdist
             records, proof = _build_all(context, buildable, begun.sdist if proves else None)
         manifest = _manifest(begun, context, records, cache.compilations if cache else None)
-        return _with_sdist(manifest, begun.sdist, proof, run) if begun.sdist and begun.delivers_sdist else manifest
+        return _with_sdist(manifest, begun.sdist, proof, run) if begun.delivers_sdist else manifest
 
 
 def _take_source(
@@ -386,18 +389,21 @@ def _manifest(
     return with_set_findings(manifest, kept, run.rules, run.output.path, begun.cancellation)[0]
 
 
-def _with_sdist(manifest: Manifest, sdist: BuiltSdist, proof: Proof, run: Run) -> Manifest:
+def _with_sdist(manifest: Manifest, sdist: BuiltSdist | None, proof: Proof, run: Run) -> Manifest:
     """Deliver the sdist if a wheel was built from it, and seal it; else say why not."""
+    if sdist is None:
+        return replace(manifest, sdist_failure=no_sdist("It is built with a target's Python, and none is here."))
     findings = run.rules.judge(proof.findings)
     manifest = replace(manifest, warnings=(*manifest.warnings, *(f"{one.wheel} {one}" for one in findings)))
-    is_proved = proof.failure is None
-    if run.options.from_sdist:
-        is_proved = any(record.state is TargetState.BUILT and not record.kept for record in manifest.targets)
-    if not is_proved:
-        return replace(manifest, sdist_failure=proof.failure)
+    failure = proof.failure
+    if run.options.from_sdist and not any(
+        record.state is TargetState.BUILT and not record.kept for record in manifest.targets
+    ):
+        failure = no_sdist("No wheel has been built from it.")
+    if failure:
+        return replace(manifest, sdist_failure=failure)
     try:
-        delivered = run.output.deliver(sdist.path, sha256=sdist.sha256)
+        return replace(manifest, sdist=seal(run.output.deliver(sdist.path, sha256=sdist.sha256), sha256=sdist.sha256))
     except (TargetError, OSError) as error:
-        failure = error if isinstance(error, TargetError) else TargetError(f"{error.strerror}.", remedy=_DISKS)
-        return replace(manifest, sdist_failure=failure_of(failure, "deliver"))
-    return replace(manifest, sdist=seal(delivered, sha256=sdist.sha256))
+        shown = error if isinstance(error, TargetError) else TargetError(f"{error.strerror}.", remedy=_DISKS)
+        return replace(manifest, sdist_failure=failure_of(shown, "deliver"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.context import Run
+from manywheels.build.private_folder import cache_variables, make_private_folder
 from manywheels.build.reporter import Reporter
 from manywheels.build.source_copy import SourceCopy, written_constraints
 from manywheels.build.stages.frontend import BuildRequest, build_sdist
@@ -18,17 +19,16 @@ from manywheels.build.stages.hooks import marks, note
 from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.files import cache_dir
 from manywheels.errors import Cancelled, ProjectError, SdistFailed, TargetError
 from manywheels.plan import assignments
 from manywheels.plan.pip_settings import withheld
 from manywheels.plan.project import read_project
 from manywheels.plan.target_options import TargetOptions, fill_values
 from manywheels.plan.targets import PlannedTarget
-from manywheels.runtime import untrusted_files
 from manywheels.runtime.environment import build_environment
 from manywheels.runtime.uv import uv_program
 from manywheels.runtime.workspace import Snapshot, copy_source, take_snapshot
+from manywheels.verify.rules import Rules
 from manywheels.verify.sdists import read_sdist
 
 NAME = "sdist"  # of its log and folders
@@ -78,7 +78,7 @@ class SdistBuild:
         log, started = self.run.output.log(self._log_name), time.monotonic()
         try:
             with self.run.trace.step(NAME):
-                return self._checked(self._built(log, cancellation), cancellation)
+                return read_built(self._built(log, cancellation), self.work, self.run.rules, cancellation)
         except Cancelled:
             raise
         except TargetError as error:
@@ -88,7 +88,7 @@ class SdistBuild:
             reporter.prepared(NAME, log, time.monotonic() - started)
 
     def _built(self, log: Path, cancellation: Cancellation) -> Path:
-        untrusted_files.make_place(self._folder, self.user)
+        make_private_folder(self._folder, self.user)
         copy = SourceCopy(snapshot=self.snapshot, folder=self._folder / "source", origin=self.run.project.path)
         copy_source(self.snapshot, copy.folder, cancellation, user=self.user)
         venv = self._venv(copy, log, cancellation)
@@ -111,9 +111,8 @@ class SdistBuild:
             run.caller, path=(self.tools.bin_dir,), private=self._folder, passed=options.environment_pass,
             user=self.user,
         )  # fmt: skip
-        cache = cache_dir() if self.user is None else self._folder
         seen = {
-            **scrubbed, **self.tools.environment, **marks(), "UV_CACHE_DIR": str(cache / "uv"),
+            **scrubbed, **self.tools.environment, **marks(), **cache_variables(self._folder, self.user),
             "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1",
         }  # fmt: skip
         runner = Runner(
@@ -130,18 +129,19 @@ class SdistBuild:
             overlooked=(*run.overlooked, *withheld(run.caller, options.environment_pass)),
         )  # fmt: skip
 
-    def _checked(self, path: Path, cancellation: Cancellation) -> BuiltSdist:
-        sdist, findings = read_sdist(path, self.run.rules, cancellation)
-        if sdist is None or findings:
-            raise SdistFailed(
-                "\n".join((f"{path.name} is not delivered:", *map(str, findings))),
-                remedy=" ".join(dict.fromkeys(finding.problem.remedy for finding in findings)),
-            )
-        try:
-            project = read_project(path)
-        except ProjectError as error:
-            raise SdistFailed(f"{path.name} is not delivered: {error.message}", remedy=error.remedy) from None
-        sources = self.work / "sources"
-        sources.mkdir(exist_ok=True)
-        snapshot = take_snapshot(project, sources / NAME, cancellation)
-        return BuiltSdist(path=path, version=sdist.version, sha256=sdist.sha256, snapshot=snapshot)
+
+def read_built(path: Path, work: Path, rules: Rules, cancellation: Cancellation) -> BuiltSdist:
+    """Check an sdist, and unpack it into the run's folder `work`. Raises SdistFailed, OSError and Cancelled."""
+    sdist, findings = read_sdist(path, rules, cancellation)
+    if sdist is None or findings:
+        raise SdistFailed(
+            "\n".join((f"{path.name} is not delivered:", *map(str, findings))),
+            remedy=" ".join(dict.fromkeys(finding.problem.remedy for finding in findings)),
+        )
+    sources = work / "sources"
+    sources.mkdir(exist_ok=True)
+    try:
+        snapshot = take_snapshot(read_project(path), sources / NAME, cancellation)
+    except ProjectError as error:
+        raise SdistFailed(f"{path.name} is not delivered: {error.message}", remedy=error.remedy) from None
+    return BuiltSdist(path=path, version=sdist.version, sha256=sdist.sha256, snapshot=snapshot)

@@ -26,22 +26,29 @@ _COMPILES: Final = {
     "pyproject.toml": re.compile(
         rb"backend-path|ext[-_]modules|cffi|rust|cython|mypyc|hook|build-script|custom|poetry\.build", re.IGNORECASE
     ),
+    "setup.cfg": re.compile(rb"cmdclass|ext[-_]modules", re.IGNORECASE),
     "setup.py": re.compile(rb"Extension|ext_modules|cffi|cmdclass", re.IGNORECASE),
 }
 _LONGEST: Final = 1 << 20  # bytes of such a file
 
 
 def may_compile(folder: Path, cancellation: Cancellation) -> bool:
-    """Whether anything in a package's folder may become machine code. Raises Cancelled."""
+    """Whether anything in a package's folder may become machine code; so may what was not seen. Raises Cancelled."""
     for name, words in _COMPILES.items():
         with suppress(OSError), open_regular(folder / name, links=False) as file:
             if words.search(file.read(_LONGEST)):
                 return True
-    return bool(find(folder, _COMPILED, cancellation, most=1))
+    found, is_all = find(folder, _COMPILED, cancellation, most=1)
+    return bool(found) or not is_all
 
 
-def find(folder: Path, names: re.Pattern[str], cancellation: Cancellation, *, most: int = _MOST) -> list[str]:
-    """Return files of these names below a folder, relative to it, and about `most` of them. Raises Cancelled."""
+def find(
+    folder: Path, names: re.Pattern[str], cancellation: Cancellation, *, most: int = _MOST
+) -> tuple[list[str], bool]:
+    """Return files of these names below a folder, relative to it, about `most` of them, and whether that is all.
+
+    Raises Cancelled.
+    """
     found: list[str] = []
     left = _MOST
 
@@ -59,6 +66,8 @@ def find(folder: Path, names: re.Pattern[str], cancellation: Cancellation, *, mo
         is_enough = left <= 0 or len(found) >= most
         return [] if is_enough else [name for name in below if name not in _NOT_ENTERED]
 
-    with suppress(OSError):
+    try:
         walk(folder, visit)
-    return found
+    except OSError:
+        return found, False
+    return found, left > 0 and len(found) < most

@@ -16,7 +16,7 @@ _STALE: Final = re.compile(r".+\.(?:cpython-\w+-[\w-]+|abi3t?|pypy\d+-\w+-[\w-]+
 
 def hint(folder: Path, cancellation: Cancellation) -> str:
     """Return what a user needs to know of such files in a folder; "" if there are none. Raises Cancelled."""
-    found = source_files.find(folder, _STALE, cancellation)
+    found, _ = source_files.find(folder, _STALE, cancellation)
     if not found:
         return ""
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

@@ -125,7 +125,7 @@ def _look_at_others(manifest: Manifest, folder: Path, *, clear: bool) -> None:
         return
     names = some([path.name for path in others])
     if not clear:
-        _print_notes([f"not of this run, but in `{folder}`: {names} (`--clear` removes them, `publish` leaves them)"])
+        _print_notes([f"not of this run, but in `{folder}`: {names} (`--clear` removes them; `publish` sends none)"])
         return
     left = remove(others)
     _print_notes([f"removed from `{folder}`: {names}"])

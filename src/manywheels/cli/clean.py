@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from manywheels.cli.request import KINDS, Request, read_wheel_settings
 from manywheels.core import text
@@ -17,15 +17,12 @@ from manywheels.core.printing import say
 from manywheels.core.regular_files import is_regular
 from manywheels.errors import EXIT_DELIVERY, EXIT_OK, EngineError, WheelFileError
 from manywheels.plan import inputs
-from manywheels.runtime.cache_folder import PUBLIC, is_marked, without_runs
+from manywheels.runtime.cache_folder import CACHES, PUBLIC, is_marked, without_runs
 from manywheels.wheels.manifest import read_manifest
 from manywheels.wheels.output import LEDGER, LOGS, MANIFEST, REPORT, RUN_LOGS
 
 if TYPE_CHECKING:
     from manywheels.runtime.trees import Walk
-
-# Other files in the cache folder are not ours.
-_CACHES: Final = ("work", "uv", "prefetched", "objects", "zig", "c++", "images", "manifests", "users")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +55,12 @@ def execute(request: Request, cancellation: Cancellation) -> int:
 
 
 def _items(request: Request, kinds: Iterable[str], cancellation: Cancellation) -> Iterator[_Item]:
-    if "output" in kinds:
-        yield from _output(request, cancellation)
     if "cache" in kinds:
         yield from _cache(cancellation)
     if {"volumes", "images"} & {*kinds}:
         yield from _of_engine({kind.removesuffix("s") for kind in kinds})
+    if "output" in kinds:  # at last, as it can be refused
+        yield from _output(request, cancellation)
 
 
 # --- the output folder ------------------------------------------------------------------------------------------------
@@ -76,7 +73,8 @@ def _output(request: Request, cancellation: Cancellation) -> Iterator[_Item]:
     """
     folder = Path(read_wheel_settings(request).parsed("output-dir", inputs.parse_path))
     logs = folder / LOGS
-    if link := next((path for path in (logs, folder) if path.is_symlink()), None):
+    places = (at for at in (logs, *logs.absolute().parents) if at.is_relative_to(Path.cwd()) or at in {folder, logs})
+    if link := next((path for path in places if path.is_symlink()), None):
         raise WheelFileError(
             f"`{link}` is a symbolic link, which `clean` does not follow.", remedy="Remove it yourself."
         )
@@ -125,7 +123,7 @@ def _cache(cancellation: Cancellation) -> Iterator[_Item]:
         return
     with without_runs(cancellation) as is_free:
         for parent in (own, *([PUBLIC] if os.geteuid() == 0 else ())):
-            for name in _CACHES:
+            for name in CACHES:
                 if (folder := parent / name).is_dir() and not folder.is_symlink():
                     yield _folder(folder, cancellation, is_free=is_free)
 

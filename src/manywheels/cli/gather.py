@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
-from manywheels.errors import EXIT_OK
+from manywheels.errors import EXIT_OK, WheelFileError
 from manywheels.plan import inputs
 from manywheels.plan.inputs import Origin, OriginKind, Value
 from manywheels.plan.settings import Settings
@@ -38,12 +39,27 @@ def gather_folders(folders: Iterable[Path], output: Path, settings: Settings, ca
     from manywheels.wheels.sources import SetSource
 
     delivery = resolve_delivery(settings)
+    if output.name == GATHERED:
+        _remove_copies(output, cancellation)
     sources = [SetSource(folder=path, name=str(path)) for path in folders]
     sources += [SetSource(folder=Path(name), name=name, foreign=True) for name in delivery.foreign]
     return gather(
         sources, open_output(output), digests=delivery.manifest_digests, allow_missing=delivery.allow_missing,
         inspect=inspector(settings, cancellation), cancellation=cancellation,
     )  # fmt: skip
+
+
+def _remove_copies(folder: Path, cancellation: Cancellation) -> None:
+    """Remove what an earlier gathering has put into a folder of this program's: it may be of another release."""
+    from manywheels.core.files import digest_file
+    from manywheels.core.regular_files import is_regular
+    from manywheels.wheels.manifest import read_manifest
+
+    with suppress(WheelFileError):
+        for file in read_manifest(folder).files:
+            path = folder / file.name
+            if is_regular(path) and digest_file(path, cancellation) == file.sha256:
+                path.unlink()
 
 
 def inspector(settings: Settings, cancellation: Cancellation) -> Inspect:

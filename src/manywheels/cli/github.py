@@ -11,9 +11,10 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from manywheels.cli import build, commands, gather, github_artifacts, guard, publish, verify
 from manywheels.cli.ci_inputs import read_inputs
@@ -31,6 +32,9 @@ from manywheels.report.wording import summary as in_one_sentence
 from manywheels.wheels.gather import has_distributions
 from manywheels.wheels.manifest import Manifest
 from manywheels.wheels.output import MANIFEST, REPORT
+
+if TYPE_CHECKING:
+    from manywheels.report.contents import Contents
 
 _PREFIX: Final = "INPUT_"
 _ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern", "foreign"})
@@ -205,7 +209,9 @@ def _write_results(
     if file := environment.get("GITHUB_OUTPUT"):
         write_outputs(Path(file), outputs)
     if file := environment.get("GITHUB_STEP_SUMMARY"):
-        contents = [] if cancellation.requested else contents_of(manifest, folder, cancellation)
+        contents: list[Contents] = []
+        with suppress(Cancelled):  # the summary is written all the same
+            contents = contents_of(manifest, folder, cancellation)
         with Path(file).open("a", encoding="utf-8") as summary:
             summary.write(step_summary(manifest, contents, startup))
 

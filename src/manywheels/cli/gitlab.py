@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from manywheels.cli import commands, guard, publish
 from manywheels.cli.ci_inputs import read_inputs
+from manywheels.cli.gather import GATHERED, gather_folders, sealed
 from manywheels.cli.request import Request, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import EXIT_OK, InputError, ToolchainError, WheelFileError
@@ -25,6 +26,9 @@ from manywheels.plan.settings import Settings, read_settings
 from manywheels.plan.sharding import parse_shard
 from manywheels.runtime.containers.engine import has_engine
 from manywheels.wheels.output import JUNIT, MANIFEST, REPORT
+
+if TYPE_CHECKING:
+    from manywheels.wheels.gather import Gathered
 
 _REGISTRY: Final = "gitlab"
 
@@ -84,9 +88,8 @@ def _run(environment: Mapping[str, str], cancellation: Cancellation) -> int:
 
 def _publish(request: Request, environment: Mapping[str, str], cancellation: Cancellation) -> int:
     settings = publishing_settings(request, environment)
-    gathered = gather_jobs(Path(settings.value("output-dir").value), settings, cancellation)
-    place = Value(value=str(gathered), origin=Origin(OriginKind.PROGRAM, "the gathered jobs"))
-    return publish.upload(settings.with_values({"packages-dir": place}), cancellation, environment)
+    folder, gathered = gather_jobs(Path(settings.value("output-dir").value), settings, cancellation)
+    return publish.upload(settings.with_values(sealed(gathered.manifest, folder)), cancellation, environment)
 
 
 def publishing_settings(request: Request, environment: Mapping[str, str]) -> Settings:
@@ -95,9 +98,8 @@ def publishing_settings(request: Request, environment: Mapping[str, str]) -> Set
     return settings.with_values(to_registry(settings.value("repository-url"), environment))
 
 
-def gather_jobs(folder: Path, settings: Settings, cancellation: Cancellation) -> Path:
-    """Return the folder of the gathered set. Raises SetMismatch and WheelFileError."""
-    from manywheels.cli.gather import GATHERED, gather_folders
+def gather_jobs(folder: Path, settings: Settings, cancellation: Cancellation) -> tuple[Path, Gathered]:
+    """Return the folder of the gathered set, and the set. Raises SetMismatch and WheelFileError."""
     from manywheels.wheels.gather import is_of_a_set
 
     target = folder / GATHERED
@@ -111,7 +113,7 @@ def gather_jobs(folder: Path, settings: Settings, cancellation: Cancellation) ->
         )
     gathered = gather_folders(found, target, settings, cancellation)
     print(gathered.describe(target), flush=True)
-    return target
+    return target, gathered
 
 
 def _is_below(place: Path, folders: Iterable[Path]) -> bool:

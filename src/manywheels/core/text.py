@@ -57,7 +57,7 @@ def duration(seconds: float) -> str:
 
 def natural(identifier: str) -> tuple[tuple[int, str], ...]:
     """Return a sort key by which `cp39` comes before `cp310`."""
-    return tuple((int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", identifier))
+    return tuple((int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", identifier))
 
 
 def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

@@ -14,7 +14,7 @@ _shtab_manywheels_commands() {
     clean:'Remove what builds have left: the finished set, caches, and the container engine'"'"'s images and volumes.'
     completion:'Print a shell'"'"'s completion of this command line.'
     doctor:'Show what this machine has, and the cure for what is missing.'
-    explain:'Say what the checks of `verify` are, and why they are made.'
+    explain:'Say what an error or a check is, with an example, and what to do.'
     gather:'Put the sets that several jobs built together, if they are whole and belong together.'
     plan:'Show what `build` would do, without doing it.'
     publish:'Check a folder of finished wheels, and upload them to the index.'
@@ -136,7 +136,7 @@ _shtab_manywheels_doctor_defaults_added=0
 
 _shtab_manywheels_explain_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "(*)::as MW208\; without one, all are listed:(MW001 MW002 MW003 MW004 MW005 MW006 MW007 MW008 MW009 MW010 MW011 MW012 MW013 MW100 MW101 MW102 MW103 MW104 MW105 MW106 MW107 MW108 MW109 MW110 MW111 MW112 MW200 MW201 MW202 MW203 MW204 MW205 MW206 MW207 MW208 MW209 MW210 MW211 MW212 MW213 MW214 MW215 MW216 MW217 MW218 MW219 MW220 MW221 MW222 MW223 MW224 MW225 MW226 MW229 MW230 MW231 MW232 MW233 MW234 MW235 MW236 MW238 MW239 MW240 MW241 MW242 MW243 MW244 MW245 MW246 MW247 MW248 MW250 MW251 MW252 MW253 MW254 MW255 MW256 MW257 MW258 MW260 MW261 MW262 MW263 MW264 MW265 MW266 MW270 MW271 MW272 MW273 MW280 MW290 MW291 MW300 MW301 MW302 MW303 MW304 MW305 MW306 MW307 MW308 MW309 MW310 MW320 MW321 MW322 MW323 MW324 MW325 MW326 MW327 MW328 MW329 MW330 MW331 MW332 MW333 MW334 MW340)"
+  "(*)::as MW208\; without one, all are listed:(MW001 MW002 MW003 MW004 MW005 MW006 MW007 MW008 MW009 MW010 MW011 MW012 MW100 MW101 MW102 MW103 MW104 MW105 MW106 MW107 MW108 MW109 MW110 MW111 MW112 MW113 MW114 MW200 MW201 MW202 MW203 MW204 MW205 MW206 MW207 MW208 MW209 MW210 MW211 MW212 MW213 MW214 MW215 MW216 MW217 MW218 MW219 MW220 MW221 MW222 MW223 MW224 MW225 MW226 MW229 MW230 MW231 MW232 MW233 MW234 MW235 MW236 MW238 MW239 MW240 MW241 MW242 MW243 MW244 MW245 MW246 MW247 MW248 MW250 MW251 MW252 MW253 MW254 MW255 MW256 MW257 MW258 MW260 MW261 MW262 MW263 MW264 MW265 MW266 MW270 MW271 MW272 MW273 MW280 MW290 MW291 MW300 MW301 MW302 MW303 MW304 MW305 MW306 MW307 MW308 MW309 MW310 MW320 MW321 MW322 MW323 MW324 MW325 MW326 MW327 MW328 MW329 MW330 MW331 MW332 MW333 MW334 MW340)"
 )
 
 # guard to ensure default positional specs are added only once per session

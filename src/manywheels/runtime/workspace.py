@@ -10,14 +10,13 @@ import secrets
 import stat
 import sys
 import tempfile
-import time
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import cache_dir, digest_file
@@ -25,7 +24,7 @@ from manywheels.core.text import sanitize
 from manywheels.errors import DiskError, ProjectError
 from manywheels.plan.project import Project, digest_source, extract_sdist
 from manywheels.runtime import git_commands, gitconfig
-from manywheels.runtime.cache_folder import LOCK, PUBLIC, blank_fallback, mark
+from manywheels.runtime.cache_folder import LOCK, PUBLIC, blank_fallback, mark, wait_for
 from manywheels.runtime.copying import COPYING, chown_tree, copy_entry, copy_tree, remove_tree
 from manywheels.runtime.git import (
     borrow_objects,
@@ -42,7 +41,6 @@ from manywheels.runtime.left_out import BOUNDS, LeftOut
 from manywheels.runtime.untrusted_files import open_lock
 
 _LOCK: Final = ".lock"
-_LOCK_INTERVAL: Final = 0.05  # seconds
 _PUBLIC: Final = PUBLIC / "work"
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, ioctl_iflags(2)
 _SET_FLAGS: Final = 0x40086602
@@ -76,10 +74,11 @@ def work_folder(parent: Path | None = None, cancellation: Cancellation | None = 
     left. Raises DiskError and Cancelled.
     """
     parent = parent or _work_parent()
-    parent.mkdir(parents=True, exist_ok=True)
+    cache_dir().mkdir(parents=True, exist_ok=True)
     mark(cache_dir())
     with open_lock(cache_dir() / LOCK) as one_at_a_time:
-        _wait_for(one_at_a_time, cancellation)
+        wait_for(one_at_a_time, "The build", cancellation)
+        parent.mkdir(parents=True, exist_ok=True)  # now, as `clean` may have removed it meanwhile
         for abandoned in parent.glob("run-*"):
             # An incomplete removal may have taken the lock file; `open_lock` makes it again.
             with suppress(OSError), open_lock(abandoned / _LOCK) as lock:
@@ -94,18 +93,6 @@ def work_folder(parent: Path | None = None, cancellation: Cancellation | None = 
     finally:
         remove_tree(folder, cancellation)
         held.close()
-
-
-def _wait_for(lock: BinaryIO, cancellation: Cancellation | None) -> None:
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if cancellation:
-                cancellation.stop_if_requested("The build")
-            time.sleep(_LOCK_INTERVAL)
-        else:
-            return
 
 
 def _work_parent() -> Path:

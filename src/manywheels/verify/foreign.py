@@ -30,12 +30,10 @@ def foreign_problems(
     `files` have their sha256 (hex), which is that of what is checked. All must have names of wheels or sdists. Raises
     Cancelled.
     """
-    for path in files:
-        if path.name.count(".") > _MOST_DOTS:
-            yield f"`{path.name}` has more tags in its name than any wheel"
-            return
     yield from _sdist_problems([path for path in files if path.suffix != ".whl"], files, rules, cancellation)
-    foreign = {path: _build_and_tags(path) for path in files if path.suffix == ".whl"}
+    named = [path for path in files if path.suffix == ".whl"]
+    foreign = {path: _build_and_tags(path) for path in named if path.name.count(".") <= _MOST_DOTS}
+    yield from (f"`{path.name}` has more tags in its name than any wheel" for path in named if path not in foreign)
     own = {path: _build_and_tags(path) for path in wheels}
     yield from _same_tags(foreign, own, cancellation)
     alike = {path: _nearest(names, own) for path, names in foreign.items()} if wheels else {}

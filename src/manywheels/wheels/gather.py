@@ -77,7 +77,11 @@ def gather(
     problems = list(set_problems(sets, output.path, digests, hashes))
     if inspect and not problems:
         own = [wheel for found in sets if not found.source.foreign for wheel in found.wheels]
-        foreign = [file for found in sets if found.source.foreign for file in found.files]
+        sealed = {file.name for found in sets if found.manifest for file in found.manifest.files}
+        foreign = [
+            file for found in sets for file in (found.files if found.source.foreign else found.sdists)
+            if file.name not in sealed
+        ]  # fmt: skip
         problems += inspect({file: hashes.of(file) for file in foreign}, own)
     missing = () if allow_missing else missing_targets(found.manifest for found in sets if found.manifest)
     problems += [describe_missing(missing)] if missing else []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from manywheels.core.regular_files import is_regular
 from manywheels.wheels.manifest import Manifest
-from manywheels.wheels.set_problems import release_of
+from manywheels.wheels.wheelfile import release_of
 
 
 def others_beside(manifest: Manifest, folder: Path) -> tuple[Path, ...]:

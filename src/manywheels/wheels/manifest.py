@@ -19,7 +19,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from manywheels.core.files import digest_file, write_atomically
 from manywheels.core.regular_files import open_regular
-from manywheels.errors import WheelFileError
+from manywheels.errors import SdistFailed, WheelFileError
 from manywheels.wheels.output import MANIFEST
 
 if TYPE_CHECKING:
@@ -322,6 +322,12 @@ def describe_wheel(
         libraries=libraries,
         left_out=left_out,
     )
+
+
+def no_sdist(problem: str) -> Failure:
+    """Return why a run has no sdist."""
+    remedy = "Look at what was built, and build again."
+    return Failure(code=SdistFailed.code, stage="sdist", problem=problem, remedy=remedy)
 
 
 def seal(path: Path, *, sha256: str, origin: str = "") -> SealedFile:

@@ -8,18 +8,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
-
 from manywheels.core.regular_files import is_regular
 from manywheels.core.text import natural
 from manywheels.wheels.manifest import Manifest, SealedFile, Shard, TargetRecord, TargetState, WheelRecord, joined
 from manywheels.wheels.output import MANIFEST
 from manywheels.wheels.sources import Hashes, OpenSet
+from manywheels.wheels.wheelfile import release_of
 
 _WITHOUT_WHEEL: Final = frozenset({TargetState.FAILED, TargetState.CANCELLED})
 
@@ -147,15 +141,6 @@ def _foreign_problems(sets: Sequence[OpenSet]) -> Iterator[str]:
             elif releases and release not in releases:
                 named = " or ".join(sorted(f"{own[0]} {own[1]}" for own in releases if own))
                 yield f"{found}: `{wheel.name}` is of {release[0]} {release[1]}, the other wheels are of {named}"
-
-
-def release_of(name: str) -> tuple[str, str] | None:
-    """Return project (normalised) and version of a wheel or sdist, by its name; None if it has no such name."""
-    try:
-        project, version = parse_wheel_filename(name)[:2] if name.endswith(".whl") else parse_sdist_filename(name)
-    except (InvalidSdistFilename, InvalidWheelFilename):
-        return None
-    return project, str(version)
 
 
 def _file_problems(sets: Sequence[OpenSet], hashes: Hashes) -> Iterator[str]:

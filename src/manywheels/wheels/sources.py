@@ -12,6 +12,7 @@ from manywheels.core.files import digest_file
 from manywheels.errors import WheelFileError
 from manywheels.wheels.manifest import Manifest, read_sealed
 from manywheels.wheels.output import MANIFEST
+from manywheels.wheels.wheelfile import release_of
 
 SDIST: Final = ".tar.gz"
 
@@ -27,7 +28,10 @@ class SetSource:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSet:
-    """A source's content. `digest` is the sha256 (hex) of the manifest's file."""
+    """A source's content. `digest` is the sha256 (hex) of the manifest's file.
+
+    Beside a manifest, files of other releases than its own do not count: they are left where they are.
+    """
 
     source: SetSource
     manifest: Manifest | None
@@ -64,10 +68,12 @@ def open_set(source: SetSource) -> OpenSet:
         raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Name folders that `build` wrote into.")
     there = os.path.lexists(source.folder / MANIFEST)
     manifest, digest = read_sealed(source.folder) if there else (None, "")
+    releases = {release_of(file.name) for file in manifest.files} if manifest else set()
+
+    def found(pattern: str) -> tuple[Path, ...]:
+        paths = source.folder.glob(pattern)
+        return tuple(sorted(path for path in paths if not releases or release_of(path.name) in {*releases, None}))
+
     return OpenSet(
-        source=source,
-        manifest=manifest,
-        digest=digest,
-        wheels=tuple(sorted(source.folder.glob("*.whl"))),
-        sdists=tuple(sorted(source.folder.glob(f"*{SDIST}"))),
-    )
+        source=source, manifest=manifest, digest=digest, wheels=found("*.whl"), sdists=found(f"*{SDIST}")
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Wheels' file names, WHEEL files, and suffixes of extension modules (binary distribution format; PEP 427)."""
+"""File names of wheels and sdists, WHEEL files, and suffixes of extension modules (wheel specification; PEP 427)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from math import prod
 from typing import Final
 
 from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from manywheels.errors import WheelFileError
 
@@ -62,6 +62,15 @@ class WheelName:
     @property
     def platforms(self) -> tuple[str, ...]:
         return tuple(sorted({tag.platform for tag in self.tags}))
+
+
+def release_of(name: str) -> tuple[str, str] | None:
+    """Return project (normalised) and version of a wheel or sdist, by its name; None if it has no such name."""
+    try:
+        project, version = parse_wheel_filename(name)[:2] if name.endswith(".whl") else parse_sdist_filename(name)
+    except (InvalidSdistFilename, InvalidWheelFilename):
+        return None
+    return project, str(version)
 
 
 def parse_name(file_name: str) -> WheelName:

@@ -23,9 +23,10 @@ from manywheels.runtime.containers.program import STOPPED, ContainerBuild
 from manywheels.runtime.containers.run import Sink
 from manywheels.verify.rules import verification_rules
 from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState, read_manifest
+from manywheels.wheels.manifest import seal as seal_file
 from manywheels.wheels.output import open_output
 from unit.build.test_events import Recorder
-from unit.helpers import given, interpreter, manifest, project, wheel_record, write_wheel
+from unit.helpers import given, interpreter, manifest, project, wheel_record, write_sdist, write_wheel
 
 MANY, MUSL = "manylinux_2_28_x86_64", "musllinux_1_2_x86_64"
 Inside = Callable[["Container"], int]
@@ -169,6 +170,31 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
 
 def states(made: Manifest) -> dict[str, TargetState]:
     return {record.identifier: record.state for record in made.targets}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_sdist_of_a_container_counts_if_it_is_what_it_says(setting: Setting, *, is_there: bool) -> None:
+    def inside(container: Container) -> int:
+        path = write_sdist(container.build.output_dir)
+        sealed = seal_file(path, sha256=hashlib.sha256(path.read_bytes() if is_there else b"").hexdigest())
+        return container.close(container.finish(*container.targets), sdist=sealed)
+
+    setting.inside[MANY] = inside
+    setting.run(sdist="true")
+    made = setting.written
+    if is_there:
+        assert made.sdist_failure is None
+        assert made.sdist is not None
+        assert made.sdist.name == "demo-1.0.tar.gz"
+    else:
+        assert made.sdist is None
+        assert made.sdist_failure is not None
+        assert made.sdist_failure.code == "MW113"
+
+
+def test_an_sdist_that_no_container_has_made_is_a_failure(setting: Setting) -> None:
+    setting.run(sdist="true")
+    assert setting.written.sdist_failure is not None
 
 
 IN_ORDER = [f"{tag}-{family}_x86_64" for family in ("manylinux", "musllinux") for tag in ("cp311", "cp312")]

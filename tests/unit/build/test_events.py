@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -168,6 +169,15 @@ def test_other_lines_are_passed_on_as_they_are() -> None:
     assert wire.reporter.told == []
 
 
+def test_names_are_shown_without_commands_for_a_ci() -> None:
+    wire, hostile = Wire(), "a\n::error::b\x1b[2J##[error]" + "x" * 1_000
+    wire.feed(event(event="entered", target=target("cp312").identifier, stage=hostile))
+    wire.feed(event(event="prepared", name=hostile, log="logs/x.log", seconds=1))
+    for shown in (wire.reporter.told[0][2], wire.reporter.told[1][1]):
+        assert not re.search(r"##\[|[\x00-\x1f]|^\s*::", shown)
+        assert len(shown) < 100
+
+
 CP312 = target("cp312").identifier
 STRANGE = {
     "an unknown event": event(event="exploded"),
@@ -185,6 +195,7 @@ STRANGE = {
     "a foreign record in a manifest": written(lambda to: to.closed(manifest(built("cp312"), built("cp39")))),
     "a manifest that is none": event(event="closed", manifest={}),
     "seconds that are none": event(event="prepared", name="before-all", log="logs/x.log", seconds="long"),
+    "endless seconds": event(event="prepared", name="before-all", log="logs/x.log", seconds=1e999),
     **{
         f"a log at {log}": event(event="prepared", name="before-all", log=log, seconds=1)
         for log in ("/etc/passwd", "../x.log", "logs/../../x", "logs/..", "x.log", "logs/a/b.log", "", "/logs", 3)

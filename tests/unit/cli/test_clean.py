@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from manywheels.cli.main import main
+from manywheels.core.cancellation import Cancellation
+from manywheels.runtime import cache_folder
 from manywheels.runtime.cache_folder import mark
 from manywheels.runtime.untrusted_files import open_lock
-from unit.helpers import built, manifest, seal
+from manywheels.runtime.workspace import work_folder
+from unit.helpers import built, manifest, nest, seal
 
 
 @pytest.fixture
@@ -19,8 +25,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("uv", "work/run-1", "objects"):
         (place / name).mkdir(parents=True)
         (place / name / "file").write_bytes(b"x" * 10_000)
-    (place / "own-notes.txt").write_text("not ours")
     mark(place)
+    (place / "own-notes.txt").write_text("not ours")
     (place / "work.lock").touch()  # as every run leaves it
     monkeypatch.setenv("MANYWHEELS_CACHE", str(place))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
@@ -60,6 +66,50 @@ def test_the_lock_of_a_users_number_counts_as_well(cache: Path) -> None:
     assert (cache / "uv" / "file").exists()
 
 
+def test_a_pipe_in_place_of_a_lock_is_not_waited_for(cache: Path) -> None:
+    os.mkfifo(cache / "work" / "run-1" / ".lock")
+    assert main(["clean", "cache"]) == 0
+
+
+def test_a_lock_that_cannot_be_asked_counts_as_held(cache: Path) -> None:
+    (cache / "work" / "run-1" / ".lock").symlink_to(cache / "own-notes.txt")
+    assert main(["clean", "cache"]) == 4
+    assert (cache / "uv" / "file").exists()
+
+
+def test_runs_in_the_folder_for_paths_with_blanks_count(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(cache.parent))
+    fallback = cache_folder.blank_fallback()
+    (fallback / "work" / "run-2").mkdir(parents=True)
+    os.chown(fallback, 1000, -1)
+    with open_lock(fallback / "work" / "run-2" / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["clean", "cache"]) == 4
+    assert (cache / "uv" / "file").exists()
+
+
+def test_a_build_that_waits_for_the_cleaning_goes_on_after_it(cache: Path) -> None:
+    """`clean` removes the folder that the build is going to work in."""
+    made: list[Path] = []
+
+    def build() -> None:
+        with work_folder(cache / "work") as folder:
+            made.append(folder)
+
+    with cache_folder.without_runs(Cancellation()):
+        waiting = threading.Thread(target=build)
+        waiting.start()
+        shutil.rmtree(cache / "work")
+    waiting.join()
+    assert len(made) == 1
+
+
+def test_a_folder_with_other_files_gets_no_mark(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    mark(tmp_path)
+    assert not cache_folder.is_marked(tmp_path)
+
+
 def test_a_folder_that_is_not_ours_is_left(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (cache / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# of another program\n")
     assert main(["clean", "cache"]) == 0
@@ -70,12 +120,7 @@ def test_a_folder_that_is_not_ours_is_left(cache: Path, capsys: pytest.CaptureFi
 def test_trees_of_any_depth_are_measured_and_removed(
     cache: Path, deep_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = deep_folder / "work"
-    work.mkdir()
-    for _ in range(1_500):
-        (deep_folder / "next").mkdir()
-        work.rename(deep_folder / "next" / "d")
-        (deep_folder / "next").rename(work)
+    work = nest(deep_folder / "work", 1_500)
     mark(deep_folder)
     monkeypatch.setenv("MANYWHEELS_CACHE", str(deep_folder))
     assert main(["clean", "cache"]) == 0

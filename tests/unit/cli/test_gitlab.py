@@ -22,7 +22,7 @@ from manywheels.plan.inputs import Value, declared_inputs, gitlab_defaults
 from manywheels.plan.settings import read_settings
 from manywheels.report.plain import PlainReporter, gitlab_section
 from manywheels.wheels.manifest import Manifest, Shard
-from unit.helpers import built, failed, given, manifest, write_project, write_wheel
+from unit.helpers import built, failed, given, manifest, write_project, write_sdist, write_wheel
 
 DEFAULTS = {
     f"MANYWHEELS_INPUT_{name.upper().replace('-', '_')}": gitlab_defaults().get(name, entry.default)
@@ -182,7 +182,7 @@ def dist(tmp_path: Path) -> Path:
 
 
 def gathered_in(folder: Path) -> Path:
-    return gather_jobs(folder, read_settings({}), Cancellation())
+    return gather_jobs(folder, read_settings({}), Cancellation())[0]
 
 
 def test_all_parts_become_one_set(dist: Path) -> None:
@@ -196,11 +196,11 @@ def test_all_parts_become_one_set(dist: Path) -> None:
 def test_an_sdist_beside_the_parts_goes_with_them_and_nothing_else_is_passed_over_in_silence(
     dist: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (dist / "demo-1.0.tar.gz").write_bytes(b"an sdist")
+    sdist = write_sdist(dist).read_bytes()
     (dist / "shard-1-of-2" / "notes.txt").touch()
     (dist / "shard-1-of-2" / "manywheels-junit.xml").touch()
     for _ in range(2):
-        assert (gathered_in(dist) / "demo-1.0.tar.gz").read_bytes() == b"an sdist"
+        assert (gathered_in(dist) / "demo-1.0.tar.gz").read_bytes() == sdist
         told = capsys.readouterr().out.splitlines()
         assert told[0] == f"demo 1.0: 2 wheels, demo-1.0.tar.gz in {dist}/gathered"
         assert told[2:] == [f"  left behind: notes.txt of `{dist}/shard-1-of-2`"]

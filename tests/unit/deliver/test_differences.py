@@ -77,6 +77,8 @@ def test_dependencies_that_appear_and_go() -> None:
 def test_hostile_names_and_requirements_stop_nothing() -> None:
     tags = ".".join(f"cp3{number}" for number in range(60))
     listing = {f"spam-1.9-{tags}-{tags}-{tags}.whl": Listed(sha256=""), "spam-1.9.tar.gz": Listed(sha256="", size=5)}
+    strange = {"spam-1.9-cp3-none-x1²2.whl": Listed(sha256="")}
+    assert len(describe("1.9", differences(strange, [file("spam-2.0.tar.gz", 5)]))) == 3
     assert release_before(listing, "2.0") == ("1.9", {"spam-1.9.tar.gz": listing["spam-1.9.tar.gz"]})
     nested = f"numpy; {'(' * 3_000}python_version > '3'{')' * 3_000}"
     assert len(list(dependency_changes([nested], []))) == 1

@@ -16,7 +16,7 @@ from manywheels.cli.main import main
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, SetMismatch, TargetError, WheelFileError
 from manywheels.wheels.gather import Gathered, gather, merge, require_digest
-from manywheels.wheels.manifest import Manifest, Shard, TargetRecord, TargetState, read_manifest
+from manywheels.wheels.manifest import Failure, Manifest, Shard, TargetRecord, TargetState, read_manifest
 from manywheels.wheels.output import REPORT, OutputFolder, open_output
 from manywheels.wheels.sources import SetSource
 from unit.helpers import built, failed, manifest, seal, wheel_record
@@ -65,6 +65,39 @@ def test_shards_become_the_whole(shards: Path) -> None:
     assert found == read_manifest(shards / "dist")
     for wheel in found.wheels:
         assert hashlib.sha256((shards / "dist" / wheel.name).read_bytes()).hexdigest() == wheel.sha256
+
+
+NO_SDIST = Failure(code="MW113", stage="sdist", problem="No licence.", remedy="Mend it.")
+
+
+def test_a_set_whose_sdist_failed_is_refused(shards: Path) -> None:
+    write_set(shards / "a", built("cp39"), built("cp311"), shard=Shard(index=1, count=2), planned=WHOLE,
+              sdist_failure=NO_SDIST)  # fmt: skip
+    assert problems(shards, "a", "b") == ["`a` lacks its sdist: No licence. (MW113)"]
+
+
+def test_a_merged_manifest_keeps_why_there_is_no_sdist(shards: Path) -> None:
+    first, second = (read_manifest(shards / name) for name in ("a", "b"))
+    for parts in ([replace(first, sdist_failure=NO_SDIST), second], [first, replace(second, sdist_failure=NO_SDIST)]):
+        assert merge(parts).sdist_failure == NO_SDIST
+
+
+def test_files_of_the_release_before_are_left(shards: Path) -> None:
+    for name in ("demo-0.9-cp39-cp39-manylinux_2_28_x86_64.whl", "demo-0.9.tar.gz", "other-1.0.tar.gz"):
+        (shards / "a" / name).touch()
+    found = gathered(shards, "a", "b")
+    assert {wheel.name.split("-")[1] for wheel in found.manifest.wheels} == {"1.0"}
+    assert found.manifest.sdist is None
+    assert found.left == (
+        "demo-0.9-cp39-cp39-manylinux_2_28_x86_64.whl of `a`", "demo-0.9.tar.gz of `a`", "other-1.0.tar.gz of `a`",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["other-1.0.tar.gz", "demo-1.1.tar.gz"])
+def test_an_sdist_alone_is_of_the_release(shards: Path, name: str) -> None:
+    (shards / "c").mkdir()
+    (shards / "c" / name).touch()
+    assert problems(shards, "a", "b", "c") == [f"`c`: `{name}` is no sdist of the wheels' project and version"]
 
 
 def test_the_order_of_the_sets_does_not_matter(shards: Path) -> None:
@@ -141,8 +174,6 @@ AMISS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another version": (lambda at: second(at, version="2"), "they differ in `version`: `a` has 1.0, `b` has 2"),
     "another project": (lambda at: second(at, project="x"), "they differ in `project`: `a` has demo, `b` has x"),
     "another program": (lambda at: second(at, manywheels="9"), "they differ in `manywheels`"),
-    "a foreign sdist": (lambda at: content(at, "b/other-1.0.tar.gz", b""), "`b`: `other-1.0.tar.gz` is no sdist of"),
-    "another sdist": (lambda at: content(at, "b/demo-1.1.tar.gz", b""), "`demo-1.1.tar.gz` is no sdist of"),
     "two sdists": (
         lambda at: (content(at, f"a/{SDIST}", b"1"), content(at, f"b/{SDIST}", b"2")),
         f"`{SDIST}` is not the same in `a`, `b`",

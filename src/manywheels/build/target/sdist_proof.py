@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from manywheels.verify.checks import SDIST_SAME
 from manywheels.verify.model import Finding, Problem, open_wheel, some
 from manywheels.wheels import wheelfile
 from manywheels.wheels.manifest import Failure, TargetRecord
+from manywheels.wheels.output import LOGS
 
 SUFFIX = "-from-sdist"  # of the log and the folders
 _STAGE = "from-sdist"
@@ -41,13 +43,15 @@ def prove_sdist(
     context: RunContext, planned: PlannedTarget, snapshot: Snapshot, source_record: Callable[[], TargetRecord]
 ) -> Proof:
     """Build a wheel from the sdist in `snapshot`; `source_record` waits for that of the wheel from the source."""
-    proof = SdistProof(context, planned, snapshot)
+    log = context.run.output.path / LOGS / f"{planned.target.identifier}{SUFFIX}.log"
     try:
-        return Proof(findings=tuple(proof.prove(source_record())))
+        proof = SdistProof(context, planned, snapshot)
+        try:
+            return Proof(findings=tuple(proof.prove(source_record())))
+        finally:
+            proof.leave()
     except Exception as error:  # noqa: BLE001 - whatever happens to the sdist must not lose the wheels
-        return Proof(failure=_failure(error, proof.workspace.log))
-    finally:
-        proof.leave()
+        return Proof(failure=_failure(error, log))
 
 
 def _failure(error: Exception, log: Path) -> Failure:
@@ -60,7 +64,8 @@ def _failure(error: Exception, log: Path) -> Failure:
     if isinstance(error, OSError):
         problem = f"The sdist was not tried: {error.strerror or error}."
         return failure_of(TargetError(problem, remedy="Check the machine's disks and permissions."), _STAGE)
-    note(log, "".join(traceback.format_exception(error)))
+    with suppress(OSError):
+        note(log, "".join(traceback.format_exception(error)))
     return failure_of(
         TargetError(f"A fault in manywheels: {error!r}.", remedy=f"Please report it, with {log}."), _STAGE
     )

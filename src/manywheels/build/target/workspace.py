@@ -11,18 +11,17 @@ from manywheels.build.compilers.choice import Machine
 from manywheels.build.context import RunContext
 from manywheels.build.cross.command import cross_files, prepare
 from manywheels.build.cross.files import CrossFiles
+from manywheels.build.private_folder import cache_variables, make_private_folder
 from manywheels.build.source_copy import SourceCopy, written_constraints
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.files import cache_dir
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
 from manywheels.plan.pip_settings import Follower, withheld
 from manywheels.plan.target_options import Repairer, fill_values
 from manywheels.plan.targets import PlannedTarget
-from manywheels.runtime import untrusted_files
 from manywheels.runtime.environment import build_environment
 from manywheels.runtime.workspace import Snapshot
 
@@ -48,6 +47,7 @@ class TargetWorkspace:
         self.target = self.planned.target
         self.options = self.context.run.options.for_target(self.target)
         setup = self.context.setup_of(self.target)
+        self._checkout = self.context.checkout or setup.snapshot
         self.setup = replace(setup, snapshot=self.snapshot) if self.snapshot else setup
         self.user = self.context.users[self.target]
         name = f"{self.target.identifier}{self.suffix}"
@@ -80,9 +80,7 @@ class TargetWorkspace:
 
     def make_folder(self) -> None:
         """Raises OSError, and ToolchainError if this machine's Python cannot build for the target's machine."""
-        untrusted_files.make_place(self.folder, self.user)
-        for cache in ("uv", "zig") if self.user is not None else ():  # not shared with other users
-            untrusted_files.make_folder(self.folder / cache, self.user)
+        make_private_folder(self.folder, self.user)
         if self.cross:
             prepare(self.cross, self.interpreter.path, self.setup.tools.environment)
 
@@ -142,8 +140,7 @@ class TargetWorkspace:
             **self.setup.tools.environment,
             **(self.cross.environment if self.cross else {}),
             **self.context.jobserver.environment,
-            # Another target or run must not read a cache that a build can write.
-            "UV_CACHE_DIR": str((cache_dir() if self.user is None else self.folder) / "uv"),
+            **cache_variables(self.folder, self.user),
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_NO_PROGRESS": "1",
             **marks(self.target),
@@ -152,17 +149,19 @@ class TargetWorkspace:
             own[client.SOCKET] = str(self.context.compiler_cache.socket_of(self.target))
         if self.options.repair.by is Repairer.NONE:  # nothing would add the shared C++ library to the wheel
             own["MANYWHEELS_CXX_STATIC"] = "1"
-        if self.user is not None:
-            # If the image's compiler is zig, its cache keeps sources from standard input: keep users apart.
-            own["ZIG_LOCAL_CACHE_DIR"] = str(self.folder / "zig")
         if self.user_and_fetcher:  # the fetcher owns the files, so the kernel refuses hard links
             own["UV_LINK_MODE"] = "symlink"
         return own
 
     @property
     def _follower(self) -> Follower:
-        constraints = written_constraints(self.options.constraints, self.source, self.target.python, self.sealed)
+        constraints = written_constraints(self.options.constraints, self._constrained, self.target.python, self.sealed)
         return self.source_copy.follower(constraints)
+
+    @property
+    def _constrained(self) -> Path:
+        """The folder in which `dependency-versions` names a file."""
+        return self._checkout.root / self._checkout.package
 
     @cached_property
     def constraints(self) -> str:
@@ -170,4 +169,4 @@ class TargetWorkspace:
         constraints = self.options.constraints
         if not (constraints.file or constraints.packages):
             return ""
-        return constraints.text(self.source, self.target.python)
+        return constraints.text(self._constrained, self.target.python)

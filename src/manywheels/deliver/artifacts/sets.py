@@ -60,7 +60,7 @@ def _members(manifest: Manifest, folder: Path, report: Path | None) -> Iterator[
             yield ArtifactMember(name=LOG_FOLDER + Path(log).name, path=folder / log)
     if report is not None and is_regular(report):
         yield ArtifactMember(name=REPORT, path=report)
-    for sdist in sorted(folder.glob("*.tar.gz")) if manifest.sdist is None else ():
+    for sdist in sorted(folder.glob("*.tar.gz")) if not (manifest.sdist or manifest.sdist_failure) else ():
         if is_regular(sdist) and is_sdist_of(manifest, sdist.name):
             yield ArtifactMember(name=sdist.name, path=sdist)
 

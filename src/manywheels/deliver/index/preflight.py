@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.core.cancellation import Cancellation
+from manywheels.core.text import sanitize
 from manywheels.data import table
 from manywheels.deliver.index.differences import dependency_changes, describe, differences, release_before
 from manywheels.deliver.index.http import NoResponse
@@ -23,6 +24,7 @@ from manywheels.deliver.index.simple_api import (
     listed_sdists,
     oldest_upload,
 )
+from manywheels.errors import Cancelled
 from manywheels.verify.checks import acceptance, archive, metadata, record, tags
 from manywheels.verify.distribution_rules import (
     METADATA,
@@ -40,7 +42,7 @@ from manywheels.wheels.manifest import Manifest, read_sealed
 from manywheels.wheels.metadata import read_metadata
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import MANIFEST
-from manywheels.wheels.set_problems import release_of
+from manywheels.wheels.wheelfile import release_of
 
 _CHECKED_BY_INDEX: Final = frozenset(
     check.code for module in (acceptance, archive, record, metadata, tags) for check in module.CHECKS
@@ -114,7 +116,7 @@ def run_preflight(
             problems += ruled.problems
             warnings += ruled.warnings
         presence |= its_presence
-        changes += _changes(its_files, listing or {}, index)
+        changes += _changes_or_why_not(its_files, listing or {}, index)
     if wanted.verify:
         # What PyPI alone refuses concerns only what is sent to it.
         judged = {path.name for path in paths if presence.get(path.name) not in _THERE}
@@ -131,6 +133,15 @@ def run_preflight(
         warnings=tuple(dict.fromkeys(warnings)),
         changes=tuple(changes),
     )
+
+
+def _changes_or_why_not(files: Sequence[Distribution], listing: Listing, index: Index) -> tuple[str, ...]:
+    try:
+        return _changes(files, listing, index)
+    except Cancelled:
+        raise
+    except Exception as error:  # noqa: BLE001 - what is only told must not stop a release
+        return (sanitize(f"what differs from the release before is not known: {str(error)[:200]}"),)
 
 
 def _changes(files: Sequence[Distribution], listing: Listing, index: Index) -> tuple[str, ...]:
@@ -158,8 +169,8 @@ def _of_the_release(paths: Sequence[Path], manifest: Manifest | None) -> tuple[t
     A file of the same release that the manifest does not have is no other, but a mistake.
     """
     sealed = {file.name for file in manifest.files} if manifest else set()
-    releases = {release_of(name) for name in sealed}
-    left = [path.name for path in paths if sealed and path.name not in sealed and release_of(path.name) not in releases]
+    own = {None, *map(release_of, sealed)}
+    left = [path.name for path in paths if sealed and release_of(path.name) not in own]
     return tuple(path for path in paths if path.name not in left), left
 
 

@@ -48,7 +48,7 @@ def remove(client: DockerClient, leftover: Leftover) -> str:
     from docker.errors import NotFound
 
     try:
-        with suppress(NotFound), translate_errors("remove it"):
+        with translate_errors("remove it"), suppress(NotFound):
             if leftover.kind == "image":
                 client.images.remove(leftover.name)
             else:
