@@ -14,8 +14,8 @@ from gitlab import dump, fill_marks
 from manywheels.plan import inputs
 
 FILE: Final = Path(__file__).resolve().parent.parent / ".github" / "workflows" / "wheels.yml"
-# Inputs that the workflow gives itself, or has no use for.
-NOT_HERE: Final = {"output-dir", "only", "archs", "shard", "jobs", "verbose"}
+# Inputs that the workflow gives itself, or has no use for: a job without targets leaves no artifact to gather.
+NOT_HERE: Final = {"output-dir", "only", "archs", "shard", "jobs", "verbose", "allow-empty"}
 MORE: Final = ("package-dir", "retention-days")
 
 

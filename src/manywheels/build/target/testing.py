@@ -102,7 +102,7 @@ def _test(
     assert tests is not None  # noqa: S101 - others are not in `targets_to_test`
     workspace.make_folder()
     if planned is build.planned:
-        workspace.copy = build.copy  # with what `before-build` and the build left
+        workspace.source_copy = build.source_copy  # with what `before-build` and the build left
         workspace.evaluated = build.evaluated
     elif prepared:
         _unpack_copy(prepared, workspace, cancellation)

@@ -28,7 +28,7 @@ from manywheels.runtime.workspace import Snapshot
 
 @dataclass
 class TargetWorkspace:
-    """`copy` is the target's copy of the source; `suffix` ends the names of folders and log.
+    """`source_copy` is the target's copy of the source; `suffix` ends the names of folders and log.
 
     This process's user owns `sealed`, readable for all, and `folder`, which contains the folders of the target's user,
     closed to others. Tests have a workspace of their own, `is_for_tests`. `snapshot` is of another source than the
@@ -52,14 +52,18 @@ class TargetWorkspace:
         self.user = self.context.users[self.target]
         name = f"{self.target.identifier}{self.suffix}"
         self.folder = self.context.work / name
-        self.copy = self.folder / "source"
         self.source_copy = SourceCopy(
-            snapshot=self.setup.snapshot, folder=self.copy, origin=self.context.run.project.path
+            snapshot=self.setup.snapshot, folder=self.folder / "source", origin=self.context.run.project.path
         )
         self.evaluated: tuple[Assignment, ...] | None = None  # `environment`, once its commands have run
         self.cross = None if self.is_for_tests else self._cross_files()
         self.sealed = self.context.work / "sealed" / name
         self.log = self.context.run.output.log(name)
+
+    @property
+    def copy(self) -> Path:
+        """The top of the target's copy of the source."""
+        return self.source_copy.folder
 
     @property
     def places(self) -> dict[str, Path]:
