@@ -159,7 +159,7 @@ def test_no_name_of_a_wheel_becomes_an_output(image: str, tmp_path: Path, name: 
     assert finished.status == 1, finished.output
     assert finished.failure["stage"] == "build"
     outputs = parse_outputs(runner.temp / "_runner_file_commands/set_output")
-    assert set(outputs) == {"wheels", "manifest", "manifest-digest", "summary"}
+    assert set(outputs) == {"manifest", "manifest-digest", "sdist", "summary", "wheels"}
     assert json.loads(outputs["wheels"]) == []
 
 
