@@ -24,6 +24,14 @@ def sdist_of(finished: Finished) -> Path:
     return found
 
 
+def with_setup(program: Program, line: str) -> Path:
+    """Return a copy of the project whose setup.py ends with a line."""
+    source = program.copy("c_setuptools")
+    with (source / "setup.py").open("a") as file:
+        file.write(line)
+    return source
+
+
 def test_the_sdist_is_delivered_with_the_wheels_and_sealed(program: Program) -> None:
     finished = program.build("c_setuptools", "--sdist", tags=TAGS)
     assert finished.status == 0, finished.text
@@ -41,9 +49,7 @@ def test_the_sdist_is_delivered_with_the_wheels_and_sealed(program: Program) -> 
 
 
 def test_wheels_are_built_from_the_sdist_when_asked(program: Program) -> None:
-    source = program.copy("c_setuptools")
-    with (source / "setup.py").open("a") as file:
-        file.write(PRINTS_FOLDER)
+    source = with_setup(program, PRINTS_FOLDER)
     (source / "only-in-the-checkout.txt").write_text("")
     finished = program.build(source, "--sdist", "--from-sdist", tags=TAGS)
     assert finished.status == 0, finished.text
@@ -76,9 +82,9 @@ def test_a_file_that_the_sdist_lacks_is_named(program: Program) -> None:
 
 
 def test_an_sdist_that_gives_no_wheel_is_not_delivered(program: Program) -> None:
-    source = program.copy("c_setuptools")
-    with (source / "setup.py").open("a") as file:
-        file.write("if __import__('os').path.exists('PKG-INFO'): raise SystemExit('no build from an sdist')\n")
+    source = with_setup(
+        program, "if __import__('os').path.exists('PKG-INFO'): raise SystemExit('no build from an sdist')\n"
+    )
     finished = program.build(source, "--sdist", tags=TAGS)
     assert finished.status == 1, finished.text
     assert "✗ sdist" in finished.stdout
@@ -90,9 +96,7 @@ def test_an_sdist_that_gives_no_wheel_is_not_delivered(program: Program) -> None
 
 
 def test_a_failing_sdist_ends_the_run_before_the_wheels(program: Program) -> None:
-    source = program.copy("c_setuptools")
-    with (source / "setup.py").open("a") as file:
-        file.write("if 'sdist' in __import__('sys').argv: raise SystemExit('no sdist today')\n")
+    source = with_setup(program, "if 'sdist' in __import__('sys').argv: raise SystemExit('no sdist today')\n")
     finished = program.build(source, "--sdist", tags=TAGS)
     assert finished.status == 1, finished.text
     assert "error MW113" in finished.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
@@ -26,11 +25,10 @@ from manywheels.build.platform_setup import PlatformSetter, platform_folder
 from manywheels.build.reporter import Reporter
 from manywheels.build.sdist import BuiltSdist, SdistBuild, read_built
 from manywheels.build.shared_compilations import sharing_compilations, workers_for
-from manywheels.build.stages.hooks import note
 from manywheels.build.stages.test_run import TestOutcome
 from manywheels.build.target import sdist_proof
 from manywheels.build.target.build import TargetBuild
-from manywheels.build.target.progress import failure_of
+from manywheels.build.target.progress import failure_of, target_error
 from manywheels.build.target.sdist_proof import Proof, prove_sdist
 from manywheels.build.trace import TARGETS
 from manywheels.build.unchanged import Kept, find_kept, with_set_findings
@@ -57,7 +55,6 @@ from manywheels.runtime.workspace import (
 )
 from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined, no_sdist, seal
 
-_DISKS: Final = "Check the machine's disks and permissions."
 _PREFETCHES: Final = 2  # at once: they unpack wheels while compilers run
 
 
@@ -334,17 +331,10 @@ def _run(build: TargetBuild) -> TargetRecord:
         raise
     except Cancelled as error:
         return build.progress.fail(error, TargetState.CANCELLED)
-    except TargetError as error:
-        build.add_hint(error)
-        return build.progress.fail(error)
-    except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        problem = f"{error.strerror or error}{place}."
-        return build.progress.fail(TargetError(problem, remedy=_DISKS))
     except Exception as error:  # noqa: BLE001 - an error in manywheels must not stop the other targets
-        note(build.workspace.log, traceback.format_exc())
-        fault = TargetError(f"A fault in manywheels: {error!r}.", remedy="Please report it, with the target's log.")
-        return build.progress.fail(fault)
+        if isinstance(error, TargetError):
+            build.add_hint(error)
+        return build.progress.fail(target_error(error, build.workspace.log))
 
 
 def _reused(record: TargetRecord, source: TargetRecord, tested: TestOutcome | None) -> TargetRecord:
@@ -405,5 +395,4 @@ def _with_sdist(manifest: Manifest, sdist: BuiltSdist | None, proof: Proof, run:
     try:
         return replace(manifest, sdist=seal(run.output.deliver(sdist.path, sha256=sdist.sha256), sha256=sdist.sha256))
     except (TargetError, OSError) as error:
-        shown = error if isinstance(error, TargetError) else TargetError(f"{error.strerror}.", remedy=_DISKS)
-        return replace(manifest, sdist_failure=failure_of(shown, "deliver"))
+        return replace(manifest, sdist_failure=failure_of(target_error(error, run.output.path), "deliver"))

@@ -17,9 +17,10 @@ def make_private_folder(folder: Path, user: int | None) -> None:
         untrusted_files.make_folder(folder / cache, user)
 
 
-def cache_variables(folder: Path, user: int | None) -> dict[str, str]:
-    """Return the variables that name uv's cache and zig's; the program's own user has those of the machine."""
+def tool_variables(folder: Path, user: int | None) -> dict[str, str]:
+    """Return the variables for uv and zig: the program's own user has the caches of the machine."""
+    uv = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
     if user is None:
-        return {"UV_CACHE_DIR": str(cache_dir() / "uv")}
+        return uv | {"UV_CACHE_DIR": str(cache_dir() / "uv")}
     # Another build must not read a cache that this one can write. zig's keeps sources from standard input.
-    return {"UV_CACHE_DIR": str(folder / "uv"), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}
+    return uv | {"UV_CACHE_DIR": str(folder / "uv"), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}

@@ -20,10 +20,10 @@ from typing import Final, Protocol
 
 from packaging.requirements import Requirement
 
+from manywheels.build.private_folder import tool_variables
 from manywheels.build.stages.prefetch import caller_settings, constraints_in, is_on_an_index, steers_fetching
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.cgroup import available_cores
-from manywheels.core.files import cache_dir
 from manywheels.plan.options import Options
 from manywheels.plan.pip_settings import Follower
 from manywheels.plan.project import Project
@@ -128,11 +128,10 @@ def _resolve(
         folder = Path(name)
         for file, texts in (("requirements", requirements), ("constraints", question.constraints)):
             (folder / file).write_text("".join(f"{Requirement(text)}\n" for text in texts), "utf-8")
-        own = {"UV_CACHE_DIR": str(cache_dir() / "uv"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
         outcome = sandbox.run(
             Command(
                 argv=_command(folder, question, offline=offline), folder=folder, log=folder / "log", timeout=_TIMEOUT,
-                environment={**settings, **own, "PATH": os.defpath, "HOME": name},
+                environment={**settings, **tool_variables(folder, None), "PATH": os.defpath, "HOME": name},
             ),
             cancellation,
         )  # fmt: skip

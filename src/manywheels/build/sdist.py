@@ -11,7 +11,7 @@ from pathlib import Path
 
 from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.context import Run
-from manywheels.build.private_folder import cache_variables, make_private_folder
+from manywheels.build.private_folder import make_private_folder, tool_variables
 from manywheels.build.reporter import Reporter
 from manywheels.build.source_copy import SourceCopy, written_constraints
 from manywheels.build.stages.frontend import BuildRequest, build_sdist
@@ -112,8 +112,7 @@ class SdistBuild:
             user=self.user,
         )  # fmt: skip
         seen = {
-            **scrubbed, **self.tools.environment, **marks(), **cache_variables(self._folder, self.user),
-            "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1",
+            **scrubbed, **self.tools.environment, **marks(), **tool_variables(self._folder, self.user),
         }  # fmt: skip
         runner = Runner(
             option="environment", folder=copy.project, scratch=self._folder / "variables", log=log,

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from manywheels.cli.request import KINDS, Request, read_wheel_settings
 from manywheels.core import text
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.files import cache_dir, digest_file
+from manywheels.core.files import cache_dir
 from manywheels.core.printing import say
 from manywheels.core.regular_files import is_regular
 from manywheels.errors import EXIT_DELIVERY, EXIT_OK, EngineError, WheelFileError
 from manywheels.plan import inputs
 from manywheels.runtime.cache_folder import CACHES, PUBLIC, is_marked, without_runs
+from manywheels.wheels.leftovers import unchanged
 from manywheels.wheels.manifest import read_manifest
 from manywheels.wheels.output import LEDGER, LOGS, MANIFEST, REPORT, RUN_LOGS
 
@@ -82,10 +83,7 @@ def _output(request: Request, cancellation: Cancellation) -> Iterator[_Item]:
         manifest = read_manifest(folder)
     except WheelFileError:
         return
-    for file in manifest.files:
-        path = folder / file.name
-        if is_regular(path) and digest_file(path, cancellation) == file.sha256:
-            yield _file(path)
+    yield from map(_file, unchanged(manifest, folder, cancellation))
     names = {record.log for record in manifest.targets}
     names |= {record.tests.log for record in manifest.targets if record.tests}
     names |= {f"{LOGS}/{path.name}" for pattern in RUN_LOGS for path in logs.glob(pattern)}

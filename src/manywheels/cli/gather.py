@@ -51,15 +51,11 @@ def gather_folders(folders: Iterable[Path], output: Path, settings: Settings, ca
 
 def _remove_copies(folder: Path, cancellation: Cancellation) -> None:
     """Remove what an earlier gathering has put into a folder of this program's: it may be of another release."""
-    from manywheels.core.files import digest_file
-    from manywheels.core.regular_files import is_regular
+    from manywheels.wheels.leftovers import remove, unchanged
     from manywheels.wheels.manifest import read_manifest
 
     with suppress(WheelFileError):
-        for file in read_manifest(folder).files:
-            path = folder / file.name
-            if is_regular(path) and digest_file(path, cancellation) == file.sha256:
-                path.unlink()
+        remove(unchanged(read_manifest(folder), folder, cancellation))
 
 
 def inspector(settings: Settings, cancellation: Cancellation) -> Inspect:

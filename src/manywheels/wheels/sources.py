@@ -10,9 +10,9 @@ from typing import Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.core.files import digest_file
 from manywheels.errors import WheelFileError
+from manywheels.wheels.leftovers import of_other_releases
 from manywheels.wheels.manifest import Manifest, read_sealed
 from manywheels.wheels.output import MANIFEST
-from manywheels.wheels.wheelfile import release_of
 
 SDIST: Final = ".tar.gz"
 
@@ -68,11 +68,11 @@ def open_set(source: SetSource) -> OpenSet:
         raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Name folders that `build` wrote into.")
     there = os.path.lexists(source.folder / MANIFEST)
     manifest, digest = read_sealed(source.folder) if there else (None, "")
-    releases = {release_of(file.name) for file in manifest.files} if manifest else set()
 
     def found(pattern: str) -> tuple[Path, ...]:
-        paths = source.folder.glob(pattern)
-        return tuple(sorted(path for path in paths if not releases or release_of(path.name) in {*releases, None}))
+        there = sorted(source.folder.glob(pattern))
+        others = of_other_releases(manifest, there)
+        return tuple(path for path in there if path not in others)
 
     return OpenSet(
         source=source, manifest=manifest, digest=digest, wheels=found("*.whl"), sdists=found(f"*{SDIST}")

@@ -17,8 +17,8 @@ ERRORS: dict[str, tuple[Exception, str]] = {
     "an unreadable wheel": (WheelFileError("No archive.", remedy="Mend it."), "No wheel can be built from the sdist"),
     "no compiler": (ToolchainError("No gcc.", remedy="Mend it."), "No wheel can be built from the sdist"),
     "a failed build": (BuildFailed("It broke.", remedy="Mend it."), "No wheel can be built from the sdist"),
-    "a full disk": (OSError(28, "No space left on device"), "The sdist was not tried: No space left"),
-    "a fault": (ValueError("oops"), "A fault in manywheels"),
+    "a full disk": (OSError(28, "No space left on device"), "No wheel can be built from the sdist: No space left"),
+    "a fault": (ValueError("oops"), "No wheel can be built from the sdist: A fault in manywheels"),
     "a cancellation": (Cancelled("Stopped.", remedy="Run it again."), "Stopped."),
 }
 

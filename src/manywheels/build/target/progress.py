@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from manywheels.build.stages.hooks import note
 from manywheels.build.target.testing import why_not_tested
 from manywheels.build.target.workspace import TargetWorkspace
 from manywheels.build.trace import Kind
-from manywheels.errors import TargetError
+from manywheels.errors import ManywheelsError, TargetError
 from manywheels.wheels.manifest import Failure, TargetRecord, TargetState, WheelRecord
 
 
@@ -81,3 +84,17 @@ def failure_of(error: TargetError, stage: str) -> Failure:
         file=error.file,
         line=error.line,
     )
+
+
+def target_error(error: Exception, log: Path) -> TargetError:
+    """Return what users are told of an error that ended a build; a fault in this program goes to the log, too."""
+    if isinstance(error, TargetError):
+        return error
+    if isinstance(error, ManywheelsError):
+        return TargetError(error.message, remedy=error.remedy)
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        return TargetError(f"{error.strerror or error}{place}.", remedy="Check the machine's disks and permissions.")
+    with suppress(OSError):
+        note(log, "".join(traceback.format_exception(error)))
+    return TargetError(f"A fault in manywheels: {error!r}.", remedy=f"Please report it, with {log}.")

@@ -6,19 +6,16 @@ compiled before, so that sharing compilations makes this cheap.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from manywheels.build.context import RunContext
-from manywheels.build.stages.hooks import note
 from manywheels.build.target.build import TargetBuild
-from manywheels.build.target.progress import TargetProgress, failure_of
+from manywheels.build.target.progress import TargetProgress, failure_of, target_error
 from manywheels.build.target.workspace import TargetWorkspace
-from manywheels.errors import Cancelled, ManywheelsError, TargetError, WrongWheel
+from manywheels.errors import Cancelled, WrongWheel
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime.workspace import Snapshot
 from manywheels.verify.checks import SDIST_SAME
@@ -55,20 +52,10 @@ def prove_sdist(
 
 
 def _failure(error: Exception, log: Path) -> Failure:
-    if isinstance(error, Cancelled):
-        return failure_of(error, _STAGE)
-    if isinstance(error, ManywheelsError):
-        shown = TargetError(f"No wheel can be built from the sdist: {error.message}", remedy=error.remedy)
-        shown.excerpt = error.excerpt if isinstance(error, TargetError) else ()
-        return failure_of(shown, _STAGE)
-    if isinstance(error, OSError):
-        problem = f"The sdist was not tried: {error.strerror or error}."
-        return failure_of(TargetError(problem, remedy="Check the machine's disks and permissions."), _STAGE)
-    with suppress(OSError):
-        note(log, "".join(traceback.format_exception(error)))
-    return failure_of(
-        TargetError(f"A fault in manywheels: {error!r}.", remedy=f"Please report it, with {log}."), _STAGE
-    )
+    shown = target_error(error, log)
+    if not isinstance(error, Cancelled):
+        shown.message = f"No wheel can be built from the sdist: {shown.message}"
+    return failure_of(shown, _STAGE)
 
 
 class SdistProof(TargetBuild):

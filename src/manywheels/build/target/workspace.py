@@ -11,7 +11,7 @@ from manywheels.build.compilers.choice import Machine
 from manywheels.build.context import RunContext
 from manywheels.build.cross.command import cross_files, prepare
 from manywheels.build.cross.files import CrossFiles
-from manywheels.build.private_folder import cache_variables, make_private_folder
+from manywheels.build.private_folder import make_private_folder, tool_variables
 from manywheels.build.source_copy import SourceCopy, written_constraints
 from manywheels.build.stages.hooks import marks
 from manywheels.build.stages.variables import Runner
@@ -144,9 +144,7 @@ class TargetWorkspace:
             **self.setup.tools.environment,
             **(self.cross.environment if self.cross else {}),
             **self.context.jobserver.environment,
-            **cache_variables(self.folder, self.user),
-            "UV_PYTHON_DOWNLOADS": "never",
-            "UV_NO_PROGRESS": "1",
+            **tool_variables(self.folder, self.user),
             **marks(self.target),
         }
         if self.context.compiler_cache and not self.is_for_tests:

@@ -38,11 +38,11 @@ from manywheels.verify.model import Finding, Problem, Severity, some
 from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build, without_sdist, without_wheel
+from manywheels.wheels.leftovers import of_other_releases
 from manywheels.wheels.manifest import Manifest, read_sealed
 from manywheels.wheels.metadata import read_metadata
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import MANIFEST
-from manywheels.wheels.wheelfile import release_of
 
 _CHECKED_BY_INDEX: Final = frozenset(
     check.code for module in (acceptance, archive, record, metadata, tags) for check in module.CHECKS
@@ -94,12 +94,16 @@ def run_preflight(
     """Check everything, and change nothing. Raises WheelFileError if there are no files, and Cancelled."""
     has_manifest = os.path.lexists(wanted.folder / MANIFEST)
     manifest, digest = read_sealed(wanted.folder) if has_manifest else (None, "no manifest")
-    paths, left = _of_the_release(find_files(wanted.folder), manifest)
+    there = find_files(wanted.folder)
+    left = of_other_releases(manifest, there)
+    paths = tuple(path for path in there if path not in left)
     switch = cancellation or Cancellation()
     if not index.addresses.has_rules:
         wanted = replace(wanted, rules=_without_metadata(wanted.rules))
     files, problems = _read(paths, switch)
-    warnings = [f"left in the folder, as they are of other releases: {some(left)}"] if left else []
+    warnings = (
+        [f"left in the folder, as they are of other releases: {some([path.name for path in left])}"] if left else []
+    )
     warnings += _unproved(manifest, wanted, files)
     problems += _manifest_mismatches(wanted, files, manifest, digest)
     presence: dict[str, Presence] = {}
@@ -161,17 +165,6 @@ def _new_dependencies(before: Listing, files: Sequence[Distribution], index: Ind
     if content is not None:
         declared = read_metadata(content)[0].get("requires_dist", [])
         yield from dependency_changes(declared, files[-1].metadata.get("requires_dist", []))
-
-
-def _of_the_release(paths: Sequence[Path], manifest: Manifest | None) -> tuple[tuple[Path, ...], list[str]]:
-    """Return the files to publish, and the names of others: those of another release than the manifest's.
-
-    A file of the same release that the manifest does not have is no other, but a mistake.
-    """
-    sealed = {file.name for file in manifest.files} if manifest else set()
-    own = {None, *map(release_of, sealed)}
-    left = [path.name for path in paths if sealed and release_of(path.name) not in own]
-    return tuple(path for path in paths if path.name not in left), left
 
 
 @dataclass(frozen=True, kw_only=True)
