@@ -224,5 +224,6 @@ def test_everything_in_dist_with_an_sdist(folder: Path, tmp_path: Path) -> None:
         [sys.executable, "-m", "manywheels", "verify", wheel, sdist],
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, f"{sdist.name} is an sdist, and was not looked at\n")
-    assert "1 wheel: no findings" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"✓ {sdist.name}" in done.stdout
+    assert "1 wheel and 1 sdist: no findings" in done.stdout
