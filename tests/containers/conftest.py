@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from containers.act import make_repository
 from runner import shared_image
 
 if TYPE_CHECKING:
@@ -37,3 +39,9 @@ def image(program_image: str) -> str:
     if os.geteuid() != 0:
         pytest.skip("only root can make a workspace that belongs to the runner's user")
     return program_image
+
+
+@pytest.fixture(scope="module")
+def action(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This checkout as the repository that `manywheels/manywheels@v0` stands for."""
+    return make_repository(tmp_path_factory.mktemp("action"))
