@@ -120,37 +120,67 @@ def test_three_jobs_build_disjoint_parts_and_publish_their_union_to_the_local_in
         assert all(token not in ran.output for token in tokens.values())
 
 
+# The musllinux wheels of the same release, by a second job in the image for these.
+MUSL = """
+  - component: $CI_SERVER_FQDN/manywheels/manywheels/build-wheels@$CI_COMMIT_SHA
+    inputs:
+      job-prefix: musl-
+      platform: musllinux_1_2
+      image: quay.io/pypa/musllinux_1_2_x86_64
+      output-dir: dist/musl
+      build: cp312
+      source: SOURCE
+"""
+
+
+def write_others(folder: Path, version: str) -> None:
+    """Write the wheels for macOS and Windows that cibuildwheel would build."""
+    metadata = (
+        "Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nRequires-Python: >=3.9\n"
+        "License-Expression: MIT\nLicense-File: LICENSE\n"
+    )
+    for name, tags in (("macos", "cp312-cp312-macosx_11_0_arm64"), ("windows", "cp312-cp312-win_amd64")):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+        write_wheel(
+            folder / name, tags=tags, start=f"spam-{version}", metadata=metadata, members={"spam/__init__.py": b""}
+        )
+
+
 def test_a_whole_release_is_published_as_one_set(tmp_path: Path, archives: Archives, image: str) -> None:
     """There are no runners for macOS and Windows here: wheels made by hand stand for what cibuildwheel would build."""
     others = tmp_path / "others"
-    for name, tags in (("macos", "cp312-cp312-macosx_11_0_arm64"), ("windows", "cp312-cp312-win_amd64")):
-        (others / name).mkdir(parents=True)
-        metadata = (
-            "Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nRequires-Python: >=3.9\n"
-            "License-Expression: MIT\nLicense-File: LICENSE\n"
-        )
-        write_wheel(others / name, tags=tags, start="spam-1.0.0", metadata=metadata, members={"spam/__init__.py": b""})
     with LocalIndex() as index:
         index.trust(GitLabPublisher(project="spam", project_path="manywheels/manywheels", environment="release"))
         pipeline = yaml.safe_load(example("release"))
+        pipeline["include"][0]["inputs"] |= {  # the runner's --input would reach both components
+            "image": image, "source": archives.address, "build": "cp312", "repository-url": index.upload_url
+        }  # fmt: skip
+        pipeline["include"] += yaml.safe_load(MUSL.replace("SOURCE", archives.address))
         copied = f"mkdir -p wheelhouse && cp {others}/$CI_JOB_NAME/*.whl wheelhouse/"
         for name in ("macos", "windows"):
             pipeline[name] = {"extends": ".cibuildwheel", "script": [copied]}
+        pipeline["publish"]["needs"].append("musl-build-wheels")
         repository = make_project(tmp_path / "spam", SPAM, yaml.safe_dump(pipeline, sort_keys=False))
         job = index.gitlab_environment(project_path="manywheels/manywheels", ref="v1.0.0", environment="release")
         tokens = {name: value for name, value in job.items() if name.endswith("_ID_TOKEN")}
-        inputs = given(
-            f"image={image}", f"source={archives.address}", "build=cp312", f"repository-url={index.upload_url}"
-        )
         tag = {"CI_COMMIT_TAG": "v1.0.0", "CI_COMMIT_REF_PROTECTED": "true"}
-        ran = run(repository, *inputs, variables=tag | tokens)
+        write_others(others, "0.9.0")
+        ran = run(repository, variables=tag | tokens)
+        assert ran.status != 0
+        assert "`spam-0.9.0-cp312-cp312-macosx_11_0_arm64.whl` is of spam 0.9.0" in ran.said("publish")
+        assert not index.files()
+
+        write_others(others, "1.0.0")
+        shutil.rmtree(repository / "wheelhouse", ignore_errors=True)  # the runner's copy of the jobs' artifacts
+        ran = run(repository, variables=tag | tokens)
         assert ran.status == 0, ran.output
         sent = {name: file.sha256 for name, file in index.files().items()}
     manifest = read_manifest(repository / "dist/gathered")
     assert sent == {file.name: file.sha256 for file in manifest.files}
     assert manifest.sdist is not None
     assert [wheel.origin for wheel in manifest.foreign] == ["wheelhouse", "wheelhouse"]
-    assert len(manifest.wheels) == 1
+    assert ["musllinux" in wheel.name for wheel in manifest.wheels] == [False, True]
 
 
 # Stands in for the runner of the other architecture, which is not here: a cross build has made its part.

@@ -41,6 +41,7 @@ _ARTIFACT_INPUTS: Final = frozenset({"artifact-name", "artifact-pattern", "forei
 _RUNNER_INPUTS: Final = frozenset({"args", "entrypoint"})  # for the runner
 # cibuildwheel's action installs itself, and with it what `extras` names; here, uv is part of the image.
 _INSTALLERS_INPUTS: Final = frozenset({"extras", "python-path"})
+_ANNOTATED: Final = 10  # lines of an error in its annotation
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -55,8 +56,9 @@ def _report_error(error: ManywheelsError) -> None:
     guard.print_error(error)
     if isinstance(error, Cancelled):  # GitHub shows that itself
         return
-    lines = [error.message.partition("\n")[0], error.remedy]
-    message = "\n".join(sanitize(line) for line in lines if line)
+    said = error.message.splitlines()
+    more = [f"… and {len(said) - _ANNOTATED} lines more, in the log"] if len(said) > _ANNOTATED else []
+    message = "\n".join(sanitize(line) for line in (*said[:_ANNOTATED], *more, error.remedy) if line)
     print(Annotation(kind="error", title=f"manywheels {error.code}", message=message), flush=True)
 
 

@@ -291,6 +291,15 @@ def test_an_error_cannot_end_its_annotation(capsys: pytest.CaptureFixture[str]) 
     assert [command.name for command in github_commands(out)] == ["error"]
 
 
+@pytest.mark.parametrize("lines", [2, 10, 14])
+def test_an_annotation_has_what_an_error_lists(lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+    github._report_error(InputError("\n".join(f"line {number}" for number in range(lines)), remedy="Mend it."))
+    said = capsys.readouterr().out.strip().rpartition("::")[2].split("%0A")
+    assert said[: min(lines, 10)] == [f"line {number}" for number in range(min(lines, 10))]
+    assert said[-1] == "Mend it."
+    assert ("… and 4 lines more, in the log" in said) == (lines == 14)
+
+
 def test_notes_and_folders_of_the_project_are_no_commands(action: Action, capfd: pytest.CaptureFixture[str]) -> None:
     write_project(action.folder)
     with (action.folder / "pyproject.toml").open("a") as file:
