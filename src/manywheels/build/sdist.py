@@ -11,21 +11,19 @@ from pathlib import Path
 
 from manywheels.build.compilers.toolchain import Toolchain
 from manywheels.build.context import Run
-from manywheels.build.private_folder import make_private_folder, tool_variables
+from manywheels.build.private_folder import make_private_folder
 from manywheels.build.reporter import Reporter
-from manywheels.build.source_copy import SourceCopy, written_constraints
+from manywheels.build.source_copy import SourceCopy
+from manywheels.build.source_environment import SourceEnvironment
 from manywheels.build.stages.frontend import BuildRequest, build_sdist
 from manywheels.build.stages.hooks import marks, note
-from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.errors import Cancelled, ProjectError, SdistFailed, TargetError
 from manywheels.plan import assignments
-from manywheels.plan.pip_settings import withheld
 from manywheels.plan.project import read_project
-from manywheels.plan.target_options import TargetOptions, fill_values
+from manywheels.plan.target_options import TargetOptions
 from manywheels.plan.targets import PlannedTarget
-from manywheels.runtime.environment import build_environment
 from manywheels.runtime.uv import uv_program
 from manywheels.runtime.workspace import Snapshot, copy_source, take_snapshot
 from manywheels.verify.rules import Rules
@@ -105,28 +103,13 @@ class SdistBuild:
 
     def _venv(self, copy: SourceCopy, log: Path, cancellation: Cancellation) -> Venv:
         """Return the Python, and the variables of the build. Raises HookFailed, OSError and Cancelled."""
-        options, run, interpreter = self._options, self.run, self.planned.interpreter
-        assert interpreter is not None  # noqa: S101 - targets without one are not built
-        scrubbed = build_environment(
-            run.caller, path=(self.tools.bin_dir,), private=self._folder, passed=options.environment_pass,
-            user=self.user,
+        place = SourceEnvironment(
+            run=self.run, planned=self.planned, copy=copy, private=self._folder, constrained=copy.source,
+            sealed=self.work / "sealed" / f"{NAME}-constraints", uv=uv_program(), log=log, user=self.user,
         )  # fmt: skip
-        seen = {
-            **scrubbed, **self.tools.environment, **marks(), **tool_variables(self._folder, self.user),
-        }  # fmt: skip
-        runner = Runner(
-            option="environment", folder=copy.project, scratch=self._folder / "variables", log=log,
-            timeout=run.options.timeout, cancellation=cancellation, python=interpreter.path, user=self.user,
-        )  # fmt: skip
-        made = runner.evaluate(fill_values(options.environment, **copy.places), seen)
-        constraints = written_constraints(
-            options.constraints, copy.source, self.planned.target.python, self.work / "sealed" / f"{NAME}-constraints"
-        )
-        return Venv(
-            uv=uv_program(), python=interpreter.path, log=log, user=self.user,
-            followed=copy.follower(constraints).follow(assignments.expand(made, seen)),
-            overlooked=(*run.overlooked, *withheld(run.caller, options.environment_pass)),
-        )  # fmt: skip
+        given = place.given((self.tools.bin_dir,), self._options.environment_pass)
+        seen = {**given, **self.tools.environment, **marks()}
+        return place.venv(assignments.expand(place.evaluate(seen, cancellation), seen))
 
 
 def read_built(path: Path, work: Path, rules: Rules, cancellation: Cancellation) -> BuiltSdist:

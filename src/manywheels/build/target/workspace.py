@@ -11,18 +11,16 @@ from manywheels.build.compilers.choice import Machine
 from manywheels.build.context import RunContext
 from manywheels.build.cross.command import cross_files, prepare
 from manywheels.build.cross.files import CrossFiles
-from manywheels.build.private_folder import make_private_folder, tool_variables
-from manywheels.build.source_copy import SourceCopy, written_constraints
+from manywheels.build.private_folder import make_private_folder
+from manywheels.build.source_copy import SourceCopy
+from manywheels.build.source_environment import SourceEnvironment
 from manywheels.build.stages.hooks import marks
-from manywheels.build.stages.variables import Runner
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
 from manywheels.plan import assignments
 from manywheels.plan.assignments import Assignment
-from manywheels.plan.pip_settings import Follower, withheld
-from manywheels.plan.target_options import Repairer, fill_values
+from manywheels.plan.target_options import Repairer
 from manywheels.plan.targets import PlannedTarget
-from manywheels.runtime.environment import build_environment
 from manywheels.runtime.workspace import Snapshot
 
 
@@ -96,55 +94,41 @@ class TargetWorkspace:
         folder = self.context.work / f"cross-{self.target.identifier}{self.suffix}"
         return cross_files(self.target, policy, folder, roots=[self.folder])
 
+    @property
+    def _commands(self) -> SourceEnvironment:
+        """Not kept: tests that use the copy of the build set `source_copy` later."""
+        return SourceEnvironment(
+            run=self.context.run, planned=self.planned, copy=self.source_copy, private=self.folder, sealed=self.sealed,
+            constrained=self._checkout.root / self._checkout.package, uv=self.context.uv, log=self.log, user=self.user,
+        )  # fmt: skip
+
     def base_venv(self) -> Venv:
         """Return the target's interpreter, outside of a virtual environment."""
-        made = self.evaluated if self.evaluated is not None else assignments.as_written(self._assignments)
-        passed = self.options.environment_pass
-        caller = self.context.run.caller
-        environment = self.setup.prepared.expand(made, self._given(passed))
+        made = self.evaluated if self.evaluated is not None else assignments.as_written(self._commands.assignments)
+        environment = self.setup.prepared.expand(made, self._given(self.options.environment_pass))
         if not self.is_for_tests and not self.cross:  # tests run what was repaired, and must not find what it lacks
             environment = self.setup.tools.with_libraries(environment)
-        return Venv(
-            uv=self.context.uv,
-            python=self.interpreter.path,
-            followed=self._follower.follow(environment),
-            overlooked=(*self.context.run.overlooked, *withheld(caller, passed)),
-            log=self.log,
-            user=self.user,
-        )
-
-    @property
-    def _assignments(self) -> tuple[Assignment, ...]:
-        return fill_values(self.options.environment, **self.places)
+        return self._commands.venv(environment)
 
     def evaluate(self, cancellation: Cancellation) -> None:
         """Run the commands in `environment`, in the copy. Raises HookFailed, OSError and Cancelled."""
         seen = self.setup.prepared.seen(self._given(self.options.environment_pass))
-        runner = Runner(
-            option="environment", folder=self.source_copy.project, scratch=self.folder / "variables", log=self.log,
-            timeout=self.context.run.options.timeout, cancellation=cancellation, python=self.interpreter.path,
-            user=self.user,
-        )  # fmt: skip
-        self.evaluated = runner.evaluate(self._assignments, seen)
+        self.evaluated = self._commands.evaluate(seen, cancellation)
 
     def default_environment(self) -> dict[str, str]:
         """Return the target's variables as if its options changed none. Raises OSError for unreadable constraints."""
-        return self._follower.follow(self._given(())).environment
+        return self._commands.follower.follow(self._given(())).environment
 
     def _given(self, passed: tuple[str, ...]) -> dict[str, str]:
         """Return the variables before `environment` changes them; `passed` are names of the caller's variables."""
         path = (*([self.cross.bin] if self.cross else []), self.setup.tools.bin_dir)
-        scrubbed = build_environment(
-            self.context.run.caller, path=path, private=self.folder, passed=passed, user=self.user
-        )
-        return scrubbed | self._own_variables()
+        return self._commands.given(path, passed) | self._own_variables()
 
     def _own_variables(self) -> dict[str, str]:
         own = {
             **self.setup.tools.environment,
             **(self.cross.environment if self.cross else {}),
             **self.context.jobserver.environment,
-            **tool_variables(self.folder, self.user),
             **marks(self.target),
         }
         if self.context.compiler_cache and not self.is_for_tests:
@@ -155,20 +139,10 @@ class TargetWorkspace:
             own["UV_LINK_MODE"] = "symlink"
         return own
 
-    @property
-    def _follower(self) -> Follower:
-        constraints = written_constraints(self.options.constraints, self._constrained, self.target.python, self.sealed)
-        return self.source_copy.follower(constraints)
-
-    @property
-    def _constrained(self) -> Path:
-        """The folder in which `dependency-versions` names a file."""
-        return self._checkout.root / self._checkout.package
-
     @cached_property
     def constraints(self) -> str:
         """The content of the constraints file, if any. Raises OSError."""
         constraints = self.options.constraints
         if not (constraints.file or constraints.packages):
             return ""
-        return constraints.text(self._constrained, self.target.python)
+        return constraints.text(self._commands.constrained, self.target.python)
