@@ -1,6 +1,6 @@
-"""Draw docs/terminal.svg: what the terminal shows at the end of `make demo`.
+"""Draw docs/terminal.svg: what the terminal shows while a project is built for every Python.
 
-python docs/terminal.py [PACKAGE_DIR]
+python docs/terminal.py PROJECT     needs Docker; builds the project twice, the second time with the first one's times
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 _COLUMNS = 92
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _REDRAWN = re.compile(r"(?:\x1b\[2K|\x1b\[1A|\r)+")
 
 
@@ -39,23 +39,33 @@ def record(command: list[str]) -> str:
     return b"".join(pieces).decode()
 
 
-def last_frame(output: str) -> str:
-    """Return what is visible at the end: the last frame of the live table, and the output after it."""
+def frames(output: str) -> list[str]:
+    """Return what was visible, from each drawing of the live table to the next."""
     visible = re.sub(r"\x1b\[\?25[lh]", "", output).replace("\r\n", "\n")
-    return _REDRAWN.split(visible)[-1]
+    return _REDRAWN.split(visible)
+
+
+def busiest(drawn: list[str]) -> str:
+    """Return the frame that shows the most: targets that are built, that are at different stages, and that wait."""
+
+    def stages(frame: str) -> int:
+        plain = _COLOURS.sub("", frame)
+        return len({match[1] for match in re.finditer(r"[·✓] \S+ +(\w+)", plain)}) + ("left, as" in plain)
+
+    return max(drawn, key=stages)
 
 
 def main() -> None:
     """Build a project and draw the terminal."""
-    project = sys.argv[1] if len(sys.argv) > 1 else "examples/spam"
-    output = tempfile.mkdtemp(prefix="dist-")
-    arguments = ["build", project, "--build", "all"]
-    shown = last_frame(record([sys.executable, "-m", "manywheels", *arguments, "--output-dir", output]))
-    shutil.rmtree(output)
+    project = sys.argv[1]
+    with tempfile.TemporaryDirectory(prefix="dist-") as output:
+        command = [sys.executable, "-m", "manywheels", "build", project, "--engine", "container"]
+        for _ in range(2):
+            written = record([*command, "--output-dir", output, "--fresh"])
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=_COLUMNS, file=nowhere, force_terminal=True, highlight=False)
-        console.print(Text(f"$ manywheels {' '.join(arguments)}", style="bold"))
-        console.print(Text.from_ansi(shown.replace(output, "dist")))
+        console.print(Text(f"$ manywheels build {Path(project).name} --engine container", style="bold"))
+        console.print(Text.from_ansi(busiest(frames(written))))
         picture = console.export_svg(title="manywheels")
         # Images on GitHub cannot load fonts: use installed ones.
         picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)

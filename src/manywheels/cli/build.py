@@ -32,7 +32,7 @@ from manywheels.plan.installer_files import Caller, read_caller
 from manywheels.plan.options import NothingToBuild, Options, resolve
 from manywheels.plan.pip_explained import explain_pip
 from manywheels.plan.project import Project
-from manywheels.wheels.earlier import Earlier, earlier_in, note_written
+from manywheels.wheels.earlier import Earlier, earlier_in, note_written, unconfirmed_in
 
 if TYPE_CHECKING:
     from manywheels.build.ingredients import Ingredients
@@ -217,7 +217,7 @@ def _console(job: BuildJob, output: OutputFolder, earlier: Earlier | None, cance
     stream = sys.stderr if job.request.as_json else sys.stdout
     return console_reporter(
         output.path, cancellation, verbose=job.options.verbose, quiet=job.request.quiet, stream=stream,
-        before=earlier.manifest if earlier else None,
+        before=earlier.manifest if earlier else unconfirmed_in(output.path),
     )  # fmt: skip
 
 

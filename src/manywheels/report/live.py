@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # What a stage that does nothing waits for.
-_IDLE: Final = {"queued": "waiting for a core", "waiting": "waiting: may an earlier target's wheel serve?",
+_IDLE: Final = {"queued": "waiting for a core", "waiting": "waiting for an earlier target's wheel",
                 "served": "served by an earlier target's wheel"}  # fmt: skip
 # The least columns of a terminal for the table's columns beside target, result and time.
 _WIDTHS: Final = {"glibc": 60, "size": 70, "platform": 100}

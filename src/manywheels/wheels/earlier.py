@@ -13,7 +13,7 @@ from typing import Final
 
 from manywheels.core.files import cache_dir
 from manywheels.errors import WheelFileError
-from manywheels.wheels.manifest import Manifest, read_sealed
+from manywheels.wheels.manifest import Manifest, read_manifest, read_sealed
 
 _MOST: Final = 1000  # manifests noted; the oldest are forgotten
 
@@ -44,6 +44,14 @@ def earlier_in(folder: Path) -> Earlier | None:
     except WheelFileError:
         return None
     return Earlier(manifest=manifest, folder=folder) if (_noted() / digest).is_file() else None
+
+
+def unconfirmed_in(folder: Path) -> Manifest | None:
+    """Return the manifest in an output folder, whoever wrote it: good for an estimate, not to keep wheels of."""
+    try:
+        return read_manifest(folder)
+    except WheelFileError:
+        return None
 
 
 def note_written(manifest: Manifest) -> None:
