@@ -120,6 +120,11 @@ def commands_of(block: Block) -> list[Command]:
     return found
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a reader has to fill in something: `DIR…`, `[CODE]`, `IMAGE`."""
+    return bool(re.search(r"[…\[|]|(?<![\w-])[A-Z]{4,}(?![\w-])", text))
+
+
 def _parts(text: str) -> Iterator[Words]:
     lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True

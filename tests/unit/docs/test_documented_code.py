@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 
 from conftest import ROOT
 from containers.test_workflow_files import check_jsonschema
-from documents import PAGES, SHELLS, Block, Command, blocks_of, commands_of, inline_code_of, page_name
+from documents import PAGES, SHELLS, Block, Command, blocks_of, commands_of, inline_code_of, is_pattern, page_name
 from manywheels import __version__
 from manywheels.cli import github
 from manywheels.cli.commands import TITLES
@@ -142,11 +142,6 @@ def told(place: str) -> Iterator[None]:
 
 
 # --- code within text -------------------------------------------------------------------------------------------------
-
-
-def is_pattern(text: str) -> bool:
-    """Whether a reader has to fill in something: `DIR…`, `[CODE]`, `IMAGE`."""
-    return bool(re.search(r"[…\[|]|(?<![\w-])[A-Z]{4,}(?![\w-])", text))
 
 
 def check_inline(command: Command) -> None:
