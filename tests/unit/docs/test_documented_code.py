@@ -214,8 +214,8 @@ def check_yaml(block: Block, _folder: Path) -> None:
                 check_outputs(mapping.get("id"), block.text)
             if included := _COMPONENT.fullmatch(str(mapping.get("component", ""))):
                 check_component(included[1], mapping.get("inputs", {}))
-            for line in mapping.get("script", ()):
-                check_command(Command(place=block.place, text=line))
+        for line in mapping.get("script", ()):
+            check_command(Command(place=block.place, text=line))
 
 
 def load_yaml(block: Block) -> Any:
