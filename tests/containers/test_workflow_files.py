@@ -44,8 +44,8 @@ def _zizmor(*files: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def _check_jsonschema(kind: str, *files: Path) -> subprocess.CompletedProcess[str]:
-    argv: list[str | Path] = [BIN / "check-jsonschema", "--builtin-schema", f"vendor.github-{kind}", *files]
+def check_jsonschema(kind: str, *files: Path) -> subprocess.CompletedProcess[str]:
+    argv: list[str | Path] = [BIN / "check-jsonschema", "--builtin-schema", f"vendor.{kind}", *files]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
@@ -77,13 +77,13 @@ def test_zizmor_finds_faults(faulty: Path) -> None:
 
 
 def test_the_schemas_hold() -> None:
-    for kind, files in {"workflows": [*WORKFLOWS, *EXAMPLES], "actions": [ROOT / "action.yml"]}.items():
-        checked = _check_jsonschema(kind, *files)
+    for kind, files in {"github-workflows": [*WORKFLOWS, *EXAMPLES], "github-actions": [ROOT / "action.yml"]}.items():
+        checked = check_jsonschema(kind, *files)
         assert checked.returncode == 0, checked.stdout
 
 
 def test_the_schema_finds_faults(faulty: Path) -> None:
-    checked = _check_jsonschema("workflows", faulty)
+    checked = check_jsonschema("github-workflows", faulty)
     assert checked.returncode != 0
     assert "tiemout" in checked.stdout
 
