@@ -155,7 +155,7 @@ SCENES = {
     ),
     "docs/how-to/arm.md": Scene(made=_BOTH),
     "docs/how-to/caching.md": Scene(
-        project="tests/projects/bundled", made=(*_HERE, "../cache/objects"), said=("nothing was removed",)
+        project="tests/projects/bundled", made=(*_HERE, "../cache/objects"), said=("objects", "nothing was removed")
     ),
     "docs/how-to/debug.md": Scene(made=(f"dist/*-{TAG}-*_x86_64.whl",), said=("MANYWHEELS_BUILD",)),
     "docs/how-to/monorepo.md": Scene(prepare=a_monorepo, made=_HERE),

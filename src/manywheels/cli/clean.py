@@ -96,8 +96,11 @@ def _output(request: Request, cancellation: Cancellation) -> Iterator[_Item]:
                 empty.rmdir()
 
 
-def _file(path: Path) -> _Item:
-    return _Item(name=str(path), size=path.lstat().st_size, remove=lambda: _unlinked(path))
+def _file(path: Path, *, is_free: bool = True) -> _Item:
+    """Return a file; one of the caches' is not removed while a run is under way, which may have it open."""
+    return _Item(
+        name=str(path), size=path.lstat().st_size, remove=lambda: _unlinked(path) if is_free else "a run is under way"
+    )
 
 
 def _unlinked(path: Path) -> str:
@@ -112,7 +115,7 @@ def _unlinked(path: Path) -> str:
 
 
 def _cache(cancellation: Cancellation) -> Iterator[_Item]:
-    """Yield the caches' folders; none of them is removed while a run is under way. Raises OSError."""
+    """Yield the caches; none of them is removed while a run is under way. Raises OSError."""
     own = cache_dir()
     if not own.is_dir():
         return
@@ -122,8 +125,10 @@ def _cache(cancellation: Cancellation) -> Iterator[_Item]:
     with without_runs(cancellation) as is_free:
         for parent in (own, *([PUBLIC] if os.geteuid() == 0 else ())):
             for name in CACHES:
-                if (folder := parent / name).is_dir() and not folder.is_symlink():
-                    yield _folder(folder, cancellation, is_free=is_free)
+                if (path := parent / name).is_dir() and not path.is_symlink():
+                    yield _folder(path, cancellation, is_free=is_free)
+                elif is_regular(path):
+                    yield _file(path, is_free=is_free)
 
 
 def _folder(folder: Path, cancellation: Cancellation, *, is_free: bool) -> _Item:

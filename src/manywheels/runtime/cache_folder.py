@@ -17,8 +17,9 @@ from manywheels.runtime.untrusted_files import open_lock
 
 LOCK: Final = "work.lock"  # held while a run makes its folder
 PUBLIC: Final = Path("/var/lib/manywheels")  # root's, where others must reach what its cache would close to them
+OBJECTS: Final = ("objects", "objects-wal", "objects-shm")  # a database, and what it leaves where a run was killed
 # What runs make in it; other files are not ours.
-CACHES: Final = ("work", "uv", "prefetched", "objects", "zig", "c++", "images", "manifests")
+CACHES: Final = ("work", "uv", "prefetched", *OBJECTS, "zig", "c++", "images", "manifests")
 _USERS: Final = "users"  # locks of users' numbers: they stay, as a run may hold one before it has a folder
 _INTERVAL: Final = 0.05  # seconds
 _TAG: Final = "CACHEDIR.TAG"

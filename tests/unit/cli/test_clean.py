@@ -22,9 +22,11 @@ from unit.helpers import built, manifest, nest, seal
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "cache"
-    for name in ("uv", "work/run-1", "objects"):
+    for name in ("uv", "work/run-1"):
         (place / name).mkdir(parents=True)
         (place / name / "file").write_bytes(b"x" * 10_000)
+    for name in ("objects", "objects-wal"):  # a database, and what a killed run leaves of it
+        (place / name).write_bytes(b"x" * 10_000)
     mark(place)
     (place / "own-notes.txt").write_text("not ours")
     (place / "work.lock").touch()  # as every run leaves it
@@ -46,6 +48,7 @@ def test_a_dry_run_lists_with_sizes_and_removes_nothing(cache: Path, capsys: pyt
     assert main(["clean", "cache", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert f"would remove {cache / 'uv'} (" in out
+    assert f"would remove {cache / 'objects'} (10 kB)" in out
     assert "nothing was removed (dry run)" in out
     assert sorted(cache.rglob("*")) == before
 
@@ -55,6 +58,7 @@ def test_the_caches_of_a_run_under_way_stay(cache: Path, capsys: pytest.CaptureF
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert main(["clean", "cache"]) == 4
     assert (cache / "uv" / "file").exists()
+    assert (cache / "objects").exists()
     assert "a run is under way" in capsys.readouterr().out
 
 
