@@ -1,4 +1,4 @@
-"""Write the sections of docs/verify.md, one for each check, from the catalogue and the corpus of wheels.
+"""Write what is said of each check, in docs/verify.md and by `explain`, from the catalogue and the corpus of wheels.
 
 python docs/checks.py
 """
@@ -20,20 +20,21 @@ from tables import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "verify.md"
+EXAMPLES = ROOT / "src" / "manywheels" / "data" / "check_examples.toml"  # for `explain`
+HEAD = "# What `manywheels explain` says of the checks, from the corpus of broken wheels; written by `make docs`.\n"
 OPTIONS = {"MW272": ["--import"], "MW273": ["--import"], "MW280": ["--attestations"]}
 
 
-def verify_pages() -> str:
-    """Return a section for each check, ordered by code."""
+def check_examples() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return, for each check, what the corpus's wheel breaks, and what `verify` finds."""
     with tempfile.TemporaryDirectory(prefix="manywheels-docs-") as name:
         corpus = Path(name) / "corpus"
         subprocess.run([sys.executable, "-m", "tests.corpus", str(corpus)], cwd=ROOT, check=True, capture_output=True)
         cases = json.loads((corpus / "corpus.json").read_text("utf-8"))
-        sections = [
-            _section(entry, cases[entry.code]["breaks"], _finding(entry.code, corpus / entry.code / "broken"))
+        return {
+            entry.code: (cases[entry.code]["breaks"], _finding(entry.code, corpus / entry.code / "broken"))
             for entry in CHECKS
-        ]
-    return "\n\n".join(sections)
+        }
 
 
 def _finding(code: str, folder: Path) -> dict[str, Any]:
@@ -76,5 +77,15 @@ def _section(entry: CheckInfo, breaks: str, finding: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def _table(code: str, breaks: str, finding: dict[str, Any]) -> str:
+    place = f"{finding['member']} " if finding["member"] else ""
+    said = {"example": breaks, "message": f"{place}{finding['message']}", "cure": finding["remedy"]}
+    written = "".join(f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in said.items())
+    return f"[{code}]\n{written}"
+
+
 if __name__ == "__main__":
-    PAGE.write_text(fill(PAGE.read_text("utf-8"), "checks", verify_pages()), encoding="utf-8")
+    examples = check_examples()
+    sections = "\n\n".join(_section(entry, *examples[entry.code]) for entry in CHECKS)
+    PAGE.write_text(fill(PAGE.read_text("utf-8"), "checks", sections), encoding="utf-8")
+    EXAMPLES.write_text(HEAD + "".join(_table(code, *found) for code, found in examples.items()), encoding="utf-8")

@@ -85,6 +85,15 @@ def test_all_is_built_anew_where_asked_for(machine: Machine) -> None:
     assert reasons(again) == []
 
 
+def test_what_manywheels_writes_into_the_project_is_no_change(machine: Machine) -> None:
+    reports = [f"--{name}={machine.source / name}" for name in ("report", "junit", "trace")]
+    machine.build(*reports, tags="cp312")
+    machine.build("--output-dir", str(machine.source / "other"), tags="cp312")
+    assert (machine.source / "report").is_file()
+    assert (machine.source / "other" / "manywheels.json").is_file()
+    assert kept(machine.build(*reports, tags="cp312")) == ["cp312"]
+
+
 def test_a_change_is_seen_and_named(machine: Machine, git: Callable[..., str]) -> None:
     """One after another: each run builds again for the last change alone."""
     unit, beside = machine.source / "c_setuptools/_core.c", machine.source.parent / "VERSION"

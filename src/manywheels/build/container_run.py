@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from manywheels import __version__
@@ -146,13 +147,15 @@ def tools_of(options: Options, plan: Plan) -> dict[Target, str]:
         return {one.target: image_of(one, image(options.platform_of(one.target))) for one in plan.targets}
 
 
-def checkout_of(project: Project, output: OutputFolder, cancellation: Cancellation) -> str:
-    """Return the digest of what builds would see of the source now. Raises ProjectError, DiskError and Cancelled.
+def checkout_of(project: Project, own: Iterable[Path], cancellation: Cancellation) -> str:
+    """Return the digest of what builds would see of the source now, without the run's `own` files.
+
+    Raises ProjectError, DiskError and Cancelled.
 
     What is to say about the copy, the program in the container says of its own.
     """
     with work_folder(cancellation=cancellation) as work, redirect_stderr(io.StringIO()):
-        return take_snapshot(project, work / "source", cancellation, leave_out=[output.path]).checkout
+        return take_snapshot(project, work / "source", cancellation, leave_out=own).checkout
 
 
 @dataclass(frozen=True)

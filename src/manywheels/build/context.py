@@ -35,6 +35,7 @@ from manywheels.wheels.output import OutputFolder
 class Run:
     """What a run is asked to do. `rules` decide which findings count; `caller` is the caller's environment.
 
+    `reports` are files that the run writes beside the output folder: no part of the source, if they are in its folder.
     `earlier` is a run whose wheels are kept where they would come out the same. A part of a run may have the path of a
     `jobserver` that it shares with other parts. `overlooked` name what the
     caller's settings say of indexes and versions, and builds are not told.
@@ -47,6 +48,7 @@ class Run:
     output: OutputFolder
     caller: dict[str, str]
     overlooked: tuple[str, ...] = ()
+    reports: tuple[Path, ...] = ()
     is_part: bool = False
     jobserver: Path | None = None
     trace: Trace = NO_TRACE

@@ -183,7 +183,8 @@ def _take_source(
     run: Run, work: Path, isolated: Isolation, planned: Sequence[PlannedTarget], cancellation: Cancellation
 ) -> Snapshot:
     with run.trace.step("source"):
-        snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=[run.output.path])
+        own = (run.output.path, *run.reports)
+        snapshot = take_snapshot(run.project, work / "source", cancellation, leave_out=own)
         disk_space.require_for(snapshot.root, work, cancellation, copies=len(planned), output=run.output.path)
         if isolated.users:
             share_objects(snapshot.root)

@@ -191,7 +191,7 @@ def _build_here(job: BuildJob, cancellation: Cancellation) -> Built:
     run = Run(
         project=project, plan=plan, options=options, rules=rules, output=output, caller=job.caller.environment,
         overlooked=job.caller.notes, is_part=is_part, jobserver=job.request.jobserver, trace=trace,
-        earlier=earlier,
+        earlier=earlier, reports=tuple(_own_reports(job)),
     )  # fmt: skip
     kept = KeptObjects.of(options, os.environ, cancellation)
     try:
@@ -239,6 +239,12 @@ def _trace(job: BuildJob) -> Trace:
     from manywheels.build.trace import Trace
 
     return Trace(job.began, on=bool(job.delivery.trace or job.delivery.report or job.request.traced))
+
+
+def _own_reports(job: BuildJob) -> list[Path]:
+    """Return the files that this run, or the one that it is a part of, writes beside the output folder."""
+    reports = (job.delivery.report, job.request.junit, job.delivery.trace)
+    return [*filter(None, reports), *(job.project.path / name for name in job.request.leave_out)]
 
 
 def _startup(trace: Trace) -> str:
@@ -344,15 +350,18 @@ def _run_containers(
 
     project, options = job.project, job.options
     earlier = job.earlier_in(output)
+    own = (output.path, *_own_reports(job))
     kept = find_kept(
-        ingredients, earlier, lambda: container_run.checkout_of(project, output, cancellation), output, cancellation
+        ingredients, earlier, lambda: container_run.checkout_of(project, own, cancellation), output, cancellation
     )
     targets = [planned.target for planned in kept.left(plan.targets)]
     leading = plan.targets[0].target if plan.leads else None
 
     def build_for(platform: Platform) -> ContainerBuild:
-        own = [target for target in targets if options.platform_of(target) == platform]
-        return container_build(job.request, project, options, platform, own, leads=leading in own)
+        part = [target for target in targets if options.platform_of(target) == platform]
+        built = container_build(job.request, project, options, platform, part, leads=leading in part)
+        left = (f"--leave-out={os.path.relpath(path, project.path)}" for path in _own_reports(job))
+        return replace(built, arguments=(*built.arguments, *left))
 
     builds = {platform: build_for(platform) for platform in options.platforms_of(targets)}
     reporter = _console(job, output, earlier, cancellation)

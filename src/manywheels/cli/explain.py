@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from manywheels.cli.request import Request
 from manywheels.core.text import did_you_mean
 from manywheels.data import table
 from manywheels.errors import EXIT_OK, InputError, ManywheelsError
 
+if TYPE_CHECKING:
+    from manywheels.verify.model import CheckInfo
+
 
 def execute(request: Request) -> int:
     """Without codes, print all. Raises InputError for unknown codes."""
     known = explanations()
-    codes = [code.upper() for code in request.codes]
+    codes = [_code(word) for word in request.codes]
     for code in codes:
         if code not in known:
             raise InputError(
@@ -28,11 +32,22 @@ def explanations() -> dict[str, str]:
     """Return what is said of each code, as lines."""
     from manywheels.verify.checks import CHECKS
 
-    checks = {
-        entry.code: f"{entry.code} {entry.title} (check, {entry.severity})\n  {entry.must_hold}\n  {entry.reason}"
-        for entry in CHECKS
-    }
-    return {kind.code: _of_error(kind) for kind in errors()} | checks
+    return {kind.code: _of_error(kind) for kind in errors()} | {entry.code: _of_check(entry) for entry in CHECKS}
+
+
+def _code(word: str) -> str:
+    """Return a code as it is written: `mw254` and `254` are MW254."""
+    return f"MW{word}" if word.isdecimal() else word.upper()
+
+
+def _of_check(entry: CheckInfo) -> str:
+    facts = table("check_examples")[entry.code]
+    return (
+        f"{entry.code} {entry.title} (check, {entry.severity})\n"
+        f"  The rule: {entry.must_hold} {entry.reason}\n"
+        f"  For example: {facts['example']}\n    {facts['message']}\n"
+        f"  What to do: {facts['cure']}"
+    )
 
 
 def errors() -> Iterator[type[ManywheelsError]]:

@@ -61,6 +61,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         without_sdist=getattr(arguments, "without_sdist", False),
         jobserver=getattr(arguments, "jobserver", None),
         traced=getattr(arguments, "traced", False),
+        leave_out=tuple(getattr(arguments, "leave_out", ())),
     )
 
 

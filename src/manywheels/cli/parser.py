@@ -122,6 +122,7 @@ def _add_build(command: Parser) -> None:
     command.add_argument("--no-sdist", dest="without_sdist", action="store_true", help=argparse.SUPPRESS)
     command.add_argument("--jobserver", type=Path, help=argparse.SUPPRESS)
     command.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
+    command.add_argument("--leave-out", action="append", default=[], help=argparse.SUPPRESS)
 
 
 def _add_plan(command: Parser) -> None:

@@ -42,6 +42,7 @@ class Request:
     targets' names alone. `shell` is the one whose completion to print. `kinds` are what `clean` removes, none for all;
     with `dry_run`, it only lists them. `part` are the identifiers of a part of a run that another program has planned;
     it may leave the sdist to another part, share a `jobserver` with other parts, and be `traced` by that program.
+    `leave_out` are paths from the project's folder, of reports that program writes.
     """
 
     command: str
@@ -65,6 +66,7 @@ class Request:
     without_sdist: bool = False
     jobserver: Path | None = None
     traced: bool = False
+    leave_out: tuple[str, ...] = ()
 
 
 def read_wheel_settings(request: Request, environment: Mapping[str, str] = os.environ) -> Settings:

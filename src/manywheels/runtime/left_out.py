@@ -14,6 +14,7 @@ from typing import Final
 from manywheels.core.cancellation import Cancellation
 from manywheels.runtime.copying import COPYING
 from manywheels.runtime.gitconfig import read_text
+from manywheels.wheels.output import MANIFEST
 
 _CACHES: Final = frozenset({"__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 _COMPILED: Final = re.compile(r"(lib|temp|bdist)\..+")
@@ -115,6 +116,8 @@ class LeftOut:
         if path in self._way:
             return False
         if path.name in _CACHES or os.path.lexists(f"{path}/pyvenv.cfg") or _is_of_setuptools(path):
+            return True
+        if os.path.lexists(f"{path}/{MANIFEST}"):  # another run's wheels
             return True
         if _is_one_of(_CREDENTIALS, path) and path.parent in {self.top, self.package}:
             return True
