@@ -55,6 +55,7 @@ from manywheels.runtime.workspace import (
 )
 from manywheels.wheels.manifest import Compilations, Manifest, TargetRecord, TargetState, joined, no_sdist, seal
 
+_DESCRIBED: Final = 3  # libcs that are named beside the compiler that links for them
 _PREFETCHES: Final = 2  # at once: they unpack wheels while compilers run
 
 
@@ -262,11 +263,16 @@ def _title(run: Run, toolchains: Mapping[Platform, Toolchain]) -> str:
 
 
 def _described(toolchains: Iterable[Toolchain]) -> str:
-    """Return each compiler once, with all that it links for: `zig 0.17 for glibc 2.28; musl 1.2, x86_64`."""
+    """Return each compiler once, with all that it links for: `zig 0.17 for glibc 2.28; musl 1.2, x86_64`.
+
+    Of many platforms, which are named already, only the compilers.
+    """
     linked: dict[str, dict[str, None]] = {}
     for tools in toolchains:
         compiler, _, libc = tools.description.partition(" for ")
         linked.setdefault(compiler, {})[libc] = None
+    if sum(map(len, linked.values())) > _DESCRIBED:
+        return ", ".join(linked)
     return ", ".join(f"{compiler} for {'; '.join(libcs)}" for compiler, libcs in linked.items())
 
 

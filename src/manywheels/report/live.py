@@ -17,8 +17,19 @@ from manywheels.core.colours import wanted
 from manywheels.plan.targets import Plan, Target
 from manywheels.report import wording
 from manywheels.report.estimate import Estimate
-from manywheels.report.rows import HEADINGS, logs_of, mark, plan_remarks, quoted, row, total, warnings
-from manywheels.wheels.manifest import Manifest, TargetRecord
+from manywheels.report.rows import (
+    HEADINGS,
+    in_table,
+    logs_of,
+    mark,
+    missing,
+    plan_remarks,
+    quoted,
+    row,
+    total,
+    warnings,
+)
+from manywheels.wheels.manifest import Manifest, TargetRecord, TargetState
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -102,11 +113,14 @@ class LiveReporter:
     def closed(self, manifest: Manifest) -> None:
         """Draw the last table; print failures, warnings and the total."""
         with self._lock:
-            self._rows = {record.identifier: _Row(record=record) for record in manifest.targets}
+            self._rows = {record.identifier: _Row(record=record) for record in in_table(manifest)}
         self.stop()
         for line in wording.sdist(manifest):
             self._console.print(line, markup=False, style="red" if manifest.sdist_failure else None)
-        for record, first in wording.with_first_alike(manifest.failures):
+        for line in missing(manifest, self._output):
+            self._console.print(line, style="red", markup=False)
+        failed = [record for record in manifest.failures if record.state is not TargetState.NO_INTERPRETER]
+        for record, first in wording.with_first_alike(failed):
             self._console.print(f"\n{wording.headline(record)}", style="red", markup=False)
             for line in [f"  same as {first.identifier}"] if first else wording.explain(record, self._output):
                 self._console.print(line, markup=False, style="dim" if line.startswith("  │") else None)

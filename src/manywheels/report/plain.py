@@ -17,7 +17,18 @@ from manywheels.core.colours import Paint
 from manywheels.core.text import natural
 from manywheels.plan.targets import Plan, Target
 from manywheels.report import wording
-from manywheels.report.rows import HEADINGS, logs_of, mark, missing, plan_remarks, quoted, row, total, warnings
+from manywheels.report.rows import (
+    HEADINGS,
+    in_table,
+    logs_of,
+    mark,
+    missing,
+    plan_remarks,
+    quoted,
+    row,
+    total,
+    warnings,
+)
 from manywheels.wheels.manifest import Manifest, TargetRecord
 
 _CLEAR: Final = "\x1b[0K"
@@ -104,7 +115,7 @@ class PlainReporter:
     def closed(self, manifest: Manifest) -> None:
         """Print the targets, the warnings and the total."""
         self._pulse.stop()
-        rows = [HEADINGS, *(tuple(map(text.sanitize, row(record))) for record in manifest.targets)]
+        rows = [HEADINGS, *(tuple(map(text.sanitize, row(record))) for record in in_table(manifest))]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in rows]
         self._say(

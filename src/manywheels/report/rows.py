@@ -20,6 +20,8 @@ _BEGINNING: Final = 1 << 20  # bytes of a log that are shown
 _ENDING: Final = 4 << 20
 _LONGEST: Final = 1 << 14  # characters of a line
 _CODE: Final = re.compile(r"\bMW\d{3}\b")
+_ARCHS: Final = 2  # more are rarely meant by who builds on one machine
+_MISSING: Final = 12  # targets without interpreter that are listed one by one
 MARKS = {
     TargetState.BUILT: ("✓", "green"),
     TargetState.REUSED: ("✓", "green"),
@@ -60,6 +62,14 @@ def row(record: TargetRecord) -> tuple[str, ...]:
     )
 
 
+def in_table(manifest: Manifest) -> list[TargetRecord]:
+    """Return the targets that the last table has: many without interpreter are only named below it."""
+    missing = [record for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
+    if len(missing) <= _MISSING:
+        return list(manifest.targets)
+    return [record for record in manifest.targets if record.state is not TargetState.NO_INTERPRETER]
+
+
 def total(manifest: Manifest, output: Path) -> str:
     return text.sanitize(f"{wording.summary(manifest)}; {output}")
 
@@ -74,7 +84,13 @@ def plan_remarks(plan: Plan) -> list[str]:
         remarks.append(f"left out by the project's requires-python: {' '.join(dict.fromkeys(excluded))}")
     others = [target.tag for target, refusal in plan.excluded if refusal is Refusal.NOT_DEFAULT]
     if others:
-        remarks.append(f"not in the default `build`, but here: {' '.join(dict.fromkeys(others))}")
+        names = " ".join(dict.fromkeys(others))
+        remarks.append(f"not in the default `build`, but here: {names} (`--build all` includes them)")
+    archs = dict.fromkeys(planned.target.arch for planned in plan.targets)
+    if len(archs) > _ARCHS:
+        remarks.append(
+            f"{len(plan.targets)} targets for {len(archs)} architectures; `--archs native` builds this machine's alone"
+        )
     return remarks
 
 
@@ -88,7 +104,12 @@ def warnings(manifest: Manifest) -> list[str]:
 
 
 def missing(manifest: Manifest, output: Path) -> list[str]:
-    """Return the targets that could not even begin, with the ways out once."""
+    """Return the targets that could not even begin, which all have the same problem, with the ways out."""
     missing = [record for record in manifest.failures if record.state is TargetState.NO_INTERPRETER]
-    lines = [f"{mark(record)[0]} {wording.headline(record)}" for record in missing]
-    return lines + (wording.explain(missing[0], output) if missing else [])
+    if not missing:
+        return []
+    first, others = missing[0], [record.identifier for record in missing[1:]]
+    head = f"{mark(first)[0]} {wording.headline(first)}"
+    more = f" and {len(others) - _MISSING} more" if len(others) > _MISSING else ""
+    also = [text.sanitize(f"  so are {' '.join(others[:_MISSING])}{more}")] if others else []
+    return [head, *also, *wording.explain(first, output)]

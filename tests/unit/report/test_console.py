@@ -244,7 +244,7 @@ def test_the_plan_is_announced() -> None:
 def test_targets_skipped_on_purpose_are_not_remarked() -> None:
     assert plan_remarks(a_plan(*planned("cp311"), excluded=(("cp39", Refusal.SKIPPED),))) == []
     others = a_plan(*planned("cp311"), excluded=(("cp314t", Refusal.NOT_DEFAULT), ("cp315", Refusal.NOT_DEFAULT)))
-    assert plan_remarks(others) == ["not in the default `build`, but here: cp314t cp315"]
+    assert plan_remarks(others) == ["not in the default `build`, but here: cp314t cp315 (`--build all` includes them)"]
 
 
 def test_what_takes_long_is_announced() -> None:
@@ -358,10 +358,23 @@ def test_missing_targets_follow_the_table_with_the_ways_out_once() -> None:
     spoken.reporter.closed(manifest(built("cp312"), *absent))
     assert spoken.lines[-4:-1] == [
         "✗ cp39-manylinux_x86_64: missing: no interpreter (MW105): This machine has no Python 3.9, 3.10.",
-        "✗ cp310-manylinux_x86_64: missing: no interpreter (MW105): This machine has no Python 3.9, 3.10.",
+        "  so are cp310-manylinux_x86_64",
         "  Install it.",
     ]
     assert spoken.lines[-1].startswith("1 wheel in 12.3 s, 2 missing (no interpreter); ")
+
+
+def test_many_missing_targets_take_few_lines() -> None:
+    spoken = Spoken()
+    why = Failure(code="MW105", stage="plan", problem="This machine has no Python 3.9.", remedy="Install it.")
+    absent = [
+        TargetRecord(identifier=f"cp39-manylinux_{number}", state=TargetState.NO_INTERPRETER, failure=why)
+        for number in range(60)
+    ]
+    spoken.reporter.closed(manifest(built("cp312"), *absent))
+    assert len(spoken.lines) < 10
+    assert sum("cp39-manylinux_" in line for line in spoken.lines) == 2
+    assert "and 47 more" in "".join(spoken.lines)
 
 
 # --- the live table ---------------------------------------------------------------------------------------------------
