@@ -206,7 +206,7 @@ class SdistFailed(ManywheelsError):
 
 
 class PureWheel(WrongWheel):
-    """The back end built a pure-Python wheel."""
+    """The back end built a pure-Python wheel, or one for a platform without a compiled file."""
 
     code = "MW114"
 

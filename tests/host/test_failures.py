@@ -56,6 +56,18 @@ def assert_failed(finished: Finished, code: str, stage: str = "build", tag: str 
 # --- builds that fail -------------------------------------------------------------------------------------------------
 
 
+def test_an_optional_extension_that_does_not_compile_is_no_success(program: Program) -> None:
+    """setuptools leaves it out and goes on; the wheel has the tags of one that has it."""
+    project = program.copy("c_setuptools")
+    setup = project / "setup.py"
+    setup.write_text(setup.read_text().replace("**COMMON)", "optional=True, **COMMON)"))
+    for unit in ("_core.c", "sub/_deep.c"):
+        (project / "c_setuptools" / unit).write_text("int broken(void) { return missing_name; }\n")
+    finished = program.build(project)
+    assert_failed(finished, "MW114", stage="repair")
+    assert any("missing_name" in line for line in finished.failure("cp312")["excerpt"])
+
+
 def test_compile_error_is_shown_and_not_what_surrounds_it(program: Program) -> None:
     project = program.copy("fails_compile")
     (project / "_core.abi3.so").touch()

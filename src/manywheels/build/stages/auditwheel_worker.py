@@ -5,7 +5,7 @@
 `REQUEST` is JSON with `wheel`, `folder` (for the repaired wheel), `policy` (as `manylinux_2_28`), `arch`,
 `library_path`, `exclude` (patterns of libraries not to graft), `strip`, `is_foreign` (this machine could not load the
 wheel, so that its own libraries are none to graft), and `result`: the file to write, JSON with `wheel` (the repaired
-file) or with `problem` and `remedy`.
+file), with `problem` and `remedy`, or with `compiled`, false for a wheel without an ELF file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from auditwheel.wheel_abi import WheelAbIInfo
 
 
+class _NothingCompiled(Exception):
+    pass
+
+
 class _Refused(Exception):
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem)
@@ -30,7 +34,9 @@ class _Refused(Exception):
 
 def main(request: dict[str, Any]) -> None:
     try:
-        result = {"wheel": str(_repair(request))}
+        result: dict[str, str | bool] = {"wheel": str(_repair(request))}
+    except _NothingCompiled:
+        result = {"compiled": False}
     except _Refused as refused:
         result = {"problem": refused.problem, "remedy": refused.remedy}
     Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
@@ -38,7 +44,7 @@ def main(request: dict[str, Any]) -> None:
 
 def _repair(request: dict[str, Any]) -> Path:
     from auditwheel.architecture import Architecture
-    from auditwheel.error import AuditwheelError
+    from auditwheel.error import AuditwheelError, NonPlatformWheelError
     from auditwheel.libc import Libc
     from auditwheel.patcher import ElfPatcher
     from auditwheel.repair import repair_wheel
@@ -55,6 +61,10 @@ def _repair(request: dict[str, Any]) -> Path:
             disable_isa_ext_check=False, allow_graft=True, requested_policy_base_name=policy_name,
             args_ldpaths="" if is_foreign else None,
         )  # fmt: skip
+    except NonPlatformWheelError as error:
+        if "Invalid binary wheel" in error.message:  # there are ELF files, of another architecture
+            raise _Refused(error.message.strip(), "Build them for the target's architecture.") from None
+        raise _NothingCompiled from None
     except (AuditwheelError, RuntimeError) as error:
         raise _Refused(str(getattr(error, "message", error)), "auditwheel cannot repair this wheel.") from None
     policy = abi.policies.get_policy_by_name(f"{policy_name}_{request['arch']}")
@@ -75,7 +85,7 @@ def _repair(request: dict[str, Any]) -> Path:
         where = "Build the library for the target" if is_foreign else "Install the library where the build looks for it"
         raise _Refused(f"{error}.", f"{where}, or set LD_LIBRARY_PATH in `environment`.") from None
     if repaired is None:
-        raise _Refused("The wheel holds no ELF file.", "Build the extension modules, or publish a pure wheel.")
+        raise _NothingCompiled
     _mend_run_paths(repaired)
     return repaired
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.build.compilers.choice import Machine
+from manywheels.build.logs import telling_excerpt
 from manywheels.build.stages.hooks import WROTE_TOO_MUCH
 from manywheels.build.stages.venv import Venv
 from manywheels.core.cancellation import Cancellation
-from manywheels.errors import Cancelled, HookFailed, RepairFailed, WheelFileError
+from manywheels.errors import Cancelled, HookFailed, PureWheel, RepairFailed, WheelFileError
 from manywheels.plan.policies import Policy
 from manywheels.plan.target_options import fill
 from manywheels.plan.targets import Target
@@ -56,7 +57,8 @@ class RepairRequest:
 def repair(request: RepairRequest, cancellation: Cancellation) -> Path:
     """Return the repaired wheel in `request.finished`.
 
-    Raises Cancelled, and RepairFailed with the symbols or libraries that break the policy.
+    Raises Cancelled, RepairFailed with the symbols or libraries that break the policy, and PureWheel for a wheel
+    without a compiled file, with the compiler's error if the log has one.
     """
     untrusted_files.make_folder(request.folder, request.user)
     outcome = sandbox.run(_command(request), cancellation)
@@ -103,13 +105,21 @@ def _command(request: RepairRequest) -> Command:
 def take_over(request: RepairRequest, cancellation: Cancellation) -> Path:
     """Return the new path of the wheel that the worker's result names.
 
-    Raises RepairFailed, Suspicious, ValueError, and Cancelled.
+    Raises RepairFailed, PureWheel, Suspicious, ValueError, and Cancelled.
     """
     with untrusted_files.open_file(request.folder, _RESULT, owner=request.user) as file:
         result = json.loads(file.read(_LARGEST_RESULT))
     match result:
         case {"problem": str(problem), "remedy": str(remedy)}:
             raise RepairFailed(problem, remedy=remedy)
+        case {"compiled": False}:
+            excerpt = telling_excerpt(request.log, cancellation)
+            raise PureWheel(
+                "The back end made a wheel for this platform, and no compiled file is in it.",
+                remedy="An extension that is marked as optional is left out if it does not compile; the log has the "
+                "compiler's error. Until it is found, build without `optional=True`.",
+                excerpt=tuple(dict.fromkeys((excerpt.reason, *excerpt.lines))) if excerpt.location else (),
+            )
         case {"wheel": str(wheel)}:
             finished, name = untrusted_files.make_public_folder(request.finished), Path(wheel).name
             return untrusted_files.take_over(request.folder, name, finished, cancellation, owner=request.user)
