@@ -39,7 +39,7 @@ def _parser() -> Parser:
             elif action.dest == "codes":
                 action.choices = sorted(explain.explanations())
             elif action.dest == "kinds":
-                action.choices = KINDS  # without the default, which argparse takes for one
+                action.choices = KINDS
     return parser
 
 

@@ -74,7 +74,7 @@ def _verification(arguments: argparse.Namespace, given: dict[str, Value]) -> Req
         attested=arguments.attested or bool(arguments.publisher),
         publisher=arguments.publisher,
     )
-    return Request(command="verify", paths=tuple(arguments.wheels), given=given, verification=wanted)
+    return Request(command="verify", paths=tuple(arguments.wheels) or (Path("dist"),), given=given, verification=wanted)
 
 
 def _given(values: Mapping[str, object]) -> dict[str, Value]:

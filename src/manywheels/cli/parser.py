@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -22,6 +23,10 @@ _OF_CIBUILDWHEEL: Final = {
     "--debug-traceback": "without effect: errors say what is known, and a fault in manywheels writes its own file",
     "--clean-cache": "say where the cache is, and end",
 }
+_CIBUILDWHEELS: Final = "of cibuildwheel's command line"
+# What people type by habit, and what it is called here.
+_HABITS: Final = {"help": "--help", "version": "--version", "list": "plan", "-j": "--jobs", "--out": "--output-dir"}
+_WHERE_FROM: Final = "it comes from the variable MANYWHEELS_PASSWORD: every user of a machine can read arguments"
 _SHORT: Final = {"output-dir": "-o", "verbose": "-v"}
 _COMMAND: Final = "COMMAND"
 _ARGUMENTS: Final[dict[object, str]] = {None: "{0}", "?": "[{0}]", "*": "[{0} …]", "+": "{0} …"}  # in the usage
@@ -40,7 +45,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_CONFIGURATION, f"error MW001: {said}\n  `{self.prog} --help` lists what is allowed.\n")
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        """Return the parsed words. Raises SystemExit for unknown ones."""
+        """Return the parsed words. Raises SystemExit for unknown ones, and for none, after the help."""
+        if not (sys.argv[1:] if argv is None else argv):
+            self.print_help()
+            self.exit(EXIT_CONFIGURATION)
         arguments, unknown = self.parse_known_args(argv)
         if unknown:
             command = self.commands[arguments.command]
@@ -52,7 +60,9 @@ class Parser(argparse.ArgumentParser):
         name = word.partition("=")[0]
         if not name.startswith("-"):
             return f"`{word}` is one argument too many"
-        return f"there is no option `{name}`{did_you_mean(name, self._option_string_actions)}"
+        if name == "--password":
+            return f"a password is no option; {_WHERE_FROM}"
+        return f"there is no option `{name}`{_meant(name, self._option_string_actions)}"
 
     def group_for(self, option: str) -> argparse._ArgumentGroup:
         """Return the group of the help that an option is in, made in the order of `data/inputs.toml`."""
@@ -71,14 +81,22 @@ class Parser(argparse.ArgumentParser):
         ]
         self.usage = " ".join(("%(prog)s [OPTIONS]", *words))
         order = [group["title"] for group in table("inputs")["group"]]
-        self._action_groups.sort(key=lambda group: order.index(group.title) if group.title in order else -1)
+        places = {title: place for place, title in enumerate([*order, _CIBUILDWHEELS])}
+        self._action_groups.sort(key=lambda group: places.get(group.title or "", -1))
 
     def _said(self, message: str) -> str:
         if found := re.match(rf"argument {_COMMAND}: invalid choice: '(.*)' \(choose", message):
-            return f"there is no command `{found[1]}`{did_you_mean(found[1], self.commands)}"
+            return f"there is no command `{found[1]}`{_meant(found[1], self.commands)}"
+        if found := re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
+            allowed = re.findall(r"'([^']*)'", found[3])
+            return f"`{found[1]}` cannot be `{found[2]}`{_meant(found[2], allowed)}: {', '.join(allowed)} are allowed"
         if found := re.match(r"argument (\S+): ignored explicit argument", message):
             return f"`{found[1].rpartition('/')[2]}` takes no value: it is given or left out"
         return message
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    return f" (here, it is `{_HABITS[word]}`)" if word in _HABITS else did_you_mean(word, known)
 
 
 def make_parser() -> Parser:
@@ -114,9 +132,10 @@ def _add_build(command: Parser) -> None:
     )
     # cibuildwheel's.
     identifiers = "print the identifiers of the targets that would be built, as cibuildwheel does"
-    command.add_argument("--print-build-identifiers", action="store_true", help=identifiers)
+    group = command.add_argument_group(_CIBUILDWHEELS)
+    group.add_argument("--print-build-identifiers", action="store_true", help=identifiers)
     for name, kept in _OF_CIBUILDWHEEL.items():
-        command.add_argument(name, action="store_true", help=kept)
+        group.add_argument(name, action="store_true", help=kept)
     # For this program alone, which starts itself in containers.
     command.add_argument("--part", default="", help=argparse.SUPPRESS)
     command.add_argument("--no-sdist", dest="without_sdist", action="store_true", help=argparse.SUPPRESS)
@@ -155,8 +174,8 @@ def _add_place(command: Parser) -> None:
 
 
 def _add_verify(command: Parser) -> None:
-    files = "wheels and sdists, or folders of them"
-    command.add_argument("wheels", nargs="+", type=Path, metavar="FILE", help=files)
+    files = "wheels and sdists, or folders of them (default: dist)"
+    command.add_argument("wheels", nargs="*", type=Path, metavar="FILE", help=files)
     _add_inputs(command, "verify")
     command.add_argument("--format", choices=FORMATS, default="text", help="how to say what was found")
     command.add_argument("--strict", action="store_true", help="let warnings count as errors")
@@ -181,11 +200,12 @@ def _add_publish(command: Parser) -> None:
         "package_dir", nargs="?", metavar="DIR", help="the folder with the wheels and their manifest (default: dist)"
     )
     _add_inputs(command, "publish")
+    command.epilog = f"A password or an API token is no option; {_WHERE_FROM}."
 
 
 def _add_clean(command: Parser) -> None:
     what = "what to remove (default: all of them)"
-    command.add_argument("kinds", nargs="*", choices=(*KINDS, []), metavar="|".join(KINDS), help=what)
+    command.add_argument("kinds", nargs="*", type=_kind, metavar="|".join(KINDS), help=what)
     _add_inputs(command, "clean")
     listed = "only list what would be removed, with sizes"
     command.add_argument("--dry-run", action="store_true", help=listed)
@@ -230,6 +250,13 @@ def _add_inputs(command: Parser, name: str) -> None:
             group.add_argument(
                 "--no-compiler-cache", action="store_const", dest="compiler_cache", const="off", help=off
             )  # fmt: skip
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        allowed = ", ".join(KINDS)
+        raise argparse.ArgumentTypeError(f"`{text}`{did_you_mean(text, KINDS)} is none of {allowed}")
+    return text
 
 
 def _count(text: str) -> int:

@@ -192,7 +192,7 @@ complete -c manywheels -n '_shtab_manywheels_using verify' -l import -d 'install
 complete -c manywheels -n '_shtab_manywheels_using verify' -l import-in -x -d 'the same in a container of another distribution; may be given several times'
 complete -c manywheels -n '_shtab_manywheels_using verify' -l attestations -d 'check the attestations that lie beside the wheels (PEP 740), without asking anybody'
 complete -c manywheels -n '_shtab_manywheels_using verify' -l publisher -x -d 'who should have signed them, as `github:octo/spam:release.yml` or `gitlab:group/spam:.gitlab-ci.yml`'
-complete -c manywheels -n '_shtab_manywheels_using verify; and test $_shtab_manywheels_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'wheels and sdists, or folders of them'
+complete -c manywheels -n '_shtab_manywheels_using verify; and test $_shtab_manywheels_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'wheels and sdists, or folders of them (default: dist)'
 complete -c manywheels -n '_shtab_manywheels_using; and test $_shtab_manywheels_npos -eq 0' -a gather -d 'Put the sets that several jobs built together, if they are whole and belong together.'
 complete -c manywheels -n '_shtab_manywheels_using gather' -s h -l help -d 'show this help message and exit'
 complete -c manywheels -n '_shtab_manywheels_using gather' -s o -l output-dir -xka "(__fish_complete_directories)" -d 'Folder for wheels, logs and the manifest (`manywheels.json`) (default: dist)'

@@ -255,7 +255,7 @@ _shtab_manywheels_verify_options=(
   "*--import-in[the same in a container of another distribution\; may be given several times]:IMAGE:"
   "--attestations[check the attestations that lie beside the wheels (PEP 740), without asking anybody]"
   "--publisher[who should have signed them, as \`github\:octo\/spam\:release.yml\` or \`gitlab\:group\/spam\:.gitlab-ci.yml\`]:PUBLISHER:"
-  "(*):wheels and sdists, or folders of them:_files"
+  "(*)::wheels and sdists, or folders of them (default\: dist):_files"
 )
 
 # guard to ensure default positional specs are added only once per session
