@@ -439,7 +439,7 @@ def test_confirm_waits_for_the_page_and_has_pip_fetch_the_wheels(index: LocalInd
     run = from_github(index, folder, "--confirm", "60s", "--print-hash")
     assert run.status == 0, run.said
     assert "Confirmed: the index lists 3 files" in run.out
-    assert "pip fetches 2 wheels by it" in run.out
+    assert "pip downloads 2 wheels from it" in run.out
     for name, file in index.files().items():
         assert f"sha256_digest {file.sha256}" in run.out
         assert name.endswith(".gz") or any(request.path.endswith(name) for request in index.requests)

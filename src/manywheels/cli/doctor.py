@@ -81,6 +81,8 @@ def _links(kind: str, policy: Policy, machine: choice.Machine) -> Observation:
         return Observation(
             topic=topic, found=found, remedy="use --toolchain zig (the default here) or --engine container"
         )
+    if kind == "system" and policy.libc == "glibc" and machine.image_policy not in {"", None, policy.name}:
+        return Observation(topic=topic, found=f"links for {machine.image_policy}, which {policy.name} includes")
     return Observation(topic=topic, found=f"links for {policy}")
 
 
@@ -146,7 +148,10 @@ def _isolation() -> Observation:
     if against := reason_against():
         remedy = "project code runs with your rights; for code that you do not trust, use --engine container"
         return Observation(topic="isolation", found=f"none: {against}", remedy=remedy)
-    return Observation(topic="isolation", found="project code runs as users of its own (with --toolchain system)")
+    return Observation(
+        topic="isolation",
+        found="each build runs as another user, without this user's rights (with --toolchain system)",
+    )
 
 
 def _cache() -> Observation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -190,9 +190,17 @@ def _table_of_options(plan: Plan, options: Options) -> Table:
         style = "dim" if entry.value.is_default else None
         table.add_row(entry.name, _shown(entry.value), _plain(str(entry.value.origin)), style=style)
         for identifiers, own in entry.overridden:
-            names = ", ".join(identifier.partition("-")[0] for identifier in identifiers)
-            table.add_row(f"  {names}", _shown(own), _plain(str(own.origin)))
+            table.add_row(f"  {_targets(identifiers)}", _shown(own), _plain(str(own.origin)))
     return table
+
+
+def _targets(identifiers: Iterable[str]) -> str:
+    """Return targets by platform: `manylinux_x86_64: cp39, cp310; musllinux_x86_64: cp39`."""
+    by_platform: dict[str, list[str]] = {}
+    for identifier in identifiers:
+        tag, _, platform = identifier.partition("-")
+        by_platform.setdefault(platform, []).append(tag)
+    return "; ".join(f"{platform}: {', '.join(tags)}" for platform, tags in by_platform.items())
 
 
 def _table_of_pip(explained: Explanation) -> Table:

@@ -43,7 +43,7 @@ def confirm(
         if not own.wait(_PAUSE):
             names = ", ".join(f"`{name}`" for name in absent)
             raise NotConfirmed(f"The index does not list {names} {_until(retries, limit)}.", remedy=_REMEDY)
-    listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)}, none with another digest than was sent"
+    listed = f"the index lists {len(files)} file{'s' * (len(files) != 1)}, with the digests that were sent"
     wheels = [file for file in files if not file.is_sdist]
     if not wheels or not _is_public(wheels[0], index, transport, own):
         return f"{listed}; pip was not run"
@@ -52,7 +52,7 @@ def confirm(
             if not own.wait(_PAUSE):
                 message = f"pip cannot fetch `{wheel.name}` from the index {_until(retries, limit)}: {fault}."
                 raise NotConfirmed(message, remedy=_REMEDY)
-    return f"{listed}, and pip fetches {len(wheels)} wheel{'s' * (len(wheels) != 1)} by it"
+    return f"{listed}, and pip downloads {len(wheels)} wheel{'s' * (len(wheels) != 1)} from it"
 
 
 def _until(retries: RetryPolicy, limit: float) -> str:

@@ -50,7 +50,7 @@ _CHECKED_BY_INDEX: Final = frozenset(
 _SIZE: Final = "MW263"
 CONFLICT: Final = "is on the index already, with other content"
 _THERE: Final = frozenset({Presence.SAME, Presence.NO_DIGEST})  # not sent
-_WORKFLOWS_CHOICE: Final = "In a CI job, publishing hears it from the workflow alone."
+_WORKFLOWS_CHOICE: Final = "In a CI job, only the workflow can set it for `publish`."
 _CLEAN_FOLDER: Final = "Publish the whole output folder of one run, and nothing else."
 
 
