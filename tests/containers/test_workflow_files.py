@@ -58,7 +58,7 @@ def test_there_is_something_to_look_at() -> None:
     assert [path.name for path in EXAMPLES] == [
         "architectures.yml", "cross.yml", "matrix.yml", "publish-on-tag.yml", "release.yml", "smallest.yml",
     ]  # fmt: skip
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "pages.yml", "release.yml", "wheels.yml"]
+    assert [path.name for path in WORKFLOWS] == ["base-images.yml", "ci.yml", "pages.yml", "release.yml", "wheels.yml"]
 
 
 def test_zizmor_is_content() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 
 from manywheels.data import table
@@ -15,7 +16,7 @@ class Policy:
     """A platform policy; `version` is the newest version of `libc` whose symbols may be used.
 
     `image` is a name with `{arch}` in it, `image_tag` the dated tag this release was tested with, `archs` are those
-    that it exists for.
+    that it exists for. `digests` are those of images with that tag, by architecture, where they are known.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Policy:
     image: str
     image_tag: str
     archs: tuple[str, ...]
+    digests: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def family(self) -> str:
@@ -39,6 +41,10 @@ class Policy:
         """For example `…/manylinux_2_28_x86_64:2026.08.15-1`."""
         return f"{self.image.format(arch=arch)}:{self.image_tag}"
 
+    def image_digest(self, arch: str) -> str:
+        """Return what the image is pulled by, as `sha256:…`; empty if that is its tag alone."""
+        return self.digests.get(arch, "")
+
     def __str__(self) -> str:
         return f"{self.libc} {self.version[0]}.{self.version[1]}"
 
@@ -47,6 +53,7 @@ class Policy:
 def policies() -> tuple[Policy, ...]:
     """The oldest is first."""
     facts = table("policies")
+    pinned: dict[str, str] = facts.get("digests", {})
     return tuple(
         Policy(
             name=row["name"],
@@ -56,6 +63,7 @@ def policies() -> tuple[Policy, ...]:
             image=row["image"],
             image_tag=facts["image_tag"],
             archs=tuple(row["archs"]),
+            digests={arch: pinned[name] for arch in row["archs"] if (name := row["image"].format(arch=arch)) in pinned},
         )
         for row in facts["policy"]
     )

@@ -301,6 +301,20 @@ def test_an_image_for_several_architectures_is_pulled_for_the_one_asked_for(
     assert asked == ([] if pulled is None else [pulled])
 
 
+def test_an_image_is_pulled_by_its_digest_and_then_has_its_name(socket_path: Path) -> None:
+    digest = f"sha256:{'a' * 64}"
+    answers: dict[str, Answer] = {
+        "GET /version": (200, [ENGINE]), "POST /images/create": (200, [{"status": "done"}]),
+        f"POST /images/example.invalid/base%40{digest}/tag": (201, []),
+    }  # fmt: skip
+    with serving(socket_path, answers) as server, engine.connected("pull") as client:
+        image.pull_if_missing(client, "example.invalid/base:1", digest=digest)
+    (pulled,) = (query for name, query in server.asked if name == "POST /images/create")
+    assert pulled["tag"] == [digest]
+    (named,) = (query for name, query in server.asked if name.endswith("/tag"))
+    assert (named["repo"], named["tag"]) == (["example.invalid/base"], ["1"])
+
+
 def test_a_foreign_architectures_image_is_built_and_started_as_such(socket_path: Path, tmp_path: Path) -> None:
     base = POLICY.image_name(FOREIGN)
     answers: dict[str, Answer] = {

@@ -72,7 +72,8 @@ def ensure_image(client: DockerClient, policy: Policy, arch: str, variables: Map
         if is_named:
             pull_for_architecture(client, base, arch)
         else:
-            pull_if_missing(client, base)  # it has the architecture in its name
+            # It has the architecture in its name.
+            pull_if_missing(client, base, digest=policy.image_digest(arch))
         tag = image_tag(policy, arch, context, str(client.images.get(base).id))
         if not has_image(client, tag):
             if is_named:
@@ -117,10 +118,10 @@ def _arch_of_image(client: DockerClient, name: str) -> str:
 # --- pulling and building ---------------------------------------------------------------------------------------------
 
 
-def pull_if_missing(client: DockerClient, name: str, otherwise: str = HOST_ENGINE) -> None:
+def pull_if_missing(client: DockerClient, name: str, otherwise: str = HOST_ENGINE, *, digest: str = "") -> None:
     """Raises EngineError."""
     if not has_image(client, name):
-        pull(client, name, otherwise)
+        pull(client, name, otherwise, digest=digest)
 
 
 def has_image(client: DockerClient, name: str) -> bool:
@@ -133,16 +134,24 @@ def has_image(client: DockerClient, name: str) -> bool:
     return True
 
 
-def pull(client: DockerClient, name: str, otherwise: str = HOST_ENGINE, platform: str = "") -> None:
-    """`platform` chooses among several architectures', and is empty for the engine's. Raises EngineError."""
+def pull(
+    client: DockerClient, name: str, otherwise: str = HOST_ENGINE, platform: str = "", *, digest: str = ""
+) -> None:
+    """`platform` chooses among several architectures', and is empty for the engine's.
+
+    With a `digest`, no other image can come by that name. Raises EngineError.
+    """
     from docker.errors import APIError
     from docker.utils import parse_repository_tag
 
     print_progress(f"pulling {name}{f' for {platform}' if platform else ''} (once)")
     repository, tag = parse_repository_tag(name)
     try:
-        messages = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True, platform=platform or None)
+        wanted = digest or tag or "latest"
+        messages = client.api.pull(repository, tag=wanted, stream=True, decode=True, platform=platform or None)
         problem = _problem(messages, deque(maxlen=1))
+        if digest and not problem:
+            client.api.tag(f"{repository}@{digest}", repository, tag or "latest")
     except APIError as error:
         problem = str(error.explanation or error)
     if problem:
