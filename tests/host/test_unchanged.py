@@ -94,6 +94,13 @@ def test_what_manywheels_writes_into_the_project_is_no_change(machine: Machine) 
     assert kept(machine.build(*reports, tags="cp312")) == ["cp312"]
 
 
+def test_another_project_in_the_same_folder_is_named(machine: Machine) -> None:
+    machine.build(tags="cp312")
+    other = machine.program.build("tested", tags="cp312", output=machine.output, caller=machine.caller)
+    assert "is that of another project, `c-setuptools`, and is replaced; its wheels stay" in other.stderr
+    assert reasons(other) == []
+
+
 def test_a_change_is_seen_and_named(machine: Machine, git: Callable[..., str]) -> None:
     """One after another: each run builds again for the last change alone."""
     unit, beside = machine.source / "c_setuptools/_core.c", machine.source.parent / "VERSION"

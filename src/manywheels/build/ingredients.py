@@ -43,7 +43,7 @@ class Ingredients:
     """What a run's wheels are made from. Build requirements are resolved beside the run's first steps.
 
     `planned` are the targets to build, in the plan's order; `tools` are their digests, which may come later. With
-    `makes_sdist`, the run delivers the sdist, too.
+    `makes_sdist`, the run delivers the sdist, too. `project` is its name.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Ingredients:
         makes_sdist: bool = False,
         tools: Mapping[Target, str] = MappingProxyType({}),
     ) -> None:
-        self.tools, self.makes_sdist = tools, makes_sdist
+        self.tools, self.makes_sdist, self.project = tools, makes_sdist, project.title
         self.planned, self.rules, self._cancellation = planned, rules, cancellation
         targets = [one.target for one in planned]
         self._recipes = {target: recipe_of(target, options, rules, caller) for target in targets}

@@ -86,6 +86,12 @@ def find_kept(
     """
     if earlier is None:
         return Kept()
+    if earlier.manifest.project != ingredients.project:
+        _say(
+            f"the manifest in `{earlier.folder}` is that of another project, `{earlier.manifest.project}`, and is "
+            "replaced; its wheels stay"
+        )
+        return Kept()
     if earlier.folder != output.path:
         earlier = _verified(earlier, ingredients.rules, cancellation)
     wanted = ingredients.made_from()
