@@ -21,7 +21,7 @@ demo: $(VENV)/.ready ## build examples/spam for every Python on this machine
 test: $(VENV)/wheels/.ready ## what needs neither Docker nor the network: the code, publishing to local servers, real builds
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/host tests/publish tests/unit $(PYTEST_ARGS)
 
-test-containers: $(VENV)/.ready ## what needs Docker, act, gitlab-ci-local or Chromium; skipped where these are missing
+test-containers: $(VENV)/.ready ## what needs Docker, act, gitlab-ci-local, Chromium or docker-registry; skipped where these are missing
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/containers $(PYTEST_ARGS)
 
 test-index: $(VENV)/.ready ## what needs the package index: the newest wheels of well-known projects, real signatures

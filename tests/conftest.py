@@ -54,7 +54,18 @@ def _chromium_problem() -> str | None:
     return f"{' and '.join(absent)} not installed" if absent else None
 
 
-_NEEDS = {"docker": _docker_problem, "act": _act_problem, "chromium": _chromium_problem, "gitlab": _gitlab_problem}
+@cache
+def _registry_problem() -> str | None:
+    return _docker_problem() or (None if shutil.which("docker-registry") else "docker-registry is not installed")
+
+
+_NEEDS = {
+    "docker": _docker_problem,
+    "act": _act_problem,
+    "chromium": _chromium_problem,
+    "gitlab": _gitlab_problem,
+    "registry": _registry_problem,
+}
 
 
 _REQUIRED = "MANYWHEELS_REQUIRE"

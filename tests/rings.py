@@ -22,7 +22,11 @@ class Ring:
 
 RINGS = (
     Ring(folders=("unit", "publish", "host"), command="make test", needs="compilers and CPythons"),
-    Ring(folders=("containers",), command="make test-containers", needs="Docker, act, gitlab-ci-local, Chromium"),
+    Ring(
+        folders=("containers",),
+        command="make test-containers",
+        needs="Docker, act, gitlab-ci-local, Chromium, docker-registry",
+    ),
     Ring(folders=("pypi",), command="make test-index", needs="the package index"),
 )
 

@@ -86,7 +86,7 @@ def test_what_must_run_and_cannot_is_a_failure(checkout: Path, workers: tuple[st
 def test_a_requirement_that_nothing_goes_by_is_refused(checkout: Path, workers: tuple[str, ...]) -> None:
     status, lines = run(checkout, *workers, "tests/unit", required="dokcer")
     assert status == 4
-    assert any("MANYWHEELS_REQUIRE knows docker, act, chromium, gitlab, not dokcer" in line for line in lines)
+    assert any("MANYWHEELS_REQUIRE knows docker, act, chromium, gitlab, registry, not dokcer" in line for line in lines)
 
 
 @with_and_without_workers
