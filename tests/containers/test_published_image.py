@@ -16,6 +16,7 @@ from conftest import BASE_IMAGE, ROOT
 from containers.registry import registry
 from containers.user_repository import artifact_files, make_user_repository, run_example
 from manywheels.plan import architectures
+from manywheels.runtime.containers.image import pull_if_missing
 from published_image import pinned
 from runner.images import ARCH
 
@@ -77,6 +78,10 @@ def test_an_action_that_names_its_image_starts_without_a_build(
         digest = served.push(program_image, f"v0.1.0-{ARCH}")
         image = f"{served.repository}@{served.join({platform.partition('/')[2]: digest}, 'v0.1.0')}"
         assert digest not in image
+
+        named = f"{served.repository}:as-in-policies.toml"
+        pull_if_missing(client, named, digest=digest)
+        assert client.images.get(named).id == client.images.get(program_image).id
 
         checked = check(image, platform)
         assert (checked.returncode, checked.stdout) == (
