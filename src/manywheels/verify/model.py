@@ -318,10 +318,10 @@ def short(text: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], most: int = _SHOWN) -> str:
     """Return the first few names, and how many more there are."""
-    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 @dataclass(frozen=True, kw_only=True)
