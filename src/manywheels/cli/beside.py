@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from manywheels.core.text import some
+
 if TYPE_CHECKING:
     from manywheels.wheels.leftovers import Beside
     from manywheels.wheels.manifest import Manifest
@@ -29,8 +31,6 @@ def look_at_others(manifest: Manifest, folder: Path, *, clear: bool) -> list[str
 
 def names_of(paths: Sequence[Path]) -> str:
     """Return the first names, and how many more there are."""
-    from manywheels.verify.model import some
-
     return some([path.name for path in paths], _SHOWN)
 
 

@@ -18,8 +18,9 @@ from packaging.metadata import RawMetadata
 from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
+from manywheels.core.text import some
 from manywheels.data import table
-from manywheels.verify.model import FunctionCheck, Problem, Severity, Wheel, some
+from manywheels.verify.model import FunctionCheck, Problem, Severity, Wheel
 from manywheels.verify.places import other_system_of
 from manywheels.wheels.manifest import Manifest, SealedFile, TargetState, WheelRecord
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets

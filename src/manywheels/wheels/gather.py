@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.text import natural, sanitize
+from manywheels.core.text import natural, sanitize, some
 from manywheels.errors import SetMismatch
+from manywheels.wheels.leftovers import of_other_versions, others_beside
 from manywheels.wheels.manifest import Manifest, SealedFile, all_compilations, joined, seal
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
@@ -31,10 +32,11 @@ Inspect = Callable[[Mapping[Path, str], Sequence[Path]], Iterable[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """The gathered set, and names of other files, left in the sources."""
+    """The gathered set, names of other files, left in the sources, and of other versions' in the output folder."""
 
     manifest: Manifest
     left: tuple[str, ...]
+    of_other_versions: tuple[str, ...] = ()
 
     def describe(self, folder: Path) -> str:
         """Return what was gathered and left behind, as lines."""
@@ -42,12 +44,13 @@ class Gathered:
         counts = [_count(len(manifest.wheels), "wheel")]
         counts += [_count(len(manifest.foreign), "wheel") + " built elsewhere"] if manifest.foreign else []
         counts += [manifest.sdist.name] if manifest.sdist else []
-        missing = missing_targets([manifest])
+        missing, older = missing_targets([manifest]), self.of_other_versions
         lines = [
             f"{manifest.project} {manifest.version}: {', '.join(counts)} in {folder}",
             f"  manifest sha256 {manifest.digest}",
             *([f"  warning: {describe_missing(missing)}"] if missing else []),
             *(f"  left behind: {name}" for name in self.left),
+            *([f"  left there, as they are of other versions: {some(older)}"] if older else []),
         ]
         return "\n".join(map(sanitize, lines))
 
@@ -96,9 +99,16 @@ def gather(
             if file.parent.resolve() != output.path:
                 output.deliver(file, sha256=hashes.of(file), cancellation=cancellation)
     merged.write(output.path)
+    older = tuple(path.name for path in of_other_versions(merged, others_beside(merged, output.path)))
     known = {output.path, *(found.source.folder.resolve() for found in sets)}
-    left = tuple(f"{name} of {found}" for found in sets for name in _others(found, known))
-    return Gathered(manifest=merged, left=left)
+    in_output = {*older, *(file.name for file in merged.files)}
+    left = tuple(
+        f"{name} of {found}"
+        for found in sets
+        for name in _others(found, known)
+        if name not in in_output or found.source.folder.resolve() != output.path
+    )
+    return Gathered(manifest=merged, left=left, of_other_versions=older)
 
 
 def _with_others(manifest: Manifest, sets: Sequence[OpenSet], hashes: Hashes) -> Manifest:

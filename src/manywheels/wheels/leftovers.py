@@ -64,8 +64,7 @@ def _is_for(tag: Tag, identifier: str) -> bool:
 
 def others_beside(manifest: Manifest, folder: Path) -> tuple[Path, ...]:
     """Return the wheels and sdists of the manifest's project in its folder that it does not have, sorted."""
-    projects = {release[0] for file in manifest.files if (release := release_of(file.name))}
-    projects = projects or {canonicalize_name(manifest.project)}  # all targets failed
+    projects = _projects(manifest)
     sealed = {file.name for file in manifest.files}
     found = (path for suffix in (".whl", ".tar.gz") for path in folder.glob(f"*{suffix}"))
     return tuple(
@@ -84,6 +83,17 @@ def of_other_releases(manifest: Manifest | None, paths: Iterable[Path]) -> list[
     """
     own = {release_of(file.name) for file in manifest.files} if manifest else set()
     return [path for path in paths if own and release_of(path.name) not in {None, *own}]
+
+
+def of_other_versions(manifest: Manifest | None, paths: Iterable[Path]) -> list[Path]:
+    """Return the distributions of other releases that are of the manifest's own project."""
+    others = of_other_releases(manifest, paths)
+    return [path for path in others if manifest and (release_of(path.name) or ("",))[0] in _projects(manifest)]
+
+
+def _projects(manifest: Manifest) -> set[str]:
+    found = {release[0] for file in manifest.files if (release := release_of(file.name))}
+    return found or {canonicalize_name(manifest.project)}  # all targets failed
 
 
 def unchanged(manifest: Manifest, folder: Path, cancellation: Cancellation) -> Iterator[Path]:

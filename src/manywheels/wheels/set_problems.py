@@ -10,6 +10,7 @@ from typing import Final
 
 from manywheels.core.regular_files import is_regular
 from manywheels.core.text import natural
+from manywheels.wheels.leftovers import of_other_versions
 from manywheels.wheels.manifest import Manifest, SealedFile, Shard, TargetRecord, TargetState, WheelRecord, joined
 from manywheels.wheels.output import MANIFEST
 from manywheels.wheels.sources import Hashes, OpenSet
@@ -174,8 +175,10 @@ def is_sdist_of(manifest: Manifest, name: str) -> bool:
 
 
 def _output_problems(sets: Sequence[OpenSet], output: Path) -> Iterator[str]:
-    """Other wheels in the output folder would be delivered, too."""
+    """Other wheels in the output folder would be delivered, too, unless `publish` leaves them there."""
     gathered = {wheel.name for found in sets for wheel in found.wheels}
-    for wheel in sorted(output.glob("*.whl")):
-        if wheel.name not in gathered:
+    others = [wheel for wheel in sorted(output.glob("*.whl")) if wheel.name not in gathered]
+    left = [of_other_versions(found.manifest, others) for found in sets if found.manifest and found.manifest.files]
+    for wheel in others:
+        if not left or not all(wheel in of_set for of_set in left):
             yield f"the output folder `{output}` has `{wheel.name}`, which is in none of the sets"

@@ -93,6 +93,39 @@ def test_files_of_the_release_before_are_left(shards: Path) -> None:
     )  # fmt: skip
 
 
+OLDER = ("demo-0.9-cp39-cp39-manylinux_2_28_x86_64.whl", "demo-0.9.tar.gz")
+
+
+def test_files_of_the_release_before_stay_in_the_output_folder(shards: Path) -> None:
+    for name in OLDER:
+        content(shards, f"dist/{name}", b"")
+    found = gathered(shards, "a", "b")
+    assert found.left == ()
+    assert found.of_other_versions == OLDER
+    assert f"  left there, as they are of other versions: `{OLDER[0]}`, `{OLDER[1]}`" in found.describe(shards / "dist")
+
+
+def test_a_set_is_gathered_into_its_own_folder_beside_the_release_before(tmp_path: Path) -> None:
+    write_set(tmp_path / "dist", built("cp312"))
+    for name in OLDER:
+        (tmp_path / "dist" / name).touch()
+    elsewhere(tmp_path, mac())
+    sources = [SetSource(folder=tmp_path / "dist", name="dist"),
+               SetSource(folder=tmp_path / "cibw", name="cibw", foreign=True)]  # fmt: skip
+    for _ in range(2):
+        found = gather(sources, open_output(tmp_path / "dist"))
+        assert (found.left, found.of_other_versions) == ((), OLDER)
+        assert [wheel.name for wheel in found.manifest.foreign] == [mac()]
+
+
+@pytest.mark.parametrize("name", ["planted-0.9-py3-none-any.whl", "demo-1.0-py3-none-any.whl", "demo.whl"])
+def test_only_other_versions_of_the_project_may_stay_there(shards: Path, name: str) -> None:
+    content(shards, f"dist/{name}", b"")
+    assert problems(shards, "a", "b") == [
+        f"the output folder `{shards}/dist` has `{name}`, which is in none of the sets"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["other-1.0.tar.gz", "demo-1.1.tar.gz"])
 def test_an_sdist_alone_is_of_the_release(shards: Path, name: str) -> None:
     (shards / "c").mkdir()

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from manywheels.verify.model import Check, Problem, Severity, Wheel, some
+from manywheels.core.text import some
+from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.wheels.elf import MAGIC
 
 # Git LFS, docs/spec.md: the first line, here also of the pre-release versions; at most 1,024 bytes.
