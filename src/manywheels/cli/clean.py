@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,18 +82,46 @@ def _output(request: Request, cancellation: Cancellation) -> Iterator[_Item]:
     try:
         manifest = read_manifest(folder)
     except WheelFileError:
+        why = "the manifest cannot be read" if os.path.lexists(folder / MANIFEST) else "there is no manifest"
+        _say_left(folder, dict.fromkeys(_distributions(folder), why), request)
         return
-    yield from map(_file, unchanged(manifest, folder, cancellation))
+    own = set[str]()
+    for path in unchanged(manifest, folder, cancellation):
+        own.add(path.name)
+        yield _file(path)
     names = {record.log for record in manifest.targets}
     names |= {record.tests.log for record in manifest.targets if record.tests}
     names |= {f"{LOGS}/{path.name}" for pattern in RUN_LOGS for path in logs.glob(pattern)}
     for name in (*sorted(filter(None, names)), REPORT, LEDGER, MANIFEST):
         if is_regular(folder / name):
             yield _file(folder / name)
+    sealed = {file.name for file in manifest.files}
+    reasons = {
+        name: "changed since it was built" if name in sealed else "not in the manifest"
+        for name in _distributions(folder) - own
+    }
+    _say_left(folder, reasons, request)
+    if reasons:
+        say(f"note: without its manifest, `publish` takes what lies in `{folder}`: remove what is not to be published")
     for empty in (logs, folder):
         with suppress(OSError):
             if not request.dry_run:
                 empty.rmdir()
+
+
+def _distributions(folder: Path) -> set[str]:
+    """Return the names of what `publish` takes from a folder without a manifest."""
+    from manywheels.verify.distributions import SUFFIXES
+
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return {name for name in names if name.endswith(SUFFIXES) and not name.startswith(".")}
+
+
+def _say_left(folder: Path, reasons: Mapping[str, str], request: Request) -> None:
+    """Say which distributions stay, and why, by name."""
+    for why in sorted({*reasons.values()}):
+        names = text.some(sorted(name for name, reason in reasons.items() if reason == why))
+        say(f"{'would be left' if request.dry_run else 'left'} in `{folder}`: {names} ({why})")
 
 
 def _file(path: Path, *, is_free: bool = True) -> _Item:
