@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from index import GitHubPublisher, LocalIndex
+from manywheels.core import text
+from manywheels.wheels.leftovers import Beside, beside
 from manywheels.wheels.manifest import read_manifest
 from publish.program import clean_environment, publish, run_here, write_sdist, write_set
-from unit.helpers import METADATA, write_wheel
+from unit.helpers import METADATA, PLATFORM, write_wheel
 
 MACOS, WINDOWS = "cp312-cp312-macosx_11_0_arm64", "cp312-cp312-win_amd64"
 
@@ -138,6 +140,29 @@ def test_the_release_before_is_left_in_the_folder(index: LocalIndex, tmp_path: P
     assert run.status == 0, run.said
     assert "left in the folder, as they are of other releases" in run.out
     assert all("-1.0-" in name for name in index.files())
+
+
+def test_publish_does_with_what_lies_beside_the_set_what_is_said_after_a_build(
+    index: LocalIndex, tmp_path: Path
+) -> None:
+    dist = tmp_path / "dist"
+    write_set(dist, "cp312")
+    sdist, old = write_sdist(dist), write_sdist(dist, version="0.9")
+    run = publish(dist, index.upload_url, "--dry-run", environment=index.github_environment())
+    assert run.status == 0, run.said
+    assert f"{sdist.name} ({text.size(sdist.stat().st_size)}): will be uploaded" in run.out
+    stray = write_wheel(dist, tags=f"cp313-cp313-{PLATFORM}")
+    found = beside(read_manifest(dist), dist)
+    assert found == Beside(sent=(sdist,), refused=(stray,), left=(old,))
+    run = publish(dist, index.upload_url, "--dry-run", environment=index.github_environment())
+    assert run.status == 4
+    files = dict(line.strip().partition(" (")[::2] for line in run.out.splitlines() if "kB): " in line)
+    assert files[stray.name].endswith("): refused, for what is said below")
+    assert files[sdist.name].endswith("): would be uploaded")
+    assert old.name not in files
+    assert f"other releases: `{old.name}`" in run.out
+    assert f"{stray.name} is not in the manifest\n  │     Build it with the others of this release" in run.err
+    assert "--foreign" not in run.err
 
 
 def test_what_differs_from_the_release_before_is_said(index: LocalIndex, tmp_path: Path) -> None:
