@@ -48,10 +48,11 @@ def _others(manifest: Manifest, folder: Path, found: Beside) -> Iterator[str]:
 
     older = of_targets_without_wheel(manifest, found.refused)
     refused = [path for path in found.refused if path not in older]
+    what = "files of this version that are not in the set" if manifest.files else "a set without a wheel"
     clears = not manifest.failures and not manifest.sdist_failure
     for paths, told in (
-        (refused, "`publish` refuses files of this version that are not in the set"),
-        (found.sent, "`publish` sends an sdist of this version, too"),
+        (refused, f"`publish` refuses {what}"),
+        (found.sent, "`publish` sends an sdist of this version with the set"),
         (found.left, "`publish` leaves files of other versions"),
     ):
         if paths:

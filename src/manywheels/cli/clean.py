@@ -119,9 +119,8 @@ def _distributions(folder: Path) -> set[str]:
 
 def _say_left(folder: Path, reasons: Mapping[str, str], request: Request) -> None:
     """Say which distributions stay, and why, by name."""
-    for why in sorted({*reasons.values()}):
-        names = text.some(sorted(name for name, reason in reasons.items() if reason == why))
-        say(f"{'would be left' if request.dry_run else 'left'} in `{folder}`: {names} ({why})")
+    for name, why in sorted(reasons.items()):
+        say(f"{'would leave' if request.dry_run else 'left'} {folder / name}: {why}")
 
 
 def _file(path: Path, *, is_free: bool = True) -> _Item:

@@ -42,7 +42,7 @@ def test_it_is_said_of_each_kind_what_publish_does_with_it(whole: Manifest, tmp_
     assert all(note.startswith(beginning) for note in found)
     assert [note.removeprefix(beginning) for note in found] == [
         f"`{stray}`; `publish` refuses files of this version that are not in the set (`--clear` removes it)",
-        f"`{SDIST}`; `publish` sends an sdist of this version, too (`--clear` removes it)",
+        f"`{SDIST}`; `publish` sends an sdist of this version with the set (`--clear` removes it)",
         f"`{old}`, `demo-0.9.tar.gz`; `publish` leaves files of other versions (`--clear` removes them)",
     ]
 
@@ -92,9 +92,10 @@ def test_other_wheels_are_not_taken_for_those_of_a_failed_target(tmp_path: Path,
 
 def test_older_wheels_are_named_though_all_targets_failed(tmp_path: Path) -> None:
     found = replace(manifest(failed("cp312"), failed("cp313")), version=None)
-    (note,) = notes(found, tmp_path, wheel("cp312-cp312"), wheel("cp313-cp313"))
+    note, other = notes(found, tmp_path, wheel("cp312-cp312"), wheel("cp313-cp313"), "demo-0.9.tar.gz")
     assert note.startswith("`dist` has older wheels of failed targets: ")
     assert note.endswith(". Remove them, or correct the build and run it again")
+    assert other.endswith("`demo-0.9.tar.gz`; `publish` refuses a set without a wheel")
 
 
 def test_what_lies_there_is_removed_where_asked_for(whole: Manifest, tmp_path: Path) -> None:

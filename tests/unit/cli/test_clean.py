@@ -176,10 +176,11 @@ def test_what_stays_in_the_output_folder_is_named_and_why(
         (dist / name).touch()
     assert main(["clean", "output", *options]) == 0
     told = capsys.readouterr().out.splitlines()
-    left = "would be left" if options else "left"
-    assert told[-4:-1] == [
-        f"{left} in `dist`: `{changed.wheel.name}` (changed since it was built)",
-        f"{left} in `dist`: `demo-1.0-cp310-cp310-linux_x86_64.whl`, `demo-1.0.tar.gz` (not in the manifest)",
+    left = "would leave" if options else "left"
+    assert told[-5:-1] == [
+        f"{left} dist/demo-1.0-cp310-cp310-linux_x86_64.whl: not in the manifest",
+        f"{left} dist/{changed.wheel.name}: changed since it was built",
+        f"{left} dist/demo-1.0.tar.gz: not in the manifest",
         "note: without its manifest, `publish` takes what lies in `dist`: remove what is not to be published",
     ]
 
@@ -206,7 +207,7 @@ def test_a_folder_without_manifest_is_left_alone_and_that_is_said(
         (dist / "manywheels.json").write_text(content)
     assert main(["clean", "output"]) == 0
     assert (dist / "spam-1.0-py3-none-any.whl").exists()
-    assert f"left in `dist`: `spam-1.0-py3-none-any.whl` ({why})" in capsys.readouterr().out
+    assert f"left dist/spam-1.0-py3-none-any.whl: {why}" in capsys.readouterr().out
 
 
 def test_an_unknown_kind_is_refused(cache: Path) -> None:
