@@ -13,6 +13,7 @@ from manywheels.core import text
 from manywheels.wheels.leftovers import Beside, beside
 from manywheels.wheels.manifest import read_manifest
 from publish.program import clean_environment, publish, run_here, write_sdist, write_set
+from unit.elfmaker import SharedObject
 from unit.helpers import METADATA, PLATFORM, write_wheel
 
 MACOS, WINDOWS = "cp312-cp312-macosx_11_0_arm64", "cp312-cp312-win_amd64"
@@ -97,6 +98,11 @@ def with_other_requirements(folder: Path) -> None:
     write_others(folder / "cibw", metadata=more)
 
 
+def with_code_for_linux(folder: Path) -> None:
+    core = {"demo/__init__.py": b"", "demo/_core.cpython-312-x86_64-linux-gnu.so": SharedObject().to_bytes()}
+    write_wheel(folder / "cibw", tags=MACOS, members=core)
+
+
 def without_a_linux_wheel(folder: Path) -> None:
     next((folder / "linux").glob("*cp313*.whl")).unlink()
 
@@ -107,6 +113,7 @@ def without_a_linux_wheel(folder: Path) -> None:
         (of_another_version, "is of demo 0.9"),
         (damaged, "win_amd64.whl`: MW2"),
         (with_other_requirements, "it has `numpy`"),
+        (with_code_for_linux, "is an ELF file, which macOS cannot load"),
         (without_a_linux_wheel, "of the manifest is missing"),
     ],
 )
