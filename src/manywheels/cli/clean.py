@@ -38,9 +38,10 @@ class _Item:
 def execute(request: Request, cancellation: Cancellation) -> int:
     """Return 4 if something could not be removed. Raises ManywheelsError."""
     kinds = request.kinds or KINDS
-    left, freed = 0, 0
+    left, freed, found = 0, 0, False
     for item in _items(request, kinds, cancellation):
         cancellation.stop_if_requested("Cleaning")
+        found = True
         size = text.size(item.size) if item.size >= 0 else "size unknown"
         if request.dry_run:
             say(f"would remove {item.name} ({size})")
@@ -51,6 +52,9 @@ def execute(request: Request, cancellation: Cancellation) -> int:
         else:
             say(f"removed {item.name} ({size})")
         freed += max(0, item.size)
+    if not found:
+        say("there is nothing to remove")
+        return EXIT_OK
     say(f"{text.size(freed)} {'would be freed; nothing was removed (dry run)' if request.dry_run else 'freed'}")
     return EXIT_DELIVERY if left else EXIT_OK
 
