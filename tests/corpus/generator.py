@@ -375,6 +375,13 @@ CASES: Final[tuple[Case, ...]] = (
         make_near_miss=wheel(also={_TOOL: program("/lib64/ld-linux-x86-64.so.2")}, executable=(_TOOL,)),
     ),
     Case(
+        code="MW237",
+        breaks="A wheel for macOS has an extension module for Linux, and none for macOS.",
+        near="The wheel is for Android, which loads ELF files.",
+        make_broken=wheel(at=PLAIN, tags="cp312-cp312-macosx_11_0_arm64"),
+        make_near_miss=wheel(at=PLAIN, tags="cp312-cp312-android_24_x86_64"),
+    ),
+    Case(
         code="MW238",
         breaks="The tag is manylinux_9_99, but there is no glibc 9.",
         near="It is manylinux_2_40.",

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from index import GitHubPublisher, LocalIndex
+from manywheels.core import text
+from manywheels.wheels.leftovers import Beside, beside
 from manywheels.wheels.manifest import read_manifest
 from publish.program import clean_environment, publish, run_here, write_sdist, write_set
-from unit.helpers import METADATA, write_wheel
+from unit.elfmaker import SharedObject
+from unit.helpers import METADATA, PLATFORM, write_wheel
 
 MACOS, WINDOWS = "cp312-cp312-macosx_11_0_arm64", "cp312-cp312-win_amd64"
 
@@ -95,6 +98,11 @@ def with_other_requirements(folder: Path) -> None:
     write_others(folder / "cibw", metadata=more)
 
 
+def with_code_for_linux(folder: Path) -> None:
+    core = {"demo/__init__.py": b"", "demo/_core.cpython-312-x86_64-linux-gnu.so": SharedObject().to_bytes()}
+    write_wheel(folder / "cibw", tags=MACOS, members=core)
+
+
 def without_a_linux_wheel(folder: Path) -> None:
     next((folder / "linux").glob("*cp313*.whl")).unlink()
 
@@ -105,6 +113,7 @@ def without_a_linux_wheel(folder: Path) -> None:
         (of_another_version, "is of demo 0.9"),
         (damaged, "win_amd64.whl`: MW2"),
         (with_other_requirements, "it has `numpy`"),
+        (with_code_for_linux, "is an ELF file, which macOS cannot load"),
         (without_a_linux_wheel, "of the manifest is missing"),
     ],
 )
@@ -138,6 +147,29 @@ def test_the_release_before_is_left_in_the_folder(index: LocalIndex, tmp_path: P
     assert run.status == 0, run.said
     assert "left in the folder, as they are of other releases" in run.out
     assert all("-1.0-" in name for name in index.files())
+
+
+def test_publish_does_with_what_lies_beside_the_set_what_is_said_after_a_build(
+    index: LocalIndex, tmp_path: Path
+) -> None:
+    dist = tmp_path / "dist"
+    write_set(dist, "cp312")
+    sdist, old = write_sdist(dist), write_sdist(dist, version="0.9")
+    run = publish(dist, index.upload_url, "--dry-run", environment=index.github_environment())
+    assert run.status == 0, run.said
+    assert f"{sdist.name} ({text.size(sdist.stat().st_size)}): will be uploaded" in run.out
+    stray = write_wheel(dist, tags=f"cp313-cp313-{PLATFORM}")
+    found = beside(read_manifest(dist), dist)
+    assert found == Beside(sent=(sdist,), refused=(stray,), left=(old,))
+    run = publish(dist, index.upload_url, "--dry-run", environment=index.github_environment())
+    assert run.status == 4
+    files = dict(line.strip().partition(" (")[::2] for line in run.out.splitlines() if "kB): " in line)
+    assert files[stray.name].endswith("): refused, for what is said below")
+    assert files[sdist.name].endswith("): would be uploaded")
+    assert old.name not in files
+    assert f"other releases: `{old.name}`" in run.out
+    assert f"{stray.name} is not in the manifest\n  │     Build it with the others of this release" in run.err
+    assert "--foreign" not in run.err
 
 
 def test_what_differs_from_the_release_before_is_said(index: LocalIndex, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manywheels.cli import gather, publish
+from manywheels.cli.beside import look_at_others
 from manywheels.cli.complete_plan import complete_plan, plan_in_images
 from manywheels.cli.container_build import container_build, has_one_image, needs_container
 from manywheels.cli.request import Request
@@ -111,26 +112,8 @@ def build(job: BuildJob, cancellation: Cancellation) -> Built:
     in_container = needs_container(job.request.engine, job.options)
     built = _build_in_containers(job, cancellation) if in_container else _build_here(job, cancellation)
     if built.manifest and not job.request.part and not cancellation.requested:
-        _look_at_others(built.manifest, built.folder, clear=job.options.clear and built.status == EXIT_OK)
+        _print_notes(look_at_others(built.manifest, built.folder, clear=job.options.clear and built.status == EXIT_OK))
     return built
-
-
-def _look_at_others(manifest: Manifest, folder: Path, *, clear: bool) -> None:
-    """Say what else of the project is in the folder, or remove it: the release before is easily taken for this one."""
-    from manywheels.verify.model import some
-    from manywheels.wheels.leftovers import others_beside, remove
-
-    others = others_beside(manifest, folder)
-    if not others:
-        return
-    names = some([path.name for path in others])
-    if not clear:
-        _print_notes([f"not of this run, but in `{folder}`: {names} (`--clear` removes them; `publish` sends none)"])
-        return
-    left = remove(others)
-    _print_notes([f"removed from `{folder}`: {names}"])
-    if left:
-        _print_notes([f"cannot be removed: {some([path.name for path in left])}"])
 
 
 def without_kept(options: Options) -> Options:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +38,10 @@ class _Item:
 def execute(request: Request, cancellation: Cancellation) -> int:
     """Return 4 if something could not be removed. Raises ManywheelsError."""
     kinds = request.kinds or KINDS
-    left, freed = 0, 0
+    left, freed, found = 0, 0, False
     for item in _items(request, kinds, cancellation):
         cancellation.stop_if_requested("Cleaning")
+        found = True
         size = text.size(item.size) if item.size >= 0 else "size unknown"
         if request.dry_run:
             say(f"would remove {item.name} ({size})")
@@ -51,6 +52,9 @@ def execute(request: Request, cancellation: Cancellation) -> int:
         else:
             say(f"removed {item.name} ({size})")
         freed += max(0, item.size)
+    if not found:
+        say("there is nothing to remove")
+        return EXIT_OK
     say(f"{text.size(freed)} {'would be freed; nothing was removed (dry run)' if request.dry_run else 'freed'}")
     return EXIT_DELIVERY if left else EXIT_OK
 
@@ -82,18 +86,45 @@ def _output(request: Request, cancellation: Cancellation) -> Iterator[_Item]:
     try:
         manifest = read_manifest(folder)
     except WheelFileError:
+        why = "the manifest cannot be read" if os.path.lexists(folder / MANIFEST) else "there is no manifest"
+        _say_left(folder, dict.fromkeys(_distributions(folder), why), request)
         return
-    yield from map(_file, unchanged(manifest, folder, cancellation))
+    own = set[str]()
+    for path in unchanged(manifest, folder, cancellation):
+        own.add(path.name)
+        yield _file(path)
     names = {record.log for record in manifest.targets}
     names |= {record.tests.log for record in manifest.targets if record.tests}
     names |= {f"{LOGS}/{path.name}" for pattern in RUN_LOGS for path in logs.glob(pattern)}
     for name in (*sorted(filter(None, names)), REPORT, LEDGER, MANIFEST):
         if is_regular(folder / name):
             yield _file(folder / name)
+    sealed = {file.name for file in manifest.files}
+    reasons = {
+        name: "changed since it was built" if name in sealed else "not in the manifest"
+        for name in _distributions(folder) - own
+    }
+    _say_left(folder, reasons, request)
+    if reasons:
+        say(f"note: without its manifest, `publish` takes what lies in `{folder}`: remove what is not to be published")
     for empty in (logs, folder):
         with suppress(OSError):
             if not request.dry_run:
                 empty.rmdir()
+
+
+def _distributions(folder: Path) -> set[str]:
+    """Return the names of what `publish` takes from a folder without a manifest."""
+    from manywheels.verify.distributions import SUFFIXES
+
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return {name for name in names if name.endswith(SUFFIXES) and not name.startswith(".")}
+
+
+def _say_left(folder: Path, reasons: Mapping[str, str], request: Request) -> None:
+    """Say which distributions stay, and why, by name."""
+    for name, why in sorted(reasons.items()):
+        say(f"{'would leave' if request.dry_run else 'left'} {folder / name}: {why}")
 
 
 def _file(path: Path, *, is_free: bool = True) -> _Item:

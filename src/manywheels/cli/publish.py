@@ -25,7 +25,7 @@ def _with_foreign(settings: Settings, cancellation: Cancellation) -> Settings:
 
     folder = resolve_publishing(settings).packages_dir
     gathered = gather_folders([folder], folder / GATHERED, settings, cancellation)
-    say(gathered.describe(folder / GATHERED))
+    say(*gathered.describe(folder / GATHERED).splitlines())
     return settings.with_values(sealed(gathered.manifest, folder / GATHERED))
 
 

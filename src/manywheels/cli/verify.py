@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from manywheels.cli.request import Request, Verification, read_wheel_settings
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.text import sanitize
+from manywheels.core.text import sanitize, some
 from manywheels.errors import EXIT_OK, EXIT_VERIFICATION
 from manywheels.plan.delivery_options import resolve_delivery
 from manywheels.plan.settings import Settings
@@ -30,6 +30,7 @@ from manywheels.verify.rules import verification_rules
 from manywheels.verify.run import Extra, verify_wheels
 from manywheels.verify.sdists import check_sdists
 from manywheels.wheels.gather import require_digest
+from manywheels.wheels.leftovers import of_other_versions
 from manywheels.wheels.manifest import Manifest, read_manifest
 from manywheels.wheels.output import MANIFEST
 
@@ -56,6 +57,10 @@ def verify(request: Request, settings: Settings, cancellation: Cancellation) -> 
         if other := what_else(path):
             print(sanitize(f"{path.name} is {other}, and was not looked at"), file=sys.stderr)
     manifest = _manifest_of(paths, delivery.manifest_digests)
+    if older := of_other_versions(manifest, (*sdists, *wheels)):
+        told = "not looked at, as they are of other versions than the manifest's"
+        print(sanitize(f"note: {told}: {some([path.name for path in older])}"), file=sys.stderr)
+        wheels, sdists = (tuple(path for path in kind if path not in older) for kind in (wheels, sdists))
     attestations = _attested(wanted.publisher, cancellation) if wanted.attested else None
     extra = [*_extra_checks(wanted, cancellation), *([Extra(ask=attestations)] if attestations else [])]
     verdict = verify_wheels(wheels, rules, manifest=manifest, extra=extra, cancellation=cancellation)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 # Moves the cursor, ends a line, changes the writing direction, or is a surrogate.
+_SHOWN: Final = 4  # names in a message
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _COMMAND: Final = re.compile(r"##(?=\[)|section(?=_(?:start|end):)")
 
@@ -39,6 +40,12 @@ def parts(words: str) -> list[tuple[str, bool]]:
 def shorten(words: str, most: int) -> str:
     """Return at most that many characters, with `…` for what was left out."""
     return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
+def some(names: Sequence[str], most: int = _SHOWN) -> str:
+    """Return the first few names, and how many more there are."""
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def size(count: int) -> str:

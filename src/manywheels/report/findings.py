@@ -40,7 +40,7 @@ def _as_text(verdict: Verdict) -> Iterable[str]:
         yield from _explained(report.findings)
     if verdict.set_findings:
         yield "✗ the set of wheels"
-        yield from _explained(verdict.set_findings)
+        yield from _explained(verdict.set_findings, of_set=True)
     yield _total(verdict)
 
 
@@ -48,9 +48,11 @@ def _mark(report: Report) -> str:
     return "✗" if any(finding.severity is Severity.ERROR for finding in report.findings) else "✓"
 
 
-def _explained(findings: Sequence[Finding]) -> Iterable[str]:
+def _explained(findings: Sequence[Finding], *, of_set: bool = False) -> Iterable[str]:
+    """Those `of_set` do not stand below their wheel, and name it."""
     for finding in findings:
-        yield quote(f"{finding.severity}: {finding}")
+        wheel = f"{finding.wheel}: " if of_set and finding.wheel else ""
+        yield quote(f"{finding.severity}: {wheel}{finding}")
         yield quote(f"    {finding.problem.remedy}")
 
 

@@ -13,7 +13,8 @@ from packaging.tags import Tag
 from packaging.utils import BuildTag, parse_wheel_filename
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.verify.model import Severity, some
+from manywheels.core.text import some
+from manywheels.verify.model import Severity
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import verify_wheels
 from manywheels.verify.sdists import read_sdist

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,7 +33,6 @@ _HEAD: Final = 256  # bytes that are kept of each member: an ELF header, or a te
 _LIBS: Final = b".libs"  # how the folders end into which auditwheel grafts
 _SPOOL: Final = 8 << 20  # bytes of an ELF file in memory; a longer one goes to a temporary file
 _MOST_REPORTED: Final = 50  # problems of one check
-_SHOWN: Final = 4  # names in a message
 _LONGEST: Final = 200  # characters of another program's message
 
 
@@ -316,12 +315,6 @@ def short(text: str) -> str:
     """Return the first line of another program's message, shortened."""
     line = text.strip().partition("\n")[0]
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,10 @@ from packaging.metadata import RawMetadata
 from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
+from manywheels.core.text import some
 from manywheels.data import table
-from manywheels.verify.model import FunctionCheck, Problem, Severity, Wheel, some
+from manywheels.verify.model import FunctionCheck, Problem, Severity, Wheel
+from manywheels.verify.places import other_system_of
 from manywheels.wheels.manifest import Manifest, SealedFile, TargetState, WheelRecord
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 
@@ -114,7 +116,15 @@ def disagreements(digests: Mapping[str, str], sealed: Iterable[WheelRecord | Sea
             )
     for name in digests:
         if name not in records:
-            yield name, Problem(message="is not in the manifest", remedy=_TAKE_THE_WHOLE_SET)
+            yield name, Problem(message="is not in the manifest", remedy=_cure_of_more(name))
+
+
+def _cure_of_more(name: str) -> str:
+    """Return what to do with a file that is not in the manifest, by what it is for."""
+    if not name.endswith(".whl"):
+        return _REMOVE_SDIST
+    platforms = name.removesuffix(".whl").rpartition("-")[2].split(".")
+    return _ADD_FOREIGN if all(map(other_system_of, platforms)) else _BUILD_AGAIN
 
 
 def without_wheel(manifest: Manifest) -> Found:
@@ -268,10 +278,13 @@ def _platform_kind(platform: str) -> str:
 
 
 _ENDED: Final = {TargetState.FAILED: "failed", TargetState.CANCELLED: "was cancelled"}
-_TAKE_THE_WHOLE_SET: Final = (
-    "Use the complete output folder of one run, and nothing else; `manywheels gather --foreign` makes wheels that were "
-    "built elsewhere a part of the set."
+_TAKE_THE_WHOLE_SET: Final = "Use the complete output folder of one run."
+_BUILD_AGAIN: Final = "Build it with the others of this release, or remove it."
+_ADD_FOREIGN: Final = (
+    "`manywheels gather --foreign` makes wheels that were built elsewhere a part of the set; if it does not belong to "
+    "this release, remove it."
 )
+_REMOVE_SDIST: Final = "Remove it: the manifest has the sdist of this release."
 _GATHER: Final = (
     "Publish from a job that runs after all building jobs and gathers their wheels: `artifact-pattern` on GitHub, the "
     "component `publish` on GitLab, otherwise `manywheels gather`."

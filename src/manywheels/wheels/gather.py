@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.text import natural, sanitize
+from manywheels.core.regular_files import is_regular
+from manywheels.core.text import natural, sanitize, some
 from manywheels.errors import SetMismatch
+from manywheels.wheels.leftovers import of_other_versions, others_beside
 from manywheels.wheels.manifest import Manifest, SealedFile, all_compilations, joined, seal
 from manywheels.wheels.missing import WAYS_OUT, describe_missing, missing_targets
 from manywheels.wheels.output import JUNIT, LEDGER, LOGS, MANIFEST, REPORT, OutputFolder
-from manywheels.wheels.set_problems import digest_problems, set_problems
+from manywheels.wheels.set_problems import digest_problems, problems_with_foreign, set_problems
 from manywheels.wheels.sources import SDIST, Hashes, OpenSet, SetSource, open_set
 
 _COMPLETE: Final = "Gather the complete, unchanged output of all building jobs; if one failed, run it again."
+_HEADING: Final = "The gathered wheels are not those that were built, or not all of them:"
+_BELONGING: Final = "Build these files from the same commit, or leave them out of `foreign`."
+_HEADING_OF_OTHERS: Final = "What others built does not belong to this release:"
 _MOST_REPORTED: Final = 50  # problems
 _LONGEST: Final = 1_000  # characters of one
 _SINGLE_SET_FILES: Final = frozenset({LOGS, REPORT, JUNIT, LEDGER})  # not reported
@@ -31,10 +36,11 @@ Inspect = Callable[[Mapping[Path, str], Sequence[Path]], Iterable[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """The gathered set, and names of other files, left in the sources."""
+    """The gathered set, names of other files, left in the sources, and of other versions' in the output folder."""
 
     manifest: Manifest
     left: tuple[str, ...]
+    of_other_versions: tuple[str, ...] = ()
 
     def describe(self, folder: Path) -> str:
         """Return what was gathered and left behind, as lines."""
@@ -42,12 +48,13 @@ class Gathered:
         counts = [_count(len(manifest.wheels), "wheel")]
         counts += [_count(len(manifest.foreign), "wheel") + " built elsewhere"] if manifest.foreign else []
         counts += [manifest.sdist.name] if manifest.sdist else []
-        missing = missing_targets([manifest])
+        missing, older = missing_targets([manifest]), self.of_other_versions
         lines = [
             f"{manifest.project} {manifest.version}: {', '.join(counts)} in {folder}",
             f"  manifest sha256 {manifest.digest}",
             *([f"  warning: {describe_missing(missing)}"] if missing else []),
             *(f"  left behind: {name}" for name in self.left),
+            *([f"  left there, as they are of other versions: {some(older)}"] if older else []),
         ]
         return "\n".join(map(sanitize, lines))
 
@@ -73,32 +80,73 @@ def gather(
     meanwhile; Cancelled.
     """
     hashes = Hashes(cancellation)
-    sets = [open_set(source) for source in sources]
-    problems = list(set_problems(sets, output.path, digests, hashes))
-    if inspect and not problems:
-        own = [wheel for found in sets if not found.source.foreign for wheel in found.wheels]
-        sealed = {file.name for found in sets if found.manifest for file in found.manifest.files}
-        foreign = [
-            file for found in sets for file in (found.files if found.source.foreign else found.sdists)
-            if file.name not in sealed
-        ]  # fmt: skip
-        problems += inspect({file: hashes.of(file) for file in foreign}, own)
+    sets = _without_copies([open_set(source) for source in sources], hashes)
+    own, others = list(set_problems(sets, output.path, digests, hashes)), list(problems_with_foreign(sets))
+    if inspect and not own + others:
+        own, others = _inspected(sets, inspect, hashes)
     missing = () if allow_missing else missing_targets(found.manifest for found in sets if found.manifest)
-    problems += [describe_missing(missing)] if missing else []
-    if problems:
-        raise SetMismatch(
-            "\n".join(("The gathered wheels are not those that were built, or not all of them:", *_some(problems))),
-            remedy=" ".join([_COMPLETE] * (len(problems) > bool(missing)) + [WAYS_OUT] * bool(missing)),
-        )
+    _require_none(own, others, describe_missing(missing) if missing else "")
     merged = _with_others(merge([found.manifest for found in sets if found.manifest]), sets, hashes)
     for found in sets:
         for file in found.files:
             if file.parent.resolve() != output.path:
                 output.deliver(file, sha256=hashes.of(file), cancellation=cancellation)
     merged.write(output.path)
+    older = tuple(path.name for path in of_other_versions(merged, others_beside(merged, output.path)))
     known = {output.path, *(found.source.folder.resolve() for found in sets)}
-    left = tuple(f"{name} of {found}" for found in sets for name in _others(found, known))
-    return Gathered(manifest=merged, left=left)
+    in_output = {*older, *(file.name for file in merged.files)}
+    left = tuple(
+        f"{name} of {found}"
+        for found in sets
+        for name in _others(found, known)
+        if name not in in_output or found.source.folder.resolve() != output.path
+    )
+    return Gathered(manifest=merged, left=left, of_other_versions=older)
+
+
+def _without_copies(sets: Sequence[OpenSet], hashes: Hashes) -> list[OpenSet]:
+    """Leave out wheels that an earlier gathering has put beside a set: those that a `foreign` source has as well."""
+    foreign = {wheel.name: wheel for found in sets if found.source.foreign for wheel in found.wheels}
+
+    def is_copy(wheel: Path, sealed: Collection[str]) -> bool:
+        other = foreign.get(wheel.name)
+        if other is None or wheel.name in sealed or not (is_regular(wheel) and is_regular(other)):
+            return False
+        return wheel.lstat().st_size == other.lstat().st_size and hashes.of(wheel) == hashes.of(other)
+
+    def own(found: OpenSet, manifest: Manifest) -> OpenSet:
+        sealed = {file.name for file in manifest.files}
+        return replace(found, wheels=tuple(wheel for wheel in found.wheels if not is_copy(wheel, sealed)))
+
+    return [own(found, found.manifest) if found.manifest and not found.source.foreign else found for found in sets]
+
+
+def _inspected(sets: Sequence[OpenSet], inspect: Inspect, hashes: Hashes) -> tuple[list[str], list[str]]:
+    """Return what `inspect` finds wrong with sdists that no manifest seals, and with what others built."""
+    sealed = {file.name for found in sets if found.manifest for file in found.manifest.files}
+    wheels = [wheel for found in sets if not found.source.foreign for wheel in found.wheels]
+    sdists, foreign = (
+        {file: hashes.of(file) for file in files if file.name not in sealed}
+        for files in (
+            [sdist for found in sets if not found.source.foreign for sdist in found.sdists],
+            [file for found in sets if found.source.foreign for file in found.files],
+        )
+    )
+    return (
+        list(inspect(sdists, ())) if sdists else [],
+        list(inspect(foreign, wheels)) if foreign else [],
+    )  # fmt: skip
+
+
+def _require_none(own: Sequence[str], others: Sequence[str], missing: str) -> None:
+    """Raise SetMismatch for problems with the sets, with what others built, and targets without a wheel."""
+    problems = [*own, *others, *([missing] if missing else [])]
+    if problems:
+        heading = _HEADING if own or missing else _HEADING_OF_OTHERS
+        remedies = ((own, _COMPLETE), (others, _BELONGING), (missing, WAYS_OUT))
+        raise SetMismatch(
+            "\n".join((heading, *_some(problems))), remedy=" ".join(cure for found, cure in remedies if found)
+        )
 
 
 def _with_others(manifest: Manifest, sets: Sequence[OpenSet], hashes: Hashes) -> Manifest:

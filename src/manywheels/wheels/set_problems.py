@@ -10,6 +10,7 @@ from typing import Final
 
 from manywheels.core.regular_files import is_regular
 from manywheels.core.text import natural
+from manywheels.wheels.leftovers import of_other_versions
 from manywheels.wheels.manifest import Manifest, SealedFile, Shard, TargetRecord, TargetState, WheelRecord, joined
 from manywheels.wheels.output import MANIFEST
 from manywheels.wheels.sources import Hashes, OpenSet
@@ -29,17 +30,26 @@ def set_problems(sets: Sequence[OpenSet], output: Path, digests: Collection[str]
     yield from digest_problems(manifests, digests)
     yield from _release_problems(manifests)
     yield from _target_problems([found.manifest for found in manifests if found.manifest])
-    yield from _foreign_problems(sets)
     yield from _file_problems(sets, hashes)
     yield from _sdist_problems(sets)
     yield from _output_problems(sets, output)
 
 
+def problems_with_foreign(sets: Sequence[OpenSet]) -> Iterator[str]:
+    """Yield why what others built, in `foreign` sources, is no part of the release; its content is not looked at."""
+    manifests = [found.manifest for found in sets if found.manifest and not found.source.foreign]
+    for found in sets:
+        if found.source.foreign:
+            yield from _problems_of_foreign(found)
+            yield from _sdists_of_others(found, manifests)
+    yield from _wheels_of_others(sets)
+
+
 def _problems_of_one(found: OpenSet, hashes: Hashes) -> Iterator[str]:
-    yield from (f"{found}: `{sdist.name}` is not a regular file" for sdist in found.sdists if not is_regular(sdist))
     if found.source.foreign:
-        yield from _problems_of_foreign(found)
-    elif found.manifest:
+        return
+    yield from (f"{found}: `{sdist.name}` is not a regular file" for sdist in found.sdists if not is_regular(sdist))
+    if found.manifest:
         yield from _differences(found, found.manifest, hashes)
     else:
         for wheel in found.wheels:
@@ -53,7 +63,7 @@ def _problems_of_foreign(found: OpenSet) -> Iterator[str]:
         yield f"{found} has a manifest ({MANIFEST}): gather it as a set of manywheels, not as foreign"
     if not found.files:
         yield f"{found} has neither a wheel nor an sdist"
-    yield from (f"{found}: `{wheel.name}` is not a regular file" for wheel in found.wheels if not is_regular(wheel))
+    yield from (f"{found}: `{file.name}` is not a regular file" for file in found.files if not is_regular(file))
 
 
 def _differences(found: OpenSet, manifest: Manifest, hashes: Hashes) -> Iterator[str]:
@@ -130,7 +140,7 @@ def _why(record: TargetRecord) -> str:
     return f"{record.failure.problem} ({record.failure.code})" if record.failure else record.state.value
 
 
-def _foreign_problems(sets: Sequence[OpenSet]) -> Iterator[str]:
+def _wheels_of_others(sets: Sequence[OpenSet]) -> Iterator[str]:
     """Yield wheels of another release than the set's."""
     releases = {release_of(wheel.name) for found in sets if found.manifest for wheel in found.manifest.wheels}
     for found in sets:
@@ -159,12 +169,18 @@ def _sdist_problems(sets: Sequence[OpenSet]) -> Iterator[str]:
     for found in sets:
         if found.manifest and (failure := found.manifest.sdist_failure):
             yield f"{found} lacks its sdist: {failure.problem} ({failure.code})"
-        for sdist in found.sdists:
-            if not any(is_sdist_of(manifest, sdist.name) for manifest in manifests):
-                yield f"{found}: `{sdist.name}` is no sdist of the wheels' project and version"
+        if not found.source.foreign:
+            yield from _sdists_of_others(found, manifests)
     names = sorted({sdist.name for found in sets for sdist in found.sdists})
     if len(names) > 1:
         yield f"there are several sdists, and a release has one: {', '.join(f'`{name}`' for name in names)}"
+
+
+def _sdists_of_others(found: OpenSet, manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Yield sdists of another release than any of the manifests."""
+    for sdist in found.sdists:
+        if manifests and not any(is_sdist_of(manifest, sdist.name) for manifest in manifests):
+            yield f"{found}: `{sdist.name}` is no sdist of the wheels' project and version"
 
 
 def is_sdist_of(manifest: Manifest, name: str) -> bool:
@@ -174,8 +190,10 @@ def is_sdist_of(manifest: Manifest, name: str) -> bool:
 
 
 def _output_problems(sets: Sequence[OpenSet], output: Path) -> Iterator[str]:
-    """Other wheels in the output folder would be delivered, too."""
+    """Other wheels in the output folder would be delivered, too, unless `publish` leaves them there."""
     gathered = {wheel.name for found in sets for wheel in found.wheels}
-    for wheel in sorted(output.glob("*.whl")):
-        if wheel.name not in gathered:
+    others = [wheel for wheel in sorted(output.glob("*.whl")) if wheel.name not in gathered]
+    left = [of_other_versions(found.manifest, others) for found in sets if found.manifest and found.manifest.files]
+    for wheel in others:
+        if not left or not all(wheel in of_set for of_set in left):
             yield f"the output folder `{output}` has `{wheel.name}`, which is in none of the sets"

@@ -65,7 +65,13 @@ class Hashes:
 def open_set(source: SetSource) -> OpenSet:
     """Raises WheelFileError without the folder, or for an unreadable manifest."""
     if not source.folder.is_dir():
-        raise WheelFileError(f"There is no folder `{source.name}`.", remedy="Name folders that `build` wrote into.")
+        is_file = os.path.lexists(source.folder)
+        raise WheelFileError(
+            f"`{source.name}` is no folder." if is_file else f"There is no folder `{source.name}`.",
+            remedy="`foreign` takes folders: name the one that has the wheels of others."
+            if source.foreign
+            else "Name folders that `build` wrote into.",
+        )
     there = os.path.lexists(source.folder / MANIFEST)
     manifest, digest = read_sealed(source.folder) if there else (None, "")
 

@@ -161,12 +161,54 @@ def test_only_the_files_of_the_manifest_are_removed_from_the_output_folder(cache
     assert sorted(path.name for path in dist.iterdir()) == sorted([changed.wheel.name, "notes.txt"])
 
 
-def test_a_folder_without_manifest_is_left_alone(cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_what_stays_in_the_output_folder_is_named_and_why(
+    cache: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without its manifest, `publish` takes all of it: also the wheel of a target that has failed since."""
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    record, changed = seal(dist, built("cp311")), seal(dist, built("cp312"))
+    manifest(record, changed).write(dist)
+    assert changed.wheel is not None
+    (dist / changed.wheel.name).write_bytes(b"somebody's own")
+    for name in ("demo-1.0.tar.gz", "demo-1.0-cp310-cp310-linux_x86_64.whl", "notes.txt"):
+        (dist / name).touch()
+    assert main(["clean", "output", *options]) == 0
+    told = capsys.readouterr().out.splitlines()
+    left = "would leave" if options else "left"
+    assert told[-5:-1] == [
+        f"{left} dist/demo-1.0-cp310-cp310-linux_x86_64.whl: not in the manifest",
+        f"{left} dist/{changed.wheel.name}: changed since it was built",
+        f"{left} dist/demo-1.0.tar.gz: not in the manifest",
+        "note: without its manifest, `publish` takes what lies in `dist`: remove what is not to be published",
+    ]
+
+
+def test_nothing_is_said_of_what_stays_where_all_is_removed(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dist").mkdir()
+    manifest(seal(tmp_path / "dist", built("cp311"))).write(tmp_path / "dist")
+    assert main(["clean", "output"]) == 0
+    told = capsys.readouterr().out
+    assert "left" not in told
+    assert "note" not in told
+
+
+@pytest.mark.parametrize(("content", "why"), [(None, "there is no manifest"), ("{}", "the manifest cannot be read")])
+def test_a_folder_without_manifest_is_left_alone_and_that_is_said(
+    cache: Path, tmp_path: Path, content: str | None, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     dist = tmp_path / "dist"
     dist.mkdir()
     (dist / "spam-1.0-py3-none-any.whl").write_bytes(b"")
+    if content is not None:
+        (dist / "manywheels.json").write_text(content)
     assert main(["clean", "output"]) == 0
-    assert list(dist.iterdir())
+    assert (dist / "spam-1.0-py3-none-any.whl").exists()
+    told = capsys.readouterr().out
+    assert told == f"left dist/spam-1.0-py3-none-any.whl: {why}\nthere is nothing to remove\n"
 
 
 def test_an_unknown_kind_is_refused(cache: Path) -> None:

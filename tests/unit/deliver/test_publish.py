@@ -47,6 +47,7 @@ from manywheels.deliver.index.trusted import ApiToken, redirected
 from manywheels.deliver.index.upload import form_of
 from manywheels.errors import (
     Cancelled,
+    ContentConflict,
     FileChanged,
     InputError,
     LedgerError,
@@ -729,6 +730,21 @@ def test_problems_are_told_together_and_conflicts_have_a_code_of_their_own() -> 
             [Problem(member="a", message=preflight.CONFLICT, remedy="A."), Problem(message="is bad", remedy="B.")]
         )
     assert caught.value.message.endswith(f"\na {preflight.CONFLICT}\n    A.\nis bad\n    B.")
+
+
+def test_a_remedy_that_several_have_is_given_once() -> None:
+    taken = [Problem(member=name, message=preflight.CONFLICT, remedy="Raise it.") for name in "ab"]
+    with pytest.raises(ContentConflict) as conflict:
+        _require_none(taken)
+    assert conflict.value.message.splitlines()[1:] == [f"a {preflight.CONFLICT}", f"b {preflight.CONFLICT}"]
+    assert conflict.value.remedy == "Raise it."
+    with pytest.raises(PreflightFailed) as caught:
+        _require_none([*taken, Problem(message="is bad", remedy="B.")])
+    assert caught.value.message.count("Raise it.") == 1
+    assert caught.value.remedy == "Fix all of them, then publish again."
+    with pytest.raises(PreflightFailed) as caught:
+        _require_none([Problem(message="is bad", remedy="B.")])
+    assert caught.value.remedy == "Fix it, then publish again."
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -439,6 +439,29 @@ def test_what_holds_for_every_wheel_is_looked_at_in_those_for_other_systems(tmp_
     assert [finding.code for finding in found] == ["MW252", "MW234"]
 
 
+@pytest.mark.parametrize(
+    ("members", "told", "severity"),
+    [
+        ({"demo/_core.so": SharedObject()}, "is an ELF file, which macOS cannot load, and there is", Severity.ERROR),
+        ({"demo/tool": SharedObject(dynamic=False)}, "is an ELF file, which macOS cannot load, and", Severity.ERROR),
+        ({"demo/a.so": SharedObject(), "demo/b.so": SharedObject()}, "has 2 ELF files: `demo/a", Severity.ERROR),
+        (
+            {"demo/_core.so": SharedObject(), "demo/_core.cpython-312-darwin.so": b"\xcf\xfa\xed\xfe"},
+            "is an ELF file, which macOS cannot load", Severity.WARNING,
+        ),
+        ({"demo/_core.so": b"\x7fELF, and no more"}, "is an ELF file, which macOS", Severity.ERROR),
+    ],
+)  # fmt: skip
+def test_mw237_elf_files_for_a_system_that_loads_none(
+    tmp_path: Path, members: dict[str, SharedObject | bytes], told: str, severity: Severity
+) -> None:
+    contents = {name: file if isinstance(file, bytes) else file.to_bytes() for name, file in members.items()}
+    wheel = write_wheel(tmp_path, tags="cp312-cp312-macosx_11_0_arm64", members=contents)
+    (found,) = check_wheel(wheel).findings
+    assert (found.code, found.severity) == ("MW237", severity)
+    assert found.problem.message.startswith(told)
+
+
 def test_a_wheel_for_linux_too_is_checked(tmp_path: Path) -> None:
     def found(tags: str) -> tuple[Finding, ...]:
         return check_wheel(write_wheel(tmp_path, tags=tags)).findings

@@ -20,7 +20,7 @@ from manywheels.verify import Severity
 from manywheels.verify.model import Problem, open_wheel
 from manywheels.verify.rules import Rules
 from manywheels.verify.run import check_set
-from manywheels.verify.sets import CHECKS, WheelFacts, facts_of, left_to_build
+from manywheels.verify.sets import CHECKS, WheelFacts, disagreements, facts_of, left_to_build
 from manywheels.wheels import manifest as manifest_module
 from manywheels.wheels.manifest import Manifest, Shard, TargetState, describe_wheel, read_manifest
 from manywheels.wheels.output import MANIFEST
@@ -162,6 +162,23 @@ def test_mw260_a_wheel_too_many() -> None:
     place, problem = the_one(run(*wheels, facts("cp313"), against=record), "MW260")
     assert place == facts("cp313").file
     assert "is not in the manifest" in problem.message
+    assert "Build it with the others" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("demo-1.0-cp313-cp313-musllinux_1_2_aarch64.whl", "Build it with the others"),
+        ("demo-1.0-cp313-cp313-linux_x86_64.macosx_11_0_arm64.whl", "Build it with the others"),
+        ("demo-1.0-cp313-cp313-macosx_11_0_arm64.whl", "manywheels gather --foreign"),
+        ("demo-1.0.tar.gz", "Remove it: the manifest has the sdist"),
+    ],
+)
+def test_what_to_do_with_a_file_too_many_depends_on_what_it_is_for(name: str, cure: str) -> None:
+    """A Linux wheel of an earlier run must not get into the set as one that others built."""
+    ((place, problem),) = disagreements({name: "0" * 64}, [])
+    assert place == name
+    assert cure in problem.remedy
 
 
 def test_mw260_another_wheel_of_the_name() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from manywheels.verify.checks import CHECKS
 from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rules import Ignored, Rules, verification_rules
 from manywheels.verify.run import Extra, verify_wheels
+from manywheels.wheels.manifest import describe_wheel
 from manywheels.wheels.output import MANIFEST
 from unit.elfmaker import SharedObject
-from unit.helpers import PLATFORM, write_wheel
+from unit.helpers import PLATFORM, built, manifest, write_sdist, write_wheel
 
 
 def finding(code: str, severity: Severity = Severity.WARNING, member: str | None = None) -> Finding:
@@ -222,6 +224,50 @@ def test_the_command_finds_the_manifest_and_the_projects_rules(
     (tmp_path / "pyproject.toml").write_text(rules)
     assert main(["verify", "."]) == 0
     assert "MW260" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with a set, and a wheel and an sdist of the release before."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("manywheels.cli.verify.chosen_by_installers", lambda *_: ())
+    (tmp_path / "dist").mkdir()
+    wheels = {tag: good_wheel(tmp_path / "dist", tag) for tag in ("cp312", "cp313")}
+    records = [
+        replace(built(tag), wheel=describe_wheel(wheel, glibc="2.17", libraries=())) for tag, wheel in wheels.items()
+    ]
+    manifest(*records).write(tmp_path / "dist")
+    for start in ("demo-0.9", "demo-0.8"):
+        write_wheel(tmp_path / "dist", start=start)
+        write_sdist(tmp_path / "dist", start=start)
+    return tmp_path / "dist"
+
+
+def test_files_of_other_versions_are_left_beside_a_manifest(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "dist"]) == 0, capsys.readouterr()
+    said = capsys.readouterr()
+    assert said.err.startswith("note: not looked at, as they are of other versions than the manifest's: `demo-0.8")
+    assert "2 wheels: no findings" in said.out
+    assert "demo-0." not in said.out
+
+
+def test_files_of_other_versions_are_looked_at_where_they_are_named(
+    dist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", *map(str, sorted(dist.glob("*.whl")))]) == 3
+    said = capsys.readouterr()
+    assert "MW261 wheels of several versions of demo: `0.8`, `0.9`, `1.0`" in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("start", ["demo-1.0", "other-0.9"])
+def test_a_file_that_does_not_belong_to_the_set_is_named(
+    dist: Path, capsys: pytest.CaptureFixture[str], start: str
+) -> None:
+    more = write_wheel(dist, start=start, tags=f"cp311-cp311-{PLATFORM}")
+    assert main(["verify", "dist"]) == 3
+    said = capsys.readouterr().out
+    assert f"error: {more.name}: MW260 is not in the manifest" in said[said.index("✗ the set of wheels") :]
 
 
 def test_the_command_says_what_was_not_looked_at(

@@ -93,6 +93,54 @@ def test_files_of_the_release_before_are_left(shards: Path) -> None:
     )  # fmt: skip
 
 
+OLDER = ("demo-0.9-cp39-cp39-manylinux_2_28_x86_64.whl", "demo-0.9.tar.gz")
+
+
+def test_files_of_the_release_before_stay_in_the_output_folder(shards: Path) -> None:
+    for name in OLDER:
+        content(shards, f"dist/{name}", b"")
+    found = gathered(shards, "a", "b")
+    assert found.left == ()
+    assert found.of_other_versions == OLDER
+    assert f"  left there, as they are of other versions: `{OLDER[0]}`, `{OLDER[1]}`" in found.describe(shards / "dist")
+
+
+def test_a_set_is_gathered_into_its_own_folder_beside_the_release_before(tmp_path: Path) -> None:
+    write_set(tmp_path / "dist", built("cp312"))
+    for name in OLDER:
+        (tmp_path / "dist" / name).touch()
+    elsewhere(tmp_path, mac())
+    sources = [SetSource(folder=tmp_path / "dist", name="dist"),
+               SetSource(folder=tmp_path / "cibw", name="cibw", foreign=True)]  # fmt: skip
+    for _ in range(2):
+        found = gather(sources, open_output(tmp_path / "dist"))
+        assert (found.left, found.of_other_versions) == ((), OLDER)
+        assert [wheel.name for wheel in found.manifest.foreign] == [mac()]
+
+
+def test_what_others_built_can_be_gathered_again_after_another_build(tmp_path: Path) -> None:
+    """The build has written a manifest without it, and the first gathering's copy still lies there."""
+    sources = [SetSource(folder=tmp_path / "dist", name="dist"),
+               SetSource(folder=tmp_path / "cibw", name="cibw", foreign=True)]  # fmt: skip
+    elsewhere(tmp_path, mac())
+    for _ in range(2):
+        write_set(tmp_path / "dist", built("cp312"))
+        found = gather(sources, open_output(tmp_path / "dist"))
+        assert [(wheel.name, wheel.origin) for wheel in found.manifest.foreign] == [(mac(), "cibw")]
+    write_set(tmp_path / "dist", built("cp312"))
+    (tmp_path / "dist" / mac()).write_bytes(b"another")
+    with pytest.raises(SetMismatch, match=rf"`dist`: `{mac()}` is not in the manifest"):
+        gather(sources, open_output(tmp_path / "dist"))
+
+
+@pytest.mark.parametrize("name", ["planted-0.9-py3-none-any.whl", "demo-1.0-py3-none-any.whl", "demo.whl"])
+def test_only_other_versions_of_the_project_may_stay_there(shards: Path, name: str) -> None:
+    content(shards, f"dist/{name}", b"")
+    assert problems(shards, "a", "b") == [
+        f"the output folder `{shards}/dist` has `{name}`, which is in none of the sets"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["other-1.0.tar.gz", "demo-1.1.tar.gz"])
 def test_an_sdist_alone_is_of_the_release(shards: Path, name: str) -> None:
     (shards / "c").mkdir()
@@ -533,6 +581,70 @@ def test_a_wheel_of_another_version_is_refused_by_name(tmp_path: Path, version: 
     write_set(tmp_path / "a", built("cp312"))
     elsewhere(tmp_path, mac(version))
     assert f"`{mac(version)}` is of " in refused_with(tmp_path)
+
+
+def of_another_version(tmp_path: Path) -> None:
+    elsewhere(tmp_path, mac("0.9"))
+
+
+def no_distribution(tmp_path: Path) -> None:
+    elsewhere(tmp_path)
+
+
+def an_sdist_of_another_version(tmp_path: Path) -> None:
+    elsewhere(tmp_path, "demo-0.9.tar.gz")
+
+
+def a_link_among_them(tmp_path: Path) -> None:
+    elsewhere(tmp_path)
+    (tmp_path / "cibw" / mac(own_version())).symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize("spoil", [of_another_version, no_distribution, an_sdist_of_another_version, a_link_among_them])
+def test_heading_and_remedy_fit_where_only_files_of_others_are_amiss(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    spoil(tmp_path)
+    with pytest.raises(SetMismatch) as caught:
+        gathered_with(tmp_path)
+    heading, *told = caught.value.message.split("\n")
+    assert heading == "What others built does not belong to this release:"
+    assert len(told) == 1
+    assert told[0].startswith("`cibw`")
+    assert caught.value.remedy == "Build these files from the same commit, or leave them out of `foreign`."
+
+
+def test_both_remedies_are_given_where_the_set_is_not_whole_either(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"), failed("cp313"))
+    elsewhere(tmp_path, mac("0.9"))
+    with pytest.raises(SetMismatch, match="not those that were built, or not all of them:") as caught:
+        gathered_with(tmp_path)
+    assert "Gather the complete, unchanged output" in caught.value.remedy
+    assert "leave them out of `foreign`" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("is_foreign", "cure"), [(True, "`foreign` takes folders"), (False, "Name folders that `build` wrote into")]
+)
+def test_a_file_in_place_of_a_folder_is_called_one(tmp_path: Path, is_foreign: bool, cure: str) -> None:  # noqa: FBT001
+    (tmp_path / mac()).touch()
+    source = SetSource(folder=tmp_path / mac(), name=mac(), foreign=is_foreign)
+    with pytest.raises(WheelFileError) as caught:
+        gather([source], open_output(tmp_path / "dist"))
+    assert caught.value.message == f"`{mac()}` is no folder."
+    assert cure in caught.value.remedy
+
+
+def test_an_sdist_beside_the_set_is_no_file_of_others(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", built("cp312"))
+    (tmp_path / "a" / SDIST).write_bytes(b"damaged")
+    elsewhere(tmp_path, mac(own_version()))
+
+    def inspect(files: Any, _: Any) -> list[str]:
+        return [f"`{path.name}` is damaged" for path in files if path.suffix != ".whl"]
+
+    assert refused_with(tmp_path, inspect=inspect).startswith("The gathered wheels are not those that were built")
 
 
 def test_a_set_is_not_taken_for_wheels_of_others(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from manywheels.build.context import RunContext
 from manywheels.build.target.build import TargetBuild
 from manywheels.build.target.progress import TargetProgress, failure_of, target_error
 from manywheels.build.target.workspace import TargetWorkspace
+from manywheels.core.text import some
 from manywheels.errors import Cancelled, WrongWheel
 from manywheels.plan.targets import PlannedTarget
 from manywheels.runtime.workspace import Snapshot
 from manywheels.verify.checks import SDIST_SAME
-from manywheels.verify.model import Finding, Problem, open_wheel, some
+from manywheels.verify.model import Finding, Problem, open_wheel
 from manywheels.wheels import wheelfile
 from manywheels.wheels.manifest import Failure, TargetRecord
 from manywheels.wheels.output import LOGS

@@ -6,6 +6,7 @@ Wheels are compared by what they are for: the Python and ABI of their tags, and 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from manywheels.deliver.index.simple_api import Listed, Listing
 from manywheels.verify.distributions import Distribution
 
 _NOTABLE: Final = 0.1  # of a file's size
-_MOST: Final = 50  # lines
+_MOST: Final = 5  # lines of one kind
 _LONGEST: Final = 300  # characters of one
 _LONGEST_NAME: Final = 255
 _MOST_DOTS: Final = 30  # in a name: three sets of tags multiply
@@ -39,10 +40,16 @@ class Difference:
     before: int | None
     now: int | None
 
+    @property
+    def kind(self) -> str:
+        if self.before is None or self.now is None:
+            return "new" if self.before is None else "gone"
+        return "other size"
+
     def __str__(self) -> str:
         if self.before is None or self.now is None:
             size = f" ({text.size(known)})" if (known := self.now or self.before) else ""
-            return f"{'new' if self.before is None else 'gone'}: {self.what}{size}"
+            return f"{self.kind}: {self.what}{size}"
         change = round(100 * (self.now - self.before) / self.before)
         return f"{self.what}: {text.size(self.before)} → {text.size(self.now)} ({change:+d} %)"
 
@@ -70,11 +77,15 @@ def dependency_changes(before: Iterable[str], now: Iterable[str]) -> Iterator[st
     yield from (f"no longer a dependency: {requirement}" for requirement in sorted(old - new))
 
 
-def describe(version: str, found: Iterable[object]) -> tuple[str, ...]:
-    """Return lines about the differences to a release."""
-    lines = [f"  {shorten(str(difference), _LONGEST)}" for difference in found]
-    if len(lines) > _MOST:
-        lines[_MOST:] = [f"  and {len(lines) - _MOST} more"]
+def describe(version: str, found: Iterable[Difference | str]) -> tuple[str, ...]:
+    """Return lines about the differences to a release: the first few of each kind, and how many more there are."""
+    counts, lines = Counter[str](), list[str]()
+    for difference in found:
+        kind = difference.kind if isinstance(difference, Difference) else difference.partition(":")[0]
+        counts[kind] += 1
+        if counts[kind] <= _MOST:
+            lines.append(f"  {shorten(str(difference), _LONGEST)}")
+    lines += [f"  {kind}: and {count - _MOST} more" for kind, count in counts.items() if count > _MOST]
     return (f"beside {version}, which is on the index:", *lines) if lines else (f"the same files as {version}",)
 
 

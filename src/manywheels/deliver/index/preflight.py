@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from manywheels.core.cancellation import Cancellation
-from manywheels.core.text import sanitize
+from manywheels.core.text import sanitize, some
 from manywheels.data import table
 from manywheels.deliver.index.differences import dependency_changes, describe, differences, release_before
 from manywheels.deliver.index.http import NoResponse
@@ -34,7 +34,7 @@ from manywheels.verify.distribution_rules import (
     unverified,
 )
 from manywheels.verify.distributions import Distribution, Unreadable, find_files, read_distribution
-from manywheels.verify.model import Finding, Problem, Severity, some
+from manywheels.verify.model import Finding, Problem, Severity
 from manywheels.verify.rendering import rendering_fault
 from manywheels.verify.rules import Ignored, Rules
 from manywheels.verify.sets import disagreements, left_to_build, without_sdist, without_wheel

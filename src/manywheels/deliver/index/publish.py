@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,7 @@ from manywheels.deliver.index.simple_api import (
     addresses,
 )
 from manywheels.deliver.index.trusted import USER, ApiToken, Credentials, TrustedPublisher
-from manywheels.deliver.index.upload import AGAIN, COMPARE, RAISE, ExtraFields, Sender, UploadContext
+from manywheels.deliver.index.upload import AGAIN, COMPARE, ExtraFields, Sender, UploadContext
 from manywheels.errors import (
     EXIT_OK,
     ContentConflict,
@@ -261,18 +262,24 @@ def first_entries(
 
 
 def _require_none(problems: Iterable[Problem]) -> None:
-    """Raise ContentConflict if all problems are conflicts, else PreflightFailed."""
+    """Raise ContentConflict if all problems are conflicts, else PreflightFailed.
+
+    A remedy that several problems in a row have is given once.
+    """
     problems = tuple(problems)
     if not problems:
         return
     count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+    are_conflicts = all(problem.message == CONFLICT for problem in problems)
     lines = [f"{count} found before the first byte was sent; nothing was uploaded:"]
-    for problem in problems:
-        lines += [" ".join(filter(None, (problem.member, problem.message))), f"    {problem.remedy}"]
+    for remedy, alike in groupby(problems, key=lambda problem: problem.remedy):
+        lines += [" ".join(filter(None, (problem.member, problem.message))) for problem in alike]
+        lines += [] if are_conflicts else [f"    {remedy}"]
     message = "\n".join(lines)
-    if all(problem.message == CONFLICT for problem in problems):
-        raise ContentConflict(message, remedy=RAISE)
-    raise PreflightFailed(message, remedy="Fix all of them, then publish again.")
+    if are_conflicts:
+        raise ContentConflict(message, remedy=" ".join(dict.fromkeys(problem.remedy for problem in problems)))
+    them = "it" if len(problems) == 1 else "all of them"
+    raise PreflightFailed(message, remedy=f"Fix {them}, then publish again.")
 
 
 def _raise_found(found: Preflight, refusal: DeliveryError | None) -> None:
@@ -330,6 +337,15 @@ def _print_pages(found: Preflight, where: Addresses) -> None:
 def _print_plan(found: Preflight, options: PublishOptions, where: Addresses) -> None:
     say(f"{len(found.files)} files of `{options.packages_dir}` for {where.upload}:")
     for file in found.files:
-        say(f"  {file.name} ({text.size(file.size)}): {_INTENTS[found.presence[file.name]]}")
+        say(f"  {file.name} ({text.size(file.size)}): {_intent(file, found)}")
         if options.print_hash or options.verbose:
             say(*(f"    {name} {value}" for name, value in file.fields if name.endswith("_digest")))
+
+
+def _intent(file: Distribution, found: Preflight) -> str:
+    """Return what happens to a file; with any problem, nothing is sent."""
+    intent = _INTENTS[found.presence[file.name]]
+    if not found.problems or found.presence[file.name] not in {Presence.ABSENT, Presence.UNAVAILABLE}:
+        return intent
+    is_refused = any(problem.member == file.name for problem in found.problems)
+    return "refused, for what is said below" if is_refused else intent.replace("will", "would", 1)

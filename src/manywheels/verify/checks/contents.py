@@ -9,8 +9,9 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
+from manywheels.core.text import some
 from manywheels.verify.checks.loading import is_extension_module
-from manywheels.verify.model import Check, Problem, Severity, Wheel, some
+from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.wheels.wheelfile import is_tagged
 
 # In site-packages, these names are accidents: projects would share them.

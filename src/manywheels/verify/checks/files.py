@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from manywheels.verify.model import Check, Problem, Severity, Wheel, some
+from manywheels.core.text import some
+from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.wheels.elf import MAGIC
 
 # Git LFS, docs/spec.md: the first line, here also of the pre-release versions; at most 1,024 bytes.
@@ -23,6 +24,8 @@ _KINDS: Final = (
     (re.compile(rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ"), "a packed archive"),
     (re.compile(rb"!<arch>\n"), "a static library"),
 )
+
+_OTHER_CODE: Final = re.compile(rb"\xcf\xfa\xed\xfe|\xce\xfa\xed\xfe|\xca\xfe\xba[\xbe\xbf]|MZ|\0asm")
 
 
 def is_pointer(wheel: Wheel, name: str) -> bool:
@@ -62,6 +65,25 @@ def libraries_are_libraries(wheel: Wheel) -> Iterator[Problem]:
             )
 
 
+def no_elf_files_elsewhere(wheel: Wheel) -> Iterator[Problem]:
+    """A wheel for macOS, iOS, Windows or WebAssembly has no ELF file; a warning if it has code of its system too."""
+    if wheel.other_system is None or "Android" in wheel.other_system:
+        return
+    broken = (name for name in wheel.broken_elves if wheel.members[name].head.startswith(MAGIC))
+    found = sorted({*(file.member for file in wheel.elves), *wheel.unlinked, *broken})
+    if not found:
+        return
+    has_own = any(_OTHER_CODE.match(member.head) for member in wheel.members.values())
+    what = "is an ELF file" if len(found) == 1 else f"has {len(found)} ELF files: {some(found)}"
+    alone = "" if has_own else ", and there is no other machine code"
+    yield Problem(
+        member=found[0] if len(found) == 1 else None,
+        message=f"{what}, which {wheel.other_system} cannot load{alone}",
+        remedy="Look for files that a build for Linux has left in the source tree; remove them, and build again.",
+        severity=Severity.WARNING if has_own else None,
+    )
+
+
 def _kind(head: bytes) -> str:
     if not head:
         return "empty"
@@ -77,4 +99,6 @@ CHECKS: Final = (
     Check(code="MW235", title="shared libraries are such", run=libraries_are_libraries, of_linux=True,
           severity=Severity.WARNING,
           reason="No loader of Linux accepts such a file."),
+    Check(code="MW237", title="no ELF files elsewhere", run=no_elf_files_elsewhere,
+          reason="Other systems do not load them: imports fail, or the wheel is larger for nothing."),
 )  # fmt: skip

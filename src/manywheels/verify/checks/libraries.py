@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Final
 
+from manywheels.core.text import some
 from manywheels.verify.checks import loading, metadata
 from manywheels.verify.checks.files import is_pointer
 from manywheels.verify.checks.platform import SITE, folder_of, installed_path, is_inside
 from manywheels.verify.checks.symbols import OWN_PARTS, Claim, claimed, libraries_in, listed
-from manywheels.verify.model import Check, Problem, Severity, Wheel, some
+from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.wheels.elf import Elf
 
 _MOST_LOOKS: Final = 200_000  # at folders of run paths, for one wheel; real ones need a few thousand

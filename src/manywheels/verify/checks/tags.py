@@ -10,9 +10,10 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from manywheels.core.text import some
 from manywheels.data import table
 from manywheels.verify.checks.loading import is_extension_module
-from manywheels.verify.model import Check, Problem, Severity, Wheel, some
+from manywheels.verify.model import Check, Problem, Severity, Wheel
 from manywheels.verify.places import place_of, refused_by_all
 from manywheels.wheels.wheelfile import Suffix, suffix_of
 
