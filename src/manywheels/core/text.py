@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-# Moves the cursor, ends a line, changes the writing direction, or is a surrogate.
 _SHOWN: Final = 4  # names in a message
+# Moves the cursor, ends a line, changes the writing direction, or is a surrogate.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _COMMAND: Final = re.compile(r"##(?=\[)|section(?=_(?:start|end):)")
 
