@@ -17,11 +17,12 @@ _SHOWN: Final = 2  # names in a note: those of wheels are long
 
 def look_at_others(manifest: Manifest, folder: Path, *, clear: bool) -> list[str]:
     """Return notes about what else of the project is in a run's folder; with `clear`, remove it before."""
-    from manywheels.wheels.leftovers import beside, remove
+    from manywheels.wheels.leftovers import beside, of_targets_without_wheel, remove
 
     found = beside(manifest, folder)
     if not clear:
-        return [*_of_failed_targets(manifest, folder, found), *_others(manifest, folder, found)]
+        older = of_targets_without_wheel(manifest, found.refused)
+        return [*_of_failed_targets(folder, older), *_others(manifest, folder, found, older)]
     if not found.all:
         return []
     left = remove(found.all)
@@ -34,19 +35,15 @@ def names_of(paths: Sequence[Path]) -> str:
     return some([path.name for path in paths], _SHOWN)
 
 
-def _of_failed_targets(manifest: Manifest, folder: Path, found: Beside) -> Iterator[str]:
-    from manywheels.wheels.leftovers import of_targets_without_wheel
-
-    if older := of_targets_without_wheel(manifest, found.refused):
+def _of_failed_targets(folder: Path, older: Sequence[Path]) -> Iterator[str]:
+    if older:
         what = "older wheels of failed targets" if len(older) > 1 else "an older wheel of a failed target"
-        yield f"`{folder}` has {what}: {names_of(older)}. {_remove(older)}, or correct the build and run it again"
+        them = "them" if len(older) > 1 else "it"
+        yield f"`{folder}` has {what}: {names_of(older)}. Remove {them}, or correct the build and run it again"
 
 
-def _others(manifest: Manifest, folder: Path, found: Beside) -> Iterator[str]:
-    """Yield a note for each thing that `publish` does."""
-    from manywheels.wheels.leftovers import of_targets_without_wheel
-
-    older = of_targets_without_wheel(manifest, found.refused)
+def _others(manifest: Manifest, folder: Path, found: Beside, older: Sequence[Path]) -> Iterator[str]:
+    """Yield a note for each thing that `publish` does with files that are not among the `older` wheels."""
     refused = [path for path in found.refused if path not in older]
     what = "files of this version that are not in the set" if manifest.files else "a set without a wheel"
     clears = not manifest.failures and not manifest.sdist_failure
@@ -59,7 +56,3 @@ def _others(manifest: Manifest, folder: Path, found: Beside) -> Iterator[str]:
             them = "it" if len(paths) == 1 else "them"
             cure = f" (`--clear` removes {them})" if clears else ""
             yield f"not of this run, but in `{folder}`: {names_of(paths)}; {told}{cure}"
-
-
-def _remove(paths: Sequence[Path]) -> str:
-    return "Remove it" if len(paths) == 1 else "Remove them"

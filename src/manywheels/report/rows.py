@@ -64,10 +64,8 @@ def row(record: TargetRecord) -> tuple[str, ...]:
 
 def in_table(manifest: Manifest) -> list[TargetRecord]:
     """Return the targets that the last table has: many without interpreter are only named below it."""
-    missing = [record for record in manifest.targets if record.state is TargetState.NO_INTERPRETER]
-    if len(missing) <= _MISSING:
-        return list(manifest.targets)
-    return [record for record in manifest.targets if record.state is not TargetState.NO_INTERPRETER]
+    there = [record for record in manifest.targets if record.state is not TargetState.NO_INTERPRETER]
+    return there if len(manifest.targets) - len(there) > _MISSING else list(manifest.targets)
 
 
 def total(manifest: Manifest, output: Path) -> str:
@@ -110,6 +108,5 @@ def missing(manifest: Manifest, output: Path) -> list[str]:
         return []
     first, others = missing[0], [record.identifier for record in missing[1:]]
     head = f"{mark(first)[0]} {wording.headline(first)}"
-    more = f" and {len(others) - _MISSING} more" if len(others) > _MISSING else ""
-    also = [text.sanitize(f"  so are {' '.join(others[:_MISSING])}{more}")] if others else []
+    also = [text.sanitize(f"  so are {text.some(others, _MISSING)}")] if others else []
     return [head, *also, *wording.explain(first, output)]

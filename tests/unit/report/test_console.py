@@ -358,7 +358,7 @@ def test_missing_targets_follow_the_table_with_the_ways_out_once() -> None:
     spoken.reporter.closed(manifest(built("cp312"), *absent))
     assert spoken.lines[-4:-1] == [
         "✗ cp39-manylinux_x86_64: missing: no interpreter (MW105): This machine has no Python 3.9, 3.10.",
-        "  so are cp310-manylinux_x86_64",
+        "  so are `cp310-manylinux_x86_64`",
         "  Install it.",
     ]
     assert spoken.lines[-1].startswith("1 wheel in 12.3 s, 2 missing (no interpreter); ")
